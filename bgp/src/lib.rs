@@ -1,0 +1,18 @@
+//! BGP-4 for iBGP, sans-IO: wire format, sessions, RIB and decision process; knows nothing of SAM.
+//!
+//! [`Speaker`] is the whole: bytes, connection events and `now` go in; connection orders, bytes, best-path changes
+//! and events come out. Everything a message can do is in `wire`, everything a session can do in `session`,
+//! everything a route can do in `rib`.
+
+pub mod policy;
+pub mod rib;
+pub mod session;
+pub mod speaker;
+pub mod wire;
+
+pub use policy::{Policy, Rejection};
+pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
+pub use speaker::{
+    ConnectionId, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig, TimerName,
+};
+pub use wire::{LargeCommunity, PathAttributes};

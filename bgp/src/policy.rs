@@ -1,0 +1,27 @@
+//! Import and export policy: supplied by the user of this crate.
+
+use ipnet::Ipv4Net;
+
+use crate::speaker::PeerId;
+use crate::wire::PathAttributes;
+
+/// Why a route was refused; short name as shown to operators and used in counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rejection(pub &'static str);
+
+/// Decides about routes. Must be a pure function of its arguments and its own configuration.
+pub trait Policy {
+    /// Accepts or refuses a received route; may change attributes.
+    ///
+    /// # Errors
+    /// The reason for refusing it.
+    fn import(
+        &self,
+        peer: PeerId,
+        prefix: Ipv4Net,
+        attributes: &mut PathAttributes,
+    ) -> Result<(), Rejection>;
+
+    /// Tells whether a best path may be sent to `peer`; may change attributes.
+    fn export(&self, peer: PeerId, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool;
+}

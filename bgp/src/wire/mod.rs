@@ -1,0 +1,65 @@
+//! BGP messages on the wire (RFC 4271 section 4 and the RFCs named at each part).
+//!
+//! No function here panics, whatever the bytes. Decoding an UPDATE follows RFC 7606: what can be survived is
+//! reported in the decoded [`Update`], only what must reset the session is a [`DecodeError`].
+
+mod attributes;
+mod capability;
+mod community;
+mod error;
+mod header;
+mod nlri;
+mod notification;
+mod open;
+mod route_refresh;
+mod update;
+
+pub use attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttribute};
+pub use capability::Capability;
+pub use community::LargeCommunity;
+pub use error::DecodeError;
+pub use header::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType, frame};
+pub use notification::{Notification, code, subcode};
+pub use open::Open;
+pub use route_refresh::RouteRefresh;
+pub use update::{AttributeFault, Disposition, Update};
+
+/// One BGP message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// RFC 4271 section 4.2.
+    Open(Open),
+    /// RFC 4271 section 4.3.
+    Update(Update),
+    /// RFC 4271 section 4.5.
+    Notification(Notification),
+    /// RFC 4271 section 4.4.
+    Keepalive,
+    /// RFC 2918, RFC 7313.
+    RouteRefresh(RouteRefresh),
+}
+
+/// What the session negotiated, as far as it changes the meaning of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeContext {
+    /// Four-octet AS numbers in AS_PATH and AGGREGATOR (RFC 6793).
+    pub four_octet_as: bool,
+    /// The session is internal (LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST are meaningful).
+    pub ibgp: bool,
+}
+
+impl Message {
+    /// Decodes one whole message, header included, as [`frame`] delivers it.
+    ///
+    /// # Errors
+    /// What must be answered with a NOTIFICATION and the end of the session.
+    pub fn decode(_message: &[u8], _context: DecodeContext) -> Result<Self, DecodeError> {
+        todo!()
+    }
+
+    /// Encodes the message, header included. UPDATEs must fit [`MAX_MESSAGE_LEN`]; see [`Update::encode_split`].
+    #[must_use]
+    pub fn encode(&self, _context: DecodeContext) -> Vec<u8> {
+        todo!()
+    }
+}

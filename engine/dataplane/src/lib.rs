@@ -1,0 +1,41 @@
+//! The packet path: everything that runs per packet, and nothing else.
+//!
+//! No thread, socket, clock or random source lives here: [`Forwarder`] gets packets and `now`, and fills a
+//! [`TxQueue`]. The way of a packet (engine/ARCHITECTURE.md "The way of a packet"):
+//! 1. the driver hands over a [`Unit`] (LAN frame, TUN packet) or a UDP datagram train,
+//! 2. `packet::classify` finds offsets and flags in one pass,
+//! 3. ARP goes to the `ArpResponder`; IP gets source check, TTL, MTU and MSS treatment,
+//! 4. `Fib::lookup` names the [`NextHop`],
+//! 5. the unit leaves by LAN, TUN or a tunnel (segmentation fused with sealing),
+//! 6. `Forwarder::flush` closes open trains and coalesced runs at the end of a batch.
+
+pub mod arp_responder;
+pub mod buffer;
+pub mod coalesce;
+pub mod drop_reason;
+pub mod fib;
+pub mod forwarder;
+pub mod fragment;
+pub mod icmp_error;
+pub mod ids;
+pub mod mss;
+pub mod neighbor;
+pub mod notice;
+pub mod packet;
+pub mod segment;
+pub mod snapshot;
+pub mod stats;
+pub mod trace;
+pub mod tx;
+pub mod unit;
+
+pub use buffer::{Buffer, BufferPool};
+pub use drop_reason::DropReason;
+pub use fib::{Fib, FibBuilder, NextHop};
+pub use forwarder::Forwarder;
+pub use ids::{PortId, TunnelId};
+pub use notice::Notice;
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use tx::{Egress, TxQueue};
+pub use unit::{Checksum, Gso, Offload, Unit};

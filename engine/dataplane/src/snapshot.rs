@@ -1,0 +1,93 @@
+//! Everything the packet path reads: built by the control plane, immutable, published as a whole.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::fib::Fib;
+use crate::ids::{PortId, TunnelId};
+use crate::notice::Mac;
+
+/// A LAN interface on which the engine forwards and answers ARP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanPort {
+    /// Its number.
+    pub id: PortId,
+    /// Interface name, for people.
+    pub name: String,
+    /// Our MAC address on it.
+    pub mac: Mac,
+    /// Our IPv4 address on it, owned by the kernel; sender of our ARP requests and ICMP errors. `None`: no address.
+    pub address: Option<Ipv4Addr>,
+    /// The on-link subnet.
+    pub subnet: Ipv4Net,
+    /// Interface MTU: largest IP packet.
+    pub mtu: u16,
+    /// Addresses for which this router answers ARP on this LAN while the gate is open, sorted.
+    pub answers: Vec<Ipv4Addr>,
+    /// Whether this router may answer now (`activeWhen`); closed means silent.
+    pub gate_open: bool,
+    /// Whether to announce newly answered addresses by gratuitous ARP.
+    pub gratuitous_arp: bool,
+}
+
+/// The TUN device that connects the engine to the router's own host stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunPort {
+    /// Its number.
+    pub id: PortId,
+    /// Interface name.
+    pub name: String,
+    /// The router's overlay address, assigned to the device.
+    pub address: Ipv4Addr,
+    /// Device MTU.
+    pub mtu: u16,
+}
+
+/// A way to another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its number, equal to the index in [`Snapshot::tunnels`].
+    pub id: TunnelId,
+    /// Name of the far node, for people.
+    pub name: String,
+    /// How packets are encapsulated.
+    pub encap: Encap,
+    /// Largest inner packet.
+    pub mtu: u16,
+    /// Whether to lower the MSS of passing SYNs to fit `mtu`.
+    pub mss_clamp: bool,
+}
+
+/// How an inner packet becomes an outer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encap {
+    /// WireGuard peer of this index in `sam_wg::Device`.
+    WireGuard(sam_wg::PeerIndex),
+}
+
+impl Encap {
+    /// Bytes added to an inner packet, outer IP header included (data-plane.md section 6.1).
+    #[must_use]
+    pub const fn overhead(self, outer_ipv6: bool) -> u16 {
+        let outer_ip = if outer_ipv6 { 40 } else { 20 };
+        match self {
+            Self::WireGuard(_) => outer_ip + 8 + 32,
+        }
+    }
+}
+
+/// The forwarding state of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Grows with each publication.
+    pub generation: u64,
+    /// Destination and source table in one: a source must look up to where the packet came from.
+    pub fib: Fib,
+    /// LAN ports.
+    pub lans: Vec<LanPort>,
+    /// The TUN port, once it exists.
+    pub tun: Option<TunPort>,
+    /// Tunnels by id.
+    pub tunnels: Vec<Tunnel>,
+}

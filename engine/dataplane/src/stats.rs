@@ -1,0 +1,78 @@
+//! Counters of one worker: written by it alone, read by anybody.
+//!
+//! Plain relaxed atomics: a store on the worker costs no more than an ordinary one.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::drop_reason::DropReason;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $field:ident = $name:literal : $text:literal,)*) => {
+        /// Counters of one worker.
+        #[derive(Debug)]
+        pub struct Stats {
+            $(#[doc = $text] pub $field: AtomicU64,)*
+            drops: [AtomicU64; DropReason::COUNT],
+        }
+
+        impl Default for Stats {
+            fn default() -> Self {
+                Self { $($field: AtomicU64::new(0),)* drops: [const { AtomicU64::new(0) }; DropReason::COUNT] }
+            }
+        }
+
+        impl Stats {
+            /// Lists every counter that is no drop: name, explanation, value.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$(($name, $text, self.$field.load(Relaxed)),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    lan_rx_units = "lan-rx-units": "Frames and superframes received from LAN ports",
+    lan_rx_bytes = "lan-rx-bytes": "Bytes received from LAN ports",
+    lan_tx_units = "lan-tx-units": "Frames and superframes sent to LAN ports",
+    lan_tx_bytes = "lan-tx-bytes": "Bytes sent to LAN ports",
+    tun_rx_units = "tun-rx-units": "Packets and superpackets received from the host",
+    tun_tx_units = "tun-tx-units": "Packets and superpackets delivered to the host",
+    tunnel_rx_packets = "tunnel-rx-packets": "Inner packets received from tunnels",
+    tunnel_rx_bytes = "tunnel-rx-bytes": "Inner bytes received from tunnels",
+    tunnel_tx_packets = "tunnel-tx-packets": "Inner packets sent into tunnels",
+    tunnel_tx_bytes = "tunnel-tx-bytes": "Inner bytes sent into tunnels",
+    trains_sent = "trains-sent": "Batches of outer datagrams sent in one operation",
+    arp_requests_received = "arp-requests-received": "ARP requests seen on LAN ports",
+    arp_replies_sent = "arp-replies-sent": "Proxy ARP replies sent",
+    arp_requests_sent = "arp-requests-sent": "ARP requests sent to resolve neighbors",
+    arp_announcements_sent = "arp-announcements-sent": "Gratuitous ARP frames sent",
+    arp_withheld = "arp-withheld": "ARP requests deliberately not answered",
+    icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
+    mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
+    fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
+    segments_merged = "segments-merged": "Received tunnel packets merged into superpackets",
+    handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
+}
+
+impl Stats {
+    /// Counts a dropped packet.
+    pub fn drop(&self, reason: DropReason) {
+        self.add(&self.drops[reason.index()], 1);
+    }
+
+    /// Adds to a counter; only the owning worker writes.
+    pub fn add(&self, counter: &AtomicU64, count: u64) {
+        counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Returns how many packets were dropped for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason.index()].load(Relaxed)
+    }
+
+    /// Lists all drop counters.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|&reason| (reason, self.dropped(reason)))
+    }
+}

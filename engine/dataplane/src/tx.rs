@@ -1,0 +1,75 @@
+//! What leaves the engine: filled by the forwarder, emptied by the driver after each batch.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::buffer::Buffer;
+use crate::ids::PortId;
+use crate::unit::Unit;
+
+/// One send operation for a driver.
+#[derive(Debug)]
+pub enum Egress {
+    /// A frame (LAN: with Ethernet header) or packet (TUN: bare IP), perhaps a superpacket.
+    Port {
+        /// Where it leaves.
+        port: PortId,
+        /// What leaves.
+        unit: Unit,
+    },
+    /// Datagrams of equal size (the last may be shorter) to one underlay destination, back to back.
+    Train {
+        /// Outer destination.
+        to: SocketAddr,
+        /// Bytes per datagram; equals the buffer length when there is one datagram.
+        segment: u16,
+        /// Outer TOS byte: ECN of the inner packets.
+        tos: u8,
+        /// The datagrams.
+        buffer: Buffer,
+    },
+}
+
+/// Bounded queue of pending sends; order within it is the order on the wire.
+#[derive(Debug)]
+pub struct TxQueue {
+    entries: VecDeque<Egress>,
+    limit: usize,
+}
+
+impl TxQueue {
+    /// Makes a queue for at most `limit` entries.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { entries: VecDeque::with_capacity(limit), limit }
+    }
+
+    /// Appends, or hands the entry back when the queue is full.
+    ///
+    /// # Errors
+    /// The entry itself, so that its buffer is not lost.
+    pub fn push(&mut self, egress: Egress) -> Result<(), Egress> {
+        if self.entries.len() >= self.limit {
+            return Err(egress);
+        }
+        self.entries.push_back(egress);
+        Ok(())
+    }
+
+    /// Takes the oldest entry.
+    pub fn pop(&mut self) -> Option<Egress> {
+        self.entries.pop_front()
+    }
+
+    /// Returns the number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Tells whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}

@@ -1,0 +1,21 @@
+//! WireGuard behind a sans-IO seam: datagrams, packets and `now` go in; packets, datagrams and events come out.
+//!
+//! boringtun (`Tunn`) does the Noise handshake and the AEAD; this crate owns everything that has to do with time,
+//! peers, endpoints and limits, because that is where boringtun's known defects lie (data-plane.md section 10, rows
+//! 27 to 35). No clock is read here: `Tunn::update_timers` is never called.
+//!
+//! Driver contract: after any mutating call, drain [`Device::poll_transmit`] and [`Device::poll_event`], then
+//! arrange for [`Device::handle_timeout`] at [`Device::poll_timeout`].
+
+mod device;
+mod key;
+mod peer;
+mod timers;
+
+pub use device::{Device, Event, OpenError, Opened, SealError};
+pub use key::{PresharedKey, PrivateKey, PublicKey};
+pub use peer::{PeerConfig, PeerIndex, PeerStatus};
+pub use timers::TimerName;
+
+/// Bytes that WireGuard adds to an inner packet: 16 header, 16 tag.
+pub const OVERHEAD: usize = 32;
