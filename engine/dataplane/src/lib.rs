@@ -32,7 +32,7 @@ pub mod unit;
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;
 pub use fib::{Fib, FibBuilder, NextHop};
-pub use forwarder::Forwarder;
+pub use forwarder::{Forwarder, Io, NeighborView};
 pub use ids::{PortId, TunnelId};
 pub use notice::Notice;
 pub use snapshot::Snapshot;
