@@ -1,0 +1,176 @@
+//! The validated configuration: what the rest of the program sees.
+//!
+//! It cannot hold an invalid combination; `samctl`'s `config::lower` is the only maker and reports all errors with
+//! file, line and column. After that nobody validates again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use sam_capture::{NodeId, Pool, Role};
+use sam_wg::{PresharedKey, PrivateKey, PublicKey};
+
+/// Everything that is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Identical on all routers.
+    pub fabric: Fabric,
+    /// This router's own part (`self` in the file).
+    pub local: Local,
+}
+
+/// What all routers share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fabric {
+    /// Name of the fabric.
+    pub name: String,
+    /// The AS number of the iBGP mesh.
+    pub asn: u32,
+    /// Pools; disjoint.
+    pub pools: Vec<Pool>,
+    /// How nodes reach each other.
+    pub transport: Transport,
+    /// BGP settings.
+    pub bgp: BgpSettings,
+    /// All nodes, by id; ids, names, overlay addresses and public keys are unique, overlays outside all pools.
+    pub nodes: BTreeMap<NodeId, Node>,
+}
+
+/// How nodes reach each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transport {
+    /// Default UDP port of WireGuard.
+    pub port: u16,
+    /// Inner MTU.
+    pub mtu: TunnelMtu,
+    /// Lower the MSS of passing SYNs.
+    pub mss_clamp: bool,
+    /// Persistent keepalive; `None` when switched off.
+    pub keepalive: Option<Duration>,
+}
+
+/// Inner MTU of tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelMtu {
+    /// Underlay MTU of the route to the endpoint less the overhead.
+    Auto,
+    /// Fixed, in bytes.
+    Fixed(u16),
+}
+
+/// BGP settings of the fabric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BgpSettings {
+    /// Proposed hold time.
+    pub hold_time: Duration,
+    /// Base of the connect retry.
+    pub connect_retry: Duration,
+    /// Route reflectors; empty means a full mesh.
+    pub route_reflectors: BTreeSet<NodeId>,
+    /// Prefixes accepted per session.
+    pub max_prefixes: usize,
+}
+
+/// One router of the fabric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Identity.
+    pub id: NodeId,
+    /// Name, unique.
+    pub name: String,
+    /// Site, for people and sibling election.
+    pub site: String,
+    /// Where it runs.
+    pub role: Role,
+    /// Overlay address: BGP router id, session address and next hop.
+    pub overlay: Ipv4Addr,
+    /// Underlay address; `None` when only it can call others.
+    pub endpoint: Option<Endpoint>,
+    /// WireGuard public key.
+    pub public_key: PublicKey,
+    /// Addresses that it may own; empty means any of the pools.
+    pub may: Vec<Ipv4Net>,
+}
+
+/// An underlay address, perhaps by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// Host.
+    pub host: Host,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// A host by address or name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Host {
+    /// Literal address.
+    Address(IpAddr),
+    /// Name, resolved at run time and again when handshakes fail.
+    Name(String),
+}
+
+/// What is this router's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// Which of the nodes this is.
+    pub node: NodeId,
+    /// Its private key; matches `fabric.nodes[node].public_key`.
+    pub private_key: PrivateKey,
+    /// Preshared keys per peer.
+    pub preshared_keys: BTreeMap<NodeId, PresharedKey>,
+    /// UDP port to listen on.
+    pub listen_port: u16,
+    /// Name of the TUN device.
+    pub tun: String,
+    /// How packets for other sites' addresses are drawn in.
+    pub capture: Capture,
+    /// Addresses that live at this site; inside a pool, not excluded.
+    pub owned: BTreeSet<Ipv4Addr>,
+    /// Control socket.
+    pub control_socket: PathBuf,
+    /// Where run-time state survives a restart; `None` forgets it.
+    pub state_file: Option<PathBuf>,
+}
+
+/// How packets for other sites' addresses are drawn in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capture {
+    /// Not at all: a pure route reflector.
+    None,
+    /// Proxy ARP on a LAN.
+    ProxyArp {
+        /// Interface name.
+        interface: String,
+        /// Announce newly answered addresses.
+        gratuitous_arp: bool,
+        /// When this router may answer.
+        active_when: ActiveWhen,
+    },
+}
+
+/// When a router may act on its LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActiveWhen {
+    /// It is the only router of the site: always.
+    SingleRouter,
+}
+
+impl Config {
+    /// Returns this router's own node.
+    ///
+    /// # Panics
+    /// Never: `local.node` is one of `fabric.nodes` by construction.
+    #[must_use]
+    pub fn own_node(&self) -> &Node {
+        self.fabric.nodes.get(&self.local.node).expect("lower() checked that self.node exists")
+    }
+
+    /// Returns the pool that admits `address`.
+    #[must_use]
+    pub fn pool_of(&self, address: Ipv4Addr) -> Option<&Pool> {
+        self.fabric.pools.iter().find(|pool| pool.admits(address))
+    }
+}

@@ -1,0 +1,68 @@
+//! The complete list of what goes into the [`crate::Router`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use sam_capture::NodeId;
+use sam_dataplane::Notice;
+use sam_dataplane::notice::Mac;
+
+use crate::config::Config;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A configuration to apply: the first one, or a reload.
+    Config(Box<Config>),
+    /// An event of a BGP connection.
+    Bgp(sam_bgp::Input<'a>),
+    /// A fact from the packet path.
+    Notice(Notice),
+    /// A fact about the host.
+    Host(HostEvent),
+    /// An order of the operator.
+    Command(Command),
+}
+
+/// A fact about the host that runs the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostEvent {
+    /// The capture interface is present, with these properties. Sent at start and when they change.
+    Lan {
+        /// Interface name.
+        interface: String,
+        /// Our MAC on it.
+        mac: Mac,
+        /// The kernel's address and subnet on it, if any.
+        address: Option<Ipv4Net>,
+        /// MTU in bytes.
+        mtu: u16,
+        /// Administratively up and carrier present.
+        up: bool,
+    },
+    /// The TUN device exists.
+    Tun {
+        /// MTU in bytes.
+        mtu: u16,
+    },
+    /// A node's endpoint was resolved (or resolved again).
+    Endpoint {
+        /// Whose.
+        node: NodeId,
+        /// Its address.
+        address: SocketAddr,
+        /// MTU of the underlay route to it, in bytes.
+        underlay_mtu: u16,
+    },
+}
+
+/// An order of the operator, by the control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Own an address from now on.
+    Announce(Ipv4Addr),
+    /// Stop owning an address.
+    Withdraw(Ipv4Addr),
+    /// Orderly stop: withdraw everything, close sessions.
+    Shutdown,
+}

@@ -1,0 +1,32 @@
+//! The complete list of what comes out of the [`crate::Router`].
+
+use std::sync::Arc;
+
+use sam_dataplane::Snapshot;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Publish to the packet path.
+    Publish(Arc<Snapshot>),
+    /// Make the WireGuard peers exactly these.
+    WireGuardPeers(Vec<sam_wg::PeerConfig>),
+    /// An order for a BGP connection: connect, send or close.
+    Bgp(BgpOrder),
+}
+
+/// An order for a BGP connection.
+#[derive(Debug)]
+pub enum BgpOrder {
+    /// Open a TCP connection to port 179, bound to our overlay address.
+    Connect {
+        /// Its id.
+        connection: sam_bgp::ConnectionId,
+        /// Where to.
+        address: std::net::Ipv4Addr,
+    },
+    /// Write bytes.
+    Send(sam_bgp::ConnectionId, Vec<u8>),
+    /// Close after the bytes sent so far.
+    Close(sam_bgp::ConnectionId),
+}
