@@ -17,11 +17,14 @@ pub mod fib;
 pub mod forwarder;
 pub mod fragment;
 pub mod icmp_error;
+pub mod icmp_limiter;
 pub mod ids;
 pub mod mss;
 pub mod neighbor;
 pub mod notice;
 pub mod packet;
+#[cfg(test)]
+mod sample;
 pub mod segment;
 pub mod snapshot;
 pub mod stats;
