@@ -19,23 +19,27 @@ use std::time::Instant;
 use crate::announcer::Announcer;
 use crate::arp_responder::ArpResponder;
 use crate::buffer::Buffer;
-use crate::coalesce::Coalescer;
+use crate::coalesce::{Coalescer, RUNS_MAX};
 use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
-use crate::neighbor::NeighborTable;
+use crate::mss;
+use crate::neighbor::{NeighborKey, NeighborTable};
 use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
-use crate::packet::classify;
 use crate::packet::icmp::IcmpError;
+use crate::packet::ipv4::decrement_ttl;
+use crate::packet::{Classified, classify};
+use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
 use crate::staging::Staging;
 use crate::stats::Stats;
 use crate::trace::{Tap, TapPoint};
 use crate::train::Trains;
+use crate::tx::Egress;
 use crate::unit::Unit;
 
 /// One row of the neighbor table, as shown by `samctl arp`.
@@ -68,11 +72,13 @@ pub struct Forwarder {
     /// Packets that wait for a session.
     staging: Staging,
     /// Packets from tunnels that may still become superpackets in this batch.
-    coalescer: Coalescer,
+    coalescer: Coalescer<Run>,
+    /// Superpackets that are complete; empty between calls.
+    runs: Vec<(Run, Unit)>,
     neighbors: NeighborTable,
     responder: ArpResponder,
     announcer: Announcer,
-    limiter: IcmpLimiter,
+    limiter: Option<IcmpLimiter>,
     notices: NoticeQueue,
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
@@ -88,6 +94,23 @@ enum Way {
     Lan { port: PortId, mtu: u16 },
     /// Into this tunnel.
     Tunnel { tunnel: TunnelId, mtu: u16 },
+}
+
+impl Way {
+    /// Returns the longest packet that fits, in bytes.
+    fn mtu(self) -> u16 {
+        match self {
+            Self::Host => u16::MAX,
+            Self::Lan { mtu, .. } | Self::Tunnel { mtu, .. } => mtu,
+        }
+    }
+}
+
+/// What all packets of a superpacket from a tunnel share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    way: Way,
+    ingress: Ingress,
 }
 
 /// Why a packet goes nowhere, and what its sender is told.
@@ -115,10 +138,11 @@ impl Forwarder {
             trains: Trains::default(),
             staging: Staging::default(),
             coalescer: Coalescer::new(),
+            runs: Vec::with_capacity(RUNS),
             neighbors: NeighborTable::default(),
             responder: ArpResponder::new(),
             announcer: Announcer::default(),
-            limiter: IcmpLimiter::new(),
+            limiter: None,
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],
@@ -132,7 +156,9 @@ impl Forwarder {
         let former = std::mem::replace(&mut self.snapshot, snapshot);
         // 2. Tunnels that changed their peer lose what waits for them.
         self.discard_misled(&former, io);
-        self.trains.resize(self.snapshot.tunnels.len());
+        let tap = self.tap.as_mut();
+        let mut outlet = Outlet { io, stats: &self.stats, tap, now };
+        self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
         self.tunnel_of_peer = tunnel::by_peer(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
@@ -178,7 +204,7 @@ impl Forwarder {
     /// Ends a batch: closes coalesced runs and trains, and queues what WireGuard wants to send.
     pub fn flush(&mut self, io: &mut Io<'_>, now: Instant) {
         self.drain_wireguard(io, now);
-        self.drain_runs(io, now);
+        self.close_runs(io, now);
         self.drain_neighbors(io, now);
         let tap = self.tap.as_mut();
         self.trains.close_all(&mut Outlet { io, stats: &self.stats, tap, now });
@@ -299,7 +325,7 @@ impl Forwarder {
         }
         // 6. It fits, or may be made to fit (RFC 1191 section 4).
         let mtu = way.mtu();
-        if packet.segment_length() > usize::from(mtu) && packet.classified.dont_fragment {
+        if segment_size(&packet.classified, packet.unit.offload) > usize::from(mtu) && packet.classified.dont_fragment {
             let error = Some(IcmpError::FragmentationNeeded { mtu });
             return Err(Refusal { reason: DropReason::TooBig, error });
         }
@@ -322,13 +348,39 @@ impl Forwarder {
             packet.classified.ttl -= 1;
         }
         self.clamp_mss(&mut packet, way);
+        let came_by_tunnel = matches!(packet.ingress, Ingress::Tunnel(_));
+        if came_by_tunnel && !matches!(way, Way::Tunnel { .. }) {
+            self.coalesce(packet, way, io, now);
+        } else {
+            self.dispatch(packet, way, io, now);
+        }
+    }
+
+    fn dispatch(&mut self, packet: IpPacket, way: Way, io: &mut Io<'_>, now: Instant) {
         match way {
             Way::Tunnel { tunnel, mtu } => self.encapsulate(packet, tunnel, mtu, io, now),
-            Way::Lan { .. } | Way::Host if matches!(packet.ingress, Ingress::Tunnel(_)) => {
-                self.coalesce(packet, way, io, now);
-            }
             Way::Lan { port, mtu } => self.send_lan(packet, port, mtu, io, now),
-            Way::Host => self.send_host(packet, io, now),
+            Way::Host => self.send_host(packet.unit, io, now),
+        }
+    }
+
+    /// Lowers the MSS of a SYN to what fits the tunnels it comes from and goes to.
+    fn clamp_mss(&self, packet: &mut IpPacket, way: Way) {
+        let to = match way {
+            Way::Tunnel { tunnel, .. } => Some(tunnel),
+            Way::Lan { .. } | Way::Host => None,
+        };
+        let from = match packet.ingress {
+            Ingress::Tunnel(tunnel) => Some(tunnel),
+            Ingress::Lan(_) | Ingress::Host => None,
+        };
+        let tunnels = from.into_iter().chain(to).filter_map(|id| self.snapshot.tunnel(id));
+        let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
+        let Some(mtu) = clamping.map(|tunnel| tunnel.mtu).min() else { return };
+        let checksum = packet.unit.offload.checksum;
+        let bytes = packet.unit.buffer.bytes_mut();
+        if mss::clamp(bytes, &packet.classified, mtu.saturating_sub(TCP_IP_HEADERS), checksum) {
+            self.stats.add(&self.stats.mss_clamped, 1);
         }
     }
 
@@ -372,5 +424,9 @@ fn is_unicast(address: Ipv4Addr) -> bool {
     !matches!(address.octets()[0], 0 | 127 | 224..)
 }
 
+/// Bytes of IPv4 and TCP headers without options: what the MSS leaves out (RFC 9293 section 3.7.1).
+const TCP_IP_HEADERS: u16 = 40;
+/// Superpackets that one call can complete: all open runs and the packet that closed them.
+const RUNS: usize = RUNS_MAX + 1;
 /// Length of the longest wire packet in bytes.
 const WIRE_PACKET: usize = 65_535;

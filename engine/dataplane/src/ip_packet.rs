@@ -2,7 +2,7 @@
 
 use crate::ingress::Ingress;
 use crate::packet::Classified;
-use crate::unit::{Gso, Unit};
+use crate::unit::Unit;
 
 /// An IPv4 packet between parsing and sending.
 #[derive(Debug)]
@@ -13,17 +13,4 @@ pub struct IpPacket {
     pub classified: Classified,
     /// Where it came from.
     pub ingress: Ingress,
-}
-
-impl IpPacket {
-    /// Returns the length of the largest wire packet that this stands for, in bytes.
-    #[must_use]
-    pub fn segment_length(&self) -> usize {
-        match self.unit.offload.gso {
-            Gso::None => self.classified.total,
-            Gso::Tcp { size } | Gso::Udp { size } => {
-                self.classified.total.min(self.classified.payload + usize::from(size))
-            }
-        }
-    }
 }

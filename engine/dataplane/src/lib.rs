@@ -18,6 +18,7 @@ pub mod fib;
 pub mod forwarder;
 pub mod fragment;
 pub mod icmp_error;
+pub mod icmp_limiter;
 pub mod ids;
 pub mod ingress;
 pub mod ip_packet;
@@ -27,6 +28,7 @@ pub mod notice;
 pub mod outlet;
 pub mod packet;
 #[cfg(test)]
+mod sample;
 pub mod segment;
 pub mod snapshot;
 pub mod staging;
@@ -35,6 +37,7 @@ pub mod trace;
 pub mod train;
 pub mod tx;
 pub mod unit;
+
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;
 pub use fib::{Fib, FibBuilder, NextHop};

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Forwarder;
 use crate::arp_responder::Withheld;
+use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::ids::PortId;
 use crate::neighbor::{Evidence, NeighborKey, NeighborOutput};

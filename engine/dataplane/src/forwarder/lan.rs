@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Forwarder, Refusal, Way};
-use crate::buffer::Buffer;
+use super::tunnel::for_each_fragment;
+use super::{Forwarder, Refusal};
 use crate::drop_reason::DropReason;
 use crate::ids::PortId;
 use crate::ingress::Ingress;
@@ -12,8 +12,10 @@ use crate::ip_packet::IpPacket;
 use crate::neighbor::{NeighborKey, Resolution};
 use crate::notice::Mac;
 use crate::outlet::Io;
+use crate::packet::classify;
 use crate::packet::ethernet::{BROADCAST, ETHERNET_HEADER, EtherType, EthernetHeader};
 use crate::packet::icmp::IcmpError;
+use crate::segment::{segment, segment_size};
 use crate::trace::TapPoint;
 use crate::tx::Egress;
 use crate::unit::{Checksum, Unit};
@@ -75,10 +77,34 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        if packet.segment_length() > usize::from(mtu) {
-            return self.send_lan_fragments(packet, port, mtu, io, now);
+        let IpPacket { unit, classified, ingress } = &packet;
+        if segment_size(classified, unit.offload) <= usize::from(mtu) {
+            return self.send_neighbor(packet, port, io, now);
         }
-        self.send_neighbor(packet, port, io, now);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let stats = Arc::clone(&self.stats);
+        let mut send = |bytes: &[u8]| {
+            let mut buffer = io.pool.take().ok_or(DropReason::BufferPoolEmpty)?;
+            let fits = buffer.append(bytes);
+            debug_assert!(fits, "an empty buffer holds a wire packet");
+            let (unit, classified) = (Unit::plain(buffer), classify(bytes)?);
+            let piece = IpPacket { unit, classified, ingress: *ingress };
+            self.send_neighbor(piece, port, io, now);
+            Ok(())
+        };
+        let mut outcome = Ok(());
+        let cut = segment(unit.buffer.bytes(), classified, unit.offload, |len, write| {
+            if outcome.is_ok() {
+                let wire = &mut scratch[..len];
+                write(wire);
+                outcome = for_each_fragment(wire, mtu, &stats, &mut send);
+            }
+        });
+        self.scratch = scratch;
+        match cut.and(outcome) {
+            Ok(()) => io.pool.give(packet.unit.buffer),
+            Err(reason) => self.discard(packet.unit.buffer, reason, io),
+        }
     }
 
     /// Sends a packet that fits, once the neighbor's MAC is known.
@@ -158,11 +184,11 @@ impl Forwarder {
     }
 
     /// Delivers a packet to the router's own host.
-    pub(super) fn send_host(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
+    pub(super) fn send_host(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
         let Some(port) = self.snapshot.tun.as_ref().map(|tun| tun.id) else {
-            return self.discard(packet.unit.buffer, DropReason::PortUnknown, io);
+            return self.discard(unit.buffer, DropReason::PortUnknown, io);
         };
-        if self.push(Egress::Port { port, unit: packet.unit }, TapPoint::Tun, io, now) {
+        if self.push(Egress::Port { port, unit }, TapPoint::Tun, io, now) {
             self.stats.add(&self.stats.tun_tx_units, 1);
         }
     }

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use sam_wg::{Event, OpenError, Opened, PeerIndex, TimerName};
 
-use super::{Forwarder, Way};
+use super::lan::RESERVE_BUFFERS;
+use super::{Forwarder, Run, Way};
 use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
+use crate::fragment::fragment;
 use crate::ids::TunnelId;
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
@@ -15,10 +17,12 @@ use crate::notice::Notice;
 use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::set_ecn;
+use crate::segment::segment;
 use crate::snapshot::{Encap, Snapshot};
+use crate::stats::Stats;
 use crate::trace::TapPoint;
 use crate::train::{Passage, Trains};
-use crate::unit::{Checksum, Gso, Unit};
+use crate::unit::{Offload, Unit};
 
 /// What the outer headers say about a datagram.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +89,46 @@ impl Forwarder {
         self.forward(IpPacket { unit: Unit::plain(buffer), classified, ingress }, io, now);
     }
 
+    /// Collects a packet from a tunnel into a superpacket for LAN or host, and sends what is complete.
+    pub(super) fn coalesce(
+        &mut self,
+        packet: IpPacket,
+        way: Way,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        let run = Run { way, ingress: packet.ingress };
+        let IpPacket { unit, classified, .. } = packet;
+        let Self { coalescer, runs, .. } = self;
+        let mut emit = |run, unit| runs.push((run, unit));
+        let pushed = coalescer.push(run, unit.buffer.bytes(), &classified, io.pool, &mut emit);
+        match pushed {
+            Ok(()) => io.pool.give(unit.buffer),
+            Err(reason) => self.discard(unit.buffer, reason, io),
+        }
+        self.send_runs(io, now);
+    }
+
+    /// Ends all superpackets and sends them.
+    pub(super) fn close_runs(&mut self, io: &mut Io<'_>, now: Instant) {
+        let Self { coalescer, runs, .. } = self;
+        coalescer.flush(&mut |run, unit| runs.push((run, unit)));
+        self.send_runs(io, now);
+    }
+
+    fn send_runs(&mut self, io: &mut Io<'_>, now: Instant) {
+        let mut runs = std::mem::take(&mut self.runs);
+        for (Run { way, ingress }, unit) in runs.drain(..) {
+            match classify(unit.buffer.bytes()) {
+                Ok(classified) => {
+                    self.dispatch(IpPacket { unit, classified, ingress }, way, io, now);
+                }
+                Err(reason) => self.discard(unit.buffer, reason, io),
+            }
+        }
+        self.runs = runs;
+    }
+
     /// Seals a packet into the train of its tunnel, cut into wire packets and fragments as needed.
     pub(super) fn encapsulate(
         &mut self,
@@ -131,15 +175,12 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let target = self.snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
-        let Encap::WireGuard(peer) = target.encap;
+        let Self { snapshot, trains, wg, scratch, stats, tap, .. } = self;
+        let Encap::WireGuard(peer) = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
         let passage = Passage { tunnel, peer, tos: packet.classified.tos & ECN };
-        let tap = self.tap.as_mut();
-        let mut outlet = Outlet { io, stats: &self.stats, tap, now };
-        let Self { trains, wg, scratch, .. } = self;
+        let mut outlet = Outlet { io, stats, tap: tap.as_mut(), now };
         let mut seal = |inner: &[u8]| trains.seal(wg, passage, inner, &mut outlet);
-        let bytes = packet.unit.buffer.bytes();
-        let offload = packet.unit.offload;
+        let (bytes, offload) = (packet.unit.buffer.bytes(), packet.unit.offload);
         if offload == Offload::default() && bytes.len() <= usize::from(mtu) {
             return seal(bytes);
         }
@@ -148,7 +189,7 @@ impl Forwarder {
             if outcome.is_ok() {
                 let wire = &mut scratch[..len];
                 write(wire);
-                outcome = seal_fragments(wire, mtu, &mut seal);
+                outcome = for_each_fragment(wire, mtu, stats, &mut seal);
             }
         })?;
         outcome
@@ -241,6 +282,29 @@ impl Forwarder {
     }
 }
 
+/// Hands `wire` to `each`, in fragments of at most `mtu` bytes when it is longer; stops at the first failure.
+pub(super) fn for_each_fragment(
+    wire: &[u8],
+    mtu: u16,
+    stats: &Stats,
+    each: &mut impl FnMut(&[u8]) -> Result<(), DropReason>,
+) -> Result<(), DropReason> {
+    if wire.len() <= usize::from(mtu) {
+        return each(wire);
+    }
+    let classified = classify(wire)?;
+    let mut slot = [0; FRAGMENT_MAX];
+    let mut outcome = Ok(());
+    let count = fragment(wire, &classified, usize::from(mtu).min(FRAGMENT_MAX), |len, write| {
+        if outcome.is_ok() {
+            write(&mut slot[..len]);
+            outcome = each(&slot[..len]);
+        }
+    })?;
+    stats.add(&stats.fragments_made, count as u64);
+    outcome
+}
+
 /// Lists the tunnel of each peer, by peer index.
 pub(super) fn by_peer(snapshot: &Snapshot) -> Vec<Option<TunnelId>> {
     let mut tunnels = Vec::new();
@@ -291,6 +355,8 @@ pub(super) fn timer_name(timer: TimerName) -> &'static str {
     }
 }
 
+/// Longest fragment in bytes; longer MTUs get more fragments than needed.
+const FRAGMENT_MAX: usize = 16 * 1024;
 /// Mask of the ECN field in the TOS byte (RFC 3168 section 5).
 const ECN: u8 = 3;
 const NOT_ECT: u8 = 0;
