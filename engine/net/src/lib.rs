@@ -38,12 +38,12 @@ pub mod udp;
 pub mod user_namespace;
 pub mod vnet_hdr;
 
-// pub use caps::{Capabilities, Capability};
+pub use caps::{Capabilities, Capability};
 pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
 pub use filter::{Filter, FrameFilter};
 pub use netlink::Netlink;
-// pub use netns::Namespace;
+pub use netns::{Namespace, NamespaceName};
 pub use packet_socket::{FrameError, PacketSocket};
 pub use send_failure::SendFailure;
 pub use tun::Tun;
