@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The program.
+pub mod args;
+pub mod config;
