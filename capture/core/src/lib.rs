@@ -1,7 +1,13 @@
 //! SAM vocabulary: who the nodes are, which addresses are mobile, how a route says so, and who owns an address.
 
+pub mod import;
 pub mod node;
+pub mod ownership;
 pub mod pool;
+pub mod route_tags;
 
+pub use import::{EnrolledNode, Enrollment, ImportRejection};
 pub use node::{NodeId, Role};
+pub use ownership::Owner;
 pub use pool::Pool;
+pub use route_tags::{Claim, ClaimState, RouteKind, RouteTags, TagsError};

@@ -165,7 +165,10 @@ impl Config {
     /// Never: `local.node` is one of `fabric.nodes` by construction.
     #[must_use]
     pub fn own_node(&self) -> &Node {
-        self.fabric.nodes.get(&self.local.node).expect("lower() checked that self.node exists")
+        self.fabric
+            .nodes
+            .get(&self.local.node)
+            .expect("lower() checked that self.node exists")
     }
 
     /// Returns the pool that admits `address`.

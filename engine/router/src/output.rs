@@ -4,15 +4,22 @@ use std::sync::Arc;
 
 use sam_dataplane::Snapshot;
 
+use crate::events::Event;
+use crate::journal::RuntimeState;
+
 /// One thing to do.
 #[derive(Debug)]
 pub enum Output {
+    /// Save, before anything that follows is done.
+    Journal(RuntimeState),
     /// Publish to the packet path.
     Publish(Arc<Snapshot>),
     /// Make the WireGuard peers exactly these.
     WireGuardPeers(Vec<sam_wg::PeerConfig>),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
+    /// Tell operators.
+    Event(Event),
 }
 
 /// An order for a BGP connection.

@@ -1,0 +1,508 @@
+//! How a route says who announces it, what it is and in which state: large communities `asn:function:value`
+//! (RFC 8092), numbered as in bgp.md section 5.6.
+//!
+//! Parsing is strict: a missing, doubled or unknown value is a named error and the route is refused. Functions that
+//! are not in the table and communities of other administrators are left alone, so that the table can grow.
+
+use std::fmt;
+
+use sam_bgp::{LargeCommunity, PathAttributes};
+use serde::{Deserialize, Serialize};
+
+use crate::node::{NodeId, Role};
+
+/// Functions: the second number of the large community.
+pub mod function {
+    /// Node id; mandatory on every route.
+    pub const NODE: u32 = 1;
+    /// Kind; mandatory on every route.
+    pub const KIND: u32 = 2;
+    /// State of a claim.
+    pub const STATE: u32 = 3;
+    /// Sequence of a claim.
+    pub const SEQUENCE: u32 = 4;
+    /// Pool of a claim.
+    pub const POOL: u32 = 5;
+    /// Site or group; optional.
+    pub const SITE: u32 = 6;
+    /// Role; optional.
+    pub const ROLE: u32 = 7;
+    /// Epoch of a marker.
+    pub const EPOCH: u32 = 8;
+}
+
+/// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
+pub mod local_pref {
+    /// Target of a handover.
+    pub const HANDOVER: u32 = 500;
+    /// Active owner.
+    pub const ACTIVE: u32 = 400;
+    /// Claim not yet confirmed.
+    pub const SEIZING: u32 = 350;
+    /// Standby, announced before the active one breaks.
+    pub const STANDBY: u32 = 300;
+    /// Member of an anycast address.
+    pub const ANYCAST: u32 = 200;
+    /// Marker of a living node.
+    pub const MARKER: u32 = 50;
+    /// Draining.
+    pub const DRAINING: u32 = 0;
+}
+
+/// What a route says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteTags {
+    /// Who announces it.
+    pub node: NodeId,
+    /// What it is.
+    pub kind: RouteKind,
+    /// Site or group of the node.
+    pub site: Option<u32>,
+    /// Where the node runs.
+    pub role: Option<Role>,
+}
+
+/// What a route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// 1: the node owns the address.
+    Owner(Claim),
+    /// 2: the node lives.
+    Marker {
+        /// Different at each start of the node.
+        epoch: u32,
+    },
+    /// 3: the way back to an address of the node itself.
+    ReturnRoute,
+    /// 4: the node is one of several that share the address.
+    Anycast(Claim),
+}
+
+/// A node's claim on an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// How far the claim is.
+    pub state: ClaimState,
+    /// Grows with each acquisition of the address.
+    pub sequence: u32,
+    /// Number of the pool.
+    pub pool: u32,
+}
+
+/// State of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimState {
+    /// 1: holds the address.
+    Active,
+    /// 2: would take it over.
+    Standby,
+    /// 3: takes it over, not yet confirmed.
+    Seizing,
+    /// 4: gives it up.
+    Draining,
+    /// 5: gets it in a planned move.
+    Handover,
+}
+
+/// Why the tags of a route cannot be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TagsError {
+    /// No node id.
+    NodeMissing,
+    /// No kind.
+    KindMissing,
+    /// A kind that is not in the table.
+    KindUnknown,
+    /// A claim without state.
+    StateMissing,
+    /// A state that is not in the table.
+    StateUnknown,
+    /// A claim without sequence.
+    SequenceMissing,
+    /// A claim without pool.
+    PoolMissing,
+    /// A role that is not in the table.
+    RoleUnknown,
+    /// A marker without epoch.
+    EpochMissing,
+    /// Two values for one function.
+    Duplicate,
+}
+
+impl RouteTags {
+    /// Reads the tags that `asn` defines among `communities`.
+    ///
+    /// # Errors
+    /// The first thing that is missing, doubled or unknown.
+    pub fn parse(asn: u32, communities: &[LargeCommunity]) -> Result<Self, TagsError> {
+        let value = |function| value_of(asn, function, communities);
+        let claim = || -> Result<Claim, TagsError> {
+            let state = value(function::STATE)?.ok_or(TagsError::StateMissing)?;
+            Ok(Claim {
+                state: ClaimState::from_value(state).ok_or(TagsError::StateUnknown)?,
+                sequence: value(function::SEQUENCE)?.ok_or(TagsError::SequenceMissing)?,
+                pool: value(function::POOL)?.ok_or(TagsError::PoolMissing)?,
+            })
+        };
+        let node = NodeId(value(function::NODE)?.ok_or(TagsError::NodeMissing)?);
+        let kind = match value(function::KIND)?.ok_or(TagsError::KindMissing)? {
+            1 => RouteKind::Owner(claim()?),
+            2 => RouteKind::Marker {
+                epoch: value(function::EPOCH)?.ok_or(TagsError::EpochMissing)?,
+            },
+            3 => RouteKind::ReturnRoute,
+            4 => RouteKind::Anycast(claim()?),
+            _ => return Err(TagsError::KindUnknown),
+        };
+        let role = match value(function::ROLE)? {
+            Some(value) => Some(Role::from_value(value).ok_or(TagsError::RoleUnknown)?),
+            None => None,
+        };
+        Ok(Self {
+            node,
+            kind,
+            site: value(function::SITE)?,
+            role,
+        })
+    }
+
+    /// Writes the tags, sorted.
+    #[must_use]
+    pub fn communities(&self, asn: u32) -> Vec<LargeCommunity> {
+        let mut values = vec![
+            (function::NODE, self.node.0),
+            (function::KIND, self.kind.value()),
+        ];
+        if let RouteKind::Owner(claim) | RouteKind::Anycast(claim) = self.kind {
+            values.push((function::STATE, claim.state.value()));
+            values.push((function::SEQUENCE, claim.sequence));
+            values.push((function::POOL, claim.pool));
+        }
+        values.extend(self.site.map(|site| (function::SITE, site)));
+        values.extend(self.role.map(|role| (function::ROLE, role.value())));
+        if let RouteKind::Marker { epoch } = self.kind {
+            values.push((function::EPOCH, epoch));
+        }
+        let community = |(local1, local2)| LargeCommunity {
+            global: asn,
+            local1,
+            local2,
+        };
+        values.into_iter().map(community).collect()
+    }
+
+    /// Puts the tags and the LOCAL_PREF that belongs to them on a path.
+    pub fn apply(&self, asn: u32, attributes: &mut PathAttributes) {
+        attributes.local_pref = Some(self.kind.local_pref());
+        attributes
+            .large_communities
+            .retain(|community| community.global != asn);
+        attributes.large_communities.extend(self.communities(asn));
+        attributes.large_communities.sort_unstable();
+    }
+
+    /// Returns the claim, if the route is one.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        match self.kind {
+            RouteKind::Owner(claim) | RouteKind::Anycast(claim) => Some(claim),
+            RouteKind::Marker { .. } | RouteKind::ReturnRoute => None,
+        }
+    }
+}
+
+impl RouteKind {
+    /// Returns the LOCAL_PREF of such a route.
+    #[must_use]
+    pub fn local_pref(self) -> u32 {
+        match self {
+            Self::Owner(claim) => claim.state.local_pref(),
+            Self::Marker { .. } => local_pref::MARKER,
+            Self::ReturnRoute | Self::Anycast(_) => local_pref::ANYCAST,
+        }
+    }
+
+    /// Returns the name as in views.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner(_) => "owner",
+            Self::Marker { .. } => "marker",
+            Self::ReturnRoute => "return-route",
+            Self::Anycast(_) => "anycast",
+        }
+    }
+
+    fn value(self) -> u32 {
+        match self {
+            Self::Owner(_) => 1,
+            Self::Marker { .. } => 2,
+            Self::ReturnRoute => 3,
+            Self::Anycast(_) => 4,
+        }
+    }
+}
+
+impl ClaimState {
+    const ALL: [Self; 5] = [
+        Self::Active,
+        Self::Standby,
+        Self::Seizing,
+        Self::Draining,
+        Self::Handover,
+    ];
+
+    /// Returns the LOCAL_PREF of a claim in this state.
+    #[must_use]
+    pub fn local_pref(self) -> u32 {
+        match self {
+            Self::Active => local_pref::ACTIVE,
+            Self::Standby => local_pref::STANDBY,
+            Self::Seizing => local_pref::SEIZING,
+            Self::Draining => local_pref::DRAINING,
+            Self::Handover => local_pref::HANDOVER,
+        }
+    }
+
+    /// Returns the name as in views.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Seizing => "seizing",
+            Self::Draining => "draining",
+            Self::Handover => "handover",
+        }
+    }
+
+    fn value(self) -> u32 {
+        match self {
+            Self::Active => 1,
+            Self::Standby => 2,
+            Self::Seizing => 3,
+            Self::Draining => 4,
+            Self::Handover => 5,
+        }
+    }
+
+    fn from_value(value: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.value() == value)
+    }
+}
+
+impl TagsError {
+    /// Returns the short name used in counters, events and views.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NodeMissing => "node-id-missing",
+            Self::KindMissing => "kind-missing",
+            Self::KindUnknown => "kind-unknown",
+            Self::StateMissing => "state-missing",
+            Self::StateUnknown => "state-unknown",
+            Self::SequenceMissing => "sequence-missing",
+            Self::PoolMissing => "pool-missing",
+            Self::RoleUnknown => "role-unknown",
+            Self::EpochMissing => "epoch-missing",
+            Self::Duplicate => "tag-duplicate",
+        }
+    }
+}
+
+fn value_of(
+    asn: u32,
+    function: u32,
+    communities: &[LargeCommunity],
+) -> Result<Option<u32>, TagsError> {
+    let mut values = communities
+        .iter()
+        .filter(|community| community.global == asn && community.local1 == function)
+        .map(|community| community.local2);
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(TagsError::Duplicate),
+        None => Ok(first),
+    }
+}
+
+impl fmt::Display for TagsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::error::Error for TagsError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ASN: u32 = 64_512;
+
+    #[test]
+    fn an_owner_route_carries_the_numbers_of_the_table() {
+        let tags = RouteTags {
+            node: NodeId(7),
+            kind: RouteKind::Owner(Claim {
+                state: ClaimState::Active,
+                sequence: 3,
+                pool: 1,
+            }),
+            site: None,
+            role: Some(Role::Aws),
+        };
+
+        let text: Vec<String> = tags
+            .communities(ASN)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+
+        assert_eq!(
+            text,
+            [
+                "64512:1:7",
+                "64512:2:1",
+                "64512:3:1",
+                "64512:4:3",
+                "64512:5:1",
+                "64512:7:2"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_marker_carries_its_epoch_and_no_claim() {
+        let tags = RouteTags {
+            node: NodeId(7),
+            kind: RouteKind::Marker { epoch: 99 },
+            site: None,
+            role: None,
+        };
+
+        assert_eq!(
+            tags.communities(ASN),
+            communities(&[(1, 7), (2, 2), (8, 99)])
+        );
+        assert_eq!(tags.claim(), None);
+    }
+
+    #[test]
+    fn incomplete_or_unknown_tags_are_named() {
+        let cases: &[(&[(u32, u32)], TagsError)] = &[
+            (&[], TagsError::NodeMissing),
+            (&[(2, 1), (3, 1), (4, 1), (5, 1)], TagsError::NodeMissing),
+            (&[(1, 7)], TagsError::KindMissing),
+            (&[(1, 7), (2, 0)], TagsError::KindUnknown),
+            (&[(1, 7), (2, 5)], TagsError::KindUnknown),
+            (&[(1, 7), (2, 1), (4, 1), (5, 1)], TagsError::StateMissing),
+            (
+                &[(1, 7), (2, 1), (3, 6), (4, 1), (5, 1)],
+                TagsError::StateUnknown,
+            ),
+            (
+                &[(1, 7), (2, 1), (3, 1), (5, 1)],
+                TagsError::SequenceMissing,
+            ),
+            (&[(1, 7), (2, 4), (3, 1), (4, 1)], TagsError::PoolMissing),
+            (&[(1, 7), (2, 2)], TagsError::EpochMissing),
+            (&[(1, 7), (2, 2), (7, 6), (8, 1)], TagsError::RoleUnknown),
+            (&[(1, 7), (1, 8), (2, 2), (8, 1)], TagsError::Duplicate),
+            (
+                &[(1, 7), (2, 1), (3, 1), (4, 1), (4, 2), (5, 1)],
+                TagsError::Duplicate,
+            ),
+        ];
+        for (values, error) in cases {
+            assert_eq!(
+                RouteTags::parse(ASN, &communities(values)),
+                Err(*error),
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn foreign_communities_and_new_functions_are_left_alone() {
+        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (9, 5), (9, 6)]);
+        all.push(LargeCommunity {
+            global: 1,
+            local1: 1,
+            local2: 8,
+        });
+
+        assert_eq!(
+            RouteTags::parse(ASN, &all).map(|tags| tags.node),
+            Ok(NodeId(7))
+        );
+    }
+
+    #[test]
+    fn applied_tags_replace_former_ones_and_keep_foreign_ones() {
+        let mut attributes = PathAttributes::local([10, 99, 0, 7].into());
+        let foreign = LargeCommunity {
+            global: 1,
+            local1: 2,
+            local2: 3,
+        };
+        attributes.large_communities = vec![foreign];
+        let tags = |sequence| RouteTags {
+            node: NodeId(7),
+            kind: RouteKind::Owner(Claim {
+                state: ClaimState::Standby,
+                sequence,
+                pool: 1,
+            }),
+            site: None,
+            role: None,
+        };
+
+        tags(1).apply(ASN, &mut attributes);
+        tags(2).apply(ASN, &mut attributes);
+
+        assert_eq!(
+            RouteTags::parse(ASN, &attributes.large_communities),
+            Ok(tags(2))
+        );
+        assert!(attributes.large_communities.contains(&foreign));
+        assert!(attributes.large_communities.is_sorted());
+        assert_eq!(attributes.local_pref, Some(local_pref::STANDBY));
+    }
+
+    proptest! {
+        #[test]
+        fn tags_survive_the_way_over_the_wire(
+            node in any::<u32>(), kind in 0_usize..4, state in 0_usize..5, sequence in any::<u32>(),
+            pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
+        ) {
+            let claim = Claim { state: ClaimState::ALL[state], sequence, pool };
+            let kinds = [
+                RouteKind::Owner(claim),
+                RouteKind::Marker { epoch },
+                RouteKind::ReturnRoute,
+                RouteKind::Anycast(claim),
+            ];
+            let tags =
+                RouteTags { node: NodeId(node), kind: kinds[kind], site, role: Role::from_value(role) };
+
+            let communities = tags.communities(ASN);
+
+            prop_assert!(communities.is_sorted());
+            prop_assert_eq!(RouteTags::parse(ASN, &communities), Ok(tags));
+        }
+    }
+
+    fn communities(values: &[(u32, u32)]) -> Vec<LargeCommunity> {
+        let community = |&(local1, local2)| LargeCommunity {
+            global: ASN,
+            local1,
+            local2,
+        };
+        values.iter().map(community).collect()
+    }
+}

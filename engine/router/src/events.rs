@@ -1,0 +1,299 @@
+//! What happened, for logs, `samctl events` and metrics: ids and numbers, not sentences.
+//!
+//! [`Events`] is the bounded queue on the way out. An event that only repeats itself (the same rejected route, the
+//! same foreign ARP answer) passes once per [`REPEAT_INTERVAL`]; the others in between are counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_capture::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened. As JSON: an object with the member `event` naming the kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case"
+)]
+pub enum Event {
+    /// A configuration is in force.
+    ConfigApplied {
+        /// Nodes of the fabric.
+        nodes: usize,
+        /// Pools of the fabric.
+        pools: usize,
+        /// Addresses configured as owned here.
+        owned: usize,
+    },
+    /// A configuration was refused because it changes what only a restart can change; the former one stays.
+    ConfigRefused {
+        /// Names of the settings.
+        settings: Vec<String>,
+    },
+    /// An order of the operator was refused.
+    CommandRefused {
+        /// Address it was about.
+        address: Ipv4Addr,
+        /// Reason's name.
+        reason: String,
+    },
+    /// The owner of an address changed.
+    OwnerChanged {
+        /// The address.
+        address: Ipv4Addr,
+        /// Former owner.
+        from: Option<NodeId>,
+        /// New owner.
+        to: Option<NodeId>,
+        /// Sequence of the new owner's claim.
+        sequence: Option<u32>,
+        /// Decision step that made the difference.
+        step: String,
+    },
+    /// Several nodes claim one address.
+    DuplicateOwner {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who claims it; the first one is the owner.
+        nodes: Vec<NodeId>,
+    },
+    /// Only one claim is left on an address that had several.
+    DuplicateOwnerEnded {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A BGP session reached Established.
+    SessionUp {
+        /// The peer.
+        node: NodeId,
+    },
+    /// A BGP session left Established, or an attempt failed after the OPEN.
+    SessionDown {
+        /// The peer.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// A BGP route was refused.
+    RouteRejected {
+        /// The peer.
+        node: NodeId,
+        /// The prefix.
+        prefix: Ipv4Net,
+        /// Reason's name.
+        reason: String,
+    },
+    /// A malformed BGP attribute was survived (RFC 7606).
+    AttributeMalformed {
+        /// The peer.
+        node: NodeId,
+        /// Attribute type code.
+        kind: u8,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A BGP connection was refused.
+    ConnectionRefused {
+        /// Who connected.
+        from: Ipv4Addr,
+        /// Why.
+        reason: String,
+    },
+    /// A tunnel can carry packets.
+    TunnelUp {
+        /// The far node.
+        node: NodeId,
+    },
+    /// A tunnel cannot carry packets: no handshake could be completed.
+    TunnelDown {
+        /// The far node.
+        node: NodeId,
+    },
+    /// The outer address of a node moved.
+    EndpointMoved {
+        /// The far node.
+        node: NodeId,
+        /// Former address.
+        from: Option<SocketAddr>,
+        /// New address.
+        to: SocketAddr,
+    },
+    /// Two routers seem to run as one node.
+    IdentityConflict {
+        /// The node.
+        node: NodeId,
+        /// What alternates: `marker-epoch` or `endpoint`.
+        evidence: String,
+        /// How often it alternated.
+        count: u32,
+    },
+    /// Somebody else on the LAN answers ARP for an address that this router answers for.
+    ForeignAnswer {
+        /// The address.
+        address: Ipv4Addr,
+        /// MAC that answers.
+        mac: String,
+    },
+    /// A host on the LAN probes (RFC 5227) for an address that the RIB places elsewhere.
+    AddressProbed {
+        /// The address.
+        address: Ipv4Addr,
+        /// MAC that probes.
+        mac: String,
+    },
+    /// This router may (or may no longer) act on its LAN.
+    Gate {
+        /// Whether it may.
+        open: bool,
+        /// Why.
+        reason: String,
+    },
+    /// An orderly stop began.
+    Stopping,
+}
+
+/// How long an event that repeats itself is held back.
+pub const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Events waiting at most; further ones are counted as lost.
+pub const QUEUE_LIMIT: usize = 4096;
+
+/// Repeating events remembered at most.
+const REMEMBERED_LIMIT: usize = 1024;
+
+/// The queue of events on the way out.
+#[derive(Debug, Default)]
+pub struct Events {
+    queue: VecDeque<Event>,
+    remembered: BTreeMap<Event, Instant>,
+    suppressed: u64,
+    lost: u64,
+}
+
+impl Events {
+    /// Queues an event, unless it repeats itself too soon.
+    pub fn push(&mut self, event: Event, now: Instant) {
+        if event.repeats() && self.is_repeated(&event, now) {
+            self.suppressed += 1;
+        } else if self.queue.len() >= QUEUE_LIMIT {
+            self.lost += 1;
+        } else {
+            self.queue.push_back(event);
+        }
+    }
+
+    /// Takes the oldest event.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    /// Returns how many repetitions were held back.
+    #[must_use]
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
+    /// Returns how many events found the queue full.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn is_repeated(&mut self, event: &Event, now: Instant) -> bool {
+        if let Some(&at) = self.remembered.get(event)
+            && now.saturating_duration_since(at) < REPEAT_INTERVAL
+        {
+            return true;
+        }
+        if self.remembered.len() >= REMEMBERED_LIMIT {
+            self.remembered
+                .retain(|_, at| now.saturating_duration_since(*at) < REPEAT_INTERVAL);
+        }
+        if self.remembered.len() < REMEMBERED_LIMIT {
+            self.remembered.insert(event.clone(), now);
+        }
+        false
+    }
+}
+
+impl Event {
+    /// Returns the kind's name, as in JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConfigApplied { .. } => "config-applied",
+            Self::ConfigRefused { .. } => "config-refused",
+            Self::CommandRefused { .. } => "command-refused",
+            Self::OwnerChanged { .. } => "owner-changed",
+            Self::DuplicateOwner { .. } => "duplicate-owner",
+            Self::DuplicateOwnerEnded { .. } => "duplicate-owner-ended",
+            Self::SessionUp { .. } => "session-up",
+            Self::SessionDown { .. } => "session-down",
+            Self::RouteRejected { .. } => "route-rejected",
+            Self::AttributeMalformed { .. } => "attribute-malformed",
+            Self::ConnectionRefused { .. } => "connection-refused",
+            Self::TunnelUp { .. } => "tunnel-up",
+            Self::TunnelDown { .. } => "tunnel-down",
+            Self::EndpointMoved { .. } => "endpoint-moved",
+            Self::IdentityConflict { .. } => "identity-conflict",
+            Self::ForeignAnswer { .. } => "foreign-answer",
+            Self::AddressProbed { .. } => "address-probed",
+            Self::Gate { .. } => "gate",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Tells whether the event says that something needs attention.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::ConfigRefused { .. }
+            | Self::CommandRefused { .. }
+            | Self::DuplicateOwner { .. }
+            | Self::SessionDown { .. }
+            | Self::RouteRejected { .. }
+            | Self::AttributeMalformed { .. }
+            | Self::ConnectionRefused { .. }
+            | Self::TunnelDown { .. }
+            | Self::IdentityConflict { .. }
+            | Self::ForeignAnswer { .. }
+            | Self::AddressProbed { .. } => true,
+            Self::Gate { open, .. } => !open,
+            Self::ConfigApplied { .. }
+            | Self::OwnerChanged { .. }
+            | Self::DuplicateOwnerEnded { .. }
+            | Self::SessionUp { .. }
+            | Self::TunnelUp { .. }
+            | Self::EndpointMoved { .. }
+            | Self::Stopping => false,
+        }
+    }
+
+    /// Tells whether an equal event shortly after carries no news (state changes always do).
+    fn repeats(&self) -> bool {
+        match self {
+            Self::RouteRejected { .. }
+            | Self::AttributeMalformed { .. }
+            | Self::ConnectionRefused { .. }
+            | Self::SessionDown { .. }
+            | Self::ForeignAnswer { .. }
+            | Self::AddressProbed { .. }
+            | Self::EndpointMoved { .. } => true,
+            Self::ConfigApplied { .. }
+            | Self::ConfigRefused { .. }
+            | Self::CommandRefused { .. }
+            | Self::OwnerChanged { .. }
+            | Self::DuplicateOwner { .. }
+            | Self::DuplicateOwnerEnded { .. }
+            | Self::SessionUp { .. }
+            | Self::TunnelUp { .. }
+            | Self::TunnelDown { .. }
+            | Self::IdentityConflict { .. }
+            | Self::Gate { .. }
+            | Self::Stopping => false,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the router itself cannot know: gathered by the runtime for one answer, never stored.
+//!
+//! Views, `doctor` and `explain` are pure functions of the [`crate::Router`] and of these facts. Times are seconds
+//! ago; a fact that could not be read is `None` (the check that needs it is skipped, never passed).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the runtime knows beside the router.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Version of the program, from its package.
+    pub version: String,
+    /// Seconds since the process started.
+    pub uptime_s: f64,
+    /// The host.
+    pub host: HostFacts,
+    /// Packet workers.
+    pub workers: Vec<WorkerFacts>,
+    /// Counters that are no drops, summed over the workers.
+    pub counters: Vec<CounterFacts>,
+    /// Drops by reason, summed over the workers; every reason is present, also with zero.
+    pub drops: Vec<DropFacts>,
+    /// WireGuard peers, as the device shows them.
+    pub peers: Vec<PeerFacts>,
+    /// Neighbor table of all LAN ports.
+    pub neighbors: Vec<NeighborFacts>,
+    /// Bounded queues between threads.
+    pub queues: Vec<QueueFacts>,
+}
+
+/// Facts about the host. `None` means: could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Host name.
+    pub hostname: String,
+    /// `net.ipv4.ip_forward`.
+    pub ip_forward: Option<bool>,
+    /// `net.ipv4.conf.all.proxy_arp`.
+    pub proxy_arp_all: Option<bool>,
+    /// Effective capabilities by kernel name, such as `CAP_NET_ADMIN`; `None` when unreadable.
+    pub capabilities: Option<Vec<String>>,
+    /// Lowest port that needs no CAP_NET_BIND_SERVICE (`net.ipv4.ip_unprivileged_port_start`).
+    pub unprivileged_port_start: Option<u16>,
+    /// All addresses assigned on the host; `None` when unreadable.
+    pub addresses: Option<Vec<AddressFacts>>,
+    /// The TUN device; `None` when it does not exist.
+    pub tun: Option<TunFacts>,
+    /// The capture interface; `None` when it does not exist or none is configured.
+    pub lan: Option<LanFacts>,
+}
+
+/// One address of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressFacts {
+    /// Interface name.
+    pub interface: String,
+    /// Address.
+    pub address: IpAddr,
+}
+
+/// The TUN device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunFacts {
+    /// Interface name.
+    pub name: String,
+    /// Administratively up.
+    pub up: bool,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// IPv4 addresses on it.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// The capture interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanFacts {
+    /// Interface name.
+    pub name: String,
+    /// Administratively up and carrier present.
+    pub up: bool,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// `net.ipv4.conf.<lan>.forwarding`.
+    pub forwarding: Option<bool>,
+    /// `net.ipv4.conf.<lan>.proxy_arp`.
+    pub proxy_arp: Option<bool>,
+    /// `net.ipv4.conf.<lan>.send_redirects`.
+    pub send_redirects: Option<bool>,
+    /// `net.ipv4.conf.<lan>.arp_ignore`.
+    pub arp_ignore: Option<u8>,
+}
+
+/// One packet worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerFacts {
+    /// Its number.
+    pub worker: u16,
+    /// Generation of the snapshot that it forwards by.
+    pub generation: u64,
+    /// Packet buffers free.
+    pub buffers_free: u64,
+    /// Packet buffers in all.
+    pub buffers: u64,
+}
+
+/// One counter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterFacts {
+    /// Name.
+    pub name: String,
+    /// Meaning, one sentence.
+    pub text: String,
+    /// Value.
+    pub value: u64,
+}
+
+/// Drops for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropFacts {
+    /// Name of the reason.
+    pub reason: String,
+    /// Meaning, one sentence.
+    pub text: String,
+    /// Packets since start.
+    pub total: u64,
+    /// Packets within the last minute.
+    pub last_minute: u64,
+}
+
+/// One WireGuard peer (`sam_wg::PeerStatus` with times as seconds ago).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerFacts {
+    /// Peer index; equals the tunnel number.
+    pub index: u16,
+    /// Current outer address.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since the newest session was established.
+    pub last_handshake_s: Option<f64>,
+    /// Seconds since the last authenticated packet.
+    pub last_received_s: Option<f64>,
+    /// Whether packets can be sealed now.
+    pub session: bool,
+    /// Inner bytes received.
+    pub rx_bytes: u64,
+    /// Inner bytes sent.
+    pub tx_bytes: u64,
+    /// Handshakes completed.
+    pub handshakes: u64,
+    /// Handshake initiations sent since the last success.
+    pub attempts: u32,
+    /// How often the endpoint moved by roaming.
+    pub roams: u64,
+}
+
+/// One neighbor on a LAN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NeighborFacts {
+    /// Port number.
+    pub port: u16,
+    /// Address.
+    pub address: Ipv4Addr,
+    /// MAC, once known, as `02:00:00:00:00:01`.
+    pub mac: Option<String>,
+    /// State in RFC 4861 words: incomplete, reachable, stale, probe, failed.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// Packets waiting.
+    pub queued: usize,
+}
+
+/// One bounded queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueFacts {
+    /// Name.
+    pub name: String,
+    /// Entries now.
+    pub length: u64,
+    /// Entries at most.
+    pub limit: u64,
+    /// How often it was full.
+    pub full: u64,
+}

@@ -1,0 +1,236 @@
+//! `samctl bgp …`: neighbors, RIB, and why a path is the best.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::NodeRef;
+
+/// `samctl bgp neighbors`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BgpNeighborsView {
+    /// Our AS number.
+    pub asn: u32,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Neighbors, by node id.
+    pub neighbors: Vec<NeighborSummary>,
+}
+
+/// One neighbor on one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NeighborSummary {
+    /// The node.
+    pub node: NodeRef,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Session state (RFC 4271 section 8.2.2): idle, connect, active, open-sent, open-confirm, established.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// `client` (we reflect for it) or `non-client`.
+    pub role: String,
+    /// Prefixes received, before policy.
+    pub received: usize,
+    /// Prefixes accepted.
+    pub accepted: usize,
+    /// Prefixes advertised to it.
+    pub advertised: usize,
+    /// How often the session reached Established.
+    pub established_count: u64,
+    /// Why the session last went down.
+    pub last_down: Option<String>,
+}
+
+/// `samctl bgp neighbor NODE`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BgpNeighborView {
+    /// The line of the list.
+    #[serde(flatten)]
+    pub summary: NeighborSummary,
+    /// Its BGP identifier, when known.
+    pub router_id: Option<Ipv4Addr>,
+    /// Negotiated hold time in seconds.
+    pub hold_time_s: Option<f64>,
+    /// Keepalive interval in seconds.
+    pub keepalive_s: Option<f64>,
+    /// Whether its End-of-RIB came.
+    pub end_of_rib: bool,
+    /// Capabilities that we sent.
+    pub capabilities_sent: Vec<String>,
+    /// Capabilities that it sent.
+    pub capabilities_received: Vec<String>,
+    /// Messages received.
+    pub messages_received: MessageCounts,
+    /// Messages sent.
+    pub messages_sent: MessageCounts,
+    /// Last NOTIFICATION sent.
+    pub last_sent: Option<NotificationView>,
+    /// Last NOTIFICATION received.
+    pub last_received: Option<NotificationView>,
+    /// Routes accepted from it.
+    pub routes_accepted: Vec<BgpRouteRow>,
+    /// Routes refused from it.
+    pub routes_rejected: Vec<RejectedRow>,
+    /// Routes advertised to it.
+    pub routes_advertised: Vec<BgpRouteRow>,
+}
+
+/// Messages by type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// OPEN.
+    pub open: u64,
+    /// UPDATE.
+    pub update: u64,
+    /// NOTIFICATION.
+    pub notification: u64,
+    /// KEEPALIVE.
+    pub keepalive: u64,
+    /// ROUTE-REFRESH.
+    pub route_refresh: u64,
+}
+
+/// A NOTIFICATION (RFC 4271 section 4.5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationView {
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
+    /// Both in words.
+    pub text: String,
+    /// Diagnostic data in hexadecimal.
+    pub data_hex: String,
+}
+
+/// A prefix with its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BgpRouteRow {
+    /// Destination.
+    pub prefix: Ipv4Net,
+    /// Next hop.
+    pub next_hop: Ipv4Addr,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// Large communities, as `asn:function:value`.
+    pub large_communities: Vec<String>,
+}
+
+/// A refused route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedRow {
+    /// The route.
+    #[serde(flatten)]
+    pub route: BgpRouteRow,
+    /// Reason's name.
+    pub reason: String,
+}
+
+/// `samctl bgp rib`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BgpRibView {
+    /// All prefixes with at least one path.
+    pub entries: Vec<RibEntry>,
+}
+
+/// One prefix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RibEntry {
+    /// Destination.
+    pub prefix: Ipv4Net,
+    /// Paths, best first, ineligible ones last.
+    pub paths: Vec<PathRow>,
+}
+
+/// One path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathRow {
+    /// Whether it is the best path.
+    pub best: bool,
+    /// The peer that told; `None` when originated here.
+    pub from: Option<NodeRef>,
+    /// The node that claims the prefix, by its tags.
+    pub node: Option<NodeRef>,
+    /// Kind, by its tags: owner, marker, return-route, anycast.
+    pub kind: Option<String>,
+    /// State of the claim, by its tags.
+    pub state: Option<String>,
+    /// Sequence of the claim, by its tags.
+    pub sequence: Option<u32>,
+    /// Next hop.
+    pub next_hop: Ipv4Addr,
+    /// LOCAL_PREF; 100 when absent.
+    pub local_pref: u32,
+    /// AS_PATH.
+    pub as_path: Vec<u32>,
+    /// ORIGIN: igp, egp, incomplete.
+    pub origin: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// Communities, as `asn:value`.
+    pub communities: Vec<String>,
+    /// Large communities, as `asn:function:value`.
+    pub large_communities: Vec<String>,
+    /// Seconds since it was learned.
+    pub age_s: f64,
+    /// Why it cannot be chosen, if so.
+    pub ineligible: Option<String>,
+    /// Step at which it lost against the best path; for the best one, the step at which it beat the second.
+    pub step: StepView,
+}
+
+/// A step of the decision process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Number as in the documentation; 0 for the first and last word (only path, identical).
+    pub number: u8,
+    /// Name.
+    pub name: String,
+    /// What it prefers.
+    pub text: String,
+}
+
+/// `samctl bgp why PREFIX`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BgpWhyView {
+    /// Destination.
+    pub prefix: Ipv4Net,
+    /// The best path.
+    pub best: Option<PathRow>,
+    /// The best path against each other one.
+    pub comparisons: Vec<ComparisonView>,
+    /// Refused routes for this prefix, with the peer that sent them.
+    pub rejected: Vec<(NodeRef, RejectedRow)>,
+}
+
+/// The best path against another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonView {
+    /// The path that lost.
+    pub loser: PathRow,
+    /// What decided.
+    pub step: StepView,
+    /// Steps from the first to the deciding one.
+    pub ladder: Vec<LadderRow>,
+}
+
+/// One step of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LadderRow {
+    /// The step.
+    pub step: StepView,
+    /// Value of the best path.
+    pub best: String,
+    /// Value of the other path.
+    pub other: String,
+    /// Whether this step decided.
+    pub decides: bool,
+}
