@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 use std::path::Path;
 
-use sam_capture::{NodeId, Role};
+use sam_capture::NodeId;
 use sam_router::config::{ActiveWhen, Capture, Config, Endpoint, Fabric, Host, Node, TunnelMtu};
 
 use super::key_file::encode_key;
@@ -88,7 +88,7 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
     writeln!(
         out,
         "      role: {}\n      overlay: {}",
-        role(node.role),
+        node.role.name(),
         node.overlay
     )?;
     if let Some(endpoint) = &node.endpoint {
@@ -155,16 +155,6 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 
 fn name(fabric: &Fabric, id: NodeId) -> &str {
     fabric.nodes.get(&id).map_or("", |node| &node.name)
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Onprem => "onprem",
-        Role::Aws => "aws",
-        Role::Azure => "azure",
-        Role::Oci => "oci",
-        Role::Gcp => "gcp",
-    }
 }
 
 fn endpoint_text(endpoint: &Endpoint) -> String {

@@ -77,15 +77,6 @@ impl Sources {
         &self.files[index]
     }
 
-    /// Returns the text of a span.
-    #[must_use]
-    pub(crate) fn text(&self, span: Span) -> &str {
-        self.file(span.file)
-            .text
-            .get(span.start..span.end)
-            .unwrap_or_default()
-    }
-
     /// Computes where a span begins.
     #[must_use]
     pub(crate) fn position(&self, span: Span) -> Position {
