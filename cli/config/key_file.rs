@@ -4,25 +4,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use sam_wg::KeyError;
 use zeroize::Zeroizing;
 
 use super::source::reason;
-
-/// Decodes one key; `None` unless it is the canonical base64 of 32 bytes.
-#[must_use]
-pub fn decode_key(text: &str) -> Option<[u8; 32]> {
-    let bytes = Zeroizing::new(STANDARD.decode(text).ok()?);
-    bytes.as_slice().try_into().ok()
-}
-
-/// Encodes one key.
-#[must_use]
-pub fn encode_key(key: &[u8; 32]) -> String {
-    STANDARD.encode(key)
-}
 
 /// What is wrong with a key file and what to do.
 pub(crate) struct KeyFileError {
@@ -32,10 +19,10 @@ pub(crate) struct KeyFileError {
     pub(crate) help: String,
 }
 
-/// Reads one key from a file.
-pub(crate) fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+/// Reads one key, private or preshared, from a file.
+pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, KeyFileError> {
     let shown = path.display();
-    let make = format!("make one with `samctl key gen > {shown}` under umask 077");
+    let make = format!("make one by `umask 077; samctl key gen > {shown}`");
     let unreadable = |error: &std::io::Error| KeyFileError {
         message: format!("cannot read key file {shown}: {}", reason(error)),
         help: make.clone(),
@@ -55,42 +42,24 @@ pub(crate) fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError>
             help: format!("run `chmod 600 {shown}`"),
         });
     }
-    let text = std::fs::read_to_string(path)
+    let text = std::fs::read_to_string(path);
+    let text = text
         .map(Zeroizing::new)
         .map_err(|error| unreadable(&error))?;
-    match decode_key(text.trim()) {
-        Some(key) if key != [0; 32] => Ok(Zeroizing::new(key)),
-        Some(_) => Err(KeyFileError {
-            message: format!("the key in {shown} is all zeros"),
+    if text.trim() == ZERO_KEY {
+        let message = format!("the key in {shown} is all zeros");
+        return Err(KeyFileError {
+            message,
             help: make,
-        }),
-        None => Err(KeyFileError {
-            message: format!("{shown} does not hold a key (base64 of 32 bytes)"),
-            help: make,
-        }),
+        });
     }
+    text.parse().map_err(|error| KeyFileError {
+        message: format!("{shown} does not hold a key: {error}"),
+        help: make,
+    })
 }
 
+/// What an unset key looks like.
+pub(crate) const ZERO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// A key has 45 bytes; room for white space.
 const MAX_KEY_FILE_BYTES: u64 = 1_024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_exactly_32_bytes_of_padded_base64() {
-        let key = [7; 32];
-        assert_eq!(decode_key(&encode_key(&key)), Some(key));
-        let cases = [
-            "",
-            "AAAA",
-            "not base64 at all!",
-            &encode_key(&key)[..43],
-            &STANDARD.encode([7; 33]),
-        ];
-        for text in cases {
-            assert_eq!(decode_key(text), None, "{text}");
-        }
-    }
-}

@@ -27,7 +27,6 @@ use sam_capture::NodeId;
 use sam_router::config::Config;
 
 pub use finding::Severity;
-pub use key_file::{decode_key, encode_key};
 pub use render::render;
 pub use report::{Diagnostic, Report};
 

@@ -9,7 +9,6 @@ use std::path::Path;
 use sam_capture::NodeId;
 use sam_router::config::{ActiveWhen, Capture, Config, Endpoint, Fabric, Host, Node, TunnelMtu};
 
-use super::key_file::encode_key;
 use super::scalar::duration_text;
 use super::{KeyFiles, Loaded, SCHEMA_VERSION};
 
@@ -97,7 +96,7 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
     writeln!(
         out,
         "      publicKey: {}",
-        quoted(&encode_key(&node.public_key.0))
+        quoted(&node.public_key.to_string())
     )?;
     writeln!(out, "      may: {}", list(&node.may))
 }

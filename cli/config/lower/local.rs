@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use sam_capture::NodeId;
 use sam_router::config::{Capture, Fabric, Local, Node};
-use sam_wg::{PresharedKey, PrivateKey};
+use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
 use super::{Input, Names, check_unique, fabric, find_node};
 use crate::config::finding::Findings;
@@ -104,7 +105,7 @@ fn private_key(
     if input.secrets == Secrets::Skip {
         return Some((path, PrivateKey([0; 32])));
     }
-    let key = PrivateKey(*checked_key(input.path, written, findings)?);
+    let key: PrivateKey = checked_key(input.path, written, findings)?;
     let public = key.public();
     if let Some(own) = own.filter(|own| own.public_key != public) {
         let shown = beside(input.path, &written.value);
@@ -156,7 +157,7 @@ fn preshared_keys(
         }
         let key = match input.secrets {
             Secrets::Skip => Some(PresharedKey([0; 32])),
-            Secrets::Read => checked_key(input.path, file, findings).map(|key| PresharedKey(*key)),
+            Secrets::Read => checked_key(input.path, file, findings),
         };
         keys.0.insert(id, absolute(input.path, &file.value));
         keys.1.extend(key.map(|key| (id, key)));
@@ -164,11 +165,11 @@ fn preshared_keys(
     keys
 }
 
-fn checked_key(
+fn checked_key<K: FromStr<Err = KeyError>>(
     file: &Path,
     written: &At<PathBuf>,
     findings: &mut Findings,
-) -> Option<zeroize::Zeroizing<[u8; 32]>> {
+) -> Option<K> {
     read_key(&beside(file, &written.value))
         .map_err(|error| {
             findings.error(written.span, error.message).help(error.help);

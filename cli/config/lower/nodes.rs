@@ -9,7 +9,7 @@ use sam_wg::PublicKey;
 
 use super::{check_name, check_unique, endpoint};
 use crate::config::finding::Findings;
-use crate::config::key_file::decode_key;
+use crate::config::key_file::ZERO_KEY;
 use crate::config::raw::{self, FabricNode};
 use crate::config::read::{At, Field};
 use crate::config::source::Span;
@@ -159,21 +159,20 @@ fn check_endpoint(endpoint: &Endpoint, at: Span, scope: &Scope<'_>, findings: &m
 
 fn check_public_key(written: &At<String>, findings: &mut Findings) -> Option<PublicKey> {
     let help = "it is printed by `samctl key pub < FILE` on that router";
-    let Some(key) = decode_key(&written.value) else {
-        findings
-            .error(
-                written.span,
-                "`publicKey` must be base64 of 32 bytes (44 characters)",
-            )
-            .help(help);
-        return None;
-    };
-    if key == [0; 32] {
+    if written.value == ZERO_KEY {
         findings
             .error(written.span, "`publicKey` is all zeros")
             .help(help);
     }
-    Some(PublicKey(key))
+    written
+        .value
+        .parse()
+        .map_err(|error| {
+            findings
+                .error(written.span, format!("`publicKey` is no key: {error}"))
+                .help(help);
+        })
+        .ok()
 }
 
 fn check_all_unique(nodes: &[At<FabricNode>], scope: &Scope<'_>, findings: &mut Findings) {

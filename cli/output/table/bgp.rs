@@ -247,9 +247,17 @@ fn write_rejected(page: &mut Page, rejected: &[(NodeRef, RejectedRow)]) {
     }
     page.title("Refused routes");
     let rows = rejected.iter().map(|(from, rejected)| {
-        [node(from), rejected.reason.clone(), words(&rejected.route.large_communities)]
+        [
+            node(from),
+            rejected.reason.clone(),
+            words(&rejected.route.large_communities),
+        ]
     });
-    page.table(["FROM", "REASON", "LARGE COMMUNITIES"], rows.collect(), "none");
+    page.table(
+        ["FROM", "REASON", "LARGE COMMUNITIES"],
+        rows.collect(),
+        "none",
+    );
 }
 
 fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
