@@ -265,12 +265,16 @@ mod tests {
                 2,
                 (&[80, 80], |_, packet| put(packet, 26, 0)),
             ),
-            ("bytes behind the datagram", 2, &[80, 60], |i, packet| {
-                add_trailer(i == 1, packet)
-            }),
-            ("the second corrupt", 2, &[80, 80], |i, packet| {
-                packet[50] ^= u8::from(i == 1)
-            }),
+            (
+                "bytes behind",
+                2,
+                (&[80, 60], |i, packet| add_trailer(i == 1, packet)),
+            ),
+            (
+                "a corrupt one",
+                2,
+                (&[80, 80], |i, packet| packet[50] ^= low_byte(i)),
+            ),
         ];
         for (row, units, (lengths, change)) in rows {
             let packets: Vec<_> = (0u16..)
@@ -623,6 +627,10 @@ mod tests {
             packet[3] += 4;
             sample::fix_header(packet);
         }
+    }
+
+    fn low_byte(index: u16) -> u8 {
+        index.to_be_bytes()[1]
     }
 
     fn corrupt_if(wanted: bool, mut packet: Vec<u8>) -> Vec<u8> {
