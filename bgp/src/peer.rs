@@ -18,7 +18,10 @@ pub(crate) struct Peer {
 impl Peer {
     /// Makes a peer that nothing is known of.
     pub(crate) fn new(session: PeerSession) -> Self {
-        Self { session, refusals: BTreeMap::new() }
+        Self {
+            session,
+            refusals: BTreeMap::new(),
+        }
     }
 
     /// Counts a refusal.
@@ -35,7 +38,9 @@ impl Peer {
         PeerView {
             id: config.id,
             address: config.address,
-            router_id: negotiated.map(|negotiated| negotiated.router_id).or(config.router_id),
+            router_id: negotiated
+                .map(|negotiated| negotiated.router_id)
+                .or(config.router_id),
             state,
             since,
             role: config.role,

@@ -98,8 +98,14 @@ mod tests {
 
     #[test]
     fn routes_that_were_here_before_are_refused() {
-        let originated = PathAttributes { originator_id: Some(router(1)), ..attributes(2, 100) };
-        let passed = PathAttributes { cluster_list: vec![router(7), router(8)], ..attributes(2, 100) };
+        let originated = PathAttributes {
+            originator_id: Some(router(1)),
+            ..attributes(2, 100)
+        };
+        let passed = PathAttributes {
+            cluster_list: vec![router(7), router(8)],
+            ..attributes(2, 100)
+        };
         assert_eq!(US.check_loop(&originated), Err(ORIGINATOR_LOOP));
         assert_eq!(US.check_loop(&passed), Err(CLUSTER_LOOP));
         assert_eq!(US.check_loop(&attributes(2, 100)), Ok(()));
@@ -116,14 +122,24 @@ mod tests {
             (NonClient, NonClient, false),
         ];
         for (from, to, sent) in table {
-            let target = Target { router_id: router(3), role: to };
-            assert_eq!(US.export(&path, Some(from), target).is_some(), sent, "{from:?} {to:?}");
+            let target = Target {
+                router_id: router(3),
+                role: to,
+            };
+            assert_eq!(
+                US.export(&path, Some(from), target).is_some(),
+                sent,
+                "{from:?} {to:?}"
+            );
         }
     }
 
     #[test]
     fn a_reflected_route_gets_originator_and_cluster_and_nothing_else() {
-        let original = PathAttributes { med: Some(7), ..attributes(2, 321) };
+        let original = PathAttributes {
+            med: Some(7),
+            ..attributes(2, 321)
+        };
         let path = learned(2, original.clone());
         let reflected = US.export(&path, Some(PeerRole::Client), client(3)).unwrap();
         let expected = PathAttributes {
@@ -141,14 +157,19 @@ mod tests {
             cluster_list: vec![router(9)],
             ..attributes(5, 100)
         };
-        let twice = US.export(&learned(2, once), Some(PeerRole::NonClient), client(3)).unwrap();
+        let twice = US
+            .export(&learned(2, once), Some(PeerRole::NonClient), client(3))
+            .unwrap();
         assert_eq!(twice.originator_id, Some(router(5)));
         assert_eq!(twice.cluster_list, [router(8), router(9)]);
     }
 
     #[test]
     fn neither_sender_nor_originator_get_a_route_back() {
-        let from_five = PathAttributes { originator_id: Some(router(5)), ..attributes(5, 100) };
+        let from_five = PathAttributes {
+            originator_id: Some(router(5)),
+            ..attributes(5, 100)
+        };
         let path = learned(2, from_five);
         for host in [2, 5] {
             assert_eq!(US.export(&path, Some(PeerRole::Client), client(host)), None);
@@ -162,7 +183,10 @@ mod tests {
             attributes: Arc::new(PathAttributes::local(router(1))),
             learned_at: start(),
         };
-        let target = Target { router_id: router(3), role: PeerRole::NonClient };
+        let target = Target {
+            router_id: router(3),
+            role: PeerRole::NonClient,
+        };
         let sent = US.export(&path, None, target).unwrap();
         assert_eq!(sent, attributes(1, 100));
     }
@@ -173,6 +197,9 @@ mod tests {
     };
 
     fn client(host: u8) -> Target {
-        Target { router_id: router(host), role: PeerRole::Client }
+        Target {
+            router_id: router(host),
+            role: PeerRole::Client,
+        }
     }
 }

@@ -42,7 +42,10 @@ pub struct Speaker<P> {
 impl<P: Policy> Speaker<P> {
     /// Makes a speaker without peers. `seed` feeds the jitter of timers.
     pub fn new(config: SpeakerConfig, policy: P, seed: u64, now: Instant) -> Self {
-        let reflector = Reflector { router_id: config.router_id, cluster_id: config.cluster_id };
+        let reflector = Reflector {
+            router_id: config.router_id,
+            cluster_id: config.cluster_id,
+        };
         Self {
             config,
             peers: BTreeMap::new(),
@@ -124,7 +127,9 @@ impl<P: Policy> Speaker<P> {
         match input {
             Input::Accepted { connection, from } => self.accept(connection, from),
             Input::Connected(connection) => {
-                self.with_owner(connection, |session| session.handle_connected(connection, now));
+                self.with_owner(connection, |session| {
+                    session.handle_connected(connection, now)
+                });
             }
             Input::Received(connection, bytes) => {
                 self.with_owner(connection, |session| {
@@ -161,8 +166,14 @@ impl<P: Policy> Speaker<P> {
                 return Some(output);
             }
             // Routes are written out only here, peer by peer: however much changed, each is told the latest state.
-            let Export { peer, updates, end_of_rib } = self.tables.next_export()?;
-            self.with_session(peer, |session, _| session.send_updates(&updates, end_of_rib));
+            let Export {
+                peer,
+                updates,
+                end_of_rib,
+            } = self.tables.next_export()?;
+            self.with_session(peer, |session, _| {
+                session.send_updates(&updates, end_of_rib)
+            });
         }
     }
 
@@ -206,7 +217,10 @@ impl<P: Policy> Speaker<P> {
 
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
-        self.peers.iter().map(|(id, peer)| peer.view(self.tables.neighbor(*id))).collect()
+        self.peers
+            .iter()
+            .map(|(id, peer)| peer.view(self.tables.neighbor(*id)))
+            .collect()
     }
 
     /// Routes refused from a peer, by prefix.
@@ -216,21 +230,34 @@ impl<P: Policy> Speaker<P> {
             .flat_map(|neighbor| neighbor.adj_rib_in.routes())
             .filter_map(|(prefix, received)| {
                 let reason = received.verdict.as_ref().err()?.0;
-                Some(RejectedView { prefix, attributes: (*received.attributes).clone(), reason })
+                Some(RejectedView {
+                    prefix,
+                    attributes: (*received.attributes).clone(),
+                    reason,
+                })
             })
             .collect()
     }
 
     /// Routes accepted from a peer, by prefix.
     pub fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
-        let Some(neighbor) = self.tables.neighbor(peer) else { return Vec::new() };
+        let Some(neighbor) = self.tables.neighbor(peer) else {
+            return Vec::new();
+        };
         let source = neighbor.identity.source();
         neighbor
             .adj_rib_in
             .routes()
             .filter_map(|(prefix, received)| {
                 let attributes = received.verdict.as_ref().ok()?.clone();
-                Some((prefix, Path { source, attributes, learned_at: received.learned_at }))
+                Some((
+                    prefix,
+                    Path {
+                        source,
+                        attributes,
+                        learned_at: received.learned_at,
+                    },
+                ))
             })
             .collect()
     }
@@ -248,7 +275,10 @@ impl<P: Policy> Speaker<P> {
         if self.owners.contains_key(&connection) {
             return;
         }
-        let peer = self.peers.iter().find(|(_, peer)| peer.session.config().address == from);
+        let peer = self
+            .peers
+            .iter()
+            .find(|(_, peer)| peer.session.config().address == from);
         let Some(id) = peer.map(|(id, _)| *id) else {
             self.reject_stranger(connection, from);
             return;
@@ -261,7 +291,10 @@ impl<P: Policy> Speaker<P> {
     /// RFC 4486 section 4: a connection from nobody we know is answered with Cease/5.
     fn reject_stranger(&mut self, connection: ConnectionId, from: Ipv4Addr) {
         let notification = Notification::new(code::CEASE, subcode::CONNECTION_REJECTED);
-        let context = DecodeContext { four_octet_as: true, ibgp: true };
+        let context = DecodeContext {
+            four_octet_as: true,
+            ibgp: true,
+        };
         let bytes = Message::Notification(notification).encode(context);
         let reason = "unknown peer";
         self.outputs.extend([
@@ -283,26 +316,33 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Acts on a session, then does what it wants done.
-    fn with_session(
-        &mut self,
-        id: PeerId,
-        act: impl FnOnce(&mut PeerSession, &mut ConnectionIds),
-    ) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+    fn with_session(&mut self, id: PeerId, act: impl FnOnce(&mut PeerSession, &mut ConnectionIds)) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         act(&mut peer.session, &mut self.connection_ids);
-        while let Some(output) = self.peers.get_mut(&id).and_then(|p| p.session.poll_output()) {
+        while let Some(output) = self
+            .peers
+            .get_mut(&id)
+            .and_then(|p| p.session.poll_output())
+        {
             self.obey(id, output);
         }
     }
 
     fn obey(&mut self, id: PeerId, output: SessionOutput) {
-        let Some(peer) = self.peers.get(&id) else { return };
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
         let config = peer.session.config();
         let address = config.address;
         match output {
             SessionOutput::Connect(connection) => {
                 self.owners.insert(connection, id);
-                self.outputs.push_back(Output::Connect { connection, address });
+                self.outputs.push_back(Output::Connect {
+                    connection,
+                    address,
+                });
             }
             SessionOutput::Send(connection, bytes) => {
                 self.outputs.push_back(Output::Send(connection, bytes));
@@ -313,19 +353,29 @@ impl<P: Policy> Speaker<P> {
             }
             SessionOutput::Established(router_id) => {
                 let (role, max_prefixes) = (config.role, config.max_prefixes);
-                let identity =
-                    NeighborIdentity { peer: id, router_id, address, role, max_prefixes };
+                let identity = NeighborIdentity {
+                    peer: id,
+                    router_id,
+                    address,
+                    role,
+                    max_prefixes,
+                };
                 self.tables.peer_up(identity);
-                self.outputs.push_back(Output::Event(Event::Established { peer: id }));
+                self.outputs
+                    .push_back(Output::Event(Event::Established { peer: id }));
             }
             SessionOutput::Down(reason) => {
                 self.tables.peer_down(id);
-                self.outputs.push_back(Output::Event(Event::Down { peer: id, reason }));
+                self.outputs
+                    .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
             SessionOutput::Update(update) => self.tables.receive(id, update, self.now),
             SessionOutput::Refresh => self.tables.refresh(id),
             SessionOutput::Refused(reason) => {
-                let refused = Event::ConnectionRefused { from: address, reason };
+                let refused = Event::ConnectionRefused {
+                    from: address,
+                    reason,
+                };
                 self.outputs.push_back(Output::Event(refused));
             }
         }
@@ -342,6 +392,7 @@ impl<P: Policy> Speaker<P> {
             }
             self.outputs.push_back(Output::Event(event));
         }
-        self.outputs.extend(self.tables.decide().into_iter().map(Output::BestPath));
+        self.outputs
+            .extend(self.tables.decide().into_iter().map(Output::BestPath));
     }
 }

@@ -7,13 +7,15 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 
 use crate::config::PeerId;
-use crate::policy::{Policy, Rejection};
 use crate::rib::{Path, PathSource};
 use crate::wire::PathAttributes;
 
 /// Returns the same moment throughout a test run.
 pub(crate) fn start() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "tests need one moment to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests need one moment to count from"
+    )]
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     *START
 }
@@ -30,12 +32,19 @@ pub(crate) fn router(host: u8) -> Ipv4Addr {
 
 /// Returns plain attributes with next hop `router(host)` and a LOCAL_PREF.
 pub(crate) fn attributes(host: u8, local_pref: u32) -> PathAttributes {
-    PathAttributes { local_pref: Some(local_pref), ..PathAttributes::local(router(host)) }
+    PathAttributes {
+        local_pref: Some(local_pref),
+        ..PathAttributes::local(router(host))
+    }
 }
 
 /// Returns a path learned from peer `host`.
 pub(crate) fn learned(host: u8, attributes: PathAttributes) -> Path {
-    Path { source: source(host), attributes: Arc::new(attributes), learned_at: start() }
+    Path {
+        source: source(host),
+        attributes: Arc::new(attributes),
+        learned_at: start(),
+    }
 }
 
 /// Returns the source of paths from peer `host`.
@@ -44,24 +53,5 @@ pub(crate) fn source(host: u8) -> PathSource {
         peer: PeerId(u32::from(host)),
         router_id: router(host),
         address: router(host),
-    }
-}
-
-/// A policy that refuses listed prefixes and sends everything.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Refuse(pub(crate) Vec<Ipv4Net>);
-
-impl Policy for Refuse {
-    fn import(
-        &self,
-        _peer: PeerId,
-        prefix: Ipv4Net,
-        _attributes: &mut PathAttributes,
-    ) -> Result<(), Rejection> {
-        if self.0.contains(&prefix) { Err(Rejection("listed")) } else { Ok(()) }
-    }
-
-    fn export(&self, _peer: PeerId, _prefix: Ipv4Net, _attributes: &mut PathAttributes) -> bool {
-        true
     }
 }

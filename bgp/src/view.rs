@@ -82,9 +82,15 @@ pub struct RejectedView {
 
 /// Shows the paths of a prefix, best first.
 pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
-    let best = candidates.first().filter(|candidate| candidate.ineligible.is_none());
+    let best = candidates
+        .first()
+        .filter(|candidate| candidate.ineligible.is_none());
     let view = |(position, candidate): (usize, &Candidate)| {
-        let rival = if position == 0 { candidates.get(1) } else { best };
+        let rival = if position == 0 {
+            candidates.get(1)
+        } else {
+            best
+        };
         let step = match (best, rival) {
             (None, _) => DecisionStep::Eligible,
             (Some(_), None) => DecisionStep::OnlyPath,

@@ -88,11 +88,18 @@ impl AdjRibIn {
         if former.is_none() && self.routes.len() >= self.capacity() {
             let first = !std::mem::replace(&mut self.overflowed, true);
             let reason = verdict.err().unwrap_or(MAX_PREFIXES);
-            return Change { path: PathUpdate::Keep, rejected: first.then_some(reason) };
+            return Change {
+                path: PathUpdate::Keep,
+                rejected: first.then_some(reason),
+            };
         }
         let was_accepted = former.is_some_and(|former| former.verdict.is_ok());
         let full = !was_accepted && self.accepted >= self.max_prefixes;
-        let verdict = if full { verdict.and(Err(MAX_PREFIXES)) } else { verdict };
+        let verdict = if full {
+            verdict.and(Err(MAX_PREFIXES))
+        } else {
+            verdict
+        };
 
         let learned_at = match former {
             Some(former) if former.attributes == attributes => former.learned_at,
@@ -105,14 +112,24 @@ impl AdjRibIn {
         } else {
             self.waiting.remove(&prefix);
         }
-        self.routes.insert(prefix, Received { attributes, verdict, learned_at });
+        self.routes.insert(
+            prefix,
+            Received {
+                attributes,
+                verdict,
+                learned_at,
+            },
+        );
         change
     }
 
     /// Takes a route away; tells whether it was accepted.
     pub(crate) fn withdraw(&mut self, prefix: Ipv4Net) -> bool {
         self.waiting.remove(&prefix);
-        let accepted = self.routes.remove(&prefix).is_some_and(|route| route.verdict.is_ok());
+        let accepted = self
+            .routes
+            .remove(&prefix)
+            .is_some_and(|route| route.verdict.is_ok());
         self.accepted -= usize::from(accepted);
         accepted
     }
@@ -123,7 +140,9 @@ impl AdjRibIn {
             return None;
         }
         let prefix = *self.waiting.first()?;
-        self.routes.get(&prefix).map(|route| (prefix, Arc::clone(&route.attributes)))
+        self.routes
+            .get(&prefix)
+            .map(|route| (prefix, Arc::clone(&route.attributes)))
     }
 
     /// Lists all routes.
@@ -148,23 +167,36 @@ impl AdjRibIn {
 
     /// Returns how many routes are kept at most.
     fn capacity(&self) -> usize {
-        self.max_prefixes.saturating_mul(2).saturating_add(REFUSED_EXTRA)
+        self.max_prefixes
+            .saturating_mul(2)
+            .saturating_add(REFUSED_EXTRA)
     }
 }
 
 impl Change {
     fn between(former: Option<&Verdict>, verdict: &Verdict, learned_at: Instant) -> Self {
         if former == Some(verdict) {
-            return Self { path: PathUpdate::Keep, rejected: None };
+            return Self {
+                path: PathUpdate::Keep,
+                rejected: None,
+            };
         }
         match verdict {
-            Ok(attributes) => {
-                Self { path: PathUpdate::Set(Arc::clone(attributes), learned_at), rejected: None }
-            }
+            Ok(attributes) => Self {
+                path: PathUpdate::Set(Arc::clone(attributes), learned_at),
+                rejected: None,
+            },
             Err(reason) => {
                 let was_accepted = former.is_some_and(Result::is_ok);
-                let path = if was_accepted { PathUpdate::Remove } else { PathUpdate::Keep };
-                Self { path, rejected: Some(*reason) }
+                let path = if was_accepted {
+                    PathUpdate::Remove
+                } else {
+                    PathUpdate::Keep
+                };
+                Self {
+                    path,
+                    rejected: Some(*reason),
+                }
             }
         }
     }
@@ -183,7 +215,13 @@ mod tests {
         let later = start() + Duration::from_secs(9);
         let set = Arc::new(attributes(1, 100));
         let change = table.announce(prefix(1), Arc::clone(&set), Ok(set), later);
-        assert_eq!(change, Change { path: PathUpdate::Keep, rejected: None });
+        assert_eq!(
+            change,
+            Change {
+                path: PathUpdate::Keep,
+                rejected: None
+            }
+        );
         assert_eq!(table.routes().next().unwrap().1.learned_at, start());
     }
 
@@ -194,7 +232,10 @@ mod tests {
         let change = refuse(&mut table, 1, "policy");
         assert_eq!(
             change,
-            Change { path: PathUpdate::Remove, rejected: Some(Rejection("policy")) }
+            Change {
+                path: PathUpdate::Remove,
+                rejected: Some(Rejection("policy"))
+            }
         );
         assert_eq!((table.len(), table.accepted()), (1, 0));
     }
@@ -202,9 +243,15 @@ mod tests {
     #[test]
     fn the_same_refusal_is_told_once() {
         let mut table = AdjRibIn::new(10);
-        assert_eq!(refuse(&mut table, 1, "policy").rejected, Some(Rejection("policy")));
+        assert_eq!(
+            refuse(&mut table, 1, "policy").rejected,
+            Some(Rejection("policy"))
+        );
         assert_eq!(refuse(&mut table, 1, "policy").rejected, None);
-        assert_eq!(refuse(&mut table, 1, "loop").rejected, Some(Rejection("loop")));
+        assert_eq!(
+            refuse(&mut table, 1, "loop").rejected,
+            Some(Rejection("loop"))
+        );
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub(crate) struct AdjRibOut {
 impl AdjRibOut {
     /// Lists all routes.
     pub(crate) fn routes(&self) -> impl Iterator<Item = (Ipv4Net, &Arc<PathAttributes>)> {
-        self.routes.iter().map(|(prefix, attributes)| (*prefix, attributes))
+        self.routes
+            .iter()
+            .map(|(prefix, attributes)| (*prefix, attributes))
     }
 
     /// Counts all routes.
@@ -60,7 +62,12 @@ pub(crate) struct Difference<'a> {
 impl<'a> Difference<'a> {
     /// Starts with nothing; with `repeat`, known routes are told again.
     pub(crate) fn new(told: &'a mut AdjRibOut, repeat: bool) -> Self {
-        Self { told, repeat, withdrawn: Vec::new(), announced: BTreeMap::new() }
+        Self {
+            told,
+            repeat,
+            withdrawn: Vec::new(),
+            announced: BTreeMap::new(),
+        }
     }
 
     /// Notes what the peer should know about a prefix.
@@ -72,20 +79,28 @@ impl<'a> Difference<'a> {
             return;
         };
         if self.repeat || self.told.routes.get(&prefix) != Some(&desired) {
-            self.announced.entry(Arc::clone(&desired)).or_default().push(prefix);
+            self.announced
+                .entry(Arc::clone(&desired))
+                .or_default()
+                .push(prefix);
             self.told.routes.insert(prefix, desired);
         }
     }
 
     /// Returns the UPDATEs: one with all withdrawals, then one for each set of attributes.
     pub(crate) fn into_updates(self) -> Vec<Update> {
-        let withdrawal = (!self.withdrawn.is_empty())
-            .then(|| Update { withdrawn: self.withdrawn, ..Update::default() });
-        let announcements = self.announced.into_iter().map(|(attributes, announced)| Update {
-            announced,
-            attributes: Some((*attributes).clone()),
+        let withdrawal = (!self.withdrawn.is_empty()).then(|| Update {
+            withdrawn: self.withdrawn,
             ..Update::default()
         });
+        let announcements = self
+            .announced
+            .into_iter()
+            .map(|(attributes, announced)| Update {
+                announced,
+                attributes: Some((*attributes).clone()),
+                ..Update::default()
+            });
         withdrawal.into_iter().chain(announcements).collect()
     }
 }
@@ -98,8 +113,15 @@ mod tests {
     #[test]
     fn prefixes_with_equal_attributes_share_an_update() {
         let mut told = AdjRibOut::default();
-        let updates = differ(&mut told, false, &[(1, Some(100)), (2, Some(200)), (3, Some(100))]);
-        let packed: Vec<usize> = updates.iter().map(|update| update.announced.len()).collect();
+        let updates = differ(
+            &mut told,
+            false,
+            &[(1, Some(100)), (2, Some(200)), (3, Some(100))],
+        );
+        let packed: Vec<usize> = updates
+            .iter()
+            .map(|update| update.announced.len())
+            .collect();
         assert_eq!(packed, [2, 1]);
     }
 

@@ -21,7 +21,10 @@ pub(crate) struct AttributePool {
 impl AttributePool {
     /// Makes an empty pool.
     pub(crate) fn new() -> Self {
-        Self { known: BTreeSet::new(), sweep_at: SWEEP_MIN }
+        Self {
+            known: BTreeSet::new(),
+            sweep_at: SWEEP_MIN,
+        }
     }
 
     /// Returns the shared form of a set.
@@ -38,7 +41,8 @@ impl AttributePool {
     }
 
     fn sweep(&mut self) {
-        self.known.retain(|attributes| Arc::strong_count(attributes) > 1);
+        self.known
+            .retain(|attributes| Arc::strong_count(attributes) > 1);
         self.sweep_at = (self.known.len() * 2).max(SWEEP_MIN);
     }
 }
@@ -70,7 +74,9 @@ mod tests {
     #[test]
     fn sets_in_use_survive_any_number_of_sweeps() {
         let mut pool = AttributePool::new();
-        let used: Vec<_> = (0..1000).map(|number| pool.intern(attributes(1, number))).collect();
+        let used: Vec<_> = (0..1000)
+            .map(|number| pool.intern(attributes(1, number)))
+            .collect();
         for (number, set) in (0..).zip(&used) {
             assert!(Arc::ptr_eq(set, &pool.intern(attributes(1, number))));
         }

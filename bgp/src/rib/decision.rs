@@ -51,19 +51,38 @@ type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
 const STEPS: [(DecisionStep, Step); 9] = [
-    (DecisionStep::Eligible, |a, b| a.ineligible.is_some().cmp(&b.ineligible.is_some())),
+    (DecisionStep::Eligible, |a, b| {
+        a.ineligible.is_some().cmp(&b.ineligible.is_some())
+    }),
     (DecisionStep::LocalPref, |a, b| {
-        b.path.attributes.preference().cmp(&a.path.attributes.preference())
+        b.path
+            .attributes
+            .preference()
+            .cmp(&a.path.attributes.preference())
     }),
-    (DecisionStep::LocalOrigin, |a, b| is_learned(a).cmp(&is_learned(b))),
-    (DecisionStep::AsPathLength, |a, b| as_path_length(a).cmp(&as_path_length(b))),
-    (DecisionStep::Origin, |a, b| a.path.attributes.origin.cmp(&b.path.attributes.origin)),
+    (DecisionStep::LocalOrigin, |a, b| {
+        is_learned(a).cmp(&is_learned(b))
+    }),
+    (DecisionStep::AsPathLength, |a, b| {
+        as_path_length(a).cmp(&as_path_length(b))
+    }),
+    (DecisionStep::Origin, |a, b| {
+        a.path.attributes.origin.cmp(&b.path.attributes.origin)
+    }),
     (DecisionStep::Med, |a, b| med(a).cmp(&med(b))),
-    (DecisionStep::RouterId, |a, b| router_id(a).cmp(&router_id(b))),
-    (DecisionStep::ClusterListLength, |a, b| {
-        a.path.attributes.cluster_list.len().cmp(&b.path.attributes.cluster_list.len())
+    (DecisionStep::RouterId, |a, b| {
+        router_id(a).cmp(&router_id(b))
     }),
-    (DecisionStep::PeerAddress, |a, b| peer_address(a).cmp(&peer_address(b))),
+    (DecisionStep::ClusterListLength, |a, b| {
+        a.path
+            .attributes
+            .cluster_list
+            .len()
+            .cmp(&b.path.attributes.cluster_list.len())
+    }),
+    (DecisionStep::PeerAddress, |a, b| {
+        peer_address(a).cmp(&peer_address(b))
+    }),
 ];
 
 /// Compares two paths of one prefix: `Less` means that `a` is better; says which step told them apart.
@@ -82,7 +101,13 @@ fn is_learned(candidate: &Candidate) -> bool {
 }
 
 fn as_path_length(candidate: &Candidate) -> usize {
-    candidate.path.attributes.as_path.iter().map(|segment| segment.0.len()).sum()
+    candidate
+        .path
+        .attributes
+        .as_path
+        .iter()
+        .map(|segment| segment.0.len())
+        .sum()
 }
 
 /// An absent MED counts as the best one (RFC 4271 section 9.1.2.2 c).
@@ -119,38 +144,84 @@ mod tests {
         let hop = || vec![AsPathSegment(vec![1])];
         let cluster = || vec![router(9)];
         let table = [
-            (DecisionStep::LocalPref, from(9, attributes(1, 200)), from(2, plain())),
+            (
+                DecisionStep::LocalPref,
+                from(9, attributes(1, 200)),
+                from(2, plain()),
+            ),
             (DecisionStep::LocalOrigin, local(plain()), from(2, plain())),
             (
                 DecisionStep::AsPathLength,
                 from(9, plain()),
-                from(2, PathAttributes { as_path: hop(), ..plain() }),
+                from(
+                    2,
+                    PathAttributes {
+                        as_path: hop(),
+                        ..plain()
+                    },
+                ),
             ),
             (
                 DecisionStep::Origin,
                 from(9, plain()),
-                from(2, PathAttributes { origin: Origin::Incomplete, ..plain() }),
+                from(
+                    2,
+                    PathAttributes {
+                        origin: Origin::Incomplete,
+                        ..plain()
+                    },
+                ),
             ),
             (
                 DecisionStep::Med,
                 from(9, plain()),
-                from(2, PathAttributes { med: Some(1), ..plain() }),
+                from(
+                    2,
+                    PathAttributes {
+                        med: Some(1),
+                        ..plain()
+                    },
+                ),
             ),
             (DecisionStep::RouterId, from(2, plain()), from(3, plain())),
             (
                 DecisionStep::RouterId,
-                from(9, PathAttributes { originator_id: Some(router(1)), ..plain() }),
+                from(
+                    9,
+                    PathAttributes {
+                        originator_id: Some(router(1)),
+                        ..plain()
+                    },
+                ),
                 from(2, plain()),
             ),
             (
                 DecisionStep::ClusterListLength,
-                from(9, PathAttributes { originator_id: Some(router(2)), ..plain() }),
-                from(2, PathAttributes { cluster_list: cluster(), ..plain() }),
+                from(
+                    9,
+                    PathAttributes {
+                        originator_id: Some(router(2)),
+                        ..plain()
+                    },
+                ),
+                from(
+                    2,
+                    PathAttributes {
+                        cluster_list: cluster(),
+                        ..plain()
+                    },
+                ),
             ),
             (
                 DecisionStep::PeerAddress,
                 from(2, plain()),
-                from(9, PathAttributes { originator_id: Some(router(2)), ..plain() }),
+                from(
+                    9,
+                    PathAttributes {
+                        originator_id: Some(router(2)),
+                        ..plain()
+                    },
+                ),
             ),
         ];
         for (step, better, worse) in table {
@@ -161,17 +232,32 @@ mod tests {
 
     #[test]
     fn an_ineligible_path_loses_against_any_eligible_one() {
-        let unreachable =
-            Candidate { ineligible: Some("next-hop"), ..from(2, attributes(1, 900)) };
+        let unreachable = Candidate {
+            ineligible: Some("next-hop"),
+            ..from(2, attributes(1, 900))
+        };
         let poor = from(9, attributes(1, 0));
-        assert_eq!(compare(&poor, &unreachable), (Ordering::Less, DecisionStep::Eligible));
+        assert_eq!(
+            compare(&poor, &unreachable),
+            (Ordering::Less, DecisionStep::Eligible)
+        );
     }
 
     #[test]
     fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
-        let bare = PathAttributes { local_pref: None, med: None, ..attributes(1, 0) };
-        let full = PathAttributes { med: Some(0), ..attributes(1, 100) };
-        assert_eq!(compare(&from(2, bare), &from(2, full)).1, DecisionStep::Identical);
+        let bare = PathAttributes {
+            local_pref: None,
+            med: None,
+            ..attributes(1, 0)
+        };
+        let full = PathAttributes {
+            med: Some(0),
+            ..attributes(1, 100)
+        };
+        assert_eq!(
+            compare(&from(2, bare), &from(2, full)).1,
+            DecisionStep::Identical
+        );
     }
 
     #[test]
@@ -179,7 +265,10 @@ mod tests {
         let young = from(2, attributes(1, 100));
         let mut old = young.clone();
         old.path.learned_at = start() + std::time::Duration::from_secs(9);
-        assert_eq!(compare(&young, &old), (Ordering::Equal, DecisionStep::Identical));
+        assert_eq!(
+            compare(&young, &old),
+            (Ordering::Equal, DecisionStep::Identical)
+        );
     }
 
     /// Totality is by construction; antisymmetry and transitivity over all pairs and triples of a small domain in
@@ -187,13 +276,18 @@ mod tests {
     #[test]
     fn comparison_is_a_total_order() {
         let domain = domain();
-        let order: Vec<Vec<Ordering>> =
-            domain.iter().map(|a| domain.iter().map(|b| compare(a, b).0).collect()).collect();
+        let order: Vec<Vec<Ordering>> = domain
+            .iter()
+            .map(|a| domain.iter().map(|b| compare(a, b).0).collect())
+            .collect();
         let size = domain.len();
         for a in 0..size {
             for b in 0..size {
                 assert_eq!(order[a][b], order[b][a].reverse());
-                assert_eq!(order[a][b].is_eq(), relevant(&domain[a]) == relevant(&domain[b]));
+                assert_eq!(
+                    order[a][b].is_eq(),
+                    relevant(&domain[a]) == relevant(&domain[b])
+                );
             }
         }
         for a in 0..size {
@@ -214,7 +308,11 @@ mod tests {
             let on = |bit: u32| bits >> bit & 1 == 1;
             let attributes = PathAttributes {
                 local_pref: on(0).then_some(200),
-                as_path: if on(1) { vec![AsPathSegment(vec![1])] } else { Vec::new() },
+                as_path: if on(1) {
+                    vec![AsPathSegment(vec![1])]
+                } else {
+                    Vec::new()
+                },
                 origin: if on(2) { Origin::Egp } else { Origin::Igp },
                 med: on(3).then_some(5),
                 originator_id: on(4).then(|| router(2)),
@@ -250,7 +348,10 @@ mod tests {
     }
 
     fn from(host: u8, attributes: PathAttributes) -> Candidate {
-        Candidate { path: learned(host, attributes), ineligible: None }
+        Candidate {
+            path: learned(host, attributes),
+            ineligible: None,
+        }
     }
 
     fn local(attributes: PathAttributes) -> Candidate {
@@ -259,6 +360,9 @@ mod tests {
             attributes: Arc::new(attributes),
             learned_at: start(),
         };
-        Candidate { path, ineligible: None }
+        Candidate {
+            path,
+            ineligible: None,
+        }
     }
 }

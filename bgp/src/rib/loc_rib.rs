@@ -38,22 +38,30 @@ impl LocRib {
     pub(crate) fn set(&mut self, prefix: Ipv4Net, path: Path) {
         let candidates = &mut self.destinations.entry(prefix).or_default().candidates;
         candidates.retain(|candidate| candidate.path.source.peer() != path.source.peer());
-        candidates.push(Candidate { path, ineligible: None });
+        candidates.push(Candidate {
+            path,
+            ineligible: None,
+        });
         self.dirty.insert(prefix);
     }
 
     /// Removes the path of a source: a peer, or ourselves for `None`.
     pub(crate) fn remove(&mut self, prefix: Ipv4Net, source: Option<PeerId>) {
         if let Some(destination) = self.destinations.get_mut(&prefix) {
-            destination.candidates.retain(|candidate| candidate.path.source.peer() != source);
+            destination
+                .candidates
+                .retain(|candidate| candidate.path.source.peer() != source);
             self.dirty.insert(prefix);
         }
     }
 
     /// Replaces the set of reachable next hops.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
-        let changed: BTreeSet<Ipv4Addr> =
-            self.reachable.symmetric_difference(&reachable).copied().collect();
+        let changed: BTreeSet<Ipv4Addr> = self
+            .reachable
+            .symmetric_difference(&reachable)
+            .copied()
+            .collect();
         self.reachable = reachable;
         if changed.is_empty() {
             return;
@@ -70,7 +78,10 @@ impl LocRib {
     /// Decides all dirty prefixes and returns what changed, by prefix.
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().filter_map(|prefix| self.decide_prefix(prefix)).collect()
+        dirty
+            .into_iter()
+            .filter_map(|prefix| self.decide_prefix(prefix))
+            .collect()
     }
 
     /// Returns the best path as made known.
@@ -80,7 +91,9 @@ impl LocRib {
 
     /// Returns all paths of a prefix, best first.
     pub(crate) fn candidates(&self, prefix: Ipv4Net) -> &[Candidate] {
-        self.destinations.get(&prefix).map_or(&[], |destination| &destination.candidates)
+        self.destinations
+            .get(&prefix)
+            .map_or(&[], |destination| &destination.candidates)
     }
 
     /// Lists all prefixes that have a path.
@@ -89,13 +102,18 @@ impl LocRib {
     }
 
     fn decide_prefix(&mut self, prefix: Ipv4Net) -> Option<BestPathChange> {
-        let Destination { candidates, published } = self.destinations.get_mut(&prefix)?;
+        let Destination {
+            candidates,
+            published,
+        } = self.destinations.get_mut(&prefix)?;
         for candidate in candidates.iter_mut() {
             candidate.ineligible = ineligibility(&candidate.path, &self.reachable);
         }
         candidates.sort_by(|a, b| compare(a, b).0);
 
-        let best = candidates.first().filter(|candidate| candidate.ineligible.is_none());
+        let best = candidates
+            .first()
+            .filter(|candidate| candidate.ineligible.is_none());
         let step = match candidates.as_slice() {
             [] => DecisionStep::OnlyPath,
             [_] if best.is_some() => DecisionStep::OnlyPath,
@@ -112,7 +130,12 @@ impl LocRib {
         if candidates.is_empty() {
             self.destinations.remove(&prefix);
         }
-        (!unchanged).then_some(BestPathChange { prefix, old, new, step })
+        (!unchanged).then_some(BestPathChange {
+            prefix,
+            old,
+            new,
+            step,
+        })
     }
 }
 
@@ -138,8 +161,14 @@ mod tests {
         let changes = rib.decide();
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].step, DecisionStep::LocalPref);
-        assert_eq!(changes[0].old.as_ref().unwrap().source.peer(), Some(PeerId(1)));
-        assert_eq!(changes[0].new.as_ref().unwrap().source.peer(), Some(PeerId(2)));
+        assert_eq!(
+            changes[0].old.as_ref().unwrap().source.peer(),
+            Some(PeerId(1))
+        );
+        assert_eq!(
+            changes[0].new.as_ref().unwrap().source.peer(),
+            Some(PeerId(2))
+        );
     }
 
     #[test]

@@ -26,12 +26,19 @@ pub(crate) struct NeighborIdentity {
 impl NeighborIdentity {
     /// Returns the source of its paths.
     pub(crate) fn source(&self) -> PathSource {
-        PathSource::Peer { peer: self.peer, router_id: self.router_id, address: self.address }
+        PathSource::Peer {
+            peer: self.peer,
+            router_id: self.router_id,
+            address: self.address,
+        }
     }
 
     /// Returns what reflection wants to know of a receiver.
     pub(crate) fn target(&self) -> Target {
-        Target { router_id: self.router_id, role: self.role }
+        Target {
+            router_id: self.router_id,
+            role: self.role,
+        }
     }
 }
 
@@ -57,7 +64,11 @@ impl Neighbor {
             identity,
             adj_rib_in: AdjRibIn::new(identity.max_prefixes),
             adj_rib_out: AdjRibOut::default(),
-            pending: Pending { all: true, end_of_rib: true, ..Pending::default() },
+            pending: Pending {
+                all: true,
+                end_of_rib: true,
+                ..Pending::default()
+            },
             end_of_rib: false,
         }
     }

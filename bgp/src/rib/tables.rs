@@ -79,12 +79,15 @@ impl<P: Policy> Tables<P> {
     /// Starts the tables of a session that was just established.
     pub(crate) fn peer_up(&mut self, identity: NeighborIdentity) {
         self.peer_down(identity.peer);
-        self.neighbors.insert(identity.peer, Neighbor::new(identity));
+        self.neighbors
+            .insert(identity.peer, Neighbor::new(identity));
     }
 
     /// Ends the tables of a session, and all paths from it.
     pub(crate) fn peer_down(&mut self, peer: PeerId) {
-        let Some(neighbor) = self.neighbors.remove(&peer) else { return };
+        let Some(neighbor) = self.neighbors.remove(&peer) else {
+            return;
+        };
         for (prefix, received) in neighbor.adj_rib_in.routes() {
             if received.verdict.is_ok() {
                 self.loc_rib.remove(prefix, Some(peer));
@@ -94,7 +97,9 @@ impl<P: Policy> Tables<P> {
 
     /// Takes an UPDATE of an Established session in.
     pub(crate) fn receive(&mut self, peer: PeerId, update: Update, now: Instant) {
-        let Some(neighbor) = self.neighbors.get_mut(&peer) else { return };
+        let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+            return;
+        };
         if update.is_end_of_rib() && update.faults.is_empty() {
             neighbor.end_of_rib = true;
             return;
@@ -132,7 +137,9 @@ impl<P: Policy> Tables<P> {
         let mut forgetful = Vec::new();
         let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
         for peer in peers {
-            let Some(neighbor) = self.neighbors.get_mut(&peer) else { continue };
+            let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+                continue;
+            };
             neighbor.pending.all = true;
             if neighbor.adj_rib_in.take_overflowed() {
                 forgetful.push(peer);
@@ -162,7 +169,11 @@ impl<P: Policy> Tables<P> {
         });
         if !same {
             let attributes = self.pool.intern(attributes);
-            let path = Path { source: PathSource::Local, attributes, learned_at: now };
+            let path = Path {
+                source: PathSource::Local,
+                attributes,
+                learned_at: now,
+            };
             self.loc_rib.set(prefix, path);
         }
     }
@@ -176,7 +187,10 @@ impl<P: Policy> Tables<P> {
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
         let changes = self.loc_rib.decide();
         for neighbor in self.neighbors.values_mut() {
-            neighbor.pending.prefixes.extend(changes.iter().map(|change| change.prefix));
+            neighbor
+                .pending
+                .prefixes
+                .extend(changes.iter().map(|change| change.prefix));
         }
         changes
     }
@@ -188,8 +202,10 @@ impl<P: Policy> Tables<P> {
 
     /// Works out what the next neighbor with pending work is to be told.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
-        let (peer, neighbor) =
-            self.neighbors.iter_mut().find(|(_, neighbor)| !neighbor.pending.is_empty())?;
+        let (peer, neighbor) = self
+            .neighbors
+            .iter_mut()
+            .find(|(_, neighbor)| !neighbor.pending.is_empty())?;
         let (peer, target) = (*peer, neighbor.identity.target());
         let pending = std::mem::take(&mut neighbor.pending);
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
@@ -207,7 +223,11 @@ impl<P: Policy> Tables<P> {
         if let Some(neighbor) = self.neighbors.get_mut(&peer) {
             neighbor.adj_rib_out = told;
         }
-        Some(Export { peer, updates, end_of_rib: pending.end_of_rib })
+        Some(Export {
+            peer,
+            updates,
+            end_of_rib: pending.end_of_rib,
+        })
     }
 
     /// Returns what a neighbor should know about a prefix.
@@ -239,18 +259,33 @@ impl<P: Policy> Tables<P> {
         now: Instant,
     ) {
         let verdict = self.import(peer, prefix, &attributes);
-        let Some(neighbor) = self.neighbors.get_mut(&peer) else { return };
-        let change = neighbor.adj_rib_in.announce(prefix, attributes, verdict, now);
+        let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+            return;
+        };
+        let change = neighbor
+            .adj_rib_in
+            .announce(prefix, attributes, verdict, now);
         match change.path {
             PathUpdate::Keep => {}
             PathUpdate::Set(attributes, learned_at) => {
                 let source = neighbor.identity.source();
-                self.loc_rib.set(prefix, Path { source, attributes, learned_at });
+                self.loc_rib.set(
+                    prefix,
+                    Path {
+                        source,
+                        attributes,
+                        learned_at,
+                    },
+                );
             }
             PathUpdate::Remove => self.loc_rib.remove(prefix, Some(peer)),
         }
         if let Some(reason) = change.rejected {
-            self.events.push(Event::Rejected { peer, prefix, reason: reason.0 });
+            self.events.push(Event::Rejected {
+                peer,
+                prefix,
+                reason: reason.0,
+            });
         }
     }
 
@@ -271,8 +306,10 @@ impl<P: Policy> Tables<P> {
 
     /// Accepts routes that waited for room under the limit.
     fn promote(&mut self, peer: PeerId, now: Instant) {
-        while let Some((prefix, attributes)) =
-            self.neighbors.get(&peer).and_then(|neighbor| neighbor.adj_rib_in.promotable())
+        while let Some((prefix, attributes)) = self
+            .neighbors
+            .get(&peer)
+            .and_then(|neighbor| neighbor.adj_rib_in.promotable())
         {
             self.enter(peer, prefix, attributes, now);
         }

@@ -56,7 +56,11 @@ pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant)
     if let Some(established) = contenders.iter().find(|contender| contender.established) {
         return judge_established(established, contenders);
     }
-    let side = |direction| contenders.iter().find(|contender| contender.direction == direction);
+    let side = |direction| {
+        contenders
+            .iter()
+            .find(|contender| contender.direction == direction)
+    };
     let (Some(outgoing), Some(incoming)) = (side(Direction::Outgoing), side(Direction::Incoming))
     else {
         return Verdict::Settled;
@@ -64,8 +68,11 @@ pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant)
     let Some(peer_router_id) = outgoing.peer_router_id.or(incoming.peer_router_id) else {
         return Verdict::Settled;
     };
-    let (winner, loser) =
-        if router_id > peer_router_id { (outgoing, incoming) } else { (incoming, outgoing) };
+    let (winner, loser) = if router_id > peer_router_id {
+        (outgoing, incoming)
+    } else {
+        (incoming, outgoing)
+    };
     let deadline = winner.opened_at + HALF_DEAD;
     if winner.peer_router_id.is_some() {
         Verdict::Drop(loser.id)
@@ -96,7 +103,10 @@ mod tests {
 
     #[test]
     fn the_connection_of_the_higher_identifier_wins_once_its_open_came() {
-        let both = [open(OURS, Direction::Outgoing), open(THEIRS, Direction::Incoming)];
+        let both = [
+            open(OURS, Direction::Outgoing),
+            open(THEIRS, Direction::Incoming),
+        ];
         assert_eq!(judge(&both, higher(), start()), Verdict::Drop(THEIRS));
         assert_eq!(judge(&both, lower(), start()), Verdict::Drop(OURS));
     }
@@ -105,8 +115,15 @@ mod tests {
     fn the_loser_waits_for_the_winners_open_two_seconds_at_most() {
         let opened_at = start();
         let race = [
-            Contender { peer_router_id: None, opened_at, ..open(OURS, Direction::Outgoing) },
-            Contender { opened_at, ..open(THEIRS, Direction::Incoming) },
+            Contender {
+                peer_router_id: None,
+                opened_at,
+                ..open(OURS, Direction::Outgoing)
+            },
+            Contender {
+                opened_at,
+                ..open(THEIRS, Direction::Incoming)
+            },
         ];
         let deadline = opened_at + HALF_DEAD;
         assert_eq!(judge(&race, higher(), opened_at), Verdict::Wait(deadline));
@@ -116,29 +133,53 @@ mod tests {
     #[test]
     fn without_any_open_nothing_is_decided() {
         let race = [
-            Contender { peer_router_id: None, ..open(OURS, Direction::Outgoing) },
-            Contender { peer_router_id: None, ..open(THEIRS, Direction::Incoming) },
+            Contender {
+                peer_router_id: None,
+                ..open(OURS, Direction::Outgoing)
+            },
+            Contender {
+                peer_router_id: None,
+                ..open(THEIRS, Direction::Incoming)
+            },
         ];
         assert_eq!(judge(&race, higher(), start()), Verdict::Settled);
     }
 
     #[test]
     fn one_connection_is_no_race() {
-        assert_eq!(judge(&[open(OURS, Direction::Outgoing)], lower(), start()), Verdict::Settled);
+        assert_eq!(
+            judge(&[open(OURS, Direction::Outgoing)], lower(), start()),
+            Verdict::Settled
+        );
     }
 
     #[test]
     fn an_established_connection_stays_unless_it_is_silent() {
         let rival = open(THEIRS, Direction::Incoming);
-        let established = Contender { established: true, ..open(OURS, Direction::Outgoing) };
-        let silent = Contender { silent: true, ..established };
-        assert_eq!(judge(&[established, rival], lower(), start()), Verdict::Drop(THEIRS));
-        assert_eq!(judge(&[silent, rival], lower(), start()), Verdict::Drop(OURS));
+        let established = Contender {
+            established: true,
+            ..open(OURS, Direction::Outgoing)
+        };
+        let silent = Contender {
+            silent: true,
+            ..established
+        };
+        assert_eq!(
+            judge(&[established, rival], lower(), start()),
+            Verdict::Drop(THEIRS)
+        );
+        assert_eq!(
+            judge(&[silent, rival], lower(), start()),
+            Verdict::Drop(OURS)
+        );
     }
 
     #[test]
     fn a_silent_established_connection_stays_until_the_rival_delivers_an_open() {
-        let rival = Contender { peer_router_id: None, ..open(THEIRS, Direction::Incoming) };
+        let rival = Contender {
+            peer_router_id: None,
+            ..open(THEIRS, Direction::Incoming)
+        };
         let silent = Contender {
             established: true,
             silent: true,

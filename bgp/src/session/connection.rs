@@ -59,7 +59,9 @@ impl Connection {
 
     /// Returns how messages are read and written.
     pub(crate) fn context(&self) -> DecodeContext {
-        self.negotiated.as_ref().map_or_else(initial_context, |negotiated| negotiated.context)
+        self.negotiated
+            .as_ref()
+            .map_or_else(initial_context, |negotiated| negotiated.context)
     }
 
     /// Takes bytes in.
@@ -93,7 +95,10 @@ impl Connection {
         (self.state > ConnectionState::Connect).then(|| Contender {
             id: self.id,
             direction: self.direction,
-            peer_router_id: self.negotiated.as_ref().map(|negotiated| negotiated.router_id),
+            peer_router_id: self
+                .negotiated
+                .as_ref()
+                .map(|negotiated| negotiated.router_id),
             established: self.state == ConnectionState::Established,
             silent: self.is_silent(now),
             opened_at: self.opened_at,

@@ -193,7 +193,10 @@ mod tests {
             for event in EVENTS {
                 if let Transition::Enter(next, _) = transition(state, event) {
                     assert!(next >= state, "{state:?} {event:?} goes back to {next:?}");
-                    assert!(next as u8 <= state as u8 + 1, "{state:?} {event:?} skips to {next:?}");
+                    assert!(
+                        next as u8 <= state as u8 + 1,
+                        "{state:?} {event:?} skips to {next:?}"
+                    );
                 }
             }
         }
@@ -249,8 +252,13 @@ mod tests {
         }
     }
 
-    const STATES: [S; 5] =
-        [S::Connect, S::OpenSent, S::OpenConfirm, S::Confirmed, S::Established];
+    const STATES: [S; 5] = [
+        S::Connect,
+        S::OpenSent,
+        S::OpenConfirm,
+        S::Confirmed,
+        S::Established,
+    ];
 
     const EVENTS: [E; 14] = [
         E::Stop,

@@ -41,16 +41,25 @@ impl Negotiated {
 
 /// Returns how messages are read before the OPEN came.
 pub(crate) fn initial_context() -> DecodeContext {
-    DecodeContext { four_octet_as: true, ibgp: true }
+    DecodeContext {
+        four_octet_as: true,
+        ibgp: true,
+    }
 }
 
 /// Returns the capabilities that we announce.
 pub(crate) fn own_capabilities(config: &SpeakerConfig) -> Vec<Capability> {
     vec![
-        Capability::Multiprotocol { afi: IPV4_UNICAST.0, safi: IPV4_UNICAST.1 },
+        Capability::Multiprotocol {
+            afi: IPV4_UNICAST.0,
+            safi: IPV4_UNICAST.1,
+        },
         Capability::RouteRefresh,
         Capability::FourOctetAs(config.asn),
-        Capability::Fqdn { host: shortened(&config.hostname), domain: String::new() },
+        Capability::Fqdn {
+            host: shortened(&config.hostname),
+            domain: String::new(),
+        },
     ]
 }
 
@@ -77,16 +86,31 @@ pub(crate) fn negotiate(
         return Err(refused(subcode::BAD_PEER_AS, "AS number is not ours"));
     }
     if open.router_id.is_unspecified() {
-        return Err(refused(subcode::BAD_BGP_IDENTIFIER, "BGP identifier is zero"));
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is zero",
+        ));
     }
     if open.router_id == config.router_id {
-        return Err(refused(subcode::BAD_BGP_IDENTIFIER, "BGP identifier is ours"));
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is ours",
+        ));
     }
-    if peer.router_id.is_some_and(|pinned| pinned != open.router_id) {
-        return Err(refused(subcode::BAD_BGP_IDENTIFIER, "BGP identifier is not the configured one"));
+    if peer
+        .router_id
+        .is_some_and(|pinned| pinned != open.router_id)
+    {
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is not the configured one",
+        ));
     }
     if open.hold_time_s < HOLD_TIME_MIN_S {
-        return Err(refused(subcode::UNACCEPTABLE_HOLD_TIME, "hold time is below 3 s"));
+        return Err(refused(
+            subcode::UNACCEPTABLE_HOLD_TIME,
+            "hold time is below 3 s",
+        ));
     }
     if !offers_ipv4_unicast(&open.capabilities) {
         return Err(DecodeError {
@@ -106,26 +130,33 @@ pub(crate) fn negotiate(
     Ok(Negotiated {
         router_id: open.router_id,
         hold_time: Duration::from_secs(u64::from(hold_time_s)),
-        context: DecodeContext { four_octet_as, ibgp: true },
+        context: DecodeContext {
+            four_octet_as,
+            ibgp: true,
+        },
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
         capabilities: open.capabilities.clone(),
     })
 }
 
 fn own_hold_time_s(peer: &PeerConfig) -> u16 {
-    u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX).max(HOLD_TIME_MIN_S)
+    u16::try_from(peer.hold_time.as_secs())
+        .unwrap_or(u16::MAX)
+        .max(HOLD_TIME_MIN_S)
 }
 
 /// A peer without any multiprotocol capability speaks IPv4 unicast only (RFC 4760 section 8).
 fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
-    let mut families = capabilities.iter().filter_map(|capability| match capability {
-        Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
-        Capability::RouteRefresh
-        | Capability::FourOctetAs(_)
-        | Capability::EnhancedRouteRefresh
-        | Capability::Fqdn { .. }
-        | Capability::Unknown { .. } => None,
-    });
+    let mut families = capabilities
+        .iter()
+        .filter_map(|capability| match capability {
+            Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
+            Capability::RouteRefresh
+            | Capability::FourOctetAs(_)
+            | Capability::EnhancedRouteRefresh
+            | Capability::Fqdn { .. }
+            | Capability::Unknown { .. } => None,
+        });
     match families.next() {
         None => true,
         Some(first) => first == IPV4_UNICAST || families.any(|family| family == IPV4_UNICAST),
@@ -133,7 +164,10 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
 }
 
 fn refused(subcode: u8, reason: &'static str) -> DecodeError {
-    DecodeError { notification: Notification::new(code::OPEN, subcode), reason }
+    DecodeError {
+        notification: Notification::new(code::OPEN, subcode),
+        reason,
+    }
 }
 
 fn shortened(name: &str) -> String {
@@ -151,17 +185,42 @@ mod tests {
 
     #[test]
     fn our_open_carries_a_large_as_in_the_capability_only() {
-        let open = own_open(&SpeakerConfig { asn: 4_200_000_000, ..ours() }, &peer());
+        let open = own_open(
+            &SpeakerConfig {
+                asn: 4_200_000_000,
+                ..ours()
+            },
+            &peer(),
+        );
         assert_eq!(open.asn, AS_TRANS);
-        assert!(open.capabilities.contains(&Capability::FourOctetAs(4_200_000_000)));
+        assert!(
+            open.capabilities
+                .contains(&Capability::FourOctetAs(4_200_000_000))
+        );
     }
 
     #[test]
     fn the_smaller_hold_time_is_used_and_keepalives_go_at_a_third() {
-        let negotiated = negotiate(&ours(), &peer(), &Open { hold_time_s: 30, ..theirs() }).unwrap();
+        let negotiated = negotiate(
+            &ours(),
+            &peer(),
+            &Open {
+                hold_time_s: 30,
+                ..theirs()
+            },
+        )
+        .unwrap();
         assert_eq!(negotiated.hold_time, Duration::from_secs(9));
         assert_eq!(negotiated.keepalive_interval(), Duration::from_secs(3));
-        let negotiated = negotiate(&ours(), &peer(), &Open { hold_time_s: 3, ..theirs() }).unwrap();
+        let negotiated = negotiate(
+            &ours(),
+            &peer(),
+            &Open {
+                hold_time_s: 3,
+                ..theirs()
+            },
+        )
+        .unwrap();
         assert_eq!(negotiated.keepalive_interval(), Duration::from_secs(1));
     }
 
@@ -169,24 +228,71 @@ mod tests {
     fn unacceptable_opens_are_refused_with_the_right_subcode() {
         let v6_only = Capability::Multiprotocol { afi: 2, safi: 1 };
         let table = [
-            (Open { capabilities: vec![Capability::FourOctetAs(64513)], ..theirs() }, 2),
-            (Open { router_id: Ipv4Addr::UNSPECIFIED, ..theirs() }, 3),
-            (Open { router_id: ours().router_id, ..theirs() }, 3),
-            (Open { router_id: Ipv4Addr::new(9, 9, 9, 9), ..theirs() }, 3),
-            (Open { hold_time_s: 0, ..theirs() }, 6),
-            (Open { hold_time_s: 2, ..theirs() }, 6),
-            (Open { capabilities: vec![Capability::FourOctetAs(64512), v6_only], ..theirs() }, 7),
+            (
+                Open {
+                    capabilities: vec![Capability::FourOctetAs(64513)],
+                    ..theirs()
+                },
+                2,
+            ),
+            (
+                Open {
+                    router_id: Ipv4Addr::UNSPECIFIED,
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    router_id: ours().router_id,
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    router_id: Ipv4Addr::new(9, 9, 9, 9),
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    hold_time_s: 0,
+                    ..theirs()
+                },
+                6,
+            ),
+            (
+                Open {
+                    hold_time_s: 2,
+                    ..theirs()
+                },
+                6,
+            ),
+            (
+                Open {
+                    capabilities: vec![Capability::FourOctetAs(64512), v6_only],
+                    ..theirs()
+                },
+                7,
+            ),
         ];
         for (open, subcode) in table {
             let error = negotiate(&ours(), &peer(), &open).unwrap_err();
-            assert_eq!((error.notification.code, error.notification.subcode), (2, subcode));
+            assert_eq!(
+                (error.notification.code, error.notification.subcode),
+                (2, subcode)
+            );
         }
     }
 
     #[test]
     fn a_peer_without_multiprotocol_capability_speaks_ipv4_unicast() {
-        let open =
-            Open { capabilities: vec![Capability::FourOctetAs(64512)], ..theirs() };
+        let open = Open {
+            capabilities: vec![Capability::FourOctetAs(64512)],
+            ..theirs()
+        };
         assert!(negotiate(&ours(), &peer(), &open).is_ok());
     }
 

@@ -21,7 +21,11 @@ pub(crate) struct Occasion {
 impl Occasion {
     /// An event that speaks for itself; the reason is used if it ends the connection.
     pub(crate) fn plain(event: ConnectionEvent, reason: &'static str) -> Self {
-        Self { event, notification: None, reason: reason.into() }
+        Self {
+            event,
+            notification: None,
+            reason: reason.into(),
+        }
     }
 
     /// Bytes that must be answered with a NOTIFICATION.

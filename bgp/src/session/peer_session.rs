@@ -108,7 +108,11 @@ impl PeerSession {
 
     /// Handles a connection that failed or was closed by the far end.
     pub(crate) fn handle_closed(&mut self, id: ConnectionId, now: Instant) {
-        self.step(id, Occasion::plain(ConnectionEvent::Closed, "connection closed"), now);
+        self.step(
+            id,
+            Occasion::plain(ConnectionEvent::Closed, "connection closed"),
+            now,
+        );
         self.conclude(now);
     }
 
@@ -128,9 +132,14 @@ impl PeerSession {
             })
             .map(|connection| connection.id);
         if let Some(earlier) = earlier {
-            self.step(earlier, Occasion::collision("replaced by a newer connection"), now);
+            self.step(
+                earlier,
+                Occasion::collision("replaced by a newer connection"),
+                now,
+            );
         }
-        self.connections.push(Connection::new(id, Direction::Incoming, now));
+        self.connections
+            .push(Connection::new(id, Direction::Incoming, now));
         self.step(id, Occasion::plain(ConnectionEvent::Connected, ""), now);
         self.conclude(now);
     }
@@ -176,7 +185,8 @@ impl PeerSession {
         if self.connect_at.is_some_and(|at| at <= now) {
             self.connect_at = None;
             let id = ids.take();
-            self.connections.push(Connection::new(id, Direction::Outgoing, now));
+            self.connections
+                .push(Connection::new(id, Direction::Outgoing, now));
             self.outputs.push_back(SessionOutput::Connect(id));
             self.note_state(now);
         }
@@ -194,10 +204,14 @@ impl PeerSession {
 
     /// Sends routes on the Established connection.
     pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
-        let Some(connection) = self.established() else { return };
+        let Some(connection) = self.established() else {
+            return;
+        };
         let (id, context) = (connection.id, connection.context());
-        let mut messages: Vec<Vec<u8>> =
-            updates.iter().flat_map(|update| update.encode_split(context)).collect();
+        let mut messages: Vec<Vec<u8>> = updates
+            .iter()
+            .flat_map(|update| update.encode_split(context))
+            .collect();
         if end_of_rib {
             messages.push(Message::Update(Update::default()).encode(context));
         }
@@ -205,7 +219,8 @@ impl PeerSession {
         let mut chunk = Vec::new();
         for message in messages {
             if !chunk.is_empty() && chunk.len() + message.len() > SEND_CHUNK_BYTES {
-                self.outputs.push_back(SessionOutput::Send(id, std::mem::take(&mut chunk)));
+                self.outputs
+                    .push_back(SessionOutput::Send(id, std::mem::take(&mut chunk)));
             }
             chunk.extend_from_slice(&message);
         }
@@ -217,9 +232,16 @@ impl PeerSession {
     /// Asks the peer for all its routes, if it knows how.
     pub(crate) fn request_refresh(&mut self) {
         let (afi, safi) = IPV4_UNICAST;
-        let refresh = Message::RouteRefresh(RouteRefresh { afi, subtype: 0, safi });
+        let refresh = Message::RouteRefresh(RouteRefresh {
+            afi,
+            subtype: 0,
+            safi,
+        });
         let able = self.established().filter(|connection| {
-            connection.negotiated.as_ref().is_some_and(|negotiated| negotiated.route_refresh)
+            connection
+                .negotiated
+                .as_ref()
+                .is_some_and(|negotiated| negotiated.route_refresh)
         });
         if let Some(id) = able.map(|connection| connection.id) {
             self.send(id, &refresh);
@@ -258,7 +280,10 @@ impl PeerSession {
 
     /// Returns what was agreed on the foremost connection.
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
-        let foremost = self.connections.iter().max_by_key(|connection| connection.state)?;
+        let foremost = self
+            .connections
+            .iter()
+            .max_by_key(|connection| connection.state)?;
         foremost.negotiated.as_ref()
     }
 
@@ -283,15 +308,18 @@ impl PeerSession {
                     if let Some(connection) = self.connection_mut(id) {
                         connection.negotiated.get_or_insert(negotiated);
                     }
-                    self.step(id, Occasion::plain(ConnectionEvent::Open, "unexpected OPEN"), now);
+                    self.step(
+                        id,
+                        Occasion::plain(ConnectionEvent::Open, "unexpected OPEN"),
+                        now,
+                    );
                 }
                 Err(error) => {
                     self.step(id, Occasion::malformed(error), now);
                 }
             },
             Message::Keepalive => {
-                let occasion =
-                    Occasion::plain(ConnectionEvent::Keepalive, "unexpected KEEPALIVE");
+                let occasion = Occasion::plain(ConnectionEvent::Keepalive, "unexpected KEEPALIVE");
                 self.step(id, occasion, now);
             }
             Message::Notification(notification) => {
@@ -316,8 +344,9 @@ impl PeerSession {
     }
 
     fn handle_deadline(&mut self, id: ConnectionId, expired: bool, now: Instant) {
-        let connecting =
-            self.connection_mut(id).is_some_and(|c| c.state == ConnectionState::Connect);
+        let connecting = self
+            .connection_mut(id)
+            .is_some_and(|c| c.state == ConnectionState::Connect);
         let occasion = if !expired {
             Occasion::plain(ConnectionEvent::KeepaliveDue, "")
         } else if connecting {
@@ -353,7 +382,9 @@ impl PeerSession {
     }
 
     fn act(&mut self, id: ConnectionId, action: Action, now: Instant) {
-        let Some(connection) = self.connection_mut(id) else { return };
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
         match action {
             Action::SendOpen => {
                 connection.opened_at = now;
@@ -362,7 +393,10 @@ impl PeerSession {
                 self.send(id, &Message::Open(open));
             }
             Action::SendKeepalive => {
-                let interval = connection.negotiated.as_ref().map(Negotiated::keepalive_interval);
+                let interval = connection
+                    .negotiated
+                    .as_ref()
+                    .map(Negotiated::keepalive_interval);
                 connection.keepalive_at = interval.map(|interval| now + interval);
                 self.send(id, &Message::Keepalive);
             }
@@ -372,7 +406,8 @@ impl PeerSession {
                 self.statistics.established += 1;
                 self.connect_retry.reset();
                 let router_id = router_id.expect("only an OPEN leads to Established");
-                self.outputs.push_back(SessionOutput::Established(router_id));
+                self.outputs
+                    .push_back(SessionOutput::Established(router_id));
             }
         }
     }
@@ -384,31 +419,35 @@ impl PeerSession {
             Ending::Notify => occasion.notification.clone(),
             Ending::Unexpected(subcode) => Some(Notification::new(code::FSM, subcode)),
         };
-        if let Some(notification) = &notification {
-            self.send(id, &Message::Notification(notification.clone()));
+        if let Some(notification) = notification.clone() {
+            self.send(id, &Message::Notification(notification));
         }
         if ending != Ending::Gone {
             self.outputs.push_back(SessionOutput::Close(id));
         }
-        let Some(position) = self.connections.iter().position(|c| c.id == id) else { return };
+        let Some(position) = self.connections.iter().position(|c| c.id == id) else {
+            return;
+        };
         let connection = self.connections.remove(position);
-        let others_live = self.connections.iter().any(|c| c.state > ConnectionState::Connect);
-        let cause = notification.clone().or(occasion.notification);
+        let others_live = self
+            .connections
+            .iter()
+            .any(|c| c.state > ConnectionState::Connect);
+        let cause = notification.or(occasion.notification);
 
         let collision = cause.as_ref().is_some_and(occasion::is_collision);
         let opened = connection.state >= ConnectionState::OpenConfirm || cause.is_some();
         if connection.established_at.is_some() || (opened && !collision && !others_live) {
-            let reason = match notification {
-                Some(sent) => format!("{} (sent {sent})", occasion.reason),
-                None => occasion.reason.into_owned(),
-            };
+            let reason = occasion.reason.into_owned();
             self.statistics.last_down = Some(reason.clone());
             self.outputs.push_back(SessionOutput::Down(reason));
         } else if collision && ending == Ending::Notify {
             self.outputs.push_back(SessionOutput::Refused("collision"));
         }
 
-        let uptime = connection.established_at.map(|at| now.saturating_duration_since(at));
+        let uptime = connection
+            .established_at
+            .map(|at| now.saturating_duration_since(at));
         if uptime.is_some_and(|uptime| uptime >= FORGIVEN_AFTER) {
             self.idle_hold.reset();
         }
@@ -423,12 +462,17 @@ impl PeerSession {
     /// Decides races, plans the next dialing, notes the state: the end of every input.
     fn conclude(&mut self, now: Instant) {
         self.settle(now);
-        let answered =
-            self.connections.iter().any(|c| c.state >= ConnectionState::OpenConfirm);
+        let answered = self
+            .connections
+            .iter()
+            .any(|c| c.state >= ConnectionState::OpenConfirm);
         if answered || self.phase != Phase::Running {
             self.abandon_attempts();
         }
-        let outgoing = self.connections.iter().any(|c| c.direction == Direction::Outgoing);
+        let outgoing = self
+            .connections
+            .iter()
+            .any(|c| c.direction == Direction::Outgoing);
         if self.phase != Phase::Running || !self.peer.active || answered || outgoing {
             self.connect_at = None;
         } else if self.connect_at.is_none() {
@@ -441,8 +485,11 @@ impl PeerSession {
     fn settle(&mut self, now: Instant) {
         self.collision_at = None;
         loop {
-            let contenders: Vec<Contender> =
-                self.connections.iter().filter_map(|c| c.contender(now)).collect();
+            let contenders: Vec<Contender> = self
+                .connections
+                .iter()
+                .filter_map(|c| c.contender(now))
+                .collect();
             match judge(&contenders, self.local.router_id, now) {
                 Verdict::Drop(id) => {
                     self.step(id, Occasion::collision("another connection won"), now);
@@ -454,7 +501,10 @@ impl PeerSession {
                 Verdict::Settled => break,
             }
         }
-        let waiting = self.connections.iter().find(|c| c.state == ConnectionState::Confirmed);
+        let waiting = self
+            .connections
+            .iter()
+            .find(|c| c.state == ConnectionState::Confirmed);
         if let Some(id) = waiting.map(|connection| connection.id) {
             self.step(id, Occasion::plain(ConnectionEvent::CollisionWon, ""), now);
         }
@@ -467,7 +517,8 @@ impl PeerSession {
                 self.outputs.push_back(SessionOutput::Close(connection.id));
             }
         }
-        self.connections.retain(|connection| connection.state != ConnectionState::Connect);
+        self.connections
+            .retain(|connection| connection.state != ConnectionState::Connect);
     }
 
     /// Returns why no connection may be accepted, if so.
@@ -477,20 +528,25 @@ impl PeerSession {
             Phase::IdleHold(_) => return Some((subcode::CONNECTION_REJECTED, "idle hold")),
             Phase::Running => {}
         }
-        let alive = self.established().is_some_and(|connection| !connection.is_silent(now));
+        let alive = self
+            .established()
+            .is_some_and(|connection| !connection.is_silent(now));
         alive.then_some((subcode::COLLISION, "collision"))
     }
 
     fn refuse(&mut self, id: ConnectionId, subcode: u8, reason: &'static str) {
         let message = Message::Notification(Notification::new(code::CEASE, subcode));
         self.statistics.count_sent(&message);
-        self.outputs.push_back(SessionOutput::Send(id, message.encode(initial_context())));
+        self.outputs
+            .push_back(SessionOutput::Send(id, message.encode(initial_context())));
         self.outputs.push_back(SessionOutput::Close(id));
         self.outputs.push_back(SessionOutput::Refused(reason));
     }
 
     fn send(&mut self, id: ConnectionId, message: &Message) {
-        let Some(connection) = self.connections.iter().find(|c| c.id == id) else { return };
+        let Some(connection) = self.connections.iter().find(|c| c.id == id) else {
+            return;
+        };
         self.statistics.count_sent(message);
         let bytes = message.encode(connection.context());
         self.outputs.push_back(SessionOutput::Send(id, bytes));
@@ -501,7 +557,11 @@ impl PeerSession {
             Phase::Running => SessionState::Active,
             Phase::IdleHold(_) | Phase::Stopped => SessionState::Idle,
         };
-        let foremost = self.connections.iter().map(|connection| connection.state).max();
+        let foremost = self
+            .connections
+            .iter()
+            .map(|connection| connection.state)
+            .max();
         let state = foremost.map_or(resting, ConnectionState::shown);
         if state != self.shown.0 {
             self.shown = (state, now);
@@ -509,10 +569,14 @@ impl PeerSession {
     }
 
     fn established(&self) -> Option<&Connection> {
-        self.connections.iter().find(|c| c.state == ConnectionState::Established)
+        self.connections
+            .iter()
+            .find(|c| c.state == ConnectionState::Established)
     }
 
     fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        self.connections.iter_mut().find(|connection| connection.id == id)
+        self.connections
+            .iter_mut()
+            .find(|connection| connection.id == id)
     }
 }

@@ -28,12 +28,22 @@ impl Backoff {
     /// Makes the backoff of connect retry: `base` times 1.5 up to 30 s.
     pub(crate) fn connect_retry(base: Duration) -> Self {
         let base = base.max(Duration::from_millis(100));
-        Self { base, cap: CONNECT_RETRY_CAP.max(base), halves: 3, next: base }
+        Self {
+            base,
+            cap: CONNECT_RETRY_CAP.max(base),
+            halves: 3,
+            next: base,
+        }
     }
 
     /// Makes the backoff of idle hold: 1, 2, 4 ... 60 s.
     pub(crate) fn idle_hold() -> Self {
-        Self { base: IDLE_HOLD_BASE, cap: IDLE_HOLD_CAP, halves: 4, next: IDLE_HOLD_BASE }
+        Self {
+            base: IDLE_HOLD_BASE,
+            cap: IDLE_HOLD_CAP,
+            halves: 4,
+            next: IDLE_HOLD_BASE,
+        }
     }
 
     /// Returns the interval to wait now and grows.
@@ -121,8 +131,9 @@ mod tests {
     #[test]
     fn jitter_stays_within_a_quarter_and_uses_the_whole_range() {
         let mut jitter = Jitter::new(7);
-        let spread: Vec<Duration> =
-            (0..2000).map(|_| jitter.spread(Duration::from_secs(1))).collect();
+        let spread: Vec<Duration> = (0..2000)
+            .map(|_| jitter.spread(Duration::from_secs(1)))
+            .collect();
         let (least, most) = (*spread.iter().min().unwrap(), *spread.iter().max().unwrap());
         assert!(least >= Duration::from_millis(750) && least < Duration::from_millis(760));
         assert!(most <= Duration::from_millis(1250) && most > Duration::from_millis(1240));
