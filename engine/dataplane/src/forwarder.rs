@@ -27,7 +27,7 @@ use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::mss;
-use crate::neighbor::{NeighborKey, NeighborTable};
+use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
 use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
 use crate::packet::icmp::IcmpError;
@@ -394,8 +394,12 @@ impl Forwarder {
 
     /// Drops anything else.
     fn discard(&self, buffer: Buffer, reason: DropReason, io: &mut Io<'_>) {
-        self.stats.drop(reason);
+        self.count_drop(reason);
         io.pool.give(buffer);
+    }
+
+    fn count_drop(&self, reason: DropReason) {
+        Stats::drop(&self.stats, reason);
     }
 
     fn notify(&mut self, notice: Notice) {

@@ -8,12 +8,23 @@
 //! arrange for [`Device::handle_timeout`] at [`Device::poll_timeout`].
 
 mod device;
+mod error;
+mod gate;
+mod identity;
+mod indices;
 mod key;
+mod limiter;
+mod outbox;
 mod peer;
+mod random;
+mod ring;
+mod session;
 mod timers;
 
-pub use device::{Device, Event, OpenError, Opened, SealError};
-pub use key::{PresharedKey, PrivateKey, PublicKey};
+pub use device::{Device, Event, Opened};
+pub use error::{OpenError, SealError};
+pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use outbox::Dropped;
 pub use peer::{PeerConfig, PeerIndex, PeerStatus};
 pub use timers::TimerName;
 

@@ -175,7 +175,7 @@ impl Forwarder {
         now: Instant,
     ) -> bool {
         let Some(mut buffer) = io.pool.take() else {
-            self.stats.drop(DropReason::BufferPoolEmpty);
+            self.count_drop(DropReason::BufferPoolEmpty);
             return false;
         };
         let fits = buffer.append(&frame);

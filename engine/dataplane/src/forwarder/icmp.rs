@@ -29,10 +29,10 @@ impl Forwarder {
         }
         let limiter = self.limiter.get_or_insert_with(|| IcmpLimiter::new(now));
         if !limiter.admit(packet.classified.source, now) {
-            return self.stats.drop(DropReason::IcmpRateLimited);
+            return self.count_drop(DropReason::IcmpRateLimited);
         }
         let Some(mut buffer) = io.pool.take() else {
-            return self.stats.drop(DropReason::BufferPoolEmpty);
+            return self.count_drop(DropReason::BufferPoolEmpty);
         };
         let offending = Offending {
             packet: packet.unit.buffer.bytes(),

@@ -46,7 +46,7 @@ impl Forwarder {
             tap.record(TapPoint::Outer, false, datagram, Some(outer.from), now);
         }
         let Some(mut buffer) = io.pool.take() else {
-            return self.stats.drop(DropReason::BufferPoolEmpty);
+            return self.count_drop(DropReason::BufferPoolEmpty);
         };
         match self.wg.open(outer.from, datagram, buffer.tail_mut(), now) {
             Ok(Opened::Packet { peer, len }) => {
@@ -202,7 +202,7 @@ impl Forwarder {
         }
         let stats = &self.stats;
         self.staging.stage(tunnel, packet, |refused| {
-            stats.drop(DropReason::TunnelNoSession);
+            Stats::drop(stats, DropReason::TunnelNoSession);
             io.pool.give(refused.unit.buffer);
         });
     }

@@ -1,0 +1,127 @@
+//! The sessions of one peer: previous, current, next, as in the kernel's implementation.
+//!
+//! *Current* seals. *Previous* opens what was under way when current replaced it. *Next* is the answer to the peer's
+//! initiation: it opens, and becomes current when the first packet on it proves that the peer has it too.
+
+use std::time::Instant;
+
+use crate::indices::Indices;
+use crate::session::Session;
+
+/// Up to three sessions.
+#[derive(Default)]
+pub(crate) struct Ring {
+    current: Option<Session>,
+    previous: Option<Session>,
+    next: Option<Session>,
+}
+
+impl Ring {
+    /// Returns the session that seals.
+    pub(crate) fn current(&mut self) -> Option<&mut Session> {
+        self.current.as_mut()
+    }
+
+    /// Whether something can be sealed.
+    pub(crate) fn can_seal(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Returns when the session was offered that waits for its first packet.
+    pub(crate) fn next_born(&self) -> Option<Instant> {
+        self.next.as_ref().map(Session::born)
+    }
+
+    /// Returns the session with this local index.
+    pub(crate) fn find(&mut self, local_index: u32) -> Option<&mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous]
+            .into_iter()
+            .flatten()
+            .find(|session| session.local_index() == local_index)
+    }
+
+    /// Whether `local_index` belongs to the session that waits for its first packet.
+    pub(crate) fn is_next(&self, local_index: u32) -> bool {
+        self.next
+            .as_ref()
+            .is_some_and(|next| next.local_index() == local_index)
+    }
+
+    /// Installs a session that we initiated: it is current at once.
+    pub(crate) fn install(&mut self, session: Session, indices: &mut Indices) {
+        retire(self.previous.take(), indices);
+        self.previous = self.current.replace(session);
+    }
+
+    /// Installs a session that the peer initiated.
+    pub(crate) fn install_next(&mut self, session: Session, indices: &mut Indices) {
+        retire(self.next.replace(session), indices);
+    }
+
+    /// Takes the session that waits for its first packet out of the ring, with its index still reserved.
+    pub(crate) fn take_next(&mut self) -> Option<Session> {
+        self.next.take()
+    }
+
+    /// Lets next become current, for the peer has used it; false if current stays.
+    ///
+    /// When both peers initiate at once, two sessions come to life and each side would prefer the one that it made
+    /// last: nobody would be the initiator of what he uses, and both would have to start over at its end. Therefore
+    /// `wins_ties` (true on exactly one side) keeps its own session if the two handshakes crossed, that is if the
+    /// own one was answered after the peer's one had arrived.
+    pub(crate) fn confirm(&mut self, wins_ties: bool, indices: &mut Indices) -> bool {
+        let Some(next) = self.next.take() else {
+            return false;
+        };
+        retire(self.previous.take(), indices);
+        let crossed = |current: &Session| current.initiator() && current.born() >= next.born();
+        if wins_ties && self.current.as_ref().is_some_and(crossed) {
+            self.previous = Some(next);
+            return false;
+        }
+        self.previous = self.current.replace(next);
+        true
+    }
+
+    /// Forgets what is too old; returns current if it is among it.
+    pub(crate) fn expire(&mut self, now: Instant, indices: &mut Indices) -> Option<Expired> {
+        for slot in [&mut self.previous, &mut self.next] {
+            if slot.as_ref().is_some_and(|session| !session.alive(now)) {
+                retire(slot.take(), indices);
+            }
+        }
+        let expired = self.current.take_if(|session| !session.alive(now))?;
+        let initiator = expired.initiator();
+        retire(Some(expired), indices);
+        Some(Expired { initiator })
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self, indices: &mut Indices) {
+        for slot in [&mut self.previous, &mut self.current, &mut self.next] {
+            retire(slot.take(), indices);
+        }
+    }
+
+    /// Returns when the next session expires.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        [&self.previous, &self.current, &self.next]
+            .into_iter()
+            .flatten()
+            .map(Session::expires)
+            .min()
+    }
+}
+
+/// What is to be known of an expired current session.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    /// Whether we had initiated it.
+    pub(crate) initiator: bool,
+}
+
+fn retire(session: Option<Session>, indices: &mut Indices) {
+    if let Some(session) = session {
+        indices.release(session.local_index());
+    }
+}
