@@ -53,7 +53,9 @@ impl Duplicates {
     pub fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
         self.due = None;
         let peers = speaker.peers();
-        let look = peers.iter().map(|peer| (peer.id, peer.messages_received[1], peer.state));
+        let look = peers
+            .iter()
+            .map(|peer| (peer.id, peer.messages_received[1], peer.state));
         let look: Vec<_> = look.collect();
         if !look.is_empty() && look == self.looked_at {
             return Vec::new();
@@ -69,10 +71,16 @@ impl Duplicates {
         let mut events = Vec::new();
         for (&address, nodes) in &found {
             if self.found.get(&address) != Some(nodes) {
-                events.push(Event::DuplicateOwner { address, nodes: nodes.clone() });
+                events.push(Event::DuplicateOwner {
+                    address,
+                    nodes: nodes.clone(),
+                });
             }
         }
-        let ended = self.found.keys().filter(|address| !found.contains_key(address));
+        let ended = self
+            .found
+            .keys()
+            .filter(|address| !found.contains_key(address));
         events.extend(ended.map(|&address| Event::DuplicateOwnerEnded { address }));
         self.found = found;
         events
@@ -109,7 +117,10 @@ pub fn rivals(
             })
         })
     };
-    owned.iter().filter_map(|&address| Some((address, rival(address)?))).collect()
+    owned
+        .iter()
+        .filter_map(|&address| Some((address, rival(address)?)))
+        .collect()
 }
 
 /// Tells whether a third node would prefer this path over an active claim of ours. These are the steps of the decision
@@ -120,7 +131,11 @@ fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
     if attributes.preference() != ours {
         return attributes.preference() > ours;
     }
-    let rest = (attributes.origin, attributes.med.unwrap_or(0), attributes.next_hop);
+    let rest = (
+        attributes.origin,
+        attributes.med.unwrap_or(0),
+        attributes.next_hop,
+    );
     rest < (Origin::Igp, 0, own_overlay)
 }
 
@@ -165,7 +180,11 @@ mod tests {
             let mut attributes = attributes(*node);
             change(&mut attributes);
 
-            assert_eq!(beats_us(&view(*node, attributes), overlay(2)), *wins, "case {index}");
+            assert_eq!(
+                beats_us(&view(*node, attributes), overlay(2)),
+                *wins,
+                "case {index}"
+            );
         }
     }
 
@@ -184,7 +203,10 @@ mod tests {
         assert_eq!(claimants(&paths, prefix, 64_577), [NodeId(1), NodeId(3)]);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a path needs some time of learning")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a path needs some time of learning"
+    )]
     fn view(node: u32, attributes: PathAttributes) -> PathView {
         PathView {
             path: sam_bgp::Path {
@@ -209,7 +231,17 @@ mod tests {
     }
 
     fn tag(attributes: &mut PathAttributes, node: u32, state: ClaimState) {
-        let kind = RouteKind::Owner(Claim { state, sequence: 1, pool: 1 });
-        RouteTags { node: NodeId(node), kind, site: None, role: None }.apply(64_577, attributes);
+        let kind = RouteKind::Owner(Claim {
+            state,
+            sequence: 1,
+            pool: 1,
+        });
+        RouteTags {
+            node: NodeId(node),
+            kind,
+            site: None,
+            role: None,
+        }
+        .apply(64_577, attributes);
     }
 }

@@ -306,17 +306,31 @@ impl From<sam_bgp::speaker::Event> for Event {
     fn from(event: sam_bgp::speaker::Event) -> Self {
         use sam_bgp::speaker::Event as Bgp;
         match event {
-            Bgp::Established { peer } => Self::SessionUp { node: node_of(peer) },
-            Bgp::Down { peer, reason } => Self::SessionDown { node: node_of(peer), reason },
-            Bgp::Rejected { peer, prefix, reason } => {
-                Self::RouteRejected { node: node_of(peer), prefix, reason: reason.into() }
-            }
-            Bgp::Malformed { peer, kind, reason } => {
-                Self::AttributeMalformed { node: node_of(peer), kind, reason: reason.into() }
-            }
-            Bgp::ConnectionRefused { from, reason } => {
-                Self::ConnectionRefused { from, reason: reason.into() }
-            }
+            Bgp::Established { peer } => Self::SessionUp {
+                node: node_of(peer),
+            },
+            Bgp::Down { peer, reason } => Self::SessionDown {
+                node: node_of(peer),
+                reason,
+            },
+            Bgp::Rejected {
+                peer,
+                prefix,
+                reason,
+            } => Self::RouteRejected {
+                node: node_of(peer),
+                prefix,
+                reason: reason.into(),
+            },
+            Bgp::Malformed { peer, kind, reason } => Self::AttributeMalformed {
+                node: node_of(peer),
+                kind,
+                reason: reason.into(),
+            },
+            Bgp::ConnectionRefused { from, reason } => Self::ConnectionRefused {
+                from,
+                reason: reason.into(),
+            },
         }
     }
 }
@@ -329,8 +343,14 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
     fn a_repeated_event_passes_once_per_interval_and_a_state_change_always() {
         let (mut events, now) = (Events::default(), Instant::now());
-        let foreign = Event::ForeignAnswer { address: [10, 77, 60, 10].into(), mac: "x".into() };
-        let gate = Event::Gate { open: true, reason: "r".into() };
+        let foreign = Event::ForeignAnswer {
+            address: [10, 77, 60, 10].into(),
+            mac: "x".into(),
+        };
+        let gate = Event::Gate {
+            open: true,
+            reason: "r".into(),
+        };
 
         for seconds in [0, 1, 59, 60] {
             events.push(foreign.clone(), now + Duration::from_secs(seconds));

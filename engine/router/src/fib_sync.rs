@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use sam_capture::NodeId;
-use sam_dataplane::snapshot::{LanPort, Tunnel, TunPort};
+use sam_dataplane::snapshot::{LanPort, TunPort, Tunnel};
 use sam_dataplane::{FibBuilder, NextHop, PortId, Snapshot};
 
 use crate::config::Config;
@@ -107,8 +107,12 @@ impl FibSync {
     #[must_use]
     pub fn lookup(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Route)> {
         let routes = &self.published.routes;
-        let covering = routes.iter().filter(|(prefix, _)| prefix.contains(&address));
-        covering.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(prefix, route)| (*prefix, *route))
+        let covering = routes
+            .iter()
+            .filter(|(prefix, _)| prefix.contains(&address));
+        covering
+            .max_by_key(|(prefix, _)| prefix.prefix_len())
+            .map(|(prefix, route)| (*prefix, *route))
     }
 }
 
@@ -116,7 +120,12 @@ impl FibSync {
 #[must_use]
 pub fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
     let config = sources.config;
-    let tunnel_to = |node| sources.tunnels.get(&node).map(|plan| NextHop::Tunnel(plan.tunnel));
+    let tunnel_to = |node| {
+        sources
+            .tunnels
+            .get(&node)
+            .map(|plan| NextHop::Tunnel(plan.tunnel))
+    };
     let mut routes = BTreeMap::new();
     let mut set = |prefix: Ipv4Net, next_hop, origin| {
         routes.insert(prefix, Route { next_hop, origin });
@@ -144,9 +153,17 @@ pub fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
             set(Ipv4Net::from(node.overlay), next_hop, RouteOrigin::Overlay);
         }
     }
-    set(Ipv4Net::from(config.own_node().overlay), NextHop::Local, RouteOrigin::OwnOverlay);
+    set(
+        Ipv4Net::from(config.own_node().overlay),
+        NextHop::Local,
+        RouteOrigin::OwnOverlay,
+    );
     if let Some(address) = sources.lan_address {
-        set(Ipv4Net::from(address), NextHop::Local, RouteOrigin::LanAddress);
+        set(
+            Ipv4Net::from(address),
+            NextHop::Local,
+            RouteOrigin::LanAddress,
+        );
     }
     routes
 }

@@ -64,13 +64,28 @@ impl Host {
     /// Takes in a fact; facts about interfaces and nodes that are not configured are ignored.
     pub fn on_event(&mut self, event: HostEvent, config: &Config) {
         match event {
-            HostEvent::Lan { interface, mac, address, mtu, up } => {
+            HostEvent::Lan {
+                interface,
+                mac,
+                address,
+                mtu,
+                up,
+            } => {
                 if config.local.capture.interface() == Some(&interface) {
-                    self.lan = Some(Lan { mac, address, mtu, up });
+                    self.lan = Some(Lan {
+                        mac,
+                        address,
+                        mtu,
+                        up,
+                    });
                 }
             }
             HostEvent::Tun { mtu } => self.tun_mtu = Some(mtu),
-            HostEvent::Endpoint { node, address, underlay_mtu } => {
+            HostEvent::Endpoint {
+                node,
+                address,
+                underlay_mtu,
+            } => {
                 if config.fabric.nodes.contains_key(&node) && node != config.local.node {
                     let path = self.paths.entry(node).or_default();
                     path.resolved = Some(address);
@@ -99,10 +114,16 @@ impl Host {
     /// Forgets what was learned about nodes whose endpoint changed or which are gone.
     pub fn on_config(&mut self, old: &Config, new: &Config) {
         let endpoint = |config: &Config, node| {
-            config.fabric.nodes.get(&node).map(|node| node.endpoint.clone())
+            config
+                .fabric
+                .nodes
+                .get(&node)
+                .map(|node| node.endpoint.clone())
         };
-        self.paths.retain(|node, _| endpoint(old, *node) == endpoint(new, *node));
-        self.tunnels.retain(|node, _| new.fabric.nodes.contains_key(node));
+        self.paths
+            .retain(|node, _| endpoint(old, *node) == endpoint(new, *node));
+        self.tunnels
+            .retain(|node, _| new.fabric.nodes.contains_key(node));
     }
 
     /// Returns the endpoint to configure: the literal address, else the resolved name.
@@ -125,25 +146,36 @@ impl Host {
     /// Returns the MTU of the underlay to a node.
     #[must_use]
     pub fn underlay_mtu(&self, node: NodeId) -> u16 {
-        self.paths.get(&node).and_then(|path| path.mtu).unwrap_or(DEFAULT_UNDERLAY_MTU)
+        self.paths
+            .get(&node)
+            .and_then(|path| path.mtu)
+            .unwrap_or(DEFAULT_UNDERLAY_MTU)
     }
 
     /// Decides whether this router may act on its LAN.
     #[must_use]
     pub fn gate(&self, capture: &Capture, stopping: bool) -> Gate {
-        let closed = |reason| Gate { open: false, may_originate: false, reason };
+        let closed = |reason| Gate {
+            open: false,
+            may_originate: false,
+            reason,
+        };
         if stopping {
             return closed("orderly stop under way");
         }
         match (capture, &self.lan) {
-            (Capture::None, _) => {
-                Gate { open: false, may_originate: true, reason: "capture is off" }
-            }
+            (Capture::None, _) => Gate {
+                open: false,
+                may_originate: true,
+                reason: "capture is off",
+            },
             (Capture::ProxyArp { .. }, None) => closed("interface is absent"),
             (Capture::ProxyArp { .. }, Some(lan)) if !lan.up => closed("interface is down"),
-            (Capture::ProxyArp { .. }, Some(_)) => {
-                Gate { open: true, may_originate: true, reason: "only router of the site" }
-            }
+            (Capture::ProxyArp { .. }, Some(_)) => Gate {
+                open: true,
+                may_originate: true,
+                reason: "only router of the site",
+            },
         }
     }
 }

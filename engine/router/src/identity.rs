@@ -102,8 +102,11 @@ impl IdentityWatch {
 
     /// Takes in that a node's outer address moved.
     pub fn on_roam(&mut self, node: NodeId, now: Instant) -> Option<Event> {
-        let seen =
-            self.roams.entry(node).or_insert(Roams { since: now, count: 0, conflict: None });
+        let seen = self.roams.entry(node).or_insert(Roams {
+            since: now,
+            count: 0,
+            conflict: None,
+        });
         if now.saturating_duration_since(seen.since) > ROAM_WINDOW {
             (seen.since, seen.count) = (now, 0);
         }
@@ -112,7 +115,11 @@ impl IdentityWatch {
             return None;
         }
         let news = !seen.conflict.is_some_and(|(_, last)| is_recent(last, now));
-        let former = if news { seen.count - 1 } else { seen.conflict.map_or(0, |(count, _)| count) };
+        let former = if news {
+            seen.count - 1
+        } else {
+            seen.conflict.map_or(0, |(count, _)| count)
+        };
         seen.conflict = Some((former + 1, now));
         news.then(|| event(node, Evidence::Endpoint, seen.count))
     }
@@ -126,7 +133,10 @@ impl IdentityWatch {
     /// Lists the conflicts that are under way.
     #[must_use]
     pub fn conflicts(&self, now: Instant) -> Vec<Conflict> {
-        let epochs = self.epochs.iter().filter(|(_, seen)| seen.returns >= EPOCH_RETURNS);
+        let epochs = self
+            .epochs
+            .iter()
+            .filter(|(_, seen)| seen.returns >= EPOCH_RETURNS);
         let epochs = epochs.map(|(node, seen)| Conflict {
             node: *node,
             evidence: Evidence::MarkerEpoch,
@@ -135,9 +145,17 @@ impl IdentityWatch {
         });
         let roams = self.roams.iter().filter_map(|(node, seen)| {
             let (count, last) = seen.conflict?;
-            Some(Conflict { node: *node, evidence: Evidence::Endpoint, count, last })
+            Some(Conflict {
+                node: *node,
+                evidence: Evidence::Endpoint,
+                count,
+                last,
+            })
         });
-        epochs.chain(roams).filter(|conflict| is_recent(conflict.last, now)).collect()
+        epochs
+            .chain(roams)
+            .filter(|conflict| is_recent(conflict.last, now))
+            .collect()
     }
 }
 
@@ -146,7 +164,11 @@ fn is_recent(last: Instant, now: Instant) -> bool {
 }
 
 fn event(node: NodeId, evidence: Evidence, count: u32) -> Event {
-    Event::IdentityConflict { node, evidence: evidence.name().into(), count }
+    Event::IdentityConflict {
+        node,
+        evidence: evidence.name().into(),
+        count,
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +182,9 @@ mod tests {
     fn restarts_are_no_conflict() {
         let (mut watch, now) = (IdentityWatch::default(), Instant::now());
 
-        let events = (0..20).filter_map(|epoch| watch.on_epoch(NODE, epoch, now)).count();
+        let events = (0..20)
+            .filter_map(|epoch| watch.on_epoch(NODE, epoch, now))
+            .count();
 
         assert_eq!(events, 0);
         assert_eq!(watch.conflicts(now), []);
@@ -170,10 +194,14 @@ mod tests {
     fn an_epoch_that_comes_back_three_times_is_a_conflict_told_once() {
         let (mut watch, now) = (IdentityWatch::default(), Instant::now());
 
-        let told: Vec<bool> =
-            (0..9).map(|i| watch.on_epoch(NODE, i % 2, now).is_some()).collect();
+        let told: Vec<bool> = (0..9)
+            .map(|i| watch.on_epoch(NODE, i % 2, now).is_some())
+            .collect();
 
-        assert_eq!(told, [false, false, false, false, true, false, false, false, false]);
+        assert_eq!(
+            told,
+            [false, false, false, false, true, false, false, false, false]
+        );
         assert_eq!(watch.conflicts(now).len(), 1);
     }
 
@@ -184,7 +212,10 @@ mod tests {
             watch.on_epoch(NODE, epoch % 2, now);
         }
 
-        assert_eq!(watch.conflicts(now + CONFLICT_MEMORY + Duration::from_secs(1)), []);
+        assert_eq!(
+            watch.conflicts(now + CONFLICT_MEMORY + Duration::from_secs(1)),
+            []
+        );
     }
 
     #[test]
@@ -196,7 +227,10 @@ mod tests {
         assert_eq!(told, 1);
         let conflicts = watch.conflicts(now);
         assert_eq!(conflicts.len(), 1);
-        assert_eq!((conflicts[0].evidence, conflicts[0].count), (Evidence::Endpoint, 30));
+        assert_eq!(
+            (conflicts[0].evidence, conflicts[0].count),
+            (Evidence::Endpoint, 30)
+        );
     }
 
     #[test]

@@ -83,7 +83,10 @@ mod tests {
     fn a_restored_order_outside_the_pools_is_ignored() {
         let config = fixture::config(1, 2, &[]);
         let announced = [Ipv4Addr::new(192, 0, 2, 1), address(1), address(12)].into();
-        let state = RuntimeState { announced, ..RuntimeState::default() };
+        let state = RuntimeState {
+            announced,
+            ..RuntimeState::default()
+        };
 
         assert_eq!(owned(&state, &config), [address(12)].into());
     }

@@ -22,7 +22,8 @@ impl Numbering {
                 self.numbers.insert(node, number);
             }
         }
-        self.numbers.retain(|known, _| nodes.clone().any(|node| node == *known));
+        self.numbers
+            .retain(|known, _| nodes.clone().any(|node| node == *known));
     }
 
     /// Returns the tunnel to a node.
@@ -40,7 +41,10 @@ impl Numbering {
     /// Returns the node behind a tunnel.
     #[must_use]
     pub fn node(&self, tunnel: TunnelId) -> Option<NodeId> {
-        self.numbers.iter().find(|(_, number)| **number == tunnel.0).map(|(node, _)| *node)
+        self.numbers
+            .iter()
+            .find(|(_, number)| **number == tunnel.0)
+            .map(|(node, _)| *node)
     }
 
     fn lowest_free(&self) -> Option<u16> {
@@ -61,7 +65,10 @@ mod tests {
         apply(&mut numbering, &[10, 30, 40, 50]);
 
         let number = |node| numbering.tunnel(NodeId(node)).map(|tunnel| tunnel.0);
-        assert_eq!([10, 20, 30, 40, 50].map(number), [Some(0), None, Some(2), Some(3), Some(1)]);
+        assert_eq!(
+            [10, 20, 30, 40, 50].map(number),
+            [Some(0), None, Some(2), Some(3), Some(1)]
+        );
         assert_eq!(numbering.node(TunnelId(3)), Some(NodeId(40)));
         assert_eq!(numbering.peer(NodeId(50)), Some(PeerIndex(1)));
     }

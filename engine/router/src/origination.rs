@@ -72,7 +72,10 @@ impl Origination {
                 wanted.insert(Ipv4Net::from(address), announcement(mandate.config, kind));
             }
         }
-        let gone = self.routes.keys().filter(|prefix| !wanted.contains_key(prefix));
+        let gone = self
+            .routes
+            .keys()
+            .filter(|prefix| !wanted.contains_key(prefix));
         let mut edits: Vec<Edit> = gone.copied().map(Edit::Withdraw).collect();
         for (prefix, announcement) in &wanted {
             if self.routes.get(prefix) != Some(announcement) {
@@ -99,20 +102,38 @@ impl Origination {
     ) -> Option<RouteKind> {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
-        let state = if rival.wins { ClaimState::Standby } else { ClaimState::Active };
-        let former = self.routes.get(&Ipv4Net::from(address)).and_then(|route| route.tags.claim());
+        let state = if rival.wins {
+            ClaimState::Standby
+        } else {
+            ClaimState::Active
+        };
+        let former = self
+            .routes
+            .get(&Ipv4Net::from(address))
+            .and_then(|route| route.tags.claim());
         let sequence = match former {
             // Stepping back is no acquisition; stepping forward is one.
-            Some(former) if former.state == state || state == ClaimState::Standby => former.sequence,
+            Some(former) if former.state == state || state == ClaimState::Standby => {
+                former.sequence
+            }
             Some(_) | None => runtime.acquire(address, rival.sequence),
         };
-        Some(RouteKind::Owner(Claim { state, sequence, pool }))
+        Some(RouteKind::Owner(Claim {
+            state,
+            sequence,
+            pool,
+        }))
     }
 }
 
 fn announcement(config: &Config, kind: RouteKind) -> Announcement {
     let own = config.own_node();
-    let tags = RouteTags { node: own.id, kind, site: None, role: Some(own.role) };
+    let tags = RouteTags {
+        node: own.id,
+        kind,
+        site: None,
+        role: Some(own.role),
+    };
     let mut attributes = PathAttributes::local(own.overlay);
     tags.apply(config.fabric.asn, &mut attributes);
     Announcement { tags, attributes }
@@ -129,7 +150,9 @@ mod tests {
 
         let edits = fixture.reconcile();
 
-        let [Edit::Originate(prefix, attributes)] = edits.as_slice() else { panic!("{edits:?}") };
+        let [Edit::Originate(prefix, attributes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
         assert_eq!(*prefix, Ipv4Net::from(fixture::overlay(1)));
         assert_eq!(attributes.local_pref, Some(50));
         assert_eq!(tags(attributes).kind, RouteKind::Marker { epoch: 77 });
@@ -141,13 +164,19 @@ mod tests {
 
         let edits = fixture.reconcile();
 
-        let [Edit::Originate(prefix, attributes), _] = edits.as_slice() else { panic!("{edits:?}") };
+        let [Edit::Originate(prefix, attributes), _] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
         assert_eq!(*prefix, Ipv4Net::from(address(10)));
         assert_eq!(attributes.next_hop, fixture::overlay(1));
         assert_eq!(attributes.local_pref, Some(400));
         assert_eq!(
             tags(attributes).claim(),
-            Some(Claim { state: ClaimState::Active, sequence: 1, pool: 1 })
+            Some(Claim {
+                state: ClaimState::Active,
+                sequence: 1,
+                pool: 1
+            })
         );
     }
 
@@ -164,7 +193,10 @@ mod tests {
         let mut fixture = Fixture::new(&[10]);
         fixture.reconcile();
         fixture.owned.clear();
-        assert_eq!(fixture.reconcile(), [Edit::Withdraw(Ipv4Net::from(address(10)))]);
+        assert_eq!(
+            fixture.reconcile(),
+            [Edit::Withdraw(Ipv4Net::from(address(10)))]
+        );
         fixture.rival(10, false, 5);
         fixture.owned.insert(address(10));
 
@@ -238,7 +270,10 @@ mod tests {
 
         fn claim(&self, last: u8) -> Option<(ClaimState, u32)> {
             let route = self.origination.routes.get(&Ipv4Net::from(address(last)))?;
-            route.tags.claim().map(|claim| (claim.state, claim.sequence))
+            route
+                .tags
+                .claim()
+                .map(|claim| (claim.state, claim.sequence))
         }
     }
 

@@ -36,8 +36,10 @@ impl OwnerTable {
         now: Instant,
     ) -> Option<Event> {
         let address = change.prefix.addr();
-        let new =
-            change.new.as_ref().and_then(|path| Owner::from_path(asn, change.prefix, path));
+        let new = change
+            .new
+            .as_ref()
+            .and_then(|path| Owner::from_path(asn, change.prefix, path));
         let old = self.held.get(&address).copied();
         match new {
             Some(owner) => {
@@ -45,7 +47,14 @@ impl OwnerTable {
                     Some(old) if old.owner.node == owner.node => old.since,
                     Some(_) | None => now,
                 };
-                self.held.insert(address, Holding { owner, since, step: change.step });
+                self.held.insert(
+                    address,
+                    Holding {
+                        owner,
+                        since,
+                        step: change.step,
+                    },
+                );
             }
             None => drop(self.held.remove(&address)),
         }

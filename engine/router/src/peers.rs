@@ -30,7 +30,11 @@ pub fn peer_configs(config: &Config) -> Vec<PeerConfig> {
             id: peer_of(node.id),
             address: node.overlay,
             router_id: Some(node.overlay),
-            role: if own_reflector && !reflector { PeerRole::Client } else { PeerRole::NonClient },
+            role: if own_reflector && !reflector {
+                PeerRole::Client
+            } else {
+                PeerRole::NonClient
+            },
             // A leaf calls its reflectors; equals call each other and let the collision rule choose.
             active: !(own_reflector && !reflector),
             hold_time: config.fabric.bgp.hold_time,
@@ -43,7 +47,11 @@ pub fn peer_configs(config: &Config) -> Vec<PeerConfig> {
 
 /// Lists all nodes but our own, by id.
 pub fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
-    config.fabric.nodes.values().filter(|node| node.id != config.local.node)
+    config
+        .fabric
+        .nodes
+        .values()
+        .filter(|node| node.id != config.local.node)
 }
 
 /// Returns the BGP name of a node.
@@ -67,7 +75,13 @@ mod tests {
     fn a_leaf_calls_its_reflectors_and_nobody_else() {
         let config = fixture::config(3, 4, &[1, 2]);
 
-        assert_eq!(rows(&config), [(1, PeerRole::NonClient, true), (2, PeerRole::NonClient, true)]);
+        assert_eq!(
+            rows(&config),
+            [
+                (1, PeerRole::NonClient, true),
+                (2, PeerRole::NonClient, true)
+            ]
+        );
     }
 
     #[test]
@@ -88,10 +102,19 @@ mod tests {
     fn without_reflectors_everybody_calls_everybody() {
         let config = fixture::config(2, 3, &[]);
 
-        assert_eq!(rows(&config), [(1, PeerRole::NonClient, true), (3, PeerRole::NonClient, true)]);
+        assert_eq!(
+            rows(&config),
+            [
+                (1, PeerRole::NonClient, true),
+                (3, PeerRole::NonClient, true)
+            ]
+        );
     }
 
     fn rows(config: &Config) -> Vec<(u32, PeerRole, bool)> {
-        peer_configs(config).iter().map(|peer| (peer.id.0, peer.role, peer.active)).collect()
+        peer_configs(config)
+            .iter()
+            .map(|peer| (peer.id.0, peer.role, peer.active))
+            .collect()
     }
 }

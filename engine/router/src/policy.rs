@@ -22,7 +22,14 @@ impl FabricPolicy {
         let nodes = fabric.nodes.values().map(|node| {
             let reflector = fabric.bgp.route_reflectors.contains(&node.id);
             let may = node.may.clone();
-            (node.id, EnrolledNode { overlay: node.overlay, reflector, may })
+            (
+                node.id,
+                EnrolledNode {
+                    overlay: node.overlay,
+                    reflector,
+                    may,
+                },
+            )
         });
         Self {
             enrollment: Enrollment {

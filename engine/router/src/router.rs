@@ -101,7 +101,11 @@ impl Router {
     /// Makes a router and applies its first configuration; outputs wait.
     #[must_use]
     pub fn new(start: Start, now: Instant) -> Self {
-        let Start { config, state, seed } = start;
+        let Start {
+            config,
+            state,
+            seed,
+        } = start;
         let policy = FabricPolicy::new(&config);
         let mut router = Self {
             speaker: Speaker::new(speaker_config(&config), policy, seed, now),
@@ -128,7 +132,9 @@ impl Router {
             outputs: VecDeque::new(),
             config,
         };
-        router.numbering.apply(other_nodes(&router.config).map(|node| node.id));
+        router
+            .numbering
+            .apply(other_nodes(&router.config).map(|node| node.id));
         router.speaker.set_next_hops(overlays(&router.config), now);
         router.pump(now);
         router.speaker.set_peers(peer_configs(&router.config), now);
@@ -157,7 +163,11 @@ impl Router {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.speaker.poll_timeout().is_some_and(|(due, _)| due <= now) {
+        if self
+            .speaker
+            .poll_timeout()
+            .is_some_and(|(due, _)| due <= now)
+        {
             self.speaker.handle_timeout(now);
         }
         if self.duplicates.due().is_some_and(|due| due <= now) {
@@ -176,7 +186,10 @@ impl Router {
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
-        let bgp = self.speaker.poll_timeout().map(|(due, name)| (due, TimerName::Bgp(name)));
+        let bgp = self
+            .speaker
+            .poll_timeout()
+            .map(|(due, name)| (due, TimerName::Bgp(name)));
         let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
         bgp.into_iter().chain(scan).min_by_key(|(due, _)| *due)
     }
@@ -197,7 +210,11 @@ impl Router {
         }
         match command {
             Command::Announce(address) => {
-                let admitted = self.speaker.policy().enrollment().admit(self.config.local.node, *address);
+                let admitted = self
+                    .speaker
+                    .policy()
+                    .enrollment()
+                    .admit(self.config.local.node, *address);
                 admitted.map_err(CommandRefusal::NotAdmitted)?;
                 if self.told_to_own().contains(address) {
                     return Err(CommandRefusal::AlreadyOwned);
@@ -213,7 +230,8 @@ impl Router {
 
     /// Addresses that this router is told to own, by configuration and orders.
     pub(crate) fn told_to_own(&self) -> BTreeSet<Ipv4Addr> {
-        self.state.owned(&self.config, self.speaker.policy().enrollment())
+        self.state
+            .owned(&self.config, self.speaker.policy().enrollment())
     }
 
     /// Whether this router may act on its LAN.
@@ -239,9 +257,12 @@ impl Router {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.host.on_config(&old, &self.config);
-        self.identity.retain(|node| self.config.fabric.nodes.contains_key(&node));
-        self.rejections.retain(|(node, _), _| self.config.fabric.nodes.contains_key(node));
-        self.numbering.apply(other_nodes(&self.config).map(|node| node.id));
+        self.identity
+            .retain(|node| self.config.fabric.nodes.contains_key(&node));
+        self.rejections
+            .retain(|(node, _), _| self.config.fabric.nodes.contains_key(node));
+        self.numbering
+            .apply(other_nodes(&self.config).map(|node| node.id));
         let policy = FabricPolicy::new(&self.config);
         if policy != *self.speaker.policy() {
             self.speaker.set_policy(policy, now);
@@ -276,7 +297,13 @@ impl Router {
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Announce(address) | Command::Withdraw(address), Err(refusal)) => {
                 let reason = refusal.to_string();
-                self.events.push(Event::CommandRefused { address: *address, reason }, now);
+                self.events.push(
+                    Event::CommandRefused {
+                        address: *address,
+                        reason,
+                    },
+                    now,
+                );
             }
             (Command::Shutdown, Ok(())) => {
                 self.stopping = true;
@@ -293,18 +320,28 @@ impl Router {
         let event = match *notice {
             Notice::ForeignAnswer { address, mac, .. } => {
                 self.foreign_answers.push(address, mac, now);
-                Some(Event::ForeignAnswer { address, mac: mac_text(mac) })
+                Some(Event::ForeignAnswer {
+                    address,
+                    mac: mac_text(mac),
+                })
             }
             Notice::AddressProbed { address, mac, .. } => {
                 self.probes.push(address, mac, now);
-                Some(Event::AddressProbed { address, mac: mac_text(mac) })
+                Some(Event::AddressProbed {
+                    address,
+                    mac: mac_text(mac),
+                })
             }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
             Notice::SessionUp { tunnel, .. } => self.numbering.node(tunnel).and_then(|node| {
-                self.host.on_tunnel(node, true).then_some(Event::TunnelUp { node })
+                self.host
+                    .on_tunnel(node, true)
+                    .then_some(Event::TunnelUp { node })
             }),
             Notice::SessionDown { tunnel } => self.numbering.node(tunnel).and_then(|node| {
-                self.host.on_tunnel(node, false).then_some(Event::TunnelDown { node })
+                self.host
+                    .on_tunnel(node, false)
+                    .then_some(Event::TunnelDown { node })
             }),
             Notice::EndpointChanged { tunnel, from, to } => {
                 self.numbering.node(tunnel).map(|node| {
@@ -313,13 +350,17 @@ impl Router {
                     // The first packet of a node without configured endpoint is no move.
                     if from.is_some() {
                         let conflict = self.identity.on_roam(node, now);
-                        conflict.into_iter().for_each(|event| self.events.push(event, now));
+                        conflict
+                            .into_iter()
+                            .for_each(|event| self.events.push(event, now));
                     }
                     Event::EndpointMoved { node, from, to }
                 })
             }
         };
-        event.into_iter().for_each(|event| self.events.push(event, now));
+        event
+            .into_iter()
+            .for_each(|event| self.events.push(event, now));
     }
 
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
@@ -353,13 +394,17 @@ impl Router {
             self.outputs.push_back(Output::WireGuardPeers(peers));
         }
         let desired = self.desired(&plans);
-        self.outputs.extend(self.fib.update(desired).map(Output::Publish));
+        self.outputs
+            .extend(self.fib.update(desired).map(Output::Publish));
     }
 
     /// Makes the announcements follow gate, orders and rivals.
     fn originate(&mut self, now: Instant) {
-        let owned =
-            if self.gate().may_originate { self.told_to_own() } else { BTreeSet::new() };
+        let owned = if self.gate().may_originate {
+            self.told_to_own()
+        } else {
+            BTreeSet::new()
+        };
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
             config: &self.config,
@@ -385,7 +430,13 @@ impl Router {
         // At start the gate is closed until the LAN shows up; that is no news.
         let news = told.map_or(gate.open, |told| told != gate);
         if news && self.config.local.capture.interface().is_some() {
-            self.events.push(Event::Gate { open: gate.open, reason: gate.reason.into() }, now);
+            self.events.push(
+                Event::Gate {
+                    open: gate.open,
+                    reason: gate.reason.into(),
+                },
+                now,
+            );
         }
     }
 
@@ -393,8 +444,14 @@ impl Router {
     fn pump(&mut self, now: Instant) {
         while let Some(output) = self.speaker.poll_output() {
             match output {
-                sam_bgp::Output::Connect { connection, address } => {
-                    self.orders.push_back(BgpOrder::Connect { connection, address });
+                sam_bgp::Output::Connect {
+                    connection,
+                    address,
+                } => {
+                    self.orders.push_back(BgpOrder::Connect {
+                        connection,
+                        address,
+                    });
                 }
                 sam_bgp::Output::Send(connection, bytes) => {
                     self.orders.push_back(BgpOrder::Send(connection, bytes));
@@ -417,18 +474,34 @@ impl Router {
         self.forwarding_stale = true;
         let asn = self.config.fabric.asn;
         let moved = self.owners.on_best_path(asn, change, now);
-        moved.into_iter().for_each(|event| self.events.push(event, now));
-        let tags = change.new.as_ref().map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
-        if let Some(Ok(RouteTags { node, kind: RouteKind::Marker { epoch }, .. })) = tags
+        moved
+            .into_iter()
+            .for_each(|event| self.events.push(event, now));
+        let tags = change
+            .new
+            .as_ref()
+            .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
+        if let Some(Ok(RouteTags {
+            node,
+            kind: RouteKind::Marker { epoch },
+            ..
+        })) = tags
             && node != self.config.local.node
         {
             let conflict = self.identity.on_epoch(node, epoch, now);
-            conflict.into_iter().for_each(|event| self.events.push(event, now));
+            conflict
+                .into_iter()
+                .for_each(|event| self.events.push(event, now));
         }
     }
 
     fn desired(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Desired {
-        let lan_address = self.host.lan.as_ref().and_then(|lan| lan.address).map(|net| net.addr());
+        let lan_address = self
+            .host
+            .lan
+            .as_ref()
+            .and_then(|lan| lan.address)
+            .map(|net| net.addr());
         let sources = RouteSources {
             config: &self.config,
             owners: &self.owners,
@@ -450,12 +523,19 @@ impl Router {
     }
 
     fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
-        let Capture::ProxyArp { interface, gratuitous_arp, .. } = &self.config.local.capture else {
+        let Capture::ProxyArp {
+            interface,
+            gratuitous_arp,
+            ..
+        } = &self.config.local.capture
+        else {
             return None;
         };
         let lan = self.host.lan.as_ref()?;
         // Without an address of the kernel, the LAN is the pool's.
-        let subnet = lan.address.or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
+        let subnet = lan
+            .address
+            .or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
         Some(LanPort {
             id: LAN_PORT,
             name: interface.clone(),
@@ -485,5 +565,10 @@ impl std::error::Error for CommandRefusal {}
 
 /// Next hops that can be reached: the overlay addresses of all nodes.
 fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {
-    config.fabric.nodes.values().map(|node| node.overlay).collect()
+    config
+        .fabric
+        .nodes
+        .values()
+        .map(|node| node.overlay)
+        .collect()
 }

@@ -31,11 +31,18 @@ impl Sightings {
         let key = (address, mac);
         if !self.seen.contains_key(&key)
             && self.seen.len() >= LIMIT
-            && let Some(oldest) = self.seen.iter().min_by_key(|(_, s)| s.last).map(|(key, _)| *key)
+            && let Some(oldest) = self
+                .seen
+                .iter()
+                .min_by_key(|(_, s)| s.last)
+                .map(|(key, _)| *key)
         {
             self.seen.remove(&oldest);
         }
-        let sighting = self.seen.entry(key).or_insert(Sighting { count: 0, last: now });
+        let sighting = self.seen.entry(key).or_insert(Sighting {
+            count: 0,
+            last: now,
+        });
         sighting.count += 1;
         sighting.last = now;
     }
@@ -43,8 +50,11 @@ impl Sightings {
     /// Lists all sightings, newest first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<(Ipv4Addr, Mac, Sighting)> {
-        let mut all: Vec<_> =
-            self.seen.iter().map(|((address, mac), sighting)| (*address, *mac, *sighting)).collect();
+        let mut all: Vec<_> = self
+            .seen
+            .iter()
+            .map(|((address, mac), sighting)| (*address, *mac, *sighting))
+            .collect();
         all.sort_by_key(|(_, _, sighting)| std::cmp::Reverse(sighting.last));
         all
     }

@@ -47,22 +47,40 @@ pub fn plan(config: &Config, numbering: &Numbering, host: &Host) -> BTreeMap<Nod
             TunnelMtu::Fixed(mtu) => mtu,
             TunnelMtu::Auto => underlay_mtu.saturating_sub(overhead).max(MINIMUM_MTU),
         };
-        Some((node, TunnelPlan { tunnel, peer, endpoint, underlay_mtu, overhead, mtu }))
+        Some((
+            node,
+            TunnelPlan {
+                tunnel,
+                peer,
+                endpoint,
+                underlay_mtu,
+                overhead,
+                mtu,
+            },
+        ))
     };
-    other_nodes(config).filter_map(|node| way(node.id)).collect()
+    other_nodes(config)
+        .filter_map(|node| way(node.id))
+        .collect()
 }
 
 /// Makes the tunnel table of a snapshot. Numbers without a node get a tunnel to nobody, because the table is indexed
 /// by number.
 #[must_use]
 pub fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Vec<Tunnel> {
-    let by_number: BTreeMap<u16, (NodeId, &TunnelPlan)> =
-        plans.iter().map(|(node, plan)| (plan.tunnel.0, (*node, plan))).collect();
+    let by_number: BTreeMap<u16, (NodeId, &TunnelPlan)> = plans
+        .iter()
+        .map(|(node, plan)| (plan.tunnel.0, (*node, plan)))
+        .collect();
     let last = by_number.keys().next_back().map_or(0, |last| last + 1);
     let entry = |number| match by_number.get(&number) {
         Some((node, plan)) => Tunnel {
             id: plan.tunnel,
-            name: config.fabric.nodes.get(node).map_or_else(String::new, |node| node.name.clone()),
+            name: config
+                .fabric
+                .nodes
+                .get(node)
+                .map_or_else(String::new, |node| node.name.clone()),
             encap: Encap::WireGuard(plan.peer),
             mtu: plan.mtu,
             mss_clamp: config.fabric.transport.mss_clamp,
