@@ -83,7 +83,7 @@ pub fn run(options: Options, announce: impl FnOnce(&Report)) -> Result<Report> {
     announce(&report);
     if options.keep {
         explain_how_to_look_around(&routers);
-        routers.keep_until_signal();
+        routers.wait_for_signal();
     }
     drop((servers, ssh, witnesses));
     routers.stop();
@@ -193,7 +193,7 @@ fn end_in_order(routers: &Routers) -> Result<()> {
                 _ = terminate.recv() => {}
             }
             for process in &processes {
-                sam_net::terminate(*process);
+                sam_net::process::terminate(*process);
             }
             tokio::time::sleep(Duration::from_millis(700)).await;
             std::fs::remove_dir_all(&folder).ok();

@@ -1,7 +1,7 @@
 //! The four `samctl run` of the demo: keys, configuration files, processes, and their control sockets.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -22,7 +22,6 @@ pub struct Routers {
     /// Where configuration, keys, logs and sockets are.
     pub folder: PathBuf,
     children: Vec<Child>,
-    keep: bool,
 }
 
 impl Routers {
@@ -37,13 +36,14 @@ impl Routers {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut routers = Self { folder, children: Vec::new(), keep: false };
+        let mut routers = Self { folder, children: Vec::new() };
         routers.write_files()?;
         let program = std::env::current_exe().context("cannot find the program itself")?;
         for (index, site) in SITES.iter().enumerate() {
             let log = fs::File::create(routers.log(*site))?;
-            let child = lab.routers[index]
-                .command(&program)
+            let mut command = lab.routers[index].command(&program);
+            sam_net::process::die_with_parent(&mut command);
+            let child = command
                 .arg("run")
                 .arg("-c")
                 .arg(routers.folder.join(format!("{}.yaml", site.name)))
@@ -60,9 +60,7 @@ impl Routers {
     fn write_files(&self) -> Result<()> {
         let mut nodes = String::new();
         for site in SITES {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-            let key = PrivateKey::from_random(seed);
+            let key = PrivateKey::generate(random()?);
             secret_file(&self.folder.join(format!("{}.key", site.name)), &key.to_base64())?;
             nodes += &format!(
                 "    - {{id: {}, name: {}, site: {}, role: {}, overlay: {}, endpoint: \"{}:51820\", publicKey: \"{}\"}}\n",
@@ -145,15 +143,17 @@ impl Routers {
         Some(row["owner"]["name"].as_str()?.to_owned())
     }
 
-    /// Leaves files and processes in place when dropped.
-    pub fn keep(&mut self) {
-        self.keep = true;
+    /// Waits for the end: Ctrl-C and SIGTERM end the whole program in order.
+    pub fn wait_for_signal(&self) -> ! {
+        loop {
+            std::thread::park();
+        }
     }
 
     /// Stops all routers in order.
     pub fn stop(&mut self) {
         for child in &self.children {
-            sam_net::terminate(child.id());
+            sam_net::process::terminate(child.id());
         }
         let end = Instant::now() + STOP_PATIENCE;
         for child in &mut self.children {
@@ -169,11 +169,17 @@ impl Routers {
 
 impl Drop for Routers {
     fn drop(&mut self) {
-        if !self.keep {
-            self.stop();
-            fs::remove_dir_all(&self.folder).ok();
-        }
+        self.stop();
+        fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("cannot read /dev/urandom")?;
+    Ok(bytes)
 }
 
 fn secret_file(path: &Path, text: &str) -> Result<()> {

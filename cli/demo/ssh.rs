@@ -32,8 +32,9 @@ impl Ssh {
         generate(&key)?;
         let mut ssh = Self { key: key.clone(), servers: Vec::new() };
         for (client, address) in clients.iter().zip(addresses) {
-            let server = client
-                .command(&sshd)
+            let mut command = client.command(&sshd);
+            sam_net::process::die_with_parent(&mut command);
+            let server = command
                 .args(["-D", "-e", "-f", "/dev/null", "-h"])
                 .arg(&host_key)
                 .args(["-o", "PidFile=none", "-o", "UsePAM=no", "-o", "StrictModes=no"])

@@ -30,6 +30,7 @@ mod message_batch;
 pub mod netlink;
 pub mod netns;
 pub mod packet_socket;
+pub mod process;
 mod send_failure;
 mod socket_option;
 pub mod sysctl;

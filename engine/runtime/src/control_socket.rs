@@ -106,7 +106,7 @@ struct Caller {
 
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let own = sam_net::effective_user_id();
+        let own = sam_net::process::effective_user_id();
         let may_change = stream
             .io()
             .peer_cred()

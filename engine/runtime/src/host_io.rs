@@ -11,7 +11,9 @@ use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
-use sam_net::{Filter, FrameFilter, Netlink, PacketSocket, Tun};
+use sam_net::{
+    Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl,
+};
 use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
 use sam_router::{Config, HostEvent, LAN_PORT};
@@ -236,12 +238,13 @@ impl HostIo {
                 .collect(),
         });
         HostFacts {
-            hostname: sam_net::sysctl::read("kernel/hostname").unwrap_or_default(),
-            ip_forward: sam_net::sysctl::flag("net/ipv4/ip_forward"),
-            proxy_arp_all: sam_net::sysctl::flag("net/ipv4/conf/all/proxy_arp"),
-            capabilities: sam_net::caps::effective_names(),
-            unprivileged_port_start: sam_net::sysctl::read("net/ipv4/ip_unprivileged_port_start")
-                .and_then(|text| text.parse().ok()),
+            hostname: sam_net::process::host_name(),
+            ip_forward: sysctl::ip_forward().ok(),
+            proxy_arp_all: sysctl::proxy_arp("all").ok(),
+            capabilities: capability_names(),
+            unprivileged_port_start: sysctl::read("ipv4/ip_unprivileged_port_start")
+                .ok()
+                .and_then(|port| u16::try_from(port).ok()),
             addresses: addresses.map(|all| {
                 all.iter()
                     .map(|address| AddressFacts {
@@ -258,16 +261,30 @@ impl HostIo {
 }
 
 fn lan_facts(link: &Link) -> LanFacts {
-    let path = |key: &str| format!("net/ipv4/conf/{}/{key}", link.name);
+    let flag = |setting: &str| sysctl::ipv4_conf(&link.name, setting).ok().map(|value| value != 0);
     LanFacts {
         name: link.name.clone(),
         up: link.up && link.carrier,
         mtu: to_u16(link.mtu),
-        forwarding: sam_net::sysctl::flag(&path("forwarding")),
-        proxy_arp: sam_net::sysctl::flag(&path("proxy_arp")),
-        send_redirects: sam_net::sysctl::flag(&path("send_redirects")),
-        arp_ignore: sam_net::sysctl::read(&path("arp_ignore")).and_then(|text| text.parse().ok()),
+        forwarding: flag("forwarding"),
+        proxy_arp: flag("proxy_arp"),
+        send_redirects: flag("send_redirects"),
+        arp_ignore: sysctl::ipv4_conf(&link.name, "arp_ignore")
+            .ok()
+            .and_then(|value| u8::try_from(value).ok()),
     }
+}
+
+/// Kernel names of the capabilities in force, of those that the router has a use for.
+fn capability_names() -> Option<Vec<String>> {
+    let effective = Capabilities::effective().ok()?;
+    Some(
+        Capability::ALL
+            .into_iter()
+            .filter(|capability| effective.has(*capability))
+            .map(|capability| capability.to_string())
+            .collect(),
+    )
 }
 
 fn absent(name: &str) -> HostEvent {
