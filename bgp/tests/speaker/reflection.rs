@@ -134,7 +134,7 @@ enum Incident {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever happened, once all cables are whole every router elects the owner that a table of claims names.
     #[test]
