@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 pub struct ConnectionId(pub u64);
 
 /// What goes in.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
     /// A connection ordered by [`crate::Output::Connect`] is up.
     Connected(ConnectionId),

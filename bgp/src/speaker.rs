@@ -369,7 +369,7 @@ impl<P: Policy> Speaker<P> {
                 self.outputs
                     .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
-            SessionOutput::Update(update) => self.tables.receive(id, update, self.now),
+            SessionOutput::Update(update) => self.tables.receive(id, *update, self.now),
             SessionOutput::Refresh => self.tables.refresh(id),
             SessionOutput::Refused(reason) => {
                 let refused = Event::ConnectionRefused {

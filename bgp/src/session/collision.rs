@@ -84,13 +84,11 @@ pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant)
 }
 
 fn judge_established(established: &Contender, contenders: &[Contender]) -> Verdict {
-    let rival = contenders
-        .iter()
-        .find(|contender| contender.id != established.id && contender.peer_router_id.is_some());
-    match rival {
+    match contenders.iter().find(|contender| contender.id != established.id) {
         None => Verdict::Settled,
-        Some(_) if established.silent => Verdict::Drop(established.id),
-        Some(rival) => Verdict::Drop(rival.id),
+        Some(rival) if !established.silent => Verdict::Drop(rival.id),
+        Some(rival) if rival.peer_router_id.is_some() => Verdict::Drop(established.id),
+        Some(_) => Verdict::Settled,
     }
 }
 

@@ -1,10 +1,11 @@
 //! One BGP session: state machine, timers, collision of connections (RFC 4271 sections 6.8 and 8).
 //!
-//! `PeerSession` is the whole; `fsm` is its table, `collision` its referee, `timers` its patience. It knows messages
+//! `PeerSession` is the whole; `fsm` is its table, `collision` its referee, `dialing` its patience. It knows messages
 //! but no routes: UPDATEs are handed out as they came.
 
 mod collision;
 mod connection;
+mod dialing;
 mod fsm;
 mod negotiated;
 mod occasion;

@@ -1,4 +1,4 @@
-//! The session with one peer: its connections, when to dial, when to rest (RFC 4271 section 8).
+//! The session with one peer: its connections and what they say (RFC 4271 section 8).
 //!
 //! Owns at most one outgoing and one incoming connection on their way up, besides an Established one. A connection
 //! moves only through [`Self::step`](PeerSession), which asks the table in `fsm.rs`; races are judged by
@@ -6,25 +6,24 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::SessionState;
 use super::collision::{Contender, Direction, Verdict, judge};
 use super::connection::Connection;
+use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
 use super::negotiated::{
     IPV4_UNICAST, Negotiated, initial_context, negotiate, own_capabilities, own_open,
 };
 use super::occasion::{self, Occasion};
 use super::statistics::Statistics;
-use super::timers::{Backoff, ConnectionIds, Jitter};
+use super::timers::{ConnectionIds, Jitter};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{Capability, Message, Notification, RouteRefresh, Update, code, subcode};
 
-/// Uptime after which earlier protocol errors are forgiven.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(180);
 /// UPDATEs are handed out in pieces of about this size.
 const SEND_CHUNK_BYTES: usize = 65_536;
 
@@ -42,19 +41,11 @@ pub(crate) enum SessionOutput {
     /// The session left Established, or an attempt failed after the OPEN.
     Down(String),
     /// Routes from the peer.
-    Update(Update),
+    Update(Box<Update>),
     /// The peer wants everything again.
     Refresh,
     /// A connection was refused, or lost a race.
     Refused(&'static str),
-}
-
-/// Whether the session may have connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Running,
-    IdleHold(Instant),
-    Stopped,
 }
 
 /// The session with one peer.
@@ -63,14 +54,9 @@ pub(crate) struct PeerSession {
     local: SpeakerConfig,
     peer: PeerConfig,
     connections: Vec<Connection>,
-    phase: Phase,
-    /// When to dial; set exactly while dialing is wanted and no attempt is under way.
-    connect_at: Option<Instant>,
+    dialing: Dialing,
     /// When to judge an undecided race again.
     collision_at: Option<Instant>,
-    connect_retry: Backoff,
-    idle_hold: Backoff,
-    jitter: Jitter,
     outputs: VecDeque<SessionOutput>,
     statistics: Statistics,
     shown: (SessionState, Instant),
@@ -85,13 +71,9 @@ impl PeerSession {
         now: Instant,
     ) -> Self {
         Self {
-            connect_retry: Backoff::connect_retry(peer.connect_retry),
-            idle_hold: Backoff::idle_hold(),
+            dialing: Dialing::new(&peer, jitter, now),
             connections: Vec::new(),
-            phase: Phase::Running,
-            connect_at: peer.active.then_some(now),
             collision_at: None,
-            jitter,
             outputs: VecDeque::new(),
             statistics: Statistics::default(),
             shown: (SessionState::Active, now),
@@ -166,12 +148,7 @@ impl PeerSession {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ids: &mut ConnectionIds) {
-        if let Phase::IdleHold(until) = self.phase
-            && until <= now
-        {
-            self.phase = Phase::Running;
-            self.connect_at = self.peer.active.then_some(now);
-        }
+        self.dialing.wake(now);
         let due: Vec<(ConnectionId, bool)> = self
             .connections
             .iter()
@@ -182,8 +159,7 @@ impl PeerSession {
             self.handle_deadline(id, expired, now);
         }
         self.conclude(now);
-        if self.connect_at.is_some_and(|at| at <= now) {
-            self.connect_at = None;
+        if self.dialing.take_due(now) {
             let id = ids.take();
             self.connections
                 .push(Connection::new(id, Direction::Outgoing, now));
@@ -194,7 +170,7 @@ impl PeerSession {
 
     /// Ends all connections for good.
     pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
-        self.phase = Phase::Stopped;
+        self.dialing.stop();
         let ids: Vec<ConnectionId> = self.connections.iter().map(|c| c.id).collect();
         for id in ids {
             self.step(id, Occasion::stopped(subcode, reason), now);
@@ -255,15 +231,10 @@ impl PeerSession {
 
     /// Returns the earliest deadline.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
-        let idle = match self.phase {
-            Phase::IdleHold(until) => Some((until, TimerName::IdleHold)),
-            Phase::Running | Phase::Stopped => None,
-        };
         self.connections
             .iter()
             .map(Connection::deadline)
-            .chain(idle)
-            .chain(self.connect_at.map(|at| (at, TimerName::ConnectRetry)))
+            .chain(self.dialing.deadline())
             .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
             .min_by_key(|(at, _)| *at)
     }
@@ -328,7 +299,8 @@ impl PeerSession {
             Message::Update(update) => {
                 let occasion = Occasion::plain(ConnectionEvent::Update, "unexpected UPDATE");
                 if self.step(id, occasion, now) == Some(ConnectionState::Established) {
-                    self.outputs.push_back(SessionOutput::Update(update));
+                    self.outputs
+                        .push_back(SessionOutput::Update(Box::new(update)));
                 }
             }
             Message::RouteRefresh(refresh) => {
@@ -404,7 +376,7 @@ impl PeerSession {
                 connection.established_at = Some(now);
                 let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
                 self.statistics.established += 1;
-                self.connect_retry.reset();
+                self.dialing.on_established();
                 let router_id = router_id.expect("only an OPEN leads to Established");
                 self.outputs
                     .push_back(SessionOutput::Established(router_id));
@@ -429,10 +401,7 @@ impl PeerSession {
             return;
         };
         let connection = self.connections.remove(position);
-        let others_live = self
-            .connections
-            .iter()
-            .any(|c| c.state > ConnectionState::Connect);
+        let others_live = self.reaches(ConnectionState::OpenSent);
         let cause = notification.or(occasion.notification);
 
         let collision = cause.as_ref().is_some_and(occasion::is_collision);
@@ -445,45 +414,39 @@ impl PeerSession {
             self.outputs.push_back(SessionOutput::Refused("collision"));
         }
 
-        let uptime = connection
-            .established_at
-            .map(|at| now.saturating_duration_since(at));
-        if uptime.is_some_and(|uptime| uptime >= FORGIVEN_AFTER) {
-            self.idle_hold.reset();
+        if let Some(at) = connection.established_at {
+            self.dialing.on_ended(now.saturating_duration_since(at));
         }
-        if cause.as_ref().is_some_and(occasion::is_protocol_error)
-            && !others_live
-            && self.phase == Phase::Running
-        {
-            self.phase = Phase::IdleHold(now + self.jitter.spread(self.idle_hold.step()));
+        if cause.as_ref().is_some_and(occasion::is_protocol_error) && !others_live {
+            self.dialing.on_protocol_error(now);
         }
     }
 
     /// Decides races, plans the next dialing, notes the state: the end of every input.
     fn conclude(&mut self, now: Instant) {
         self.settle(now);
-        let answered = self
-            .connections
-            .iter()
-            .any(|c| c.state >= ConnectionState::OpenConfirm);
-        if answered || self.phase != Phase::Running {
+        let answered = self.reaches(ConnectionState::OpenConfirm);
+        if answered || !self.dialing.is_running() {
             self.abandon_attempts();
         }
-        let outgoing = self
+        let mut calls = self
             .connections
             .iter()
-            .any(|c| c.direction == Direction::Outgoing);
-        if self.phase != Phase::Running || !self.peer.active || answered || outgoing {
-            self.connect_at = None;
-        } else if self.connect_at.is_none() {
-            self.connect_at = Some(now + self.jitter.spread(self.connect_retry.step()));
-        }
+            .filter(|c| c.direction == Direction::Outgoing);
+        let busy = answered || calls.next().is_some();
+        self.dialing.plan(busy, now);
         self.note_state(now);
     }
 
     /// Judges the race between connections until nobody loses any more; then a waiting one becomes Established.
     fn settle(&mut self, now: Instant) {
         self.collision_at = None;
+        // The ordinary case, for every UPDATE.
+        if let [only] = self.connections.as_slice()
+            && only.state == ConnectionState::Established
+        {
+            return;
+        }
         loop {
             let contenders: Vec<Contender> = self
                 .connections
@@ -523,10 +486,8 @@ impl PeerSession {
 
     /// Returns why no connection may be accepted, if so.
     fn refusal(&self, now: Instant) -> Option<(u8, &'static str)> {
-        match self.phase {
-            Phase::Stopped => return Some((subcode::CONNECTION_REJECTED, "shut down")),
-            Phase::IdleHold(_) => return Some((subcode::CONNECTION_REJECTED, "idle hold")),
-            Phase::Running => {}
+        if let Some(reason) = self.dialing.refusal() {
+            return Some((subcode::CONNECTION_REJECTED, reason));
         }
         let alive = self
             .established()
@@ -553,19 +514,16 @@ impl PeerSession {
     }
 
     fn note_state(&mut self, now: Instant) {
-        let resting = match self.phase {
-            Phase::Running => SessionState::Active,
-            Phase::IdleHold(_) | Phase::Stopped => SessionState::Idle,
-        };
-        let foremost = self
-            .connections
-            .iter()
-            .map(|connection| connection.state)
-            .max();
-        let state = foremost.map_or(resting, ConnectionState::shown);
+        let foremost = self.connections.iter().map(|c| c.state).max();
+        let state = foremost.map_or_else(|| self.dialing.shown(), ConnectionState::shown);
         if state != self.shown.0 {
             self.shown = (state, now);
         }
+    }
+
+    /// Tells whether any connection is in `state` or beyond.
+    fn reaches(&self, state: ConnectionState) -> bool {
+        self.connections.iter().any(|c| c.state >= state)
     }
 
     fn established(&self) -> Option<&Connection> {

@@ -1,4 +1,4 @@
-//! Patience: backoff and jitter of connect retry and idle hold (RFC 4271 section 8.1.1 and section 10).
+//! Backoff and jitter of connect retry and idle hold (RFC 4271 section 8.1.1 and section 10).
 //!
 //! Deadlines are `Instant`s kept by their owners; here are only the durations. Randomness is a seeded generator, so
 //! that a run can be repeated.

@@ -13,10 +13,7 @@ use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
 impl PathAttributes {
     /// Encodes the attributes as they stand in an UPDATE, without the length of the whole.
     pub(super) fn encode(&self, context: DecodeContext) -> Vec<u8> {
-        let mut writer = AttributeWriter {
-            block: Vec::new(),
-            unknown: &self.unknown,
-        };
+        let mut writer = AttributeWriter::new(&self.unknown);
         writer.known(kind::ORIGIN, |out| out.push(origin_code(self.origin)));
         writer.known(kind::AS_PATH, |out| {
             as_path(out, &self.as_path, context.four_octet_as)
@@ -97,7 +94,10 @@ impl<'a> AttributeWriter<'a> {
     fn new(unknown: &'a [RawAttribute]) -> Self {
         let mut unknown: Vec<_> = unknown.iter().collect();
         unknown.sort_by_key(|raw| std::cmp::Reverse(raw.kind));
-        Self { block: Vec::new(), unknown }
+        Self {
+            block: Vec::new(),
+            unknown,
+        }
     }
 
     /// Writes an attribute of a known type.

@@ -30,6 +30,10 @@ pub use route_refresh::RouteRefresh;
 pub use update::{AttributeFault, Disposition, Update};
 
 /// One BGP message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is taken apart where it was decoded, and most are UPDATEs"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// RFC 4271 section 4.2.

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_open_survives_encoding() {
-        let capabilities = vec![
+        let capabilities = [
             Capability::RouteRefresh,
             Capability::FourOctetAs(4_200_000_000),
         ];

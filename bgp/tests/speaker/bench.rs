@@ -11,32 +11,32 @@ use sam_bgp::{BestPathChange, ConnectionId, Input, Output, PathAttributes, Speak
 
 use crate::vocabulary::{AS, Rules, peer, router, speaker_config, start};
 
-pub const CONTEXT: DecodeContext = DecodeContext {
+pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
 };
 
 /// The speaker is router 1.
-pub struct Bench {
-    pub speaker: Speaker<Rules>,
-    pub now: Instant,
+pub(crate) struct Bench {
+    pub(crate) speaker: Speaker<Rules>,
+    pub(crate) now: Instant,
     next_accepted: u64,
 }
 
 /// All outputs of one drain, sorted by kind; order within a kind is kept.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    pub connects: Vec<ConnectionId>,
-    pub messages: Vec<(ConnectionId, Message)>,
-    pub closed: Vec<ConnectionId>,
-    pub changes: Vec<BestPathChange>,
-    pub events: Vec<Event>,
+pub(crate) struct Outcome {
+    pub(crate) connects: Vec<ConnectionId>,
+    pub(crate) messages: Vec<(ConnectionId, Message)>,
+    pub(crate) closed: Vec<ConnectionId>,
+    pub(crate) changes: Vec<BestPathChange>,
+    pub(crate) events: Vec<Event>,
     /// Kinds in order: `c`onnect, `s`end, `x` close, `b`est path, `e`vent.
-    pub order: String,
+    pub(crate) order: String,
 }
 
 impl Bench {
-    pub fn new(peers: Vec<PeerConfig>) -> (Self, Outcome) {
+    pub(crate) fn new(peers: Vec<PeerConfig>) -> (Self, Outcome) {
         let mut bench = Self {
             speaker: Speaker::new(speaker_config(1), Rules::default(), 1, start()),
             now: start(),
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// A bench with Established sessions to passive peers, their connections in the same order.
-    pub fn established(peers: Vec<PeerConfig>) -> (Self, Vec<ConnectionId>) {
+    pub(crate) fn established(peers: Vec<PeerConfig>) -> (Self, Vec<ConnectionId>) {
         let addresses: Vec<Ipv4Addr> = peers.iter().map(|peer| peer.address).collect();
         let peers = peers
             .into_iter()
@@ -68,33 +68,33 @@ impl Bench {
     }
 
     /// Has a peer connect and complete the session.
-    pub fn establish(&mut self, address: Ipv4Addr) -> ConnectionId {
+    pub(crate) fn establish(&mut self, address: Ipv4Addr) -> ConnectionId {
         let (connection, _) = self.accept(address);
         self.send(connection, &Message::Open(open(address)));
         self.send(connection, &Message::Keepalive);
         connection
     }
 
-    pub fn accept(&mut self, from: Ipv4Addr) -> (ConnectionId, Outcome) {
+    pub(crate) fn accept(&mut self, from: Ipv4Addr) -> (ConnectionId, Outcome) {
         let connection = ConnectionId(self.next_accepted);
         self.next_accepted += 2;
         (connection, self.input(Input::Accepted { connection, from }))
     }
 
-    pub fn input(&mut self, input: Input<'_>) -> Outcome {
+    pub(crate) fn input(&mut self, input: Input<'_>) -> Outcome {
         self.speaker.handle_input(input, self.now);
         self.drain()
     }
 
-    pub fn send(&mut self, connection: ConnectionId, message: &Message) -> Outcome {
+    pub(crate) fn send(&mut self, connection: ConnectionId, message: &Message) -> Outcome {
         self.receive(connection, &message.encode(CONTEXT))
     }
 
-    pub fn receive(&mut self, connection: ConnectionId, bytes: &[u8]) -> Outcome {
+    pub(crate) fn receive(&mut self, connection: ConnectionId, bytes: &[u8]) -> Outcome {
         self.input(Input::Received(connection, bytes))
     }
 
-    pub fn announce(
+    pub(crate) fn announce(
         &mut self,
         connection: ConnectionId,
         prefixes: &[Ipv4Net],
@@ -103,7 +103,7 @@ impl Bench {
         self.send(connection, &announcement(prefixes, attributes))
     }
 
-    pub fn withdraw(&mut self, connection: ConnectionId, prefixes: &[Ipv4Net]) -> Outcome {
+    pub(crate) fn withdraw(&mut self, connection: ConnectionId, prefixes: &[Ipv4Net]) -> Outcome {
         let update = Update {
             withdrawn: prefixes.to_vec(),
             ..Update::default()
@@ -112,7 +112,7 @@ impl Bench {
     }
 
     /// Lets time pass, stopping at every deadline.
-    pub fn pass(&mut self, duration: Duration) -> Outcome {
+    pub(crate) fn pass(&mut self, duration: Duration) -> Outcome {
         let until = self.now + duration;
         let mut total = Outcome::default();
         while let Some((at, _)) = self.speaker.poll_timeout().filter(|(at, _)| *at <= until) {
@@ -125,7 +125,7 @@ impl Bench {
     }
 
     /// Lets time pass while the peer keeps the session alive.
-    pub fn pass_alive(&mut self, connection: ConnectionId, duration: Duration) -> Outcome {
+    pub(crate) fn pass_alive(&mut self, connection: ConnectionId, duration: Duration) -> Outcome {
         let until = self.now + duration;
         let mut total = Outcome::default();
         while self.now < until {
@@ -136,7 +136,7 @@ impl Bench {
         total
     }
 
-    pub fn drain(&mut self) -> Outcome {
+    pub(crate) fn drain(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         while let Some(output) = self.speaker.poll_output() {
             outcome.note(output);
@@ -144,7 +144,7 @@ impl Bench {
         outcome
     }
 
-    pub fn view(&self, host: u8) -> PeerView {
+    pub(crate) fn view(&self, host: u8) -> PeerView {
         self.speaker
             .peers()
             .into_iter()
@@ -154,12 +154,12 @@ impl Bench {
 }
 
 impl Outcome {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
     /// UPDATEs sent on a connection.
-    pub fn updates(&self, connection: ConnectionId) -> Vec<&Update> {
+    pub(crate) fn updates(&self, connection: ConnectionId) -> Vec<&Update> {
         let on_it = self.messages.iter().filter(|(id, _)| *id == connection);
         on_it
             .filter_map(|(_, message)| match message {
@@ -173,7 +173,7 @@ impl Outcome {
     }
 
     /// Code and subcode of NOTIFICATIONs sent on a connection.
-    pub fn notifications(&self, connection: ConnectionId) -> Vec<(u8, u8)> {
+    pub(crate) fn notifications(&self, connection: ConnectionId) -> Vec<(u8, u8)> {
         let on_it = self.messages.iter().filter(|(id, _)| *id == connection);
         on_it
             .filter_map(|(_, message)| match message {
@@ -230,7 +230,7 @@ impl Outcome {
 }
 
 /// The OPEN of a well-behaved peer.
-pub fn open(router_id: Ipv4Addr) -> Open {
+pub(crate) fn open(router_id: Ipv4Addr) -> Open {
     Open {
         asn: u16::try_from(AS).unwrap(),
         hold_time_s: 9,
@@ -243,7 +243,7 @@ pub fn open(router_id: Ipv4Addr) -> Open {
     }
 }
 
-pub fn announcement(prefixes: &[Ipv4Net], attributes: PathAttributes) -> Message {
+pub(crate) fn announcement(prefixes: &[Ipv4Net], attributes: PathAttributes) -> Message {
     Message::Update(Update {
         announced: prefixes.to_vec(),
         attributes: Some(attributes),

@@ -18,9 +18,9 @@ use crate::vocabulary::{Rules, peer, router, speaker_config, start};
 /// How long what was lost takes to be tried again.
 const RETRANSMIT: Duration = Duration::from_millis(200);
 
-pub struct Fabric {
-    pub now: Instant,
-    pub nodes: BTreeMap<u8, Node>,
+pub(crate) struct Fabric {
+    pub(crate) now: Instant,
+    pub(crate) nodes: BTreeMap<u8, Node>,
     pipes: Vec<Pipe>,
     deliveries: BTreeMap<(Instant, u64), Delivery>,
     cut: BTreeSet<(u8, u8)>,
@@ -28,18 +28,17 @@ pub struct Fabric {
     latency: Box<dyn FnMut() -> Duration>,
 }
 
-pub struct Node {
-    pub speaker: Speaker<Rules>,
-    pub events: Vec<(Instant, Event)>,
+pub(crate) struct Node {
+    pub(crate) speaker: Speaker<Rules>,
+    pub(crate) events: Vec<(Instant, Event)>,
 }
 
-#[derive(Clone, Copy)]
 struct Pipe {
     /// Who connected, who accepted.
     ends: [End; 2],
     latency: Duration,
-    /// Something is on its way again and arrives then; nothing may overtake it.
-    held_until: Instant,
+    /// What was lost and will be sent again, in order.
+    held: Vec<Delivery>,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +49,9 @@ struct End {
 }
 
 enum Delivery {
+    Retransmit {
+        pipe: usize,
+    },
     Accepted {
         pipe: usize,
     },
@@ -68,7 +70,7 @@ enum Delivery {
 }
 
 impl Fabric {
-    pub fn new(latency: impl FnMut() -> Duration + 'static) -> Self {
+    pub(crate) fn new(latency: impl FnMut() -> Duration + 'static) -> Self {
         Self {
             now: start(),
             nodes: BTreeMap::new(),
@@ -81,7 +83,7 @@ impl Fabric {
     }
 
     /// Adds a router; every next hop is reachable for it.
-    pub fn add(&mut self, host: u8, seed: u64, peers: Vec<PeerConfig>) {
+    pub(crate) fn add(&mut self, host: u8, seed: u64, peers: Vec<PeerConfig>) {
         let mut speaker = Speaker::new(speaker_config(host), Rules::default(), seed, self.now);
         speaker.set_next_hops((0..=255).map(router).collect(), self.now);
         speaker.set_peers(peers, self.now);
@@ -96,14 +98,14 @@ impl Fabric {
     }
 
     /// Changes a speaker and carries out what it wants.
-    pub fn with(&mut self, host: u8, act: impl FnOnce(&mut Speaker<Rules>, Instant)) {
+    pub(crate) fn with(&mut self, host: u8, act: impl FnOnce(&mut Speaker<Rules>, Instant)) {
         let now = self.now;
         act(&mut self.nodes.get_mut(&host).unwrap().speaker, now);
         self.drain(host);
     }
 
     /// Cuts the cable between two routers, or mends it.
-    pub fn set_cut(&mut self, a: u8, b: u8, cut: bool) {
+    pub(crate) fn set_cut(&mut self, a: u8, b: u8, cut: bool) {
         for pair in [(a, b), (b, a)] {
             if cut {
                 self.cut.insert(pair);
@@ -113,11 +115,11 @@ impl Fabric {
         }
     }
 
-    pub fn run_for(&mut self, duration: Duration) {
+    pub(crate) fn run_for(&mut self, duration: Duration) {
         self.run_until(self.now + duration);
     }
 
-    pub fn run_until(&mut self, until: Instant) {
+    pub(crate) fn run_until(&mut self, until: Instant) {
         loop {
             let delivery = self.deliveries.keys().next().map(|(at, _)| *at);
             let timers = self
@@ -148,13 +150,13 @@ impl Fabric {
         self.now = until;
     }
 
-    pub fn view(&self, host: u8, of: u8) -> PeerView {
+    pub(crate) fn view(&self, host: u8, of: u8) -> PeerView {
         let peers = self.nodes[&host].speaker.peers();
         peers.into_iter().find(|view| view.id == peer(of)).unwrap()
     }
 
     /// When the session of `host` with `of` last came up.
-    pub fn established_at(&self, host: u8, of: u8) -> Option<Instant> {
+    pub(crate) fn established_at(&self, host: u8, of: u8) -> Option<Instant> {
         let up = Event::Established { peer: peer(of) };
         let events = self.nodes[&host].events.iter().rev();
         events
@@ -164,7 +166,7 @@ impl Fabric {
     }
 
     /// How many connections have both ends open.
-    pub fn open_pipes(&self) -> usize {
+    pub(crate) fn open_pipes(&self) -> usize {
         self.pipes
             .iter()
             .filter(|pipe| pipe.ends.iter().all(|end| end.open))
@@ -172,9 +174,9 @@ impl Fabric {
     }
 
     /// Puts bytes on every open connection from one router to another.
-    pub fn inject(&mut self, from: u8, to: u8, bytes: &[u8]) {
+    pub(crate) fn inject(&mut self, from: u8, to: u8, bytes: &[u8]) {
         for pipe in 0..self.pipes.len() {
-            let Pipe { ends, latency, .. } = self.pipes[pipe];
+            let (ends, latency) = (self.pipes[pipe].ends, self.pipes[pipe].latency);
             for (end, other) in [(0, 1), (1, 0)] {
                 if ends[other].host == from && ends[end].host == to && ends[end].open {
                     let bytes = bytes.to_vec();
@@ -244,7 +246,7 @@ impl Fabric {
                 },
             ],
             latency,
-            held_until: self.now,
+            held: Vec::new(),
         });
         if self.nodes.contains_key(&to) {
             self.schedule(latency, Delivery::Accepted { pipe });
@@ -262,43 +264,71 @@ impl Fabric {
         let (Delivery::Accepted { pipe }
         | Delivery::Connected { pipe }
         | Delivery::Received { pipe, .. }
-        | Delivery::Closed { pipe, .. }) = delivery;
-        let Pipe {
-            ends, held_until, ..
-        } = self.pipes[pipe];
+        | Delivery::Closed { pipe, .. }
+        | Delivery::Retransmit { pipe }) = delivery;
+        let Pipe { ends, held, .. } = &mut self.pipes[pipe];
         let cut = self.cut.contains(&(ends[0].host, ends[1].host));
-        if cut || self.now < held_until {
-            let again = held_until.max(self.now + if cut { RETRANSMIT } else { Duration::ZERO });
-            self.pipes[pipe].held_until = again;
-            self.schedule(again - self.now, delivery);
-            return;
-        }
-        match delivery {
-            Delivery::Accepted { .. } => {
-                self.pipes[pipe].ends[1].open = true;
-                let (connection, from) = (ends[1].connection, router(ends[0].host));
-                self.input(ends[1].host, Input::Accepted { connection, from });
-            }
-            Delivery::Connected { .. } => {
-                if ends[0].open {
-                    self.input(ends[0].host, Input::Connected(ends[0].connection));
+        if matches!(delivery, Delivery::Retransmit { .. }) {
+            if cut {
+                self.schedule(RETRANSMIT, delivery);
+            } else {
+                for delivery in std::mem::take(held) {
+                    self.arrive(delivery);
                 }
             }
-            Delivery::Received { end, bytes, .. } => {
-                if ends[end].open {
+        } else if cut || !held.is_empty() {
+            held.push(delivery);
+            if held.len() == 1 {
+                self.schedule(RETRANSMIT, Delivery::Retransmit { pipe });
+            }
+        } else {
+            self.arrive(delivery);
+        }
+    }
+
+    fn arrive(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Accepted { pipe } => {
+                let [from, to] = &mut self.pipes[pipe].ends;
+                to.open = true;
+                let (host, connection, from) = (to.host, to.connection, router(from.host));
+                self.input(host, Input::Accepted { connection, from });
+            }
+            Delivery::Connected { pipe } => {
+                let End {
+                    host,
+                    connection,
+                    open,
+                } = self.pipes[pipe].ends[0];
+                if open {
+                    self.input(host, Input::Connected(connection));
+                }
+            }
+            Delivery::Received { pipe, end, bytes } => {
+                let End {
+                    host,
+                    connection,
+                    open,
+                } = self.pipes[pipe].ends[end];
+                if open {
                     // In two pieces, so that messages arrive torn.
                     let (head, tail) = bytes.split_at(bytes.len() / 2);
-                    for piece in [head, tail] {
-                        self.input(ends[end].host, Input::Received(ends[end].connection, piece));
-                    }
+                    self.input(host, Input::Received(connection, head));
+                    self.input(host, Input::Received(connection, tail));
                 }
             }
-            Delivery::Closed { end, .. } => {
-                if ends[end].open {
+            Delivery::Closed { pipe, end } => {
+                let End {
+                    host,
+                    connection,
+                    open,
+                } = self.pipes[pipe].ends[end];
+                if open {
                     self.pipes[pipe].ends[end].open = false;
-                    self.input(ends[end].host, Input::Closed(ends[end].connection));
+                    self.input(host, Input::Closed(connection));
                 }
             }
+            Delivery::Retransmit { .. } => {}
         }
     }
 

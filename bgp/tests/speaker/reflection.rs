@@ -134,7 +134,7 @@ enum Incident {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever happened, once all cables are whole every router elects the owner that a table of claims names.
     #[test]
@@ -180,6 +180,10 @@ proptest! {
                 prop_assert_eq!(elected, expected, "router {} about {}", host, target);
             }
         }
+        for (a, b) in CABLES {
+            prop_assert_eq!(told(&fabric, a, b), heard(&fabric, b, a), "{} to {}", a, b);
+            prop_assert_eq!(told(&fabric, b, a), heard(&fabric, a, b), "{} to {}", b, a);
+        }
     }
 }
 
@@ -195,6 +199,26 @@ fn incident() -> impl Strategy<Value = Incident> {
         1 => cable().prop_map(|(a, b)| Incident::Mend { a, b }),
         3 => (0..15_000u64).prop_map(Incident::Wait),
     ]
+}
+
+/// What `host` believes that it told `to`.
+fn told(fabric: &Fabric, host: u8, to: u8) -> BTreeMap<Ipv4Net, PathAttributes> {
+    fabric.nodes[&host]
+        .speaker
+        .advertised(peer(to))
+        .into_iter()
+        .collect()
+}
+
+/// What `host` heard from `of`, accepted or not.
+fn heard(fabric: &Fabric, host: u8, of: u8) -> BTreeMap<Ipv4Net, PathAttributes> {
+    let speaker = &fabric.nodes[&host].speaker;
+    let accepted = speaker.accepted(peer(of)).into_iter();
+    let accepted = accepted.map(|(prefix, path)| (prefix, (*path.attributes).clone()));
+    let rejected = speaker.rejected(peer(of)).into_iter();
+    accepted
+        .chain(rejected.map(|view| (view.prefix, view.attributes)))
+        .collect()
 }
 
 /// Reflector 1 with leaves 3 and 4.

@@ -101,9 +101,11 @@ fn the_losers_routes_prove_that_the_peer_has_decided() {
         address: router(0),
         ..peer_config(0)
     }]);
-    bench.input(Input::Connected(outcome.connects[0]));
+    let ours = outcome.connects[0];
+    bench.input(Input::Connected(ours));
     let theirs = bench.establish(router(0));
     let outcome = bench.announce(theirs, &[prefix(1)], route(0, 100));
+    assert_eq!(outcome.closed, [ours]);
     assert_eq!(outcome.events[0], Event::Established { peer: peer(0) });
     assert_eq!(outcome.changes.len(), 1);
 }
@@ -150,8 +152,7 @@ fn a_session_that_speaks_again_keeps_out_the_rival_it_let_in() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
     bench.pass(seconds(4));
     let (second, _) = bench.accept(router(2));
-    bench.send(connections[0], &Message::Keepalive);
-    let outcome = bench.send(second, &Message::Open(open(router(2))));
+    let outcome = bench.send(connections[0], &Message::Keepalive);
     assert_eq!(
         outcome.notifications(second),
         [(code::CEASE, subcode::COLLISION)]

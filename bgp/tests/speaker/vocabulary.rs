@@ -8,10 +8,10 @@ use ipnet::Ipv4Net;
 use sam_bgp::speaker::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
 use sam_bgp::{PathAttributes, Policy, Rejection};
 
-pub const AS: u32 = 64512;
+pub(crate) const AS: u32 = 64512;
 
 /// The same moment throughout a test run.
-pub fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     #[expect(
         clippy::disallowed_methods,
         reason = "tests need one moment to count from"
@@ -20,36 +20,36 @@ pub fn start() -> Instant {
     *START
 }
 
-pub fn seconds(number: u64) -> Duration {
+pub(crate) fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-pub fn millis(number: u64) -> Duration {
+pub(crate) fn millis(number: u64) -> Duration {
     Duration::from_millis(number)
 }
 
 /// Address, router id and next hop of router `host`.
-pub fn router(host: u8) -> Ipv4Addr {
+pub(crate) fn router(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, host)
 }
 
-pub fn prefix(host: u8) -> Ipv4Net {
+pub(crate) fn prefix(host: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 0, host), 32)
 }
 
 /// The `number`th /32 of 10.64.0.0/10.
-pub fn numbered(number: u32) -> Ipv4Net {
+pub(crate) fn numbered(number: u32) -> Ipv4Net {
     Ipv4Net::new_assert((0x0a40_0000 + number).into(), 32)
 }
 
-pub fn route(host: u8, local_pref: u32) -> PathAttributes {
+pub(crate) fn route(host: u8, local_pref: u32) -> PathAttributes {
     PathAttributes {
         local_pref: Some(local_pref),
         ..PathAttributes::local(router(host))
     }
 }
 
-pub fn speaker_config(host: u8) -> SpeakerConfig {
+pub(crate) fn speaker_config(host: u8) -> SpeakerConfig {
     SpeakerConfig {
         asn: AS,
         router_id: router(host),
@@ -58,7 +58,7 @@ pub fn speaker_config(host: u8) -> SpeakerConfig {
     }
 }
 
-pub fn peer_config(host: u8) -> PeerConfig {
+pub(crate) fn peer_config(host: u8) -> PeerConfig {
     PeerConfig {
         id: peer(host),
         address: router(host),
@@ -71,15 +71,15 @@ pub fn peer_config(host: u8) -> PeerConfig {
     }
 }
 
-pub fn peer(host: u8) -> PeerId {
+pub(crate) fn peer(host: u8) -> PeerId {
     PeerId(host.into())
 }
 
 /// Refuses the prefixes of one list on import, hides those of another on export.
 #[derive(Debug, Clone, Default)]
-pub struct Rules {
-    pub refuse: Vec<Ipv4Net>,
-    pub hide: Vec<Ipv4Net>,
+pub(crate) struct Rules {
+    pub(crate) refuse: Vec<Ipv4Net>,
+    pub(crate) hide: Vec<Ipv4Net>,
 }
 
 impl Policy for Rules {
