@@ -93,7 +93,8 @@ impl Announcer {
     pub fn retain(&mut self, mut keep: impl FnMut(PortId, Ipv4Addr) -> bool) {
         self.due.retain(|&(_, port, address)| keep(port, address));
         let due = &self.due;
-        self.turns.retain(|&(port, address), turn| due.contains(&(turn.due, port, address)));
+        self.turns
+            .retain(|&(port, address), turn| due.contains(&(turn.due, port, address)));
     }
 
     /// Takes the next frame that is due, as long as the pace allows.
@@ -106,10 +107,25 @@ impl Announcer {
         let turn = self.turns.remove(&(port, address))?;
         if let Some(next) = SCHEDULE.get(turn.step + 1) {
             let gap = *next - SCHEDULE[turn.step];
-            self.schedule(port, address, Turn { step: turn.step + 1, due: now + gap });
+            self.schedule(
+                port,
+                address,
+                Turn {
+                    step: turn.step + 1,
+                    due: now + gap,
+                },
+            );
         }
-        let form = if turn.step % 2 == 0 { ArpOperation::Request } else { ArpOperation::Reply };
-        Some(Announcement { port, address, form })
+        let form = if turn.step % 2 == 0 {
+            ArpOperation::Request
+        } else {
+            ArpOperation::Reply
+        };
+        Some(Announcement {
+            port,
+            address,
+            form,
+        })
     }
 
     /// Returns when [`Self::poll_announcement`] has something.
@@ -160,7 +176,16 @@ mod tests {
             (1000, ArpOperation::Reply),
             (5000, ArpOperation::Request),
         ]
-        .map(|(at, form)| (at, Announcement { port: PORT, address: ADDRESS, form }))
+        .map(|(at, form)| {
+            (
+                at,
+                Announcement {
+                    port: PORT,
+                    address: ADDRESS,
+                    form,
+                },
+            )
+        })
         .into();
         assert_eq!(sent, expected);
         assert_eq!(announcer.poll_timeout(), None);
@@ -204,7 +229,12 @@ mod tests {
     #[test]
     fn both_forms_are_broadcast_and_carry_the_address_twice() {
         for form in [ArpOperation::Request, ArpOperation::Reply] {
-            let frame = Announcement { port: PORT, address: ADDRESS, form }.emit_frame(MAC);
+            let frame = Announcement {
+                port: PORT,
+                address: ADDRESS,
+                form,
+            }
+            .emit_frame(MAC);
             let packet = ArpPacket::parse(&frame[14..]).unwrap();
             assert_eq!((&frame[..6], &frame[6..12]), (&BROADCAST[..], &MAC[..]));
             assert_eq!((packet.operation, packet.sender_mac), (form, MAC));
@@ -213,11 +243,7 @@ mod tests {
     }
 
     /// Runs the announcer by its own deadlines and returns what it sent after how many milliseconds.
-    fn run(
-        announcer: &mut Announcer,
-        start: Instant,
-        span: Duration,
-    ) -> Vec<(u128, Announcement)> {
+    fn run(announcer: &mut Announcer, start: Instant, span: Duration) -> Vec<(u128, Announcement)> {
         let mut sent = Vec::new();
         while let Some(now) = announcer.poll_timeout().filter(|due| *due <= start + span) {
             while let Some(announcement) = announcer.poll_announcement(now) {

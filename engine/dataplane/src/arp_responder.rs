@@ -98,7 +98,10 @@ impl ArpResponder {
     /// Makes a responder that has observed nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { observations: BTreeMap::new(), buckets: vec![Bucket::default(); BUCKETS] }
+        Self {
+            observations: BTreeMap::new(),
+            buckets: vec![Bucket::default(); BUCKETS],
+        }
     }
 
     /// Decides whether to answer, and returns the reply.
@@ -172,10 +175,15 @@ impl ArpResponder {
         if !self.observations.contains_key(&key) {
             self.make_room(now);
         }
-        let fresh = Observation { seen: now, noticed: None };
+        let fresh = Observation {
+            seen: now,
+            noticed: None,
+        };
         let observation = self.observations.entry(key).or_insert(fresh);
         observation.seen = now;
-        let is_due = observation.noticed.is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
+        let is_due = observation
+            .noticed
+            .is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
         let notice = port.gate_open && is_due;
         if notice {
             observation.noticed = Some(now);
@@ -201,9 +209,13 @@ impl ArpResponder {
         if self.observations.len() < OBSERVATION_LIMIT {
             return;
         }
-        self.observations.retain(|_, observation| now < observation.seen + OBSERVATION_TIME);
+        self.observations
+            .retain(|_, observation| now < observation.seen + OBSERVATION_TIME);
         if self.observations.len() >= OBSERVATION_LIMIT {
-            let oldest = self.observations.iter().min_by_key(|(_, observation)| observation.seen);
+            let oldest = self
+                .observations
+                .iter()
+                .min_by_key(|(_, observation)| observation.seen);
             if let Some(key) = oldest.map(|(&key, _)| key) {
                 self.observations.remove(&key);
             }
@@ -216,7 +228,10 @@ impl ArpResponder {
         let index = usize::from(u16::from_be_bytes([third, fourth])) % BUCKETS;
         let bucket = &mut self.buckets[index];
         if bucket.start.is_none_or(|start| now >= start + RATE_WINDOW) {
-            *bucket = Bucket { start: Some(now), answers: 0 };
+            *bucket = Bucket {
+                start: Some(now),
+                answers: 0,
+            };
         }
         if bucket.answers >= RATE_LIMIT {
             return false;
@@ -253,24 +268,72 @@ mod tests {
     fn a_request_that_meets_all_conditions_is_answered_by_our_mac() {
         let (mut responder, port, fib, now) = setup();
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
-        let reply = responder.answer(&request, &port, &fib, now).expect("answered");
+        let reply = responder
+            .answer(&request, &port, &fib, now)
+            .expect("answered");
         assert_eq!(reply, request.reply(OURS));
-        assert_eq!((reply.sender, reply.target, reply.target_mac), (CAPTURED, CLIENT, HOST));
+        assert_eq!(
+            (reply.sender, reply.target, reply.target_mac),
+            (CAPTURED, CLIENT, HOST)
+        );
     }
 
     #[test]
     fn each_condition_refuses_by_its_own_name() {
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
         let open = setup().1;
-        let closed = LanPort { gate_open: false, ..open.clone() };
+        let closed = LanPort {
+            gate_open: false,
+            ..open.clone()
+        };
         for (condition, packet, port, expected) in [
             (1, request.reply(HOST), &open, Withheld::NotRequest),
-            (2, ArpPacket { target: STRANGER, ..request }, &open, Withheld::NotAnswered),
+            (
+                2,
+                ArpPacket {
+                    target: STRANGER,
+                    ..request
+                },
+                &open,
+                Withheld::NotAnswered,
+            ),
             (3, request, &closed, Withheld::GateClosed),
-            (4, ArpPacket { target: LOCAL, ..request }, &open, Withheld::NotByTunnel),
-            (5, ArpPacket { sender: Ipv4Addr::UNSPECIFIED, ..request }, &open, Withheld::Probe),
-            (6, ArpPacket { sender: CAPTURED, ..request }, &open, Withheld::OwnAddress),
-            (7, ArpPacket { sender: STRANGER, ..request }, &open, Withheld::OffLink),
+            (
+                4,
+                ArpPacket {
+                    target: LOCAL,
+                    ..request
+                },
+                &open,
+                Withheld::NotByTunnel,
+            ),
+            (
+                5,
+                ArpPacket {
+                    sender: Ipv4Addr::UNSPECIFIED,
+                    ..request
+                },
+                &open,
+                Withheld::Probe,
+            ),
+            (
+                6,
+                ArpPacket {
+                    sender: CAPTURED,
+                    ..request
+                },
+                &open,
+                Withheld::OwnAddress,
+            ),
+            (
+                7,
+                ArpPacket {
+                    sender: STRANGER,
+                    ..request
+                },
+                &open,
+                Withheld::OffLink,
+            ),
         ] {
             let (mut responder, _, fib, now) = setup();
             let answer = responder.answer(&packet, port, &fib, now);
@@ -285,8 +348,15 @@ mod tests {
         assert!(responder.observe(CAPTURED, HOST, &port, now));
         assert!(!responder.may_announce(CAPTURED, &port, &fib, now));
         let last = now + OBSERVATION_TIME - Duration::from_millis(1);
-        assert_eq!(responder.answer(&request, &port, &fib, last), Err(Withheld::Alive));
-        assert!(responder.answer(&request, &port, &fib, now + OBSERVATION_TIME).is_ok());
+        assert_eq!(
+            responder.answer(&request, &port, &fib, last),
+            Err(Withheld::Alive)
+        );
+        assert!(
+            responder
+                .answer(&request, &port, &fib, now + OBSERVATION_TIME)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -296,10 +366,20 @@ mod tests {
         for _ in 0..RATE_LIMIT {
             assert!(responder.answer(&request, &port, &fib, now).is_ok());
         }
-        assert_eq!(responder.answer(&request, &port, &fib, now), Err(Withheld::RateLimited));
-        let other = ArpPacket { sender: LOCAL, ..request };
+        assert_eq!(
+            responder.answer(&request, &port, &fib, now),
+            Err(Withheld::RateLimited)
+        );
+        let other = ArpPacket {
+            sender: LOCAL,
+            ..request
+        };
         assert!(responder.answer(&other, &port, &fib, now).is_ok());
-        assert!(responder.answer(&request, &port, &fib, now + RATE_WINDOW).is_ok());
+        assert!(
+            responder
+                .answer(&request, &port, &fib, now + RATE_WINDOW)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -314,7 +394,10 @@ mod tests {
     #[test]
     fn a_foreign_claim_is_told_once_a_minute_and_only_while_the_gate_is_open() {
         let (mut responder, port, _, now) = setup();
-        let closed = LanPort { gate_open: false, ..port.clone() };
+        let closed = LanPort {
+            gate_open: false,
+            ..port.clone()
+        };
         assert!(!responder.observe(CAPTURED, HOST, &closed, now));
         assert!(responder.observe(CAPTURED, HOST, &port, now));
         let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);

@@ -122,7 +122,10 @@ struct Refusal {
 
 impl From<DropReason> for Refusal {
     fn from(reason: DropReason) -> Self {
-        Self { reason, error: None }
+        Self {
+            reason,
+            error: None,
+        }
     }
 }
 
@@ -157,12 +160,18 @@ impl Forwarder {
         // 2. Tunnels that changed their peer lose what waits for them.
         self.discard_misled(&former, io);
         let tap = self.tap.as_mut();
-        let mut outlet = Outlet { io, stats: &self.stats, tap, now };
+        let mut outlet = Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        };
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
         self.tunnel_of_peer = tunnel::by_peer(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
-        self.neighbors.retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
+        self.neighbors
+            .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
         // 4. ARP follows the answers.
         self.update_announcements(&former, now);
         self.flush(io, now);
@@ -207,7 +216,12 @@ impl Forwarder {
         self.close_runs(io, now);
         self.drain_neighbors(io, now);
         let tap = self.tap.as_mut();
-        self.trains.close_all(&mut Outlet { io, stats: &self.stats, tap, now });
+        self.trains.close_all(&mut Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        });
     }
 
     /// Does what is due: ARP retries, announcements, WireGuard timers.
@@ -223,8 +237,14 @@ impl Forwarder {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let neighbors = self.neighbors.poll_timeout().map(|at| (at, "neighbor"));
         let announcer = self.announcer.poll_timeout().map(|at| (at, "announcer"));
-        let wireguard = self.wg.poll_timeout().map(|(at, timer)| (at, tunnel::timer_name(timer)));
-        [neighbors, announcer, wireguard].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let wireguard = self
+            .wg
+            .poll_timeout()
+            .map(|(at, timer)| (at, tunnel::timer_name(timer)));
+        [neighbors, announcer, wireguard]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Takes the next fact for the control plane.
@@ -252,7 +272,14 @@ impl Forwarder {
     pub fn neighbors(&self) -> Vec<NeighborView> {
         let view = |(key, state, since, queued): (NeighborKey, NeighborState, Instant, usize)| {
             let NeighborKey { port, address } = key;
-            NeighborView { port, address, mac: state.mac(), state: state.name(), since, queued }
+            NeighborView {
+                port,
+                address,
+                mac: state.mac(),
+                state: state.name(),
+                since,
+                queued,
+            }
         };
         self.neighbors.rows().map(view).collect()
     }
@@ -262,7 +289,15 @@ impl Forwarder {
         match classify(unit.buffer.bytes()) {
             Ok(classified) => {
                 unit.buffer.truncate(classified.total);
-                self.forward(IpPacket { unit, classified, ingress }, io, now);
+                self.forward(
+                    IpPacket {
+                        unit,
+                        classified,
+                        ingress,
+                    },
+                    io,
+                    now,
+                );
             }
             Err(reason) => self.discard(unit.buffer, reason, io),
         }
@@ -277,7 +312,11 @@ impl Forwarder {
 
     /// Finds out where a packet goes, or why it goes nowhere.
     fn decide(&self, packet: &IpPacket) -> Result<Way, Refusal> {
-        let Classified { source, destination, .. } = packet.classified;
+        let Classified {
+            source,
+            destination,
+            ..
+        } = packet.classified;
         let ingress = packet.ingress;
         // 1. The source may be the source of something (RFC 1812 section 5.3.7).
         if !is_unicast(source) || self.snapshot.is_directed_broadcast(source) {
@@ -308,26 +347,40 @@ impl Forwarder {
             }
             Some(NextHop::Tunnel(id)) => {
                 let tunnel = self.snapshot.tunnel(id).ok_or(DropReason::TunnelDown)?;
-                Way::Tunnel { tunnel: id, mtu: tunnel.mtu }
+                Way::Tunnel {
+                    tunnel: id,
+                    mtu: tunnel.mtu,
+                }
             }
             Some(NextHop::Withhold) => return Err(DropReason::PoolWithheld.into()),
             Some(NextHop::Blackhole) => return Err(DropReason::Blackhole.into()),
             Some(NextHop::Unreachable) | None => {
                 // The host's kernel sends what it has no better route for; it needs no answer.
                 let error = (ingress != Ingress::Host).then_some(IcmpError::HostUnreachable);
-                return Err(Refusal { reason: DropReason::NoRoute, error });
+                return Err(Refusal {
+                    reason: DropReason::NoRoute,
+                    error,
+                });
             }
         };
         // 5. It may make one more hop (RFC 1812 section 5.3.1); we are no hop for our own host.
         if ingress != Ingress::Host && packet.classified.ttl <= 1 {
             let error = Some(IcmpError::TimeExceeded);
-            return Err(Refusal { reason: DropReason::TtlExceeded, error });
+            return Err(Refusal {
+                reason: DropReason::TtlExceeded,
+                error,
+            });
         }
         // 6. It fits, or may be made to fit (RFC 1191 section 4).
         let mtu = way.mtu();
-        if segment_size(&packet.classified, packet.unit.offload) > usize::from(mtu) && packet.classified.dont_fragment {
+        if segment_size(&packet.classified, packet.unit.offload) > usize::from(mtu)
+            && packet.classified.dont_fragment
+        {
             let error = Some(IcmpError::FragmentationNeeded { mtu });
-            return Err(Refusal { reason: DropReason::TooBig, error });
+            return Err(Refusal {
+                reason: DropReason::TooBig,
+                error,
+            });
         }
         Ok(way)
     }
@@ -374,12 +427,22 @@ impl Forwarder {
             Ingress::Tunnel(tunnel) => Some(tunnel),
             Ingress::Lan(_) | Ingress::Host => None,
         };
-        let tunnels = from.into_iter().chain(to).filter_map(|id| self.snapshot.tunnel(id));
+        let tunnels = from
+            .into_iter()
+            .chain(to)
+            .filter_map(|id| self.snapshot.tunnel(id));
         let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
-        let Some(mtu) = clamping.map(|tunnel| tunnel.mtu).min() else { return };
+        let Some(mtu) = clamping.map(|tunnel| tunnel.mtu).min() else {
+            return;
+        };
         let checksum = packet.unit.offload.checksum;
         let bytes = packet.unit.buffer.bytes_mut();
-        if mss::clamp(bytes, &packet.classified, mtu.saturating_sub(TCP_IP_HEADERS), checksum) {
+        if mss::clamp(
+            bytes,
+            &packet.classified,
+            mtu.saturating_sub(TCP_IP_HEADERS),
+            checksum,
+        ) {
             self.stats.add(&self.stats.mss_clamped, 1);
         }
     }
@@ -411,7 +474,13 @@ impl Forwarder {
     /// Queues something to send; returns whether the queue took it.
     fn push(&mut self, egress: Egress, point: TapPoint, io: &mut Io<'_>, now: Instant) -> bool {
         let tap = self.tap.as_mut();
-        Outlet { io, stats: &self.stats, tap, now }.push(egress, point)
+        Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        }
+        .push(egress, point)
     }
 
     /// Copies a received packet for the listener.

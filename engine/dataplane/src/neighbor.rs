@@ -182,12 +182,21 @@ struct Neighbor {
 impl Neighbor {
     fn new(state: NeighborState, now: Instant) -> Self {
         let deadline = state.lifetime().map(|lifetime| now + lifetime);
-        Self { state, since: now, deadline, queue: VecDeque::new() }
+        Self {
+            state,
+            since: now,
+            deadline,
+            queue: VecDeque::new(),
+        }
     }
 
     /// Tells whether `bytes` more would exceed what may wait.
     fn is_full(&self, bytes: usize) -> bool {
-        let waiting: usize = self.queue.iter().map(|packet| packet.unit.buffer.len()).sum();
+        let waiting: usize = self
+            .queue
+            .iter()
+            .map(|packet| packet.unit.buffer.len())
+            .sum();
         self.queue.len() >= QUEUE_UNITS || waiting + bytes > QUEUE_BYTES
     }
 
@@ -241,7 +250,8 @@ impl NeighborTable {
             if let Some(packet) = neighbor.queue.pop_front() {
                 self.waiting -= 1;
                 let reason = DropReason::NeighborQueueFull;
-                self.outputs.push_back(NeighborOutput::GiveUp { packet, reason });
+                self.outputs
+                    .push_back(NeighborOutput::GiveUp { packet, reason });
             }
         }
         if self.waiting >= TOTAL_UNITS {
@@ -297,8 +307,12 @@ impl NeighborTable {
         if self.wake.is_none_or(|wake| wake > now) {
             return;
         }
-        let is_due = |neighbor: &Neighbor| neighbor.deadline.is_some_and(|deadline| deadline <= now);
-        let rows = self.neighbors.iter().filter(|(_, neighbor)| is_due(neighbor));
+        let is_due =
+            |neighbor: &Neighbor| neighbor.deadline.is_some_and(|deadline| deadline <= now);
+        let rows = self
+            .neighbors
+            .iter()
+            .filter(|(_, neighbor)| is_due(neighbor));
         let due: Vec<_> = rows.map(|(&key, neighbor)| (key, neighbor.state)).collect();
         for (key, state) in due {
             match Self::successor(state) {
@@ -306,7 +320,11 @@ impl NeighborTable {
                 None => drop(self.neighbors.remove(&key)),
             }
         }
-        self.wake = self.neighbors.values().filter_map(|neighbor| neighbor.deadline).min();
+        self.wake = self
+            .neighbors
+            .values()
+            .filter_map(|neighbor| neighbor.deadline)
+            .min();
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called.
@@ -321,9 +339,7 @@ impl NeighborTable {
     }
 
     /// Lists all neighbors: key, state, since when, packets waiting.
-    pub fn rows(
-        &self,
-    ) -> impl Iterator<Item = (NeighborKey, NeighborState, Instant, usize)> + '_ {
+    pub fn rows(&self) -> impl Iterator<Item = (NeighborKey, NeighborState, Instant, usize)> + '_ {
         let row = |(&key, neighbor): (&NeighborKey, &Neighbor)| {
             (key, neighbor.state, neighbor.since, neighbor.queue.len())
         };
@@ -336,7 +352,8 @@ impl NeighborTable {
             return Resolution::Refused(DropReason::NeighborTableFull);
         }
         self.insert(key, NeighborState::Incomplete { attempts: 1 }, now);
-        self.outputs.push_back(NeighborOutput::Ask { key, to: None });
+        self.outputs
+            .push_back(NeighborOutput::Ask { key, to: None });
         Resolution::Pending
     }
 
@@ -368,10 +385,15 @@ impl NeighborTable {
     fn successor(state: NeighborState) -> Option<NeighborState> {
         match state {
             NeighborState::Incomplete { attempts } if attempts < BROADCAST_ATTEMPTS => {
-                Some(NeighborState::Incomplete { attempts: attempts + 1 })
+                Some(NeighborState::Incomplete {
+                    attempts: attempts + 1,
+                })
             }
             NeighborState::Probe { mac, attempts } if attempts < UNICAST_ATTEMPTS => {
-                Some(NeighborState::Probe { mac, attempts: attempts + 1 })
+                Some(NeighborState::Probe {
+                    mac,
+                    attempts: attempts + 1,
+                })
             }
             NeighborState::Incomplete { .. } | NeighborState::Probe { .. } => {
                 Some(NeighborState::Failed)
@@ -385,7 +407,9 @@ impl NeighborTable {
 
     /// The only place where a state changes.
     fn transition(&mut self, key: NeighborKey, next: NeighborState, now: Instant) {
-        let Some(neighbor) = self.neighbors.get_mut(&key) else { return };
+        let Some(neighbor) = self.neighbors.get_mut(&key) else {
+            return;
+        };
         let former = neighbor.state;
         neighbor.state = next;
         neighbor.deadline = next.lifetime().map(|lifetime| now + lifetime);
@@ -395,10 +419,12 @@ impl NeighborTable {
         self.wake = earlier(self.wake, neighbor.deadline);
         match next {
             NeighborState::Incomplete { .. } => {
-                self.outputs.push_back(NeighborOutput::Ask { key, to: None });
+                self.outputs
+                    .push_back(NeighborOutput::Ask { key, to: None });
             }
             NeighborState::Probe { mac, .. } => {
-                self.outputs.push_back(NeighborOutput::Ask { key, to: Some(mac) });
+                self.outputs
+                    .push_back(NeighborOutput::Ask { key, to: Some(mac) });
             }
             NeighborState::Reachable(mac) | NeighborState::Stale(mac) => {
                 if former.mac() != Some(mac) {
@@ -420,7 +446,8 @@ impl NeighborTable {
     }
 
     fn give_up(&mut self, packet: IpPacket, reason: DropReason) {
-        self.outputs.push_back(NeighborOutput::GiveUp { packet, reason });
+        self.outputs
+            .push_back(NeighborOutput::GiveUp { packet, reason });
     }
 }
 
@@ -439,11 +466,13 @@ mod tests {
     use crate::ingress::Ingress;
     use crate::packet::classify;
     use crate::sample::Udp;
-    use crate::unit::Unit;
     use crate::sample::start;
+    use crate::unit::Unit;
 
-    const KEY: NeighborKey =
-        NeighborKey { port: PortId(1), address: Ipv4Addr::new(10, 77, 60, 10) };
+    const KEY: NeighborKey = NeighborKey {
+        port: PortId(1),
+        address: Ipv4Addr::new(10, 77, 60, 10),
+    };
     const MAC: Mac = [2, 0, 0, 0, 0, 2];
     const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 3];
 
@@ -455,7 +484,10 @@ mod tests {
         table.enqueue(KEY, packet(2));
         assert_eq!(table.resolve(KEY, now), Resolution::Pending);
         table.learn(KEY, MAC, Evidence::Reply, now);
-        assert_eq!(drain(&mut table), ["ask broadcast", "up", "release 1", "release 2"]);
+        assert_eq!(
+            drain(&mut table),
+            ["ask broadcast", "up", "release 1", "release 2"]
+        );
         assert_eq!(table.resolve(KEY, now), Resolution::Ready(MAC));
     }
 
@@ -484,7 +516,10 @@ mod tests {
         let refused = Resolution::Refused(DropReason::NeighborFailed);
         assert_eq!(table.resolve(KEY, now), refused);
         table.learn(KEY, MAC, Evidence::Overheard, now);
-        assert_eq!((drain(&mut table), state(&table)), (vec!["up".to_owned()], "stale"));
+        assert_eq!(
+            (drain(&mut table), state(&table)),
+            (vec!["up".to_owned()], "stale")
+        );
         let (mut table, now) = failed();
         table.handle_timeout(now + FAILED_TIME);
         assert_eq!(table.resolve(KEY, now + FAILED_TIME), Resolution::Pending);
@@ -506,7 +541,10 @@ mod tests {
         table.handle_timeout(later);
         assert_eq!(table.resolve(KEY, later), Resolution::Ready(MAC));
         assert_eq!(table.resolve(KEY, later), Resolution::Ready(MAC));
-        assert_eq!((drain(&mut table), state(&table)), (vec!["ask unicast".to_owned()], "probe"));
+        assert_eq!(
+            (drain(&mut table), state(&table)),
+            (vec!["ask unicast".to_owned()], "probe")
+        );
         table.learn(KEY, MAC, Evidence::Reply, later);
         assert_eq!((state(&table), drain(&mut table).len()), ("reachable", 0));
     }
@@ -518,18 +556,28 @@ mod tests {
         table.handle_timeout(later);
         table.resolve(KEY, later);
         let outputs = run(&mut table, later, 10_000);
-        let times: Vec<_> = outputs.iter().map(|(at, output)| (*at, output.as_str())).collect();
+        let times: Vec<_> = outputs
+            .iter()
+            .map(|(at, output)| (*at, output.as_str()))
+            .collect();
         assert_eq!(
             times,
-            [(0, "ask unicast"), (1000, "ask unicast"), (2000, "ask unicast"), (3000, "down")]
+            [
+                (0, "ask unicast"),
+                (1000, "ask unicast"),
+                (2000, "ask unicast"),
+                (3000, "down")
+            ]
         );
     }
 
     #[test]
     fn only_a_request_to_us_makes_a_new_entry() {
-        for (evidence, rows) in
-            [(Evidence::Request, 1), (Evidence::Reply, 0), (Evidence::Overheard, 0)]
-        {
+        for (evidence, rows) in [
+            (Evidence::Request, 1),
+            (Evidence::Reply, 0),
+            (Evidence::Overheard, 0),
+        ] {
             let mut table = NeighborTable::default();
             table.learn(KEY, MAC, evidence, start());
             assert_eq!(table.rows().count(), rows, "{evidence:?}");
@@ -563,8 +611,18 @@ mod tests {
             table.enqueue(KEY, packet(number));
         }
         assert_eq!(drain(&mut table)[1..], ["give up 1: neighbor-queue-full"]);
-        table.enqueue(KEY, IpPacket { unit: Unit::plain(long_buffer()), ..packet(5) });
-        assert_eq!(drain(&mut table).len(), 3, "64 KiB push everything else out");
+        table.enqueue(
+            KEY,
+            IpPacket {
+                unit: Unit::plain(long_buffer()),
+                ..packet(5)
+            },
+        );
+        assert_eq!(
+            drain(&mut table).len(),
+            3,
+            "64 KiB push everything else out"
+        );
         assert_eq!(table.waiting, 1);
     }
 
@@ -577,7 +635,10 @@ mod tests {
             table.enqueue(key, packet(7));
         }
         assert_eq!(table.waiting, TOTAL_UNITS);
-        assert_eq!(drain(&mut table).pop().unwrap(), "give up 7: neighbor-queue-full");
+        assert_eq!(
+            drain(&mut table).pop().unwrap(),
+            "give up 7: neighbor-queue-full"
+        );
     }
 
     #[test]
@@ -608,7 +669,10 @@ mod tests {
     }
 
     fn neighbor(index: u32) -> NeighborKey {
-        NeighborKey { port: PortId(1), address: Ipv4Addr::from_bits(0x0a00_0000 + index) }
+        NeighborKey {
+            port: PortId(1),
+            address: Ipv4Addr::from_bits(0x0a00_0000 + index),
+        }
     }
 
     fn reachable() -> (NeighborTable, Instant) {
@@ -664,11 +728,19 @@ mod tests {
     }
 
     fn packet(number: u8) -> IpPacket {
-        let bytes = Udp { payload: &[number], ..Udp::default() }.build();
+        let bytes = Udp {
+            payload: &[number],
+            ..Udp::default()
+        }
+        .build();
         let mut buffer = Buffer::new();
         assert!(buffer.append(&bytes));
         let classified = classify(&bytes).expect("a valid packet");
-        IpPacket { unit: Unit::plain(buffer), classified, ingress: Ingress::Host }
+        IpPacket {
+            unit: Unit::plain(buffer),
+            classified,
+            ingress: Ingress::Host,
+        }
     }
 
     fn long_buffer() -> Buffer {

@@ -36,7 +36,9 @@ impl Outlet<'_, '_> {
         if let Some(tap) = &mut self.tap {
             record(tap, &egress, point, self.now);
         }
-        let Err(egress) = self.io.tx.push(egress) else { return true };
+        let Err(egress) = self.io.tx.push(egress) else {
+            return true;
+        };
         self.stats.drop(DropReason::TxQueueFull);
         self.io.pool.give(match egress {
             Egress::Port { unit, .. } => unit.buffer,
@@ -49,7 +51,12 @@ impl Outlet<'_, '_> {
 fn record(tap: &mut Tap, egress: &Egress, point: TapPoint, now: Instant) {
     match egress {
         Egress::Port { unit, .. } => tap.record(point, true, unit.buffer.bytes(), None, now),
-        Egress::Train { to, segment, buffer, .. } => {
+        Egress::Train {
+            to,
+            segment,
+            buffer,
+            ..
+        } => {
             for datagram in buffer.bytes().chunks(usize::from(*segment).max(1)) {
                 tap.record(point, true, datagram, Some(*to), now);
             }

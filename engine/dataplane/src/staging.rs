@@ -43,12 +43,7 @@ impl Queue {
 
 impl Staging {
     /// Queues `packet` behind the others of `tunnel`; `refuse` gets every packet that has to give way.
-    pub fn stage(
-        &mut self,
-        tunnel: TunnelId,
-        packet: IpPacket,
-        mut refuse: impl FnMut(IpPacket),
-    ) {
+    pub fn stage(&mut self, tunnel: TunnelId, packet: IpPacket, mut refuse: impl FnMut(IpPacket)) {
         let index = usize::from(tunnel.0);
         if self.queues.len() <= index {
             self.queues.resize_with(index + 1, Queue::default);
@@ -56,7 +51,9 @@ impl Staging {
         let queue = &mut self.queues[index];
         let bytes = packet.unit.buffer.len();
         while queue.is_full(bytes) || self.total >= TOTAL_UNITS {
-            let Some(oldest) = queue.pop() else { return refuse(packet) };
+            let Some(oldest) = queue.pop() else {
+                return refuse(packet);
+            };
             self.total -= 1;
             refuse(oldest);
         }
@@ -75,7 +72,9 @@ impl Staging {
     /// Returns how many packets wait for `tunnel`.
     #[must_use]
     pub fn len(&self, tunnel: TunnelId) -> usize {
-        self.queues.get(usize::from(tunnel.0)).map_or(0, |queue| queue.packets.len())
+        self.queues
+            .get(usize::from(tunnel.0))
+            .map_or(0, |queue| queue.packets.len())
     }
 }
 
@@ -124,7 +123,10 @@ mod tests {
     fn all_tunnels_share_a_bound_and_a_newcomer_takes_nothing_from_the_others() {
         let mut staging = Staging::default();
         for tunnel in 0..4 {
-            assert_eq!(stage(&mut staging, TunnelId(tunnel), &[7; TUNNEL_UNITS]), []);
+            assert_eq!(
+                stage(&mut staging, TunnelId(tunnel), &[7; TUNNEL_UNITS]),
+                []
+            );
         }
         assert_eq!(stage(&mut staging, TunnelId(4), &[9]), [9]);
         assert_eq!(staging.total, TOTAL_UNITS);
@@ -139,15 +141,25 @@ mod tests {
     }
 
     fn take_all(staging: &mut Staging, tunnel: TunnelId) -> Vec<u8> {
-        std::iter::from_fn(|| staging.take(tunnel)).map(|packet| last(&packet)).collect()
+        std::iter::from_fn(|| staging.take(tunnel))
+            .map(|packet| last(&packet))
+            .collect()
     }
 
     fn packet(number: u8) -> IpPacket {
-        let bytes = Udp { payload: &[number], ..Udp::default() }.build();
+        let bytes = Udp {
+            payload: &[number],
+            ..Udp::default()
+        }
+        .build();
         let mut buffer = Buffer::new();
         assert!(buffer.append(&bytes));
         let classified = classify(&bytes).expect("a valid packet");
-        IpPacket { unit: Unit::plain(buffer), classified, ingress: Ingress::Host }
+        IpPacket {
+            unit: Unit::plain(buffer),
+            classified,
+            ingress: Ingress::Host,
+        }
     }
 
     fn last(packet: &IpPacket) -> u8 {

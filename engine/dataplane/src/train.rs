@@ -48,14 +48,24 @@ struct Train {
 
 impl Train {
     fn new(to: SocketAddr, tos: u8, buffer: Buffer) -> Self {
-        Self { to, tos, segment: 0, count: 0, buffer }
+        Self {
+            to,
+            tos,
+            segment: 0,
+            count: 0,
+            buffer,
+        }
     }
 
     /// Tells whether an inner packet of `len` bytes may follow.
     ///
     /// Padding does not matter here: it rounds up to a length that the first datagram was rounded up to, or less.
     fn accepts(&self, len: usize, to: SocketAddr, tos: u8) -> bool {
-        let limit = if to.is_ipv6() { TRAIN_BYTES_IPV6 } else { TRAIN_BYTES };
+        let limit = if to.is_ipv6() {
+            TRAIN_BYTES_IPV6
+        } else {
+            TRAIN_BYTES
+        };
         (self.to, self.tos) == (to, tos)
             && len + sam_wg::OVERHEAD <= self.segment
             && self.buffer.len() + len + SEAL_ROOM <= limit
@@ -68,13 +78,21 @@ impl Train {
         if self.count == 1 {
             self.segment = sealed;
         }
-        debug_assert!(sealed <= self.segment, "only the last datagram may differ, and is shorter");
+        debug_assert!(
+            sealed <= self.segment,
+            "only the last datagram may differ, and is shorter"
+        );
         sealed < self.segment || self.count >= TRAIN_SEGMENTS
     }
 
     fn send(self, outlet: &mut Outlet<'_, '_>) {
         let segment = u16::try_from(self.segment).expect("no longer than TRAIN_BYTES");
-        let train = Egress::Train { to: self.to, segment, tos: self.tos, buffer: self.buffer };
+        let train = Egress::Train {
+            to: self.to,
+            segment,
+            tos: self.tos,
+            buffer: self.buffer,
+        };
         if outlet.push(train, TapPoint::Outer) {
             outlet.stats.add(&outlet.stats.trains_sent, 1);
         }
@@ -109,7 +127,9 @@ impl Trains {
         if inner.len() + SEAL_ROOM > TRAIN_BYTES_IPV6 {
             return Err(DropReason::TooBig);
         }
-        let to = wg.endpoint(passage.peer).ok_or(DropReason::TunnelNoEndpoint)?;
+        let to = wg
+            .endpoint(passage.peer)
+            .ok_or(DropReason::TunnelNoEndpoint)?;
         let place = self.open.get_mut(usize::from(passage.tunnel.0));
         let place = place.ok_or(DropReason::TunnelDown)?;
         // 1. A packet that does not fit behind the others sends their train off.
@@ -119,7 +139,11 @@ impl Trains {
         // 2. It is sealed into the tail of the open train, or of a new one.
         let mut train = match place.take() {
             Some(train) => train,
-            None => Train::new(to, passage.tos, outlet.io.pool.take().ok_or(DropReason::BufferPoolEmpty)?),
+            None => Train::new(
+                to,
+                passage.tos,
+                outlet.io.pool.take().ok_or(DropReason::BufferPoolEmpty)?,
+            ),
         };
         let sealed = match wg.seal(passage.peer, inner, train.buffer.tail_mut(), outlet.now) {
             Ok(sealed) => sealed,
@@ -133,7 +157,9 @@ impl Trains {
             }
         };
         outlet.stats.add(&outlet.stats.tunnel_tx_packets, 1);
-        outlet.stats.add(&outlet.stats.tunnel_tx_bytes, inner.len() as u64);
+        outlet
+            .stats
+            .add(&outlet.stats.tunnel_tx_bytes, inner.len() as u64);
         // 3. A shorter datagram, or one that fills the train, sends it off.
         if train.couple(sealed) {
             train.send(outlet);

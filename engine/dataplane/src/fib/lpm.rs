@@ -30,7 +30,9 @@ impl Fib {
     #[inline]
     pub fn lookup(&self, destination: Ipv4Addr) -> Option<NextHop> {
         let bits = destination.to_bits();
-        let mut slot = *self.root.get(usize::try_from(bits >> 16).expect("16 bits fit"))?;
+        let mut slot = *self
+            .root
+            .get(usize::try_from(bits >> 16).expect("16 bits fit"))?;
         for byte in [(bits >> 8) & 0xff, bits & 0xff] {
             let Some(block) = slot.block() else { break };
             slot = self.blocks[block + usize::try_from(byte).expect("8 bits fit")];
@@ -92,9 +94,21 @@ impl FibBuilder {
     /// Builds the table.
     #[must_use]
     pub fn build(&self) -> Fib {
-        let entries: Vec<_> = self.entries.iter().map(|(&prefix, &next_hop)| (prefix, next_hop)).collect();
-        let root = if entries.is_empty() { Vec::new() } else { vec![Slot::EMPTY; 1 << 16] };
-        let mut fib = Fib { root, blocks: Vec::new(), entries };
+        let entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(&prefix, &next_hop)| (prefix, next_hop))
+            .collect();
+        let root = if entries.is_empty() {
+            Vec::new()
+        } else {
+            vec![Slot::EMPTY; 1 << 16]
+        };
+        let mut fib = Fib {
+            root,
+            blocks: Vec::new(),
+            entries,
+        };
         let mut by_length = fib.entries.clone();
         by_length.sort_by_key(|(prefix, _)| prefix.prefix_len());
         for (prefix, next_hop) in by_length {
@@ -137,12 +151,14 @@ impl Slot {
     }
 
     fn of_block(start: usize) -> Self {
-        let number = u32::try_from(start / BLOCK).expect("fewer blocks than IPv4 has /24 and /16 prefixes");
+        let number =
+            u32::try_from(start / BLOCK).expect("fewer blocks than IPv4 has /24 and /16 prefixes");
         Self(IS_BLOCK | number)
     }
 
     fn block(self) -> Option<usize> {
-        (self.0 & IS_BLOCK != 0).then(|| usize::try_from(self.0 & !IS_BLOCK).expect("31 bits fit") * BLOCK)
+        (self.0 & IS_BLOCK != 0)
+            .then(|| usize::try_from(self.0 & !IS_BLOCK).expect("31 bits fit") * BLOCK)
     }
 }
 
@@ -165,7 +181,10 @@ mod tests {
     #[test]
     fn an_empty_table_matches_nothing() {
         assert_eq!(Fib::default().lookup(Ipv4Addr::new(10, 0, 0, 1)), None);
-        assert_eq!(FibBuilder::default().build().lookup(Ipv4Addr::UNSPECIFIED), None);
+        assert_eq!(
+            FibBuilder::default().build().lookup(Ipv4Addr::UNSPECIFIED),
+            None
+        );
     }
 
     #[test]
@@ -187,7 +206,11 @@ mod tests {
             ("10.1.2.200", NextHop::Local),
             ("10.1.2.201", NextHop::Tunnel(TunnelId(1))),
         ] {
-            assert_eq!(fib.lookup(address.parse().unwrap()), Some(expected), "{address}");
+            assert_eq!(
+                fib.lookup(address.parse().unwrap()),
+                Some(expected),
+                "{address}"
+            );
         }
     }
 
@@ -197,8 +220,14 @@ mod tests {
         builder.insert("10.0.0.1/24".parse().unwrap(), NextHop::Local);
         builder.insert("10.0.0.2/24".parse().unwrap(), NextHop::Blackhole);
         let fib = builder.build();
-        assert_eq!(fib.entries().collect::<Vec<_>>(), [("10.0.0.0/24".parse().unwrap(), NextHop::Blackhole)]);
-        assert_eq!(fib.lookup(Ipv4Addr::new(10, 0, 0, 9)), Some(NextHop::Blackhole));
+        assert_eq!(
+            fib.entries().collect::<Vec<_>>(),
+            [("10.0.0.0/24".parse().unwrap(), NextHop::Blackhole)]
+        );
+        assert_eq!(
+            fib.lookup(Ipv4Addr::new(10, 0, 0, 9)),
+            Some(NextHop::Blackhole)
+        );
     }
 
     #[test]
@@ -243,8 +272,12 @@ mod tests {
     }
 
     fn naive(entries: &BTreeMap<Ipv4Net, NextHop>, address: Ipv4Addr) -> Option<NextHop> {
-        let matching = entries.iter().filter(|(prefix, _)| prefix.contains(&address));
-        matching.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, &next_hop)| next_hop)
+        let matching = entries
+            .iter()
+            .filter(|(prefix, _)| prefix.contains(&address));
+        matching
+            .max_by_key(|(prefix, _)| prefix.prefix_len())
+            .map(|(_, &next_hop)| next_hop)
     }
 
     fn next_hops() -> impl Strategy<Value = NextHop> {

@@ -40,9 +40,16 @@ impl Forwarder {
             1,
         );
         // 1. Who claims an address that we answer for?
-        if self.responder.observe(packet.sender, packet.sender_mac, lan, now) {
+        if self
+            .responder
+            .observe(packet.sender, packet.sender_mac, lan, now)
+        {
             let (address, mac) = (packet.sender, packet.sender_mac);
-            self.notify(Notice::ForeignAnswer { port: lan.id, address, mac });
+            self.notify(Notice::ForeignAnswer {
+                port: lan.id,
+                address,
+                mac,
+            });
         }
         // 2. May we answer?
         let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);
@@ -92,7 +99,10 @@ impl Forwarder {
             ArpOperation::Request if addressed && !packet.is_gratuitous() => Evidence::Request,
             ArpOperation::Reply | ArpOperation::Request => Evidence::Overheard,
         };
-        let key = NeighborKey { port: lan.id, address: packet.sender };
+        let key = NeighborKey {
+            port: lan.id,
+            address: packet.sender,
+        };
         self.neighbors.learn(key, packet.sender_mac, evidence, now);
     }
 
@@ -107,10 +117,15 @@ impl Forwarder {
                 NeighborOutput::GiveUp { packet, reason } => {
                     self.refuse_neighbor(packet, reason, io, now);
                 }
-                NeighborOutput::Up { key: NeighborKey { port, address }, mac } => {
+                NeighborOutput::Up {
+                    key: NeighborKey { port, address },
+                    mac,
+                } => {
                     self.notify(Notice::NeighborUp { port, address, mac });
                 }
-                NeighborOutput::Down { key: NeighborKey { port, address } } => {
+                NeighborOutput::Down {
+                    key: NeighborKey { port, address },
+                } => {
                     self.notify(Notice::NeighborDown { port, address });
                 }
             }
@@ -119,7 +134,9 @@ impl Forwarder {
 
     /// Asks for a neighbor's MAC, by unicast `to` its last known one or by broadcast.
     fn ask(&mut self, key: NeighborKey, to: Option<Mac>, io: &mut Io<'_>, now: Instant) {
-        let Some(lan) = self.snapshot.lan(key.port) else { return };
+        let Some(lan) = self.snapshot.lan(key.port) else {
+            return;
+        };
         let request = ArpPacket::request(lan.mac, asker(&self.snapshot, lan), key.address);
         let frame = match to {
             Some(mac) => request.emit_frame_to(mac),
@@ -134,13 +151,20 @@ impl Forwarder {
     pub(super) fn update_announcements(&mut self, former: &Snapshot, now: Instant) {
         let snapshot = Arc::clone(&self.snapshot);
         let is_announced = |port, address| {
-            snapshot.lan(port).is_some_and(|lan| lan.gratuitous_arp && lan.is_answered(address))
+            snapshot
+                .lan(port)
+                .is_some_and(|lan| lan.gratuitous_arp && lan.is_answered(address))
         };
         self.announcer.retain(is_announced);
         for lan in snapshot.lans.iter().filter(|lan| lan.gate_open) {
             let former = former.lan(lan.id).filter(|former| former.mac == lan.mac);
             let is_new = |address| !former.is_some_and(|former| former.is_answered(address));
-            for address in lan.answers.iter().copied().filter(|&address| is_new(address)) {
+            for address in lan
+                .answers
+                .iter()
+                .copied()
+                .filter(|&address| is_new(address))
+            {
                 self.responder.forget(lan.id, address);
                 if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
                     self.stats.add(&self.stats.arp_announcements_skipped, 1);
@@ -153,9 +177,14 @@ impl Forwarder {
     /// Sends the announcements that are due.
     pub(super) fn send_announcements(&mut self, io: &mut Io<'_>, now: Instant) {
         while let Some(announcement) = self.announcer.poll_announcement(now) {
-            let Some(lan) = self.snapshot.lan(announcement.port) else { continue };
+            let Some(lan) = self.snapshot.lan(announcement.port) else {
+                continue;
+            };
             let fib = &self.snapshot.fib;
-            if !self.responder.may_announce(announcement.address, lan, fib, now) {
+            if !self
+                .responder
+                .may_announce(announcement.address, lan, fib, now)
+            {
                 self.announcer.stop(announcement.port, announcement.address);
                 continue;
             }

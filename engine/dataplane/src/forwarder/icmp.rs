@@ -23,7 +23,9 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let Some(source) = self.reporter(packet) else { return };
+        let Some(source) = self.reporter(packet) else {
+            return;
+        };
         if !may_answer(&packet.classified) {
             return;
         }
@@ -44,7 +46,11 @@ impl Forwarder {
             Ok(classified) => {
                 self.stats.add(&self.stats.icmp_errors_sent, 1);
                 let unit = Unit::plain(buffer);
-                let report = IpPacket { unit, classified, ingress: Ingress::Host };
+                let report = IpPacket {
+                    unit,
+                    classified,
+                    ingress: Ingress::Host,
+                };
                 self.send_back(report, packet.ingress, io, now);
             }
             Err(reason) => self.discard(buffer, reason, io),
@@ -65,20 +71,16 @@ impl Forwarder {
     }
 
     /// Sends a packet out where another one came in.
-    fn send_back(
-        &mut self,
-        packet: IpPacket,
-        ingress: Ingress,
-        io: &mut Io<'_>,
-        now: Instant,
-    ) {
+    fn send_back(&mut self, packet: IpPacket, ingress: Ingress, io: &mut Io<'_>, now: Instant) {
         match ingress {
             Ingress::Lan(port) => self.send_neighbor(packet, port, io, now),
             Ingress::Host => self.send_host(packet.unit, io, now),
-            Ingress::Tunnel(tunnel) => match self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) {
-                Some(mtu) => self.encapsulate(packet, tunnel, mtu, io, now),
-                None => self.discard(packet.unit.buffer, DropReason::TunnelDown, io),
-            },
+            Ingress::Tunnel(tunnel) => {
+                match self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) {
+                    Some(mtu) => self.encapsulate(packet, tunnel, mtu, io, now),
+                    None => self.discard(packet.unit.buffer, DropReason::TunnelDown, io),
+                }
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ impl Forwarder {
         now: Instant,
     ) {
         self.stats.add(&self.stats.lan_rx_units, 1);
-        self.stats.add(&self.stats.lan_rx_bytes, unit.buffer.len() as u64);
+        self.stats
+            .add(&self.stats.lan_rx_bytes, unit.buffer.len() as u64);
         self.record(TapPoint::Lan(port), unit.buffer.bytes(), now);
         let Some(lan) = self.snapshot.lan(port) else {
             return self.discard(unit.buffer, DropReason::PortUnknown, io);
@@ -77,7 +78,11 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let IpPacket { unit, classified, ingress } = &packet;
+        let IpPacket {
+            unit,
+            classified,
+            ingress,
+        } = &packet;
         if segment_size(classified, unit.offload) <= usize::from(mtu) {
             return self.send_neighbor(packet, port, io, now);
         }
@@ -88,18 +93,27 @@ impl Forwarder {
             let fits = buffer.append(bytes);
             debug_assert!(fits, "an empty buffer holds a wire packet");
             let (unit, classified) = (Unit::plain(buffer), classify(bytes)?);
-            let piece = IpPacket { unit, classified, ingress: *ingress };
+            let piece = IpPacket {
+                unit,
+                classified,
+                ingress: *ingress,
+            };
             self.send_neighbor(piece, port, io, now);
             Ok(())
         };
         let mut outcome = Ok(());
-        let cut = segment(unit.buffer.bytes(), classified, unit.offload, |len, write| {
-            if outcome.is_ok() {
-                let wire = &mut scratch[..len];
-                write(wire);
-                outcome = for_each_fragment(wire, mtu, &stats, &mut send);
-            }
-        });
+        let cut = segment(
+            unit.buffer.bytes(),
+            classified,
+            unit.offload,
+            |len, write| {
+                if outcome.is_ok() {
+                    let wire = &mut scratch[..len];
+                    write(wire);
+                    outcome = for_each_fragment(wire, mtu, &stats, &mut send);
+                }
+            },
+        );
         self.scratch = scratch;
         match cut.and(outcome) {
             Ok(()) => io.pool.give(packet.unit.buffer),
@@ -115,7 +129,10 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let key = NeighborKey { port, address: packet.classified.destination };
+        let key = NeighborKey {
+            port,
+            address: packet.classified.destination,
+        };
         match self.neighbors.resolve(key, now) {
             Resolution::Ready(mac) => self.send_frame(port, mac, packet, io, now),
             // What waits must not take the buffers from what flows.
@@ -153,8 +170,11 @@ impl Forwarder {
         let Some(lan) = self.snapshot.lan(port) else {
             return self.discard(unit.buffer, DropReason::PortUnknown, io);
         };
-        let header =
-            EthernetHeader { destination: mac, source: lan.mac, ether_type: EtherType::Ipv4 };
+        let header = EthernetHeader {
+            destination: mac,
+            source: lan.mac,
+            ether_type: EtherType::Ipv4,
+        };
         let shifted = shift_checksum(unit.offload.checksum, |start| {
             start.checked_add(ETHERNET_HEADER_U16)
         });
@@ -162,7 +182,9 @@ impl Forwarder {
             return self.discard(unit.buffer, DropReason::OffloadMalformed, io);
         };
         unit.offload.checksum = checksum;
-        unit.buffer.prepend(ETHERNET_HEADER).copy_from_slice(&header.emit());
+        unit.buffer
+            .prepend(ETHERNET_HEADER)
+            .copy_from_slice(&header.emit());
         self.push_lan(port, unit, io, now);
     }
 

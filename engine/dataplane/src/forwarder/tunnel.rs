@@ -15,14 +15,14 @@ use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::notice::Notice;
 use crate::outlet::{Io, Outlet};
-use crate::packet::classify;
 use crate::packet::ipv4::set_ecn;
+use crate::packet::{Classified, classify};
 use crate::segment::segment;
 use crate::snapshot::{Encap, Snapshot};
 use crate::stats::Stats;
 use crate::trace::TapPoint;
 use crate::train::{Passage, Trains};
-use crate::unit::{Offload, Unit};
+use crate::unit::{Gso, Offload, Unit};
 
 /// What the outer headers say about a datagram.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,8 @@ impl Forwarder {
             return self.discard(buffer, DropReason::TunnelDown, io);
         };
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
-        self.stats.add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
+        self.stats
+            .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
         self.record(TapPoint::Inner(tunnel), buffer.bytes(), now);
         let mut classified = match classify(buffer.bytes()) {
             Ok(classified) => classified,
@@ -86,20 +87,29 @@ impl Forwarder {
             classified.tos = classified.tos & !ECN | ecn;
         }
         let ingress = Ingress::Tunnel(tunnel);
-        self.forward(IpPacket { unit: Unit::plain(buffer), classified, ingress }, io, now);
+        self.forward(
+            IpPacket {
+                unit: Unit::plain(buffer),
+                classified,
+                ingress,
+            },
+            io,
+            now,
+        );
     }
 
     /// Collects a packet from a tunnel into a superpacket for LAN or host, and sends what is complete.
-    pub(super) fn coalesce(
-        &mut self,
-        packet: IpPacket,
-        way: Way,
-        io: &mut Io<'_>,
-        now: Instant,
-    ) {
-        let run = Run { way, ingress: packet.ingress };
-        let IpPacket { unit, classified, .. } = packet;
-        let Self { coalescer, runs, .. } = self;
+    pub(super) fn coalesce(&mut self, packet: IpPacket, way: Way, io: &mut Io<'_>, now: Instant) {
+        let run = Run {
+            way,
+            ingress: packet.ingress,
+        };
+        let IpPacket {
+            unit, classified, ..
+        } = packet;
+        let Self {
+            coalescer, runs, ..
+        } = self;
         let mut emit = |run, unit| runs.push((run, unit));
         let pushed = coalescer.push(run, unit.buffer.bytes(), &classified, io.pool, &mut emit);
         match pushed {
@@ -111,7 +121,9 @@ impl Forwarder {
 
     /// Ends all superpackets and sends them.
     pub(super) fn close_runs(&mut self, io: &mut Io<'_>, now: Instant) {
-        let Self { coalescer, runs, .. } = self;
+        let Self {
+            coalescer, runs, ..
+        } = self;
         coalescer.flush(&mut |run, unit| runs.push((run, unit)));
         self.send_runs(io, now);
     }
@@ -121,12 +133,31 @@ impl Forwarder {
         for (Run { way, ingress }, unit) in runs.drain(..) {
             match classify(unit.buffer.bytes()) {
                 Ok(classified) => {
-                    self.dispatch(IpPacket { unit, classified, ingress }, way, io, now);
+                    self.count_merged(&classified, unit.offload);
+                    self.dispatch(
+                        IpPacket {
+                            unit,
+                            classified,
+                            ingress,
+                        },
+                        way,
+                        io,
+                        now,
+                    );
                 }
                 Err(reason) => self.discard(unit.buffer, reason, io),
             }
         }
         self.runs = runs;
+    }
+
+    fn count_merged(&self, classified: &Classified, offload: Offload) {
+        let (Gso::Tcp { size } | Gso::Udp { size }) = offload.gso else {
+            return;
+        };
+        let payload = classified.total - classified.payload;
+        let packets = payload.div_ceil(usize::from(size).max(1));
+        self.stats.add(&self.stats.segments_merged, packets as u64);
     }
 
     /// Seals a packet into the train of its tunnel, cut into wire packets and fragments as needed.
@@ -175,10 +206,27 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let Self { snapshot, trains, wg, scratch, stats, tap, .. } = self;
+        let Self {
+            snapshot,
+            trains,
+            wg,
+            scratch,
+            stats,
+            tap,
+            ..
+        } = self;
         let Encap::WireGuard(peer) = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
-        let passage = Passage { tunnel, peer, tos: packet.classified.tos & ECN };
-        let mut outlet = Outlet { io, stats, tap: tap.as_mut(), now };
+        let passage = Passage {
+            tunnel,
+            peer,
+            tos: packet.classified.tos & ECN,
+        };
+        let mut outlet = Outlet {
+            io,
+            stats,
+            tap: tap.as_mut(),
+            now,
+        };
         let mut seal = |inner: &[u8]| trains.seal(wg, passage, inner, &mut outlet);
         let (bytes, offload) = (packet.unit.buffer.bytes(), packet.unit.offload);
         if offload == Offload::default() && bytes.len() <= usize::from(mtu) {
@@ -209,7 +257,9 @@ impl Forwarder {
 
     /// Sends what waited for the session of a tunnel.
     fn replay(&mut self, tunnel: TunnelId, io: &mut Io<'_>, now: Instant) {
-        let Some(mtu) = self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) else { return };
+        let Some(mtu) = self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) else {
+            return;
+        };
         for _ in 0..self.staging.len(tunnel) {
             if let Some(packet) = self.staging.take(tunnel) {
                 self.seal_or_stage(packet, tunnel, mtu, io, now);
@@ -227,7 +277,10 @@ impl Forwarder {
     /// Drops what waits for tunnels that do not lead where they led.
     pub(super) fn discard_misled(&mut self, former: &Snapshot, io: &mut Io<'_>) {
         for tunnel in &former.tunnels {
-            let same = self.snapshot.tunnel(tunnel.id).is_some_and(|now| now.encap == tunnel.encap);
+            let same = self
+                .snapshot
+                .tunnel(tunnel.id)
+                .is_some_and(|now| now.encap == tunnel.encap);
             if !same {
                 self.discard_staged(tunnel.id, DropReason::TunnelDown, io);
             }
@@ -252,7 +305,12 @@ impl Forwarder {
             };
             buffer.grow(len);
             let tap = self.tap.as_mut();
-            let mut outlet = Outlet { io, stats: &self.stats, tap, now };
+            let mut outlet = Outlet {
+                io,
+                stats: &self.stats,
+                tap,
+                now,
+            };
             Trains::send_alone(to, buffer, &mut outlet);
         }
     }
@@ -261,24 +319,33 @@ impl Forwarder {
         match event {
             Event::SessionUp { peer, first } => {
                 self.stats.add(&self.stats.handshakes_completed, 1);
-                let Some(tunnel) = self.tunnel_of(peer) else { return };
+                let Some(tunnel) = self.tunnel_of(peer) else {
+                    return;
+                };
                 self.notify(Notice::SessionUp { tunnel, first });
                 self.replay(tunnel, io, now);
             }
             Event::SessionDown { peer } => {
-                let Some(tunnel) = self.tunnel_of(peer) else { return };
+                let Some(tunnel) = self.tunnel_of(peer) else {
+                    return;
+                };
                 self.notify(Notice::SessionDown { tunnel });
                 self.discard_staged(tunnel, DropReason::TunnelNoSession, io);
             }
             Event::EndpointChanged { peer, from, to } => {
-                let Some(tunnel) = self.tunnel_of(peer) else { return };
+                let Some(tunnel) = self.tunnel_of(peer) else {
+                    return;
+                };
                 self.notify(Notice::EndpointChanged { tunnel, from, to });
             }
         }
     }
 
     fn tunnel_of(&self, peer: PeerIndex) -> Option<TunnelId> {
-        self.tunnel_of_peer.get(usize::from(peer.0)).copied().flatten()
+        self.tunnel_of_peer
+            .get(usize::from(peer.0))
+            .copied()
+            .flatten()
     }
 }
 
@@ -295,12 +362,17 @@ pub(super) fn for_each_fragment(
     let classified = classify(wire)?;
     let mut slot = [0; FRAGMENT_MAX];
     let mut outcome = Ok(());
-    let count = fragment(wire, &classified, usize::from(mtu).min(FRAGMENT_MAX), |len, write| {
-        if outcome.is_ok() {
-            write(&mut slot[..len]);
-            outcome = each(&slot[..len]);
-        }
-    })?;
+    let count = fragment(
+        wire,
+        &classified,
+        usize::from(mtu).min(FRAGMENT_MAX),
+        |len, write| {
+            if outcome.is_ok() {
+                write(&mut slot[..len]);
+                outcome = each(&slot[..len]);
+            }
+        },
+    )?;
     stats.add(&stats.fragments_made, count as u64);
     outcome
 }
