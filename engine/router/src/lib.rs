@@ -10,7 +10,9 @@
 
 pub mod config;
 pub mod diff;
+mod doctor;
 pub mod events;
+mod explain;
 pub mod facts;
 pub mod input;
 pub mod journal;

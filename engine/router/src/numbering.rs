@@ -1,6 +1,6 @@
 //! Small numbers for nodes: tunnel number and WireGuard peer index are the same and stay as long as the node does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sam_capture::NodeId;
 use sam_dataplane::TunnelId;
@@ -14,16 +14,15 @@ pub struct Numbering {
 
 impl Numbering {
     /// Makes the numbered nodes exactly `nodes`. A new node never takes the number of one that leaves in this step.
-    pub fn apply(&mut self, nodes: impl Iterator<Item = NodeId> + Clone) {
-        for node in nodes.clone() {
+    pub fn apply(&mut self, nodes: &BTreeSet<NodeId>) {
+        for &node in nodes {
             if !self.numbers.contains_key(&node)
                 && let Some(number) = self.lowest_free()
             {
                 self.numbers.insert(node, number);
             }
         }
-        self.numbers
-            .retain(|known, _| nodes.clone().any(|node| node == *known));
+        self.numbers.retain(|known, _| nodes.contains(known));
     }
 
     /// Returns the tunnel to a node.
@@ -74,6 +73,6 @@ mod tests {
     }
 
     fn apply(numbering: &mut Numbering, nodes: &[u32]) {
-        numbering.apply(nodes.iter().copied().map(NodeId));
+        numbering.apply(&nodes.iter().copied().map(NodeId).collect());
     }
 }

@@ -134,7 +134,7 @@ impl Router {
         };
         router
             .numbering
-            .apply(other_nodes(&router.config).map(|node| node.id));
+            .apply(&other_nodes(&router.config).map(|node| node.id).collect());
         router.speaker.set_next_hops(overlays(&router.config), now);
         router.pump(now);
         router.speaker.set_peers(peer_configs(&router.config), now);
@@ -262,7 +262,7 @@ impl Router {
         self.rejections
             .retain(|(node, _), _| self.config.fabric.nodes.contains_key(node));
         self.numbering
-            .apply(other_nodes(&self.config).map(|node| node.id));
+            .apply(&other_nodes(&self.config).map(|node| node.id).collect());
         let policy = FabricPolicy::new(&self.config);
         if policy != *self.speaker.policy() {
             self.speaker.set_policy(policy, now);

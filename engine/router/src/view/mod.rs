@@ -27,7 +27,6 @@ pub use arp::{ArpView, NeighborRow, SightingRow};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NotificationView, PathRow, RejectedRow, RibEntry,
-    StepView,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
