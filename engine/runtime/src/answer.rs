@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
 use sam_capture::NodeId;
+use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
 use sam_router::{Command, Input};
@@ -88,7 +89,7 @@ impl Control {
         let mut view = self.router.bgp_rib(now);
         if let Some(text) = prefix {
             let Some(wanted) = parse_prefix(text) else { return not_a_prefix(text) };
-            view.prefixes.retain(|entry| wanted.contains(&entry.prefix));
+            view.entries.retain(|entry| wanted.contains(&entry.prefix));
         }
         document(&view)
     }
@@ -126,8 +127,8 @@ impl Control {
             points.push((TapPoint::Lan(sam_router::LAN_PORT), interface.clone()));
         }
         points.push((TapPoint::Tun, config.local.tun.clone()));
-        for (tunnel, name) in self.router.tunnel_names() {
-            points.push((TapPoint::Inner(tunnel), format!("inner:{name}")));
+        for row in self.router.tunnels(&sam_router::Facts::default(), Instant::now()).tunnels {
+            points.push((TapPoint::Inner(TunnelId(row.tunnel)), format!("inner:{}", row.node.name)));
         }
         points.push((TapPoint::Outer, "outer".to_owned()));
         let local = self.host.underlay_address();
@@ -165,11 +166,11 @@ fn not_a_prefix(text: &str) -> Reply {
 
 fn refuse_command(refusal: CommandRefusal) -> Reply {
     let remedy = match refusal {
-        CommandRefusal::OutsidePool => "the address must be inside a pool and not excluded",
-        CommandRefusal::NotPermitted => "the node's `may` list does not include the address",
+        CommandRefusal::NotAdmitted(_) => {
+            "the address must be inside a pool, not excluded, and permitted by the node's `may`"
+        }
         CommandRefusal::NotOwned => "`samctl owners` shows who owns it",
         CommandRefusal::AlreadyOwned => "nothing to do",
-        CommandRefusal::Stopping => "the router is stopping",
         _ => "",
     };
     refused(StatusCode::CONFLICT, refusal.to_string(), remedy)
@@ -177,6 +178,6 @@ fn refuse_command(refusal: CommandRefusal) -> Reply {
 
 /// An address alone means its /32.
 fn parse_prefix(text: &str) -> Option<Ipv4Net> {
-    text.parse().ok().or_else(|| text.parse().ok().map(Ipv4Net::from))
+    text.parse().ok().or_else(|| text.parse::<std::net::Ipv4Addr>().ok().map(Ipv4Net::from))
 }
 

@@ -83,8 +83,7 @@ impl PcapngWriter {
         packet.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
         packet.extend(ipv4(from).octets());
         packet.extend(ipv4(to).octets());
-        let sum = sam_dataplane::packet::checksum::ipv4_header(&packet);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        sam_dataplane::packet::ipv4::write_checksum(&mut packet);
         packet.extend(from.port().to_be_bytes());
         packet.extend(to.port().to_be_bytes());
         packet.extend((total - 20).to_be_bytes());

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sam_dataplane::trace::{Tap, TapRecord};
 use sam_dataplane::{BufferPool, Forwarder, Io, Notice, Stats, TxQueue};
+use std::os::fd::AsFd;
 use sam_net::{Epoll, EventFd, Interest, Tun};
 use sam_router::Config;
 use tokio::sync::{mpsc, oneshot};
@@ -68,7 +69,7 @@ impl WorkerHandle {
         let device = sam_wg::Device::new(&config.local.private_key, seed);
         let epoll = Epoll::new(64).context("cannot make an epoll set")?;
         let wake = Arc::new(EventFd::new().context("cannot make an eventfd")?);
-        epoll.add(wake.as_fd(), WAKE, Interest::Read).context("cannot watch the mailbox")?;
+        epoll.add(wake.as_ref().as_fd(), WAKE, Interest::Read).context("cannot watch the mailbox")?;
         let ports = Ports::open(tun, config.local.listen_port, &epoll)?;
         let (sender, receiver) = sync_channel(MAILBOX);
         let worker = Worker {
