@@ -138,6 +138,7 @@ impl Forwarder {
             .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
         // 4. ARP follows the answers.
         self.update_announcements(&former, now);
+        self.send_announcements(io, now);
         self.flush(io, now);
     }
 

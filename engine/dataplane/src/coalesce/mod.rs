@@ -175,11 +175,14 @@ mod tests {
 
     /// What a row is about, how many units come out, and what goes in.
     type Row<T> = (&'static str, usize, T);
+    type Change = fn(&mut Tcp<'static>);
+    type Build = fn(u16) -> Vec<u8>;
+    type ChangeBytes = fn(u16, &mut Vec<u8>);
 
     /// The second of two packets differs from the expected one in one field; how many units come out?
     #[test]
     fn tcp_packets_are_merged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<fn(&mut Tcp<'static>)>] = &[
+        let rows: &[Row<Change>] = &[
             ("the next segment", 1, |_| ()),
             ("a shorter segment", 1, |next| next.payload = &DATA[..60]),
             ("a longer segment", 2, |next| next.payload = &[5; 101]),
@@ -222,7 +225,7 @@ mod tests {
     /// Both of two packets in sequence are built by one function of their index; how many units come out?
     #[test]
     fn properties_of_both_packets_are_judged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<fn(u16) -> Vec<u8>>] = &[
+        let rows: &[Row<Build>] = &[
             ("ECE on both", 1, |i| changed(i, |tcp| tcp.flags = 0x50)),
             ("PSH on both", 2, |i| changed(i, |tcp| tcp.flags = PSH_ACK)),
             ("no DF, ids count up", 1, |i| {
@@ -233,6 +236,12 @@ mod tests {
             }),
             ("an id that wraps", 1, |i| {
                 changed(i, |tcp| tcp.ip.id = tcp.ip.id.wrapping_sub(101))
+            }),
+            ("options that differ", 2, |i| {
+                changed(i, |tcp| tcp.options = OPTIONS[usize::from(i)])
+            }),
+            ("equal options", 1, |i| {
+                changed(i, |tcp| tcp.options = OPTIONS[0])
             }),
             ("first fragments", 2, |i| set(i, 6, 0x20)),
             ("later fragments", 2, |i| set(i, 7, 0x10)),
@@ -251,10 +260,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn ids_must_go_on_as_they_began() {
+        let ids = |ids: [u16; 3]| {
+            let packets = [0, 1, 2].map(|i| changed(i, |tcp| tcp.ip.id = ids[usize::from(i)]));
+            coalesced(&packets).len()
+        };
+        assert_eq!((ids([5, 6, 7]), ids([5, 5, 5])), (1, 1));
+        assert_eq!((ids([5, 6, 6]), ids([5, 5, 6])), (2, 2));
+    }
+
+    #[test]
+    fn datagrams_without_checksum_are_not_merged_even_if_their_sum_is_zero() {
+        let mut pair = [0, 1].map(|id| {
+            Udp {
+                payload: &[0; 8],
+                ip: sample::with_id(id),
+                ..Udp::default()
+            }
+            .build()
+        });
+        for packet in &mut pair {
+            let wanted = word(packet, 26);
+            put(packet, 28, wanted);
+            put(packet, 26, 0);
+            assert!(sample::is_intact(packet));
+        }
+        assert_eq!(coalesced(&pair).len(), 2);
+    }
+
     /// Datagrams of the given lengths, some changed by their index; how many units come out?
     #[test]
     fn udp_datagrams_are_merged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<(&[usize], fn(u16, &mut Vec<u8>))>] = &[
+        let rows: &[Row<(&[usize], ChangeBytes)>] = &[
             ("equal length", 1, (&[80, 80, 80], |_, _| ())),
             ("the last shorter", 1, (&[80, 80, 60], |_, _| ())),
             ("one in between shorter", 2, (&[80, 60, 80], |_, _| ())),
@@ -350,13 +388,13 @@ mod tests {
     #[test]
     fn a_superpacket_stays_within_64_packets_and_65535_bytes() {
         let small: Vec<_> = (0..65).map(|index| tcp(index).build()).collect();
-        let payload = [1; 1448];
-        let large: Vec<_> = (0..46u16)
+        let payload = [1; 1024];
+        let large: Vec<_> = (0..64u16)
             .map(|index| {
                 let ip = sample::with_id(index);
                 Tcp {
                     payload: &payload,
-                    sequence: u32::from(index) * 1448,
+                    sequence: u32::from(index) * 1024,
                     ip,
                     ..Tcp::default()
                 }
@@ -370,7 +408,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(lengths(&small), [40 + 6400, 140]);
-        assert_eq!(lengths(&large), [40 + 45 * 1448, 1488]);
+        assert_eq!(lengths(&large), [40 + 63 * 1024, 1064]);
     }
 
     #[test]
@@ -640,6 +678,7 @@ mod tests {
         packet
     }
 
+    const OPTIONS: [&[u8]; 2] = [&[1, 1, 1, 1], &[1, 1, 1, 0]];
     const CONSTANT_ID: Ipv4Header = Ipv4Header {
         dont_fragment: false,
         ..IP

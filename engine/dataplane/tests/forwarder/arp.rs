@@ -17,14 +17,44 @@ fn each_condition_that_fails_keeps_the_router_silent() {
     // Rows: what is wrong, the request, whether the gate is closed, whether it counts as withheld.
     for (wrong, packet, closed, withheld) in [
         ("a reply", request.reply(A.router_mac), false, 0),
-        ("another target", ArpPacket { target: silent(B), ..request }, false, 0),
+        (
+            "another target",
+            ArpPacket {
+                target: silent(B),
+                ..request
+            },
+            false,
+            0,
+        ),
         ("gate closed", request, true, 1),
-        ("a probe", ArpPacket { sender: Ipv4Addr::UNSPECIFIED, ..request }, false, 1),
-        ("own address", ArpPacket::announcement(FOREIGN, B.host), false, 1),
-        ("off link", ArpPacket { sender: Ipv4Addr::new(192, 0, 2, 7), ..request }, false, 1),
+        (
+            "a probe",
+            ArpPacket {
+                sender: Ipv4Addr::UNSPECIFIED,
+                ..request
+            },
+            false,
+            1,
+        ),
+        (
+            "own address",
+            ArpPacket::announcement(FOREIGN, B.host),
+            false,
+            1,
+        ),
+        (
+            "off link",
+            ArpPacket {
+                sender: Ipv4Addr::new(192, 0, 2, 7),
+                ..request
+            },
+            false,
+            1,
+        ),
     ] {
         let mut lab = Lab::connected();
-        lab.a.install(lab.now, |snapshot| snapshot.lans[0].gate_open = !closed);
+        lab.a
+            .install(lab.now, |snapshot| snapshot.lans[0].gate_open = !closed);
         lab.arp_a(packet, BROADCAST);
         assert_eq!(replies(&lab), 0, "{wrong}");
         assert_eq!(lab.a.counter("arp-withheld"), withheld, "{wrong}");
@@ -42,10 +72,7 @@ fn each_condition_that_fails_keeps_the_router_silent() {
 fn an_address_that_moves_to_this_lan_is_no_longer_answered() {
     let mut lab = Lab::connected();
     lab.a.install(lab.now, |snapshot| {
-        let mut fib = sam_dataplane::FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-        fib.insert(B.host.into(), sam_dataplane::NextHop::Lan(LAN));
-        snapshot.fib = fib.build();
+        add_route(snapshot, B.host, sam_dataplane::NextHop::Lan(LAN));
     });
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (0, 1));
@@ -58,7 +85,7 @@ fn a_flooding_sender_gets_a_hundred_answers_per_second() {
         lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     }
     assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (100, 50));
-    assert_eq!(lab.a.counter("arp-requests-received"), 150 + 1, "and the echo of connecting");
+    assert_eq!(lab.a.counter("arp-requests-received"), 150);
 }
 
 #[test]
@@ -67,10 +94,17 @@ fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
     let probe = ArpPacket::request(FOREIGN, Ipv4Addr::UNSPECIFIED, B.host);
     lab.arp_a(probe, BROADCAST);
     let (port, address, mac) = (LAN, B.host, FOREIGN);
-    assert_eq!(lab.a.notices(), [Notice::AddressProbed { port, address, mac }]);
+    assert_eq!(
+        lab.a.notices(),
+        [Notice::AddressProbed { port, address, mac }]
+    );
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
-    assert_eq!(lab.a.notices(), [Notice::ForeignAnswer { port, address, mac }], "once a minute");
+    assert_eq!(
+        lab.a.notices(),
+        [Notice::ForeignAnswer { port, address, mac }],
+        "once a minute"
+    );
     lab.advance(Duration::from_secs(60));
     lab.a.notices();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
@@ -89,10 +123,19 @@ fn a_new_answer_is_announced_five_times_in_both_forms() {
         ArpOperation::Reply => "reply",
     };
     let sent = announcements(&lab);
-    let timed: Vec<_> = sent.iter().map(|(at, packet)| (*at, form(*packet))).collect();
+    let timed: Vec<_> = sent
+        .iter()
+        .map(|(at, packet)| (*at, form(*packet)))
+        .collect();
     assert_eq!(
         timed,
-        [(0, "request"), (100, "reply"), (200, "request"), (1000, "reply"), (5000, "request")]
+        [
+            (0, "request"),
+            (100, "reply"),
+            (200, "request"),
+            (1000, "reply"),
+            (5000, "request")
+        ]
     );
     for (_, packet) in sent {
         assert_eq!((packet.sender, packet.target), (B.host, B.host));
@@ -112,7 +155,8 @@ fn an_unchanged_snapshot_announces_nothing() {
 #[test]
 fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
     let mut lab = Lab::connected();
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);
     lab.a.install(lab.now, |snapshot| {
@@ -120,11 +164,15 @@ fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
         snapshot.lans[0].answers = vec![B.host, silent(B)];
     });
     lab.settle();
-    let mut addresses: Vec<_> = announcements(&lab).iter().map(|(_, sent)| sent.sender).collect();
+    let mut addresses: Vec<_> = announcements(&lab)
+        .iter()
+        .map(|(_, sent)| sent.sender)
+        .collect();
     addresses.sort();
     assert_eq!(addresses, [B.host, silent(B)]);
     lab.clear();
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);
 }
@@ -132,7 +180,8 @@ fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
 #[test]
 fn an_address_that_leaves_the_answers_is_announced_no_more() {
     let mut lab = Lab::new();
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
     lab.clear();
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);
@@ -151,15 +200,21 @@ fn nothing_is_announced_without_permission_or_against_a_living_owner() {
     lab.clear();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     lab.advance(Duration::from_secs(10));
-    assert_eq!(announcements(&lab), [], "the owner spoke after our first announcement");
+    assert_eq!(
+        announcements(&lab),
+        [],
+        "the owner spoke after our first announcement"
+    );
 }
 
 #[test]
 fn an_address_that_enters_the_answers_forgets_who_had_it() {
     let mut lab = Lab::connected();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].answers = vec![B.host]);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers = vec![B.host]);
     lab.settle();
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!(replies(&lab), 1);
@@ -169,11 +224,16 @@ fn an_address_that_enters_the_answers_forgets_who_had_it() {
 fn thousands_of_answers_are_announced_at_a_bounded_rate() {
     let mut lab = Lab::connected();
     let first = Ipv4Addr::new(10, 77, 64, 0).to_bits();
-    let answers: Vec<_> = (0..2000).map(|index| Ipv4Addr::from_bits(first + index)).collect();
+    let answers: Vec<_> = (0..2000)
+        .map(|index| Ipv4Addr::from_bits(first + index))
+        .collect();
     let now = lab.now;
     lab.a.install(now, |snapshot| {
         let mut fib = sam_dataplane::FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
+        snapshot
+            .fib
+            .entries()
+            .for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
         for address in &answers {
             fib.insert((*address).into(), sam_dataplane::NextHop::Tunnel(TUNNEL));
         }
@@ -196,7 +256,10 @@ fn replies(lab: &Lab) -> usize {
 
 /// Announcements that A broadcast, with the milliseconds since the start.
 fn announcements(lab: &Lab) -> Vec<(u128, ArpPacket)> {
-    let broadcast = lab.from_a.iter().filter(|(_, sent)| sent.bytes[..6] == BROADCAST);
+    let broadcast = lab
+        .from_a
+        .iter()
+        .filter(|(_, sent)| sent.bytes[..6] == BROADCAST);
     broadcast
         .filter_map(|(at, sent)| sent.arp().map(|packet| (*at, packet)))
         .filter(|(_, packet)| packet.is_gratuitous())

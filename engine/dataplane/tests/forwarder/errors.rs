@@ -11,8 +11,15 @@ fn an_expired_ttl_is_reported_by_the_router_where_it_expired() {
     let mut lab = Lab::connected();
     lab.send_a(&udp(A.host, B.host, 1, b"x"));
     lab.send_a(&udp(A.host, B.host, 2, b"x"));
-    let errors: Vec<_> = lab.at_client().iter().map(|(packet, _)| icmp_of(packet)).collect();
-    assert_eq!(errors, [(A.router, A.host, 11, 0, 0), (B.overlay, A.host, 11, 0, 0)]);
+    let errors: Vec<_> = lab
+        .at_client()
+        .iter()
+        .map(|(packet, _)| icmp_of(packet))
+        .collect();
+    assert_eq!(
+        errors,
+        [(A.router, A.host, 11, 0, 0), (B.overlay, A.host, 11, 0, 0)]
+    );
     assert_eq!(lab.at_server().len(), 0);
     assert_eq!(lab.a.drops(), [(DropReason::TtlExceeded, 1)]);
     assert_eq!(lab.b.drops(), [(DropReason::TtlExceeded, 1)]);
@@ -23,7 +30,8 @@ fn an_expired_ttl_is_reported_by_the_router_where_it_expired() {
 #[test]
 fn a_router_without_lan_address_reports_by_its_overlay_address() {
     let mut lab = Lab::connected();
-    lab.a.install(lab.now, |snapshot| snapshot.lans[0].address = None);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].address = None);
     lab.send_a(&udp(A.host, B.host, 1, b"x"));
     assert_eq!(icmp_of(&lab.at_client()[0].0).0, A.overlay);
     lab.a.install(lab.now, |snapshot| snapshot.tun = None);
@@ -43,19 +51,34 @@ fn a_destination_without_route_is_unreachable_and_a_withheld_or_blackholed_one_s
         let mut lab = Lab::connected();
         lab.send_a(&udp(A.host, destination.parse().unwrap(), 64, b"x"));
         assert_eq!(lab.a.drops(), [(reason, 1)], "{destination}");
-        let errors: Vec<_> = lab.at_client().iter().map(|(packet, _)| icmp_of(packet)).collect();
+        let errors: Vec<_> = lab
+            .at_client()
+            .iter()
+            .map(|(packet, _)| icmp_of(packet))
+            .collect();
         let expected = [(A.router, A.host, 3, 1, 0)];
-        assert_eq!(errors, if answered { &expected[..] } else { &[] }, "{destination}");
+        assert_eq!(
+            errors,
+            if answered { &expected[..] } else { &[] },
+            "{destination}"
+        );
     }
 }
 
 #[test]
 fn the_host_is_not_told_about_missing_routes() {
     let mut lab = Lab::connected();
-    lab.a.host_packet(&udp(A.overlay, "8.8.8.8".parse().unwrap(), 64, b"x"), lab.now);
-    lab.a.host_packet(&udp(A.overlay, A.router, 64, b"x"), lab.now);
+    lab.a.host_packet(
+        &udp(A.overlay, "8.8.8.8".parse().unwrap(), 64, b"x"),
+        lab.now,
+    );
+    lab.a
+        .host_packet(&udp(A.overlay, A.router, 64, b"x"), lab.now);
     lab.settle();
-    assert_eq!((lab.a.drops(), lab.from_a.len()), (vec![(DropReason::NoRoute, 2)], 0));
+    assert_eq!(
+        (lab.a.drops(), lab.from_a.len()),
+        (vec![(DropReason::NoRoute, 2)], 0)
+    );
 }
 
 #[test]
@@ -85,17 +108,20 @@ fn an_error_is_never_about_an_error() {
         header[16..20].copy_from_slice(&B.host.octets());
     });
     lab.send_a(&about_nothing);
-    assert_eq!((lab.at_client().len(), lab.a.dropped(DropReason::TtlExceeded)), (0, 2));
+    assert_eq!(
+        (
+            lab.at_client().len(),
+            lab.a.dropped(DropReason::TtlExceeded)
+        ),
+        (0, 2)
+    );
 }
 
 #[test]
 fn an_error_from_far_away_is_forwarded_like_anything_else() {
     let mut lab = Lab::connected();
     lab.b.install(lab.now, |snapshot| {
-        let mut fib = sam_dataplane::FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-        fib.insert(B.host.into(), NextHop::Unreachable);
-        snapshot.fib = fib.build();
+        add_route(snapshot, B.host, NextHop::Unreachable);
     });
     lab.send_a(&udp(A.host, B.host, 64, b"x"));
     assert_eq!(icmp_of(&lab.at_client()[0].0), (B.overlay, A.host, 3, 1, 0));

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use sam_dataplane::{DropReason, FibBuilder, NextHop, Offload};
+use sam_dataplane::{DropReason, NextHop};
 
 use crate::lab::*;
 
@@ -15,7 +15,10 @@ fn a_packet_of_exactly_the_tunnel_mtu_passes_and_one_byte_more_does_not() {
     lab.send_a(&tcp(A.host, B.host, 1, &[7; 1381]));
     assert_eq!(lab.at_server().len(), 0);
     assert_eq!(lab.a.drops(), [(DropReason::TooBig, 1)]);
-    assert_eq!(icmp_of(&lab.at_client()[0].0), (A.router, A.host, 3, 4, MTU));
+    assert_eq!(
+        icmp_of(&lab.at_client()[0].0),
+        (A.router, A.host, 3, 4, MTU)
+    );
 }
 
 #[test]
@@ -38,9 +41,7 @@ fn a_packet_that_may_be_fragmented_arrives_in_fragments_that_fit() {
     let mut lab = Lab::connected();
     let payload: Vec<u8> = (0..3000).map(|index| (index % 251) as u8).collect();
     let long = may_fragment(udp(A.host, B.host, 64, &payload));
-    let mut offload = Offload::default();
-    offload.gso = sam_dataplane::Gso::None;
-    lab.send_a_with(&long, offload);
+    lab.send_a(&long);
     let mut arrived = vec![0; payload.len() + 8];
     let fragments = lab.at_server();
     assert_eq!(fragments.len(), 3);
@@ -51,7 +52,10 @@ fn a_packet_that_may_be_fragmented_arrives_in_fragments_that_fit() {
         arrived[offset..offset + packet.len() - 20].copy_from_slice(&packet[20..]);
     }
     assert_eq!(arrived[8..], payload);
-    assert_eq!((lab.a.counter("fragments-made"), lab.a.drops()), (3, vec![]));
+    assert_eq!(
+        (lab.a.counter("fragments-made"), lab.a.drops()),
+        (3, vec![])
+    );
 }
 
 #[test]
@@ -60,7 +64,11 @@ fn a_fragmentable_superpacket_is_cut_first_and_fragmented_then() {
     let payload = vec![5; 1448 * 3];
     let packet = may_fragment(tcp(A.host, B.host, 1, &payload));
     lab.send_a_with(&packet, superpacket(1448));
-    let bytes: usize = lab.at_server().iter().map(|(packet, _)| packet.len() - 20).sum();
+    let bytes: usize = lab
+        .at_server()
+        .iter()
+        .map(|(packet, _)| packet.len() - 20)
+        .sum();
     assert_eq!((lab.at_server().len(), bytes), (6, 3 * (1448 + 20)));
     lab.assert_no_buffer_is_lost();
 }
@@ -68,13 +76,17 @@ fn a_fragmentable_superpacket_is_cut_first_and_fragmented_then() {
 #[test]
 fn a_lan_that_is_smaller_than_the_tunnel_refuses_and_fragments_too() {
     let mut lab = Lab::connected();
-    lab.b.install(lab.now, |snapshot| snapshot.lans[0].mtu = 1000);
+    lab.b
+        .install(lab.now, |snapshot| snapshot.lans[0].mtu = 1000);
     lab.send_a(&tcp(A.host, B.host, 1, &[7; 1300]));
     assert_eq!(lab.b.drops(), [(DropReason::TooBig, 1)]);
     let error = &lab.at_client()[0].0;
     assert_eq!(icmp_of(error), (B.overlay, A.host, 3, 4, 1000));
     lab.send_a(&may_fragment(udp(A.host, B.host, 64, &[7; 1300])));
-    assert_eq!(lab.at_server().iter().map(|(packet, _)| packet.len()).max(), Some(996));
+    assert_eq!(
+        lab.at_server().iter().map(|(packet, _)| packet.len()).max(),
+        Some(996)
+    );
     assert_eq!(lab.at_server().len(), 2);
     lab.assert_no_buffer_is_lost();
 }
@@ -89,18 +101,26 @@ fn the_mss_of_a_syn_is_lowered_at_the_first_tunnel() {
         assert_eq!(mss_of(packet), expected);
         assert_checksums(packet);
     }
-    assert_eq!((lab.a.counter("mss-clamped"), lab.b.counter("mss-clamped")), (1, 0));
+    assert_eq!(
+        (lab.a.counter("mss-clamped"), lab.b.counter("mss-clamped")),
+        (1, 0)
+    );
 }
 
 #[test]
 fn the_mss_is_lowered_at_decapsulation_when_the_far_router_did_not() {
     let mut lab = Lab::connected();
-    lab.a.install(lab.now, |snapshot| snapshot.tunnels[0].mss_clamp = false);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.tunnels[0].mss_clamp = false);
     lab.send_a(&syn(A.host, B.host, 1460));
     assert_eq!(mss_of(&lab.at_server()[0].0), 1380);
-    assert_eq!((lab.a.counter("mss-clamped"), lab.b.counter("mss-clamped")), (0, 1));
+    assert_eq!(
+        (lab.a.counter("mss-clamped"), lab.b.counter("mss-clamped")),
+        (0, 1)
+    );
     lab.clear();
-    lab.b.install(lab.now, |snapshot| snapshot.tunnels[0].mss_clamp = false);
+    lab.b
+        .install(lab.now, |snapshot| snapshot.tunnels[0].mss_clamp = false);
     lab.send_a(&syn(A.host, B.host, 1460));
     assert_eq!(mss_of(&lab.at_server()[0].0), 1460);
 }
@@ -108,7 +128,8 @@ fn the_mss_is_lowered_at_decapsulation_when_the_far_router_did_not() {
 #[test]
 fn a_host_packet_that_is_too_big_is_answered_as_if_from_its_destination() {
     let mut lab = Lab::connected();
-    lab.a.host_packet(&tcp(A.overlay, B.host, 1, &[7; 1400]), lab.now);
+    lab.a
+        .host_packet(&tcp(A.overlay, B.host, 1, &[7; 1400]), lab.now);
     lab.settle();
     let (_, sent) = &lab.from_a[0];
     assert_eq!(sent.port, TUN);
@@ -119,23 +140,22 @@ fn a_host_packet_that_is_too_big_is_answered_as_if_from_its_destination() {
 fn a_packet_too_big_for_a_second_tunnel_is_answered_through_the_first() {
     let mut lab = Lab::connected();
     let third: Ipv4Addr = "10.99.0.1".parse().unwrap();
-    let add = |snapshot: &mut sam_dataplane::Snapshot, next_hop| {
-        let mut fib = FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-        fib.insert(third.into(), next_hop);
-        snapshot.fib = fib.build();
-    };
-    lab.a.install(lab.now, |snapshot| add(snapshot, NextHop::Tunnel(TUNNEL)));
+    lab.a.install(lab.now, |snapshot| {
+        add_route(snapshot, third, NextHop::Tunnel(TUNNEL))
+    });
     lab.b.install(lab.now, |snapshot| {
         let mut narrow = snapshot.tunnels[0].clone();
         narrow.id = sam_dataplane::TunnelId(1);
         narrow.mtu = 900;
         narrow.encap = sam_dataplane::snapshot::Encap::WireGuard(sam_wg::PeerIndex(6));
         snapshot.tunnels.push(narrow);
-        add(snapshot, NextHop::Tunnel(sam_dataplane::TunnelId(1)));
+        add_route(snapshot, third, NextHop::Tunnel(sam_dataplane::TunnelId(1)));
     });
     lab.send_a(&tcp(A.host, third, 1, &[7; 1000]));
-    assert_eq!(icmp_of(&lab.at_client()[0].0), (B.overlay, A.host, 3, 4, 900));
+    assert_eq!(
+        icmp_of(&lab.at_client()[0].0),
+        (B.overlay, A.host, 3, 4, 900)
+    );
 }
 
 fn assert_checksums_of_header(packet: &[u8]) {

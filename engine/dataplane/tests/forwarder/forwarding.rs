@@ -1,9 +1,10 @@
-//! Packets get through, unchanged but for one hop.
+//! Packets get through, unchanged but for the TTL: each router on the way is one hop.
 
 use std::time::Duration;
 
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_dataplane::{Checksum, DropReason, FibBuilder, Gso, NextHop, Offload, TunnelId};
+use sam_dataplane::snapshot::Encap;
+use sam_dataplane::{Checksum, DropReason, Gso, NextHop, Offload, TunnelId};
 
 use crate::lab::*;
 
@@ -17,11 +18,17 @@ fn a_packet_crosses_from_lan_to_lan_after_arp_on_both_ends() {
     let (_, reply) = lab.from_a.last().unwrap();
     assert_eq!(reply.arp(), Some(ask.reply(A.router_mac)));
     lab.send_a(&udp(A.host, B.host, 64, b"hello"));
-    assert_eq!(lab.at_server(), [(udp(A.host, B.host, 63, b"hello"), Offload::default())]);
+    assert_eq!(
+        lab.at_server(),
+        [(udp(A.host, B.host, 62, b"hello"), Offload::default())]
+    );
     let (_, last) = lab.from_b.last().unwrap();
     assert_eq!(last.bytes[..12], [B.host_mac, B.router_mac].concat());
     lab.send_b(&udp(B.host, A.host, 64, b"hi"));
-    assert_eq!(lab.at_client(), [(udp(B.host, A.host, 63, b"hi"), Offload::default())]);
+    assert_eq!(
+        lab.at_client(),
+        [(udp(B.host, A.host, 62, b"hi"), Offload::default())]
+    );
     assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
     lab.assert_no_buffer_is_lost();
 }
@@ -37,13 +44,22 @@ fn a_superpacket_of_45_segments_arrives_as_one_superpacket_with_the_same_bytes()
     assert_eq!(arrived.len(), 1, "one superpacket");
     let (packet, offload) = &arrived[0];
     assert_eq!(offload.gso, Gso::Tcp { size: 1380 });
-    assert_eq!(offload.checksum, Checksum::Partial { start: 14 + 20, offset: 16 });
+    assert_eq!(
+        offload.checksum,
+        Checksum::Partial {
+            start: 14 + 20,
+            offset: 16
+        }
+    );
     assert_eq!(packet[40..], payload);
-    let expected = edit(sent, |header| header[8] -= 1);
+    let expected = edit(sent, |header| header[8] -= 2);
     assert_eq!(packet, &expected, "only the TTL differs");
     assert_eq!(lab.trains.len(), 1, "one train");
     let datagram = size + 40 + 32;
-    assert_eq!((lab.trains[0].segment, lab.trains[0].bytes.len()), (datagram, 45 * datagram));
+    assert_eq!(
+        (lab.trains[0].segment, lab.trains[0].bytes.len()),
+        (datagram, 45 * datagram)
+    );
     assert_eq!(lab.b.counter("segments-merged"), 45);
     lab.assert_no_buffer_is_lost();
 }
@@ -53,7 +69,10 @@ fn a_tcp_packet_with_a_partial_checksum_arrives_with_a_complete_one() {
     let mut lab = Lab::connected();
     let offload = Offload {
         gso: Gso::None,
-        checksum: Checksum::Partial { start: 34, offset: 16 },
+        checksum: Checksum::Partial {
+            start: 34,
+            offset: 16,
+        },
     };
     lab.send_a_with(&partial(tcp(A.host, B.host, 1, b"query")), offload);
     let (packet, offload) = &lab.at_server()[0];
@@ -68,7 +87,7 @@ fn ethernet_padding_does_not_travel() {
     let mut padded = udp(A.host, B.host, 64, b"x");
     padded.resize(46, 0xee);
     lab.send_a(&padded);
-    assert_eq!(lab.at_server()[0].0, udp(A.host, B.host, 63, b"x"));
+    assert_eq!(lab.at_server()[0].0, udp(A.host, B.host, 62, b"x"));
 }
 
 #[test]
@@ -82,22 +101,36 @@ fn packets_to_the_far_router_reach_its_host_with_their_ttl() {
             continue;
         }
         let (_, sent) = &lab.from_b[0];
-        assert_eq!((sent.port, &sent.bytes), (TUN, &udp(A.host, B.router, 63, b"bgp")));
+        assert_eq!(
+            (sent.port, &sent.bytes),
+            (TUN, &udp(A.host, B.router, 63, b"bgp"))
+        );
     }
     lab.clear();
-    lab.a.host_packet(&udp(A.overlay, B.overlay, 1, b"bgp"), lab.now);
+    lab.a
+        .host_packet(&udp(A.overlay, B.overlay, 1, b"bgp"), lab.now);
     lab.settle();
     let (_, sent) = &lab.from_b[0];
-    assert_eq!(sent.bytes, udp(A.overlay, B.overlay, 1, b"bgp"), "neither host is a hop");
+    assert_eq!(
+        sent.bytes,
+        udp(A.overlay, B.overlay, 1, b"bgp"),
+        "neither host is a hop"
+    );
 }
 
 #[test]
 fn host_packets_reach_remote_and_local_lans() {
     let mut lab = Lab::connected();
-    lab.a.host_packet(&udp(A.overlay, B.host, 64, b"far"), lab.now);
-    lab.a.host_packet(&udp(A.router, A.host, 64, b"near"), lab.now);
+    lab.a
+        .host_packet(&udp(A.overlay, B.host, 64, b"far"), lab.now);
+    lab.a
+        .host_packet(&udp(A.router, A.host, 64, b"near"), lab.now);
     lab.settle();
-    assert_eq!(lab.at_server()[0].0, udp(A.overlay, B.host, 63, b"far"), "B is a hop");
+    assert_eq!(
+        lab.at_server()[0].0,
+        udp(A.overlay, B.host, 63, b"far"),
+        "B is a hop"
+    );
     assert_eq!(lab.at_client()[0].0, udp(A.router, A.host, 64, b"near"));
 }
 
@@ -105,13 +138,13 @@ fn host_packets_reach_remote_and_local_lans() {
 fn a_packet_for_a_neighbor_of_the_same_lan_turns_around() {
     let mut lab = Lab::connected();
     lab.a.install(lab.now, |snapshot| {
-        let mut fib = FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-        fib.insert(silent(A).into(), NextHop::Lan(LAN));
-        snapshot.fib = fib.build();
+        add_route(snapshot, silent(A), NextHop::Lan(LAN))
     });
     let other_mac = [2, 0, 0, 0, 0, 0xa9];
-    lab.arp_a(ArpPacket::request(other_mac, silent(A), A.router), A.router_mac);
+    lab.arp_a(
+        ArpPacket::request(other_mac, silent(A), A.router),
+        A.router_mac,
+    );
     lab.clear();
     lab.send_a(&udp(A.host, silent(A), 64, b"turn"));
     let (_, sent) = &lab.from_a[0];
@@ -121,41 +154,76 @@ fn a_packet_for_a_neighbor_of_the_same_lan_turns_around() {
 
 #[test]
 fn transit_leaves_by_the_other_tunnel_one_hop_older() {
+    // A ═══ B ═══ C: A and C know each other only by way of B.
+    let site = Site {
+        router_mac: [2, 0, 0, 0, 0, 0xc0],
+        host: "10.99.0.1".parse().unwrap(),
+        overlay: "10.255.0.3".parse().unwrap(),
+        underlay: ([192, 0, 2, 3], 51820),
+        ..B
+    };
     let mut lab = Lab::connected();
-    let third = "10.99.0.1".parse().unwrap();
-    lab.b.install(lab.now, |snapshot| {
+    let now = lab.now;
+    let mut c = Router::new(site, B, now);
+    c.install(now, |snapshot| {
+        add_route(snapshot, A.host, NextHop::Tunnel(TUNNEL))
+    });
+    lab.a.install(now, |snapshot| {
+        add_route(snapshot, site.host, NextHop::Tunnel(TUNNEL))
+    });
+    let mut to_c = peer(site);
+    to_c.index = sam_wg::PeerIndex(6);
+    lab.b.forwarder.device().set_peers(&[peer(A), to_c], now);
+    lab.b.install(now, |snapshot| {
         let mut tunnel = snapshot.tunnels[0].clone();
         tunnel.id = TunnelId(1);
-        tunnel.encap = sam_dataplane::snapshot::Encap::WireGuard(sam_wg::PeerIndex(6));
+        tunnel.encap = Encap::WireGuard(sam_wg::PeerIndex(6));
         snapshot.tunnels.push(tunnel);
-        add_route(snapshot, third, NextHop::Tunnel(TunnelId(1)));
+        add_route(snapshot, site.host, NextHop::Tunnel(TunnelId(1)));
     });
-    lab.a.install(lab.now, |snapshot| add_route(snapshot, third, NextHop::Tunnel(TUNNEL)));
-    let now = lab.now;
-    let mut third_peer = peer(A);
-    third_peer.index = sam_wg::PeerIndex(6);
-    third_peer.public_key = sam_wg::PrivateKey::generate([77; 32]).public();
-    third_peer.endpoint = Some("192.0.2.3:51820".parse().unwrap());
-    lab.b.forwarder.device().set_peers(&[peer(A), third_peer], now);
-    lab.underlay_up = true;
-    let unit = udp(A.host, third, 64, b"transit");
-    let ttl_before = unit[8];
-    lab.a.frame_with(&frame(A.router_mac, A.host_mac, &unit), Offload::default(), now);
-    lab.a.with(|forwarder, io| forwarder.flush(io, now));
-    let train = loop {
-        match lab.a.tx.pop().unwrap() {
-            sam_dataplane::Egress::Train { buffer, .. } => break buffer.bytes().to_vec(),
-            sam_dataplane::Egress::Port { .. } => {}
+    let learned = ArpPacket::request(site.host_mac, site.host, site.router);
+    c.install(now, |snapshot| {
+        snapshot.lans[0].subnet = "10.0.0.0/8".parse().unwrap()
+    });
+    c.frame_with(&learned.emit_frame(), Offload::default(), now);
+    let packet = udp(A.host, site.host, 64, b"transit");
+    lab.a.frame_with(
+        &frame(A.router_mac, A.host_mac, &packet),
+        Offload::default(),
+        now,
+    );
+    let mut arrived = Vec::new();
+    for _ in 0..10 {
+        for (from, sent) in [
+            (socket(A), outputs(&mut lab.a, now)),
+            (socket(B), outputs(&mut lab.b, now)),
+            (socket(site), outputs(&mut c, now)),
+        ] {
+            for out in sent {
+                match out {
+                    Out::Train(Train {
+                        to,
+                        segment,
+                        tos,
+                        bytes,
+                    }) => {
+                        let routers = [(A, &mut lab.a), (B, &mut lab.b), (site, &mut c)];
+                        let (_, router) = routers
+                            .into_iter()
+                            .find(|(site, _)| socket(*site) == to)
+                            .unwrap();
+                        router.datagrams(from, tos, segment, &bytes, now);
+                    }
+                    Out::Port(sent) if from == socket(site) && sent.arp().is_none() => {
+                        arrived.push(sent.ip().to_vec());
+                    }
+                    Out::Port(_) => {}
+                }
+            }
         }
-    };
-    lab.b.datagrams(socket(A), 0, train.len(), &train, now);
-    lab.b.with(|forwarder, io| forwarder.flush(io, now));
-    let to = match lab.b.tx.pop().unwrap() {
-        sam_dataplane::Egress::Train { to, .. } => to,
-        sam_dataplane::Egress::Port { .. } => panic!("to a tunnel"),
-    };
-    assert_eq!(to, "192.0.2.3:51820".parse().unwrap(), "the handshake of the third node");
-    assert_eq!((lab.b.drops(), ttl_before), (vec![], 64), "staged for the second tunnel");
+    }
+    assert_eq!(arrived, [udp(A.host, site.host, 61, b"transit")]);
+    assert_eq!((lab.b.drops(), c.drops()), (vec![], vec![]));
 }
 
 #[test]
@@ -197,7 +265,9 @@ fn congestion_marks_of_the_underlay_reach_the_inner_packet_as_rfc_6040_says() {
         let arrived = lab.at_server();
         let tos = arrived.first().map(|(packet, _)| packet[1]);
         assert_eq!(tos, expected, "inner {inner}, outer {outer}");
-        arrived.iter().for_each(|(packet, _)| assert_checksums(packet));
+        arrived
+            .iter()
+            .for_each(|(packet, _)| assert_checksums(packet));
     }
     assert_eq!(lab.b.drops(), [(DropReason::EcnCeNotEct, 1)]);
 }
@@ -213,19 +283,33 @@ fn packets_of_one_batch_keep_their_order_and_share_trains_by_size() {
         lab.a.frame_with(&bytes, Offload::default(), lab.now);
     }
     lab.settle();
-    let datagrams: Vec<_> =
-        lab.trains.iter().map(|train| train.bytes.len().div_ceil(train.segment)).collect();
-    assert_eq!(datagrams, [4, 1, 3], "a shorter one closes, a longer one opens");
+    let datagrams: Vec<_> = lab
+        .trains
+        .iter()
+        .map(|train| train.bytes.len().div_ceil(train.segment))
+        .collect();
+    assert_eq!(
+        datagrams,
+        [4, 1, 3],
+        "a shorter one closes, a longer one opens"
+    );
     let mut order = Vec::new();
     for (packet, offload) in lab.at_server() {
         let size = match offload.gso {
             Gso::Udp { size } => usize::from(size),
             Gso::Tcp { .. } | Gso::None => packet.len() - 28,
         };
-        order.extend(packet[28..].chunks(size).map(|payload| (payload[0], payload.len())));
+        order.extend(
+            packet[28..]
+                .chunks(size)
+                .map(|payload| (payload[0], payload.len())),
+        );
     }
-    let expected: Vec<_> =
-        sizes.iter().enumerate().map(|(index, size)| (u8::try_from(index).unwrap(), *size)).collect();
+    let expected: Vec<_> = sizes
+        .iter()
+        .enumerate()
+        .map(|(index, size)| (u8::try_from(index).unwrap(), *size))
+        .collect();
     assert_eq!(order, expected);
 }
 
@@ -233,12 +317,19 @@ fn packets_of_one_batch_keep_their_order_and_share_trains_by_size() {
 fn a_train_ends_at_64_datagrams() {
     let mut lab = Lab::connected();
     for _ in 0..130 {
-        let bytes = frame(A.router_mac, A.host_mac, &udp(A.host, B.host, 64, b"12345678"));
+        let bytes = frame(
+            A.router_mac,
+            A.host_mac,
+            &udp(A.host, B.host, 64, b"12345678"),
+        );
         lab.a.frame_with(&bytes, Offload::default(), lab.now);
     }
     lab.settle();
     let datagrams = |train: &Train| train.bytes.len() / train.segment;
-    assert_eq!(lab.trains.iter().map(datagrams).collect::<Vec<_>>(), [64, 64, 2]);
+    assert_eq!(
+        lab.trains.iter().map(datagrams).collect::<Vec<_>>(),
+        [64, 64, 2]
+    );
 }
 
 /// Replaces the TCP checksum by the pseudo-header sum, as the kernel hands over packets it did not finish.
@@ -248,15 +339,4 @@ fn partial(mut packet: Vec<u8>) -> Vec<u8> {
     let sum = sam_dataplane::packet::checksum::pseudo_header(address(12), address(16), 6, length);
     packet[36..38].copy_from_slice(&sum.fold().to_be_bytes());
     packet
-}
-
-fn add_route(
-    snapshot: &mut sam_dataplane::Snapshot,
-    address: std::net::Ipv4Addr,
-    next_hop: NextHop,
-) {
-    let mut fib = FibBuilder::default();
-    snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-    fib.insert(address.into(), next_hop);
-    snapshot.fib = fib.build();
 }

@@ -22,31 +22,31 @@ use sam_dataplane::{
 };
 use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
 
-pub const LAN: PortId = PortId(1);
-pub const TUN: PortId = PortId(9);
-pub const TUNNEL: TunnelId = TunnelId(0);
-pub const PEER: PeerIndex = PeerIndex(5);
-pub const MTU: u16 = 1420;
-pub const BROADCAST: Mac = [0xff; 6];
+pub(crate) const LAN: PortId = PortId(1);
+pub(crate) const TUN: PortId = PortId(9);
+pub(crate) const TUNNEL: TunnelId = TunnelId(0);
+pub(crate) const PEER: PeerIndex = PeerIndex(5);
+pub(crate) const MTU: u16 = 1420;
+pub(crate) const BROADCAST: Mac = [0xff; 6];
 
 /// One side of the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Site {
+pub(crate) struct Site {
     /// MAC of the router on its LAN.
-    pub router_mac: Mac,
+    pub(crate) router_mac: Mac,
     /// Address of the router on its LAN.
-    pub router: Ipv4Addr,
+    pub(crate) router: Ipv4Addr,
     /// MAC of the only host.
-    pub host_mac: Mac,
+    pub(crate) host_mac: Mac,
     /// Address of the only host.
-    pub host: Ipv4Addr,
+    pub(crate) host: Ipv4Addr,
     /// The router's overlay address.
-    pub overlay: Ipv4Addr,
+    pub(crate) overlay: Ipv4Addr,
     /// Where the router receives datagrams.
-    pub underlay: ([u8; 4], u16),
+    pub(crate) underlay: ([u8; 4], u16),
 }
 
-pub const A: Site = Site {
+pub(crate) const A: Site = Site {
     router_mac: [2, 0, 0, 0, 0, 0xa0],
     router: Ipv4Addr::new(10, 77, 60, 1),
     host_mac: [2, 0, 0, 0, 0, 0xa1],
@@ -54,7 +54,7 @@ pub const A: Site = Site {
     overlay: Ipv4Addr::new(10, 255, 0, 1),
     underlay: ([192, 0, 2, 1], 51820),
 };
-pub const B: Site = Site {
+pub(crate) const B: Site = Site {
     router_mac: [2, 0, 0, 0, 0, 0xb0],
     router: Ipv4Addr::new(10, 77, 60, 2),
     host_mac: [2, 0, 0, 0, 0, 0xb1],
@@ -65,48 +65,52 @@ pub const B: Site = Site {
 
 /// What a router sent to a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
-    pub port: PortId,
-    pub bytes: Vec<u8>,
-    pub offload: Offload,
+pub(crate) struct Sent {
+    pub(crate) port: PortId,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) offload: Offload,
 }
 
 impl Sent {
     /// The IP packet of a LAN frame.
-    pub fn ip(&self) -> &[u8] {
-        if self.port == TUN { &self.bytes } else { &self.bytes[14..] }
+    pub(crate) fn ip(&self) -> &[u8] {
+        if self.port == TUN {
+            &self.bytes
+        } else {
+            &self.bytes[14..]
+        }
     }
 
     /// The ARP packet of a LAN frame, if it is one.
-    pub fn arp(&self) -> Option<ArpPacket> {
+    pub(crate) fn arp(&self) -> Option<ArpPacket> {
         (self.bytes[12..14] == [8, 6]).then(|| ArpPacket::parse(&self.bytes[14..]).unwrap())
     }
 }
 
 /// A train of datagrams on the underlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Train {
-    pub to: SocketAddr,
-    pub segment: usize,
-    pub tos: u8,
-    pub bytes: Vec<u8>,
+pub(crate) struct Train {
+    pub(crate) to: SocketAddr,
+    pub(crate) segment: usize,
+    pub(crate) tos: u8,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A forwarder with its buffers.
 #[derive(Debug)]
-pub struct Router {
-    pub forwarder: Forwarder,
-    pub stats: Arc<Stats>,
-    pub pool: BufferPool,
-    pub tx: TxQueue,
-    pub snapshot: Snapshot,
+pub(crate) struct Router {
+    pub(crate) forwarder: Forwarder,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) pool: BufferPool,
+    pub(crate) tx: TxQueue,
+    pub(crate) snapshot: Snapshot,
 }
 
 /// Buffers per router; after everything is sent all must be back.
-pub const BUFFERS: usize = 256;
+pub(crate) const BUFFERS: usize = 256;
 
 impl Router {
-    pub fn new(site: Site, other: Site, now: Instant) -> Self {
+    pub(crate) fn new(site: Site, other: Site, now: Instant) -> Self {
         let mut device = Device::new(&key(site), 7);
         device.set_peers(&[peer(other)], now);
         let stats = Arc::new(Stats::default());
@@ -122,36 +126,39 @@ impl Router {
     }
 
     /// Changes and installs the snapshot.
-    pub fn install(&mut self, now: Instant, change: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn install(&mut self, now: Instant, change: impl FnOnce(&mut Snapshot)) {
         change(&mut self.snapshot);
         self.snapshot.generation += 1;
         let snapshot = Arc::new(self.snapshot.clone());
         self.with(|forwarder, io| forwarder.install(snapshot, io, now));
     }
 
-    pub fn with<T>(&mut self, run: impl FnOnce(&mut Forwarder, &mut Io<'_>) -> T) -> T {
-        let mut io = Io { pool: &mut self.pool, tx: &mut self.tx };
+    pub(crate) fn with<T>(&mut self, run: impl FnOnce(&mut Forwarder, &mut Io<'_>) -> T) -> T {
+        let mut io = Io {
+            pool: &mut self.pool,
+            tx: &mut self.tx,
+        };
         run(&mut self.forwarder, &mut io)
     }
 
-    pub fn unit(&mut self, bytes: &[u8], offload: Offload) -> Unit {
+    pub(crate) fn unit(&mut self, bytes: &[u8], offload: Offload) -> Unit {
         let mut buffer = self.pool.take().expect("a free buffer");
         assert!(buffer.append(bytes));
         Unit { buffer, offload }
     }
 
     /// Lets a frame with a pending-work description arrive on the LAN.
-    pub fn frame_with(&mut self, bytes: &[u8], offload: Offload, now: Instant) {
+    pub(crate) fn frame_with(&mut self, bytes: &[u8], offload: Offload, now: Instant) {
         let unit = self.unit(bytes, offload);
         self.with(|forwarder, io| forwarder.handle_frame(LAN, unit, io, now));
     }
 
-    pub fn host_packet(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn host_packet(&mut self, bytes: &[u8], now: Instant) {
         let unit = self.unit(bytes, Offload::default());
         self.with(|forwarder, io| forwarder.handle_host_packet(unit, io, now));
     }
 
-    pub fn datagrams(
+    pub(crate) fn datagrams(
         &mut self,
         from: SocketAddr,
         tos: u8,
@@ -164,47 +171,53 @@ impl Router {
         self.with(|forwarder, io| forwarder.handle_datagrams(from, tos, segment, buffer, io, now));
     }
 
-    pub fn dropped(&self, reason: DropReason) -> u64 {
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
         self.stats.dropped(reason)
     }
 
-    pub fn drops(&self) -> Vec<(DropReason, u64)> {
+    pub(crate) fn drops(&self) -> Vec<(DropReason, u64)> {
         self.stats.drops().filter(|(_, count)| *count > 0).collect()
     }
 
-    pub fn notices(&mut self) -> Vec<Notice> {
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
         std::iter::from_fn(|| self.forwarder.poll_notice()).collect()
     }
 
-    pub fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let mut counters = self.stats.counters();
-        counters.find(|(found, ..)| *found == name).expect("a counter of this name").2
+        counters
+            .find(|(found, ..)| *found == name)
+            .expect("a counter of this name")
+            .2
     }
 }
 
 /// Both routers, and what they sent.
 #[derive(Debug)]
-pub struct Lab {
-    pub a: Router,
-    pub b: Router,
-    pub now: Instant,
-    pub start: Instant,
+pub(crate) struct Lab {
+    pub(crate) a: Router,
+    pub(crate) b: Router,
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
     /// What A sent to its LAN and host, with the milliseconds since the start.
-    pub from_a: Vec<(u128, Sent)>,
-    pub from_b: Vec<(u128, Sent)>,
+    pub(crate) from_a: Vec<(u128, Sent)>,
+    pub(crate) from_b: Vec<(u128, Sent)>,
     /// Trains from A to B that were delivered, and lost ones.
-    pub trains: Vec<Train>,
+    pub(crate) trains: Vec<Train>,
     /// Whether datagrams get through.
-    pub underlay_up: bool,
+    pub(crate) underlay_up: bool,
     /// TOS byte that the underlay puts on every datagram, instead of the sender's.
-    pub remark: Option<u8>,
+    pub(crate) remark: Option<u8>,
     /// Whether the hosts answer ARP.
-    pub hosts_up: bool,
+    pub(crate) hosts_up: bool,
 }
 
 impl Lab {
-    #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
-    pub fn new() -> Self {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an `Instant` has no other origin"
+    )]
+    pub(crate) fn new() -> Self {
         let start = Instant::now();
         let mut lab = Self {
             a: Router::new(A, B, start),
@@ -223,7 +236,7 @@ impl Lab {
     }
 
     /// A lab with a session, resolved neighbors, finished announcements, and empty logs.
-    pub fn connected() -> Self {
+    pub(crate) fn connected() -> Self {
         let mut lab = Self::new();
         lab.send_a(&udp(A.host, B.host, 64, b"first"));
         lab.send_b(&udp(B.host, A.host, 64, b"second"));
@@ -235,37 +248,39 @@ impl Lab {
         lab
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.from_a.clear();
         self.from_b.clear();
         self.trains.clear();
     }
 
     /// Lets the client at A send an IP packet through router A.
-    pub fn send_a(&mut self, ip: &[u8]) {
+    pub(crate) fn send_a(&mut self, ip: &[u8]) {
         self.send_a_with(ip, Offload::default());
     }
 
-    pub fn send_a_with(&mut self, ip: &[u8], offload: Offload) {
-        self.a.frame_with(&frame(A.router_mac, A.host_mac, ip), offload, self.now);
+    pub(crate) fn send_a_with(&mut self, ip: &[u8], offload: Offload) {
+        self.a
+            .frame_with(&frame(A.router_mac, A.host_mac, ip), offload, self.now);
         self.settle();
     }
 
     /// Lets the server at B send an IP packet through router B.
-    pub fn send_b(&mut self, ip: &[u8]) {
+    pub(crate) fn send_b(&mut self, ip: &[u8]) {
         let bytes = frame(B.router_mac, B.host_mac, ip);
         self.b.frame_with(&bytes, Offload::default(), self.now);
         self.settle();
     }
 
     /// Lets an ARP packet arrive at router A.
-    pub fn arp_a(&mut self, packet: ArpPacket, to: Mac) {
-        self.a.frame_with(&packet.emit_frame_to(to), Offload::default(), self.now);
+    pub(crate) fn arp_a(&mut self, packet: ArpPacket, to: Mac) {
+        self.a
+            .frame_with(&packet.emit_frame_to(to), Offload::default(), self.now);
         self.settle();
     }
 
     /// Ends the batch on both routers, and carries everything around until nothing moves.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             let now = self.now;
             self.a.with(|forwarder, io| forwarder.flush(io, now));
@@ -290,7 +305,8 @@ impl Lab {
                     if self.underlay_up {
                         let tos = self.remark.unwrap_or(train.tos);
                         let (from, now) = (socket(A), self.now);
-                        self.b.datagrams(from, tos, train.segment, &train.bytes, now);
+                        self.b
+                            .datagrams(from, tos, train.segment, &train.bytes, now);
                     }
                     self.trains.push(train);
                 }
@@ -305,7 +321,8 @@ impl Lab {
                 Out::Train(train) if self.underlay_up => {
                     let tos = self.remark.unwrap_or(train.tos);
                     let (from, now) = (socket(B), self.now);
-                    self.a.datagrams(from, tos, train.segment, &train.bytes, now);
+                    self.a
+                        .datagrams(from, tos, train.segment, &train.bytes, now);
                 }
                 Out::Train(_) => {}
             }
@@ -327,78 +344,115 @@ impl Lab {
     }
 
     /// Moves time by both routers' own deadlines.
-    pub fn advance(&mut self, span: Duration) {
+    pub(crate) fn advance(&mut self, span: Duration) {
         let end = self.now + span;
         for _ in 0..100_000 {
-            let due = [self.a.forwarder.poll_timeout(), self.b.forwarder.poll_timeout()];
+            let due = [
+                self.a.forwarder.poll_timeout(),
+                self.b.forwarder.poll_timeout(),
+            ];
             let Some((at, _)) = due.into_iter().flatten().min().filter(|(at, _)| *at <= end) else {
                 self.now = end;
                 return self.settle();
             };
             self.now = self.now.max(at);
             let now = self.now;
-            self.a.with(|forwarder, io| forwarder.handle_timeout(io, now));
-            self.b.with(|forwarder, io| forwarder.handle_timeout(io, now));
+            self.a
+                .with(|forwarder, io| forwarder.handle_timeout(io, now));
+            self.b
+                .with(|forwarder, io| forwarder.handle_timeout(io, now));
             self.settle();
         }
         panic!("a deadline does not move");
     }
 
     /// The IP packets that B's LAN got, with their pending work.
-    pub fn at_server(&self) -> Vec<(Vec<u8>, Offload)> {
+    pub(crate) fn at_server(&self) -> Vec<(Vec<u8>, Offload)> {
         ip_packets(&self.from_b)
     }
 
     /// The IP packets that A's LAN got, with their pending work.
-    pub fn at_client(&self) -> Vec<(Vec<u8>, Offload)> {
+    pub(crate) fn at_client(&self) -> Vec<(Vec<u8>, Offload)> {
         ip_packets(&self.from_a)
     }
 
     /// All buffers are back where they belong.
-    pub fn assert_no_buffer_is_lost(&self) {
-        assert_eq!((self.a.pool.available(), self.b.pool.available()), (BUFFERS, BUFFERS));
+    pub(crate) fn assert_no_buffer_is_lost(&self) {
+        assert_eq!(
+            (self.a.pool.available(), self.b.pool.available()),
+            (BUFFERS, BUFFERS)
+        );
     }
 
-    pub fn set_tap(&mut self) {
+    pub(crate) fn set_tap(&mut self) {
         self.a.forwarder.set_tap(Some(Tap::new(1000, 4096)));
     }
 }
 
 fn ip_packets(sent: &[(u128, Sent)]) -> Vec<(Vec<u8>, Offload)> {
-    let on_lan = sent.iter().filter(|(_, sent)| sent.port == LAN && sent.arp().is_none());
-    on_lan.map(|(_, sent)| (sent.ip().to_vec(), sent.offload)).collect()
+    let on_lan = sent
+        .iter()
+        .filter(|(_, sent)| sent.port == LAN && sent.arp().is_none());
+    on_lan
+        .map(|(_, sent)| (sent.ip().to_vec(), sent.offload))
+        .collect()
 }
 
-enum Out {
+/// Something that a router sent.
+pub(crate) enum Out {
     Port(Sent),
     Train(Train),
+}
+
+/// Ends the batch of a router and takes all that it sent.
+pub(crate) fn outputs(router: &mut Router, now: Instant) -> Vec<Out> {
+    router.with(|forwarder, io| forwarder.flush(io, now));
+    let mut outputs = Vec::new();
+    while let Some(egress) = router.tx.pop() {
+        outputs.push(take(router, egress));
+    }
+    outputs
 }
 
 /// Takes the bytes out of an egress entry and gives its buffer back.
 fn take(router: &mut Router, egress: Egress) -> Out {
     match egress {
         Egress::Port { port, unit } => {
-            let sent = Sent { port, bytes: unit.buffer.bytes().to_vec(), offload: unit.offload };
+            let sent = Sent {
+                port,
+                bytes: unit.buffer.bytes().to_vec(),
+                offload: unit.offload,
+            };
             router.pool.give(unit.buffer);
             Out::Port(sent)
         }
-        Egress::Train { to, segment, tos, buffer } => {
+        Egress::Train {
+            to,
+            segment,
+            tos,
+            buffer,
+        } => {
             let bytes = buffer.bytes().to_vec();
             router.pool.give(buffer);
-            Out::Train(Train { to, segment: usize::from(segment), tos, bytes })
+            Out::Train(Train {
+                to,
+                segment: usize::from(segment),
+                tos,
+                bytes,
+            })
         }
     }
 }
 
-pub fn socket(site: Site) -> SocketAddr {
+pub(crate) fn socket(site: Site) -> SocketAddr {
     site.underlay.into()
 }
 
-pub fn key(site: Site) -> PrivateKey {
+pub(crate) fn key(site: Site) -> PrivateKey {
     PrivateKey::generate([site.router_mac[5]; 32])
 }
 
-pub fn peer(site: Site) -> PeerConfig {
+pub(crate) fn peer(site: Site) -> PeerConfig {
     PeerConfig {
         index: PEER,
         public_key: key(site).public(),
@@ -409,7 +463,7 @@ pub fn peer(site: Site) -> PeerConfig {
     }
 }
 
-pub fn snapshot(site: Site, other: Site) -> Snapshot {
+pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
     let mut fib = FibBuilder::default();
     for (prefix, next_hop) in [
         ("10.77.60.0/24", NextHop::Withhold),
@@ -460,17 +514,32 @@ pub fn snapshot(site: Site, other: Site) -> Snapshot {
     }
 }
 
+/// Adds or replaces the route of one address.
+pub(crate) fn add_route(snapshot: &mut Snapshot, address: Ipv4Addr, next_hop: NextHop) {
+    add_prefix(snapshot, address.into(), next_hop);
+}
+
+/// Adds or replaces a route.
+pub(crate) fn add_prefix(snapshot: &mut Snapshot, prefix: ipnet::Ipv4Net, next_hop: NextHop) {
+    let mut fib = FibBuilder::default();
+    for (prefix, next_hop) in snapshot.fib.entries() {
+        fib.insert(prefix, next_hop);
+    }
+    fib.insert(prefix, next_hop);
+    snapshot.fib = fib.build();
+}
+
 /// An address on the LAN of `site` that nobody has.
-pub fn silent(site: Site) -> Ipv4Addr {
+pub(crate) fn silent(site: Site) -> Ipv4Addr {
     let [a, b, c, d] = site.host.octets();
     Ipv4Addr::new(a, b, c, d + 100)
 }
 
-pub fn frame(to: Mac, from: Mac, ip: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(to: Mac, from: Mac, ip: &[u8]) -> Vec<u8> {
     [&to[..], &from, &[8, 0], ip].concat()
 }
 
-pub fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ipv4(source.octets(), destination.octets(), ttl);
     let mut packet = Vec::new();
     builder.udp(4000, 5000).write(&mut packet, payload).unwrap();
@@ -478,7 +547,12 @@ pub fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> 
 }
 
 /// A TCP packet as a host sends it: DF set.
-pub fn tcp(source: Ipv4Addr, destination: Ipv4Addr, sequence: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    sequence: u32,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut packet = Vec::new();
     let mut ip = etherparse::Ipv4Header::new(
         0,
@@ -491,13 +565,15 @@ pub fn tcp(source: Ipv4Addr, destination: Ipv4Addr, sequence: u32, payload: &[u8
     ip.dont_fragment = true;
     ip.identification = 7;
     let ip = etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default());
-    let builder = PacketBuilder::ip(ip).tcp(4000, 5001, sequence, 1000).ack(99);
+    let builder = PacketBuilder::ip(ip)
+        .tcp(4000, 5001, sequence, 1000)
+        .ack(99);
     builder.write(&mut packet, payload).unwrap();
     packet
 }
 
 /// A TCP SYN with an MSS option.
-pub fn syn(source: Ipv4Addr, destination: Ipv4Addr, mss: u16) -> Vec<u8> {
+pub(crate) fn syn(source: Ipv4Addr, destination: Ipv4Addr, mss: u16) -> Vec<u8> {
     let mut packet = Vec::new();
     let option = etherparse::TcpOptionElement::MaximumSegmentSize(mss);
     PacketBuilder::ipv4(source.octets(), destination.octets(), 64)
@@ -511,24 +587,38 @@ pub fn syn(source: Ipv4Addr, destination: Ipv4Addr, mss: u16) -> Vec<u8> {
 }
 
 /// Makes a TCP packet a superpacket as the kernel hands it over: partial checksum in an Ethernet frame.
-pub fn superpacket(size: u16) -> Offload {
-    Offload { gso: Gso::Tcp { size }, checksum: Checksum::Partial { start: 34, offset: 16 } }
+pub(crate) fn superpacket(size: u16) -> Offload {
+    Offload {
+        gso: Gso::Tcp { size },
+        checksum: Checksum::Partial {
+            start: 34,
+            offset: 16,
+        },
+    }
 }
 
 /// The MSS option of a SYN that [`syn`] made.
-pub fn mss_of(packet: &[u8]) -> u16 {
+pub(crate) fn mss_of(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[42], packet[43]])
 }
 
 /// Checks IP and L4 checksums by another parser's reckoning.
-pub fn assert_checksums(packet: &[u8]) {
+pub(crate) fn assert_checksums(packet: &[u8]) {
     let sliced = etherparse::SlicedPacket::from_ip(packet).unwrap();
-    let Some(etherparse::NetSlice::Ipv4(ip)) = &sliced.net else { panic!("not IPv4") };
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &sliced.net else {
+        panic!("not IPv4")
+    };
     let header = ip.header().to_header();
-    assert_eq!(header.header_checksum, header.calc_header_checksum(), "IP checksum");
+    assert_eq!(
+        header.header_checksum,
+        header.calc_header_checksum(),
+        "IP checksum"
+    );
     match &sliced.transport {
         Some(etherparse::TransportSlice::Tcp(tcp)) => {
-            let sum = tcp.calc_checksum_ipv4(header.source, header.destination).unwrap();
+            let sum = tcp
+                .calc_checksum_ipv4(header.source, header.destination)
+                .unwrap();
             assert_eq!(tcp.checksum(), sum, "TCP checksum");
         }
         Some(etherparse::TransportSlice::Udp(udp)) => {
@@ -540,14 +630,18 @@ pub fn assert_checksums(packet: &[u8]) {
         }
         Some(etherparse::TransportSlice::Icmpv4(icmp)) => {
             let payload = icmp.payload();
-            assert_eq!(icmp.checksum(), icmp.icmp_type().calc_checksum(payload), "ICMP checksum");
+            assert_eq!(
+                icmp.checksum(),
+                icmp.icmp_type().calc_checksum(payload),
+                "ICMP checksum"
+            );
         }
         _ => {}
     }
 }
 
 /// Type, code and the four bytes behind the checksum of an ICMP packet, and who sent it to whom.
-pub fn icmp_of(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr, u8, u8, u16) {
+pub(crate) fn icmp_of(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr, u8, u8, u16) {
     assert_eq!(packet[9], 1, "ICMP");
     assert_checksums(packet);
     let address = |at: usize| Ipv4Addr::from_octets(packet[at..at + 4].try_into().unwrap());
@@ -556,18 +650,18 @@ pub fn icmp_of(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr, u8, u8, u16) {
 }
 
 /// Changes the header of an IPv4 packet and repairs its checksum.
-pub fn edit(mut packet: Vec<u8>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+pub(crate) fn edit(mut packet: Vec<u8>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     change(&mut packet);
     sam_dataplane::packet::ipv4::write_checksum(&mut packet[..20]);
     packet
 }
 
 /// Sets the ECN field of an IPv4 packet.
-pub fn with_ecn(packet: Vec<u8>, ecn: u8) -> Vec<u8> {
+pub(crate) fn with_ecn(packet: Vec<u8>, ecn: u8) -> Vec<u8> {
     edit(packet, |packet| packet[1] = ecn)
 }
 
 /// Clears Don't Fragment.
-pub fn may_fragment(packet: Vec<u8>) -> Vec<u8> {
+pub(crate) fn may_fragment(packet: Vec<u8>) -> Vec<u8> {
     edit(packet, |packet| packet[6] &= !0x40)
 }

@@ -16,15 +16,30 @@ fn packets_wait_for_the_neighbor_and_leave_in_order() {
         lab.send_a(&udp(A.host, B.host, 64, payload));
     }
     assert_eq!(lab.at_server().len(), 0);
-    assert_eq!((lab.b.forwarder.neighbors()[0].state, lab.b.forwarder.neighbors()[0].queued), ("incomplete", 3));
+    assert_eq!(
+        (
+            lab.b.forwarder.neighbors()[0].state,
+            lab.b.forwarder.neighbors()[0].queued
+        ),
+        ("incomplete", 3)
+    );
     let reply = ArpPacket::request(B.router_mac, B.router, B.host).reply(B.host_mac);
     let now = lab.now;
-    lab.b.frame_with(&reply.emit_frame(), sam_dataplane::Offload::default(), now);
+    lab.b
+        .frame_with(&reply.emit_frame(), sam_dataplane::Offload::default(), now);
     lab.settle();
-    let payloads: Vec<_> = lab.at_server().iter().map(|(packet, _)| packet[28]).collect();
+    let payloads: Vec<_> = lab
+        .at_server()
+        .iter()
+        .map(|(packet, _)| packet[28])
+        .collect();
     assert_eq!(payloads, *b"123");
     let (port, address, mac) = (LAN, B.host, B.host_mac);
-    assert!(lab.b.notices().contains(&Notice::NeighborUp { port, address, mac }));
+    assert!(
+        lab.b
+            .notices()
+            .contains(&Notice::NeighborUp { port, address, mac })
+    );
     lab.assert_no_buffer_is_lost();
 }
 
@@ -33,14 +48,25 @@ fn a_silent_neighbor_is_asked_three_times_and_its_senders_get_host_unreachable()
     let mut lab = Lab::connected();
     lab.send_a(&udp(A.host, silent(B), 64, b"x"));
     lab.advance(Duration::from_secs(3));
-    let asked: Vec<_> = lab.from_b.iter().filter_map(|(_, sent)| sent.arp()).collect();
-    assert_eq!(asked, [ArpPacket::request(B.router_mac, B.router, silent(B)); 3]);
+    let asked: Vec<_> = lab
+        .from_b
+        .iter()
+        .filter_map(|(_, sent)| sent.arp())
+        .collect();
+    assert_eq!(
+        asked,
+        [ArpPacket::request(B.router_mac, B.router, silent(B)); 3]
+    );
     assert_eq!(icmp_of(&lab.at_client()[0].0), (B.overlay, A.host, 3, 1, 0));
     assert_eq!(lab.b.drops(), [(DropReason::NeighborFailed, 1)]);
     let (port, address) = (LAN, silent(B));
     assert_eq!(lab.b.notices(), [Notice::NeighborDown { port, address }]);
     lab.send_a(&udp(A.host, silent(B), 64, b"x"));
-    assert_eq!(lab.b.dropped(DropReason::NeighborFailed), 2, "refused at once");
+    assert_eq!(
+        lab.b.dropped(DropReason::NeighborFailed),
+        2,
+        "refused at once"
+    );
     lab.assert_no_buffer_is_lost();
 }
 
@@ -60,7 +86,11 @@ fn a_busy_neighbor_is_confirmed_without_a_pause() {
         .filter_map(|(_, sent)| sent.arp().map(|packet| (sent.bytes[..6].to_vec(), packet)))
         .filter(|(_, packet)| packet.operation == ArpOperation::Request && packet.target == B.host)
         .collect();
-    assert!((3..=4).contains(&asked.len()), "every 30 s: {}", asked.len());
+    assert!(
+        (3..=4).contains(&asked.len()),
+        "every 30 s: {}",
+        asked.len()
+    );
     assert!(asked.iter().all(|(to, _)| *to == B.host_mac), "by unicast");
 }
 
@@ -84,13 +114,24 @@ fn a_router_without_lan_address_asks_by_its_overlay_address_and_without_both_pro
 #[test]
 fn only_neighbors_of_this_lan_are_learned() {
     let mut lab = Lab::new();
-    for sender in [B.host, A.router, "10.77.60.99".parse().unwrap(), "192.0.2.9".parse().unwrap()] {
-        lab.arp_a(ArpPacket::request([2, 0, 0, 0, 0, 0xee], sender, A.router), BROADCAST);
+    for sender in [
+        B.host,
+        A.router,
+        "10.77.60.99".parse().unwrap(),
+        "192.0.2.9".parse().unwrap(),
+    ] {
+        lab.arp_a(
+            ArpPacket::request([2, 0, 0, 0, 0, 0xee], sender, A.router),
+            BROADCAST,
+        );
     }
     assert_eq!(lab.a.forwarder.neighbors(), []);
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, A.router), BROADCAST);
     let neighbors = lab.a.forwarder.neighbors();
-    assert_eq!((neighbors.len(), neighbors[0].address, neighbors[0].mac), (1, A.host, Some(A.host_mac)));
+    assert_eq!(
+        (neighbors.len(), neighbors[0].address, neighbors[0].mac),
+        (1, A.host, Some(A.host_mac))
+    );
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_dataplane::{
-    Checksum, DropReason, FibBuilder, Gso, NextHop, Offload, TunnelId, TxQueue,
-};
+use sam_dataplane::{Checksum, DropReason, Gso, NextHop, Offload, TunnelId, TxQueue};
 
 use crate::lab::*;
 
@@ -25,16 +23,32 @@ const CASES: &[(DropReason, Case)] = &[
     }),
     (DropReason::FrameTooShort, |lab| raw(lab, &[0; 13])),
     (DropReason::EtherTypeUnknown, |lab| {
-        raw(lab, &[&A.router_mac[..], &A.host_mac, &[0x86, 0xdd], &[0; 40]].concat());
+        raw(
+            lab,
+            &[&A.router_mac[..], &A.host_mac, &[0x86, 0xdd], &[0; 40]].concat(),
+        );
     }),
     (DropReason::FrameNotForUs, |lab| {
-        raw(lab, &frame([2, 0, 0, 0, 0, 0xcc], A.host_mac, &udp(A.host, B.host, 64, b"x")));
+        raw(
+            lab,
+            &frame(
+                [2, 0, 0, 0, 0, 0xcc],
+                A.host_mac,
+                &udp(A.host, B.host, 64, b"x"),
+            ),
+        );
     }),
     (DropReason::FrameLooped, |lab| {
-        raw(lab, &frame(A.router_mac, A.router_mac, &udp(A.host, B.host, 64, b"x")));
+        raw(
+            lab,
+            &frame(A.router_mac, A.router_mac, &udp(A.host, B.host, 64, b"x")),
+        );
     }),
     (DropReason::ArpMalformed, |lab| {
-        raw(lab, &[&BROADCAST[..], &A.host_mac, &[8, 6], &[0; 28]].concat());
+        raw(
+            lab,
+            &[&BROADCAST[..], &A.host_mac, &[8, 6], &[0; 28]].concat(),
+        );
     }),
     (DropReason::IpMalformed, |lab| lab.send_a(&[0x45; 12])),
     (DropReason::IpChecksum, |lab| {
@@ -44,13 +58,18 @@ const CASES: &[(DropReason, Case)] = &[
     }),
     (DropReason::NotIpv4, |lab| lab.send_a(&[0x60; 40])),
     (DropReason::L4Malformed, |lab| {
-        let short = edit(udp(A.host, B.host, 64, b"")[..24].to_vec(), |header| header[3] = 24);
+        let short = edit(udp(A.host, B.host, 64, b"")[..24].to_vec(), |header| {
+            header[3] = 24
+        });
         lab.send_a(&short);
     }),
     (DropReason::OffloadMalformed, |lab| {
         let offload = Offload {
             gso: Gso::None,
-            checksum: Checksum::Partial { start: 3, offset: 16 },
+            checksum: Checksum::Partial {
+                start: 3,
+                offset: 16,
+            },
         };
         lab.send_a_with(&tcp(A.host, B.host, 1, b"x"), offload);
     }),
@@ -60,13 +79,19 @@ const CASES: &[(DropReason, Case)] = &[
     (DropReason::SourceInvalid, |lab| {
         lab.send_a(&udp("127.0.0.1".parse().unwrap(), B.host, 64, b"x"));
     }),
-    (DropReason::SourceNotAllowed, |lab| lab.send_a(&udp(B.host, A.overlay, 64, b"x"))),
-    (DropReason::TtlExceeded, |lab| lab.send_a(&udp(A.host, B.host, 1, b"x"))),
+    (DropReason::SourceNotAllowed, |lab| {
+        lab.send_a(&udp(B.host, A.overlay, 64, b"x"))
+    }),
+    (DropReason::TtlExceeded, |lab| {
+        lab.send_a(&udp(A.host, B.host, 1, b"x"))
+    }),
     (DropReason::EcnCeNotEct, |lab| {
         lab.remark = Some(3);
         lab.send_b(&udp(B.host, A.host, 64, b"x"));
     }),
-    (DropReason::NoRoute, |lab| lab.send_a(&udp(A.host, "8.8.8.8".parse().unwrap(), 64, b"x"))),
+    (DropReason::NoRoute, |lab| {
+        lab.send_a(&udp(A.host, "8.8.8.8".parse().unwrap(), 64, b"x"))
+    }),
     (DropReason::Blackhole, |lab| {
         lab.send_a(&udp(A.host, "198.51.100.1".parse().unwrap(), 64, b"x"));
     }),
@@ -80,26 +105,28 @@ const CASES: &[(DropReason, Case)] = &[
         route(lab, A.host, NextHop::Tunnel(TUNNEL));
         lab.send_b(&udp(B.host, A.host, 64, b"x"));
     }),
-    (DropReason::TooBig, |lab| lab.send_a(&tcp(A.host, B.host, 1, &[0; 1400]))),
+    (DropReason::TooBig, |lab| {
+        lab.send_a(&tcp(A.host, B.host, 1, &[0; 1400]))
+    }),
     (DropReason::FragmentFailed, |lab| {
-        lab.a.install(lab.now, |snapshot| snapshot.tunnels[0].mtu = 20);
+        lab.a
+            .install(lab.now, |snapshot| snapshot.tunnels[0].mtu = 20);
         lab.send_a(&may_fragment(udp(A.host, B.host, 64, b"x")));
     }),
     (DropReason::NeighborQueueFull, |lab| {
         for _ in 0..4 {
-            lab.a.host_packet(&udp(A.router, silent(A), 64, b"x"), lab.now);
+            lab.a
+                .host_packet(&udp(A.router, silent(A), 64, b"x"), lab.now);
         }
     }),
     (DropReason::NeighborFailed, |lab| {
-        lab.a.host_packet(&udp(A.router, silent(A), 64, b"x"), lab.now);
+        lab.a
+            .host_packet(&udp(A.router, silent(A), 64, b"x"), lab.now);
         lab.advance(std::time::Duration::from_secs(4));
     }),
     (DropReason::NeighborTableFull, |lab| {
         lab.a.install(lab.now, |snapshot| {
-            let mut fib = FibBuilder::default();
-            snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-            fib.insert("10.88.0.0/16".parse().unwrap(), NextHop::Lan(LAN));
-            snapshot.fib = fib.build();
+            add_prefix(snapshot, "10.88.0.0/16".parse().unwrap(), NextHop::Lan(LAN));
         });
         let first = std::net::Ipv4Addr::new(10, 88, 0, 1).to_bits();
         let mut sent = 0;
@@ -107,9 +134,12 @@ const CASES: &[(DropReason, Case)] = &[
         while lab.a.dropped(DropReason::NeighborTableFull) == 0 {
             assert!(sent < 5000, "the table is bounded");
             let address = std::net::Ipv4Addr::from_bits(first + sent);
-            lab.a.host_packet(&udp(A.router, address, 64, b"x"), lab.now);
+            lab.a
+                .host_packet(&udp(A.router, address, 64, b"x"), lab.now);
             while let Some(egress) = lab.a.tx.pop() {
-                let sam_dataplane::Egress::Port { unit, .. } = egress else { continue };
+                let sam_dataplane::Egress::Port { unit, .. } = egress else {
+                    continue;
+                };
                 lab.a.pool.give(unit.buffer);
             }
             sent += 1;
@@ -135,7 +165,14 @@ const CASES: &[(DropReason, Case)] = &[
     }),
     (DropReason::WgUnknownType, |lab| outer(lab, &[9; 40])),
     (DropReason::WgUnknownPeer, |lab| {
-        let mut stranger = Router::new(Site { router_mac: [2, 0, 0, 0, 0, 0x33], ..A }, A, lab.now);
+        let mut stranger = Router::new(
+            Site {
+                router_mac: [2, 0, 0, 0, 0, 0x33],
+                ..B
+            },
+            A,
+            lab.now,
+        );
         let initiation = first_datagram(&mut stranger, lab.now);
         outer(lab, &initiation);
     }),
@@ -183,7 +220,8 @@ const CASES: &[(DropReason, Case)] = &[
             again.install(lab.now, |_| ());
             let initiation = first_datagram(&mut again, lab.now);
             let now = lab.now;
-            lab.a.datagrams(socket(B), 0, initiation.len(), &initiation, now);
+            lab.a
+                .datagrams(socket(B), 0, initiation.len(), &initiation, now);
             if lab.a.dropped(DropReason::WgUnderLoad) > 0 {
                 return;
             }
@@ -192,18 +230,25 @@ const CASES: &[(DropReason, Case)] = &[
     (DropReason::WgNotIp, |lab| {
         let now = lab.now;
         let mut sealed = vec![0; 2000];
-        let junk = lab.b.forwarder.device().seal(PEER, &[0; 40], &mut sealed, now);
+        let junk = lab
+            .b
+            .forwarder
+            .device()
+            .seal(PEER, &[0; 40], &mut sealed, now);
         let len = junk.expect("the far device seals anything");
         outer(lab, &sealed[..len]);
     }),
     (DropReason::BufferPoolEmpty, |lab| {
-        let unit = lab.a.unit(&udp(A.overlay, B.host, 64, b"x"), Offload::default());
+        let unit = lab
+            .a
+            .unit(&udp(A.overlay, B.host, 64, b"x"), Offload::default());
         let now = lab.now;
         let mut held = Vec::new();
         while let Some(buffer) = lab.a.pool.take() {
             held.push(buffer);
         }
-        lab.a.with(|forwarder, io| forwarder.handle_host_packet(unit, io, now));
+        lab.a
+            .with(|forwarder, io| forwarder.handle_host_packet(unit, io, now));
         held.into_iter().for_each(|buffer| lab.a.pool.give(buffer));
     }),
     (DropReason::TxQueueFull, |lab| {
@@ -215,7 +260,9 @@ const CASES: &[(DropReason, Case)] = &[
             lab.send_a(&udp(A.host, B.host, 1, b"x"));
         }
     }),
-    (DropReason::DuplicateDelivery, |lab| lab.send_a(&udp(A.host, A.overlay, 64, b"x"))),
+    (DropReason::DuplicateDelivery, |lab| {
+        lab.send_a(&udp(A.host, A.overlay, 64, b"x"))
+    }),
 ];
 
 #[test]
@@ -227,7 +274,12 @@ fn every_reason_can_happen_or_belongs_to_the_drivers() {
         let Some((_, run)) = case else { continue };
         let mut lab = Lab::connected();
         run(&mut lab);
-        assert!(lab.a.dropped(reason) > 0, "{}: {:?}", reason.name(), lab.a.drops());
+        assert!(
+            lab.a.dropped(reason) > 0,
+            "{}: {:?}",
+            reason.name(),
+            lab.a.drops()
+        );
     }
 }
 
@@ -249,7 +301,11 @@ fn one_packet_is_counted_once() {
 
 #[test]
 fn a_refused_packet_gives_its_buffer_back() {
-    let keeps = [DropReason::NeighborTableFull, DropReason::NeighborQueueFull, DropReason::TunnelNoSession];
+    let keeps = [
+        DropReason::NeighborTableFull,
+        DropReason::NeighborQueueFull,
+        DropReason::TunnelNoSession,
+    ];
     for (reason, run) in CASES.iter().filter(|(reason, _)| !keeps.contains(reason)) {
         let mut lab = Lab::connected();
         run(&mut lab);
@@ -260,12 +316,26 @@ fn a_refused_packet_gives_its_buffer_back() {
 
 #[test]
 fn each_invalid_source_and_destination_is_refused() {
-    for source in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "10.77.60.255"] {
+    for source in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "10.77.60.255",
+    ] {
         let mut lab = Lab::connected();
         lab.send_a(&udp(source.parse().unwrap(), B.host, 64, b"x"));
         assert_eq!(lab.a.drops(), [(DropReason::SourceInvalid, 1)], "{source}");
     }
-    for destination in ["0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255", "10.77.60.255"] {
+    for destination in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "224.0.0.5",
+        "255.255.255.255",
+        "10.77.60.255",
+    ] {
         let mut lab = Lab::connected();
         lab.send_a(&udp(A.host, destination.parse().unwrap(), 64, b"x"));
         assert_eq!(lab.a.drops(), [(DropReason::Multicast, 1)], "{destination}");
@@ -284,11 +354,7 @@ fn a_source_is_only_accepted_where_it_lives() {
     };
     let tunnel: Arrival = |lab, packet| {
         lab.b.install(lab.now, |snapshot| {
-            let mut fib = FibBuilder::default();
-            snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-            fib.insert("0.0.0.0/0".parse().unwrap(), NextHop::Lan(LAN));
-            fib.insert(A.overlay.into(), NextHop::Tunnel(TUNNEL));
-            snapshot.fib = fib.build();
+            add_route(snapshot, source_of(packet), NextHop::Lan(LAN));
         });
         lab.send_b(packet);
     };
@@ -304,11 +370,21 @@ fn a_source_is_only_accepted_where_it_lives() {
         ("host", host, B.host, B.overlay, false),
         ("tunnel", tunnel, B.host, A.overlay, true),
         ("tunnel", tunnel, silent(A), A.overlay, false),
-        ("tunnel", tunnel, "8.8.8.8".parse().unwrap(), A.overlay, false),
+        (
+            "tunnel",
+            tunnel,
+            "8.8.8.8".parse().unwrap(),
+            A.overlay,
+            false,
+        ),
     ] {
         let mut lab = Lab::connected();
         arrive(&mut lab, &udp(source, destination, 64, b"x"));
-        let expected = if passes { vec![] } else { vec![(DropReason::SourceNotAllowed, 1)] };
+        let expected = if passes {
+            vec![]
+        } else {
+            vec![(DropReason::SourceNotAllowed, 1)]
+        };
         assert_eq!(lab.a.drops(), expected, "{source} from {name}");
     }
 }
@@ -316,9 +392,12 @@ fn a_source_is_only_accepted_where_it_lives() {
 #[test]
 fn a_forwarder_without_snapshot_drops_everything() {
     let mut lab = Lab::connected();
-    lab.a.install(lab.now, |snapshot| *snapshot = sam_dataplane::Snapshot::default());
+    lab.a.install(lab.now, |snapshot| {
+        *snapshot = sam_dataplane::Snapshot::default()
+    });
     lab.send_a(&udp(A.host, B.host, 64, b"x"));
-    lab.a.host_packet(&udp(A.overlay, B.host, 64, b"x"), lab.now);
+    lab.a
+        .host_packet(&udp(A.overlay, B.host, 64, b"x"), lab.now);
     lab.send_b(&udp(B.host, A.host, 64, b"x"));
     assert_eq!(
         lab.a.drops(),
@@ -338,7 +417,10 @@ fn notices_are_bounded_and_lost_ones_counted() {
     for _ in 0..300 {
         lab.arp_a(probe, BROADCAST);
     }
-    assert_eq!((lab.a.notices().len(), lab.a.counter("notices-lost")), (256, 44));
+    assert_eq!(
+        (lab.a.notices().len(), lab.a.counter("notices-lost")),
+        (256, 44)
+    );
 }
 
 proptest! {
@@ -371,9 +453,21 @@ proptest! {
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let seeds = prop_oneof![
         Just(frame(A.router_mac, A.host_mac, &syn(A.host, B.host, 1460))),
-        Just(frame(A.router_mac, A.host_mac, &tcp(A.host, B.host, 1, &[1; 1000]))),
-        Just(frame(A.router_mac, A.host_mac, &udp(A.host, B.host, 1, &[1; 100]))),
-        Just(ArpPacket::request(A.host_mac, A.host, B.host).emit_frame().to_vec()),
+        Just(frame(
+            A.router_mac,
+            A.host_mac,
+            &tcp(A.host, B.host, 1, &[1; 1000])
+        )),
+        Just(frame(
+            A.router_mac,
+            A.host_mac,
+            &udp(A.host, B.host, 1, &[1; 100])
+        )),
+        Just(
+            ArpPacket::request(A.host_mac, A.host, B.host)
+                .emit_frame()
+                .to_vec()
+        ),
         prop::collection::vec(any::<u8>(), 0..100),
     ];
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
@@ -391,6 +485,10 @@ fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn source_of(packet: &[u8]) -> std::net::Ipv4Addr {
+    <[u8; 4]>::try_from(&packet[12..16]).unwrap().into()
+}
+
 fn raw(lab: &mut Lab, bytes: &[u8]) {
     lab.a.frame_with(bytes, Offload::default(), lab.now);
     lab.settle();
@@ -398,16 +496,14 @@ fn raw(lab: &mut Lab, bytes: &[u8]) {
 
 /// Lets a datagram arrive at A from B's address.
 fn outer(lab: &mut Lab, datagram: &[u8]) {
-    lab.a.datagrams(socket(B), 0, datagram.len(), datagram, lab.now);
+    lab.a
+        .datagrams(socket(B), 0, datagram.len(), datagram, lab.now);
 }
 
 /// Changes a route of A.
 fn route(lab: &mut Lab, address: std::net::Ipv4Addr, next_hop: NextHop) {
     lab.a.install(lab.now, |snapshot| {
-        let mut fib = FibBuilder::default();
-        snapshot.fib.entries().for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
-        fib.insert(address.into(), next_hop);
-        snapshot.fib = fib.build();
+        add_route(snapshot, address, next_hop);
     });
 }
 
@@ -431,7 +527,15 @@ fn data_from_b(lab: &mut Lab) -> Vec<u8> {
 
 /// Returns the handshake initiation that a fresh router sends.
 fn first_datagram(router: &mut Router, now: std::time::Instant) -> Vec<u8> {
-    router.host_packet(&udp(router.snapshot.tun.as_ref().unwrap().address, A.overlay, 64, b"x"), now);
+    router.host_packet(
+        &udp(
+            router.snapshot.tun.as_ref().unwrap().address,
+            A.overlay,
+            64,
+            b"x",
+        ),
+        now,
+    );
     first_train(router, now)
 }
 

@@ -10,7 +10,8 @@ fn a_packet_is_seen_at_each_point_in_each_direction() {
     lab.set_tap();
     lab.send_a(&udp(A.host, B.host, 64, b"there"));
     lab.send_b(&udp(B.host, A.host, 64, b"back"));
-    lab.a.host_packet(&udp(A.overlay, B.overlay, 64, b"host"), lab.now);
+    lab.a
+        .host_packet(&udp(A.overlay, B.overlay, 64, b"host"), lab.now);
     let answer = udp(B.overlay, A.overlay, 64, b"answer");
     lab.b.host_packet(&answer, lab.now);
     lab.settle();
@@ -26,12 +27,20 @@ fn a_packet_is_seen_at_each_point_in_each_direction() {
         (TapPoint::Outer, true, 2),
         (TapPoint::Outer, false, 2),
     ] {
-        let matching = seen.iter().filter(|seen| (seen.point, seen.outbound) == (point, outbound));
+        let matching = seen
+            .iter()
+            .filter(|seen| (seen.point, seen.outbound) == (point, outbound));
         assert_eq!(matching.count(), count, "{point:?} outbound {outbound}");
     }
-    let outer = seen.iter().find(|seen| seen.point == TapPoint::Outer).unwrap();
+    let outer = seen
+        .iter()
+        .find(|seen| seen.point == TapPoint::Outer)
+        .unwrap();
     assert_eq!((outer.remote, outer.length), (Some(socket(B)), 28 + 5 + 32));
-    let inner = seen.iter().find(|seen| seen.point == TapPoint::Inner(TUNNEL)).unwrap();
+    let inner = seen
+        .iter()
+        .find(|seen| seen.point == TapPoint::Inner(TUNNEL))
+        .unwrap();
     assert_eq!(*inner.data, *udp(A.host, B.host, 63, b"there"));
 }
 
@@ -39,9 +48,14 @@ fn a_packet_is_seen_at_each_point_in_each_direction() {
 fn a_train_is_seen_datagram_by_datagram_and_a_superpacket_once() {
     let mut lab = Lab::connected();
     lab.set_tap();
-    lab.send_a_with(&tcp(A.host, B.host, 1, &vec![1; 1380 * 3]), superpacket(1380));
+    lab.send_a_with(
+        &tcp(A.host, B.host, 1, &vec![1; 1380 * 3]),
+        superpacket(1380),
+    );
     let tap = lab.a.forwarder.tap().unwrap();
-    let seen: Vec<_> = std::iter::from_fn(|| tap.pop()).map(|seen| (seen.point, seen.length)).collect();
+    let seen: Vec<_> = std::iter::from_fn(|| tap.pop())
+        .map(|seen| (seen.point, seen.length))
+        .collect();
     let datagram = (TapPoint::Outer, 1380 + 40 + 32);
     let whole = 1380 * 3 + 40;
     assert_eq!(
