@@ -33,6 +33,10 @@ mod owner_table;
 mod peers;
 mod policy;
 mod sightings;
+#[cfg(test)]
+mod testnet;
+#[cfg(test)]
+mod tests;
 mod tunnels;
 
 pub use config::Config;
