@@ -90,13 +90,6 @@ impl Origination {
         edits
     }
 
-    /// Tells in which state we claim an address.
-    #[must_use]
-    pub(crate) fn state(&self, address: Ipv4Addr) -> Option<ClaimState> {
-        let announcement = self.routes.get(&Ipv4Net::from(address))?;
-        announcement.tags.claim().map(|claim| claim.state)
-    }
-
     /// Decides state and sequence of our claim on an address.
     fn claim(
         &self,

@@ -36,7 +36,7 @@ pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
                 PeerRole::NonClient
             },
             // A leaf calls its reflectors; equals call each other and let the collision rule choose.
-            active: !(own_reflector && !reflector),
+            active: !own_reflector || reflector,
             hold_time: config.fabric.bgp.hold_time,
             connect_retry: config.fabric.bgp.connect_retry,
             max_prefixes: config.fabric.bgp.max_prefixes,

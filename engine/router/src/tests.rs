@@ -296,12 +296,13 @@ fn two_claimants_have_one_owner_everywhere_and_an_alarm() {
                 "at {id}, {reflectors:?}"
             );
         }
-        let loser = net.station(3);
-        assert_eq!(
-            loser.router.origination.state(address(ADDRESS)),
-            Some(ClaimState::Standby)
-        );
-        assert!(loser.told("duplicate-owner"));
+        let owners = net.stations[&3].router.owners(net.now);
+        let own = owners.owners[0]
+            .claims
+            .iter()
+            .find(|claim| claim.from.is_none());
+        assert_eq!(own.map(|claim| claim.state.as_str()), Some("standby"));
+        assert!(net.station(3).told("duplicate-owner"));
         assert_eq!(net.tunneled_to(3, address(ADDRESS)), Some(2));
         assert!(
             !net.answers(3, address(ADDRESS)),
