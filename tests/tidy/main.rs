@@ -12,10 +12,33 @@ const MAX_LINES: usize = 600;
 
 /// Which of our crates each crate may use; arrows point down only (R2).
 const ARROWS: &[(&str, &[&str])] = &[
-    ("samctl", &["sam-runtime", "sam-router", "sam-capture", "sam-wg", "sam-net", "sam-bgp"]),
-    ("sam-runtime", &["sam-router", "sam-capture", "sam-net", "sam-dataplane", "sam-wg", "sam-bgp"]),
+    (
+        "samctl",
+        &[
+            "sam-runtime",
+            "sam-router",
+            "sam-capture",
+            "sam-wg",
+            "sam-net",
+            "sam-bgp",
+        ],
+    ),
+    (
+        "sam-runtime",
+        &[
+            "sam-router",
+            "sam-capture",
+            "sam-net",
+            "sam-dataplane",
+            "sam-wg",
+            "sam-bgp",
+        ],
+    ),
     ("sam-net", &["sam-dataplane"]),
-    ("sam-router", &["sam-capture", "sam-bgp", "sam-dataplane", "sam-wg"]),
+    (
+        "sam-router",
+        &["sam-capture", "sam-bgp", "sam-dataplane", "sam-wg"],
+    ),
     ("sam-capture", &["sam-bgp"]),
     ("sam-dataplane", &["sam-wg"]),
     ("sam-bgp", &[]),
@@ -23,7 +46,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that may not read clocks, sockets, files or the environment (R1).
-const PURE: &[&str] = &["bgp", "capture/core", "engine/dataplane", "engine/router", "engine/wg"];
+const PURE: &[&str] = &[
+    "bgp",
+    "capture/core",
+    "engine/dataplane",
+    "engine/router",
+    "engine/wg",
+];
 
 #[test]
 fn no_file_is_longer_than_the_limit() {
@@ -31,8 +60,12 @@ fn no_file_is_longer_than_the_limit() {
         .into_iter()
         .filter_map(|source| {
             let lines = source.production().lines().count();
-            (lines > MAX_LINES && !allowed(&source.name, "size"))
-                .then(|| format!("{}: {lines} production lines, at most {MAX_LINES}", source.name))
+            (lines > MAX_LINES && !allowed(&source.name, "size")).then(|| {
+                format!(
+                    "{}: {lines} production lines, at most {MAX_LINES}",
+                    source.name
+                )
+            })
         })
         .collect::<Vec<_>>();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -75,8 +108,16 @@ fn pure_crates_share_one_clippy_configuration() {
         .iter()
         .map(|folder| fs::read_to_string(root().join(folder).join("clippy.toml")).expect(folder))
         .collect::<BTreeSet<_>>();
-    assert_eq!(texts.len(), 1, "the clippy.toml files of the pure crates differ");
-    assert!(texts.first().is_some_and(|text| text.contains("std::time::Instant::now")));
+    assert_eq!(
+        texts.len(),
+        1,
+        "the clippy.toml files of the pure crates differ"
+    );
+    assert!(
+        texts
+            .first()
+            .is_some_and(|text| text.contains("std::time::Instant::now"))
+    );
 }
 
 #[test]
@@ -88,18 +129,26 @@ fn unsafe_code_lives_in_the_net_crate_only() {
         .filter(|source| {
             source.text.lines().any(|line| {
                 let code = line.split("//").next().unwrap_or_default();
-                code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+                code.contains("unsafe {")
+                    || code.contains("unsafe fn")
+                    || code.contains("unsafe impl")
             })
         })
         .map(|source| source.name)
         .filter(|name| name != "tests/tidy/main.rs")
         .collect::<Vec<_>>();
-    assert!(failures.is_empty(), "unsafe outside engine/net: {failures:?}");
+    assert!(
+        failures.is_empty(),
+        "unsafe outside engine/net: {failures:?}"
+    );
 }
 
 #[test]
 fn no_queue_is_unbounded() {
-    forbid_in_production("bounded", &["unbounded_channel", "mpsc::channel()", "channel::unbounded"]);
+    forbid_in_production(
+        "bounded",
+        &["unbounded_channel", "mpsc::channel()", "channel::unbounded"],
+    );
 }
 
 #[test]
@@ -129,7 +178,10 @@ struct Source {
 
 impl Source {
     fn production(&self) -> &str {
-        let end = self.text.find("\n#[cfg(test)]\nmod ").unwrap_or(self.text.len());
+        let end = self
+            .text
+            .find("\n#[cfg(test)]\nmod ")
+            .unwrap_or(self.text.len());
         &self.text[..end]
     }
 }
@@ -147,14 +199,20 @@ fn sources() -> Vec<Source> {
     files
         .into_iter()
         .map(|path| Source {
-            name: path.strip_prefix(root()).expect("below the root").display().to_string(),
+            name: path
+                .strip_prefix(root())
+                .expect("below the root")
+                .display()
+                .to_string(),
             text: fs::read_to_string(&path).expect("source file is readable"),
         })
         .collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
@@ -167,16 +225,27 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn allowed(name: &str, rule: &str) -> bool {
     let text = fs::read_to_string(root().join("tests/tidy/allow.txt")).unwrap_or_default();
-    text.lines().any(|line| line.starts_with(&format!("{name}: {rule}: ")))
+    text.lines()
+        .any(|line| line.starts_with(&format!("{name}: {rule}: ")))
 }
 
 fn workspace_packages() -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo metadata runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     packages

@@ -42,6 +42,7 @@ mod tunnels;
 pub use config::Config;
 pub use events::Event;
 pub use facts::Facts;
+pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
 pub use output::{BgpOrder, Output};

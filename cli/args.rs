@@ -1,0 +1,226 @@
+//! Exactly what was typed: verbs, options and their help.
+//!
+//! The help text of a verb is its doc comment here. Nothing is checked beyond the shape of single values.
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+
+/// Where the router listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
+
+/// Self-contained userspace router for Selective Address Mobility.
+///
+/// `samctl run` is the router; the other verbs show and steer a running one or need none.
+#[derive(Debug, Parser)]
+#[command(name = "samctl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Args {
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+
+    /// Control socket of the router
+    #[arg(long, global = true, env = "SAMCTL_SOCKET", value_name = "PATH")]
+    #[arg(default_value = DEFAULT_SOCKET, hide_env_values = true)]
+    pub socket: PathBuf,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For people who want everything
+    Yaml,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the router in the foreground
+    Run(RunArgs),
+    /// Check a configuration file and print every mistake
+    Check(CheckArgs),
+    /// Let the router read its configuration file again
+    Reload,
+    /// Show one page about the router
+    Status,
+    /// Show who owns each mobile address
+    Owners,
+    /// Show the forwarding table
+    Routes,
+    /// Show BGP
+    #[command(subcommand)]
+    Bgp(BgpCommand),
+    /// Show the tunnels to the other nodes
+    Tunnels,
+    /// Show the LAN: answered addresses, neighbors, other answerers
+    Arp,
+    /// Explain what happens to packets for an address, and why
+    Explain {
+        /// A mobile address
+        address: Ipv4Addr,
+    },
+    /// Check the router, its host and its network; exit 5 when a check fails
+    Doctor {
+        /// Only this area: host, lan, tunnel, bgp, routes, owners, identity, drops
+        area: Option<String>,
+    },
+    /// Show packet counters and drops by reason
+    Counters,
+    /// Show what happened
+    Events {
+        /// Keep printing what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Make keys; the private key never leaves standard input and output
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Own an address from now on
+    Announce {
+        /// An address of a pool
+        address: Ipv4Addr,
+    },
+    /// Stop owning an address
+    Withdraw {
+        /// An address that was announced or configured
+        address: Ipv4Addr,
+    },
+    /// Capture packets with the router's verdict on each, as pcapng
+    Pcap {
+        /// Write to this file instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Show the version of this program and of the running router
+    Version,
+    /// Print a completion script
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Show a four-site fabric at work in namespaces of this machine
+    Demo(DemoArgs),
+}
+
+/// `samctl run`
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Configuration file, YAML or TOML by its ending
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `samctl check`
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Configuration file, YAML or TOML by its ending
+    pub file: PathBuf,
+    /// Do not open key files: for a machine that has no keys
+    #[arg(long)]
+    pub no_secrets: bool,
+    /// Print the configuration with every default written out
+    #[arg(long)]
+    pub effective: bool,
+}
+
+/// `samctl demo`
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Keep the sites running until interrupted
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `samctl bgp`
+#[derive(Debug, Subcommand)]
+pub enum BgpCommand {
+    /// Show all neighbors
+    Neighbors,
+    /// Show one neighbor with its routes
+    Neighbor {
+        /// Name or overlay address of the node
+        #[arg(value_name = "NAME|ADDRESS")]
+        neighbor: String,
+    },
+    /// Show all paths
+    Rib {
+        /// Only this prefix; an address means its /32
+        #[arg(value_parser = parse_prefix)]
+        prefix: Option<Ipv4Net>,
+    },
+    /// Show why a path is the best, step by step
+    Why {
+        /// Prefix; an address means its /32
+        #[arg(value_parser = parse_prefix)]
+        prefix: Ipv4Net,
+    },
+}
+
+/// `samctl key`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print a new private key
+    Gen,
+    /// Read a private key from standard input and print its public key
+    Pub,
+}
+
+/// Parses a prefix; a bare address is its /32.
+fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Ok(Ipv4Net::from(address));
+    }
+    let prefix: Ipv4Net = text
+        .parse()
+        .map_err(|_| "write a prefix such as 10.77.60.10/32 or an address")?;
+    if prefix.trunc() != prefix {
+        return Err(format!(
+            "bits are set beyond the length; the network is {}",
+            prefix.trunc()
+        ));
+    }
+    Ok(prefix)
+}
+
+/// Tells whether JSON was asked for on a command line that cannot be parsed.
+pub(crate) fn wants_json(args: &[OsString]) -> bool {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    words
+        .iter()
+        .any(|word| matches!(&**word, "-ojson" | "-o=json" | "--output=json"))
+        || words
+            .windows(2)
+            .any(|pair| matches!(&*pair[0], "-o" | "--output") && pair[1] == "json")
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
+3 no router on the socket, 4 not permitted, 5 a check failed, 6 timed out";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_is_a_prefix_of_32_bits() {
+        assert_eq!(parse_prefix("10.0.0.1"), parse_prefix("10.0.0.1/32"));
+        assert!(parse_prefix("10.0.0.1/24").is_err_and(|help| help.contains("10.0.0.0/24")));
+        assert!(parse_prefix("lan60").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! One verb per file; verbs that only show a view share [`show`].
+
+pub mod check;
+pub mod completion;
+pub mod demo;
+pub mod events;
+pub mod key;
+pub mod order;
+pub mod pcap;
+pub mod run;
+pub mod show;
+pub mod version;
+
+use sam_router::view::{
+    ArpView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, CheckStatus, CountersView,
+    DoctorView, ExplainView, OwnersView, RoutesView, StatusView, TunnelsView,
+};
+
+use crate::Streams;
+use crate::args::{Args, BgpCommand, Command};
+use crate::client::{Client, escape};
+use crate::exit::{Exit, Failure};
+use show::show;
+
+/// Runs the verb.
+///
+/// # Errors
+/// Why it failed; the caller reports it.
+pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    let client = Client::new(&args.socket);
+    let view = show::Request {
+        client: &client,
+        format: args.output,
+    };
+    match &args.command {
+        Command::Run(run) => run::run(run, streams),
+        Command::Demo(demo) => demo::demo(demo, args.output, streams),
+        Command::Check(check) => check::check(check, args.output, streams),
+        Command::Reload => order::reload(&view, streams),
+        Command::Status => show::<StatusView>(&view, "/v1/status", streams),
+        Command::Owners => show::<OwnersView>(&view, "/v1/owners", streams),
+        Command::Routes => show::<RoutesView>(&view, "/v1/routes", streams),
+        Command::Bgp(command) => bgp(command, &view, streams),
+        Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
+        Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
+        Command::Explain { address } => {
+            show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
+        }
+        Command::Doctor { area } => doctor(area.as_deref(), &view, streams),
+        Command::Counters => show::<CountersView>(&view, "/v1/counters", streams),
+        Command::Events { follow } => events::events(*follow, &view, streams),
+        Command::Key(command) => key::key(command, streams),
+        Command::Announce { address } => order::announce(*address, &view, streams),
+        Command::Withdraw { address } => order::withdraw(*address, &view, streams),
+        Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
+        Command::Version => version::version(&view, streams),
+        Command::Completion { shell } => completion::completion(*shell, streams),
+    }
+}
+
+fn bgp(
+    command: &BgpCommand,
+    view: &show::Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        BgpCommand::Neighbors => show::<BgpNeighborsView>(view, "/v1/bgp/neighbors", streams),
+        BgpCommand::Neighbor { neighbor } => {
+            let path = format!("/v1/bgp/neighbors/{}", escape(neighbor));
+            show::<BgpNeighborView>(view, &path, streams)
+        }
+        BgpCommand::Rib { prefix: None } => show::<BgpRibView>(view, "/v1/bgp/rib", streams),
+        BgpCommand::Rib {
+            prefix: Some(prefix),
+        } => show::<BgpRibView>(view, &format!("/v1/bgp/rib?prefix={prefix}"), streams),
+        BgpCommand::Why { prefix } => {
+            show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
+        }
+    }
+}
+
+/// Warnings and skipped checks do not fail the command; a failed check does.
+fn doctor(
+    area: Option<&str>,
+    view: &show::Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    let path = area.map_or_else(
+        || "/v1/doctor".into(),
+        |area| format!("/v1/doctor?area={}", escape(area)),
+    );
+    let document = view.document::<DoctorView>(&path)?;
+    view.print(&document, streams)?;
+    Ok(match document.view.overall {
+        CheckStatus::Fail => Exit::ChecksFailed,
+        CheckStatus::Skip | CheckStatus::Pass | CheckStatus::Warn => Exit::Ok,
+    })
+}

@@ -1,0 +1,321 @@
+//! The fabric but its nodes: name, AS number, pools, transport, BGP.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use sam_capture::Pool;
+use sam_router::config::{BgpSettings, Transport, TunnelMtu};
+
+use super::{Names, check_name, check_unique, find_node};
+use crate::config::finding::Findings;
+use crate::config::raw::{self, Keepalive, Mtu, Timers, TimersProfile};
+use crate::config::read::At;
+use crate::config::source::Span;
+
+/// Checks the name of the fabric.
+pub(super) fn fabric_name(raw: &raw::Fabric, at: Span, findings: &mut Findings) -> String {
+    let help = "give the fabric a name, for example `name: cloudedge`";
+    let Some(name) = raw.name.required("name", at, help, findings) else {
+        return String::new();
+    };
+    check_name(name, findings);
+    name.value.clone()
+}
+
+/// Checks the AS number.
+pub(super) fn asn(raw: &raw::Fabric, at: Span, findings: &mut Findings) -> u32 {
+    let help = "choose a private one, for example `asn: 64577`";
+    let Some(asn) = raw.asn.required("asn", at, help, findings) else {
+        return 0;
+    };
+    if matches!(asn.value, 0 | AS_TRANS | u32::MAX) {
+        findings
+            .error(asn.span, format!("AS number {} is reserved", asn.value))
+            .help(help);
+    }
+    asn.value
+}
+
+/// Checks all pools and that they do not overlap; numbers them in the order of the file.
+pub(super) fn pools(raw: &raw::Fabric, at: Span, findings: &mut Findings) -> Vec<Pool> {
+    let help = "a pool is a shared subnet: `- {name: lan60, prefix: 10.77.60.0/24}`";
+    let Some(pools) = raw.pools.required("pools", at, help, findings) else {
+        return Vec::new();
+    };
+    if pools.value.is_empty() {
+        findings.error(pools.span, "there is no pool").help(help);
+    }
+    let names = pools
+        .value
+        .iter()
+        .filter_map(|pool| pool.value.name.given().cloned());
+    let describe = |name: &String| format!("the name `{name}`");
+    check_unique(names, describe, "every pool has its own name", findings);
+    check_disjoint(&pools.value, findings);
+    (1..)
+        .zip(&pools.value)
+        .filter_map(|(id, raw)| pool(id, raw, findings))
+        .collect()
+}
+
+fn pool(id: u32, raw: &At<raw::Pool>, findings: &mut Findings) -> Option<Pool> {
+    let name = raw
+        .value
+        .name
+        .required("name", raw.span, "every pool has a name", findings);
+    if let Some(name) = name {
+        check_name(name, findings);
+    }
+    let help = "the prefix is the shared subnet, for example `prefix: 10.77.60.0/24`";
+    let prefix = raw
+        .value
+        .prefix
+        .required("prefix", raw.span, help, findings)?;
+    check_pool_prefix(prefix, findings);
+    let excluded = raw
+        .value
+        .exclude
+        .given()
+        .map_or(&[][..], |list| &list.value);
+    for address in excluded
+        .iter()
+        .filter(|address| !prefix.value.contains(&address.value))
+    {
+        findings
+            .error(
+                address.span,
+                format!("{} is not inside {}", address.value, prefix.value),
+            )
+            .help("`exclude` takes addresses of this pool");
+    }
+    let describe = |address: &std::net::Ipv4Addr| format!("address {address}");
+    check_unique(
+        excluded.iter().cloned(),
+        describe,
+        "remove one of the two",
+        findings,
+    );
+    Some(Pool {
+        id,
+        name: name?.value.clone(),
+        prefix: prefix.value,
+        exclude: excluded.iter().map(|address| address.value).collect(),
+    })
+}
+
+fn check_pool_prefix(prefix: &At<Ipv4Net>, findings: &mut Findings) {
+    let length = prefix.value.prefix_len();
+    if !POOL_LENGTHS.contains(&length) {
+        findings
+            .error(prefix.span, format!("a pool cannot be a /{length}"))
+            .help(format!(
+                "lengths from /{} to /{} are possible",
+                POOL_LENGTHS.start(),
+                POOL_LENGTHS.end()
+            ));
+    }
+    let overlaps = |reserved: &Ipv4Net| {
+        reserved.contains(&prefix.value.network()) || prefix.value.contains(&reserved.network())
+    };
+    if let Some(reserved) = reserved_prefixes()
+        .iter()
+        .find(|reserved| overlaps(reserved))
+    {
+        findings
+            .error(
+                prefix.span,
+                format!("{} overlaps the reserved {reserved}", prefix.value),
+            )
+            .help("a pool is a subnet whose hosts have unicast addresses");
+    }
+}
+
+fn check_disjoint(pools: &[At<raw::Pool>], findings: &mut Findings) {
+    let prefixes: Vec<_> = pools
+        .iter()
+        .filter_map(|pool| pool.value.prefix.given())
+        .collect();
+    for (index, later) in prefixes.iter().enumerate() {
+        let overlap = prefixes[..index].iter().find(|earlier| {
+            earlier.value.contains(&later.value) || later.value.contains(&earlier.value)
+        });
+        if let Some(earlier) = overlap {
+            findings
+                .error(
+                    later.span,
+                    format!("pool {} overlaps pool {}", later.value, earlier.value),
+                )
+                .also(earlier.span, "the other pool")
+                .help("an address belongs to one pool only");
+        }
+    }
+}
+
+/// Checks the transport; everything in it has a default.
+pub(super) fn transport(raw: &raw::Fabric, findings: &mut Findings) -> Transport {
+    let mut transport = Transport {
+        port: DEFAULT_PORT,
+        mtu: TunnelMtu::Auto,
+        mss_clamp: true,
+        keepalive: Some(DEFAULT_KEEPALIVE),
+    };
+    let Some(raw) = raw.transport.given().map(|raw| &raw.value) else {
+        return transport;
+    };
+    if let Some(raw::Encap::Wireguard) = raw.encap.given().map(|encap| encap.value) {
+        // The only one; its settings follow.
+    }
+    transport.port = port("port", raw.port.given(), DEFAULT_PORT, findings);
+    transport.mss_clamp = raw.mss_clamp.or(true);
+    if let Some(mtu) = raw.mtu.given() {
+        transport.mtu = tunnel_mtu(mtu, findings);
+    }
+    if let Some(keepalive) = raw.keepalive.given() {
+        transport.keepalive = match keepalive.value {
+            Keepalive::Off => None,
+            Keepalive::Every(every) => {
+                check_seconds("keepalive", (every, keepalive.span), 1, findings);
+                Some(every)
+            }
+        };
+    }
+    transport
+}
+
+/// Checks a UDP port.
+pub(super) fn port(
+    key: &str,
+    given: Option<&At<u16>>,
+    default: u16,
+    findings: &mut Findings,
+) -> u16 {
+    let Some(port) = given else { return default };
+    if port.value == 0 {
+        findings
+            .error(port.span, format!("`{key}` cannot be 0"))
+            .help(format!("write `{key}: {default}`"));
+    }
+    port.value
+}
+
+fn tunnel_mtu(mtu: &At<Mtu>, findings: &mut Findings) -> TunnelMtu {
+    let Mtu::Bytes(bytes) = mtu.value else {
+        return TunnelMtu::Auto;
+    };
+    if !(MIN_MTU..=MAX_MTU).contains(&bytes) {
+        findings
+            .error(mtu.span, format!("an MTU of {bytes} bytes is not possible"))
+            .help(format!("write `auto` or {MIN_MTU} to {MAX_MTU}"));
+    } else if bytes < COMFORTABLE_MTU {
+        findings
+            .warn(mtu.span, format!("an MTU of {bytes} bytes is small"))
+            .help(format!(
+                "below {COMFORTABLE_MTU} bytes IPv6 does not fit; prefer `auto`"
+            ));
+    }
+    TunnelMtu::Fixed(bytes)
+}
+
+/// Checks the BGP settings; everything in them has a default.
+pub(super) fn bgp(raw: &raw::Fabric, names: &Names<'_>, findings: &mut Findings) -> BgpSettings {
+    let (hold_time, connect_retry) = FAST_TIMERS;
+    let mut settings = BgpSettings {
+        hold_time,
+        connect_retry,
+        route_reflectors: BTreeSet::new(),
+        max_prefixes: DEFAULT_MAX_PREFIXES,
+    };
+    let Some(raw) = raw.bgp.given().map(|raw| &raw.value) else {
+        return settings;
+    };
+    if let Some(timers) = raw.timers.given() {
+        (settings.hold_time, settings.connect_retry) = explicit_timers(&timers.value, findings);
+    }
+    if let Some(reflectors) = raw.route_reflectors.given() {
+        let describe = |name: &String| format!("route reflector `{name}`");
+        check_unique(
+            reflectors.value.iter().cloned(),
+            describe,
+            "remove one of the two",
+            findings,
+        );
+        settings.route_reflectors = reflectors
+            .value
+            .iter()
+            .filter_map(|name| find_node(names, name, findings))
+            .collect();
+    }
+    if let Some(limit) = raw.max_prefixes.given() {
+        if limit.value == 0 {
+            let help = format!("write `maxPrefixes: {DEFAULT_MAX_PREFIXES}`");
+            findings
+                .error(limit.span, "`maxPrefixes` 0 would accept nothing")
+                .help(help);
+        }
+        settings.max_prefixes = usize::try_from(limit.value).unwrap_or(usize::MAX);
+    }
+    settings
+}
+
+fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Duration) {
+    let raw = match timers {
+        Timers::Profile(TimersProfile::Fast) => return FAST_TIMERS,
+        Timers::Profile(TimersProfile::Slow) => return SLOW_TIMERS,
+        Timers::Explicit(raw) => raw,
+    };
+    let (mut hold, mut connect_retry) = FAST_TIMERS;
+    if let Some(given) = raw.hold.given() {
+        check_seconds(
+            "hold",
+            (given.value, given.span),
+            MIN_HOLD_SECONDS,
+            findings,
+        );
+        hold = given.value;
+    }
+    if let Some(given) = raw.connect_retry.given() {
+        check_seconds("connectRetry", (given.value, given.span), 1, findings);
+        connect_retry = given.value;
+    }
+    (hold, connect_retry)
+}
+
+/// Checks a time that the protocol carries in 16 bits of seconds.
+fn check_seconds(key: &str, (time, at): (Duration, Span), least: u64, findings: &mut Findings) {
+    let most = u64::from(u16::MAX);
+    if time.subsec_nanos() != 0 || !(least..=most).contains(&time.as_secs()) {
+        let shown = crate::config::scalar::duration_text(time);
+        findings
+            .error(at, format!("`{key}` cannot be {shown}"))
+            .help(format!("use whole seconds from {least}s to {most}s"));
+    }
+}
+
+/// Prefixes that hold no unicast hosts of a LAN.
+fn reserved_prefixes() -> [Ipv4Net; 4] {
+    let prefix = |a, b, length| Ipv4Net::new_assert(std::net::Ipv4Addr::new(a, b, 0, 0), length);
+    [
+        prefix(0, 0, 8),
+        prefix(127, 0, 8),
+        prefix(169, 254, 16),
+        prefix(224, 0, 3),
+    ]
+}
+
+/// RFC 6793 section 9: stands in for numbers that do not fit into two octets, never a real AS.
+const AS_TRANS: u32 = 23_456;
+const POOL_LENGTHS: std::ops::RangeInclusive<u8> = 8..=30;
+const DEFAULT_PORT: u16 = 51_820;
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(25);
+/// The least that every IPv4 host accepts, RFC 791 section 3.1.
+const MIN_MTU: u16 = 576;
+const MAX_MTU: u16 = 9_000;
+/// The least link MTU of IPv6, RFC 8200 section 5.
+const COMFORTABLE_MTU: u16 = 1_280;
+const DEFAULT_MAX_PREFIXES: usize = 4_096;
+/// RFC 4271 section 4.2: zero or at least three seconds; zero would never notice a dead peer.
+const MIN_HOLD_SECONDS: u64 = 3;
+/// Hold time and connect retry.
+const FAST_TIMERS: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(1));
+const SLOW_TIMERS: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(10));

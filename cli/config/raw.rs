@@ -1,0 +1,378 @@
+//! The schema: what may be written in a file, key by key, before anything is checked together.
+//!
+//! Keys are camelCase as in the file. Every field is optional here; what is required and what the defaults are is
+//! decided in [`super::lower`].
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use sam_capture::Role;
+use sam_router::config::ActiveWhen;
+
+use super::finding::Findings;
+use super::node::{Node, Value};
+use super::read::{At, Field, Fields, Read, mapping};
+use super::scalar::{Word, read_word};
+
+mapping! {
+    /// A whole file.
+    Document {
+        /// Version of the schema.
+        "version" => version: u32,
+        /// File with the fabric part; the same as `fabric: {include: …}`.
+        "include" => include: PathBuf,
+        /// What all routers share.
+        "fabric" => fabric: FabricPart,
+        /// What is this router's own.
+        "self" => local: Local,
+    }
+}
+
+/// The fabric part: here or in another file.
+#[derive(Debug, Clone)]
+pub(crate) enum FabricPart {
+    /// Written here.
+    Here(Fabric),
+    /// Written in another file.
+    Include(Include),
+}
+
+mapping! {
+    /// `{include: fabric.yaml}`.
+    Include {
+        /// The other file, relative to this one.
+        "include" => include: PathBuf,
+    }
+}
+
+mapping! {
+    /// What all routers share.
+    Fabric {
+        /// Name of the fabric.
+        "name" => name: String,
+        /// AS number of the mesh.
+        "asn" => asn: u32,
+        /// Shared subnets.
+        "pools" => pools: Vec<At<Pool>>,
+        /// How nodes reach each other.
+        "transport" => transport: Transport,
+        /// BGP settings.
+        "bgp" => bgp: Bgp,
+        /// All routers.
+        "nodes" => nodes: Vec<At<FabricNode>>,
+    }
+}
+
+mapping! {
+    /// A shared subnet.
+    Pool {
+        /// Name.
+        "name" => name: String,
+        /// The subnet.
+        "prefix" => prefix: Ipv4Net,
+        /// Addresses that never move.
+        "exclude" => exclude: Vec<At<Ipv4Addr>>,
+    }
+}
+
+mapping! {
+    /// How nodes reach each other.
+    Transport {
+        /// Encapsulation.
+        "encap" => encap: Encap,
+        /// UDP port.
+        "port" => port: u16,
+        /// `auto` or bytes.
+        "mtu" => mtu: Mtu,
+        /// Lower the MSS of passing SYNs.
+        "mssClamp" => mss_clamp: bool,
+        /// Duration or `off`.
+        "keepalive" => keepalive: Keepalive,
+    }
+}
+
+mapping! {
+    /// BGP settings.
+    Bgp {
+        /// A profile or explicit timers.
+        "timers" => timers: Timers,
+        /// Names of nodes.
+        "routeReflectors" => route_reflectors: Vec<At<String>>,
+        /// Prefixes accepted per session.
+        "maxPrefixes" => max_prefixes: u32,
+    }
+}
+
+mapping! {
+    /// Explicit timers.
+    ExplicitTimers {
+        /// Hold time.
+        "hold" => hold: Duration,
+        /// Base of the connect retry.
+        "connectRetry" => connect_retry: Duration,
+    }
+}
+
+mapping! {
+    /// One router.
+    FabricNode {
+        /// Number.
+        "id" => id: u32,
+        /// Name.
+        "name" => name: String,
+        /// Site.
+        "site" => site: String,
+        /// Where it runs.
+        "role" => role: Role,
+        /// Overlay address.
+        "overlay" => overlay: Ipv4Addr,
+        /// Underlay host and port.
+        "endpoint" => endpoint: String,
+        /// WireGuard public key in base64.
+        "publicKey" => public_key: String,
+        /// Prefixes that it may own.
+        "may" => may: Vec<At<Ipv4Net>>,
+    }
+}
+
+mapping! {
+    /// This router's own part.
+    Local {
+        /// Its name in the fabric.
+        "node" => node: String,
+        /// File with the private key.
+        "privateKeyFile" => private_key_file: PathBuf,
+        /// Files with preshared keys, by name of the peer.
+        "presharedKeyFiles" => preshared_key_files: PeerFiles,
+        /// UDP port.
+        "listenPort" => listen_port: u16,
+        /// Name of the TUN device.
+        "tun" => tun: String,
+        /// How packets are drawn in.
+        "capture" => capture: Capture,
+        /// Addresses that live here.
+        "owned" => owned: Vec<At<Ipv4Addr>>,
+        /// Control socket.
+        "control" => control: Control,
+        /// File for run-time state.
+        "stateFile" => state_file: PathBuf,
+    }
+}
+
+mapping! {
+    /// How packets are drawn in.
+    Capture {
+        /// Kind.
+        "type" => kind: CaptureKind,
+        /// Interface name.
+        "interface" => interface: String,
+        /// Announce newly answered addresses.
+        "gratuitousArp" => gratuitous_arp: bool,
+        /// When this router may answer.
+        "activeWhen" => active_when: ActiveWhen,
+    }
+}
+
+mapping! {
+    /// Control API.
+    Control {
+        /// Path of the socket.
+        "socket" => socket: PathBuf,
+    }
+}
+
+/// Files by name of the peer, with the places of the names.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerFiles(pub(crate) Vec<(At<String>, At<PathBuf>)>);
+
+/// `auto` or a number of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mtu {
+    /// Computed from the underlay.
+    Auto,
+    /// Bytes.
+    Bytes(u16),
+}
+
+/// A duration or `off`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keepalive {
+    /// Never.
+    Off,
+    /// Every.
+    Every(Duration),
+}
+
+/// A profile or explicit timers.
+#[derive(Debug, Clone)]
+pub(crate) enum Timers {
+    /// By name.
+    Profile(TimersProfile),
+    /// One by one.
+    Explicit(ExplicitTimers),
+}
+
+/// Named sets of timers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TimersProfile {
+    /// Notice a dead router within seconds.
+    Fast,
+    /// The usual times of BGP.
+    Slow,
+}
+
+/// Encapsulations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Encap {
+    /// Encrypted UDP.
+    Wireguard,
+}
+
+/// Kinds of capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CaptureKind {
+    /// None at all.
+    None,
+    /// Proxy ARP.
+    ProxyArp,
+}
+
+impl Word for Encap {
+    const WORDS: &'static [(&'static str, Self)] = &[("wireguard", Self::Wireguard)];
+    const LATER: &'static [&'static str] = &["gre", "gue", "ipip", "vxlan"];
+}
+
+impl Word for CaptureKind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("proxy-arp", Self::ProxyArp), ("none", Self::None)];
+    const LATER: &'static [&'static str] = &["provider-secondary-ip"];
+}
+
+impl Word for ActiveWhen {
+    const WORDS: &'static [(&'static str, Self)] = &[("single-router", Self::SingleRouter)];
+    const LATER: &'static [&'static str] = &["vrrp"];
+}
+
+impl Word for Role {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("onprem", Self::Onprem),
+        ("aws", Self::Aws),
+        ("azure", Self::Azure),
+        ("oci", Self::Oci),
+        ("gcp", Self::Gcp),
+    ];
+}
+
+impl Word for TimersProfile {
+    const WORDS: &'static [(&'static str, Self)] = &[("fast", Self::Fast), ("slow", Self::Slow)];
+}
+
+macro_rules! read_words {
+    ($($type:ty),*) => {$(
+        impl Read for $type {
+            fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+                read_word(node, key, findings)
+            }
+        }
+    )*};
+}
+read_words!(Encap, CaptureKind, Role, TimersProfile);
+
+impl Read for ActiveWhen {
+    /// A gate with settings is a mapping, `vrrp: {…}`; it is answered by its name.
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) if entries.len() == 1 => {
+                let name = Node {
+                    span: node.span,
+                    value: Value::Text(entries[0].key.clone()),
+                };
+                read_word(&name, key, findings)
+            }
+            Value::Map(_) | Value::Empty | Value::Text(_) | Value::List(_) => {
+                read_word(node, key, findings)
+            }
+        }
+    }
+}
+
+impl Read for FabricPart {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        let included = match &node.value {
+            Value::Map(entries) => entries.iter().any(|entry| entry.key == "include"),
+            Value::Empty | Value::Text(_) | Value::List(_) => false,
+        };
+        if included {
+            return Include::read(node, key, findings).map(Self::Include);
+        }
+        Fabric::read(node, key, findings).map(Self::Here)
+    }
+}
+
+impl Read for Timers {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        if let Value::Map(_) = &node.value {
+            return ExplicitTimers::read(node, key, findings).map(Self::Explicit);
+        }
+        read_word(node, key, findings).map(Self::Profile)
+    }
+}
+
+impl Read for Mtu {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        if let Value::Text(text) = &node.value {
+            if text == "auto" {
+                return Some(Self::Auto);
+            }
+            if let Ok(bytes) = text.parse() {
+                return Some(Self::Bytes(bytes));
+            }
+        }
+        let found = node.value.describe();
+        findings.error(
+            node.span,
+            format!("`{key}` must be `auto` or a number of bytes, not {found}"),
+        );
+        None
+    }
+}
+
+impl Read for Keepalive {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        if matches!(&node.value, Value::Text(text) if text == "off") {
+            return Some(Self::Off);
+        }
+        Duration::read(node, key, findings).map(Self::Every)
+    }
+}
+
+impl Read for PeerFiles {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            let found = node.value.describe();
+            findings
+                .error(node.span, format!("`{key}` must be a mapping, not {found}"))
+                .help(format!("write `{key}: {{name-of-the-peer: file}}`"));
+            return None;
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            if let Some(path) = PathBuf::read(&entry.node, &entry.key, findings) {
+                let name = At {
+                    value: entry.key.clone(),
+                    span: entry.key_span,
+                };
+                files.push((
+                    name,
+                    At {
+                        value: path,
+                        span: entry.node.span,
+                    },
+                ));
+            }
+        }
+        Some(Self(files))
+    }
+}

@@ -1,0 +1,296 @@
+//! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
+
+use sam_router::view::{
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
+    MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
+};
+
+use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, words, yes};
+
+impl Text for BgpNeighborsView {
+    fn write(&self, page: &mut Page) {
+        page.line(format!("router id {}, AS {}", self.router_id, self.asn));
+        let rows = self.neighbors.iter().map(summary_row).collect();
+        let header = [
+            "NEIGHBOR",
+            "ADDRESS",
+            "STATE",
+            "SINCE",
+            "ROLE",
+            "RECEIVED",
+            "ACCEPTED",
+            "ADVERTISED",
+            "UPS",
+            "LAST DOWN",
+        ];
+        page.table(header, rows, "no neighbors");
+    }
+}
+
+fn summary_row(neighbor: &NeighborSummary) -> [String; 10] {
+    [
+        node(&neighbor.node),
+        neighbor.address.to_string(),
+        neighbor.state.clone(),
+        ago(neighbor.since_s),
+        neighbor.role.clone(),
+        neighbor.received.to_string(),
+        neighbor.accepted.to_string(),
+        neighbor.advertised.to_string(),
+        neighbor.established_count.to_string(),
+        optional(neighbor.last_down.as_ref()),
+    ]
+}
+
+impl Text for BgpNeighborView {
+    fn write(&self, page: &mut Page) {
+        let summary = &self.summary;
+        page.pairs(&[
+            (
+                "neighbor",
+                format!("{} (node {})", summary.node.name, summary.node.id),
+            ),
+            ("address", summary.address.to_string()),
+            ("router id", optional(self.router_id)),
+            (
+                "state",
+                format!("{} for {}", summary.state, ago(summary.since_s)),
+            ),
+            ("role", summary.role.clone()),
+            (
+                "established",
+                format!("{} times", summary.established_count),
+            ),
+            ("last down", optional(summary.last_down.as_ref())),
+            ("hold time", optional_ago(self.hold_time_s)),
+            ("keepalive", optional_ago(self.keepalive_s)),
+            ("end of rib", yes(self.end_of_rib)),
+            ("capabilities sent", words(&self.capabilities_sent)),
+            ("capabilities received", words(&self.capabilities_received)),
+            (
+                "last notification sent",
+                notification(self.last_sent.as_ref()),
+            ),
+            (
+                "last notification received",
+                notification(self.last_received.as_ref()),
+            ),
+        ]);
+        page.title("Messages");
+        let header = [
+            "DIRECTION",
+            "OPEN",
+            "UPDATE",
+            "NOTIFICATION",
+            "KEEPALIVE",
+            "ROUTE-REFRESH",
+        ];
+        let rows = vec![
+            messages("received", self.messages_received),
+            messages("sent", self.messages_sent),
+        ];
+        page.table(header, rows, "none");
+        page.title(format!("Routes accepted ({} received)", summary.received));
+        write_routes(page, &self.routes_accepted);
+        page.title("Routes refused");
+        let rows = self.routes_rejected.iter().map(|rejected| {
+            let route = &rejected.route;
+            [
+                route.prefix.to_string(),
+                rejected.reason.clone(),
+                words(&route.large_communities),
+            ]
+        });
+        page.table(
+            ["PREFIX", "REASON", "LARGE COMMUNITIES"],
+            rows.collect(),
+            "none",
+        );
+        page.title("Routes advertised");
+        write_routes(page, &self.routes_advertised);
+    }
+}
+
+fn notification(notification: Option<&NotificationView>) -> String {
+    let Some(notification) = notification else {
+        return "-".into();
+    };
+    let NotificationView {
+        code,
+        subcode,
+        text,
+        data_hex,
+    } = notification;
+    match data_hex.as_str() {
+        "" => format!("{code}/{subcode} {text}"),
+        data => format!("{code}/{subcode} {text} (data {data})"),
+    }
+}
+
+fn messages(direction: &str, counts: MessageCounts) -> [String; 6] {
+    let MessageCounts {
+        open,
+        update,
+        notification,
+        keepalive,
+        route_refresh,
+    } = counts;
+    let [open, update, notification, keepalive, route_refresh] =
+        [open, update, notification, keepalive, route_refresh].map(|count| count.to_string());
+    [
+        direction.into(),
+        open,
+        update,
+        notification,
+        keepalive,
+        route_refresh,
+    ]
+}
+
+fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
+    let row = |route: &BgpRouteRow| {
+        [
+            route.prefix.to_string(),
+            route.next_hop.to_string(),
+            optional(route.local_pref),
+            optional(route.originator_id),
+            words(&route.large_communities),
+        ]
+    };
+    let header = [
+        "PREFIX",
+        "NEXT HOP",
+        "LOCAL_PREF",
+        "ORIGINATOR_ID",
+        "LARGE COMMUNITIES",
+    ];
+    page.table(header, routes.iter().map(row).collect(), "none");
+}
+
+impl Text for BgpRibView {
+    fn write(&self, page: &mut Page) {
+        let rows = self.entries.iter().flat_map(|entry| {
+            let prefix = entry.prefix.to_string();
+            entry
+                .paths
+                .iter()
+                .map(move |path| path_row(prefix.clone(), path))
+        });
+        let header = [
+            " ",
+            "PREFIX",
+            "NODE",
+            "FROM",
+            "KIND",
+            "STATE",
+            "SEQUENCE",
+            "NEXT HOP",
+            "LOCAL_PREF",
+            "AGE",
+            "DECIDED BY",
+        ];
+        page.table(header, rows.collect(), "no paths");
+        if !self.entries.is_empty() {
+            page.line("");
+            page.line("> best path, x not eligible");
+        }
+    }
+}
+
+fn path_row(prefix: String, path: &PathRow) -> [String; 11] {
+    let mark = match (path.best, &path.ineligible) {
+        (true, _) => ">",
+        (false, Some(_)) => "x",
+        (false, None) => " ",
+    };
+    let decided = path.ineligible.as_ref().unwrap_or(&path.step.name);
+    [
+        mark.into(),
+        prefix,
+        optional_node(path.node.as_ref()),
+        source(path),
+        optional(path.kind.as_ref()),
+        optional(path.state.as_ref()),
+        optional(path.sequence),
+        path.next_hop.to_string(),
+        path.local_pref.to_string(),
+        ago(path.age_s),
+        decided.clone(),
+    ]
+}
+
+fn source(path: &PathRow) -> String {
+    path.from.as_ref().map_or_else(|| "here".into(), node)
+}
+
+impl Text for BgpWhyView {
+    fn write(&self, page: &mut Page) {
+        let Some(best) = &self.best else {
+            page.line(format!("{} has no eligible path", self.prefix));
+            write_rejected(page, &self.rejected);
+            return;
+        };
+        page.line(format!("{}: best path {}", self.prefix, describe(best)));
+        if self.comparisons.is_empty() {
+            page.line("it is the only path");
+        }
+        for comparison in &self.comparisons {
+            write_comparison(page, comparison);
+        }
+        write_rejected(page, &self.rejected);
+    }
+}
+
+fn write_rejected(page: &mut Page, rejected: &[(NodeRef, RejectedRow)]) {
+    if rejected.is_empty() {
+        return;
+    }
+    page.title("Refused routes");
+    let rows = rejected.iter().map(|(from, rejected)| {
+        [
+            node(from),
+            rejected.reason.clone(),
+            words(&rejected.route.large_communities),
+        ]
+    });
+    page.table(
+        ["FROM", "REASON", "LARGE COMMUNITIES"],
+        rows.collect(),
+        "none",
+    );
+}
+
+fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
+    let ComparisonView {
+        loser,
+        step,
+        ladder,
+    } = comparison;
+    page.title(format!("against {}", describe(loser)));
+    if let Some(reason) = &loser.ineligible {
+        page.line(format!("it cannot be chosen: {reason}"));
+    }
+    let rows = ladder.iter().map(|rung| {
+        let verdict = if rung.decides { "decides" } else { "equal" };
+        let (number, name) = (rung.step.number.to_string(), rung.step.name.clone());
+        [
+            number,
+            name,
+            rung.best.clone(),
+            rung.other.clone(),
+            verdict.into(),
+        ]
+    });
+    page.table(
+        ["STEP", "NAME", "BEST", "OTHER", "VERDICT"],
+        rows.collect(),
+        "no steps",
+    );
+    let verdict = page.marked(Mark::Strong, &step.text);
+    page.line(format!("step {}: {verdict}", step.number));
+}
+
+fn describe(path: &PathRow) -> String {
+    let (node, from) = (optional_node(path.node.as_ref()), source(path));
+    format!("of {node} from {from}, next hop {}", path.next_hop)
+}

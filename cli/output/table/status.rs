@@ -1,0 +1,78 @@
+//! `samctl status`
+
+use sam_router::view::{CaptureSummary, PoolSummary, StatusView};
+
+use super::{Page, Text, ago, status_mark, status_word, yes};
+
+impl Text for StatusView {
+    fn write(&self, page: &mut Page) {
+        let node = &self.node;
+        let health = page.marked(status_mark(self.health), status_word(self.health));
+        let state = if self.stopping { "stopping" } else { "running" };
+        page.pairs(&[
+            (
+                "router",
+                format!("{} (node {}, site {})", node.name, node.id, node.site),
+            ),
+            (
+                "state",
+                format!(
+                    "{state} for {}, version {}",
+                    ago(self.uptime_s),
+                    self.version
+                ),
+            ),
+            ("health", health),
+            ("fabric", format!("{} (AS {})", self.fabric, self.asn)),
+            ("role", self.role.name().into()),
+            ("overlay", self.overlay.to_string()),
+            ("reflector", yes(self.route_reflector)),
+            (
+                "bgp",
+                format!(
+                    "{} of {} up",
+                    self.bgp_sessions.up, self.bgp_sessions.configured
+                ),
+            ),
+            (
+                "tunnels",
+                format!("{} of {} up", self.tunnels.up, self.tunnels.configured),
+            ),
+            (
+                "routes",
+                format!("{} (generation {})", self.routes, self.generation),
+            ),
+            ("capture", capture_line(&self.capture)),
+            ("drops", format!("{} packets", self.drops)),
+        ]);
+        if self.events_lost > 0 {
+            page.line(format!("{} events were lost", self.events_lost));
+        }
+        let pool = |pool: &PoolSummary| {
+            let (local, remote) = (pool.local.to_string(), pool.remote.to_string());
+            [pool.name.clone(), pool.prefix.to_string(), local, remote]
+        };
+        page.title("Pools");
+        let rows = self.pools.iter().map(pool).collect();
+        page.table(
+            ["NAME", "PREFIX", "OWNED HERE", "OWNED ELSEWHERE"],
+            rows,
+            "no pools",
+        );
+        if !self.problems.is_empty() {
+            page.title("Problems (see `samctl doctor`)");
+        }
+        for problem in &self.problems {
+            page.line(format!("- {problem}"));
+        }
+    }
+}
+
+fn capture_line(capture: &CaptureSummary) -> String {
+    let Some(interface) = &capture.interface else {
+        return capture.kind.clone();
+    };
+    let gate = if capture.gate_open { "open" } else { "closed" };
+    let (kind, reason, answers) = (&capture.kind, &capture.gate_reason, capture.answers);
+    format!("{kind} on {interface}, gate {gate} ({reason}), answers for {answers} addresses")
+}

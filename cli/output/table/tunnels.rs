@@ -1,0 +1,68 @@
+//! `samctl tunnels`
+
+use sam_router::view::{TunnelRow, TunnelsView};
+
+use super::{Page, Text, node, optional, optional_ago};
+
+impl Text for TunnelsView {
+    fn write(&self, page: &mut Page) {
+        page.line(format!("listening on udp port {}", self.listen_port));
+        let rows = self.tunnels.iter().map(row).collect();
+        let header = [
+            "TUNNEL",
+            "NODE",
+            "OVERLAY",
+            "STATE",
+            "ENDPOINT",
+            "HANDSHAKE",
+            "HEARD",
+            "RX (bytes)",
+            "TX (bytes)",
+            "MTU (bytes)",
+            "PSK",
+        ];
+        page.table(header, rows, "no tunnels");
+        let waiting = self
+            .tunnels
+            .iter()
+            .filter(|tunnel| !tunnel.up && tunnel.attempts > 0);
+        for tunnel in waiting {
+            let (name, attempts) = (node(&tunnel.node), tunnel.attempts);
+            page.line(format!(
+                "{name} has not answered {attempts} handshake initiations"
+            ));
+        }
+        for conflict in &self.identity_conflicts {
+            page.line(format!(
+                "two routers seem to run as {}: {} alternated {} times",
+                node(&conflict.node),
+                conflict.evidence,
+                conflict.count
+            ));
+        }
+    }
+}
+
+fn row(tunnel: &TunnelRow) -> [String; 11] {
+    let endpoint = match (&tunnel.endpoint, &tunnel.configured_endpoint) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(name)) => format!("{name} (unresolved)"),
+        (None, None) => "-".into(),
+    };
+    [
+        tunnel.tunnel.to_string(),
+        node(&tunnel.node),
+        tunnel.overlay.to_string(),
+        if tunnel.up { "up" } else { "down" }.into(),
+        endpoint,
+        optional_ago(tunnel.last_handshake_s),
+        optional_ago(tunnel.last_received_s),
+        tunnel.rx_bytes.to_string(),
+        tunnel.tx_bytes.to_string(),
+        format!(
+            "{} = {} - {}",
+            tunnel.mtu, tunnel.underlay_mtu, tunnel.overhead
+        ),
+        optional(tunnel.preshared_key.then_some("yes")),
+    ]
+}
