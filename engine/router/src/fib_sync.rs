@@ -22,9 +22,9 @@ use crate::tunnels::TunnelPlan;
 use crate::view::RouteOrigin;
 
 /// The TUN port.
-pub(crate) const TUN_PORT: PortId = PortId(0);
+pub const TUN_PORT: PortId = PortId(0);
 /// The LAN port.
-pub(crate) const LAN_PORT: PortId = PortId(1);
+pub const LAN_PORT: PortId = PortId(1);
 
 /// One forwarding entry with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
