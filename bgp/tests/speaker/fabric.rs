@@ -1,4 +1,4 @@
-//! Whole speakers, joined by pipes with a constant latency for each direction, on virtual time.
+//! Whole speakers, joined by pipes on virtual time; each piece has its own latency, but none overtakes another.
 //!
 //! ```text
 //!   speaker --Connect--> SYN --latency--> Accepted at the other
@@ -39,8 +39,8 @@ pub(crate) struct Node {
 struct Pipe {
     /// Who connected, who accepted.
     ends: [End; 2],
-    /// From the first end, from the second end.
-    latency: [Duration; 2],
+    /// When the last piece from the first end arrives, when that from the second one.
+    arrival: [Instant; 2],
     /// What was lost and will be sent again, in order.
     held: Vec<Delivery>,
 }
@@ -177,12 +177,11 @@ impl Fabric {
     /// Puts bytes on every open connection from one router to another.
     pub(crate) fn inject(&mut self, from: u8, to: u8, bytes: &[u8]) {
         for pipe in 0..self.pipes.len() {
-            let Pipe { ends, latency, .. } = &self.pipes[pipe];
-            let (ends, latency) = (*ends, *latency);
+            let ends = self.pipes[pipe].ends;
             for (end, other) in [(0, 1), (1, 0)] {
                 if ends[other].host == from && ends[end].host == to && ends[end].open {
                     let bytes = bytes.to_vec();
-                    self.schedule(latency[other], Delivery::Received { pipe, end, bytes });
+                    self.send(pipe, other, Delivery::Received { pipe, end, bytes });
                 }
             }
         }
@@ -205,13 +204,12 @@ impl Fabric {
                 }
                 Output::Send(connection, bytes) => {
                     if let Some((pipe, end)) = self.find(host, connection) {
-                        let other = 1 - end;
-                        let latency = self.pipes[pipe].latency[end];
-                        self.schedule(
-                            latency,
+                        self.send(
+                            pipe,
+                            end,
                             Delivery::Received {
                                 pipe,
-                                end: other,
+                                end: 1 - end,
                                 bytes,
                             },
                         );
@@ -220,8 +218,7 @@ impl Fabric {
                 Output::Close(connection) => {
                     if let Some((pipe, end)) = self.find(host, connection) {
                         self.pipes[pipe].ends[end].open = false;
-                        let (other, latency) = (1 - end, self.pipes[pipe].latency[end]);
-                        self.schedule(latency, Delivery::Closed { pipe, end: other });
+                        self.send(pipe, end, Delivery::Closed { pipe, end: 1 - end });
                     }
                 }
                 Output::BestPath(_) => {}
@@ -237,7 +234,6 @@ impl Fabric {
     }
 
     fn connect(&mut self, from: u8, connection: ConnectionId, to: u8) {
-        let latency = [(self.latency)(), (self.latency)()];
         let pipe = self.pipes.len();
         let accepted = ConnectionId(2 * (pipe as u64 + 1));
         self.pipes.push(Pipe {
@@ -253,13 +249,20 @@ impl Fabric {
                     open: false,
                 },
             ],
-            latency,
+            arrival: [self.now; 2],
             held: Vec::new(),
         });
-        if self.nodes.contains_key(&to) {
-            self.schedule(latency[0], Delivery::Accepted { pipe });
-            self.schedule(latency[0] + latency[1], Delivery::Connected { pipe });
-        }
+        self.send(pipe, 0, Delivery::Accepted { pipe });
+        self.pipes[pipe].arrival[1] = self.pipes[pipe].arrival[0];
+        self.send(pipe, 1, Delivery::Connected { pipe });
+    }
+
+    /// Sends from one end of a pipe to the other.
+    fn send(&mut self, pipe: usize, end: usize, delivery: Delivery) {
+        let arrival = &mut self.pipes[pipe].arrival[end];
+        *arrival = (*arrival).max(self.now + (self.latency)());
+        let delay = *arrival - self.now;
+        self.schedule(delay, delivery);
     }
 
     fn schedule(&mut self, delay: Duration, delivery: Delivery) {
@@ -275,6 +278,9 @@ impl Fabric {
         | Delivery::Closed { pipe, .. }
         | Delivery::Retransmit { pipe }) = delivery;
         let Pipe { ends, held, .. } = &mut self.pipes[pipe];
+        if !ends.iter().all(|end| self.nodes.contains_key(&end.host)) {
+            return;
+        }
         let cut = self.cut.contains(&(ends[0].host, ends[1].host));
         if matches!(delivery, Delivery::Retransmit { .. }) {
             if cut {
