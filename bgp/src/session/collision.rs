@@ -84,7 +84,10 @@ pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant)
 }
 
 fn judge_established(established: &Contender, contenders: &[Contender]) -> Verdict {
-    match contenders.iter().find(|contender| contender.id != established.id) {
+    match contenders
+        .iter()
+        .find(|contender| contender.id != established.id)
+    {
         None => Verdict::Settled,
         Some(rival) if !established.silent => Verdict::Drop(rival.id),
         Some(rival) if rival.peer_router_id.is_some() => Verdict::Drop(established.id),

@@ -115,7 +115,10 @@ impl Bench {
     pub(crate) fn pass(&mut self, duration: Duration) -> Outcome {
         let until = self.now + duration;
         let mut total = Outcome::default();
+        let mut rounds = 0;
         while let Some((at, _)) = self.speaker.poll_timeout().filter(|(at, _)| *at <= until) {
+            rounds += 1;
+            assert!(rounds < 10_000, "a deadline that is not met");
             self.now = self.now.max(at);
             self.speaker.handle_timeout(self.now);
             total.extend(self.drain());
@@ -149,7 +152,7 @@ impl Bench {
             .peers()
             .into_iter()
             .find(|view| view.id == peer(host))
-            .unwrap()
+            .expect("a known peer")
     }
 }
 
@@ -206,8 +209,9 @@ impl Outcome {
             Output::Send(connection, bytes) => {
                 self.order.push('s');
                 let mut rest = bytes.as_slice();
-                while let Some(length) = frame(rest).unwrap() {
-                    let message = Message::decode(&rest[..length], CONTEXT).unwrap();
+                while let Some(length) = frame(rest).expect("a good header") {
+                    let message =
+                        Message::decode(&rest[..length], CONTEXT).expect("a good message");
                     self.messages.push((connection, message));
                     rest = &rest[length..];
                 }
@@ -232,7 +236,7 @@ impl Outcome {
 /// The OPEN of a well-behaved peer.
 pub(crate) fn open(router_id: Ipv4Addr) -> Open {
     Open {
-        asn: u16::try_from(AS).unwrap(),
+        asn: u16::try_from(AS).expect("a two-octet AS"),
         hold_time_s: 9,
         router_id,
         capabilities: vec![

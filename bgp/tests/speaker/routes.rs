@@ -376,7 +376,7 @@ fn with_origin_seven(prefixes: &[ipnet::Ipv4Net]) -> Vec<u8> {
     let at = bytes
         .windows(4)
         .position(|window| window == origin)
-        .unwrap();
+        .expect("ORIGIN");
     bytes[at + 3] = 7;
     bytes
 }

@@ -13,6 +13,7 @@ use crate::vocabulary::{millis, peer, peer_config, prefix, route, router, second
 
 #[test]
 fn both_ends_booting_at_once_are_established_within_five_seconds_for_every_seed() {
+    let mut collisions = 0;
     for seed in 0..1000 {
         let mut fabric = pair(seed);
         fabric.run_for(seconds(5));
@@ -26,7 +27,14 @@ fn both_ends_booting_at_once_are_established_within_five_seconds_for_every_seed(
             assert_eq!(view.established_count, 1, "seed {seed}, router {host}");
         }
         assert_eq!(fabric.open_pipes(), 1, "seed {seed}");
+        let mut events = fabric.nodes.values().flat_map(|node| &node.events);
+        let refused = |event: &Event| matches!(event, Event::ConnectionRefused { .. });
+        collisions += usize::from(events.any(|(_, event)| refused(event)));
     }
+    assert!(
+        collisions > 500,
+        "only {collisions} runs had a collision to resolve"
+    );
 }
 
 #[test]
@@ -108,6 +116,20 @@ fn the_losers_routes_prove_that_the_peer_has_decided() {
     assert_eq!(outcome.closed, [ours]);
     assert_eq!(outcome.events[0], Event::Established { peer: peer(0) });
     assert_eq!(outcome.changes.len(), 1);
+}
+
+#[test]
+fn an_attempt_under_way_is_dropped_once_the_peer_has_answered_elsewhere() {
+    let (mut bench, outcome) = Bench::new(vec![peer_config(2)]);
+    let (connection, _) = bench.accept(router(2));
+    assert_eq!(bench.view(2).state, SessionState::OpenSent);
+    let answer = bench.send(connection, &Message::Open(open(router(2))));
+    assert_eq!(answer.closed, outcome.connects);
+    assert!(
+        bench
+            .input(Input::Connected(outcome.connects[0]))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -426,7 +448,7 @@ fn shutdown_ends_all_sessions_for_good() {
     assert_eq!(outcome.closed, [late]);
 }
 
-// Routers 1 and 2, both active, each pipe with its own latency up to 150 ms.
+// Routers 1 and 2, both active; every piece takes its own time, up to 150 ms.
 fn pair(seed: u64) -> Fabric {
     let mut state = seed;
     let mut fabric = Fabric::new(move || {
