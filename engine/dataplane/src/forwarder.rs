@@ -3,13 +3,14 @@
 //! After each `handle_*`, `install` or `flush`, the driver sends what is in the send queue and returns the buffers to
 //! the pool, then takes [`Forwarder::poll_notice`] until `None`. `flush` ends every receive batch.
 //!
-//! The way of an IPv4 packet: `lan`, `host` or `tunnel` receives it, [`Forwarder::decide`] finds out where it goes or
+//! The way of an IPv4 packet: `lan`, `host` or `tunnel` receives it, [`decide`] finds out where it goes or
 //! why not, and the same three send it. `icmp` reports errors to senders. No address is ever rewritten; the TTL goes
 //! down once, except for packets from or to the router's own host.
 
 mod arp;
 mod icmp;
 mod lan;
+mod session;
 mod tunnel;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use crate::announcer::Announcer;
 use crate::arp_responder::ArpResponder;
 use crate::buffer::Buffer;
 use crate::coalesce::{Coalescer, RUNS_MAX};
+use crate::decision::{Refusal, Way, decide};
 use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::icmp_limiter::IcmpLimiter;
@@ -30,9 +32,8 @@ use crate::mss;
 use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
 use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
-use crate::packet::icmp::IcmpError;
+use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
-use crate::packet::{Classified, classify};
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
 use crate::staging::Staging;
@@ -85,48 +86,11 @@ pub struct Forwarder {
     scratch: Vec<u8>,
 }
 
-/// Where a packet goes, once nothing speaks against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// To the router's own host.
-    Host,
-    /// To a neighbor on this LAN.
-    Lan { port: PortId, mtu: u16 },
-    /// Into this tunnel.
-    Tunnel { tunnel: TunnelId, mtu: u16 },
-}
-
-impl Way {
-    /// Returns the longest packet that fits, in bytes.
-    fn mtu(self) -> u16 {
-        match self {
-            Self::Host => u16::MAX,
-            Self::Lan { mtu, .. } | Self::Tunnel { mtu, .. } => mtu,
-        }
-    }
-}
-
 /// What all packets of a superpacket from a tunnel share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     way: Way,
     ingress: Ingress,
-}
-
-/// Why a packet goes nowhere, and what its sender is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Refusal {
-    reason: DropReason,
-    error: Option<IcmpError>,
-}
-
-impl From<DropReason> for Refusal {
-    fn from(reason: DropReason) -> Self {
-        Self {
-            reason,
-            error: None,
-        }
-    }
 }
 
 impl Forwarder {
@@ -167,13 +131,14 @@ impl Forwarder {
             now,
         };
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
-        self.tunnel_of_peer = tunnel::by_peer(&self.snapshot);
+        self.tunnel_of_peer = session::by_peer(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
         self.neighbors
             .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
         // 4. ARP follows the answers.
         self.update_announcements(&former, now);
+        self.send_announcements(io, now);
         self.flush(io, now);
     }
 
@@ -240,7 +205,7 @@ impl Forwarder {
         let wireguard = self
             .wg
             .poll_timeout()
-            .map(|(at, timer)| (at, tunnel::timer_name(timer)));
+            .map(|(at, timer)| (at, session::timer_name(timer)));
         [neighbors, announcer, wireguard]
             .into_iter()
             .flatten()
@@ -304,93 +269,10 @@ impl Forwarder {
     }
 
     fn forward(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
-        match self.decide(&packet) {
+        let size = segment_size(&packet.classified, packet.unit.offload);
+        match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
             Ok(way) => self.send(packet, way, io, now),
             Err(refusal) => self.refuse(packet, refusal, io, now),
-        }
-    }
-
-    /// Finds out where a packet goes, or why it goes nowhere.
-    fn decide(&self, packet: &IpPacket) -> Result<Way, Refusal> {
-        let Classified {
-            source,
-            destination,
-            ..
-        } = packet.classified;
-        let ingress = packet.ingress;
-        // 1. The source may be the source of something (RFC 1812 section 5.3.7).
-        if !is_unicast(source) || self.snapshot.is_directed_broadcast(source) {
-            return Err(DropReason::SourceInvalid.into());
-        }
-        // 2. The destination is one host.
-        if !is_unicast(destination) || self.snapshot.is_directed_broadcast(destination) {
-            return Err(DropReason::Multicast.into());
-        }
-        // 3. The source lives where the packet came from.
-        let fib = &self.snapshot.fib;
-        let reverse_path = fib.lookup(source);
-        if reverse_path != Some(ingress.reverse_path()) {
-            return Err(match (ingress, reverse_path) {
-                (Ingress::Host, Some(NextHop::Lan(_))) => DropReason::ForwardedByKernel.into(),
-                _ => DropReason::SourceNotAllowed.into(),
-            });
-        }
-        // 4. The destination lives somewhere else.
-        let way = match fib.lookup(destination) {
-            Some(NextHop::Local) => return Self::decide_local(ingress),
-            Some(NextHop::Lan(port)) => {
-                let lan = self.snapshot.lan(port).ok_or(DropReason::PortUnknown)?;
-                Way::Lan { port, mtu: lan.mtu }
-            }
-            Some(NextHop::Tunnel(id)) if ingress == Ingress::Tunnel(id) => {
-                return Err(DropReason::SameInterface.into());
-            }
-            Some(NextHop::Tunnel(id)) => {
-                let tunnel = self.snapshot.tunnel(id).ok_or(DropReason::TunnelDown)?;
-                Way::Tunnel {
-                    tunnel: id,
-                    mtu: tunnel.mtu,
-                }
-            }
-            Some(NextHop::Withhold) => return Err(DropReason::PoolWithheld.into()),
-            Some(NextHop::Blackhole) => return Err(DropReason::Blackhole.into()),
-            Some(NextHop::Unreachable) | None => {
-                // The host's kernel sends what it has no better route for; it needs no answer.
-                let error = (ingress != Ingress::Host).then_some(IcmpError::HostUnreachable);
-                return Err(Refusal {
-                    reason: DropReason::NoRoute,
-                    error,
-                });
-            }
-        };
-        // 5. It may make one more hop (RFC 1812 section 5.3.1); we are no hop for our own host.
-        if ingress != Ingress::Host && packet.classified.ttl <= 1 {
-            let error = Some(IcmpError::TimeExceeded);
-            return Err(Refusal {
-                reason: DropReason::TtlExceeded,
-                error,
-            });
-        }
-        // 6. It fits, or may be made to fit (RFC 1191 section 4).
-        let mtu = way.mtu();
-        if segment_size(&packet.classified, packet.unit.offload) > usize::from(mtu)
-            && packet.classified.dont_fragment
-        {
-            let error = Some(IcmpError::FragmentationNeeded { mtu });
-            return Err(Refusal {
-                reason: DropReason::TooBig,
-                error,
-            });
-        }
-        Ok(way)
-    }
-
-    /// Decides about packets for one of the router's own addresses.
-    fn decide_local(ingress: Ingress) -> Result<Way, Refusal> {
-        match ingress {
-            Ingress::Tunnel(_) => Ok(Way::Host),
-            Ingress::Lan(_) => Err(DropReason::DuplicateDelivery.into()),
-            Ingress::Host => Err(DropReason::NoRoute.into()),
         }
     }
 
@@ -489,12 +371,6 @@ impl Forwarder {
             tap.record(point, false, bytes, None, now);
         }
     }
-}
-
-/// Tells whether `address` can name one host on a network (RFC 1812 section 4.2.2.11).
-fn is_unicast(address: Ipv4Addr) -> bool {
-    // 0.0.0.0/8 and 127.0.0.0/8 mean this host; 224.0.0.0/4 groups; 240.0.0.0/4 is reserved up to broadcast.
-    !matches!(address.octets()[0], 0 | 127 | 224..)
 }
 
 /// Bytes of IPv4 and TCP headers without options: what the MSS leaves out (RFC 9293 section 3.7.1).

@@ -183,12 +183,12 @@ mod tests {
 
     #[test]
     fn only_options_with_the_copied_flag_go_into_later_fragments() {
-        let packet = with_options(&[7, 3, 4, 0x94, 4, 0, 0, 1], &[5; 96]);
+        let packet = with_options(&[7, 4, 4, 0, 0x94, 3, 9, 1], &[5; 96]);
         let fragments = cut(&packet, 100).unwrap();
-        assert_eq!(fragments[0][20..28], [7, 3, 4, 0x94, 4, 0, 0, 1]);
+        assert_eq!(fragments[0][20..28], [7, 4, 4, 0, 0x94, 3, 9, 1]);
         assert_eq!(
             (fragments[1][0], &fragments[1][20..24]),
-            (0x46, &[0x94, 4, 0, 0][..])
+            (0x46, &[0x94, 3, 9, 0][..])
         );
     }
 

@@ -13,6 +13,7 @@ pub mod announcer;
 pub mod arp_responder;
 pub mod buffer;
 pub mod coalesce;
+pub mod decision;
 pub mod drop_reason;
 pub mod fib;
 pub mod forwarder;

@@ -114,6 +114,12 @@ mod tests {
                 &[4, 2, 2, 4, 0x05, 0x64, 1, 1],
             ),
             (
+                "another option of its length",
+                SYN,
+                &[28, 4, 0x05, 0xb4],
+                &[28, 4, 0x05, 0xb4],
+            ),
+            (
                 "behind the end",
                 SYN,
                 &[0, 2, 4, 0x05, 0xb4, 0, 0, 0],

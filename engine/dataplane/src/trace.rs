@@ -84,3 +84,39 @@ impl Tap {
         self.missed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TunnelId;
+    use crate::sample;
+
+    #[test]
+    fn a_record_keeps_the_first_bytes_and_the_true_length() {
+        let mut tap = Tap::new(1, 4);
+        let at = sample::start();
+        tap.record(TapPoint::Inner(TunnelId(3)), true, b"abcdefgh", None, at);
+        let record = tap.pop().unwrap();
+        assert_eq!((&*record.data, record.length), (&b"abcd"[..], 8));
+        assert_eq!((record.point, record.at), (TapPoint::Inner(TunnelId(3)), at));
+        assert!(record.outbound && record.remote.is_none());
+    }
+
+    #[test]
+    fn a_packet_shorter_than_the_snap_length_is_kept_whole() {
+        let mut tap = Tap::new(1, 4);
+        tap.record(TapPoint::Tun, false, b"ab", None, sample::start());
+        assert_eq!(&*tap.pop().unwrap().data, b"ab");
+    }
+
+    #[test]
+    fn a_full_tap_keeps_the_oldest_and_counts_what_it_misses() {
+        let mut tap = Tap::new(2, 1);
+        for byte in 0..5 {
+            tap.record(TapPoint::Tun, false, &[byte], None, sample::start());
+        }
+        assert_eq!(tap.missed(), 3);
+        let kept: Vec<_> = std::iter::from_fn(|| tap.pop()).map(|record| record.data[0]).collect();
+        assert_eq!(kept, [0, 1]);
+    }
+}

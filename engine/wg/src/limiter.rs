@@ -118,7 +118,7 @@ const PER_SOURCE: Limit = Limit {
     burst: 5,
 };
 
-/// 200 per second in total; at 0.4 ms of computing per handshake 8 % of a core.
+/// 200 per second in total; at half a millisecond of computing per answer a tenth of a core.
 const TOTAL: Limit = Limit {
     interval: Duration::from_millis(5),
     burst: 200,

@@ -237,6 +237,12 @@ mod tests {
             ("an id that wraps", 1, |i| {
                 changed(i, |tcp| tcp.ip.id = tcp.ip.id.wrapping_sub(101))
             }),
+            ("options that differ", 2, |i| {
+                changed(i, |tcp| tcp.options = OPTIONS[usize::from(i)])
+            }),
+            ("equal options", 1, |i| {
+                changed(i, |tcp| tcp.options = OPTIONS[0])
+            }),
             ("first fragments", 2, |i| set(i, 6, 0x20)),
             ("later fragments", 2, |i| set(i, 7, 0x10)),
             ("IP options", 2, with_ip_options),
@@ -252,6 +258,35 @@ mod tests {
         for (row, units, build) in rows {
             assert_eq!(coalesced(&[build(0), build(1)]).len(), *units, "{row}");
         }
+    }
+
+    #[test]
+    fn ids_must_go_on_as_they_began() {
+        let ids = |ids: [u16; 3]| {
+            let packets = [0, 1, 2].map(|i| changed(i, |tcp| tcp.ip.id = ids[usize::from(i)]));
+            coalesced(&packets).len()
+        };
+        assert_eq!((ids([5, 6, 7]), ids([5, 5, 5])), (1, 1));
+        assert_eq!((ids([5, 6, 6]), ids([5, 5, 6])), (2, 2));
+    }
+
+    #[test]
+    fn datagrams_without_checksum_are_not_merged_even_if_their_sum_is_zero() {
+        let mut pair = [0, 1].map(|id| {
+            Udp {
+                payload: &[0; 8],
+                ip: sample::with_id(id),
+                ..Udp::default()
+            }
+            .build()
+        });
+        for packet in &mut pair {
+            let wanted = word(packet, 26);
+            put(packet, 28, wanted);
+            put(packet, 26, 0);
+            assert!(sample::is_intact(packet));
+        }
+        assert_eq!(coalesced(&pair).len(), 2);
     }
 
     /// Datagrams of the given lengths, some changed by their index; how many units come out?
@@ -353,13 +388,13 @@ mod tests {
     #[test]
     fn a_superpacket_stays_within_64_packets_and_65535_bytes() {
         let small: Vec<_> = (0..65).map(|index| tcp(index).build()).collect();
-        let payload = [1; 1448];
-        let large: Vec<_> = (0..46u16)
+        let payload = [1; 1024];
+        let large: Vec<_> = (0..64u16)
             .map(|index| {
                 let ip = sample::with_id(index);
                 Tcp {
                     payload: &payload,
-                    sequence: u32::from(index) * 1448,
+                    sequence: u32::from(index) * 1024,
                     ip,
                     ..Tcp::default()
                 }
@@ -373,7 +408,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(lengths(&small), [40 + 6400, 140]);
-        assert_eq!(lengths(&large), [40 + 45 * 1448, 1488]);
+        assert_eq!(lengths(&large), [40 + 63 * 1024, 1064]);
     }
 
     #[test]
@@ -643,6 +678,7 @@ mod tests {
         packet
     }
 
+    const OPTIONS: [&[u8]; 2] = [&[1, 1, 1, 1], &[1, 1, 1, 0]];
     const CONSTANT_ID: Ipv4Header = Ipv4Header {
         dont_fragment: false,
         ..IP

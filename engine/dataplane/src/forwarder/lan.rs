@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Forwarder;
 use super::tunnel::for_each_fragment;
-use super::{Forwarder, Refusal};
+use crate::decision::Refusal;
 use crate::drop_reason::DropReason;
 use crate::ids::PortId;
 use crate::ingress::Ingress;

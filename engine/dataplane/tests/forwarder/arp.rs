@@ -1,0 +1,267 @@
+//! Proxy ARP and announcements on a whole router. The table of conditions is in `arp_responder.rs`.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sam_dataplane::Notice;
+use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
+
+use crate::lab::*;
+
+const FOREIGN: [u8; 6] = [2, 0, 0, 0, 0, 0xf0];
+
+#[test]
+fn each_condition_that_fails_keeps_the_router_silent() {
+    let request = ArpPacket::request(A.host_mac, A.host, B.host);
+    let foreign = ArpPacket::request(FOREIGN, B.host, A.host);
+    // Rows: what is wrong, the request, whether the gate is closed, whether it counts as withheld.
+    for (wrong, packet, closed, withheld) in [
+        ("a reply", request.reply(A.router_mac), false, 0),
+        (
+            "another target",
+            ArpPacket {
+                target: silent(B),
+                ..request
+            },
+            false,
+            0,
+        ),
+        ("gate closed", request, true, 1),
+        (
+            "a probe",
+            ArpPacket {
+                sender: Ipv4Addr::UNSPECIFIED,
+                ..request
+            },
+            false,
+            1,
+        ),
+        (
+            "own address",
+            ArpPacket::announcement(FOREIGN, B.host),
+            false,
+            1,
+        ),
+        (
+            "off link",
+            ArpPacket {
+                sender: Ipv4Addr::new(192, 0, 2, 7),
+                ..request
+            },
+            false,
+            1,
+        ),
+    ] {
+        let mut lab = Lab::connected();
+        lab.a
+            .install(lab.now, |snapshot| snapshot.lans[0].gate_open = !closed);
+        lab.arp_a(packet, BROADCAST);
+        assert_eq!(replies(&lab), 0, "{wrong}");
+        assert_eq!(lab.a.counter("arp-withheld"), withheld, "{wrong}");
+    }
+    let mut lab = Lab::connected();
+    lab.arp_a(foreign, BROADCAST);
+    lab.arp_a(request, BROADCAST);
+    assert_eq!(replies(&lab), 0, "target alive on this LAN");
+    lab.advance(Duration::from_secs(60));
+    lab.arp_a(request, BROADCAST);
+    assert_eq!(replies(&lab), 1, "after the observation expired");
+}
+
+#[test]
+fn an_address_that_moves_to_this_lan_is_no_longer_answered() {
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        add_route(snapshot, B.host, sam_dataplane::NextHop::Lan(LAN));
+    });
+    lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+    assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (0, 1));
+}
+
+#[test]
+fn a_flooding_sender_gets_a_hundred_answers_per_second() {
+    let mut lab = Lab::connected();
+    for _ in 0..150 {
+        lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+    }
+    assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (100, 50));
+    assert_eq!(lab.a.counter("arp-requests-received"), 150);
+}
+
+#[test]
+fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
+    let mut lab = Lab::connected();
+    let probe = ArpPacket::request(FOREIGN, Ipv4Addr::UNSPECIFIED, B.host);
+    lab.arp_a(probe, BROADCAST);
+    let (port, address, mac) = (LAN, B.host, FOREIGN);
+    assert_eq!(
+        lab.a.notices(),
+        [Notice::AddressProbed { port, address, mac }]
+    );
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    assert_eq!(
+        lab.a.notices(),
+        [Notice::ForeignAnswer { port, address, mac }],
+        "once a minute"
+    );
+    lab.advance(Duration::from_secs(60));
+    lab.a.notices();
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    assert_eq!(lab.a.notices().len(), 1);
+}
+
+#[test]
+fn a_new_answer_is_announced_five_times_in_both_forms() {
+    let lab = {
+        let mut lab = Lab::new();
+        lab.advance(Duration::from_secs(10));
+        lab
+    };
+    let form = |packet: ArpPacket| match packet.operation {
+        ArpOperation::Request => "request",
+        ArpOperation::Reply => "reply",
+    };
+    let sent = announcements(&lab);
+    let timed: Vec<_> = sent
+        .iter()
+        .map(|(at, packet)| (*at, form(*packet)))
+        .collect();
+    assert_eq!(
+        timed,
+        [
+            (0, "request"),
+            (100, "reply"),
+            (200, "request"),
+            (1000, "reply"),
+            (5000, "request")
+        ]
+    );
+    for (_, packet) in sent {
+        assert_eq!((packet.sender, packet.target), (B.host, B.host));
+        assert_eq!(packet.sender_mac, A.router_mac);
+    }
+    assert_eq!(lab.a.counter("arp-announcements-sent"), 5);
+}
+
+#[test]
+fn an_unchanged_snapshot_announces_nothing() {
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |_| ());
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab), []);
+}
+
+#[test]
+fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
+    let mut lab = Lab::connected();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab), []);
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].gate_open = true;
+        snapshot.lans[0].answers = vec![B.host, silent(B)];
+    });
+    lab.settle();
+    let mut addresses: Vec<_> = announcements(&lab)
+        .iter()
+        .map(|(_, sent)| sent.sender)
+        .collect();
+    addresses.sort();
+    assert_eq!(addresses, [B.host, silent(B)]);
+    lab.clear();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab), []);
+}
+
+#[test]
+fn an_address_that_leaves_the_answers_is_announced_no_more() {
+    let mut lab = Lab::new();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    lab.clear();
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab), []);
+}
+
+#[test]
+fn nothing_is_announced_without_permission_or_against_a_living_owner() {
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].gratuitous_arp = false;
+        snapshot.lans[0].answers = vec![B.host, silent(B)];
+    });
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab), []);
+    let mut lab = Lab::new();
+    lab.clear();
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(
+        announcements(&lab),
+        [],
+        "the owner spoke after our first announcement"
+    );
+}
+
+#[test]
+fn an_address_that_enters_the_answers_forgets_who_had_it() {
+    let mut lab = Lab::connected();
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].answers = vec![B.host]);
+    lab.settle();
+    lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+    assert_eq!(replies(&lab), 1);
+}
+
+#[test]
+fn thousands_of_answers_are_announced_at_a_bounded_rate() {
+    let mut lab = Lab::connected();
+    let first = Ipv4Addr::new(10, 77, 64, 0).to_bits();
+    let answers: Vec<_> = (0..2000)
+        .map(|index| Ipv4Addr::from_bits(first + index))
+        .collect();
+    let now = lab.now;
+    lab.a.install(now, |snapshot| {
+        let mut fib = sam_dataplane::FibBuilder::default();
+        snapshot
+            .fib
+            .entries()
+            .for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
+        for address in &answers {
+            fib.insert((*address).into(), sam_dataplane::NextHop::Tunnel(TUNNEL));
+        }
+        snapshot.fib = fib.build();
+        snapshot.lans[0].answers.extend(&answers);
+    });
+    assert_eq!(lab.a.tx.len(), 32, "the first burst");
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab).len(), 5 * answers.len());
+    lab.assert_no_buffer_is_lost();
+}
+
+/// Replies that A sent to its client.
+fn replies(lab: &Lab) -> usize {
+    let arps = lab.from_a.iter().filter(|(_, sent)| sent.port == LAN);
+    arps.filter_map(|(_, sent)| sent.arp().filter(|_| sent.bytes[..6] != BROADCAST))
+        .filter(|packet| packet.operation == ArpOperation::Reply)
+        .count()
+}
+
+/// Announcements that A broadcast, with the milliseconds since the start.
+fn announcements(lab: &Lab) -> Vec<(u128, ArpPacket)> {
+    let broadcast = lab
+        .from_a
+        .iter()
+        .filter(|(_, sent)| sent.bytes[..6] == BROADCAST);
+    broadcast
+        .filter_map(|(at, sent)| sent.arp().map(|packet| (*at, packet)))
+        .filter(|(_, packet)| packet.is_gratuitous())
+        .collect()
+}

@@ -1,0 +1,667 @@
+//! Two routers, A and B, joined by a WireGuard tunnel on virtual time, each with one LAN and one host.
+//!
+//! ```text
+//!   client 10.77.60.10        router A 10.77.60.1          router B 10.77.60.2        server 10.77.60.20
+//!   02::a1 ───── LAN A ────── 02::a0 ════ tunnel ═════════ 02::b0 ────── LAN B ─────── 02::b1
+//!                             overlay 10.255.0.1           overlay 10.255.0.2
+//! ```
+//! Both LANs are parts of one subnet, 10.77.60.0/24: A answers ARP for .20, B for .10.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etherparse::PacketBuilder;
+use sam_dataplane::notice::Mac;
+use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
+use sam_dataplane::snapshot::{Encap, LanPort, TunPort, Tunnel};
+use sam_dataplane::trace::Tap;
+use sam_dataplane::{
+    Buffer, BufferPool, Checksum, DropReason, Egress, FibBuilder, Forwarder, Gso, Io, NextHop,
+    Notice, Offload, PortId, Snapshot, Stats, TunnelId, TxQueue, Unit,
+};
+use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
+
+pub(crate) const LAN: PortId = PortId(1);
+pub(crate) const TUN: PortId = PortId(9);
+pub(crate) const TUNNEL: TunnelId = TunnelId(0);
+pub(crate) const PEER: PeerIndex = PeerIndex(5);
+pub(crate) const MTU: u16 = 1420;
+pub(crate) const BROADCAST: Mac = [0xff; 6];
+
+/// One side of the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Site {
+    /// MAC of the router on its LAN.
+    pub(crate) router_mac: Mac,
+    /// Address of the router on its LAN.
+    pub(crate) router: Ipv4Addr,
+    /// MAC of the only host.
+    pub(crate) host_mac: Mac,
+    /// Address of the only host.
+    pub(crate) host: Ipv4Addr,
+    /// The router's overlay address.
+    pub(crate) overlay: Ipv4Addr,
+    /// Where the router receives datagrams.
+    pub(crate) underlay: ([u8; 4], u16),
+}
+
+pub(crate) const A: Site = Site {
+    router_mac: [2, 0, 0, 0, 0, 0xa0],
+    router: Ipv4Addr::new(10, 77, 60, 1),
+    host_mac: [2, 0, 0, 0, 0, 0xa1],
+    host: Ipv4Addr::new(10, 77, 60, 10),
+    overlay: Ipv4Addr::new(10, 255, 0, 1),
+    underlay: ([192, 0, 2, 1], 51820),
+};
+pub(crate) const B: Site = Site {
+    router_mac: [2, 0, 0, 0, 0, 0xb0],
+    router: Ipv4Addr::new(10, 77, 60, 2),
+    host_mac: [2, 0, 0, 0, 0, 0xb1],
+    host: Ipv4Addr::new(10, 77, 60, 20),
+    overlay: Ipv4Addr::new(10, 255, 0, 2),
+    underlay: ([192, 0, 2, 2], 51820),
+};
+
+/// What a router sent to a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) port: PortId,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) offload: Offload,
+}
+
+impl Sent {
+    /// The IP packet of a LAN frame.
+    pub(crate) fn ip(&self) -> &[u8] {
+        if self.port == TUN {
+            &self.bytes
+        } else {
+            &self.bytes[14..]
+        }
+    }
+
+    /// The ARP packet of a LAN frame, if it is one.
+    pub(crate) fn arp(&self) -> Option<ArpPacket> {
+        (self.bytes[12..14] == [8, 6]).then(|| ArpPacket::parse(&self.bytes[14..]).unwrap())
+    }
+}
+
+/// A train of datagrams on the underlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Train {
+    pub(crate) to: SocketAddr,
+    pub(crate) segment: usize,
+    pub(crate) tos: u8,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A forwarder with its buffers.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) forwarder: Forwarder,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) pool: BufferPool,
+    pub(crate) tx: TxQueue,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Buffers per router; after everything is sent all must be back.
+pub(crate) const BUFFERS: usize = 256;
+
+impl Router {
+    pub(crate) fn new(site: Site, other: Site, now: Instant) -> Self {
+        let mut device = Device::new(&key(site), 7);
+        device.set_peers(&[peer(other)], now);
+        let stats = Arc::new(Stats::default());
+        let mut router = Self {
+            forwarder: Forwarder::new(device, Arc::clone(&stats)),
+            stats,
+            pool: BufferPool::new(BUFFERS),
+            tx: TxQueue::new(4096),
+            snapshot: snapshot(site, other),
+        };
+        router.install(now, |_| ());
+        router
+    }
+
+    /// Changes and installs the snapshot.
+    pub(crate) fn install(&mut self, now: Instant, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.snapshot);
+        self.snapshot.generation += 1;
+        let snapshot = Arc::new(self.snapshot.clone());
+        self.with(|forwarder, io| forwarder.install(snapshot, io, now));
+    }
+
+    pub(crate) fn with<T>(&mut self, run: impl FnOnce(&mut Forwarder, &mut Io<'_>) -> T) -> T {
+        let mut io = Io {
+            pool: &mut self.pool,
+            tx: &mut self.tx,
+        };
+        run(&mut self.forwarder, &mut io)
+    }
+
+    pub(crate) fn unit(&mut self, bytes: &[u8], offload: Offload) -> Unit {
+        let mut buffer = self.pool.take().expect("a free buffer");
+        assert!(buffer.append(bytes));
+        Unit { buffer, offload }
+    }
+
+    /// Lets a frame with a pending-work description arrive on the LAN.
+    pub(crate) fn frame_with(&mut self, bytes: &[u8], offload: Offload, now: Instant) {
+        let unit = self.unit(bytes, offload);
+        self.with(|forwarder, io| forwarder.handle_frame(LAN, unit, io, now));
+    }
+
+    pub(crate) fn host_packet(&mut self, bytes: &[u8], now: Instant) {
+        let unit = self.unit(bytes, Offload::default());
+        self.with(|forwarder, io| forwarder.handle_host_packet(unit, io, now));
+    }
+
+    pub(crate) fn datagrams(
+        &mut self,
+        from: SocketAddr,
+        tos: u8,
+        segment: usize,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let mut buffer: Buffer = self.pool.take().expect("a free buffer");
+        assert!(buffer.append(bytes));
+        self.with(|forwarder, io| forwarder.handle_datagrams(from, tos, segment, buffer, io, now));
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.stats.dropped(reason)
+    }
+
+    pub(crate) fn drops(&self) -> Vec<(DropReason, u64)> {
+        self.stats.drops().filter(|(_, count)| *count > 0).collect()
+    }
+
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.forwarder.poll_notice()).collect()
+    }
+
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let mut counters = self.stats.counters();
+        counters
+            .find(|(found, ..)| *found == name)
+            .expect("a counter of this name")
+            .2
+    }
+}
+
+/// Both routers, and what they sent.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) a: Router,
+    pub(crate) b: Router,
+    pub(crate) now: Instant,
+    pub(crate) start: Instant,
+    /// What A sent to its LAN and host, with the milliseconds since the start.
+    pub(crate) from_a: Vec<(u128, Sent)>,
+    pub(crate) from_b: Vec<(u128, Sent)>,
+    /// Trains from A to B that were delivered, and lost ones.
+    pub(crate) trains: Vec<Train>,
+    /// Whether datagrams get through.
+    pub(crate) underlay_up: bool,
+    /// TOS byte that the underlay puts on every datagram, instead of the sender's.
+    pub(crate) remark: Option<u8>,
+    /// Whether the hosts answer ARP.
+    pub(crate) hosts_up: bool,
+}
+
+impl Lab {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an `Instant` has no other origin"
+    )]
+    pub(crate) fn new() -> Self {
+        let start = Instant::now();
+        let mut lab = Self {
+            a: Router::new(A, B, start),
+            b: Router::new(B, A, start),
+            now: start,
+            start,
+            from_a: Vec::new(),
+            from_b: Vec::new(),
+            trains: Vec::new(),
+            underlay_up: true,
+            remark: None,
+            hosts_up: true,
+        };
+        lab.settle();
+        lab
+    }
+
+    /// A lab with a session, resolved neighbors, finished announcements, and empty logs.
+    pub(crate) fn connected() -> Self {
+        let mut lab = Self::new();
+        lab.send_a(&udp(A.host, B.host, 64, b"first"));
+        lab.send_b(&udp(B.host, A.host, 64, b"second"));
+        lab.advance(Duration::from_secs(6));
+        assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
+        lab.a.notices();
+        lab.b.notices();
+        lab.clear();
+        lab
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.from_a.clear();
+        self.from_b.clear();
+        self.trains.clear();
+    }
+
+    /// Lets the client at A send an IP packet through router A.
+    pub(crate) fn send_a(&mut self, ip: &[u8]) {
+        self.send_a_with(ip, Offload::default());
+    }
+
+    pub(crate) fn send_a_with(&mut self, ip: &[u8], offload: Offload) {
+        self.a
+            .frame_with(&frame(A.router_mac, A.host_mac, ip), offload, self.now);
+        self.settle();
+    }
+
+    /// Lets the server at B send an IP packet through router B.
+    pub(crate) fn send_b(&mut self, ip: &[u8]) {
+        let bytes = frame(B.router_mac, B.host_mac, ip);
+        self.b.frame_with(&bytes, Offload::default(), self.now);
+        self.settle();
+    }
+
+    /// Lets an ARP packet arrive at router A.
+    pub(crate) fn arp_a(&mut self, packet: ArpPacket, to: Mac) {
+        self.a
+            .frame_with(&packet.emit_frame_to(to), Offload::default(), self.now);
+        self.settle();
+    }
+
+    /// Ends the batch on both routers, and carries everything around until nothing moves.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..100 {
+            let now = self.now;
+            self.a.with(|forwarder, io| forwarder.flush(io, now));
+            self.b.with(|forwarder, io| forwarder.flush(io, now));
+            if self.a.tx.is_empty() && self.b.tx.is_empty() {
+                return;
+            }
+            self.carry();
+        }
+        panic!("the lab does not come to rest");
+    }
+
+    fn carry(&mut self) {
+        let at = (self.now - self.start).as_millis();
+        while let Some(egress) = self.a.tx.pop() {
+            match take(&mut self.a, egress) {
+                Out::Port(sent) => {
+                    self.answer_arp(true, &sent);
+                    self.from_a.push((at, sent));
+                }
+                Out::Train(train) => {
+                    if self.underlay_up {
+                        let tos = self.remark.unwrap_or(train.tos);
+                        let (from, now) = (socket(A), self.now);
+                        self.b
+                            .datagrams(from, tos, train.segment, &train.bytes, now);
+                    }
+                    self.trains.push(train);
+                }
+            }
+        }
+        while let Some(egress) = self.b.tx.pop() {
+            match take(&mut self.b, egress) {
+                Out::Port(sent) => {
+                    self.answer_arp(false, &sent);
+                    self.from_b.push((at, sent));
+                }
+                Out::Train(train) if self.underlay_up => {
+                    let tos = self.remark.unwrap_or(train.tos);
+                    let (from, now) = (socket(B), self.now);
+                    self.a
+                        .datagrams(from, tos, train.segment, &train.bytes, now);
+                }
+                Out::Train(_) => {}
+            }
+        }
+    }
+
+    /// Plays the host of a LAN: it answers ARP requests for its address.
+    fn answer_arp(&mut self, at_a: bool, sent: &Sent) {
+        let site = if at_a { A } else { B };
+        if sent.port != LAN || !self.hosts_up {
+            return;
+        }
+        let Some(request) = sent.arp() else { return };
+        if request.operation == ArpOperation::Request && request.target == site.host {
+            let reply = request.reply(site.host_mac).emit_frame();
+            let router = if at_a { &mut self.a } else { &mut self.b };
+            router.frame_with(&reply, Offload::default(), self.now);
+        }
+    }
+
+    /// Moves time by both routers' own deadlines.
+    pub(crate) fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        for _ in 0..100_000 {
+            let due = [
+                self.a.forwarder.poll_timeout(),
+                self.b.forwarder.poll_timeout(),
+            ];
+            let Some((at, _)) = due.into_iter().flatten().min().filter(|(at, _)| *at <= end) else {
+                self.now = end;
+                return self.settle();
+            };
+            self.now = self.now.max(at);
+            let now = self.now;
+            self.a
+                .with(|forwarder, io| forwarder.handle_timeout(io, now));
+            self.b
+                .with(|forwarder, io| forwarder.handle_timeout(io, now));
+            self.settle();
+        }
+        panic!("a deadline does not move");
+    }
+
+    /// The IP packets that B's LAN got, with their pending work.
+    pub(crate) fn at_server(&self) -> Vec<(Vec<u8>, Offload)> {
+        ip_packets(&self.from_b)
+    }
+
+    /// The IP packets that A's LAN got, with their pending work.
+    pub(crate) fn at_client(&self) -> Vec<(Vec<u8>, Offload)> {
+        ip_packets(&self.from_a)
+    }
+
+    /// All buffers are back where they belong.
+    pub(crate) fn assert_no_buffer_is_lost(&self) {
+        assert_eq!(
+            (self.a.pool.available(), self.b.pool.available()),
+            (BUFFERS, BUFFERS)
+        );
+    }
+
+    pub(crate) fn set_tap(&mut self) {
+        self.a.forwarder.set_tap(Some(Tap::new(1000, 4096)));
+    }
+}
+
+fn ip_packets(sent: &[(u128, Sent)]) -> Vec<(Vec<u8>, Offload)> {
+    let on_lan = sent
+        .iter()
+        .filter(|(_, sent)| sent.port == LAN && sent.arp().is_none());
+    on_lan
+        .map(|(_, sent)| (sent.ip().to_vec(), sent.offload))
+        .collect()
+}
+
+/// Something that a router sent.
+pub(crate) enum Out {
+    Port(Sent),
+    Train(Train),
+}
+
+/// Ends the batch of a router and takes all that it sent.
+pub(crate) fn outputs(router: &mut Router, now: Instant) -> Vec<Out> {
+    router.with(|forwarder, io| forwarder.flush(io, now));
+    let mut outputs = Vec::new();
+    while let Some(egress) = router.tx.pop() {
+        outputs.push(take(router, egress));
+    }
+    outputs
+}
+
+/// Takes the bytes out of an egress entry and gives its buffer back.
+fn take(router: &mut Router, egress: Egress) -> Out {
+    match egress {
+        Egress::Port { port, unit } => {
+            let sent = Sent {
+                port,
+                bytes: unit.buffer.bytes().to_vec(),
+                offload: unit.offload,
+            };
+            router.pool.give(unit.buffer);
+            Out::Port(sent)
+        }
+        Egress::Train {
+            to,
+            segment,
+            tos,
+            buffer,
+        } => {
+            let bytes = buffer.bytes().to_vec();
+            router.pool.give(buffer);
+            Out::Train(Train {
+                to,
+                segment: usize::from(segment),
+                tos,
+                bytes,
+            })
+        }
+    }
+}
+
+pub(crate) fn socket(site: Site) -> SocketAddr {
+    site.underlay.into()
+}
+
+pub(crate) fn key(site: Site) -> PrivateKey {
+    PrivateKey::generate([site.router_mac[5]; 32])
+}
+
+pub(crate) fn peer(site: Site) -> PeerConfig {
+    PeerConfig {
+        index: PEER,
+        public_key: key(site).public(),
+        preshared_key: None,
+        endpoint: Some(socket(site)),
+        persistent_keepalive: None,
+        roaming: true,
+    }
+}
+
+pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
+    let mut fib = FibBuilder::default();
+    for (prefix, next_hop) in [
+        ("10.77.60.0/24", NextHop::Withhold),
+        ("203.0.113.0/24", NextHop::Unreachable),
+        ("198.51.100.0/24", NextHop::Blackhole),
+    ] {
+        fib.insert(prefix.parse().unwrap(), next_hop);
+    }
+    for (address, next_hop) in [
+        (site.host, NextHop::Lan(LAN)),
+        (site.router, NextHop::Local),
+        (site.overlay, NextHop::Local),
+        (other.host, NextHop::Tunnel(TUNNEL)),
+        (other.router, NextHop::Tunnel(TUNNEL)),
+        (other.overlay, NextHop::Tunnel(TUNNEL)),
+        (silent(site), NextHop::Lan(LAN)),
+        (silent(other), NextHop::Tunnel(TUNNEL)),
+    ] {
+        fib.insert(address.into(), next_hop);
+    }
+    Snapshot {
+        generation: 0,
+        fib: fib.build(),
+        lans: vec![LanPort {
+            id: LAN,
+            name: "lan0".to_owned(),
+            mac: site.router_mac,
+            address: Some(site.router),
+            subnet: "10.77.60.0/24".parse().unwrap(),
+            mtu: 1500,
+            answers: vec![other.host],
+            gate_open: true,
+            gratuitous_arp: true,
+        }],
+        tun: Some(TunPort {
+            id: TUN,
+            name: "rtun0".to_owned(),
+            address: site.overlay,
+            mtu: MTU,
+        }),
+        tunnels: vec![Tunnel {
+            id: TUNNEL,
+            name: "other".to_owned(),
+            encap: Encap::WireGuard(PEER),
+            mtu: MTU,
+            mss_clamp: true,
+        }],
+    }
+}
+
+/// Adds or replaces the route of one address.
+pub(crate) fn add_route(snapshot: &mut Snapshot, address: Ipv4Addr, next_hop: NextHop) {
+    add_prefix(snapshot, address.into(), next_hop);
+}
+
+/// Adds or replaces a route.
+pub(crate) fn add_prefix(snapshot: &mut Snapshot, prefix: ipnet::Ipv4Net, next_hop: NextHop) {
+    let mut fib = FibBuilder::default();
+    for (prefix, next_hop) in snapshot.fib.entries() {
+        fib.insert(prefix, next_hop);
+    }
+    fib.insert(prefix, next_hop);
+    snapshot.fib = fib.build();
+}
+
+/// An address on the LAN of `site` that nobody has.
+pub(crate) fn silent(site: Site) -> Ipv4Addr {
+    let [a, b, c, d] = site.host.octets();
+    Ipv4Addr::new(a, b, c, d + 100)
+}
+
+pub(crate) fn frame(to: Mac, from: Mac, ip: &[u8]) -> Vec<u8> {
+    [&to[..], &from, &[8, 0], ip].concat()
+}
+
+pub(crate) fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ipv4(source.octets(), destination.octets(), ttl);
+    let mut packet = Vec::new();
+    builder.udp(4000, 5000).write(&mut packet, payload).unwrap();
+    packet
+}
+
+/// A TCP packet as a host sends it: DF set.
+pub(crate) fn tcp(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    sequence: u32,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let mut ip = etherparse::Ipv4Header::new(
+        0,
+        64,
+        etherparse::IpNumber::TCP,
+        source.octets(),
+        destination.octets(),
+    )
+    .unwrap();
+    ip.dont_fragment = true;
+    ip.identification = 7;
+    let ip = etherparse::IpHeaders::Ipv4(ip, etherparse::Ipv4Extensions::default());
+    let builder = PacketBuilder::ip(ip)
+        .tcp(4000, 5001, sequence, 1000)
+        .ack(99);
+    builder.write(&mut packet, payload).unwrap();
+    packet
+}
+
+/// A TCP SYN with an MSS option.
+pub(crate) fn syn(source: Ipv4Addr, destination: Ipv4Addr, mss: u16) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let option = etherparse::TcpOptionElement::MaximumSegmentSize(mss);
+    PacketBuilder::ipv4(source.octets(), destination.octets(), 64)
+        .tcp(4000, 5001, 1, 1000)
+        .syn()
+        .options(&[option])
+        .unwrap()
+        .write(&mut packet, &[])
+        .unwrap();
+    packet
+}
+
+/// Makes a TCP packet a superpacket as the kernel hands it over: partial checksum in an Ethernet frame.
+pub(crate) fn superpacket(size: u16) -> Offload {
+    Offload {
+        gso: Gso::Tcp { size },
+        checksum: Checksum::Partial {
+            start: 34,
+            offset: 16,
+        },
+    }
+}
+
+/// The MSS option of a SYN that [`syn`] made.
+pub(crate) fn mss_of(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[42], packet[43]])
+}
+
+/// Checks IP and L4 checksums by another parser's reckoning.
+pub(crate) fn assert_checksums(packet: &[u8]) {
+    let sliced = etherparse::SlicedPacket::from_ip(packet).unwrap();
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &sliced.net else {
+        panic!("not IPv4")
+    };
+    let header = ip.header().to_header();
+    assert_eq!(
+        header.header_checksum,
+        header.calc_header_checksum(),
+        "IP checksum"
+    );
+    match &sliced.transport {
+        Some(etherparse::TransportSlice::Tcp(tcp)) => {
+            let sum = tcp
+                .calc_checksum_ipv4(header.source, header.destination)
+                .unwrap();
+            assert_eq!(tcp.checksum(), sum, "TCP checksum");
+        }
+        Some(etherparse::TransportSlice::Udp(udp)) => {
+            let sum = udp
+                .to_header()
+                .calc_checksum_ipv4(&header, udp.payload())
+                .unwrap();
+            assert_eq!(udp.checksum(), sum, "UDP checksum");
+        }
+        Some(etherparse::TransportSlice::Icmpv4(icmp)) => {
+            let payload = icmp.payload();
+            assert_eq!(
+                icmp.checksum(),
+                icmp.icmp_type().calc_checksum(payload),
+                "ICMP checksum"
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Type, code and the four bytes behind the checksum of an ICMP packet, and who sent it to whom.
+pub(crate) fn icmp_of(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr, u8, u8, u16) {
+    assert_eq!(packet[9], 1, "ICMP");
+    assert_checksums(packet);
+    let address = |at: usize| Ipv4Addr::from_octets(packet[at..at + 4].try_into().unwrap());
+    let mtu = u16::from_be_bytes([packet[26], packet[27]]);
+    (address(12), address(16), packet[20], packet[21], mtu)
+}
+
+/// Changes the header of an IPv4 packet and repairs its checksum.
+pub(crate) fn edit(mut packet: Vec<u8>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    change(&mut packet);
+    sam_dataplane::packet::ipv4::write_checksum(&mut packet[..20]);
+    packet
+}
+
+/// Sets the ECN field of an IPv4 packet.
+pub(crate) fn with_ecn(packet: Vec<u8>, ecn: u8) -> Vec<u8> {
+    edit(packet, |packet| packet[1] = ecn)
+}
+
+/// Clears Don't Fragment.
+pub(crate) fn may_fragment(packet: Vec<u8>) -> Vec<u8> {
+    edit(packet, |packet| packet[6] &= !0x40)
+}

@@ -1,0 +1,12 @@
+//! Whole forwarders on virtual time: two routers with real WireGuard devices between two LANs (see `lab.rs`).
+#![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod arp;
+mod errors;
+mod fitting;
+mod forwarding;
+mod lab;
+mod neighbors;
+mod refusals;
+mod sessions;
+mod tapping;
