@@ -218,33 +218,26 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
 fn visibility(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
     let mut lines = Vec::new();
     if let Some(interface) = &evidence.arp.interface {
-        lines.push(format!(
-            "inner, with Ethernet header: on {interface} (samctl pcap --point lan)"
-        ));
+        lines.push(format!("inner, with Ethernet header: {interface}"));
     }
     if let Some(tunnel) = subject.tunnel {
         lines.push(format!(
-            "inner, before encryption: tunnel {} (samctl pcap --point inner)",
-            tunnel.tunnel
+            "inner, before encryption: inner:{}",
+            tunnel.node.name
         ));
         if let Some(endpoint) = tunnel.endpoint {
+            let (host, port) = (endpoint.ip(), endpoint.port());
             lines.push(format!(
-                "outer: udp port {} and host {}",
-                endpoint.port(),
-                endpoint.ip()
+                "outer: outer (elsewhere: udp port {port} and host {host})"
             ));
         }
     }
     lines.push(format!(
-        "to and from this host: on {}",
+        "to and from this host: {}",
         evidence.config.local.tun
     ));
-    question(
-        3,
-        "Where can its packets be seen?",
-        format!("at {} points", lines.len()),
-        lines,
-    )
+    let answer = format!("at {} interfaces of `samctl pcap`", lines.len());
+    question(3, "Where can its packets be seen?", answer, lines)
 }
 
 fn forwarding(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
