@@ -150,7 +150,7 @@ impl Loader {
         } else {
             yaml::parse(&self.sources, file, &mut self.findings)?
         };
-        let document = Document::read(&root, "the file", &mut self.findings)?;
+        let document = Document::read(&root, "", &mut self.findings)?;
         let span = read::span_of(&root);
         Some((
             Node {

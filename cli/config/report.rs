@@ -72,7 +72,7 @@ impl Report {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_links(false)
             .with_wrap_lines(false)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let mut text = String::new();
         for finding in &self.findings {
             let excerpt = Excerpt::new(self, finding);
