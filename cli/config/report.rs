@@ -129,13 +129,13 @@ impl Excerpt {
             None,
             range(finding.span),
         )];
-        if let Some((span, words)) = &finding.related {
-            if span.file == finding.span.file {
-                labels.push(LabeledSpan::new_with_span(
-                    Some(words.clone()),
-                    range(*span),
-                ));
-            }
+        if let Some((span, words)) = &finding.related
+            && span.file == finding.span.file
+        {
+            labels.push(LabeledSpan::new_with_span(
+                Some(words.clone()),
+                range(*span),
+            ));
         }
         if file.text.is_empty() {
             labels.clear();

@@ -194,7 +194,7 @@ impl Builder<'_> {
         let bytes = location.span();
         let start = bytes
             .byte_offset()
-            .map_or_else(|| self.offset(location), |start| index(start));
+            .map_or_else(|| self.offset(location), index);
         let end = start + bytes.byte_len().map_or(0, index);
         Span {
             file: self.file,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use samctl::config::{Secrets, load, render};
 use samctl::exit::Exit;
 
-use crate::run::{binary, compare, files, finished, folder, run, scratch};
+use crate::run::{binary, difference, files, finished, folder, run, scratch};
 
 #[test]
 fn every_broken_file_names_its_mistakes_with_place_and_remedy() {
@@ -29,7 +29,7 @@ fn every_broken_file_names_its_mistakes_with_place_and_remedy() {
         let expected = folder("tests/cli/config")
             .join(&name)
             .with_extension("expected");
-        failures.extend(compare(&expected, &messages(&stderr)).err());
+        failures.extend(difference(&expected, &messages(&stderr)));
         failures.extend(unspeakable(&stderr).map(|word| format!("{name} says `{word}`: {stderr}")));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -134,6 +134,26 @@ fn a_check_without_secrets_opens_no_key_file() {
         .to_string();
     assert_eq!(run(&["check", &file]).exit, Exit::Usage);
     assert_eq!(run(&["check", "--no-secrets", &file]).exit, Exit::Ok);
+}
+
+#[test]
+fn a_file_that_breaks_off_anywhere_is_refused_or_good_and_never_a_crash() {
+    let scratch = scratch("broken-off");
+    for (name, whole) in [
+        ("cut.yaml", include_str!("config/good/everything.yaml")),
+        ("cut.toml", include_str!("config/good/everything.toml")),
+    ] {
+        let file = scratch.join(name);
+        let mut refused = 0;
+        for end in 0..whole.len() {
+            fs::write(&file, &whole[..end]).expect("writable");
+            if let Err(report) = load(&file, Secrets::Skip) {
+                assert!(!report.render(true).is_empty(), "{name} until {end}");
+                refused += 1;
+            }
+        }
+        assert!(refused > whole.len() / 2, "{name}: {refused} refused");
+    }
 }
 
 /// Copies the corpus into a folder with key files, whose permissions a checkout does not keep.

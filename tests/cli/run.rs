@@ -54,20 +54,16 @@ pub(crate) fn finished(output: Output) -> (i32, String, String) {
     (code, text(output.stdout), text(output.stderr))
 }
 
-/// Compares a text with a file, or rewrites the file under `UPDATE_EXPECT=1`.
-pub(crate) fn compare(path: &Path, actual: &str) -> Result<(), String> {
+/// Compares a text with a file and returns the difference; under `UPDATE_EXPECT=1` rewrites the file.
+pub(crate) fn difference(path: &Path, actual: &str) -> Option<String> {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(path, actual).expect("expected file is writable");
-        return Ok(());
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
-    if expected == actual {
-        return Ok(());
-    }
-    Err(format!(
-        "{}\n--- expected\n{expected}\n--- actual\n{actual}",
-        path.display()
-    ))
+    (expected != actual).then(|| {
+        let path = path.display();
+        format!("{path}\n--- expected\n{expected}\n--- actual\n{actual}")
+    })
 }
 
 /// Returns a folder of this repository.

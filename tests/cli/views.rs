@@ -5,7 +5,7 @@ use std::fs;
 use samctl::exit::Exit;
 use serde_json::Value;
 
-use crate::run::{compare, folder, run, scratch};
+use crate::run::{difference, folder, run, scratch};
 use crate::server::Server;
 
 #[test]
@@ -20,7 +20,7 @@ fn every_view_is_shown_as_text() {
             "{name}"
         );
         let expected = folder("tests/cli/views").join(format!("{name}.txt"));
-        failures.extend(compare(&expected, &printed.stdout).err());
+        failures.extend(difference(&expected, &printed.stdout));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
