@@ -4,15 +4,24 @@
 //! and events come out. Everything a message can do is in `wire`, everything a session can do in `session`,
 //! everything a route can do in `rib`.
 
+mod config;
+mod input;
+mod output;
+mod peer;
 pub mod policy;
+mod reflector;
 pub mod rib;
 pub mod session;
 pub mod speaker;
+#[cfg(test)]
+mod testing;
+mod view;
 pub mod wire;
 
 pub use policy::{Policy, Rejection};
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
 pub use speaker::{
-    ConnectionId, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig, TimerName,
+    ConnectionId, Event, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig,
+    TimerName,
 };
 pub use wire::{LargeCommunity, PathAttributes};

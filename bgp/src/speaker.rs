@@ -1,333 +1,398 @@
-//! The whole BGP speaker: peers, RIB and export, driven by inputs and `now` (skeleton).
+//! The whole BGP speaker: peers, RIB and export, driven by inputs and `now`. Only wiring; knows no rule.
 //!
 //! Contract: one mutation (`handle_input`, `handle_timeout`, `set_*`, `originate`, `withdraw`), then drain
 //! [`Speaker::poll_output`] to `None`. Within one drain every [`Output::BestPath`] precedes every `Send` that it
-//! caused, so that the caller publishes its FIB before the news leaves.
+//! caused, so that the caller publishes its FIB before the news leaves. Several mutations before a drain are
+//! allowed; what is sent is then packed together. `now` is when bytes were read from the socket, and what was read is
+//! handed in before [`Speaker::handle_timeout`]: hold timers are judged by it.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
+use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::rib::{BestPathChange, DecisionStep, Path};
-use crate::session::SessionState;
-use crate::wire::{Capability, Notification, PathAttributes};
+use crate::reflector::Reflector;
+use crate::rib::{Export, NeighborIdentity, Path, Tables};
+use crate::session::{ConnectionIds, Jitter, PeerSession, SessionOutput};
+use crate::view;
+use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
 
-/// Names a configured peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u32);
-
-/// Names one TCP connection. Ids of connections that we open are chosen here (odd); those of accepted ones by the
-/// driver (even).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// Role of an iBGP peer (RFC 4456).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerRole {
-    /// Its routes are reflected to everybody, everybody's to it.
-    Client,
-    /// Ordinary iBGP peer.
-    NonClient,
-}
-
-/// What is configured for the speaker itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpeakerConfig {
-    /// Our AS number.
-    pub asn: u32,
-    /// Our BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// Cluster id when reflecting; customarily the router id.
-    pub cluster_id: Ipv4Addr,
-    /// Host name for the FQDN capability.
-    pub hostname: String,
-}
-
-/// What is configured for a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerConfig {
-    /// Its id.
-    pub id: PeerId,
-    /// Its address: TCP destination, and source of accepted connections.
-    pub address: Ipv4Addr,
-    /// Expected BGP identifier, if pinned.
-    pub router_id: Option<Ipv4Addr>,
-    /// Reflection role.
-    pub role: PeerRole,
-    /// Whether to open connections ourselves; accepting is always possible.
-    pub active: bool,
-    /// Proposed hold time; keepalives go at a third of the negotiated one.
-    pub hold_time: Duration,
-    /// Base of the connect-retry backoff (grows by 1.5 to 30 s, with jitter).
-    pub connect_retry: Duration,
-    /// Prefixes accepted at most; further ones are refused and counted, the session stays.
-    pub max_prefixes: usize,
-}
-
-/// What goes in.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A connection ordered by [`Output::Connect`] is up.
-    Connected(ConnectionId),
-    /// A connection from `from` was accepted; `connection` is an even id chosen by the driver.
-    Accepted {
-        /// Its id.
-        connection: ConnectionId,
-        /// Who connects.
-        from: Ipv4Addr,
-    },
-    /// Bytes arrived.
-    Received(ConnectionId, &'a [u8]),
-    /// The connection failed or was closed by the far end.
-    Closed(ConnectionId),
-}
-
-/// What comes out.
-#[derive(Debug)]
-pub enum Output {
-    /// Open a TCP connection to port 179 of `address`.
-    Connect {
-        /// Its id.
-        connection: ConnectionId,
-        /// Where to.
-        address: Ipv4Addr,
-    },
-    /// Write bytes.
-    Send(ConnectionId, Vec<u8>),
-    /// Close after the bytes sent so far.
-    Close(ConnectionId),
-    /// The best path of a prefix changed.
-    BestPath(BestPathChange),
-    /// Something an operator wants to know.
-    Event(Event),
-}
-
-/// State changes of sessions and refused routes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The session reached Established.
-    Established {
-        /// The peer.
-        peer: PeerId,
-    },
-    /// The session left Established, or an attempt failed after the OPEN.
-    Down {
-        /// The peer.
-        peer: PeerId,
-        /// Why, in a few words.
-        reason: String,
-    },
-    /// A route was refused by policy, loop detection or limits. Sent once per (peer, prefix, reason) change.
-    Rejected {
-        /// The peer.
-        peer: PeerId,
-        /// The prefix.
-        prefix: Ipv4Net,
-        /// The reason's name.
-        reason: &'static str,
-    },
-    /// A malformed attribute was survived (RFC 7606).
-    Malformed {
-        /// The peer.
-        peer: PeerId,
-        /// Attribute type code.
-        kind: u8,
-        /// What was wrong.
-        reason: &'static str,
-    },
-    /// A connection from an address of no peer, or refused by the collision rule, was closed.
-    ConnectionRefused {
-        /// Who connected.
-        from: Ipv4Addr,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-/// Says which deadline is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimerName {
-    /// Connect retry.
-    ConnectRetry,
-    /// Idle hold after an error.
-    IdleHold,
-    /// Hold timer.
-    Hold,
-    /// Keepalive.
-    Keepalive,
-    /// Half-open collision winner.
-    Collision,
-}
-
-/// What is shown of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerView {
-    /// The peer.
-    pub id: PeerId,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its BGP identifier, when known.
-    pub router_id: Option<Ipv4Addr>,
-    /// Session state.
-    pub state: SessionState,
-    /// Since when.
-    pub since: Instant,
-    /// Role.
-    pub role: PeerRole,
-    /// Negotiated hold time.
-    pub hold_time: Option<Duration>,
-    /// Capabilities that we sent.
-    pub capabilities_sent: Vec<Capability>,
-    /// Capabilities that the peer sent.
-    pub capabilities_received: Vec<Capability>,
-    /// Messages received: open, update, notification, keepalive, refresh.
-    pub messages_received: [u64; 5],
-    /// Messages sent, likewise.
-    pub messages_sent: [u64; 5],
-    /// Prefixes received, before policy.
-    pub received: usize,
-    /// Prefixes accepted.
-    pub accepted: usize,
-    /// Prefixes advertised to it.
-    pub advertised: usize,
-    /// How often the session reached Established.
-    pub established_count: u64,
-    /// Last NOTIFICATION sent.
-    pub last_sent: Option<Notification>,
-    /// Last NOTIFICATION received.
-    pub last_received: Option<Notification>,
-    /// Why the session last went down.
-    pub last_down: Option<String>,
-    /// Whether the peer's End-of-RIB came.
-    pub end_of_rib: bool,
-}
-
-/// One path as shown by `samctl bgp rib` and `why`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathView {
-    /// The path.
-    pub path: Path,
-    /// Whether it is the best one.
-    pub best: bool,
-    /// Whether it may be chosen; if not, why.
-    pub ineligible: Option<&'static str>,
-    /// The step at which it lost against the best path (or at which the best beat the second).
-    pub step: DecisionStep,
-}
-
-/// A refused route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedView {
-    /// The prefix.
-    pub prefix: Ipv4Net,
-    /// Its attributes.
-    pub attributes: PathAttributes,
-    /// The reason's name.
-    pub reason: &'static str,
-}
+pub use crate::config::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
+pub use crate::input::{ConnectionId, Input};
+pub use crate::output::{Event, Output, TimerName};
+pub use crate::view::{PathView, PeerView, RejectedView};
 
 /// A BGP speaker.
 #[derive(Debug)]
 pub struct Speaker<P> {
-    policy: P,
+    config: SpeakerConfig,
+    peers: BTreeMap<PeerId, Peer>,
+    /// Which peer a living connection belongs to.
+    owners: BTreeMap<ConnectionId, PeerId>,
+    tables: Tables<P>,
+    outputs: VecDeque<Output>,
+    connection_ids: ConnectionIds,
+    jitter: Jitter,
+    now: Instant,
 }
 
 impl<P: Policy> Speaker<P> {
     /// Makes a speaker without peers. `seed` feeds the jitter of timers.
-    pub fn new(_config: SpeakerConfig, _policy: P, _seed: u64, _now: Instant) -> Self {
-        todo!()
+    pub fn new(config: SpeakerConfig, policy: P, seed: u64, now: Instant) -> Self {
+        let reflector = Reflector {
+            router_id: config.router_id,
+            cluster_id: config.cluster_id,
+        };
+        Self {
+            config,
+            peers: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            tables: Tables::new(reflector, policy),
+            outputs: VecDeque::new(),
+            connection_ids: ConnectionIds::new(),
+            jitter: Jitter::new(seed),
+            now,
+        }
     }
 
     /// Makes the configured peers exactly `peers`; sessions of unchanged ones are not touched, changed ones are
-    /// reset with Cease/6, removed ones with Cease/3.
-    pub fn set_peers(&mut self, _peers: Vec<PeerConfig>, _now: Instant) {
-        todo!()
+    /// reset with Cease/6, removed ones with Cease/3. Of several with one id the first counts.
+    pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Instant) {
+        self.now = now;
+        let mut wanted: BTreeMap<PeerId, PeerConfig> = BTreeMap::new();
+        for peer in peers {
+            wanted.entry(peer.id).or_insert(peer);
+        }
+        let outdated: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| wanted.get(id) != Some(peer.session.config()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in outdated {
+            if wanted.contains_key(&id) {
+                self.stop(id, subcode::CONFIG_CHANGE, "configuration changed");
+            } else {
+                self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
+            }
+            self.peers.remove(&id);
+        }
+        for (id, config) in wanted {
+            if !self.peers.contains_key(&id) {
+                let jitter = Jitter::new(self.jitter.bits());
+                let session = PeerSession::new(self.config.clone(), config, jitter, now);
+                self.peers.insert(id, Peer::new(session));
+                self.with_session(id, |session, ids| session.handle_timeout(now, ids));
+            }
+        }
+        self.conclude();
     }
 
     /// Replaces the policy and re-evaluates all received routes and all advertisements, without resetting sessions.
-    pub fn set_policy(&mut self, _policy: P, _now: Instant) {
-        todo!()
+    pub fn set_policy(&mut self, policy: P, now: Instant) {
+        self.now = now;
+        for peer in self.tables.set_policy(policy, now) {
+            self.with_session(peer, |session, _| session.request_refresh());
+        }
+        self.conclude();
     }
 
-    /// Declares which next hops are reachable; paths with others are ineligible.
-    pub fn set_next_hops(&mut self, _reachable: std::collections::BTreeSet<Ipv4Addr>, _now: Instant) {
-        todo!()
+    /// Declares which next hops are reachable; paths with others are ineligible. Own routes are always eligible.
+    pub fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>, now: Instant) {
+        self.now = now;
+        self.tables.set_next_hops(reachable);
+        self.conclude();
     }
 
     /// Originates a route, or replaces its attributes; equal attributes change nothing.
-    pub fn originate(&mut self, _prefix: Ipv4Net, _attributes: PathAttributes, _now: Instant) {
-        todo!()
+    pub fn originate(&mut self, prefix: Ipv4Net, attributes: PathAttributes, now: Instant) {
+        self.now = now;
+        self.tables.originate(prefix, attributes, now);
+        self.conclude();
     }
 
     /// Stops originating a route.
-    pub fn withdraw(&mut self, _prefix: Ipv4Net, _now: Instant) {
-        todo!()
+    pub fn withdraw(&mut self, prefix: Ipv4Net, now: Instant) {
+        self.now = now;
+        self.tables.withdraw(prefix);
+        self.conclude();
     }
 
-    /// Handles one event of a connection.
-    pub fn handle_input(&mut self, _input: Input<'_>, _now: Instant) {
-        todo!()
+    /// Handles one event of a connection. Events of connections that are closed already are ignored.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.now = now;
+        match input {
+            Input::Accepted { connection, from } => self.accept(connection, from),
+            Input::Connected(connection) => {
+                self.with_owner(connection, |session| {
+                    session.handle_connected(connection, now)
+                });
+            }
+            Input::Received(connection, bytes) => {
+                self.with_owner(connection, |session| {
+                    session.handle_received(connection, bytes, now);
+                });
+            }
+            Input::Closed(connection) => {
+                self.with_owner(connection, |session| session.handle_closed(connection, now));
+                self.owners.remove(&connection);
+            }
+        }
+        self.conclude();
     }
 
     /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        let due: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.session.poll_timeout().is_some_and(|(at, _)| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.with_session(id, |session, ids| session.handle_timeout(now, ids));
+        }
+        self.conclude();
     }
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            // Routes are written out only here, peer by peer: however much changed, each is told the latest state.
+            let Export {
+                peer,
+                updates,
+                end_of_rib,
+            } = self.tables.next_export()?;
+            self.with_session(peer, |session, _| {
+                session.send_updates(&updates, end_of_rib)
+            });
+        }
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
-        todo!()
+        self.peers
+            .values()
+            .filter_map(|peer| peer.session.poll_timeout())
+            .min_by_key(|(at, _)| *at)
     }
 
-    /// Closes all sessions with Cease/2 (administrative shutdown).
-    pub fn shutdown(&mut self, _now: Instant) {
-        todo!()
+    /// Closes all sessions with Cease/2 (administrative shutdown) and refuses new ones.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.now = now;
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.stop(id, subcode::ADMIN_SHUTDOWN, "administrative shutdown");
+        }
+        self.conclude();
     }
 
     /// Returns the policy.
     pub fn policy(&self) -> &P {
-        &self.policy
+        self.tables.policy()
     }
 
     /// Returns the best path of a prefix.
-    pub fn best(&self, _prefix: Ipv4Net) -> Option<&Path> {
-        todo!()
+    pub fn best(&self, prefix: Ipv4Net) -> Option<&Path> {
+        self.tables.loc_rib().best(prefix)
     }
 
     /// Returns all paths of a prefix, best first; ineligible ones last.
-    pub fn paths(&self, _prefix: Ipv4Net) -> Vec<PathView> {
-        todo!()
+    pub fn paths(&self, prefix: Ipv4Net) -> Vec<PathView> {
+        view::paths(self.tables.loc_rib().candidates(prefix))
     }
 
     /// Lists all prefixes with at least one path, in order.
     pub fn prefixes(&self) -> Vec<Ipv4Net> {
-        todo!()
+        self.tables.loc_rib().prefixes().collect()
     }
 
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
-        todo!()
+        self.peers
+            .iter()
+            .map(|(id, peer)| peer.view(self.tables.neighbor(*id)))
+            .collect()
     }
 
     /// Routes refused from a peer, by prefix.
-    pub fn rejected(&self, _peer: PeerId) -> Vec<RejectedView> {
-        todo!()
+    pub fn rejected(&self, peer: PeerId) -> Vec<RejectedView> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
+            .filter_map(|(prefix, received)| {
+                let reason = received.verdict.as_ref().err()?.0;
+                Some(RejectedView {
+                    prefix,
+                    attributes: (*received.attributes).clone(),
+                    reason,
+                })
+            })
+            .collect()
     }
 
     /// Routes accepted from a peer, by prefix.
-    pub fn accepted(&self, _peer: PeerId) -> Vec<(Ipv4Net, Path)> {
-        todo!()
+    pub fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
+        let Some(neighbor) = self.tables.neighbor(peer) else {
+            return Vec::new();
+        };
+        let source = neighbor.identity.source();
+        neighbor
+            .adj_rib_in
+            .routes()
+            .filter_map(|(prefix, received)| {
+                let attributes = received.verdict.as_ref().ok()?.clone();
+                Some((
+                    prefix,
+                    Path {
+                        source,
+                        attributes,
+                        learned_at: received.learned_at,
+                    },
+                ))
+            })
+            .collect()
     }
 
-    /// Routes advertised to a peer, by prefix.
-    pub fn advertised(&self, _peer: PeerId) -> Vec<(Ipv4Net, PathAttributes)> {
-        todo!()
+    /// Routes advertised to a peer, by prefix; up to date once the outputs are drained.
+    pub fn advertised(&self, peer: PeerId) -> Vec<(Ipv4Net, PathAttributes)> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_out.routes())
+            .map(|(prefix, attributes)| (prefix, (**attributes).clone()))
+            .collect()
+    }
+
+    fn accept(&mut self, connection: ConnectionId, from: Ipv4Addr) {
+        if self.owners.contains_key(&connection) {
+            return;
+        }
+        let peer = self
+            .peers
+            .iter()
+            .find(|(_, peer)| peer.session.config().address == from);
+        let Some(id) = peer.map(|(id, _)| *id) else {
+            self.reject_stranger(connection, from);
+            return;
+        };
+        self.owners.insert(connection, id);
+        let now = self.now;
+        self.with_session(id, |session, _| session.handle_accepted(connection, now));
+    }
+
+    /// RFC 4486 section 4: a connection from nobody we know is answered with Cease/5.
+    fn reject_stranger(&mut self, connection: ConnectionId, from: Ipv4Addr) {
+        let notification = Notification::new(code::CEASE, subcode::CONNECTION_REJECTED);
+        let context = DecodeContext {
+            four_octet_as: true,
+            ibgp: true,
+        };
+        let bytes = Message::Notification(notification).encode(context);
+        let reason = "unknown peer";
+        self.outputs.extend([
+            Output::Send(connection, bytes),
+            Output::Close(connection),
+            Output::Event(Event::ConnectionRefused { from, reason }),
+        ]);
+    }
+
+    fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
+        let now = self.now;
+        self.with_session(id, |session, _| session.stop(subcode, reason, now));
+    }
+
+    fn with_owner(&mut self, connection: ConnectionId, act: impl FnOnce(&mut PeerSession)) {
+        if let Some(id) = self.owners.get(&connection).copied() {
+            self.with_session(id, |session, _| act(session));
+        }
+    }
+
+    /// Acts on a session, then does what it wants done.
+    fn with_session(&mut self, id: PeerId, act: impl FnOnce(&mut PeerSession, &mut ConnectionIds)) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        act(&mut peer.session, &mut self.connection_ids);
+        while let Some(output) = self
+            .peers
+            .get_mut(&id)
+            .and_then(|p| p.session.poll_output())
+        {
+            self.obey(id, output);
+        }
+    }
+
+    fn obey(&mut self, id: PeerId, output: SessionOutput) {
+        let Some(peer) = self.peers.get(&id) else {
+            return;
+        };
+        let config = peer.session.config();
+        let address = config.address;
+        match output {
+            SessionOutput::Connect(connection) => {
+                self.owners.insert(connection, id);
+                self.outputs.push_back(Output::Connect {
+                    connection,
+                    address,
+                });
+            }
+            SessionOutput::Send(connection, bytes) => {
+                self.outputs.push_back(Output::Send(connection, bytes));
+            }
+            SessionOutput::Close(connection) => {
+                self.owners.remove(&connection);
+                self.outputs.push_back(Output::Close(connection));
+            }
+            SessionOutput::Established(router_id) => {
+                let (role, max_prefixes) = (config.role, config.max_prefixes);
+                let identity = NeighborIdentity {
+                    peer: id,
+                    router_id,
+                    address,
+                    role,
+                    max_prefixes,
+                };
+                self.tables.peer_up(identity);
+                self.outputs
+                    .push_back(Output::Event(Event::Established { peer: id }));
+            }
+            SessionOutput::Down(reason) => {
+                self.tables.peer_down(id);
+                self.outputs
+                    .push_back(Output::Event(Event::Down { peer: id, reason }));
+            }
+            SessionOutput::Update(update) => self.tables.receive(id, *update, self.now),
+            SessionOutput::Refresh => self.tables.refresh(id),
+            SessionOutput::Refused(reason) => {
+                let refused = Event::ConnectionRefused {
+                    from: address,
+                    reason,
+                };
+                self.outputs.push_back(Output::Event(refused));
+            }
+        }
+    }
+
+    /// Decides once for all that one input changed. UPDATEs follow in [`Self::poll_output`].
+    fn conclude(&mut self) {
+        for event in self.tables.take_events() {
+            if let Event::Rejected { peer, reason, .. } | Event::Malformed { peer, reason, .. } =
+                &event
+                && let Some(peer) = self.peers.get_mut(peer)
+            {
+                peer.count_refusal(reason);
+            }
+            self.outputs.push_back(Output::Event(event));
+        }
+        self.outputs
+            .extend(self.tables.decide().into_iter().map(Output::BestPath));
     }
 }

@@ -1,4 +1,20 @@
-//! One BGP session: state machine, timers, two connection slots (skeleton).
+//! One BGP session: state machine, timers, collision of connections (RFC 4271 sections 6.8 and 8).
+//!
+//! `PeerSession` is the whole; `fsm` is its table, `collision` its referee, `dialing` its patience. It knows messages
+//! but no routes: UPDATEs are handed out as they came.
+
+mod collision;
+mod connection;
+mod dialing;
+mod fsm;
+mod negotiated;
+mod occasion;
+mod peer_session;
+mod statistics;
+mod timers;
+
+pub(crate) use peer_session::{PeerSession, SessionOutput};
+pub(crate) use timers::{ConnectionIds, Jitter};
 
 /// State of a session (RFC 4271 section 8.2.2); the best of its two connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

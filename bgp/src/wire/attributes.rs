@@ -1,4 +1,7 @@
-//! Path attributes (RFC 4271 section 5 and the RFCs named at each field).
+//! Path attributes (RFC 4271 section 5 and the RFCs named at each field): what they mean.
+//!
+//! Only IPv4 unicast routes exist here. How attributes look on the wire is the matter of
+//! `attribute_encoder` and `attribute_decoder`; which of them a peer may see is that of the policy.
 
 use std::net::Ipv4Addr;
 
@@ -32,7 +35,7 @@ pub struct Aggregator {
 /// An attribute kept as bytes: optional transitive ones that we do not know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RawAttribute {
-    /// Flags as received, Partial bit set.
+    /// Optional, Transitive and Partial bits; the others say nothing about the value.
     pub flags: u8,
     /// Type code.
     pub kind: u8,

@@ -1,4 +1,9 @@
 //! Capabilities of an OPEN (RFC 5492).
+//!
+//! Unknown capabilities are kept and shown, never refused. A capability that we know and whose length
+//! is wrong makes the OPEN malformed (RFC 4271 section 6.2), except the host name, which is only shown.
+
+use super::reader::Reader;
 
 /// One capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,4 +35,164 @@ pub enum Capability {
         /// Its value.
         value: Vec<u8>,
     },
+}
+
+impl Capability {
+    /// Decodes the value of one capabilities parameter; `None` when it is malformed.
+    pub(super) fn decode_all(parameter: &[u8]) -> Option<Vec<Self>> {
+        let mut reader = Reader::new(parameter);
+        let mut capabilities = Vec::new();
+        while !reader.is_empty() {
+            let code = reader.u8()?;
+            let len = reader.u8()?;
+            capabilities.push(Self::decode(code, reader.take(usize::from(len))?)?);
+        }
+        Some(capabilities)
+    }
+
+    /// Appends code, length and value. A value longer than 255 bytes cannot be expressed and is left
+    /// out.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let (code, value) = self.code_and_value();
+        if let Ok(len) = u8::try_from(value.len()) {
+            out.extend([code, len]);
+            out.extend(value);
+        }
+    }
+
+    fn decode(code: u8, value: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(value);
+        let capability = match code {
+            MULTIPROTOCOL => {
+                let afi = reader.u16()?;
+                let _reserved = reader.u8()?;
+                Self::Multiprotocol {
+                    afi,
+                    safi: reader.u8()?,
+                }
+            }
+            ROUTE_REFRESH => Self::RouteRefresh,
+            FOUR_OCTET_AS => Self::FourOctetAs(reader.u32()?),
+            ENHANCED_ROUTE_REFRESH => Self::EnhancedRouteRefresh,
+            FQDN => return Some(fqdn(value).unwrap_or_else(|| unknown(code, value))),
+            _ => return Some(unknown(code, value)),
+        };
+        reader.is_empty().then_some(capability)
+    }
+
+    fn code_and_value(&self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Multiprotocol { afi, safi } => {
+                let [high, low] = afi.to_be_bytes();
+                (MULTIPROTOCOL, vec![high, low, 0, *safi])
+            }
+            Self::RouteRefresh => (ROUTE_REFRESH, Vec::new()),
+            Self::FourOctetAs(asn) => (FOUR_OCTET_AS, asn.to_be_bytes().to_vec()),
+            Self::EnhancedRouteRefresh => (ENHANCED_ROUTE_REFRESH, Vec::new()),
+            Self::Fqdn { host, domain } => {
+                let mut value = Vec::new();
+                for name in [host, domain] {
+                    // A name too long for its length octet makes the value too long as well.
+                    value.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+                    value.extend(name.bytes());
+                }
+                (FQDN, value)
+            }
+            Self::Unknown { code, value } => (*code, value.clone()),
+        }
+    }
+}
+
+fn fqdn(value: &[u8]) -> Option<Capability> {
+    let mut reader = Reader::new(value);
+    let mut name = || {
+        let len = reader.u8()?;
+        String::from_utf8(reader.take(usize::from(len))?.to_vec()).ok()
+    };
+    let (host, domain) = (name()?, name()?);
+    reader
+        .is_empty()
+        .then_some(Capability::Fqdn { host, domain })
+}
+
+fn unknown(code: u8, value: &[u8]) -> Capability {
+    Capability::Unknown {
+        code,
+        value: value.to_vec(),
+    }
+}
+
+const MULTIPROTOCOL: u8 = 1;
+const ROUTE_REFRESH: u8 = 2;
+const FOUR_OCTET_AS: u8 = 65;
+const ENHANCED_ROUTE_REFRESH: u8 = 70;
+const FQDN: u8 = 73;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_survive_encoding() {
+        let capabilities = vec![
+            Capability::Multiprotocol { afi: 1, safi: 1 },
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(4_200_000_000),
+            Capability::EnhancedRouteRefresh,
+            Capability::Fqdn {
+                host: "onprem-a".into(),
+                domain: String::new(),
+            },
+            Capability::Unknown {
+                code: 64,
+                value: vec![0xc0, 0x78, 0, 1, 1, 0x80],
+            },
+        ];
+
+        let mut bytes = Vec::new();
+        capabilities
+            .iter()
+            .for_each(|capability| capability.encode(&mut bytes));
+
+        assert_eq!(Capability::decode_all(&bytes), Some(capabilities));
+    }
+
+    #[test]
+    fn a_known_capability_of_wrong_length_is_malformed() {
+        for bytes in [
+            &[1, 3, 0, 1, 0][..],
+            &[2, 1, 0],
+            &[65, 5, 0, 0, 0, 1, 0],
+            &[70, 1, 0],
+            &[65, 4],
+        ] {
+            assert_eq!(Capability::decode_all(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_host_name_is_kept_as_bytes() {
+        let value = vec![2, 0xff, 0xfe, 0];
+
+        let bytes = [&[73, 4][..], &value].concat();
+
+        assert_eq!(
+            Capability::decode_all(&bytes),
+            Some(vec![unknown(73, &value)])
+        );
+    }
+
+    #[test]
+    fn a_value_too_long_for_its_length_octet_is_left_out() {
+        let mut bytes = Vec::new();
+
+        unknown(200, &[0; 256]).encode(&mut bytes);
+        Capability::Fqdn {
+            host: "h".repeat(300),
+            domain: String::new(),
+        }
+        .encode(&mut bytes);
+
+        assert_eq!(bytes, []);
+    }
 }

@@ -3,6 +3,10 @@
 //! No function here panics, whatever the bytes. Decoding an UPDATE follows RFC 7606: what can be survived is
 //! reported in the decoded [`Update`], only what must reset the session is a [`DecodeError`].
 
+mod attribute_decoder;
+mod attribute_encoder;
+mod attribute_kind;
+mod attribute_value;
 mod attributes;
 mod capability;
 mod community;
@@ -11,12 +15,13 @@ mod header;
 mod nlri;
 mod notification;
 mod open;
+mod reader;
 mod route_refresh;
 mod update;
 
 pub use attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttribute};
 pub use capability::Capability;
-pub use community::LargeCommunity;
+pub use community::{Community, LargeCommunity, ParseCommunityError};
 pub use error::DecodeError;
 pub use header::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType, frame};
 pub use notification::{Notification, code, subcode};
@@ -25,6 +30,10 @@ pub use route_refresh::RouteRefresh;
 pub use update::{AttributeFault, Disposition, Update};
 
 /// One BGP message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is taken apart where it was decoded, and most are UPDATEs"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// RFC 4271 section 4.2.
@@ -53,13 +62,29 @@ impl Message {
     ///
     /// # Errors
     /// What must be answered with a NOTIFICATION and the end of the session.
-    pub fn decode(_message: &[u8], _context: DecodeContext) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(message: &[u8], context: DecodeContext) -> Result<Self, DecodeError> {
+        let (kind, body) = header::split(message)?;
+        match kind {
+            MessageType::Open => Open::decode(body).map(Self::Open),
+            MessageType::Update => Update::decode(body, context).map(Self::Update),
+            MessageType::Notification => Ok(Self::Notification(Notification::decode(body))),
+            MessageType::Keepalive => Ok(Self::Keepalive),
+            MessageType::RouteRefresh => {
+                RouteRefresh::decode(body, message).map(Self::RouteRefresh)
+            }
+        }
     }
 
-    /// Encodes the message, header included. UPDATEs must fit [`MAX_MESSAGE_LEN`]; see [`Update::encode_split`].
+    /// Encodes the message, header included. An UPDATE beyond [`MAX_MESSAGE_LEN`] becomes several
+    /// messages in a row, those of [`Update::encode_split`].
     #[must_use]
-    pub fn encode(&self, _context: DecodeContext) -> Vec<u8> {
-        todo!()
+    pub fn encode(&self, context: DecodeContext) -> Vec<u8> {
+        match self {
+            Self::Open(open) => open.encode(),
+            Self::Update(update) => update.encode(context),
+            Self::Notification(notification) => notification.encode(),
+            Self::Keepalive => header::encode_message(MessageType::Keepalive, |_| {}),
+            Self::RouteRefresh(refresh) => refresh.encode(),
+        }
     }
 }

@@ -1,4 +1,12 @@
 //! ROUTE-REFRESH (RFC 2918, RFC 7313).
+//!
+//! A subtype other than 0, 1 and 2 is decoded and kept: RFC 7313 section 5 orders the session to
+//! ignore such a message, not the decoder. ORF entries (RFC 5291) are refused, never negotiated.
+
+use super::error::DecodeError;
+use super::header::{self, MessageType};
+use super::notification::{code, subcode};
+use super::reader::Reader;
 
 /// A ROUTE-REFRESH message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,4 +17,26 @@ pub struct RouteRefresh {
     pub subtype: u8,
     /// Subsequent address family.
     pub safi: u8,
+}
+
+impl RouteRefresh {
+    /// Decodes the body of `message`, which the NOTIFICATION must carry (RFC 7313 section 5).
+    pub(super) fn decode(body: &[u8], message: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        match (reader.u16(), reader.u8(), reader.u8(), reader.is_empty()) {
+            (Some(afi), Some(subtype), Some(safi), true) => Ok(Self { afi, subtype, safi }),
+            _ => {
+                let subcode = subcode::INVALID_REFRESH_LENGTH;
+                let reason = "bad length of ROUTE-REFRESH";
+                Err(DecodeError::new(code::ROUTE_REFRESH, subcode, reason).with_data(message))
+            }
+        }
+    }
+
+    pub(super) fn encode(self) -> Vec<u8> {
+        header::encode_message(MessageType::RouteRefresh, |body| {
+            body.extend(self.afi.to_be_bytes());
+            body.extend([self.subtype, self.safi]);
+        })
+    }
 }

@@ -72,6 +72,17 @@ pub enum ImportRejection {
     NotPermitted,
 }
 
+/// Names of the rejections which mean that somebody speaks in another node's name.
+pub const IDENTITY_REASONS: [&str; 7] = [
+    "node-id-is-ours",
+    "node-id-unknown",
+    "node-id-not-peer",
+    "originator-not-node",
+    "next-hop-not-nodes",
+    "marker-not-overlay",
+    "not-permitted",
+];
+
 impl Enrollment {
     /// Checks a route that `peer` sent.
     ///
@@ -186,21 +197,6 @@ impl ImportRejection {
             Self::PoolMismatch => "pool-mismatch",
             Self::NotPermitted => "not-permitted",
         }
-    }
-
-    /// Tells whether the reason means that somebody speaks in another node's name.
-    #[must_use]
-    pub fn is_identity(self) -> bool {
-        matches!(
-            self,
-            Self::NodeIsOurs
-                | Self::NodeUnknown
-                | Self::NodeNotPeer
-                | Self::OriginatorNotNode
-                | Self::NextHopNotNodes
-                | Self::MarkerNotOverlay
-                | Self::NotPermitted
-        )
     }
 }
 

@@ -6,7 +6,7 @@ pub mod ownership;
 pub mod pool;
 pub mod route_tags;
 
-pub use import::{EnrolledNode, Enrollment, ImportRejection};
+pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};
 pub use node::{NodeId, Role};
 pub use ownership::Owner;
 pub use pool::Pool;

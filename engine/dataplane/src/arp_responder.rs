@@ -1,1 +1,449 @@
-//! Unfinished.
+//! Proxy ARP: may this router answer this request, and for whom?
+//!
+//! A router answers for an address that lives at another site, so that hosts of the LAN send to it (RFC 1027). A
+//! wrong answer steals traffic, so [`ArpResponder::answer`] checks numbered conditions and refuses by name. Whoever
+//! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`].
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::fib::{Fib, NextHop};
+use crate::ids::PortId;
+use crate::notice::Mac;
+use crate::packet::arp::{ArpOperation, ArpPacket};
+use crate::snapshot::LanPort;
+
+/// How long an address counts as alive on the LAN after an ARP packet from it.
+pub const OBSERVATION_TIME: Duration = Duration::from_secs(60);
+/// Most addresses that are observed; the oldest observation gives way.
+pub const OBSERVATION_LIMIT: usize = 1024;
+/// Shortest time between two notices about the same address.
+pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
+/// Most answers per sender and [`RATE_WINDOW`].
+pub const RATE_LIMIT: u16 = 100;
+/// Time in which [`RATE_LIMIT`] answers are allowed.
+pub const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Why a request is not answered, in the order of the conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// No request.
+    NotRequest,
+    /// This router does not answer for the target.
+    NotAnswered,
+    /// This router may not answer on this LAN now.
+    GateClosed,
+    /// The target does not live behind a tunnel.
+    NotByTunnel,
+    /// A probe (RFC 5227 section 2.1.1): somebody wants to use the address.
+    Probe,
+    /// The sender asks for its own address: an announcement.
+    OwnAddress,
+    /// The sender is not in the on-link subnet.
+    OffLink,
+    /// Somebody on this LAN uses the address.
+    Alive,
+    /// The sender asks too often.
+    RateLimited,
+}
+
+impl Withheld {
+    /// Returns the short name for events and `samctl explain`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotRequest => "not-request",
+            Self::NotAnswered => "not-answered",
+            Self::GateClosed => "gate-closed",
+            Self::NotByTunnel => "not-by-tunnel",
+            Self::Probe => "probe",
+            Self::OwnAddress => "own-address",
+            Self::OffLink => "off-link",
+            Self::Alive => "alive",
+            Self::RateLimited => "rate-limited",
+        }
+    }
+
+    /// Tells whether a request for one of our addresses was refused; the others are ordinary LAN traffic.
+    #[must_use]
+    pub fn is_deliberate(self) -> bool {
+        !matches!(self, Self::NotRequest | Self::NotAnswered)
+    }
+}
+
+/// Decides about ARP requests on all LAN ports.
+#[derive(Debug)]
+pub struct ArpResponder {
+    observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
+    /// One per low bits of the sender address; senders that share one share its limit.
+    buckets: Vec<Bucket>,
+}
+
+/// Somebody else claimed an address that we answer for.
+#[derive(Debug, Clone, Copy)]
+struct Observation {
+    seen: Instant,
+    noticed: Option<Instant>,
+}
+
+/// Answers given since `start`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    start: Option<Instant>,
+    answers: u16,
+}
+
+impl ArpResponder {
+    /// Makes a responder that has observed nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            observations: BTreeMap::new(),
+            buckets: vec![Bucket::default(); BUCKETS],
+        }
+    }
+
+    /// Decides whether to answer, and returns the reply.
+    ///
+    /// # Errors
+    /// The first condition that does not hold.
+    pub fn answer(
+        &mut self,
+        request: &ArpPacket,
+        port: &LanPort,
+        fib: &Fib,
+        now: Instant,
+    ) -> Result<ArpPacket, Withheld> {
+        // 1. It is a request.
+        if request.operation != ArpOperation::Request {
+            return Err(Withheld::NotRequest);
+        }
+        // 2. We are told to answer for the target.
+        if port.answers.binary_search(&request.target).is_err() {
+            return Err(Withheld::NotAnswered);
+        }
+        // 3. We may answer on this LAN now.
+        if !port.gate_open {
+            return Err(Withheld::GateClosed);
+        }
+        // 4. The target lives behind a tunnel: an address of this LAN answers for itself.
+        if !matches!(fib.lookup(request.target), Some(NextHop::Tunnel(_))) {
+            return Err(Withheld::NotByTunnel);
+        }
+        // 5. Nobody is about to take the address (RFC 5227 section 2.1.1).
+        if request.sender.is_unspecified() {
+            return Err(Withheld::Probe);
+        }
+        // 6. The sender does not claim the target for itself.
+        if request.sender == request.target {
+            return Err(Withheld::OwnAddress);
+        }
+        // 7. The sender is on-link.
+        if !port.subnet.contains(&request.sender) {
+            return Err(Withheld::OffLink);
+        }
+        // 8. Nobody on this LAN uses the target.
+        if self.is_alive(port.id, request.target, now) {
+            return Err(Withheld::Alive);
+        }
+        // 9. The sender does not flood us.
+        if !self.spend(request.sender, now) {
+            return Err(Withheld::RateLimited);
+        }
+        Ok(request.reply(port.mac))
+    }
+
+    /// Decides whether to announce an address: the conditions of [`Self::answer`] that do not depend on a request.
+    #[must_use]
+    pub fn may_announce(&self, address: Ipv4Addr, port: &LanPort, fib: &Fib, now: Instant) -> bool {
+        port.gate_open
+            && port.gratuitous_arp
+            && port.answers.binary_search(&address).is_ok()
+            && matches!(fib.lookup(address), Some(NextHop::Tunnel(_)))
+            && !self.is_alive(port.id, address, now)
+    }
+
+    /// Notes that `mac` claims `address`, and returns whether the control plane should be told.
+    ///
+    /// Only addresses that we answer for matter, and silence while the gate is closed: then another router answers.
+    pub fn observe(&mut self, address: Ipv4Addr, mac: Mac, port: &LanPort, now: Instant) -> bool {
+        if mac == port.mac || port.answers.binary_search(&address).is_err() {
+            return false;
+        }
+        let key = (port.id, address);
+        if !self.observations.contains_key(&key) {
+            self.make_room(now);
+        }
+        let fresh = Observation {
+            seen: now,
+            noticed: None,
+        };
+        let observation = self.observations.entry(key).or_insert(fresh);
+        observation.seen = now;
+        let is_due = observation
+            .noticed
+            .is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
+        let notice = port.gate_open && is_due;
+        if notice {
+            observation.noticed = Some(now);
+        }
+        notice
+    }
+
+    /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
+    pub fn forget(&mut self, port: PortId, address: Ipv4Addr) {
+        self.observations.remove(&(port, address));
+    }
+
+    /// Tells whether somebody else used `address` recently.
+    #[must_use]
+    pub fn is_alive(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
+        self.observations
+            .get(&(port, address))
+            .is_some_and(|observation| now < observation.seen + OBSERVATION_TIME)
+    }
+
+    /// Makes sure that one more observation fits.
+    fn make_room(&mut self, now: Instant) {
+        if self.observations.len() < OBSERVATION_LIMIT {
+            return;
+        }
+        self.observations
+            .retain(|_, observation| now < observation.seen + OBSERVATION_TIME);
+        if self.observations.len() >= OBSERVATION_LIMIT {
+            let oldest = self
+                .observations
+                .iter()
+                .min_by_key(|(_, observation)| observation.seen);
+            if let Some(key) = oldest.map(|(&key, _)| key) {
+                self.observations.remove(&key);
+            }
+        }
+    }
+
+    /// Takes one answer from the sender's allowance.
+    fn spend(&mut self, sender: Ipv4Addr, now: Instant) -> bool {
+        let [.., third, fourth] = sender.octets();
+        let index = usize::from(u16::from_be_bytes([third, fourth])) % BUCKETS;
+        let bucket = &mut self.buckets[index];
+        if bucket.start.is_none_or(|start| now >= start + RATE_WINDOW) {
+            *bucket = Bucket {
+                start: Some(now),
+                answers: 0,
+            };
+        }
+        if bucket.answers >= RATE_LIMIT {
+            return false;
+        }
+        bucket.answers += 1;
+        true
+    }
+}
+
+impl Default for ArpResponder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Number of rate limit buckets: one per address up to a /22.
+const BUCKETS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fib::FibBuilder;
+    use crate::ids::TunnelId;
+    use crate::sample::start;
+
+    const OURS: Mac = [2, 0, 0, 0, 0, 1];
+    const HOST: Mac = [2, 0, 0, 0, 0, 2];
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 10);
+    const CAPTURED: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 12);
+    const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 13);
+    const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 61, 10);
+
+    #[test]
+    fn a_request_that_meets_all_conditions_is_answered_by_our_mac() {
+        let (mut responder, port, fib, now) = setup();
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        let reply = responder
+            .answer(&request, &port, &fib, now)
+            .expect("answered");
+        assert_eq!(reply, request.reply(OURS));
+        assert_eq!(
+            (reply.sender, reply.target, reply.target_mac),
+            (CAPTURED, CLIENT, HOST)
+        );
+    }
+
+    #[test]
+    fn each_condition_refuses_by_its_own_name() {
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        let open = setup().1;
+        let closed = LanPort {
+            gate_open: false,
+            ..open.clone()
+        };
+        for (condition, packet, port, expected) in [
+            (1, request.reply(HOST), &open, Withheld::NotRequest),
+            (
+                2,
+                ArpPacket {
+                    target: STRANGER,
+                    ..request
+                },
+                &open,
+                Withheld::NotAnswered,
+            ),
+            (3, request, &closed, Withheld::GateClosed),
+            (
+                4,
+                ArpPacket {
+                    target: LOCAL,
+                    ..request
+                },
+                &open,
+                Withheld::NotByTunnel,
+            ),
+            (
+                5,
+                ArpPacket {
+                    sender: Ipv4Addr::UNSPECIFIED,
+                    ..request
+                },
+                &open,
+                Withheld::Probe,
+            ),
+            (
+                6,
+                ArpPacket {
+                    sender: CAPTURED,
+                    ..request
+                },
+                &open,
+                Withheld::OwnAddress,
+            ),
+            (
+                7,
+                ArpPacket {
+                    sender: STRANGER,
+                    ..request
+                },
+                &open,
+                Withheld::OffLink,
+            ),
+        ] {
+            let (mut responder, _, fib, now) = setup();
+            let answer = responder.answer(&packet, port, &fib, now);
+            assert_eq!(answer, Err(expected), "condition {condition}");
+        }
+    }
+
+    #[test]
+    fn condition_8_an_address_seen_on_the_lan_is_not_answered_until_the_observation_expires() {
+        let (mut responder, port, fib, now) = setup();
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        assert!(responder.observe(CAPTURED, HOST, &port, now));
+        assert!(!responder.may_announce(CAPTURED, &port, &fib, now));
+        let last = now + OBSERVATION_TIME - Duration::from_millis(1);
+        assert_eq!(
+            responder.answer(&request, &port, &fib, last),
+            Err(Withheld::Alive)
+        );
+        assert!(
+            responder
+                .answer(&request, &port, &fib, now + OBSERVATION_TIME)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn condition_9_a_sender_gets_a_hundred_answers_per_second() {
+        let (mut responder, port, fib, now) = setup();
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        for _ in 0..RATE_LIMIT {
+            assert!(responder.answer(&request, &port, &fib, now).is_ok());
+        }
+        assert_eq!(
+            responder.answer(&request, &port, &fib, now),
+            Err(Withheld::RateLimited)
+        );
+        let other = ArpPacket {
+            sender: LOCAL,
+            ..request
+        };
+        assert!(responder.answer(&other, &port, &fib, now).is_ok());
+        assert!(
+            responder
+                .answer(&request, &port, &fib, now + RATE_WINDOW)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn only_foreign_claims_of_answered_addresses_are_observed() {
+        let (mut responder, port, _, now) = setup();
+        assert!(!responder.observe(CAPTURED, OURS, &port, now));
+        assert!(!responder.observe(CLIENT, HOST, &port, now));
+        assert!(!responder.is_alive(port.id, CAPTURED, now));
+        assert!(!responder.is_alive(port.id, CLIENT, now));
+    }
+
+    #[test]
+    fn a_foreign_claim_is_told_once_a_minute_and_only_while_the_gate_is_open() {
+        let (mut responder, port, _, now) = setup();
+        let closed = LanPort {
+            gate_open: false,
+            ..port.clone()
+        };
+        assert!(!responder.observe(CAPTURED, HOST, &closed, now));
+        assert!(responder.observe(CAPTURED, HOST, &port, now));
+        let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);
+        assert!(!responder.observe(CAPTURED, HOST, &port, soon));
+        assert!(responder.observe(CAPTURED, HOST, &port, now + NOTICE_INTERVAL));
+    }
+
+    #[test]
+    fn a_forgotten_observation_no_longer_silences() {
+        let (mut responder, port, _, now) = setup();
+        responder.observe(CAPTURED, HOST, &port, now);
+        responder.forget(port.id, CAPTURED);
+        assert!(!responder.is_alive(port.id, CAPTURED, now));
+    }
+
+    #[test]
+    fn the_oldest_observation_gives_way_when_the_table_is_full() {
+        let (mut responder, mut port, _, now) = setup();
+        let address = |index: u32| Ipv4Addr::from_bits(CAPTURED.to_bits() + index);
+        let limit = u32::try_from(OBSERVATION_LIMIT).unwrap();
+        port.answers = (0..=limit).map(address).collect();
+        for index in 0..=limit {
+            let at = now + Duration::from_millis(u64::from(index));
+            responder.observe(address(index), HOST, &port, at);
+        }
+        assert_eq!(responder.observations.len(), OBSERVATION_LIMIT);
+        let later = now + Duration::from_secs(2);
+        assert!(!responder.is_alive(port.id, address(0), later));
+        assert!(responder.is_alive(port.id, address(limit), later));
+    }
+
+    fn setup() -> (ArpResponder, LanPort, Fib, Instant) {
+        let port = LanPort {
+            id: PortId(1),
+            name: "lan0".to_owned(),
+            mac: OURS,
+            address: Some(Ipv4Addr::new(10, 77, 60, 1)),
+            subnet: "10.77.60.0/24".parse().unwrap(),
+            mtu: 1500,
+            answers: vec![CAPTURED, LOCAL],
+            gate_open: true,
+            gratuitous_arp: true,
+        };
+        let mut fib = FibBuilder::default();
+        fib.insert("10.77.60.0/24".parse().unwrap(), NextHop::Lan(PortId(1)));
+        fib.insert(CAPTURED.into(), NextHop::Tunnel(TunnelId(0)));
+        (ArpResponder::new(), port, fib.build(), start())
+    }
+}

@@ -35,9 +35,11 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
+    PortUnknown = "port-unknown": "The port is not part of the forwarding state",
     FrameTooShort = "frame-too-short": "The Ethernet frame ends before its header does",
     EtherTypeUnknown = "ether-type-unknown": "The frame carries neither IPv4 nor ARP",
     FrameNotForUs = "frame-not-for-us": "The destination MAC address is not this router's",
+    FrameLooped = "frame-looped": "The source MAC address is this router's own: a loop in the LAN",
     ArpMalformed = "arp-malformed": "The ARP packet is not well-formed Ethernet/IPv4 ARP",
     IpMalformed = "ip-malformed": "The IPv4 header is broken: version, length or options do not fit",
     IpChecksum = "ip-checksum": "The IPv4 header checksum is wrong",
@@ -48,10 +50,12 @@ drop_reasons! {
     SourceInvalid = "source-invalid": "Source is multicast, broadcast, loopback or unspecified",
     SourceNotAllowed = "source-not-allowed": "The RIB says that this source address lives elsewhere (anti-spoof)",
     TtlExceeded = "ttl-exceeded": "The TTL reached zero in this router",
+    EcnCeNotEct = "ecn-ce-not-ect": "The underlay marked congestion on a packet whose sender does not know ECN",
     NoRoute = "no-route": "No route to the destination",
+    Blackhole = "blackhole": "The route says: drop in silence",
     PoolWithheld = "pool-withheld": "The address is inside the pool, but no site owns it",
     ForwardedByKernel = "forwarded-by-kernel": "The host's kernel forwarded a LAN packet into the TUN (ip_forward is on)",
-    SameInterface = "same-interface": "The packet would leave on the LAN on which it came",
+    SameInterface = "same-interface": "The packet would leave through the tunnel by which it came",
     TooBig = "too-big": "Larger than the path MTU with DF set; the sender got ICMP fragmentation needed",
     FragmentFailed = "fragment-failed": "The packet cannot be fragmented (options or size)",
     NeighborQueueFull = "neighbor-queue-full": "Too many packets wait for this neighbor's MAC address",

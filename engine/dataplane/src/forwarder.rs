@@ -1,29 +1,46 @@
-//! The decision per packet (skeleton).
+//! The decision per packet, and the contract with the driver.
 //!
-//! Contract: after each `handle_*`, `install` or `flush`, the driver sends what is in the [`TxQueue`] and returns the
-//! buffers to the pool, then takes [`Forwarder::poll_notice`] until `None`. `flush` ends every receive batch.
+//! After each `handle_*`, `install` or `flush`, the driver sends what is in the send queue and returns the buffers to
+//! the pool, then takes [`Forwarder::poll_notice`] until `None`. `flush` ends every receive batch.
+//!
+//! The way of an IPv4 packet: `lan`, `host` or `tunnel` receives it, [`Forwarder::decide`] finds out where it goes or
+//! why not, and the same three send it. `icmp` reports errors to senders. No address is ever rewritten; the TTL goes
+//! down once, except for packets from or to the router's own host.
+
+mod arp;
+mod icmp;
+mod lan;
+mod tunnel;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::buffer::{Buffer, BufferPool};
-use crate::ids::PortId;
-use crate::notice::{Mac, Notice};
+use crate::announcer::Announcer;
+use crate::arp_responder::ArpResponder;
+use crate::buffer::Buffer;
+use crate::coalesce::{Coalescer, RUNS_MAX};
+use crate::drop_reason::DropReason;
+use crate::fib::NextHop;
+use crate::icmp_limiter::IcmpLimiter;
+use crate::ids::{PortId, TunnelId};
+use crate::ingress::Ingress;
+use crate::ip_packet::IpPacket;
+use crate::mss;
+use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
+use crate::notice::{Mac, Notice, NoticeQueue};
+use crate::outlet::{Io, Outlet};
+use crate::packet::icmp::IcmpError;
+use crate::packet::ipv4::decrement_ttl;
+use crate::packet::{Classified, classify};
+use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
+use crate::staging::Staging;
 use crate::stats::Stats;
-use crate::trace::Tap;
-use crate::tx::TxQueue;
+use crate::trace::{Tap, TapPoint};
+use crate::train::Trains;
+use crate::tx::Egress;
 use crate::unit::Unit;
-
-/// What every step may use: free buffers and the send queue.
-#[derive(Debug)]
-pub struct Io<'a> {
-    /// Free buffers; consumed units return here.
-    pub pool: &'a mut BufferPool,
-    /// What to send.
-    pub tx: &'a mut TxQueue,
-}
 
 /// One row of the neighbor table, as shown by `samctl arp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,83 +61,445 @@ pub struct NeighborView {
 
 /// Decides what happens to each packet. One per worker.
 #[derive(Debug)]
-pub struct Forwarder {}
+pub struct Forwarder {
+    snapshot: Arc<Snapshot>,
+    stats: Arc<Stats>,
+    wg: sam_wg::Device,
+    /// The tunnel to each WireGuard peer, by peer index.
+    tunnel_of_peer: Vec<Option<TunnelId>>,
+    /// Open trains, one per tunnel at most.
+    trains: Trains,
+    /// Packets that wait for a session.
+    staging: Staging,
+    /// Packets from tunnels that may still become superpackets in this batch.
+    coalescer: Coalescer<Run>,
+    /// Superpackets that are complete; empty between calls.
+    runs: Vec<(Run, Unit)>,
+    neighbors: NeighborTable,
+    responder: ArpResponder,
+    announcer: Announcer,
+    limiter: Option<IcmpLimiter>,
+    notices: NoticeQueue,
+    tap: Option<Tap>,
+    /// Where a superpacket is cut: one wire packet.
+    scratch: Vec<u8>,
+}
+
+/// Where a packet goes, once nothing speaks against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the router's own host.
+    Host,
+    /// To a neighbor on this LAN.
+    Lan { port: PortId, mtu: u16 },
+    /// Into this tunnel.
+    Tunnel { tunnel: TunnelId, mtu: u16 },
+}
+
+impl Way {
+    /// Returns the longest packet that fits, in bytes.
+    fn mtu(self) -> u16 {
+        match self {
+            Self::Host => u16::MAX,
+            Self::Lan { mtu, .. } | Self::Tunnel { mtu, .. } => mtu,
+        }
+    }
+}
+
+/// What all packets of a superpacket from a tunnel share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    way: Way,
+    ingress: Ingress,
+}
+
+/// Why a packet goes nowhere, and what its sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refusal {
+    reason: DropReason,
+    error: Option<IcmpError>,
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Self {
+        Self {
+            reason,
+            error: None,
+        }
+    }
+}
 
 impl Forwarder {
     /// Makes a forwarder with an empty snapshot: it drops everything until [`Self::install`].
     #[must_use]
-    pub fn new(_wg: sam_wg::Device, _stats: Arc<Stats>) -> Self {
-        todo!()
+    pub fn new(wg: sam_wg::Device, stats: Arc<Stats>) -> Self {
+        Self {
+            snapshot: Arc::default(),
+            stats,
+            wg,
+            tunnel_of_peer: Vec::new(),
+            trains: Trains::default(),
+            staging: Staging::default(),
+            coalescer: Coalescer::new(),
+            runs: Vec::with_capacity(RUNS),
+            neighbors: NeighborTable::default(),
+            responder: ArpResponder::new(),
+            announcer: Announcer::default(),
+            limiter: None,
+            notices: NoticeQueue::default(),
+            tap: None,
+            scratch: vec![0; WIRE_PACKET],
+        }
     }
 
     /// Replaces the forwarding state; announces newly answered addresses, forgets observations about them.
-    pub fn install(&mut self, _snapshot: Arc<Snapshot>, _io: &mut Io<'_>, _now: Instant) {
-        todo!()
+    pub fn install(&mut self, snapshot: Arc<Snapshot>, io: &mut Io<'_>, now: Instant) {
+        // 1. What is on its way leaves by the old state.
+        self.flush(io, now);
+        let former = std::mem::replace(&mut self.snapshot, snapshot);
+        // 2. Tunnels that changed their peer lose what waits for them.
+        self.discard_misled(&former, io);
+        let tap = self.tap.as_mut();
+        let mut outlet = Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        };
+        self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
+        self.tunnel_of_peer = tunnel::by_peer(&self.snapshot);
+        // 3. Neighbors whose addresses moved away are forgotten.
+        let fib = &self.snapshot.fib;
+        self.neighbors
+            .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
+        // 4. ARP follows the answers.
+        self.update_announcements(&former, now);
+        self.flush(io, now);
     }
 
     /// Handles an Ethernet frame from a LAN port.
-    pub fn handle_frame(&mut self, _port: PortId, _unit: Unit, _io: &mut Io<'_>, _now: Instant) {
-        todo!()
+    pub fn handle_frame(&mut self, port: PortId, unit: Unit, io: &mut Io<'_>, now: Instant) {
+        self.receive_frame(port, unit, io, now);
+        self.drain_neighbors(io, now);
     }
 
     /// Handles an IP packet that the router's own host sent into the TUN port.
-    pub fn handle_host_packet(&mut self, _unit: Unit, _io: &mut Io<'_>, _now: Instant) {
-        todo!()
+    pub fn handle_host_packet(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
+        self.stats.add(&self.stats.tun_rx_units, 1);
+        self.record(TapPoint::Tun, unit.buffer.bytes(), now);
+        self.receive_ip(Ingress::Host, unit, io, now);
+        self.drain_neighbors(io, now);
     }
 
     /// Handles outer datagrams from one source: `buffer` holds them back to back, each `segment` bytes, the last
     /// perhaps shorter. `tos` is the outer TOS byte.
     pub fn handle_datagrams(
         &mut self,
-        _from: SocketAddr,
-        _tos: u8,
-        _segment: usize,
-        _buffer: Buffer,
-        _io: &mut Io<'_>,
-        _now: Instant,
+        from: SocketAddr,
+        tos: u8,
+        segment: usize,
+        buffer: Buffer,
+        io: &mut Io<'_>,
+        now: Instant,
     ) {
-        todo!()
+        let outer = tunnel::Outer { from, tos };
+        for datagram in buffer.bytes().chunks(segment.max(1)) {
+            self.receive_datagram(outer, datagram, io, now);
+        }
+        io.pool.give(buffer);
+        self.drain_neighbors(io, now);
     }
 
     /// Ends a batch: closes coalesced runs and trains, and queues what WireGuard wants to send.
-    pub fn flush(&mut self, _io: &mut Io<'_>, _now: Instant) {
-        todo!()
+    pub fn flush(&mut self, io: &mut Io<'_>, now: Instant) {
+        self.drain_wireguard(io, now);
+        self.close_runs(io, now);
+        self.drain_neighbors(io, now);
+        let tap = self.tap.as_mut();
+        self.trains.close_all(&mut Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        });
     }
 
     /// Does what is due: ARP retries, announcements, WireGuard timers.
-    pub fn handle_timeout(&mut self, _io: &mut Io<'_>, _now: Instant) {
-        todo!()
+    pub fn handle_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
+        self.wg.handle_timeout(now);
+        self.neighbors.handle_timeout(now);
+        self.send_announcements(io, now);
+        self.flush(io, now);
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        todo!()
+        let neighbors = self.neighbors.poll_timeout().map(|at| (at, "neighbor"));
+        let announcer = self.announcer.poll_timeout().map(|at| (at, "announcer"));
+        let wireguard = self
+            .wg
+            .poll_timeout()
+            .map(|(at, timer)| (at, tunnel::timer_name(timer)));
+        [neighbors, announcer, wireguard]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Takes the next fact for the control plane.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        todo!()
+        self.notices.pop()
     }
 
     /// The WireGuard device, for configuration and status.
     pub fn device(&mut self) -> &mut sam_wg::Device {
-        todo!()
+        &mut self.wg
     }
 
     /// Starts or stops copying packets.
-    pub fn set_tap(&mut self, _tap: Option<Tap>) {
-        todo!()
+    pub fn set_tap(&mut self, tap: Option<Tap>) {
+        self.tap = tap;
     }
 
     /// The tap, to take records from.
     pub fn tap(&mut self) -> Option<&mut Tap> {
-        todo!()
+        self.tap.as_mut()
     }
 
     /// Lists the neighbors of all LAN ports.
     #[must_use]
     pub fn neighbors(&self) -> Vec<NeighborView> {
-        todo!()
+        let view = |(key, state, since, queued): (NeighborKey, NeighborState, Instant, usize)| {
+            let NeighborKey { port, address } = key;
+            NeighborView {
+                port,
+                address,
+                mac: state.mac(),
+                state: state.name(),
+                since,
+                queued,
+            }
+        };
+        self.neighbors.rows().map(view).collect()
+    }
+
+    /// Classifies an IP packet and forwards it.
+    fn receive_ip(&mut self, ingress: Ingress, mut unit: Unit, io: &mut Io<'_>, now: Instant) {
+        match classify(unit.buffer.bytes()) {
+            Ok(classified) => {
+                unit.buffer.truncate(classified.total);
+                self.forward(
+                    IpPacket {
+                        unit,
+                        classified,
+                        ingress,
+                    },
+                    io,
+                    now,
+                );
+            }
+            Err(reason) => self.discard(unit.buffer, reason, io),
+        }
+    }
+
+    fn forward(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
+        match self.decide(&packet) {
+            Ok(way) => self.send(packet, way, io, now),
+            Err(refusal) => self.refuse(packet, refusal, io, now),
+        }
+    }
+
+    /// Finds out where a packet goes, or why it goes nowhere.
+    fn decide(&self, packet: &IpPacket) -> Result<Way, Refusal> {
+        let Classified {
+            source,
+            destination,
+            ..
+        } = packet.classified;
+        let ingress = packet.ingress;
+        // 1. The source may be the source of something (RFC 1812 section 5.3.7).
+        if !is_unicast(source) || self.snapshot.is_directed_broadcast(source) {
+            return Err(DropReason::SourceInvalid.into());
+        }
+        // 2. The destination is one host.
+        if !is_unicast(destination) || self.snapshot.is_directed_broadcast(destination) {
+            return Err(DropReason::Multicast.into());
+        }
+        // 3. The source lives where the packet came from.
+        let fib = &self.snapshot.fib;
+        let reverse_path = fib.lookup(source);
+        if reverse_path != Some(ingress.reverse_path()) {
+            return Err(match (ingress, reverse_path) {
+                (Ingress::Host, Some(NextHop::Lan(_))) => DropReason::ForwardedByKernel.into(),
+                _ => DropReason::SourceNotAllowed.into(),
+            });
+        }
+        // 4. The destination lives somewhere else.
+        let way = match fib.lookup(destination) {
+            Some(NextHop::Local) => return Self::decide_local(ingress),
+            Some(NextHop::Lan(port)) => {
+                let lan = self.snapshot.lan(port).ok_or(DropReason::PortUnknown)?;
+                Way::Lan { port, mtu: lan.mtu }
+            }
+            Some(NextHop::Tunnel(id)) if ingress == Ingress::Tunnel(id) => {
+                return Err(DropReason::SameInterface.into());
+            }
+            Some(NextHop::Tunnel(id)) => {
+                let tunnel = self.snapshot.tunnel(id).ok_or(DropReason::TunnelDown)?;
+                Way::Tunnel {
+                    tunnel: id,
+                    mtu: tunnel.mtu,
+                }
+            }
+            Some(NextHop::Withhold) => return Err(DropReason::PoolWithheld.into()),
+            Some(NextHop::Blackhole) => return Err(DropReason::Blackhole.into()),
+            Some(NextHop::Unreachable) | None => {
+                // The host's kernel sends what it has no better route for; it needs no answer.
+                let error = (ingress != Ingress::Host).then_some(IcmpError::HostUnreachable);
+                return Err(Refusal {
+                    reason: DropReason::NoRoute,
+                    error,
+                });
+            }
+        };
+        // 5. It may make one more hop (RFC 1812 section 5.3.1); we are no hop for our own host.
+        if ingress != Ingress::Host && packet.classified.ttl <= 1 {
+            let error = Some(IcmpError::TimeExceeded);
+            return Err(Refusal {
+                reason: DropReason::TtlExceeded,
+                error,
+            });
+        }
+        // 6. It fits, or may be made to fit (RFC 1191 section 4).
+        let mtu = way.mtu();
+        if segment_size(&packet.classified, packet.unit.offload) > usize::from(mtu)
+            && packet.classified.dont_fragment
+        {
+            let error = Some(IcmpError::FragmentationNeeded { mtu });
+            return Err(Refusal {
+                reason: DropReason::TooBig,
+                error,
+            });
+        }
+        Ok(way)
+    }
+
+    /// Decides about packets for one of the router's own addresses.
+    fn decide_local(ingress: Ingress) -> Result<Way, Refusal> {
+        match ingress {
+            Ingress::Tunnel(_) => Ok(Way::Host),
+            Ingress::Lan(_) => Err(DropReason::DuplicateDelivery.into()),
+            Ingress::Host => Err(DropReason::NoRoute.into()),
+        }
+    }
+
+    /// Sends a packet on its way, one hop older.
+    fn send(&mut self, mut packet: IpPacket, way: Way, io: &mut Io<'_>, now: Instant) {
+        if packet.ingress != Ingress::Host && way != Way::Host {
+            decrement_ttl(packet.unit.buffer.bytes_mut());
+            packet.classified.ttl -= 1;
+        }
+        self.clamp_mss(&mut packet, way);
+        let came_by_tunnel = matches!(packet.ingress, Ingress::Tunnel(_));
+        if came_by_tunnel && !matches!(way, Way::Tunnel { .. }) {
+            self.coalesce(packet, way, io, now);
+        } else {
+            self.dispatch(packet, way, io, now);
+        }
+    }
+
+    fn dispatch(&mut self, packet: IpPacket, way: Way, io: &mut Io<'_>, now: Instant) {
+        match way {
+            Way::Tunnel { tunnel, mtu } => self.encapsulate(packet, tunnel, mtu, io, now),
+            Way::Lan { port, mtu } => self.send_lan(packet, port, mtu, io, now),
+            Way::Host => self.send_host(packet.unit, io, now),
+        }
+    }
+
+    /// Lowers the MSS of a SYN to what fits the tunnels it comes from and goes to.
+    fn clamp_mss(&self, packet: &mut IpPacket, way: Way) {
+        let to = match way {
+            Way::Tunnel { tunnel, .. } => Some(tunnel),
+            Way::Lan { .. } | Way::Host => None,
+        };
+        let from = match packet.ingress {
+            Ingress::Tunnel(tunnel) => Some(tunnel),
+            Ingress::Lan(_) | Ingress::Host => None,
+        };
+        let tunnels = from
+            .into_iter()
+            .chain(to)
+            .filter_map(|id| self.snapshot.tunnel(id));
+        let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
+        let Some(mtu) = clamping.map(|tunnel| tunnel.mtu).min() else {
+            return;
+        };
+        let checksum = packet.unit.offload.checksum;
+        let bytes = packet.unit.buffer.bytes_mut();
+        if mss::clamp(
+            bytes,
+            &packet.classified,
+            mtu.saturating_sub(TCP_IP_HEADERS),
+            checksum,
+        ) {
+            self.stats.add(&self.stats.mss_clamped, 1);
+        }
+    }
+
+    /// Drops a packet that was understood, and tells its sender if it should know.
+    fn refuse(&mut self, packet: IpPacket, refusal: Refusal, io: &mut Io<'_>, now: Instant) {
+        if let Some(error) = refusal.error {
+            self.report(&packet, error, io, now);
+        }
+        self.discard(packet.unit.buffer, refusal.reason, io);
+    }
+
+    /// Drops anything else.
+    fn discard(&self, buffer: Buffer, reason: DropReason, io: &mut Io<'_>) {
+        self.count_drop(reason);
+        io.pool.give(buffer);
+    }
+
+    fn count_drop(&self, reason: DropReason) {
+        Stats::drop(&self.stats, reason);
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if !self.notices.push(notice) {
+            self.stats.add(&self.stats.notices_lost, 1);
+        }
+    }
+
+    /// Queues something to send; returns whether the queue took it.
+    fn push(&mut self, egress: Egress, point: TapPoint, io: &mut Io<'_>, now: Instant) -> bool {
+        let tap = self.tap.as_mut();
+        Outlet {
+            io,
+            stats: &self.stats,
+            tap,
+            now,
+        }
+        .push(egress, point)
+    }
+
+    /// Copies a received packet for the listener.
+    fn record(&mut self, point: TapPoint, bytes: &[u8], now: Instant) {
+        if let Some(tap) = &mut self.tap {
+            tap.record(point, false, bytes, None, now);
+        }
     }
 }
+
+/// Tells whether `address` can name one host on a network (RFC 1812 section 4.2.2.11).
+fn is_unicast(address: Ipv4Addr) -> bool {
+    // 0.0.0.0/8 and 127.0.0.0/8 mean this host; 224.0.0.0/4 groups; 240.0.0.0/4 is reserved up to broadcast.
+    !matches!(address.octets()[0], 0 | 127 | 224..)
+}
+
+/// Bytes of IPv4 and TCP headers without options: what the MSS leaves out (RFC 9293 section 3.7.1).
+const TCP_IP_HEADERS: u16 = 40;
+/// Superpackets that one call can complete: all open runs and the packet that closed them.
+const RUNS: usize = RUNS_MAX + 1;
+/// Length of the longest wire packet in bytes.
+const WIRE_PACKET: usize = 65_535;

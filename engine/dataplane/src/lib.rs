@@ -9,6 +9,7 @@
 //! 5. the unit leaves by LAN, TUN or a tunnel (segmentation fused with sealing),
 //! 6. `Forwarder::flush` closes open trains and coalesced runs at the end of a batch.
 
+pub mod announcer;
 pub mod arp_responder;
 pub mod buffer;
 pub mod coalesce;
@@ -17,24 +18,33 @@ pub mod fib;
 pub mod forwarder;
 pub mod fragment;
 pub mod icmp_error;
+pub mod icmp_limiter;
 pub mod ids;
+pub mod ingress;
+pub mod ip_packet;
 pub mod mss;
 pub mod neighbor;
 pub mod notice;
+pub mod outlet;
 pub mod packet;
+#[cfg(test)]
+mod sample;
 pub mod segment;
 pub mod snapshot;
+pub mod staging;
 pub mod stats;
 pub mod trace;
+pub mod train;
 pub mod tx;
 pub mod unit;
 
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;
 pub use fib::{Fib, FibBuilder, NextHop};
-pub use forwarder::{Forwarder, Io, NeighborView};
+pub use forwarder::{Forwarder, NeighborView};
 pub use ids::{PortId, TunnelId};
 pub use notice::Notice;
+pub use outlet::Io;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use tx::{Egress, TxQueue};

@@ -1,5 +1,6 @@
 //! What the packet path tells the control plane: rare facts, delivered through a bounded queue.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::ids::{PortId, TunnelId};
@@ -65,4 +66,30 @@ pub enum Notice {
         /// New address.
         to: SocketAddr,
     },
+}
+
+/// Notices that wait for the control plane; when full, further ones are lost and counted.
+#[derive(Debug, Default)]
+pub struct NoticeQueue {
+    notices: VecDeque<Notice>,
+}
+
+impl NoticeQueue {
+    /// Most notices that wait.
+    pub const LIMIT: usize = 256;
+
+    /// Appends a notice; returns whether there was room.
+    #[must_use]
+    pub fn push(&mut self, notice: Notice) -> bool {
+        let has_room = self.notices.len() < Self::LIMIT;
+        if has_room {
+            self.notices.push_back(notice);
+        }
+        has_room
+    }
+
+    /// Takes the oldest notice.
+    pub fn pop(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
 }

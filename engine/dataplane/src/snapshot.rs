@@ -31,6 +31,14 @@ pub struct LanPort {
     pub gratuitous_arp: bool,
 }
 
+impl LanPort {
+    /// Tells whether this router answers for `address` here now.
+    #[must_use]
+    pub fn is_answered(&self, address: Ipv4Addr) -> bool {
+        self.gate_open && self.answers.binary_search(&address).is_ok()
+    }
+}
+
 /// The TUN device that connects the engine to the router's own host stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunPort {
@@ -90,4 +98,34 @@ pub struct Snapshot {
     pub tun: Option<TunPort>,
     /// Tunnels by id.
     pub tunnels: Vec<Tunnel>,
+}
+
+impl Snapshot {
+    /// Returns the LAN port of this number.
+    #[must_use]
+    pub fn lan(&self, port: PortId) -> Option<&LanPort> {
+        self.lans.iter().find(|lan| lan.id == port)
+    }
+
+    /// Returns the tunnel of this number.
+    #[must_use]
+    pub fn tunnel(&self, tunnel: TunnelId) -> Option<&Tunnel> {
+        self.tunnels.get(usize::from(tunnel.0))
+    }
+
+    /// Returns the tunnel to a WireGuard peer.
+    #[must_use]
+    pub fn tunnel_to(&self, peer: sam_wg::PeerIndex) -> Option<TunnelId> {
+        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.encap == Encap::WireGuard(peer))?;
+        Some(tunnel.id)
+    }
+
+    /// Tells whether `address` is the broadcast address of a LAN (RFC 1812 section 4.2.2.11 (d)).
+    #[must_use]
+    pub fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
+        let is_broadcast = |lan: &LanPort| {
+            lan.subnet.prefix_len() < 31 && lan.subnet.broadcast() == address
+        };
+        self.lans.iter().any(is_broadcast)
+    }
 }

@@ -43,14 +43,17 @@ counters! {
     tunnel_tx_bytes = "tunnel-tx-bytes": "Inner bytes sent into tunnels",
     trains_sent = "trains-sent": "Batches of outer datagrams sent in one operation",
     arp_requests_received = "arp-requests-received": "ARP requests seen on LAN ports",
+    arp_replies_received = "arp-replies-received": "ARP replies seen on LAN ports",
     arp_replies_sent = "arp-replies-sent": "Proxy ARP replies sent",
     arp_requests_sent = "arp-requests-sent": "ARP requests sent to resolve neighbors",
     arp_announcements_sent = "arp-announcements-sent": "Gratuitous ARP frames sent",
+    arp_announcements_skipped = "arp-announcements-skipped": "Addresses not announced because too many wait for it",
     arp_withheld = "arp-withheld": "ARP requests deliberately not answered",
     icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
     fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
     segments_merged = "segments-merged": "Received tunnel packets merged into superpackets",
+    notices_lost = "notices-lost": "Facts for the control plane that found their queue full",
     handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
 }
 

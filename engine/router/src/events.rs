@@ -8,8 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_capture::{ClaimState, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::peers::node_of;
 
 /// One thing that happened. As JSON: an object with the member `event` naming the kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ pub enum Event {
         /// Reason's name.
         reason: String,
     },
-    /// The owner of an address changed.
+    /// The owner of an address changed, or the state of its claim.
     OwnerChanged {
         /// The address.
         address: Ipv4Addr,
@@ -48,6 +50,8 @@ pub enum Event {
         from: Option<NodeId>,
         /// New owner.
         to: Option<NodeId>,
+        /// State of the new owner's claim.
+        state: Option<ClaimState>,
         /// Sequence of the new owner's claim.
         sequence: Option<u32>,
         /// Decision step that made the difference.
@@ -295,5 +299,79 @@ impl Event {
             | Self::Gate { .. }
             | Self::Stopping => false,
         }
+    }
+}
+
+impl From<sam_bgp::speaker::Event> for Event {
+    fn from(event: sam_bgp::speaker::Event) -> Self {
+        use sam_bgp::speaker::Event as Bgp;
+        match event {
+            Bgp::Established { peer } => Self::SessionUp {
+                node: node_of(peer),
+            },
+            Bgp::Down { peer, reason } => Self::SessionDown {
+                node: node_of(peer),
+                reason,
+            },
+            Bgp::Rejected {
+                peer,
+                prefix,
+                reason,
+            } => Self::RouteRejected {
+                node: node_of(peer),
+                prefix,
+                reason: reason.into(),
+            },
+            Bgp::Malformed { peer, kind, reason } => Self::AttributeMalformed {
+                node: node_of(peer),
+                kind,
+                reason: reason.into(),
+            },
+            Bgp::ConnectionRefused { from, reason } => Self::ConnectionRefused {
+                from,
+                reason: reason.into(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn a_repeated_event_passes_once_per_interval_and_a_state_change_always() {
+        let (mut events, now) = (Events::default(), Instant::now());
+        let foreign = Event::ForeignAnswer {
+            address: [10, 77, 60, 10].into(),
+            mac: "x".into(),
+        };
+        let gate = Event::Gate {
+            open: true,
+            reason: "r".into(),
+        };
+
+        for seconds in [0, 1, 59, 60] {
+            events.push(foreign.clone(), now + Duration::from_secs(seconds));
+            events.push(gate.clone(), now + Duration::from_secs(seconds));
+        }
+
+        let passed: Vec<Event> = std::iter::from_fn(|| events.pop()).collect();
+        assert_eq!(passed.iter().filter(|event| **event == foreign).count(), 2);
+        assert_eq!(passed.iter().filter(|event| **event == gate).count(), 4);
+        assert_eq!(events.suppressed(), 2);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn a_full_queue_counts_what_it_loses() {
+        let mut events = Events::default();
+
+        for _ in 0..QUEUE_LIMIT + 3 {
+            events.push(Event::Stopping, Instant::now());
+        }
+
+        assert_eq!(events.lost(), 3);
     }
 }

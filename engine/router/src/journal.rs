@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use sam_capture::Enrollment;
 use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
 
 /// State that is not configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,4 +21,87 @@ pub struct RuntimeState {
     pub withdrawn: BTreeSet<Ipv4Addr>,
     /// Sequence of the last acquisition of each address.
     pub sequences: BTreeMap<Ipv4Addr, u32>,
+}
+
+impl RuntimeState {
+    /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, as far as it may.
+    #[must_use]
+    pub fn owned(&self, config: &Config, enrollment: &Enrollment) -> BTreeSet<Ipv4Addr> {
+        let told = config.local.owned.union(&self.announced).copied();
+        told.filter(|address| !self.withdrawn.contains(address))
+            .filter(|address| enrollment.admit(config.local.node, *address).is_ok())
+            .collect()
+    }
+
+    /// Notes the order to own an address.
+    pub fn announce(&mut self, config: &Config, address: Ipv4Addr) {
+        self.withdrawn.remove(&address);
+        if !config.local.owned.contains(&address) {
+            self.announced.insert(address);
+        }
+    }
+
+    /// Notes the order not to own an address.
+    pub fn withdraw(&mut self, config: &Config, address: Ipv4Addr) {
+        self.announced.remove(&address);
+        if config.local.owned.contains(&address) {
+            self.withdrawn.insert(address);
+        }
+    }
+
+    /// Counts an acquisition: higher than our last one and than `seen`, the highest in the RIB.
+    pub fn acquire(&mut self, address: Ipv4Addr, seen: u32) -> u32 {
+        let sequence = self.sequences.entry(address).or_default();
+        *sequence = (*sequence).max(seen).saturating_add(1);
+        *sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, address};
+    use crate::policy::FabricPolicy;
+
+    #[test]
+    fn orders_override_the_configuration() {
+        let mut config = fixture::config(1, 2, &[]);
+        config.local.owned = [address(10), address(11)].into();
+        let mut state = RuntimeState::default();
+
+        state.withdraw(&config, address(10));
+        state.announce(&config, address(12));
+        state.announce(&config, address(11));
+
+        assert_eq!(owned(&state, &config), [address(11), address(12)].into());
+        state.announce(&config, address(10));
+        state.withdraw(&config, address(12));
+        assert_eq!(state, RuntimeState::default());
+    }
+
+    #[test]
+    fn a_restored_order_outside_the_pools_is_ignored() {
+        let config = fixture::config(1, 2, &[]);
+        let announced = [Ipv4Addr::new(192, 0, 2, 1), address(1), address(12)].into();
+        let state = RuntimeState {
+            announced,
+            ..RuntimeState::default()
+        };
+
+        assert_eq!(owned(&state, &config), [address(12)].into());
+    }
+
+    #[test]
+    fn a_sequence_exceeds_everything_seen() {
+        let mut state = RuntimeState::default();
+
+        assert_eq!(state.acquire(address(10), 0), 1);
+        assert_eq!(state.acquire(address(10), 0), 2);
+        assert_eq!(state.acquire(address(10), 7), 8);
+        assert_eq!(state.acquire(address(10), u32::MAX), u32::MAX);
+    }
+
+    fn owned(state: &RuntimeState, config: &Config) -> BTreeSet<Ipv4Addr> {
+        state.owned(config, FabricPolicy::new(config).enrollment())
+    }
 }

@@ -3,15 +3,41 @@
 //! Contract: one mutation (`handle_input`, `handle_timeout`), then drain `poll_output` to `None`, then the next.
 //! `Router::new` counts as a mutation. Within one drain, `Output::Journal` comes first and `Output::Publish` precedes
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
+//!
+//! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
+//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `identity` whether
+//! a node is one router. `router` only connects them; `view`, `doctor` and `explain` only read.
 
 pub mod config;
+pub mod diff;
+mod doctor;
 pub mod events;
+mod explain;
 pub mod facts;
 pub mod input;
 pub mod journal;
 pub mod output;
 pub mod router;
 pub mod view;
+
+mod answer_set;
+mod claims;
+mod fib_sync;
+#[cfg(test)]
+mod fixture;
+mod host;
+mod identity;
+mod numbering;
+mod origination;
+mod owner_table;
+mod peers;
+mod policy;
+mod sightings;
+#[cfg(test)]
+mod testnet;
+#[cfg(test)]
+mod tests;
+mod tunnels;
 
 pub use config::Config;
 pub use events::Event;

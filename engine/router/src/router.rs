@@ -1,17 +1,35 @@
-//! The control core as one value; wiring only, every decision lives in the part that it belongs to.
+//! The control core as one value: hands each input to the part that it belongs to, and asks the parts in a fixed
+//! order what follows ([`Router::settle`]). No protocol decision is taken here.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_bgp::{BestPathChange, Speaker};
+use sam_capture::{NodeId, RouteKind, RouteTags};
+use sam_dataplane::Notice;
+use sam_dataplane::snapshot::{LanPort, TunPort};
 
-use crate::config::Config;
-use crate::facts::Facts;
+use crate::answer_set::answers;
+use crate::claims::{Duplicates, rivals};
+use crate::config::{Capture, Config};
+use crate::diff::restart_only;
+use crate::events::{Event, Events};
+use crate::fib_sync::{Desired, FibSync, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
+use crate::host::{Gate, Host};
+use crate::identity::IdentityWatch;
 use crate::input::{Command, Input};
 use crate::journal::RuntimeState;
-use crate::output::Output;
-use crate::view;
+use crate::numbering::Numbering;
+use crate::origination::{Edit, Mandate, Origination};
+use crate::output::{BgpOrder, Output};
+use crate::owner_table::OwnerTable;
+use crate::peers::{node_of, other_nodes, peer_configs, speaker_config};
+use crate::policy::FabricPolicy;
+use crate::sightings::Sightings;
+use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
+use crate::view::mac_text;
 
 /// What a router starts from.
 #[derive(Debug)]
@@ -34,141 +52,523 @@ pub enum TimerName {
 }
 
 /// Why an order of the operator is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CommandRefusal {
-    /// No pool admits the address.
-    #[error("outside-pool")]
-    OutsidePool,
-    /// The node's `may` does not include the address.
-    #[error("not-permitted")]
-    NotPermitted,
-    /// The address is not owned here.
-    #[error("not-owned")]
-    NotOwned,
+    /// The node may not own the address; the reason is that of the import rules.
+    NotAdmitted(sam_capture::ImportRejection),
     /// The address is owned here already.
-    #[error("already-owned")]
     AlreadyOwned,
+    /// The address is not owned here.
+    NotOwned,
     /// An orderly stop is under way.
-    #[error("stopping")]
     Stopping,
 }
 
 /// The control core.
 #[derive(Debug)]
-pub struct Router {}
+pub struct Router {
+    pub(crate) config: Config,
+    pub(crate) state: RuntimeState,
+    pub(crate) epoch: u32,
+    pub(crate) stopping: bool,
+    pub(crate) speaker: Speaker<FabricPolicy>,
+    pub(crate) owners: OwnerTable,
+    pub(crate) duplicates: Duplicates,
+    pub(crate) origination: Origination,
+    pub(crate) host: Host,
+    pub(crate) numbering: Numbering,
+    pub(crate) fib: FibSync,
+    pub(crate) identity: IdentityWatch,
+    pub(crate) foreign_answers: Sightings,
+    pub(crate) probes: Sightings,
+    pub(crate) rejections: BTreeMap<(NodeId, &'static str), u64>,
+    pub(crate) events: Events,
+    /// Whether something changed from which the forwarding state follows.
+    forwarding_stale: bool,
+    /// The gate as last told.
+    gate: Option<Gate>,
+    /// State as last handed to the journal.
+    journaled: RuntimeState,
+    /// WireGuard peers as last handed out.
+    wireguard: Option<Vec<sam_wg::PeerConfig>>,
+    /// BGP orders of this mutation, held back until the snapshot is out.
+    orders: VecDeque<BgpOrder>,
+    outputs: VecDeque<Output>,
+}
 
 impl Router {
     /// Makes a router and applies its first configuration; outputs wait.
     #[must_use]
-    pub fn new(_start: Start, _now: Instant) -> Self {
-        todo!()
+    pub fn new(start: Start, now: Instant) -> Self {
+        let Start {
+            config,
+            state,
+            seed,
+        } = start;
+        let policy = FabricPolicy::new(&config);
+        let mut router = Self {
+            speaker: Speaker::new(speaker_config(&config), policy, seed, now),
+            journaled: state.clone(),
+            state,
+            // The low half of the seed: random per start, so that two routers of one identity differ.
+            epoch: u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits"),
+            stopping: false,
+            owners: OwnerTable::default(),
+            duplicates: Duplicates::default(),
+            origination: Origination::default(),
+            host: Host::default(),
+            numbering: Numbering::default(),
+            fib: FibSync::default(),
+            identity: IdentityWatch::default(),
+            foreign_answers: Sightings::default(),
+            probes: Sightings::default(),
+            rejections: BTreeMap::new(),
+            events: Events::default(),
+            forwarding_stale: true,
+            gate: None,
+            wireguard: None,
+            orders: VecDeque::new(),
+            outputs: VecDeque::new(),
+            config,
+        };
+        router
+            .numbering
+            .apply(&other_nodes(&router.config).map(|node| node.id).collect());
+        router.speaker.set_next_hops(overlays(&router.config), now);
+        router.pump(now);
+        router.speaker.set_peers(peer_configs(&router.config), now);
+        router.config_applied(now);
+        router.settle(now);
+        router
     }
 
     /// Handles one thing that happened.
-    pub fn handle_input(&mut self, _input: Input<'_>, _now: Instant) {
-        todo!()
+    pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Config(config) => self.apply(*config, now),
+            Input::Bgp(input) => {
+                self.speaker.handle_input(input, now);
+                self.duplicates.on_input(now);
+            }
+            Input::Notice(notice) => self.on_notice(&notice, now),
+            Input::Host(event) => {
+                self.host.on_event(event, &self.config);
+                self.forwarding_stale = true;
+            }
+            Input::Command(command) => self.on_command(&command, now),
+        }
+        self.settle(now);
     }
 
     /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        todo!()
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self
+            .speaker
+            .poll_timeout()
+            .is_some_and(|(due, _)| due <= now)
+        {
+            self.speaker.handle_timeout(now);
+        }
+        if self.duplicates.due().is_some_and(|due| due <= now) {
+            for event in self.duplicates.scan(&self.speaker, &self.config) {
+                self.events.push(event, now);
+            }
+        }
+        self.settle(now);
     }
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
-        todo!()
+        let bgp = self
+            .speaker
+            .poll_timeout()
+            .map(|(due, name)| (due, TimerName::Bgp(name)));
+        let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
+        bgp.into_iter().chain(scan).min_by_key(|(due, _)| *due)
     }
 
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.config
     }
 
     /// Tells whether a command would be accepted now; the control socket answers with this before it hands it in.
     ///
     /// # Errors
     /// Why not.
-    pub fn check_command(&self, _command: &Command) -> Result<(), CommandRefusal> {
-        todo!()
+    pub fn check_command(&self, command: &Command) -> Result<(), CommandRefusal> {
+        if self.stopping {
+            return Err(CommandRefusal::Stopping);
+        }
+        match command {
+            Command::Announce(address) => {
+                let admitted = self
+                    .speaker
+                    .policy()
+                    .enrollment()
+                    .admit(self.config.local.node, *address);
+                admitted.map_err(CommandRefusal::NotAdmitted)?;
+                if self.told_to_own().contains(address) {
+                    return Err(CommandRefusal::AlreadyOwned);
+                }
+                Ok(())
+            }
+            Command::Withdraw(address) if !self.told_to_own().contains(address) => {
+                Err(CommandRefusal::NotOwned)
+            }
+            Command::Withdraw(_) | Command::Shutdown => Ok(()),
+        }
     }
 
-    /// `samctl status`
-    #[must_use]
-    pub fn status(&self, _facts: &Facts, _now: Instant) -> view::StatusView {
-        todo!()
+    /// Addresses that this router is told to own, by configuration and orders.
+    pub(crate) fn told_to_own(&self) -> BTreeSet<Ipv4Addr> {
+        self.state
+            .owned(&self.config, self.speaker.policy().enrollment())
     }
 
-    /// `samctl owners`
-    #[must_use]
-    pub fn owners(&self, _now: Instant) -> view::OwnersView {
-        todo!()
+    /// Whether this router may act on its LAN.
+    pub(crate) fn gate(&self) -> Gate {
+        self.host.gate(&self.config.local.capture, self.stopping)
     }
 
-    /// `samctl routes`
-    #[must_use]
-    pub fn routes(&self) -> view::RoutesView {
-        todo!()
+    /// The ways to the other nodes.
+    pub(crate) fn tunnel_plans(&self) -> BTreeMap<NodeId, TunnelPlan> {
+        plan(&self.config, &self.numbering, &self.host)
     }
 
-    /// `samctl bgp neighbors`
-    #[must_use]
-    pub fn bgp_neighbors(&self, _now: Instant) -> view::BgpNeighborsView {
-        todo!()
+    /// Applies a configuration with as few edits as possible; an equal one changes nothing.
+    fn apply(&mut self, config: Config, now: Instant) {
+        if config == self.config {
+            return;
+        }
+        let settings = restart_only(&self.config, &config);
+        if !settings.is_empty() {
+            let settings = settings.into_iter().map(String::from).collect();
+            self.events.push(Event::ConfigRefused { settings }, now);
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.host.on_config(&old, &self.config);
+        self.identity
+            .retain(|node| self.config.fabric.nodes.contains_key(&node));
+        self.rejections
+            .retain(|(node, _), _| self.config.fabric.nodes.contains_key(node));
+        self.numbering
+            .apply(&other_nodes(&self.config).map(|node| node.id).collect());
+        let policy = FabricPolicy::new(&self.config);
+        if policy != *self.speaker.policy() {
+            self.speaker.set_policy(policy, now);
+            self.pump(now);
+        }
+        if overlays(&old) != overlays(&self.config) {
+            self.speaker.set_next_hops(overlays(&self.config), now);
+            self.pump(now);
+        }
+        if peer_configs(&old) != peer_configs(&self.config) {
+            self.speaker.set_peers(peer_configs(&self.config), now);
+        }
+        self.duplicates.on_change(now);
+        self.forwarding_stale = true;
+        self.config_applied(now);
     }
 
-    /// `samctl bgp neighbor NODE`; `None` when the node is no BGP peer.
-    #[must_use]
-    pub fn bgp_neighbor(&self, _node: NodeId, _now: Instant) -> Option<view::BgpNeighborView> {
-        todo!()
+    fn config_applied(&mut self, now: Instant) {
+        let event = Event::ConfigApplied {
+            nodes: self.config.fabric.nodes.len(),
+            pools: self.config.fabric.pools.len(),
+            owned: self.config.local.owned.len(),
+        };
+        self.events.push(event, now);
     }
 
-    /// `samctl bgp rib`
-    #[must_use]
-    pub fn bgp_rib(&self, _now: Instant) -> view::BgpRibView {
-        todo!()
+    fn on_command(&mut self, command: &Command, now: Instant) {
+        let verdict = self.check_command(command);
+        self.forwarding_stale = true;
+        match (command, verdict) {
+            (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
+            (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
+            (Command::Announce(address) | Command::Withdraw(address), Err(refusal)) => {
+                let reason = refusal.to_string();
+                self.events.push(
+                    Event::CommandRefused {
+                        address: *address,
+                        reason,
+                    },
+                    now,
+                );
+            }
+            (Command::Shutdown, Ok(())) => {
+                self.stopping = true;
+                self.events.push(Event::Stopping, now);
+                // Withdrawals first, then the end of the sessions.
+                self.originate(now);
+                self.speaker.shutdown(now);
+            }
+            (Command::Shutdown, Err(_)) => {}
+        }
     }
 
-    /// `samctl bgp why PREFIX`
-    #[must_use]
-    pub fn bgp_why(&self, _prefix: Ipv4Net, _now: Instant) -> view::BgpWhyView {
-        todo!()
+    fn on_notice(&mut self, notice: &Notice, now: Instant) {
+        let event = match *notice {
+            Notice::ForeignAnswer { address, mac, .. } => {
+                self.foreign_answers.push(address, mac, now);
+                Some(Event::ForeignAnswer {
+                    address,
+                    mac: mac_text(mac),
+                })
+            }
+            Notice::AddressProbed { address, mac, .. } => {
+                self.probes.push(address, mac, now);
+                Some(Event::AddressProbed {
+                    address,
+                    mac: mac_text(mac),
+                })
+            }
+            Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
+            Notice::SessionUp { tunnel, .. } => self.numbering.node(tunnel).and_then(|node| {
+                self.host
+                    .on_tunnel(node, true)
+                    .then_some(Event::TunnelUp { node })
+            }),
+            Notice::SessionDown { tunnel } => self.numbering.node(tunnel).and_then(|node| {
+                self.host
+                    .on_tunnel(node, false)
+                    .then_some(Event::TunnelDown { node })
+            }),
+            Notice::EndpointChanged { tunnel, from, to } => {
+                self.numbering.node(tunnel).map(|node| {
+                    self.host.on_roamed(node, to);
+                    self.forwarding_stale = true;
+                    // The first packet of a node without configured endpoint is no move.
+                    if from.is_some() {
+                        let conflict = self.identity.on_roam(node, now);
+                        conflict
+                            .into_iter()
+                            .for_each(|event| self.events.push(event, now));
+                    }
+                    Event::EndpointMoved { node, from, to }
+                })
+            }
+        };
+        event
+            .into_iter()
+            .for_each(|event| self.events.push(event, now));
     }
 
-    /// `samctl tunnels`
-    #[must_use]
-    pub fn tunnels(&self, _facts: &Facts, _now: Instant) -> view::TunnelsView {
-        todo!()
+    /// Brings everything in line with what is known, and queues outputs in the order of the contract.
+    fn settle(&mut self, now: Instant) {
+        // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
+        self.pump(now);
+        self.tell_gate(now);
+        self.originate(now);
+        // 2. Saved before anybody hears of it.
+        if self.state != self.journaled {
+            self.journaled = self.state.clone();
+            self.outputs.push_back(Output::Journal(self.state.clone()));
+        }
+        // 3. The FIB before the peers (R6).
+        if std::mem::take(&mut self.forwarding_stale) {
+            self.publish();
+        }
+        self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
+        // 4. People last.
+        while let Some(event) = self.events.pop() {
+            self.outputs.push_back(Output::Event(event));
+        }
     }
 
-    /// `samctl arp`
-    #[must_use]
-    pub fn arp(&self, _facts: &Facts, _now: Instant) -> view::ArpView {
-        todo!()
+    /// Publishes tunnels, and then the routes into them, as far as they changed.
+    fn publish(&mut self) {
+        let plans = self.tunnel_plans();
+        let peers = wireguard_peers(&self.config, &plans, &self.host);
+        if self.wireguard.as_ref() != Some(&peers) {
+            self.wireguard = Some(peers.clone());
+            self.outputs.push_back(Output::WireGuardPeers(peers));
+        }
+        let desired = self.desired(&plans);
+        self.outputs
+            .extend(self.fib.update(desired).map(Output::Publish));
     }
 
-    /// `samctl counters`
-    #[must_use]
-    pub fn counters(&self, _facts: &Facts) -> view::CountersView {
-        todo!()
+    /// Makes the announcements follow gate, orders and rivals.
+    fn originate(&mut self, now: Instant) {
+        let owned = if self.gate().may_originate {
+            self.told_to_own()
+        } else {
+            BTreeSet::new()
+        };
+        let rivals = rivals(&self.speaker, &self.config, &owned);
+        let mandate = Mandate {
+            config: &self.config,
+            owned: &owned,
+            rivals: &rivals,
+            epoch: (!self.stopping).then_some(self.epoch),
+        };
+        for edit in self.origination.reconcile(&mandate, &mut self.state) {
+            match edit {
+                Edit::Originate(prefix, attributes) => {
+                    self.speaker.originate(prefix, attributes, now);
+                }
+                Edit::Withdraw(prefix) => self.speaker.withdraw(prefix, now),
+            }
+            self.duplicates.on_change(now);
+            self.pump(now);
+        }
     }
 
-    /// `samctl doctor [AREA]`
-    #[must_use]
-    pub fn doctor(&self, _facts: &Facts, _now: Instant) -> view::DoctorView {
-        todo!()
+    fn tell_gate(&mut self, now: Instant) {
+        let gate = self.gate();
+        let told = self.gate.replace(gate);
+        // At start the gate is closed until the LAN shows up; that is no news.
+        let news = told.map_or(gate.open, |told| told != gate);
+        if news && self.config.local.capture.interface().is_some() {
+            self.events.push(
+                Event::Gate {
+                    open: gate.open,
+                    reason: gate.reason.into(),
+                },
+                now,
+            );
+        }
     }
 
-    /// `samctl explain ADDRESS`
-    #[must_use]
-    pub fn explain(&self, _address: Ipv4Addr, _facts: &Facts, _now: Instant) -> view::ExplainView {
-        todo!()
+    /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.
+    fn pump(&mut self, now: Instant) {
+        while let Some(output) = self.speaker.poll_output() {
+            match output {
+                sam_bgp::Output::Connect {
+                    connection,
+                    address,
+                } => {
+                    self.orders.push_back(BgpOrder::Connect {
+                        connection,
+                        address,
+                    });
+                }
+                sam_bgp::Output::Send(connection, bytes) => {
+                    self.orders.push_back(BgpOrder::Send(connection, bytes));
+                }
+                sam_bgp::Output::Close(connection) => {
+                    self.orders.push_back(BgpOrder::Close(connection));
+                }
+                sam_bgp::Output::BestPath(change) => self.on_best_path(&change, now),
+                sam_bgp::Output::Event(event) => {
+                    if let sam_bgp::speaker::Event::Rejected { peer, reason, .. } = event {
+                        *self.rejections.entry((node_of(peer), reason)).or_default() += 1;
+                    }
+                    self.events.push(Event::from(event), now);
+                }
+            }
+        }
     }
+
+    fn on_best_path(&mut self, change: &BestPathChange, now: Instant) {
+        self.forwarding_stale = true;
+        let asn = self.config.fabric.asn;
+        let moved = self.owners.on_best_path(asn, change, now);
+        moved
+            .into_iter()
+            .for_each(|event| self.events.push(event, now));
+        let tags = change
+            .new
+            .as_ref()
+            .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
+        if let Some(Ok(RouteTags {
+            node,
+            kind: RouteKind::Marker { epoch },
+            ..
+        })) = tags
+            && node != self.config.local.node
+        {
+            let conflict = self.identity.on_epoch(node, epoch, now);
+            conflict
+                .into_iter()
+                .for_each(|event| self.events.push(event, now));
+        }
+    }
+
+    fn desired(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Desired {
+        let lan_address = self
+            .host
+            .lan
+            .as_ref()
+            .and_then(|lan| lan.address)
+            .map(|net| net.addr());
+        let sources = RouteSources {
+            config: &self.config,
+            owners: &self.owners,
+            tunnels: plans,
+            lan_address,
+            lan_present: self.host.lan.is_some(),
+        };
+        Desired {
+            routes: desired_routes(&sources),
+            lans: self.lan_port(lan_address).into_iter().collect(),
+            tun: self.host.tun_mtu.map(|mtu| TunPort {
+                id: TUN_PORT,
+                name: self.config.local.tun.clone(),
+                address: self.config.own_node().overlay,
+                mtu,
+            }),
+            tunnels: tunnel_table(&self.config, plans),
+        }
+    }
+
+    fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
+        let Capture::ProxyArp {
+            interface,
+            gratuitous_arp,
+            ..
+        } = &self.config.local.capture
+        else {
+            return None;
+        };
+        let lan = self.host.lan.as_ref()?;
+        // Without an address of the kernel, the LAN is the pool's.
+        let subnet = lan
+            .address
+            .or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
+        Some(LanPort {
+            id: LAN_PORT,
+            name: interface.clone(),
+            mac: lan.mac,
+            address: lan_address,
+            subnet: subnet.trunc(),
+            mtu: lan.mtu,
+            answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
+            gate_open: self.gate().open,
+            gratuitous_arp: *gratuitous_arp,
+        })
+    }
+}
+
+impl fmt::Display for CommandRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAdmitted(rejection) => rejection.fmt(f),
+            Self::AlreadyOwned => f.write_str("already-owned"),
+            Self::NotOwned => f.write_str("not-owned"),
+            Self::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+impl std::error::Error for CommandRefusal {}
+
+/// Next hops that can be reached: the overlay addresses of all nodes.
+fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {
+    config
+        .fabric
+        .nodes
+        .values()
+        .map(|node| node.overlay)
+        .collect()
 }

@@ -1,9 +1,15 @@
 //! `samctl arp`: the LAN, whom we answer for, who is there.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+
+use super::{mac_text, seconds_ago};
+use crate::Router;
+use crate::facts::{Facts, NeighborFacts};
+use crate::sightings::Sightings;
 
 /// The LAN side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,4 +62,43 @@ pub struct SightingRow {
     pub count: u64,
     /// Seconds since the last time.
     pub last_s: f64,
+}
+
+impl Router {
+    /// `samctl arp`
+    #[must_use]
+    pub fn arp(&self, facts: &Facts, now: Instant) -> ArpView {
+        let lan = self.fib.published().lans.first();
+        let gate = self.gate();
+        let neighbor = |neighbor: &NeighborFacts| NeighborRow {
+            address: neighbor.address,
+            mac: neighbor.mac.clone(),
+            state: neighbor.state.clone(),
+            since_s: neighbor.since_s,
+            queued: neighbor.queued,
+        };
+        ArpView {
+            interface: self.config.local.capture.interface().map(String::from),
+            mac: lan.map(|lan| mac_text(lan.mac)),
+            address: lan.and_then(|lan| lan.address),
+            subnet: lan.map(|lan| lan.subnet),
+            gate_open: gate.open,
+            gate_reason: gate.reason.into(),
+            answers: self.answers().to_vec(),
+            neighbors: facts.neighbors.iter().map(neighbor).collect(),
+            foreign_answers: sighting_rows(&self.foreign_answers, now),
+            probes: sighting_rows(&self.probes, now),
+        }
+    }
+}
+
+fn sighting_rows(sightings: &Sightings, now: Instant) -> Vec<SightingRow> {
+    let rows = sightings.newest_first().into_iter();
+    rows.map(|(address, mac, sighting)| SightingRow {
+        address,
+        mac: mac_text(mac),
+        count: sighting.count,
+        last_s: seconds_ago(sighting.last, now),
+    })
+    .collect()
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::NodeRef;
+use super::{NodeRef, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,17 +185,6 @@ pub struct PathRow {
     pub ineligible: Option<String>,
     /// Step at which it lost against the best path; for the best one, the step at which it beat the second.
     pub step: StepView,
-}
-
-/// A step of the decision process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepView {
-    /// Number as in the documentation; 0 for the first and last word (only path, identical).
-    pub number: u8,
-    /// Name.
-    pub name: String,
-    /// What it prefers.
-    pub text: String,
 }
 
 /// `samctl bgp why PREFIX`.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::NodeRef;
+use crate::Router;
+use crate::facts::{CounterFacts, DropFacts, Facts};
 
 /// All counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +54,37 @@ pub struct RejectionRow {
     pub reason: String,
     /// How many.
     pub count: u64,
+}
+
+impl Router {
+    /// `samctl counters`
+    #[must_use]
+    pub fn counters(&self, facts: &Facts) -> CountersView {
+        let counter = |counter: &CounterFacts| CounterRow {
+            name: counter.name.clone(),
+            text: counter.text.clone(),
+            value: counter.value,
+        };
+        let drop = |drop: &DropFacts| DropRow {
+            reason: drop.reason.clone(),
+            text: drop.text.clone(),
+            total: drop.total,
+            last_minute: drop.last_minute,
+        };
+        let rejections = self
+            .rejections
+            .iter()
+            .map(|((node, reason), count)| RejectionRow {
+                node: NodeRef::new(&self.config, *node),
+                reason: (*reason).into(),
+                count: *count,
+            });
+        CountersView {
+            counters: facts.counters.iter().map(counter).collect(),
+            drops: facts.drops.iter().map(drop).collect(),
+            rejections: rejections.collect(),
+            events_suppressed: self.events.suppressed(),
+            events_lost: self.events.lost(),
+        }
+    }
 }

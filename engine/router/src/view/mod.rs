@@ -3,24 +3,30 @@
 //! Field names are the API. Times are seconds ago, sizes bytes, addresses and prefixes text, enumerations
 //! kebab-case words. The filling functions only read.
 
+use std::time::Instant;
+
 use sam_capture::NodeId;
+use sam_dataplane::notice::Mac;
 use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
 
 mod arp;
 mod bgp;
+mod bgp_reader;
 mod counters;
 mod doctor;
 mod explain;
 mod owners;
 mod routes;
 mod status;
+mod step;
 mod tunnels;
 
 pub use arp::{ArpView, NeighborRow, SightingRow};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NotificationView, PathRow, RejectedRow, RibEntry,
-    StepView,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
@@ -28,6 +34,7 @@ pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, Ques
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
 pub use status::{CaptureSummary, PoolSummary, StatusView, UpCount, VersionView};
+pub use step::{StepView, step_name};
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 
 /// A node, as named in views.
@@ -39,4 +46,34 @@ pub struct NodeRef {
     pub name: String,
     /// Site; empty when the node is not configured.
     pub site: String,
+}
+
+impl NodeRef {
+    /// Names a node.
+    #[must_use]
+    pub fn new(config: &Config, id: NodeId) -> Self {
+        match config.fabric.nodes.get(&id) {
+            Some(node) => Self {
+                id,
+                name: node.name.clone(),
+                site: node.site.clone(),
+            },
+            None => Self {
+                id,
+                name: id.to_string(),
+                site: String::new(),
+            },
+        }
+    }
+}
+
+/// Writes a MAC address.
+#[must_use]
+pub fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Returns how many seconds ago `then` was.
+fn seconds_ago(then: Instant, now: Instant) -> f64 {
+    now.saturating_duration_since(then).as_secs_f64()
 }

@@ -1,10 +1,18 @@
 //! `samctl owners`: who owns each address of the pools.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
+use ipnet::Ipv4Net;
+use sam_bgp::PathSource;
+use sam_bgp::speaker::PathView;
+use sam_capture::Owner;
 use serde::{Deserialize, Serialize};
 
-use super::NodeRef;
+use super::{NodeRef, seconds_ago, step_name};
+use crate::Router;
+use crate::peers::node_of;
 
 /// Who owns each address of the pools, in order of addresses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,4 +75,76 @@ pub struct ClaimRow {
     pub step: String,
     /// Seconds since it was learned.
     pub age_s: f64,
+}
+
+impl Router {
+    /// `samctl owners`
+    #[must_use]
+    pub fn owners(&self, now: Instant) -> OwnersView {
+        let told = self.told_to_own();
+        let claimed = self
+            .speaker
+            .prefixes()
+            .into_iter()
+            .map(|prefix| prefix.addr());
+        let addresses: BTreeSet<Ipv4Addr> = claimed.chain(told.iter().copied()).collect();
+        let row = |address| self.owner_row(address, told.contains(&address), now);
+        OwnersView {
+            owners: addresses.into_iter().filter_map(row).collect(),
+        }
+    }
+
+    /// Shows one address; `None` when it lies in no pool.
+    fn owner_row(&self, address: Ipv4Addr, configured: bool, now: Instant) -> Option<OwnerRow> {
+        let pool = self.config.pool_of(address)?;
+        let holding = self.owners.holding(address);
+        let owner = holding.map(|holding| holding.owner);
+        let remote = owner.filter(|owner| !owner.local);
+        let answered = self.gate().open && self.answers().binary_search(&address).is_ok();
+        Some(OwnerRow {
+            address,
+            pool: pool.name.clone(),
+            owner: owner.map(|owner| NodeRef::new(&self.config, owner.node)),
+            state: owner.map_or("unowned", |owner| owner.state.name()).into(),
+            sequence: owner.map(|owner| owner.sequence),
+            since_s: holding.map(|holding| seconds_ago(holding.since, now)),
+            next_hop: owner.map(|owner| owner.next_hop),
+            tunnel: remote
+                .and_then(|owner| self.numbering.tunnel(owner.node))
+                .map(|id| id.0),
+            step: holding.map(|holding| step_name(holding.step).into()),
+            local: owner.is_some_and(|owner| owner.local),
+            configured,
+            answered,
+            duplicate: self.duplicates.contains(address),
+            claims: self.claims(address, now),
+        })
+    }
+
+    fn claims(&self, address: Ipv4Addr, now: Instant) -> Vec<ClaimRow> {
+        let prefix = Ipv4Net::from(address);
+        let row = |view: PathView| {
+            let owner = Owner::from_path(self.config.fabric.asn, prefix, &view.path)?;
+            let from = match view.path.source {
+                PathSource::Local => None,
+                PathSource::Peer { peer, .. } => Some(NodeRef::new(&self.config, node_of(peer))),
+            };
+            Some(ClaimRow {
+                node: NodeRef::new(&self.config, owner.node),
+                state: owner.state.name().into(),
+                sequence: owner.sequence,
+                local_pref: view.path.attributes.preference(),
+                from,
+                best: view.best,
+                ineligible: view.ineligible.map(String::from),
+                step: step_name(view.step).into(),
+                age_s: seconds_ago(view.path.learned_at, now),
+            })
+        };
+        self.speaker
+            .paths(prefix)
+            .into_iter()
+            .filter_map(row)
+            .collect()
+    }
 }

@@ -1,12 +1,16 @@
 //! `samctl status` and `samctl version`: one page about this router.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::Role;
+use sam_bgp::session::SessionState;
+use sam_capture::{Pool, Role};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckStatus, NodeRef};
+use crate::Router;
+use crate::facts::Facts;
 
 /// One page about this router.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,4 +103,108 @@ pub struct VersionView {
     pub version: String,
     /// Version of this JSON API; grows when a field changes its meaning or goes away.
     pub api: u32,
+}
+
+/// Version of the JSON API.
+pub const API_VERSION: u32 = 1;
+
+impl VersionView {
+    /// Says what program this is; `version` is that of its package.
+    #[must_use]
+    pub fn new(version: &str) -> Self {
+        Self {
+            name: "samctl".into(),
+            version: version.into(),
+            api: API_VERSION,
+        }
+    }
+}
+
+impl Router {
+    /// `samctl status`
+    #[must_use]
+    pub fn status(&self, facts: &Facts, now: Instant) -> StatusView {
+        let fabric = &self.config.fabric;
+        let own = self.config.own_node();
+        let peers = self.speaker.peers();
+        let tunnels = self.tunnels(facts, now).tunnels;
+        let doctor = self.doctor(facts, now);
+        let bad = doctor
+            .checks
+            .into_iter()
+            .filter(|check| check.status >= CheckStatus::Warn);
+        StatusView {
+            version: facts.version.clone(),
+            uptime_s: facts.uptime_s,
+            fabric: fabric.name.clone(),
+            asn: fabric.asn,
+            node: NodeRef::new(&self.config, own.id),
+            role: own.role,
+            overlay: own.overlay,
+            route_reflector: fabric.bgp.route_reflectors.contains(&own.id),
+            stopping: self.stopping,
+            generation: self.fib.generation(),
+            routes: self.fib.published().routes.len(),
+            bgp_sessions: UpCount {
+                up: peers
+                    .iter()
+                    .filter(|peer| peer.state == SessionState::Established)
+                    .count(),
+                configured: peers.len(),
+            },
+            tunnels: UpCount {
+                up: tunnels.iter().filter(|tunnel| tunnel.up).count(),
+                configured: tunnels.len(),
+            },
+            pools: self.pool_summaries(),
+            capture: self.capture_summary(),
+            drops: facts.drops.iter().map(|drop| drop.total).sum(),
+            events_lost: self.events.lost(),
+            health: doctor.overall,
+            problems: bad.map(|check| check.message).collect(),
+        }
+    }
+
+    fn pool_summaries(&self) -> Vec<PoolSummary> {
+        let owners = |pool: u32, local: bool| {
+            self.owners
+                .owners()
+                .filter(|owner| owner.pool == pool && owner.local == local)
+                .count()
+        };
+        let summary = |pool: &Pool| PoolSummary {
+            id: pool.id,
+            name: pool.name.clone(),
+            prefix: pool.prefix,
+            local: owners(pool.id, true),
+            remote: owners(pool.id, false),
+        };
+        self.config.fabric.pools.iter().map(summary).collect()
+    }
+
+    fn capture_summary(&self) -> CaptureSummary {
+        let interface = self.config.local.capture.interface();
+        let gate = self.gate();
+        CaptureSummary {
+            kind: if interface.is_some() {
+                "proxy-arp"
+            } else {
+                "none"
+            }
+            .into(),
+            interface: interface.map(String::from),
+            gate_open: gate.open,
+            gate_reason: gate.reason.into(),
+            answers: self.answers().len(),
+        }
+    }
+
+    /// Addresses for which this router answers ARP while its gate is open.
+    pub(crate) fn answers(&self) -> &[Ipv4Addr] {
+        self.fib
+            .published()
+            .lans
+            .first()
+            .map_or(&[], |lan| &lan.answers)
+    }
 }

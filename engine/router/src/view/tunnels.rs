@@ -1,10 +1,16 @@
 //! `samctl tunnels`: the ways to the other nodes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeRef;
+use super::{NodeRef, seconds_ago};
+use crate::Router;
+use crate::config::{Endpoint, Host, Node};
+use crate::facts::Facts;
+use crate::identity::Conflict;
+use crate::tunnels::TunnelPlan;
 
 /// The ways to the other nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,4 +77,74 @@ pub struct IdentityConflictRow {
     pub count: u32,
     /// Seconds since the last time.
     pub last_s: f64,
+}
+
+impl Router {
+    /// `samctl tunnels`
+    #[must_use]
+    pub fn tunnels(&self, facts: &Facts, now: Instant) -> TunnelsView {
+        let row = |(id, plan)| {
+            self.config
+                .fabric
+                .nodes
+                .get(&id)
+                .map(|node| self.tunnel_row(node, &plan, facts))
+        };
+        let conflict = |conflict: Conflict| IdentityConflictRow {
+            node: NodeRef::new(&self.config, conflict.node),
+            evidence: conflict.evidence.name().into(),
+            count: conflict.count,
+            last_s: seconds_ago(conflict.last, now),
+        };
+        TunnelsView {
+            listen_port: self.config.local.listen_port,
+            tunnels: self.tunnel_plans().into_iter().filter_map(row).collect(),
+            identity_conflicts: self
+                .identity
+                .conflicts(now)
+                .into_iter()
+                .map(conflict)
+                .collect(),
+        }
+    }
+
+    fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts) -> TunnelRow {
+        let peer = facts.peers.iter().find(|peer| peer.index == plan.peer.0);
+        // Without the device's word, the last notice tells.
+        let up = peer.map_or_else(|| self.host.tunnel_up(node.id), |peer| peer.session);
+        let shown = peer.cloned().unwrap_or_default();
+        TunnelRow {
+            node: NodeRef::new(&self.config, node.id),
+            overlay: node.overlay,
+            tunnel: plan.tunnel.0,
+            encap: "wireguard".into(),
+            up,
+            endpoint: shown.endpoint.or(plan.endpoint),
+            configured_endpoint: node.endpoint.as_ref().map(endpoint_text),
+            last_handshake_s: shown.last_handshake_s,
+            last_received_s: shown.last_received_s,
+            rx_bytes: shown.rx_bytes,
+            tx_bytes: shown.tx_bytes,
+            handshakes: shown.handshakes,
+            attempts: shown.attempts,
+            roams: shown.roams,
+            underlay_mtu: plan.underlay_mtu,
+            overhead: plan.overhead,
+            mtu: plan.mtu,
+            preshared_key: self.config.local.preshared_keys.contains_key(&node.id),
+            keepalive_s: self
+                .config
+                .fabric
+                .transport
+                .keepalive
+                .map(|every| every.as_secs_f64()),
+        }
+    }
+}
+
+fn endpoint_text(endpoint: &Endpoint) -> String {
+    match &endpoint.host {
+        Host::Address(address) => SocketAddr::new(*address, endpoint.port).to_string(),
+        Host::Name(name) => format!("{name}:{}", endpoint.port),
+    }
 }

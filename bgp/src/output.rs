@@ -1,0 +1,86 @@
+//! What comes out of a speaker: orders to the driver, best-path changes, news for the operator.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::config::PeerId;
+use crate::input::ConnectionId;
+use crate::rib::BestPathChange;
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Output {
+    /// Open a TCP connection to port 179 of `address`.
+    Connect {
+        /// Its id.
+        connection: ConnectionId,
+        /// Where to.
+        address: Ipv4Addr,
+    },
+    /// Write bytes.
+    Send(ConnectionId, Vec<u8>),
+    /// Close after the bytes sent so far.
+    Close(ConnectionId),
+    /// The best path of a prefix changed.
+    BestPath(BestPathChange),
+    /// Something an operator wants to know.
+    Event(Event),
+}
+
+/// State changes of sessions and refused routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The session reached Established.
+    Established {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The session left Established, or an attempt failed after the OPEN.
+    Down {
+        /// The peer.
+        peer: PeerId,
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// A route was refused by policy, loop detection or limits. Sent once per (peer, prefix, reason) change.
+    Rejected {
+        /// The peer.
+        peer: PeerId,
+        /// The prefix.
+        prefix: Ipv4Net,
+        /// The reason's name.
+        reason: &'static str,
+    },
+    /// A malformed attribute was survived (RFC 7606).
+    Malformed {
+        /// The peer.
+        peer: PeerId,
+        /// Attribute type code.
+        kind: u8,
+        /// What was wrong.
+        reason: &'static str,
+    },
+    /// A connection from an address of no peer, or refused by the collision rule, was closed.
+    ConnectionRefused {
+        /// Who connected.
+        from: Ipv4Addr,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// Says which deadline is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimerName {
+    /// Connect retry.
+    ConnectRetry,
+    /// Idle hold after an error.
+    IdleHold,
+    /// Hold timer.
+    Hold,
+    /// Keepalive.
+    Keepalive,
+    /// Half-open collision winner.
+    Collision,
+}

@@ -1,0 +1,205 @@
+//! The rules of route reflection as pure functions (RFC 4456 sections 6 and 8).
+//!
+//! NEXT_HOP, MULTI_EXIT_DISC, LOCAL_PREF and AS_PATH of a reflected route are never touched (section 10).
+
+use std::net::Ipv4Addr;
+
+use crate::config::PeerRole;
+use crate::policy::Rejection;
+use crate::rib::{Path, PathSource};
+use crate::wire::PathAttributes;
+
+/// The route was made by us and came back.
+pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
+/// The route passed our cluster already.
+pub(crate) const CLUSTER_LOOP: Rejection = Rejection("cluster-loop");
+
+/// Who a reflector is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reflector {
+    /// Our BGP identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// Our cluster.
+    pub(crate) cluster_id: Ipv4Addr,
+}
+
+/// Who a route would be sent to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    /// Its BGP identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// Its role.
+    pub(crate) role: PeerRole,
+}
+
+impl Reflector {
+    /// Refuses a received route that has been here before.
+    ///
+    /// # Errors
+    /// Which of the two loops it is.
+    pub(crate) fn check_loop(self, attributes: &PathAttributes) -> Result<(), Rejection> {
+        if attributes.originator_id == Some(self.router_id) {
+            return Err(ORIGINATOR_LOOP);
+        }
+        if attributes.cluster_list.contains(&self.cluster_id) {
+            return Err(CLUSTER_LOOP);
+        }
+        Ok(())
+    }
+
+    /// Returns the attributes with which `path` is sent to `target`, or `None` if it is not. `source_role` is the
+    /// role of the peer that the path came from.
+    pub(crate) fn export(
+        self,
+        path: &Path,
+        source_role: Option<PeerRole>,
+        target: Target,
+    ) -> Option<PathAttributes> {
+        let mut attributes = match path.source {
+            PathSource::Local => (*path.attributes).clone(),
+            PathSource::Peer { router_id, .. } => {
+                self.reflect(&path.attributes, router_id, source_role?, target)?
+            }
+        };
+        // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
+        attributes.local_pref = Some(attributes.preference());
+        Some(attributes)
+    }
+
+    fn reflect(
+        self,
+        attributes: &PathAttributes,
+        source: Ipv4Addr,
+        source_role: PeerRole,
+        target: Target,
+    ) -> Option<PathAttributes> {
+        // 1 A route of a non-client goes to clients only (section 6).
+        if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
+            return None;
+        }
+        // 2 Neither its sender nor its originator gets it back.
+        let originator = attributes.originator_id.unwrap_or(source);
+        if target.router_id == source || target.router_id == originator {
+            return None;
+        }
+        // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
+        let mut reflected = attributes.clone();
+        reflected.originator_id = Some(originator);
+        reflected.cluster_list.insert(0, self.cluster_id);
+        Some(reflected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{attributes, learned, router, start};
+    use std::sync::Arc;
+
+    #[test]
+    fn routes_that_were_here_before_are_refused() {
+        let originated = PathAttributes {
+            originator_id: Some(router(1)),
+            ..attributes(2, 100)
+        };
+        let passed = PathAttributes {
+            cluster_list: vec![router(7), router(8)],
+            ..attributes(2, 100)
+        };
+        assert_eq!(US.check_loop(&originated), Err(ORIGINATOR_LOOP));
+        assert_eq!(US.check_loop(&passed), Err(CLUSTER_LOOP));
+        assert_eq!(US.check_loop(&attributes(2, 100)), Ok(()));
+    }
+
+    #[test]
+    fn who_gets_what_follows_the_roles() {
+        use PeerRole::{Client, NonClient};
+        let path = learned(2, attributes(2, 100));
+        let table = [
+            (Client, Client, true),
+            (Client, NonClient, true),
+            (NonClient, Client, true),
+            (NonClient, NonClient, false),
+        ];
+        for (from, to, sent) in table {
+            let target = Target {
+                router_id: router(3),
+                role: to,
+            };
+            assert_eq!(
+                US.export(&path, Some(from), target).is_some(),
+                sent,
+                "{from:?} {to:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reflected_route_gets_originator_and_cluster_and_nothing_else() {
+        let original = PathAttributes {
+            med: Some(7),
+            ..attributes(2, 321)
+        };
+        let path = learned(2, original.clone());
+        let reflected = US.export(&path, Some(PeerRole::Client), client(3)).unwrap();
+        let expected = PathAttributes {
+            originator_id: Some(router(2)),
+            cluster_list: vec![router(8)],
+            ..original
+        };
+        assert_eq!(reflected, expected);
+    }
+
+    #[test]
+    fn a_second_reflector_keeps_the_originator_and_prepends_its_cluster() {
+        let once = PathAttributes {
+            originator_id: Some(router(5)),
+            cluster_list: vec![router(9)],
+            ..attributes(5, 100)
+        };
+        let twice = US
+            .export(&learned(2, once), Some(PeerRole::NonClient), client(3))
+            .unwrap();
+        assert_eq!(twice.originator_id, Some(router(5)));
+        assert_eq!(twice.cluster_list, [router(8), router(9)]);
+    }
+
+    #[test]
+    fn neither_sender_nor_originator_get_a_route_back() {
+        let from_five = PathAttributes {
+            originator_id: Some(router(5)),
+            ..attributes(5, 100)
+        };
+        let path = learned(2, from_five);
+        for host in [2, 5] {
+            assert_eq!(US.export(&path, Some(PeerRole::Client), client(host)), None);
+        }
+    }
+
+    #[test]
+    fn local_routes_go_to_everybody_with_an_explicit_local_pref() {
+        let path = Path {
+            source: PathSource::Local,
+            attributes: Arc::new(PathAttributes::local(router(1))),
+            learned_at: start(),
+        };
+        let target = Target {
+            router_id: router(3),
+            role: PeerRole::NonClient,
+        };
+        let sent = US.export(&path, None, target).unwrap();
+        assert_eq!(sent, attributes(1, 100));
+    }
+
+    const US: Reflector = Reflector {
+        router_id: Ipv4Addr::new(10, 0, 0, 1),
+        cluster_id: Ipv4Addr::new(10, 0, 0, 8),
+    };
+
+    fn client(host: u8) -> Target {
+        Target {
+            router_id: router(host),
+            role: PeerRole::Client,
+        }
+    }
+}

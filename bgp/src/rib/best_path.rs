@@ -1,0 +1,20 @@
+//! A change of the best path of a prefix: the only thing that leaves the RIB.
+
+use ipnet::Ipv4Net;
+
+use super::decision::DecisionStep;
+use super::path::Path;
+
+/// A change of the best path of a prefix: the only thing that leaves the RIB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BestPathChange {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// Former best path.
+    pub old: Option<Path>,
+    /// New best path.
+    pub new: Option<Path>,
+    /// What decided: the step at which the new best path beat the second, [`DecisionStep::OnlyPath`] without second,
+    /// [`DecisionStep::Eligible`] when paths are left but none may be chosen.
+    pub step: DecisionStep,
+}

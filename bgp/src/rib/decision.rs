@@ -1,0 +1,325 @@
+//! The decision process: a total order of paths that says which step decided (RFC 4271 section 9.1.2.2).
+//!
+//! Internal sessions only, one AS: MED is always compared (so the order stays transitive), external over internal
+//! (7) is void, and the metric to the next hop (8) is left out, because it differs from router to router and every
+//! router must elect the same owner. For the same reason age never decides.
+
+use std::cmp::Ordering;
+use std::net::Ipv4Addr;
+
+use super::path::{Path, PathSource};
+use crate::config::PeerId;
+
+/// The step of the decision process that separated two paths (bgp.md section 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DecisionStep {
+    /// There was no other path.
+    OnlyPath,
+    /// 1 Next hop reachable, no loop.
+    Eligible,
+    /// 2 Highest LOCAL_PREF.
+    LocalPref,
+    /// 3 Locally originated over learned.
+    LocalOrigin,
+    /// 4 Shortest AS_PATH.
+    AsPathLength,
+    /// 5 Lowest ORIGIN.
+    Origin,
+    /// 6 Lowest MED, always compared.
+    Med,
+    /// 9 Lowest ORIGINATOR_ID, else router id.
+    RouterId,
+    /// 10 Shortest CLUSTER_LIST.
+    ClusterListLength,
+    /// 11 Lowest peer address.
+    PeerAddress,
+    /// The paths are the same.
+    Identical,
+}
+
+/// A path that may or may not be chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    /// The path.
+    pub(crate) path: Path,
+    /// Why it may not be chosen.
+    pub(crate) ineligible: Option<&'static str>,
+}
+
+/// One step: less is better.
+type Step = fn(&Candidate, &Candidate) -> Ordering;
+
+/// The steps in order. Loops (part of 1) never get here: import refuses them.
+const STEPS: [(DecisionStep, Step); 9] = [
+    (DecisionStep::Eligible, |a, b| {
+        a.ineligible.is_some().cmp(&b.ineligible.is_some())
+    }),
+    (DecisionStep::LocalPref, |a, b| {
+        b.path
+            .attributes
+            .preference()
+            .cmp(&a.path.attributes.preference())
+    }),
+    (DecisionStep::LocalOrigin, |a, b| {
+        is_learned(a).cmp(&is_learned(b))
+    }),
+    (DecisionStep::AsPathLength, |a, b| {
+        as_path_length(a).cmp(&as_path_length(b))
+    }),
+    (DecisionStep::Origin, |a, b| {
+        a.path.attributes.origin.cmp(&b.path.attributes.origin)
+    }),
+    (DecisionStep::Med, |a, b| med(a).cmp(&med(b))),
+    (DecisionStep::RouterId, |a, b| {
+        router_id(a).cmp(&router_id(b))
+    }),
+    (DecisionStep::ClusterListLength, |a, b| {
+        a.path
+            .attributes
+            .cluster_list
+            .len()
+            .cmp(&b.path.attributes.cluster_list.len())
+    }),
+    (DecisionStep::PeerAddress, |a, b| {
+        peer_address(a).cmp(&peer_address(b))
+    }),
+];
+
+/// Compares two paths of one prefix: `Less` means that `a` is better; says which step told them apart.
+pub(crate) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
+    for (step, order) in STEPS {
+        let order = order(a, b);
+        if order.is_ne() {
+            return (order, step);
+        }
+    }
+    (Ordering::Equal, DecisionStep::Identical)
+}
+
+fn is_learned(candidate: &Candidate) -> bool {
+    candidate.path.source != PathSource::Local
+}
+
+fn as_path_length(candidate: &Candidate) -> usize {
+    candidate
+        .path
+        .attributes
+        .as_path
+        .iter()
+        .map(|segment| segment.0.len())
+        .sum()
+}
+
+/// An absent MED counts as the best one (RFC 4271 section 9.1.2.2 c).
+fn med(candidate: &Candidate) -> u32 {
+    candidate.path.attributes.med.unwrap_or(0)
+}
+
+fn router_id(candidate: &Candidate) -> Ipv4Addr {
+    let sender = match candidate.path.source {
+        PathSource::Local => Ipv4Addr::UNSPECIFIED,
+        PathSource::Peer { router_id, .. } => router_id,
+    };
+    candidate.path.attributes.originator_id.unwrap_or(sender)
+}
+
+/// The id tells peers apart that were given the same address.
+fn peer_address(candidate: &Candidate) -> Option<(Ipv4Addr, PeerId)> {
+    match candidate.path.source {
+        PathSource::Local => None,
+        PathSource::Peer { address, peer, .. } => Some((address, peer)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{attributes, learned, router, start};
+    use crate::wire::{AsPathSegment, Origin, PathAttributes};
+    use std::sync::Arc;
+
+    #[test]
+    fn each_step_decides_when_all_earlier_ones_are_equal() {
+        let longer = |a: &mut PathAttributes| a.as_path = vec![AsPathSegment(vec![1])];
+        let incomplete = |a: &mut PathAttributes| a.origin = Origin::Incomplete;
+        let costly = |a: &mut PathAttributes| a.med = Some(1);
+        let of_one = |a: &mut PathAttributes| a.originator_id = Some(router(1));
+        let of_two = |a: &mut PathAttributes| a.originator_id = Some(router(2));
+        let reflected = |a: &mut PathAttributes| a.cluster_list = vec![router(9)];
+        let table = [
+            (
+                DecisionStep::LocalPref,
+                from(9, attributes(1, 200)),
+                plain(2),
+            ),
+            (
+                DecisionStep::LocalOrigin,
+                local(attributes(1, 100)),
+                plain(2),
+            ),
+            (DecisionStep::AsPathLength, plain(9), with(2, longer)),
+            (DecisionStep::Origin, plain(9), with(2, incomplete)),
+            (DecisionStep::Med, plain(9), with(2, costly)),
+            (DecisionStep::RouterId, plain(2), plain(3)),
+            (DecisionStep::RouterId, with(9, of_one), plain(2)),
+            (
+                DecisionStep::ClusterListLength,
+                with(9, of_two),
+                with(2, reflected),
+            ),
+            (DecisionStep::PeerAddress, plain(2), with(9, of_two)),
+        ];
+        for (step, better, worse) in table {
+            assert_eq!(compare(&better, &worse), (Ordering::Less, step));
+            assert_eq!(compare(&worse, &better), (Ordering::Greater, step));
+        }
+    }
+
+    #[test]
+    fn an_ineligible_path_loses_against_any_eligible_one() {
+        let unreachable = Candidate {
+            ineligible: Some("next-hop"),
+            ..from(2, attributes(1, 900))
+        };
+        let poor = from(9, attributes(1, 0));
+        assert_eq!(
+            compare(&poor, &unreachable),
+            (Ordering::Less, DecisionStep::Eligible)
+        );
+    }
+
+    #[test]
+    fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
+        let bare = PathAttributes {
+            local_pref: None,
+            med: None,
+            ..attributes(1, 0)
+        };
+        let full = PathAttributes {
+            med: Some(0),
+            ..attributes(1, 100)
+        };
+        assert_eq!(
+            compare(&from(2, bare), &from(2, full)).1,
+            DecisionStep::Identical
+        );
+    }
+
+    #[test]
+    fn age_never_decides() {
+        let young = from(2, attributes(1, 100));
+        let mut old = young.clone();
+        old.path.learned_at = start() + std::time::Duration::from_secs(9);
+        assert_eq!(
+            compare(&young, &old),
+            (Ordering::Equal, DecisionStep::Identical)
+        );
+    }
+
+    /// Totality is by construction; antisymmetry and transitivity over all pairs and triples of a small domain in
+    /// which every field takes at least two values.
+    #[test]
+    fn comparison_is_a_total_order() {
+        let domain = domain();
+        let order: Vec<Vec<Ordering>> = domain
+            .iter()
+            .map(|a| domain.iter().map(|b| compare(a, b).0).collect())
+            .collect();
+        let size = domain.len();
+        for a in 0..size {
+            for b in 0..size {
+                assert_eq!(order[a][b], order[b][a].reverse());
+                assert_eq!(
+                    order[a][b].is_eq(),
+                    relevant(&domain[a]) == relevant(&domain[b])
+                );
+            }
+        }
+        for a in 0..size {
+            for b in 0..size {
+                if order[a][b].is_gt() {
+                    continue;
+                }
+                let transitive = order[a]
+                    .iter()
+                    .zip(&order[b])
+                    .all(|(ac, bc)| bc.is_gt() || ac.is_le());
+                assert!(transitive, "{:?} {:?}", domain[a], domain[b]);
+            }
+        }
+    }
+
+    fn domain() -> Vec<Candidate> {
+        let mut domain = Vec::new();
+        for bits in 0..1u32 << 9 {
+            let on = |bit: u32| bits >> bit & 1 == 1;
+            let attributes = PathAttributes {
+                local_pref: on(0).then_some(200),
+                as_path: if on(1) {
+                    vec![AsPathSegment(vec![1])]
+                } else {
+                    Vec::new()
+                },
+                origin: if on(2) { Origin::Egp } else { Origin::Igp },
+                med: on(3).then_some(5),
+                originator_id: on(4).then(|| router(2)),
+                cluster_list: if on(5) { vec![router(9)] } else { Vec::new() },
+                ..attributes(1, 100)
+            };
+            let mut candidate = match (on(6), on(7)) {
+                (false, false) => local(attributes),
+                (false, true) => from(2, attributes),
+                (true, false) => from(3, attributes),
+                (true, true) => from(4, attributes),
+            };
+            candidate.ineligible = on(8).then_some("next-hop");
+            domain.push(candidate);
+        }
+        domain
+    }
+
+    /// All that may distinguish two paths in the decision.
+    fn relevant(candidate: &Candidate) -> String {
+        let attributes = &candidate.path.attributes;
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+            candidate.ineligible,
+            attributes.local_pref,
+            attributes.as_path,
+            attributes.origin,
+            attributes.med,
+            router_id(candidate),
+            attributes.cluster_list,
+            candidate.path.source,
+        )
+    }
+
+    fn plain(host: u8) -> Candidate {
+        from(host, attributes(1, 100))
+    }
+
+    fn with(host: u8, change: impl FnOnce(&mut PathAttributes)) -> Candidate {
+        let mut changed = attributes(1, 100);
+        change(&mut changed);
+        from(host, changed)
+    }
+
+    fn from(host: u8, attributes: PathAttributes) -> Candidate {
+        Candidate {
+            path: learned(host, attributes),
+            ineligible: None,
+        }
+    }
+
+    fn local(attributes: PathAttributes) -> Candidate {
+        let path = Path {
+            source: PathSource::Local,
+            attributes: Arc::new(attributes),
+            learned_at: start(),
+        };
+        Candidate {
+            path,
+            ineligible: None,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Which of several connections to one peer survives (RFC 4271 section 6.8, RFC 6286).
+//!
+//! 1. An Established connection stays, unless nothing was heard on it for a keepalive interval and the other one
+//!    has delivered an OPEN: then the peer has restarted.
+//! 2. Otherwise the connection opened by the side with the higher BGP identifier wins, as soon as an OPEN was
+//!    received on it. Until then the other one waits: so both sides judge alike, whatever the order of arrival.
+//! 3. A winner without OPEN for two seconds is half-dead and loses.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::input::ConnectionId;
+
+/// How long a winner may take to deliver its OPEN.
+pub(crate) const HALF_DEAD: Duration = Duration::from_secs(2);
+
+/// Who opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// We did.
+    Outgoing,
+    /// The peer did.
+    Incoming,
+}
+
+/// A connection with TCP up, as far as the race matters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contender {
+    /// Its id.
+    pub(crate) id: ConnectionId,
+    /// Who opened it.
+    pub(crate) direction: Direction,
+    /// Identifier from the OPEN received on it.
+    pub(crate) peer_router_id: Option<Ipv4Addr>,
+    /// Whether it is Established.
+    pub(crate) established: bool,
+    /// Whether nothing was heard on it for a keepalive interval.
+    pub(crate) silent: bool,
+    /// When TCP came up.
+    pub(crate) opened_at: Instant,
+}
+
+/// What to do about a race.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// There is none, or nothing is known yet that could decide it.
+    Settled,
+    /// Judge again at this time, or when an OPEN comes.
+    Wait(Instant),
+    /// This connection loses.
+    Drop(ConnectionId),
+}
+
+/// Judges the race between `contenders`, of which there is at most one per direction besides an Established one.
+pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant) -> Verdict {
+    if let Some(established) = contenders.iter().find(|contender| contender.established) {
+        return judge_established(established, contenders);
+    }
+    let side = |direction| {
+        contenders
+            .iter()
+            .find(|contender| contender.direction == direction)
+    };
+    let (Some(outgoing), Some(incoming)) = (side(Direction::Outgoing), side(Direction::Incoming))
+    else {
+        return Verdict::Settled;
+    };
+    let Some(peer_router_id) = outgoing.peer_router_id.or(incoming.peer_router_id) else {
+        return Verdict::Settled;
+    };
+    let (winner, loser) = if router_id > peer_router_id {
+        (outgoing, incoming)
+    } else {
+        (incoming, outgoing)
+    };
+    let deadline = winner.opened_at + HALF_DEAD;
+    if winner.peer_router_id.is_some() {
+        Verdict::Drop(loser.id)
+    } else if now >= deadline {
+        Verdict::Drop(winner.id)
+    } else {
+        Verdict::Wait(deadline)
+    }
+}
+
+fn judge_established(established: &Contender, contenders: &[Contender]) -> Verdict {
+    match contenders.iter().find(|contender| contender.id != established.id) {
+        None => Verdict::Settled,
+        Some(rival) if !established.silent => Verdict::Drop(rival.id),
+        Some(rival) if rival.peer_router_id.is_some() => Verdict::Drop(established.id),
+        Some(_) => Verdict::Settled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: ConnectionId = ConnectionId(1);
+    const THEIRS: ConnectionId = ConnectionId(2);
+
+    #[test]
+    fn the_connection_of_the_higher_identifier_wins_once_its_open_came() {
+        let both = [
+            open(OURS, Direction::Outgoing),
+            open(THEIRS, Direction::Incoming),
+        ];
+        assert_eq!(judge(&both, higher(), start()), Verdict::Drop(THEIRS));
+        assert_eq!(judge(&both, lower(), start()), Verdict::Drop(OURS));
+    }
+
+    #[test]
+    fn the_loser_waits_for_the_winners_open_two_seconds_at_most() {
+        let opened_at = start();
+        let race = [
+            Contender {
+                peer_router_id: None,
+                opened_at,
+                ..open(OURS, Direction::Outgoing)
+            },
+            Contender {
+                opened_at,
+                ..open(THEIRS, Direction::Incoming)
+            },
+        ];
+        let deadline = opened_at + HALF_DEAD;
+        assert_eq!(judge(&race, higher(), opened_at), Verdict::Wait(deadline));
+        assert_eq!(judge(&race, higher(), deadline), Verdict::Drop(OURS));
+    }
+
+    #[test]
+    fn without_any_open_nothing_is_decided() {
+        let race = [
+            Contender {
+                peer_router_id: None,
+                ..open(OURS, Direction::Outgoing)
+            },
+            Contender {
+                peer_router_id: None,
+                ..open(THEIRS, Direction::Incoming)
+            },
+        ];
+        assert_eq!(judge(&race, higher(), start()), Verdict::Settled);
+    }
+
+    #[test]
+    fn one_connection_is_no_race() {
+        assert_eq!(
+            judge(&[open(OURS, Direction::Outgoing)], lower(), start()),
+            Verdict::Settled
+        );
+    }
+
+    #[test]
+    fn an_established_connection_stays_unless_it_is_silent() {
+        let rival = open(THEIRS, Direction::Incoming);
+        let established = Contender {
+            established: true,
+            ..open(OURS, Direction::Outgoing)
+        };
+        let silent = Contender {
+            silent: true,
+            ..established
+        };
+        assert_eq!(
+            judge(&[established, rival], lower(), start()),
+            Verdict::Drop(THEIRS)
+        );
+        assert_eq!(
+            judge(&[silent, rival], lower(), start()),
+            Verdict::Drop(OURS)
+        );
+    }
+
+    #[test]
+    fn a_silent_established_connection_stays_until_the_rival_delivers_an_open() {
+        let rival = Contender {
+            peer_router_id: None,
+            ..open(THEIRS, Direction::Incoming)
+        };
+        let silent = Contender {
+            established: true,
+            silent: true,
+            ..open(ConnectionId(4), Direction::Incoming)
+        };
+        assert_eq!(judge(&[silent, rival], lower(), start()), Verdict::Settled);
+    }
+
+    fn open(id: ConnectionId, direction: Direction) -> Contender {
+        Contender {
+            id,
+            direction,
+            peer_router_id: Some(Ipv4Addr::new(10, 0, 0, 5)),
+            established: false,
+            silent: false,
+            opened_at: start(),
+        }
+    }
+
+    fn higher() -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, 9)
+    }
+
+    fn lower() -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, 1)
+    }
+
+    fn start() -> Instant {
+        crate::testing::start()
+    }
+}

@@ -1,0 +1,133 @@
+//! One TCP connection of a session: its state, the bytes not yet understood, its deadlines.
+//!
+//! Never keeps more than one incomplete message; decides nothing.
+
+use std::time::{Duration, Instant};
+
+use super::collision::{Contender, Direction};
+use super::fsm::ConnectionState;
+use super::negotiated::{Negotiated, initial_context};
+use crate::input::ConnectionId;
+use crate::output::TimerName;
+use crate::wire::{DecodeContext, DecodeError, Message, frame};
+
+/// How long TCP may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the peer's OPEN may take. RFC 4271 section 8.2.2 suggests four minutes; a peer that is that slow is dead
+/// to us, and the slot is better used for a new attempt.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Its id.
+    pub(crate) id: ConnectionId,
+    /// Who opened it.
+    pub(crate) direction: Direction,
+    /// Its state.
+    pub(crate) state: ConnectionState,
+    /// When TCP came up; before that, when the attempt began.
+    pub(crate) opened_at: Instant,
+    /// When the last whole message came; before the first one, as `opened_at`.
+    pub(crate) heard_at: Instant,
+    /// When the next KEEPALIVE is due.
+    pub(crate) keepalive_at: Option<Instant>,
+    /// When it became Established.
+    pub(crate) established_at: Option<Instant>,
+    /// What the OPENs agreed on.
+    pub(crate) negotiated: Option<Negotiated>,
+    stream: Vec<u8>,
+    consumed: usize,
+}
+
+impl Connection {
+    /// Makes a connection whose TCP is under way.
+    pub(crate) fn new(id: ConnectionId, direction: Direction, now: Instant) -> Self {
+        Self {
+            id,
+            direction,
+            state: ConnectionState::Connect,
+            opened_at: now,
+            heard_at: now,
+            keepalive_at: None,
+            established_at: None,
+            negotiated: None,
+            stream: Vec::new(),
+            consumed: 0,
+        }
+    }
+
+    /// Returns how messages are read and written.
+    pub(crate) fn context(&self) -> DecodeContext {
+        self.negotiated
+            .as_ref()
+            .map_or_else(initial_context, |negotiated| negotiated.context)
+    }
+
+    /// Takes bytes in.
+    pub(crate) fn absorb(&mut self, bytes: &[u8]) {
+        self.stream.drain(..self.consumed);
+        self.consumed = 0;
+        self.stream.extend_from_slice(bytes);
+    }
+
+    /// Takes the next whole message out.
+    pub(crate) fn next_message(&mut self) -> Option<Result<Message, DecodeError>> {
+        let rest = self.stream.get(self.consumed..)?;
+        let length = match frame(rest) {
+            Ok(length) => length?,
+            Err(error) => return Some(Err(error)),
+        };
+        let message = Message::decode(rest.get(..length)?, self.context());
+        self.consumed += length;
+        Some(message)
+    }
+
+    /// Tells whether nothing was heard for a keepalive interval.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        self.negotiated.as_ref().is_some_and(|negotiated| {
+            now.saturating_duration_since(self.heard_at) >= negotiated.keepalive_interval()
+        })
+    }
+
+    /// Returns what the collision rule wants to know; `None` while TCP is not up.
+    pub(crate) fn contender(&self, now: Instant) -> Option<Contender> {
+        (self.state > ConnectionState::Connect).then(|| Contender {
+            id: self.id,
+            direction: self.direction,
+            peer_router_id: self
+                .negotiated
+                .as_ref()
+                .map(|negotiated| negotiated.router_id),
+            established: self.state == ConnectionState::Established,
+            silent: self.is_silent(now),
+            opened_at: self.opened_at,
+        })
+    }
+
+    /// Returns when the connection is given up unless something is heard.
+    pub(crate) fn expiry(&self) -> (Instant, TimerName) {
+        match self.state {
+            ConnectionState::Connect => (self.opened_at + CONNECT_TIMEOUT, TimerName::ConnectRetry),
+            ConnectionState::OpenSent => (self.opened_at + OPEN_TIMEOUT, TimerName::Hold),
+            ConnectionState::OpenConfirm
+            | ConnectionState::Confirmed
+            | ConnectionState::Established => {
+                let hold_time = self
+                    .negotiated
+                    .as_ref()
+                    .map_or(OPEN_TIMEOUT, |negotiated| negotiated.hold_time);
+                (self.heard_at + hold_time, TimerName::Hold)
+            }
+        }
+    }
+
+    /// Returns the earlier of expiry and next KEEPALIVE.
+    pub(crate) fn deadline(&self) -> (Instant, TimerName) {
+        let expiry = self.expiry();
+        match self.keepalive_at {
+            Some(at) if at < expiry.0 => (at, TimerName::Keepalive),
+            Some(_) | None => expiry,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The OPEN that we send, the checks of the one that we get, and what both agree on (RFC 4271 sections 4.2, 6.2).
+//!
+//! Sessions are internal only: the peer's AS must be ours.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::config::{PeerConfig, SpeakerConfig};
+use crate::wire::{Capability, DecodeContext, DecodeError, Notification, Open, code, subcode};
+
+/// Stands for a four-octet AS number in two octets (RFC 6793).
+const AS_TRANS: u16 = 23456;
+/// Shortest hold time that is accepted or proposed.
+const HOLD_TIME_MIN_S: u16 = 3;
+/// Address family and subsequent family of IPv4 unicast.
+pub(crate) const IPV4_UNICAST: (u16, u8) = (1, 1);
+/// Longest name in the FQDN capability.
+const NAME_MAX_BYTES: usize = 64;
+
+/// What two OPENs agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Negotiated {
+    /// The peer's BGP identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// The smaller of both hold times.
+    pub(crate) hold_time: Duration,
+    /// How messages are to be read and written.
+    pub(crate) context: DecodeContext,
+    /// Whether the peer understands ROUTE-REFRESH.
+    pub(crate) route_refresh: bool,
+    /// All capabilities that the peer sent.
+    pub(crate) capabilities: Vec<Capability>,
+}
+
+impl Negotiated {
+    /// Returns the time between two KEEPALIVEs: a third of the hold time.
+    pub(crate) fn keepalive_interval(&self) -> Duration {
+        self.hold_time / 3
+    }
+}
+
+/// Returns how messages are read before the OPEN came.
+pub(crate) fn initial_context() -> DecodeContext {
+    DecodeContext {
+        four_octet_as: true,
+        ibgp: true,
+    }
+}
+
+/// Returns the capabilities that we announce.
+pub(crate) fn own_capabilities(config: &SpeakerConfig) -> Vec<Capability> {
+    vec![
+        Capability::Multiprotocol {
+            afi: IPV4_UNICAST.0,
+            safi: IPV4_UNICAST.1,
+        },
+        Capability::RouteRefresh,
+        Capability::FourOctetAs(config.asn),
+        Capability::Fqdn {
+            host: shortened(&config.hostname),
+            domain: String::new(),
+        },
+    ]
+}
+
+/// Makes our OPEN for a peer.
+pub(crate) fn own_open(config: &SpeakerConfig, peer: &PeerConfig) -> Open {
+    Open {
+        asn: u16::try_from(config.asn).unwrap_or(AS_TRANS),
+        hold_time_s: own_hold_time_s(peer),
+        router_id: config.router_id,
+        capabilities: own_capabilities(config),
+    }
+}
+
+/// Checks the peer's OPEN and returns what is agreed.
+///
+/// # Errors
+/// What must be answered with a NOTIFICATION (RFC 4271 section 6.2).
+pub(crate) fn negotiate(
+    config: &SpeakerConfig,
+    peer: &PeerConfig,
+    open: &Open,
+) -> Result<Negotiated, DecodeError> {
+    if open.real_asn() != config.asn {
+        return Err(refused(subcode::BAD_PEER_AS, "AS number is not ours"));
+    }
+    if open.router_id.is_unspecified() {
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is zero",
+        ));
+    }
+    if open.router_id == config.router_id {
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is ours",
+        ));
+    }
+    if peer
+        .router_id
+        .is_some_and(|pinned| pinned != open.router_id)
+    {
+        return Err(refused(
+            subcode::BAD_BGP_IDENTIFIER,
+            "BGP identifier is not the configured one",
+        ));
+    }
+    if open.hold_time_s < HOLD_TIME_MIN_S {
+        return Err(refused(
+            subcode::UNACCEPTABLE_HOLD_TIME,
+            "hold time is below 3 s",
+        ));
+    }
+    if !offers_ipv4_unicast(&open.capabilities) {
+        return Err(DecodeError {
+            // The data is the capability that we miss (RFC 5492 section 5): code 1, length 4, family 1, subfamily 1.
+            notification: Notification {
+                data: vec![1, 4, 0, 1, 0, 1],
+                ..Notification::new(code::OPEN, subcode::UNSUPPORTED_CAPABILITY)
+            },
+            reason: "IPv4 unicast is not offered",
+        });
+    }
+    let four_octet_as = open
+        .capabilities
+        .iter()
+        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
+    Ok(Negotiated {
+        router_id: open.router_id,
+        hold_time: Duration::from_secs(u64::from(hold_time_s)),
+        context: DecodeContext {
+            four_octet_as,
+            ibgp: true,
+        },
+        route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        capabilities: open.capabilities.clone(),
+    })
+}
+
+fn own_hold_time_s(peer: &PeerConfig) -> u16 {
+    u16::try_from(peer.hold_time.as_secs())
+        .unwrap_or(u16::MAX)
+        .max(HOLD_TIME_MIN_S)
+}
+
+/// A peer without any multiprotocol capability speaks IPv4 unicast only (RFC 4760 section 8).
+fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
+    let mut families = capabilities
+        .iter()
+        .filter_map(|capability| match capability {
+            Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
+            Capability::RouteRefresh
+            | Capability::FourOctetAs(_)
+            | Capability::EnhancedRouteRefresh
+            | Capability::Fqdn { .. }
+            | Capability::Unknown { .. } => None,
+        });
+    match families.next() {
+        None => true,
+        Some(first) => first == IPV4_UNICAST || families.any(|family| family == IPV4_UNICAST),
+    }
+}
+
+fn refused(subcode: u8, reason: &'static str) -> DecodeError {
+    DecodeError {
+        notification: Notification::new(code::OPEN, subcode),
+        reason,
+    }
+}
+
+fn shortened(name: &str) -> String {
+    let mut end = name.len().min(NAME_MAX_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PeerId, PeerRole};
+
+    #[test]
+    fn our_open_carries_a_large_as_in_the_capability_only() {
+        let open = own_open(
+            &SpeakerConfig {
+                asn: 4_200_000_000,
+                ..ours()
+            },
+            &peer(),
+        );
+        assert_eq!(open.asn, AS_TRANS);
+        assert!(
+            open.capabilities
+                .contains(&Capability::FourOctetAs(4_200_000_000))
+        );
+    }
+
+    #[test]
+    fn the_smaller_hold_time_is_used_and_keepalives_go_at_a_third() {
+        let negotiated = negotiate(
+            &ours(),
+            &peer(),
+            &Open {
+                hold_time_s: 30,
+                ..theirs()
+            },
+        )
+        .unwrap();
+        assert_eq!(negotiated.hold_time, Duration::from_secs(9));
+        assert_eq!(negotiated.keepalive_interval(), Duration::from_secs(3));
+        let negotiated = negotiate(
+            &ours(),
+            &peer(),
+            &Open {
+                hold_time_s: 3,
+                ..theirs()
+            },
+        )
+        .unwrap();
+        assert_eq!(negotiated.keepalive_interval(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn unacceptable_opens_are_refused_with_the_right_subcode() {
+        let v6_only = Capability::Multiprotocol { afi: 2, safi: 1 };
+        let table = [
+            (
+                Open {
+                    capabilities: vec![Capability::FourOctetAs(64513)],
+                    ..theirs()
+                },
+                2,
+            ),
+            (
+                Open {
+                    router_id: Ipv4Addr::UNSPECIFIED,
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    router_id: ours().router_id,
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    router_id: Ipv4Addr::new(9, 9, 9, 9),
+                    ..theirs()
+                },
+                3,
+            ),
+            (
+                Open {
+                    hold_time_s: 0,
+                    ..theirs()
+                },
+                6,
+            ),
+            (
+                Open {
+                    hold_time_s: 2,
+                    ..theirs()
+                },
+                6,
+            ),
+            (
+                Open {
+                    capabilities: vec![Capability::FourOctetAs(64512), v6_only],
+                    ..theirs()
+                },
+                7,
+            ),
+        ];
+        for (open, subcode) in table {
+            let error = negotiate(&ours(), &peer(), &open).unwrap_err();
+            assert_eq!(
+                (error.notification.code, error.notification.subcode),
+                (2, subcode)
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_without_multiprotocol_capability_speaks_ipv4_unicast() {
+        let open = Open {
+            capabilities: vec![Capability::FourOctetAs(64512)],
+            ..theirs()
+        };
+        assert!(negotiate(&ours(), &peer(), &open).is_ok());
+    }
+
+    #[test]
+    fn a_long_host_name_is_cut_between_characters() {
+        assert_eq!(shortened(&"ä".repeat(40)).len(), 64);
+        assert_eq!(shortened(&format!("a{}", "ä".repeat(40))).len(), 63);
+    }
+
+    fn ours() -> SpeakerConfig {
+        SpeakerConfig {
+            asn: 64512,
+            router_id: Ipv4Addr::new(10, 0, 0, 1),
+            cluster_id: Ipv4Addr::new(10, 0, 0, 1),
+            hostname: "a".into(),
+        }
+    }
+
+    fn peer() -> PeerConfig {
+        PeerConfig {
+            id: PeerId(2),
+            address: Ipv4Addr::new(10, 0, 0, 2),
+            router_id: Some(Ipv4Addr::new(10, 0, 0, 2)),
+            role: PeerRole::NonClient,
+            active: true,
+            hold_time: Duration::from_secs(9),
+            connect_retry: Duration::from_secs(1),
+            max_prefixes: 10,
+        }
+    }
+
+    fn theirs() -> Open {
+        Open {
+            asn: 64512,
+            hold_time_s: 9,
+            router_id: Ipv4Addr::new(10, 0, 0, 2),
+            capabilities: vec![
+                Capability::FourOctetAs(64512),
+                Capability::Multiprotocol { afi: 1, safi: 1 },
+                Capability::RouteRefresh,
+            ],
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The session with one peer: its connections and what they say (RFC 4271 section 8).
+//!
+//! Owns at most one outgoing and one incoming connection on their way up, besides an Established one. A connection
+//! moves only through [`Self::step`](PeerSession), which asks the table in `fsm.rs`; races are judged by
+//! `collision.rs` after every step. UPDATEs leave as [`SessionOutput::Update`], in the order in which they came.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use super::SessionState;
+use super::collision::{Contender, Direction, Verdict, judge};
+use super::connection::Connection;
+use super::dialing::Dialing;
+use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
+use super::negotiated::{
+    IPV4_UNICAST, Negotiated, initial_context, negotiate, own_capabilities, own_open,
+};
+use super::occasion::{self, Occasion};
+use super::statistics::Statistics;
+use super::timers::{ConnectionIds, Jitter};
+use crate::config::{PeerConfig, SpeakerConfig};
+use crate::input::ConnectionId;
+use crate::output::TimerName;
+use crate::wire::{Capability, Message, Notification, RouteRefresh, Update, code, subcode};
+
+/// UPDATEs are handed out in pieces of about this size.
+const SEND_CHUNK_BYTES: usize = 65_536;
+
+/// What a session wants done, in order.
+#[derive(Debug)]
+pub(crate) enum SessionOutput {
+    /// Open a TCP connection.
+    Connect(ConnectionId),
+    /// Write bytes.
+    Send(ConnectionId, Vec<u8>),
+    /// Close after the bytes sent so far.
+    Close(ConnectionId),
+    /// The session is up; the peer has this identifier.
+    Established(Ipv4Addr),
+    /// The session left Established, or an attempt failed after the OPEN.
+    Down(String),
+    /// Routes from the peer.
+    Update(Box<Update>),
+    /// The peer wants everything again.
+    Refresh,
+    /// A connection was refused, or lost a race.
+    Refused(&'static str),
+}
+
+/// The session with one peer.
+#[derive(Debug)]
+pub(crate) struct PeerSession {
+    local: SpeakerConfig,
+    peer: PeerConfig,
+    connections: Vec<Connection>,
+    dialing: Dialing,
+    /// When to judge an undecided race again.
+    collision_at: Option<Instant>,
+    outputs: VecDeque<SessionOutput>,
+    statistics: Statistics,
+    shown: (SessionState, Instant),
+}
+
+impl PeerSession {
+    /// Makes a session that dials at once if the peer is active.
+    pub(crate) fn new(
+        local: SpeakerConfig,
+        peer: PeerConfig,
+        jitter: Jitter,
+        now: Instant,
+    ) -> Self {
+        Self {
+            dialing: Dialing::new(&peer, jitter, now),
+            connections: Vec::new(),
+            collision_at: None,
+            outputs: VecDeque::new(),
+            statistics: Statistics::default(),
+            shown: (SessionState::Active, now),
+            local,
+            peer,
+        }
+    }
+
+    /// Handles an ordered connection that came up.
+    pub(crate) fn handle_connected(&mut self, id: ConnectionId, now: Instant) {
+        self.step(id, Occasion::plain(ConnectionEvent::Connected, ""), now);
+        self.conclude(now);
+    }
+
+    /// Handles a connection that failed or was closed by the far end.
+    pub(crate) fn handle_closed(&mut self, id: ConnectionId, now: Instant) {
+        self.step(
+            id,
+            Occasion::plain(ConnectionEvent::Closed, "connection closed"),
+            now,
+        );
+        self.conclude(now);
+    }
+
+    /// Handles a connection from the peer.
+    pub(crate) fn handle_accepted(&mut self, id: ConnectionId, now: Instant) {
+        if let Some((subcode, reason)) = self.refusal(now) {
+            self.refuse(id, subcode, reason);
+            return;
+        }
+        // A peer opens one connection at a time: an earlier one of its making is dead.
+        let earlier = self
+            .connections
+            .iter()
+            .find(|connection| {
+                connection.direction == Direction::Incoming
+                    && connection.state != ConnectionState::Established
+            })
+            .map(|connection| connection.id);
+        if let Some(earlier) = earlier {
+            self.step(
+                earlier,
+                Occasion::collision("replaced by a newer connection"),
+                now,
+            );
+        }
+        self.connections
+            .push(Connection::new(id, Direction::Incoming, now));
+        self.step(id, Occasion::plain(ConnectionEvent::Connected, ""), now);
+        self.conclude(now);
+    }
+
+    /// Handles bytes.
+    pub(crate) fn handle_received(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
+        match self.connection_mut(id) {
+            Some(connection) if connection.state > ConnectionState::Connect => {
+                connection.absorb(bytes);
+            }
+            Some(_) | None => return,
+        }
+        while let Some(message) = self.connection_mut(id).and_then(Connection::next_message) {
+            match message {
+                Ok(message) => self.handle_message(id, message, now),
+                Err(error) => {
+                    self.step(id, Occasion::malformed(error), now);
+                }
+            }
+            self.settle(now);
+        }
+        self.conclude(now);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, ids: &mut ConnectionIds) {
+        self.dialing.wake(now);
+        let due: Vec<(ConnectionId, bool)> = self
+            .connections
+            .iter()
+            .filter(|connection| connection.deadline().0 <= now)
+            .map(|connection| (connection.id, connection.expiry().0 <= now))
+            .collect();
+        for (id, expired) in due {
+            self.handle_deadline(id, expired, now);
+        }
+        self.conclude(now);
+        if self.dialing.take_due(now) {
+            let id = ids.take();
+            self.connections
+                .push(Connection::new(id, Direction::Outgoing, now));
+            self.outputs.push_back(SessionOutput::Connect(id));
+            self.note_state(now);
+        }
+    }
+
+    /// Ends all connections for good.
+    pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
+        self.dialing.stop();
+        let ids: Vec<ConnectionId> = self.connections.iter().map(|c| c.id).collect();
+        for id in ids {
+            self.step(id, Occasion::stopped(subcode, reason), now);
+        }
+        self.conclude(now);
+    }
+
+    /// Sends routes on the Established connection.
+    pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
+        let Some(connection) = self.established() else {
+            return;
+        };
+        let (id, context) = (connection.id, connection.context());
+        let mut messages: Vec<Vec<u8>> = updates
+            .iter()
+            .flat_map(|update| update.encode_split(context))
+            .collect();
+        if end_of_rib {
+            messages.push(Message::Update(Update::default()).encode(context));
+        }
+        self.statistics.count_updates(messages.len());
+        let mut chunk = Vec::new();
+        for message in messages {
+            if !chunk.is_empty() && chunk.len() + message.len() > SEND_CHUNK_BYTES {
+                self.outputs
+                    .push_back(SessionOutput::Send(id, std::mem::take(&mut chunk)));
+            }
+            chunk.extend_from_slice(&message);
+        }
+        if !chunk.is_empty() {
+            self.outputs.push_back(SessionOutput::Send(id, chunk));
+        }
+    }
+
+    /// Asks the peer for all its routes, if it knows how.
+    pub(crate) fn request_refresh(&mut self) {
+        let (afi, safi) = IPV4_UNICAST;
+        let refresh = Message::RouteRefresh(RouteRefresh {
+            afi,
+            subtype: 0,
+            safi,
+        });
+        let able = self.established().filter(|connection| {
+            connection
+                .negotiated
+                .as_ref()
+                .is_some_and(|negotiated| negotiated.route_refresh)
+        });
+        if let Some(id) = able.map(|connection| connection.id) {
+            self.send(id, &refresh);
+        }
+    }
+
+    /// Takes the next output.
+    pub(crate) fn poll_output(&mut self) -> Option<SessionOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns the earliest deadline.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
+        self.connections
+            .iter()
+            .map(Connection::deadline)
+            .chain(self.dialing.deadline())
+            .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Returns the state and since when it holds.
+    pub(crate) fn state(&self) -> (SessionState, Instant) {
+        self.shown
+    }
+
+    /// Returns counters and last words.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Returns what was agreed on the foremost connection.
+    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
+        let foremost = self
+            .connections
+            .iter()
+            .max_by_key(|connection| connection.state)?;
+        foremost.negotiated.as_ref()
+    }
+
+    /// Returns the capabilities in our OPEN.
+    pub(crate) fn capabilities_sent(&self) -> Vec<Capability> {
+        own_capabilities(&self.local)
+    }
+
+    /// Returns the configuration of the peer.
+    pub(crate) fn config(&self) -> &PeerConfig {
+        &self.peer
+    }
+
+    fn handle_message(&mut self, id: ConnectionId, message: Message, now: Instant) {
+        self.statistics.count_received(&message);
+        if let Some(connection) = self.connection_mut(id) {
+            connection.heard_at = now;
+        }
+        match message {
+            Message::Open(open) => match negotiate(&self.local, &self.peer, &open) {
+                Ok(negotiated) => {
+                    if let Some(connection) = self.connection_mut(id) {
+                        connection.negotiated.get_or_insert(negotiated);
+                    }
+                    self.step(
+                        id,
+                        Occasion::plain(ConnectionEvent::Open, "unexpected OPEN"),
+                        now,
+                    );
+                }
+                Err(error) => {
+                    self.step(id, Occasion::malformed(error), now);
+                }
+            },
+            Message::Keepalive => {
+                let occasion = Occasion::plain(ConnectionEvent::Keepalive, "unexpected KEEPALIVE");
+                self.step(id, occasion, now);
+            }
+            Message::Notification(notification) => {
+                self.step(id, Occasion::received(notification), now);
+            }
+            Message::Update(update) => {
+                let occasion = Occasion::plain(ConnectionEvent::Update, "unexpected UPDATE");
+                if self.step(id, occasion, now) == Some(ConnectionState::Established) {
+                    self.outputs
+                        .push_back(SessionOutput::Update(Box::new(update)));
+                }
+            }
+            Message::RouteRefresh(refresh) => {
+                let occasion =
+                    Occasion::plain(ConnectionEvent::RouteRefresh, "unexpected ROUTE-REFRESH");
+                let state = self.step(id, occasion, now);
+                let request = refresh.subtype == 0 && (refresh.afi, refresh.safi) == IPV4_UNICAST;
+                if request && state == Some(ConnectionState::Established) {
+                    self.outputs.push_back(SessionOutput::Refresh);
+                }
+            }
+        }
+    }
+
+    fn handle_deadline(&mut self, id: ConnectionId, expired: bool, now: Instant) {
+        let connecting = self
+            .connection_mut(id)
+            .is_some_and(|c| c.state == ConnectionState::Connect);
+        let occasion = if !expired {
+            Occasion::plain(ConnectionEvent::KeepaliveDue, "")
+        } else if connecting {
+            Occasion::plain(ConnectionEvent::ConnectExpired, "connect timed out")
+        } else {
+            Occasion::hold_expired()
+        };
+        self.step(id, occasion, now);
+    }
+
+    /// Moves one connection by the table; the only place where its state changes. Returns the new state, or `None`
+    /// when the connection is gone.
+    fn step(
+        &mut self,
+        id: ConnectionId,
+        occasion: Occasion,
+        now: Instant,
+    ) -> Option<ConnectionState> {
+        let connection = self.connection_mut(id)?;
+        match transition(connection.state, occasion.event) {
+            Transition::Enter(state, actions) => {
+                connection.state = state;
+                for action in actions {
+                    self.act(id, *action, now);
+                }
+                Some(state)
+            }
+            Transition::End(ending) => {
+                self.end(id, ending, occasion, now);
+                None
+            }
+        }
+    }
+
+    fn act(&mut self, id: ConnectionId, action: Action, now: Instant) {
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        match action {
+            Action::SendOpen => {
+                connection.opened_at = now;
+                connection.heard_at = now;
+                let open = own_open(&self.local, &self.peer);
+                self.send(id, &Message::Open(open));
+            }
+            Action::SendKeepalive => {
+                let interval = connection
+                    .negotiated
+                    .as_ref()
+                    .map(Negotiated::keepalive_interval);
+                connection.keepalive_at = interval.map(|interval| now + interval);
+                self.send(id, &Message::Keepalive);
+            }
+            Action::Establish => {
+                connection.established_at = Some(now);
+                let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
+                self.statistics.established += 1;
+                self.dialing.on_established();
+                let router_id = router_id.expect("only an OPEN leads to Established");
+                self.outputs
+                    .push_back(SessionOutput::Established(router_id));
+            }
+        }
+    }
+
+    /// Takes a connection away and draws the consequences.
+    fn end(&mut self, id: ConnectionId, ending: Ending, occasion: Occasion, now: Instant) {
+        let notification = match ending {
+            Ending::Gone | Ending::Close => None,
+            Ending::Notify => occasion.notification.clone(),
+            Ending::Unexpected(subcode) => Some(Notification::new(code::FSM, subcode)),
+        };
+        if let Some(notification) = notification.clone() {
+            self.send(id, &Message::Notification(notification));
+        }
+        if ending != Ending::Gone {
+            self.outputs.push_back(SessionOutput::Close(id));
+        }
+        let Some(position) = self.connections.iter().position(|c| c.id == id) else {
+            return;
+        };
+        let connection = self.connections.remove(position);
+        let others_live = self.reaches(ConnectionState::OpenSent);
+        let cause = notification.or(occasion.notification);
+
+        let collision = cause.as_ref().is_some_and(occasion::is_collision);
+        let opened = connection.state >= ConnectionState::OpenConfirm || cause.is_some();
+        if connection.established_at.is_some() || (opened && !collision && !others_live) {
+            let reason = occasion.reason.into_owned();
+            self.statistics.last_down = Some(reason.clone());
+            self.outputs.push_back(SessionOutput::Down(reason));
+        } else if collision && ending == Ending::Notify {
+            self.outputs.push_back(SessionOutput::Refused("collision"));
+        }
+
+        if let Some(at) = connection.established_at {
+            self.dialing.on_ended(now.saturating_duration_since(at));
+        }
+        if cause.as_ref().is_some_and(occasion::is_protocol_error) && !others_live {
+            self.dialing.on_protocol_error(now);
+        }
+    }
+
+    /// Decides races, plans the next dialing, notes the state: the end of every input.
+    fn conclude(&mut self, now: Instant) {
+        self.settle(now);
+        let answered = self.reaches(ConnectionState::OpenConfirm);
+        if answered || !self.dialing.is_running() {
+            self.abandon_attempts();
+        }
+        let mut calls = self
+            .connections
+            .iter()
+            .filter(|c| c.direction == Direction::Outgoing);
+        let busy = answered || calls.next().is_some();
+        self.dialing.plan(busy, now);
+        self.note_state(now);
+    }
+
+    /// Judges the race between connections until nobody loses any more; then a waiting one becomes Established.
+    fn settle(&mut self, now: Instant) {
+        self.collision_at = None;
+        // The ordinary case, for every UPDATE.
+        if let [only] = self.connections.as_slice()
+            && only.state == ConnectionState::Established
+        {
+            return;
+        }
+        loop {
+            let contenders: Vec<Contender> = self
+                .connections
+                .iter()
+                .filter_map(|c| c.contender(now))
+                .collect();
+            match judge(&contenders, self.local.router_id, now) {
+                Verdict::Drop(id) => {
+                    self.step(id, Occasion::collision("another connection won"), now);
+                }
+                Verdict::Wait(at) => {
+                    self.collision_at = Some(at);
+                    return;
+                }
+                Verdict::Settled => break,
+            }
+        }
+        let waiting = self
+            .connections
+            .iter()
+            .find(|c| c.state == ConnectionState::Confirmed);
+        if let Some(id) = waiting.map(|connection| connection.id) {
+            self.step(id, Occasion::plain(ConnectionEvent::CollisionWon, ""), now);
+        }
+    }
+
+    /// Gives up connections whose TCP is under way. The peer cannot have judged by them: we sent no OPEN there.
+    fn abandon_attempts(&mut self) {
+        for connection in &self.connections {
+            if connection.state == ConnectionState::Connect {
+                self.outputs.push_back(SessionOutput::Close(connection.id));
+            }
+        }
+        self.connections
+            .retain(|connection| connection.state != ConnectionState::Connect);
+    }
+
+    /// Returns why no connection may be accepted, if so.
+    fn refusal(&self, now: Instant) -> Option<(u8, &'static str)> {
+        if let Some(reason) = self.dialing.refusal() {
+            return Some((subcode::CONNECTION_REJECTED, reason));
+        }
+        let alive = self
+            .established()
+            .is_some_and(|connection| !connection.is_silent(now));
+        alive.then_some((subcode::COLLISION, "collision"))
+    }
+
+    fn refuse(&mut self, id: ConnectionId, subcode: u8, reason: &'static str) {
+        let message = Message::Notification(Notification::new(code::CEASE, subcode));
+        self.statistics.count_sent(&message);
+        self.outputs
+            .push_back(SessionOutput::Send(id, message.encode(initial_context())));
+        self.outputs.push_back(SessionOutput::Close(id));
+        self.outputs.push_back(SessionOutput::Refused(reason));
+    }
+
+    fn send(&mut self, id: ConnectionId, message: &Message) {
+        let Some(connection) = self.connections.iter().find(|c| c.id == id) else {
+            return;
+        };
+        self.statistics.count_sent(message);
+        let bytes = message.encode(connection.context());
+        self.outputs.push_back(SessionOutput::Send(id, bytes));
+    }
+
+    fn note_state(&mut self, now: Instant) {
+        let foremost = self.connections.iter().map(|c| c.state).max();
+        let state = foremost.map_or_else(|| self.dialing.shown(), ConnectionState::shown);
+        if state != self.shown.0 {
+            self.shown = (state, now);
+        }
+    }
+
+    /// Tells whether any connection is in `state` or beyond.
+    fn reaches(&self, state: ConnectionState) -> bool {
+        self.connections.iter().any(|c| c.state >= state)
+    }
+
+    fn established(&self) -> Option<&Connection> {
+        self.connections
+            .iter()
+            .find(|c| c.state == ConnectionState::Established)
+    }
+
+    fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|connection| connection.id == id)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a session remembers for the operator; nothing here influences anything.
+
+use crate::wire::{Message, Notification};
+
+/// Counters and last words of a session, over all its connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Statistics {
+    /// Messages received: open, update, notification, keepalive, refresh.
+    pub(crate) received: [u64; 5],
+    /// Messages sent, likewise.
+    pub(crate) sent: [u64; 5],
+    /// How often the session reached Established.
+    pub(crate) established: u64,
+    /// Last NOTIFICATION sent.
+    pub(crate) last_sent: Option<Notification>,
+    /// Last NOTIFICATION received.
+    pub(crate) last_received: Option<Notification>,
+    /// Why the session last went down.
+    pub(crate) last_down: Option<String>,
+}
+
+impl Statistics {
+    /// Counts a received message.
+    pub(crate) fn count_received(&mut self, message: &Message) {
+        self.received[index(message)] += 1;
+        if let Message::Notification(notification) = message {
+            self.last_received = Some(notification.clone());
+        }
+    }
+
+    /// Counts a sent message.
+    pub(crate) fn count_sent(&mut self, message: &Message) {
+        self.sent[index(message)] += 1;
+        if let Message::Notification(notification) = message {
+            self.last_sent = Some(notification.clone());
+        }
+    }
+
+    /// Counts UPDATEs sent.
+    pub(crate) fn count_updates(&mut self, count: usize) {
+        self.sent[UPDATE] += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+}
+
+const UPDATE: usize = 1;
+
+fn index(message: &Message) -> usize {
+    match message {
+        Message::Open(_) => 0,
+        Message::Update(_) => UPDATE,
+        Message::Notification(_) => 2,
+        Message::Keepalive => 3,
+        Message::RouteRefresh(_) => 4,
+    }
+}

@@ -1,0 +1,107 @@
+//! What is shown of peers and routes; copies without behavior.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+
+use crate::config::{PeerId, PeerRole};
+use crate::rib::{Candidate, DecisionStep, Path, compare};
+use crate::session::SessionState;
+use crate::wire::{Capability, Notification, PathAttributes};
+
+/// What is shown of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// The peer.
+    pub id: PeerId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its BGP identifier, when known.
+    pub router_id: Option<Ipv4Addr>,
+    /// Session state.
+    pub state: SessionState,
+    /// Since when.
+    pub since: Instant,
+    /// Role.
+    pub role: PeerRole,
+    /// Negotiated hold time.
+    pub hold_time: Option<Duration>,
+    /// Capabilities that we sent.
+    pub capabilities_sent: Vec<Capability>,
+    /// Capabilities that the peer sent.
+    pub capabilities_received: Vec<Capability>,
+    /// Messages received: open, update, notification, keepalive, refresh.
+    pub messages_received: [u64; 5],
+    /// Messages sent, likewise.
+    pub messages_sent: [u64; 5],
+    /// Prefixes received, before policy.
+    pub received: usize,
+    /// Prefixes accepted.
+    pub accepted: usize,
+    /// Prefixes advertised to it.
+    pub advertised: usize,
+    /// How often routes were refused or attributes found malformed, by reason, since the peer was configured.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// How often the session reached Established.
+    pub established_count: u64,
+    /// Last NOTIFICATION sent.
+    pub last_sent: Option<Notification>,
+    /// Last NOTIFICATION received.
+    pub last_received: Option<Notification>,
+    /// Why the session last went down.
+    pub last_down: Option<String>,
+    /// Whether the peer's End-of-RIB came.
+    pub end_of_rib: bool,
+}
+
+/// One path as shown by `samctl bgp rib` and `why`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathView {
+    /// The path.
+    pub path: Path,
+    /// Whether it is the best one.
+    pub best: bool,
+    /// Whether it may be chosen; if not, why.
+    pub ineligible: Option<&'static str>,
+    /// The step at which it lost against the best path (or at which the best beat the second).
+    pub step: DecisionStep,
+}
+
+/// A refused route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedView {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// Its attributes.
+    pub attributes: PathAttributes,
+    /// The reason's name.
+    pub reason: &'static str,
+}
+
+/// Shows the paths of a prefix, best first.
+pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
+    let best = candidates
+        .first()
+        .filter(|candidate| candidate.ineligible.is_none());
+    let view = |(position, candidate): (usize, &Candidate)| {
+        let rival = if position == 0 {
+            candidates.get(1)
+        } else {
+            best
+        };
+        let step = match (best, rival) {
+            (None, _) => DecisionStep::Eligible,
+            (Some(_), None) => DecisionStep::OnlyPath,
+            (Some(_), Some(rival)) => compare(candidate, rival).1,
+        };
+        PathView {
+            path: candidate.path.clone(),
+            best: position == 0 && best.is_some(),
+            ineligible: candidate.ineligible,
+            step,
+        }
+    };
+    candidates.iter().enumerate().map(view).collect()
+}

@@ -1,0 +1,386 @@
+//! The walk over the attributes of an UPDATE: RFC 7606 as a table.
+//!
+//! Survivable faults are collected with what they make of the routes. Errors are only those after
+//! which it is unknown which routes the UPDATE is about, i.e. a broken or repeated MP_REACH_NLRI or
+//! MP_UNREACH_NLRI. AS4_PATH and AS4_AGGREGATOR (RFC 6793) are not evaluated.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::DecodeContext;
+use super::attribute_kind as kind;
+use super::attribute_value as value;
+use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
+use super::error::DecodeError;
+use super::nlri;
+use super::notification::{code, subcode};
+use super::reader::Reader;
+use super::update::{AttributeFault, Disposition};
+
+/// What the walk found.
+#[derive(Debug)]
+pub(super) struct AttributeDecoder {
+    context: DecodeContext,
+    seen: [bool; 256],
+    /// Whether there is anything but MP_UNREACH_NLRI.
+    describes_routes: bool,
+    /// Bytes so far, with headers of four bytes; MP_REACH_NLRI counts as the NEXT_HOP that it stands
+    /// for, MP_UNREACH_NLRI not at all.
+    len: usize,
+    origin: Option<Origin>,
+    as_path: Option<Vec<AsPathSegment>>,
+    next_hop: Option<Ipv4Addr>,
+    /// Everything that is not mandatory.
+    optional: PathAttributes,
+    reach: Option<Reach>,
+    unreach: Vec<Ipv4Net>,
+    faults: Vec<AttributeFault>,
+}
+
+/// MP_REACH_NLRI for IPv4 unicast.
+#[derive(Debug)]
+struct Reach {
+    next_hop: Ipv4Addr,
+    prefixes: Vec<Ipv4Net>,
+}
+
+/// One attribute as it stands in the message.
+struct Attribute<'a> {
+    flags: u8,
+    kind: u8,
+    value: &'a [u8],
+}
+
+impl AttributeDecoder {
+    /// Walks over a whole attribute field.
+    ///
+    /// # Errors
+    /// The routes cannot be told (RFC 7606 section 3 j).
+    pub(super) fn walk(field: &[u8], context: DecodeContext) -> Result<Self, DecodeError> {
+        let mut decoder = Self {
+            context,
+            seen: [false; 256],
+            describes_routes: false,
+            len: 0,
+            origin: None,
+            as_path: None,
+            next_hop: None,
+            optional: PathAttributes::local(Ipv4Addr::UNSPECIFIED),
+            reach: None,
+            unreach: Vec::new(),
+            faults: Vec::new(),
+        };
+        let mut reader = Reader::new(field);
+        while !reader.is_empty() {
+            match Attribute::read(&mut reader) {
+                Ok(attribute) => decoder.attribute(&attribute)?,
+                Err(Some(kind::MP_REACH_NLRI | kind::MP_UNREACH_NLRI)) => {
+                    let reason = "MP_REACH_NLRI or MP_UNREACH_NLRI overruns the attributes";
+                    return Err(malformed_list(reason));
+                }
+                Err(_) => {
+                    decoder.describes_routes = true;
+                    decoder.fault(
+                        0,
+                        Disposition::TreatAsWithdraw,
+                        "attribute overruns the list",
+                    );
+                    break;
+                }
+            }
+        }
+        decoder
+            .optional
+            .unknown
+            .sort_unstable_by_key(|raw| raw.kind);
+        Ok(decoder)
+    }
+
+    /// Takes the prefixes of MP_REACH_NLRI.
+    pub(super) fn take_reach(&mut self) -> Vec<Ipv4Net> {
+        self.reach
+            .as_mut()
+            .map(|reach| std::mem::take(&mut reach.prefixes))
+            .unwrap_or_default()
+    }
+
+    /// Takes the prefixes of MP_UNREACH_NLRI.
+    pub(super) fn take_unreach(&mut self) -> Vec<Ipv4Net> {
+        std::mem::take(&mut self.unreach)
+    }
+
+    /// Ends the walk of an UPDATE that announces no IPv4 unicast route: nothing but MP_UNREACH_NLRI
+    /// has a meaning then.
+    ///
+    /// # Errors
+    /// Attributes are malformed and no route is found: the routes may be hidden in what is malformed
+    /// (RFC 7606 section 5.2).
+    pub(super) fn finish_without_routes(mut self) -> Result<Vec<AttributeFault>, DecodeError> {
+        let other_family = self.seen(kind::MP_REACH_NLRI) && self.reach.is_none();
+        if self.describes_routes && !other_family {
+            if self.is_withdraw() {
+                return Err(malformed_list("malformed attributes without routes"));
+            }
+            self.fault(
+                0,
+                Disposition::AttributeDiscard,
+                "attributes without routes",
+            );
+        }
+        Ok(self.faults)
+    }
+
+    /// Ends the walk of an UPDATE that announces routes; `in_body` tells whether some stand in its
+    /// NLRI field, whose next hop is NEXT_HOP.
+    ///
+    /// `None` when the routes count as withdrawn.
+    pub(super) fn finish(mut self, in_body: bool) -> (Option<PathAttributes>, Vec<AttributeFault>) {
+        if self.is_withdraw() {
+            return (None, self.faults);
+        }
+        let next_hop = self.next_hop_of_routes(in_body);
+        let attributes = match (self.origin, self.as_path.take(), next_hop) {
+            _ if self.len > MAX_ATTRIBUTES_LEN => Err("more than 2048 bytes of attributes"),
+            (None, _, _) => Err("ORIGIN is missing"),
+            (_, None, _) => Err("AS_PATH is missing"),
+            (_, _, Err(reason)) => Err(reason),
+            (Some(origin), Some(as_path), Ok(next_hop)) => Ok(PathAttributes {
+                origin,
+                as_path,
+                next_hop,
+                ..self.optional.clone()
+            }),
+        };
+        if let Err(reason) = attributes {
+            self.fault(0, Disposition::TreatAsWithdraw, reason);
+        }
+        (attributes.ok(), self.faults)
+    }
+
+    /// Judges one attribute in the order of RFC 7606 section 3.
+    fn attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
+        let Attribute { flags, kind, value } = *attribute;
+        let multiprotocol = matches!(kind, kind::MP_REACH_NLRI | kind::MP_UNREACH_NLRI);
+        // 1. Duplicates: section 3 g.
+        if std::mem::replace(&mut self.seen[usize::from(kind)], true) {
+            if multiprotocol {
+                return Err(malformed_list("repeated MP_REACH_NLRI or MP_UNREACH_NLRI"));
+            }
+            self.fault(kind, Disposition::AttributeDiscard, "repeated attribute");
+            return Ok(());
+        }
+        self.describes_routes |= kind != kind::MP_UNREACH_NLRI;
+        if !multiprotocol {
+            self.len += ATTRIBUTE_HEADER_LEN + value.len();
+        }
+        // 2. Attributes without a meaning in this session.
+        if let Some(reason) = self.unwanted(kind) {
+            self.fault(kind, Disposition::AttributeDiscard, reason);
+            return Ok(());
+        }
+        // 3. Flags: section 3 c.
+        let Some(ordered_flags) = kind::flags(kind) else {
+            self.unknown(attribute);
+            return Ok(());
+        };
+        if flags & (kind::OPTIONAL | kind::TRANSITIVE) != ordered_flags {
+            self.fault(kind, Disposition::TreatAsWithdraw, "wrong attribute flags");
+            if !multiprotocol {
+                return Ok(());
+            }
+        }
+        // 4. The value: section 7.
+        match kind {
+            kind::MP_REACH_NLRI => self.reach(attribute),
+            kind::MP_UNREACH_NLRI => self.unreach(attribute),
+            _ => {
+                if let Err(reason) = self.value(kind, value) {
+                    self.fault(kind, disposition(kind), reason);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn value(&mut self, kind: u8, value: &[u8]) -> Result<(), &'static str> {
+        let four_octet_as = self.context.four_octet_as;
+        let optional = &mut self.optional;
+        match kind {
+            kind::ORIGIN => self.origin = Some(value::origin(value)?),
+            kind::AS_PATH => self.as_path = Some(value::as_path(value, four_octet_as)?),
+            kind::NEXT_HOP => self.next_hop = Some(value::address(value)?),
+            kind::MULTI_EXIT_DISC => optional.med = Some(value::number(value)?),
+            kind::LOCAL_PREF => optional.local_pref = Some(value::number(value)?),
+            kind::ATOMIC_AGGREGATE => optional.atomic_aggregate = value::atomic_aggregate(value)?,
+            kind::AGGREGATOR => {
+                optional.aggregator = Some(value::aggregator(value, four_octet_as)?);
+            }
+            kind::COMMUNITIES => optional.communities = value::communities(value)?,
+            kind::ORIGINATOR_ID => optional.originator_id = Some(value::address(value)?),
+            kind::CLUSTER_LIST => optional.cluster_list = value::cluster_list(value)?,
+            kind::EXTENDED_COMMUNITIES => {
+                optional.extended_communities = value::extended_communities(value)?;
+            }
+            kind::LARGE_COMMUNITIES => {
+                optional.large_communities = value::large_communities(value)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Names the reason when an attribute is to be discarded unread.
+    const fn unwanted(&self, kind: u8) -> Option<&'static str> {
+        match kind {
+            // RFC 6793 section 6 discards them from a four-octet peer; from a two-octet one they could
+            // be merged, which is left out.
+            kind::AS4_PATH | kind::AS4_AGGREGATOR => Some("not evaluated"),
+            // RFC 7606 sections 7.5, 7.9 and 7.10.
+            kind::LOCAL_PREF | kind::ORIGINATOR_ID | kind::CLUSTER_LIST if !self.context.ibgp => {
+                Some("internal attribute from an external peer")
+            }
+            _ => None,
+        }
+    }
+
+    /// Handles a type that we do not know (RFC 4271 section 5, RFC 7606 section 3 d).
+    fn unknown(&mut self, attribute: &Attribute<'_>) {
+        let Attribute { flags, kind, value } = *attribute;
+        if flags & kind::OPTIONAL == 0 {
+            self.fault(
+                kind,
+                Disposition::TreatAsWithdraw,
+                "unknown well-known attribute",
+            );
+        } else if flags & kind::TRANSITIVE != 0 {
+            let flags = kind::OPTIONAL | kind::TRANSITIVE | kind::PARTIAL;
+            self.optional.unknown.push(RawAttribute {
+                flags,
+                kind,
+                value: value.to_vec(),
+            });
+        }
+    }
+
+    /// Decodes MP_REACH_NLRI (RFC 4760 section 3). A next hop of another length than 4 leaves it open
+    /// where the prefixes start (RFC 7606 section 7.11).
+    fn reach(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(attribute.value);
+        let Some(family) = family(&mut reader) else {
+            return Err(attribute.error("MP_REACH_NLRI is cut short"));
+        };
+        if family != IPV4_UNICAST {
+            self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
+            return Ok(());
+        }
+        let (Some(4), Some(next_hop), Some(_reserved)) = (reader.u8(), reader.ipv4(), reader.u8())
+        else {
+            return Err(attribute.error("next hop of MP_REACH_NLRI is not 4 bytes"));
+        };
+        let prefixes = nlri::decode(reader.remainder())
+            .ok_or_else(|| attribute.error("invalid prefix in MP_REACH_NLRI"))?;
+        self.len += ATTRIBUTE_HEADER_LEN + 4;
+        self.reach = Some(Reach { next_hop, prefixes });
+        Ok(())
+    }
+
+    /// Decodes MP_UNREACH_NLRI (RFC 4760 section 4).
+    fn unreach(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(attribute.value);
+        let Some(family) = family(&mut reader) else {
+            return Err(attribute.error("MP_UNREACH_NLRI is cut short"));
+        };
+        if family != IPV4_UNICAST {
+            self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
+            return Ok(());
+        }
+        self.unreach = nlri::decode(reader.remainder())
+            .ok_or_else(|| attribute.error("invalid prefix in MP_UNREACH_NLRI"))?;
+        Ok(())
+    }
+
+    /// Returns the one next hop of all routes. Routes in both places with different next hops cannot
+    /// share the attributes; nobody sends that.
+    fn next_hop_of_routes(&self, in_body: bool) -> Result<Ipv4Addr, &'static str> {
+        let reach = self.reach.as_ref().map(|reach| reach.next_hop);
+        match (self.next_hop, reach) {
+            (Some(body), Some(reach)) if in_body && body != reach => Err("two next hops"),
+            (Some(body), _) if in_body => Ok(body),
+            (None, _) if in_body => Err("NEXT_HOP is missing"),
+            (_, Some(reach)) => Ok(reach),
+            (_, None) => Err("NEXT_HOP is missing"),
+        }
+    }
+
+    fn is_withdraw(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| fault.disposition == Disposition::TreatAsWithdraw)
+    }
+
+    fn seen(&self, kind: u8) -> bool {
+        self.seen[usize::from(kind)]
+    }
+
+    fn fault(&mut self, kind: u8, disposition: Disposition, reason: &'static str) {
+        self.faults.push(AttributeFault {
+            kind,
+            disposition,
+            reason,
+        });
+    }
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads the next attribute; an overrun yields its type, if that much is there.
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Option<u8>> {
+        let (flags, kind) = (reader.u8(), reader.u8());
+        let len = match flags {
+            Some(flags) if flags & kind::EXTENDED_LENGTH != 0 => reader.u16().map(usize::from),
+            _ => reader.u8().map(usize::from),
+        };
+        let value = len.and_then(|len| reader.take(len));
+        match (flags, kind, value) {
+            (Some(flags), Some(kind), Some(value)) => Ok(Self { flags, kind, value }),
+            _ => Err(kind),
+        }
+    }
+
+    /// Makes the error that carries this attribute (RFC 4271 section 6.3).
+    fn error(&self, reason: &'static str) -> DecodeError {
+        let len = u16::try_from(self.value.len())
+            .unwrap_or(u16::MAX)
+            .to_be_bytes();
+        let used = if self.flags & kind::EXTENDED_LENGTH == 0 {
+            &len[1..]
+        } else {
+            &len[..]
+        };
+        let data = [&[self.flags, self.kind], used, self.value].concat();
+        DecodeError::new(code::UPDATE, subcode::OPTIONAL_ATTRIBUTE, reason).with_data(&data)
+    }
+}
+
+fn family(reader: &mut Reader<'_>) -> Option<(u16, u8)> {
+    Some((reader.u16()?, reader.u8()?))
+}
+
+/// Says what a malformed value of a known type makes of the routes (RFC 7606 section 7).
+const fn disposition(kind: u8) -> Disposition {
+    match kind {
+        kind::ATOMIC_AGGREGATE | kind::AGGREGATOR => Disposition::AttributeDiscard,
+        _ => Disposition::TreatAsWithdraw,
+    }
+}
+
+fn malformed_list(reason: &'static str) -> DecodeError {
+    DecodeError::new(code::UPDATE, subcode::MALFORMED_ATTRIBUTE_LIST, reason)
+}
+
+const IPV4_UNICAST: (u16, u8) = (1, 1);
+const OTHER_FAMILY: &str = "address family was not negotiated";
+/// Most bytes of attributes that a route may carry; the RFCs set no limit.
+const MAX_ATTRIBUTES_LEN: usize = 2048;
+/// Flags, type and the longer form of the length.
+const ATTRIBUTE_HEADER_LEN: usize = 4;

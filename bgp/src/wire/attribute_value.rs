@@ -1,0 +1,160 @@
+//! Values of single attributes, from bytes to meaning.
+//!
+//! Each function judges one value by RFC 7606 section 7 and says in a few words what is malformed;
+//! what follows from that is decided by `attribute_decoder`.
+
+use std::net::Ipv4Addr;
+
+use super::attributes::{Aggregator, AsPathSegment, Origin};
+use super::community::LargeCommunity;
+use super::reader::Reader;
+
+/// A value, or what is wrong with it.
+pub(super) type Value<T> = Result<T, &'static str>;
+
+/// Decodes ORIGIN (RFC 7606 section 7.1).
+pub(super) const fn origin(value: &[u8]) -> Value<Origin> {
+    match value {
+        [0] => Ok(Origin::Igp),
+        [1] => Ok(Origin::Egp),
+        [2] => Ok(Origin::Incomplete),
+        [_] => Err("undefined ORIGIN"),
+        _ => Err("length is not 1"),
+    }
+}
+
+/// Decodes AS_PATH (RFC 7606 section 7.2); AS 0 (RFC 7607), AS_SET (RFC 9774) and confederation
+/// segments (RFC 5065 section 5) are refused.
+pub(super) fn as_path(value: &[u8], four_octet: bool) -> Value<Vec<AsPathSegment>> {
+    let mut reader = Reader::new(value);
+    let mut path = Vec::new();
+    while let Some(segment_type) = reader.u8() {
+        match segment_type {
+            2 => {}
+            1 | 4 => return Err("AS_SET in AS_PATH"),
+            3 => return Err("confederation segment in AS_PATH"),
+            _ => return Err("unknown segment type in AS_PATH"),
+        }
+        let count = reader.u8().ok_or("AS_PATH is cut short")?;
+        if count == 0 {
+            return Err("empty segment in AS_PATH");
+        }
+        let numbers: Option<Vec<u32>> = (0..count).map(|_| asn(&mut reader, four_octet)).collect();
+        let numbers = numbers.ok_or("AS_PATH is cut short")?;
+        if numbers.contains(&0) {
+            return Err("AS 0 in AS_PATH");
+        }
+        path.push(AsPathSegment(numbers));
+    }
+    Ok(path)
+}
+
+/// Decodes an address of NEXT_HOP or ORIGINATOR_ID (RFC 7606 sections 7.3 and 7.9).
+pub(super) fn address(value: &[u8]) -> Value<Ipv4Addr> {
+    number(value).map(Ipv4Addr::from)
+}
+
+/// Decodes MULTI_EXIT_DISC or LOCAL_PREF (RFC 7606 sections 7.4 and 7.5).
+pub(super) fn number(value: &[u8]) -> Value<u32> {
+    value
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| "length is not 4")
+}
+
+/// Decodes ATOMIC_AGGREGATE (RFC 7606 section 7.6).
+pub(super) const fn atomic_aggregate(value: &[u8]) -> Value<bool> {
+    if value.is_empty() {
+        Ok(true)
+    } else {
+        Err("length is not 0")
+    }
+}
+
+/// Decodes AGGREGATOR (RFC 7606 section 7.7, RFC 7607).
+pub(super) fn aggregator(value: &[u8], four_octet: bool) -> Value<Aggregator> {
+    let mut reader = Reader::new(value);
+    let (Some(asn), Some(router), true) = (
+        asn(&mut reader, four_octet),
+        reader.ipv4(),
+        reader.is_empty(),
+    ) else {
+        return Err("bad length of AGGREGATOR");
+    };
+    if asn == 0 {
+        Err("AS 0 in AGGREGATOR")
+    } else {
+        Ok(Aggregator { asn, router })
+    }
+}
+
+/// Decodes COMMUNITIES (RFC 7606 section 7.8).
+pub(super) fn communities(value: &[u8]) -> Value<Vec<u32>> {
+    set(value, |community| u32::from_be_bytes(*community))
+}
+
+/// Decodes EXTENDED COMMUNITIES (RFC 7606 section 7.14).
+pub(super) fn extended_communities(value: &[u8]) -> Value<Vec<[u8; 8]>> {
+    set(value, |community: &[u8; 8]| *community)
+}
+
+/// Decodes LARGE COMMUNITIES (RFC 8092 section 6).
+pub(super) fn large_communities(value: &[u8]) -> Value<Vec<LargeCommunity>> {
+    let community = |bytes: &[u8; 12]| {
+        let [global, local1, local2] =
+            [0, 4, 8].map(|at| u32::from_be_bytes(std::array::from_fn(|byte| bytes[at + byte])));
+        LargeCommunity {
+            global,
+            local1,
+            local2,
+        }
+    };
+    set(value, community)
+}
+
+/// Decodes CLUSTER_LIST (RFC 7606 section 7.10).
+pub(super) fn cluster_list(value: &[u8]) -> Value<Vec<Ipv4Addr>> {
+    let ids = items(value)?;
+    if ids.len() > MAX_CLUSTER_IDS {
+        return Err("more than 32 cluster ids");
+    }
+    Ok(ids
+        .iter()
+        .copied()
+        .map(<Ipv4Addr as From<[u8; 4]>>::from)
+        .collect())
+}
+
+fn asn(reader: &mut Reader<'_>, four_octet: bool) -> Option<u32> {
+    if four_octet {
+        reader.u32()
+    } else {
+        reader.u16().map(u32::from)
+    }
+}
+
+/// Decodes a set of communities, sorted and without duplicates.
+fn set<T: Ord, const N: usize>(value: &[u8], item: impl Fn(&[u8; N]) -> T) -> Value<Vec<T>> {
+    let items = items(value)?;
+    if items.len() > MAX_COMMUNITIES {
+        return Err("more than 64 communities");
+    }
+    let mut set: Vec<T> = items.iter().map(item).collect();
+    set.sort_unstable();
+    set.dedup();
+    Ok(set)
+}
+
+/// Cuts a value into items of `N` bytes, of which there must be at least one.
+fn items<const N: usize>(value: &[u8]) -> Value<&[[u8; N]]> {
+    match value.as_chunks() {
+        ([], []) => Err("empty list"),
+        (items, []) => Ok(items),
+        _ => Err("length is no multiple of the item size"),
+    }
+}
+
+/// Most communities of one kind that a route may carry.
+pub(super) const MAX_COMMUNITIES: usize = 64;
+/// Most cluster ids that a route may carry: reflectors on its way.
+pub(super) const MAX_CLUSTER_IDS: usize = 32;

@@ -1,0 +1,252 @@
+//! One speaker whose peers are played by the test.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_bgp::speaker::{Event, PeerConfig, PeerView};
+use sam_bgp::wire::{Capability, DecodeContext, Message, Open, Update, frame};
+use sam_bgp::{BestPathChange, ConnectionId, Input, Output, PathAttributes, Speaker};
+
+use crate::vocabulary::{AS, Rules, peer, router, speaker_config, start};
+
+pub(crate) const CONTEXT: DecodeContext = DecodeContext {
+    four_octet_as: true,
+    ibgp: true,
+};
+
+/// The speaker is router 1.
+pub(crate) struct Bench {
+    pub(crate) speaker: Speaker<Rules>,
+    pub(crate) now: Instant,
+    next_accepted: u64,
+}
+
+/// All outputs of one drain, sorted by kind; order within a kind is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) connects: Vec<ConnectionId>,
+    pub(crate) messages: Vec<(ConnectionId, Message)>,
+    pub(crate) closed: Vec<ConnectionId>,
+    pub(crate) changes: Vec<BestPathChange>,
+    pub(crate) events: Vec<Event>,
+    /// Kinds in order: `c`onnect, `s`end, `x` close, `b`est path, `e`vent.
+    pub(crate) order: String,
+}
+
+impl Bench {
+    pub(crate) fn new(peers: Vec<PeerConfig>) -> (Self, Outcome) {
+        let mut bench = Self {
+            speaker: Speaker::new(speaker_config(1), Rules::default(), 1, start()),
+            now: start(),
+            next_accepted: 2,
+        };
+        let everyone: BTreeSet<Ipv4Addr> = (0..=255).map(router).collect();
+        bench.speaker.set_next_hops(everyone, bench.now);
+        bench.speaker.set_peers(peers, bench.now);
+        let outcome = bench.drain();
+        (bench, outcome)
+    }
+
+    /// A bench with Established sessions to passive peers, their connections in the same order.
+    pub(crate) fn established(peers: Vec<PeerConfig>) -> (Self, Vec<ConnectionId>) {
+        let addresses: Vec<Ipv4Addr> = peers.iter().map(|peer| peer.address).collect();
+        let peers = peers
+            .into_iter()
+            .map(|peer| PeerConfig {
+                active: false,
+                ..peer
+            })
+            .collect();
+        let (mut bench, _) = Self::new(peers);
+        let connections = addresses
+            .into_iter()
+            .map(|address| bench.establish(address))
+            .collect();
+        (bench, connections)
+    }
+
+    /// Has a peer connect and complete the session.
+    pub(crate) fn establish(&mut self, address: Ipv4Addr) -> ConnectionId {
+        let (connection, _) = self.accept(address);
+        self.send(connection, &Message::Open(open(address)));
+        self.send(connection, &Message::Keepalive);
+        connection
+    }
+
+    pub(crate) fn accept(&mut self, from: Ipv4Addr) -> (ConnectionId, Outcome) {
+        let connection = ConnectionId(self.next_accepted);
+        self.next_accepted += 2;
+        (connection, self.input(Input::Accepted { connection, from }))
+    }
+
+    pub(crate) fn input(&mut self, input: Input<'_>) -> Outcome {
+        self.speaker.handle_input(input, self.now);
+        self.drain()
+    }
+
+    pub(crate) fn send(&mut self, connection: ConnectionId, message: &Message) -> Outcome {
+        self.receive(connection, &message.encode(CONTEXT))
+    }
+
+    pub(crate) fn receive(&mut self, connection: ConnectionId, bytes: &[u8]) -> Outcome {
+        self.input(Input::Received(connection, bytes))
+    }
+
+    pub(crate) fn announce(
+        &mut self,
+        connection: ConnectionId,
+        prefixes: &[Ipv4Net],
+        attributes: PathAttributes,
+    ) -> Outcome {
+        self.send(connection, &announcement(prefixes, attributes))
+    }
+
+    pub(crate) fn withdraw(&mut self, connection: ConnectionId, prefixes: &[Ipv4Net]) -> Outcome {
+        let update = Update {
+            withdrawn: prefixes.to_vec(),
+            ..Update::default()
+        };
+        self.send(connection, &Message::Update(update))
+    }
+
+    /// Lets time pass, stopping at every deadline.
+    pub(crate) fn pass(&mut self, duration: Duration) -> Outcome {
+        let until = self.now + duration;
+        let mut total = Outcome::default();
+        while let Some((at, _)) = self.speaker.poll_timeout().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.speaker.handle_timeout(self.now);
+            total.extend(self.drain());
+        }
+        self.now = until;
+        total
+    }
+
+    /// Lets time pass while the peer keeps the session alive.
+    pub(crate) fn pass_alive(&mut self, connection: ConnectionId, duration: Duration) -> Outcome {
+        let until = self.now + duration;
+        let mut total = Outcome::default();
+        while self.now < until {
+            let step = Duration::from_secs(1).min(until - self.now);
+            total.extend(self.pass(step));
+            total.extend(self.send(connection, &Message::Keepalive));
+        }
+        total
+    }
+
+    pub(crate) fn drain(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        while let Some(output) = self.speaker.poll_output() {
+            outcome.note(output);
+        }
+        outcome
+    }
+
+    pub(crate) fn view(&self, host: u8) -> PeerView {
+        self.speaker
+            .peers()
+            .into_iter()
+            .find(|view| view.id == peer(host))
+            .unwrap()
+    }
+}
+
+impl Outcome {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// UPDATEs sent on a connection.
+    pub(crate) fn updates(&self, connection: ConnectionId) -> Vec<&Update> {
+        let on_it = self.messages.iter().filter(|(id, _)| *id == connection);
+        on_it
+            .filter_map(|(_, message)| match message {
+                Message::Update(update) => Some(update),
+                Message::Open(_)
+                | Message::Notification(_)
+                | Message::Keepalive
+                | Message::RouteRefresh(_) => None,
+            })
+            .collect()
+    }
+
+    /// Code and subcode of NOTIFICATIONs sent on a connection.
+    pub(crate) fn notifications(&self, connection: ConnectionId) -> Vec<(u8, u8)> {
+        let on_it = self.messages.iter().filter(|(id, _)| *id == connection);
+        on_it
+            .filter_map(|(_, message)| match message {
+                Message::Notification(notification) => {
+                    Some((notification.code, notification.subcode))
+                }
+                Message::Open(_)
+                | Message::Update(_)
+                | Message::Keepalive
+                | Message::RouteRefresh(_) => None,
+            })
+            .collect()
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.connects.extend(other.connects);
+        self.messages.extend(other.messages);
+        self.closed.extend(other.closed);
+        self.changes.extend(other.changes);
+        self.events.extend(other.events);
+        self.order.push_str(&other.order);
+    }
+
+    fn note(&mut self, output: Output) {
+        match output {
+            Output::Connect { connection, .. } => {
+                self.order.push('c');
+                self.connects.push(connection);
+            }
+            Output::Send(connection, bytes) => {
+                self.order.push('s');
+                let mut rest = bytes.as_slice();
+                while let Some(length) = frame(rest).unwrap() {
+                    let message = Message::decode(&rest[..length], CONTEXT).unwrap();
+                    self.messages.push((connection, message));
+                    rest = &rest[length..];
+                }
+                assert!(rest.is_empty(), "only whole messages are sent");
+            }
+            Output::Close(connection) => {
+                self.order.push('x');
+                self.closed.push(connection);
+            }
+            Output::BestPath(change) => {
+                self.order.push('b');
+                self.changes.push(change);
+            }
+            Output::Event(event) => {
+                self.order.push('e');
+                self.events.push(event);
+            }
+        }
+    }
+}
+
+/// The OPEN of a well-behaved peer.
+pub(crate) fn open(router_id: Ipv4Addr) -> Open {
+    Open {
+        asn: u16::try_from(AS).unwrap(),
+        hold_time_s: 9,
+        router_id,
+        capabilities: vec![
+            Capability::Multiprotocol { afi: 1, safi: 1 },
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(AS),
+        ],
+    }
+}
+
+pub(crate) fn announcement(prefixes: &[Ipv4Net], attributes: PathAttributes) -> Message {
+    Message::Update(Update {
+        announced: prefixes.to_vec(),
+        attributes: Some(attributes),
+        ..Update::default()
+    })
+}

@@ -1,0 +1,102 @@
+//! Short ways to write addresses, routes, configurations and rules.
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_bgp::speaker::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
+use sam_bgp::{PathAttributes, Policy, Rejection};
+
+pub(crate) const AS: u32 = 64512;
+
+/// The same moment throughout a test run.
+pub(crate) fn start() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests need one moment to count from"
+    )]
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *START
+}
+
+pub(crate) fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+pub(crate) fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+/// Address, router id and next hop of router `host`.
+pub(crate) fn router(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, host)
+}
+
+pub(crate) fn prefix(host: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 0, host), 32)
+}
+
+/// The `number`th /32 of 10.64.0.0/10.
+pub(crate) fn numbered(number: u32) -> Ipv4Net {
+    Ipv4Net::new_assert((0x0a40_0000 + number).into(), 32)
+}
+
+pub(crate) fn route(host: u8, local_pref: u32) -> PathAttributes {
+    PathAttributes {
+        local_pref: Some(local_pref),
+        ..PathAttributes::local(router(host))
+    }
+}
+
+pub(crate) fn speaker_config(host: u8) -> SpeakerConfig {
+    SpeakerConfig {
+        asn: AS,
+        router_id: router(host),
+        cluster_id: router(host),
+        hostname: format!("router-{host}"),
+    }
+}
+
+pub(crate) fn peer_config(host: u8) -> PeerConfig {
+    PeerConfig {
+        id: peer(host),
+        address: router(host),
+        router_id: None,
+        role: PeerRole::NonClient,
+        active: true,
+        hold_time: seconds(9),
+        connect_retry: seconds(1),
+        max_prefixes: 1000,
+    }
+}
+
+pub(crate) fn peer(host: u8) -> PeerId {
+    PeerId(host.into())
+}
+
+/// Refuses the prefixes of one list on import, hides those of another on export.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    pub(crate) refuse: Vec<Ipv4Net>,
+    pub(crate) hide: Vec<Ipv4Net>,
+}
+
+impl Policy for Rules {
+    fn import(
+        &self,
+        _peer: PeerId,
+        prefix: Ipv4Net,
+        _attributes: &mut PathAttributes,
+    ) -> Result<(), Rejection> {
+        if self.refuse.contains(&prefix) {
+            Err(Rejection("refused-by-rule"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn export(&self, _peer: PeerId, prefix: Ipv4Net, _attributes: &mut PathAttributes) -> bool {
+        !self.hide.contains(&prefix)
+    }
+}

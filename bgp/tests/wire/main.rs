@@ -1,0 +1,9 @@
+//! Wire conformance: RFC tables, messages of other implementations, mutations, splitting.
+
+mod bytes;
+mod encode_split;
+mod fixed_point;
+mod message_errors;
+mod mutation;
+mod real_messages;
+mod rfc7606;

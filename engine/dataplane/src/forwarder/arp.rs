@@ -1,0 +1,225 @@
+//! ARP as it concerns the forwarder: observe, learn, answer, announce, ask.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Forwarder;
+use crate::arp_responder::Withheld;
+use crate::drop_reason::DropReason;
+use crate::fib::NextHop;
+use crate::ids::PortId;
+use crate::neighbor::{Evidence, NeighborKey, NeighborOutput};
+use crate::notice::{Mac, Notice};
+use crate::outlet::Io;
+use crate::packet::arp::{ARP_FRAME, ArpOperation, ArpPacket};
+use crate::packet::ethernet::ETHERNET_HEADER;
+use crate::snapshot::{LanPort, Snapshot};
+use crate::unit::Unit;
+
+impl Forwarder {
+    /// Handles an ARP frame; `unicast` tells whether it was sent to this router only.
+    pub(super) fn receive_arp(
+        &mut self,
+        lan: &LanPort,
+        unicast: bool,
+        unit: Unit,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        let packet = match ArpPacket::parse(&unit.buffer.bytes()[ETHERNET_HEADER..]) {
+            Ok(packet) => packet,
+            Err(reason) => return self.discard(unit.buffer, reason, io),
+        };
+        io.pool.give(unit.buffer);
+        self.stats.add(
+            match packet.operation {
+                ArpOperation::Request => &self.stats.arp_requests_received,
+                ArpOperation::Reply => &self.stats.arp_replies_received,
+            },
+            1,
+        );
+        // 1. Who claims an address that we answer for?
+        if self
+            .responder
+            .observe(packet.sender, packet.sender_mac, lan, now)
+        {
+            let (address, mac) = (packet.sender, packet.sender_mac);
+            self.notify(Notice::ForeignAnswer {
+                port: lan.id,
+                address,
+                mac,
+            });
+        }
+        // 2. May we answer?
+        let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);
+        // 3. What does it tell about the sender?
+        let addressed = answer.is_ok() || lan.address == Some(packet.target);
+        self.learn(lan, &packet, unicast, addressed, now);
+        // 4. Answer, or say why not.
+        match answer {
+            Ok(reply) => {
+                if self.send_arp(lan.id, reply.emit_frame(), io, now) {
+                    self.stats.add(&self.stats.arp_replies_sent, 1);
+                }
+            }
+            Err(withheld) => self.withhold(lan.id, &packet, withheld),
+        }
+    }
+
+    fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld) {
+        if withheld.is_deliberate() {
+            self.stats.add(&self.stats.arp_withheld, 1);
+        }
+        if withheld == Withheld::Probe {
+            let (address, mac) = (packet.target, packet.sender_mac);
+            self.notify(Notice::AddressProbed { port, address, mac });
+        }
+    }
+
+    /// Feeds the neighbor table, if the sender is a neighbor at all.
+    fn learn(
+        &mut self,
+        lan: &LanPort,
+        packet: &ArpPacket,
+        unicast: bool,
+        addressed: bool,
+        now: Instant,
+    ) {
+        let is_neighbor = lan.subnet.contains(&packet.sender)
+            && packet.sender_mac != lan.mac
+            && lan.address != Some(packet.sender)
+            && !self.snapshot.is_directed_broadcast(packet.sender)
+            && self.snapshot.fib.lookup(packet.sender) == Some(NextHop::Lan(lan.id));
+        if !is_neighbor {
+            return;
+        }
+        let evidence = match packet.operation {
+            ArpOperation::Reply if unicast => Evidence::Reply,
+            ArpOperation::Request if addressed && !packet.is_gratuitous() => Evidence::Request,
+            ArpOperation::Reply | ArpOperation::Request => Evidence::Overheard,
+        };
+        let key = NeighborKey {
+            port: lan.id,
+            address: packet.sender,
+        };
+        self.neighbors.learn(key, packet.sender_mac, evidence, now);
+    }
+
+    /// Does what the neighbor table wants.
+    pub(super) fn drain_neighbors(&mut self, io: &mut Io<'_>, now: Instant) {
+        while let Some(output) = self.neighbors.poll_output() {
+            match output {
+                NeighborOutput::Ask { key, to } => self.ask(key, to, io, now),
+                NeighborOutput::Release { key, mac, packet } => {
+                    self.send_frame(key.port, mac, packet, io, now);
+                }
+                NeighborOutput::GiveUp { packet, reason } => {
+                    self.refuse_neighbor(packet, reason, io, now);
+                }
+                NeighborOutput::Up {
+                    key: NeighborKey { port, address },
+                    mac,
+                } => {
+                    self.notify(Notice::NeighborUp { port, address, mac });
+                }
+                NeighborOutput::Down {
+                    key: NeighborKey { port, address },
+                } => {
+                    self.notify(Notice::NeighborDown { port, address });
+                }
+            }
+        }
+    }
+
+    /// Asks for a neighbor's MAC, by unicast `to` its last known one or by broadcast.
+    fn ask(&mut self, key: NeighborKey, to: Option<Mac>, io: &mut Io<'_>, now: Instant) {
+        let Some(lan) = self.snapshot.lan(key.port) else {
+            return;
+        };
+        let request = ArpPacket::request(lan.mac, asker(&self.snapshot, lan), key.address);
+        let frame = match to {
+            Some(mac) => request.emit_frame_to(mac),
+            None => request.emit_frame(),
+        };
+        if self.send_arp(key.port, frame, io, now) {
+            self.stats.add(&self.stats.arp_requests_sent, 1);
+        }
+    }
+
+    /// Starts to announce what this router answers for since this snapshot, and stops what it no longer does.
+    pub(super) fn update_announcements(&mut self, former: &Snapshot, now: Instant) {
+        let snapshot = Arc::clone(&self.snapshot);
+        let is_announced = |port, address| {
+            snapshot
+                .lan(port)
+                .is_some_and(|lan| lan.gratuitous_arp && lan.is_answered(address))
+        };
+        self.announcer.retain(is_announced);
+        for lan in snapshot.lans.iter().filter(|lan| lan.gate_open) {
+            let former = former.lan(lan.id).filter(|former| former.mac == lan.mac);
+            let is_new = |address| !former.is_some_and(|former| former.is_answered(address));
+            for address in lan
+                .answers
+                .iter()
+                .copied()
+                .filter(|&address| is_new(address))
+            {
+                self.responder.forget(lan.id, address);
+                if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
+                    self.stats.add(&self.stats.arp_announcements_skipped, 1);
+                }
+            }
+        }
+        // What lost its answer on a closed gate is announced anew when the gate opens again.
+    }
+
+    /// Sends the announcements that are due.
+    pub(super) fn send_announcements(&mut self, io: &mut Io<'_>, now: Instant) {
+        while let Some(announcement) = self.announcer.poll_announcement(now) {
+            let Some(lan) = self.snapshot.lan(announcement.port) else {
+                continue;
+            };
+            let fib = &self.snapshot.fib;
+            if !self
+                .responder
+                .may_announce(announcement.address, lan, fib, now)
+            {
+                self.announcer.stop(announcement.port, announcement.address);
+                continue;
+            }
+            let frame = announcement.emit_frame(lan.mac);
+            if self.send_arp(announcement.port, frame, io, now) {
+                self.stats.add(&self.stats.arp_announcements_sent, 1);
+            }
+        }
+    }
+
+    /// Queues an ARP frame; returns whether it will be sent.
+    fn send_arp(
+        &mut self,
+        port: PortId,
+        frame: [u8; ARP_FRAME],
+        io: &mut Io<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(mut buffer) = io.pool.take() else {
+            self.count_drop(DropReason::BufferPoolEmpty);
+            return false;
+        };
+        let fits = buffer.append(&frame);
+        debug_assert!(fits, "an empty buffer holds a frame");
+        self.push_lan(port, Unit::plain(buffer), io, now)
+    }
+}
+
+/// Returns the sender address of our ARP requests.
+///
+/// That is our address on the LAN. A port without one (a NIC that the engine owns) asks with the overlay address: it
+/// is ours alone, and a host that answers learns a mapping that is true. A router without either sends a probe
+/// (RFC 5227 section 2.1.1), which an owner must answer too. Never an address that we only answer for: the asked host
+/// would take it for ours.
+fn asker(snapshot: &Snapshot, lan: &LanPort) -> Ipv4Addr {
+    let overlay = snapshot.tun.as_ref().map(|tun| tun.address);
+    lan.address.or(overlay).unwrap_or(Ipv4Addr::UNSPECIFIED)
+}

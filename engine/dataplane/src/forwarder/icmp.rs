@@ -1,0 +1,86 @@
+//! ICMP errors that this router originates (RFC 1812 section 4.3.2): rate limited, and never about an error.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use super::Forwarder;
+use crate::drop_reason::DropReason;
+use crate::icmp_error::{Offending, may_answer, write_icmp_error};
+use crate::icmp_limiter::IcmpLimiter;
+use crate::ingress::Ingress;
+use crate::ip_packet::IpPacket;
+use crate::outlet::Io;
+use crate::packet::classify;
+use crate::packet::icmp::IcmpError;
+use crate::unit::Unit;
+
+impl Forwarder {
+    /// Tells the sender of `packet` what happened to it; the packet itself stays with the caller.
+    pub(super) fn report(
+        &mut self,
+        packet: &IpPacket,
+        error: IcmpError,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        let Some(source) = self.reporter(packet) else {
+            return;
+        };
+        if !may_answer(&packet.classified) {
+            return;
+        }
+        let limiter = self.limiter.get_or_insert_with(|| IcmpLimiter::new(now));
+        if !limiter.admit(packet.classified.source, now) {
+            return self.count_drop(DropReason::IcmpRateLimited);
+        }
+        let Some(mut buffer) = io.pool.take() else {
+            return self.count_drop(DropReason::BufferPoolEmpty);
+        };
+        let offending = Offending {
+            packet: packet.unit.buffer.bytes(),
+            classified: &packet.classified,
+            offload: packet.unit.offload,
+        };
+        let written = write_icmp_error(error, source, &offending, &mut buffer);
+        match written.and_then(|()| classify(buffer.bytes())) {
+            Ok(classified) => {
+                self.stats.add(&self.stats.icmp_errors_sent, 1);
+                let unit = Unit::plain(buffer);
+                let report = IpPacket {
+                    unit,
+                    classified,
+                    ingress: Ingress::Host,
+                };
+                self.send_back(report, packet.ingress, io, now);
+            }
+            Err(reason) => self.discard(buffer, reason, io),
+        }
+    }
+
+    /// Returns the source address of an error about `packet`: ours, where the packet came in.
+    ///
+    /// The host is the exception: a kernel drops what claims to come from one of its own addresses (RFC 1122 section
+    /// 3.2.1.3 forbids such a source from outside), so the error seems to come from where the packet was going.
+    fn reporter(&self, packet: &IpPacket) -> Option<Ipv4Addr> {
+        let overlay = self.snapshot.tun.as_ref().map(|tun| tun.address);
+        match packet.ingress {
+            Ingress::Lan(port) => self.snapshot.lan(port)?.address.or(overlay),
+            Ingress::Tunnel(_) => overlay,
+            Ingress::Host => Some(packet.classified.destination),
+        }
+    }
+
+    /// Sends a packet out where another one came in.
+    fn send_back(&mut self, packet: IpPacket, ingress: Ingress, io: &mut Io<'_>, now: Instant) {
+        match ingress {
+            Ingress::Lan(port) => self.send_neighbor(packet, port, io, now),
+            Ingress::Host => self.send_host(packet.unit, io, now),
+            Ingress::Tunnel(tunnel) => {
+                match self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) {
+                    Some(mtu) => self.encapsulate(packet, tunnel, mtu, io, now),
+                    None => self.discard(packet.unit.buffer, DropReason::TunnelDown, io),
+                }
+            }
+        }
+    }
+}

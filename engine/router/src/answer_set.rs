@@ -1,0 +1,29 @@
+//! For which addresses this router answers ARP while its gate is open.
+//!
+//! Numbered conditions; the packet path adds those that depend on the sender (`sam_dataplane::arp_responder`).
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::config::Config;
+use crate::owner_table::OwnerTable;
+
+/// Returns the addresses to answer for, sorted.
+#[must_use]
+pub(crate) fn answers(
+    config: &Config,
+    owners: &OwnerTable,
+    owned: &BTreeSet<Ipv4Addr>,
+    lan_address: Option<Ipv4Addr>,
+) -> Vec<Ipv4Addr> {
+    // 1. Another node actively owns it by best path.
+    owners
+        .remote_active()
+        // 2. It is mobile: inside a pool, not excluded.
+        .filter(|address| config.pool_of(*address).is_some())
+        // 3. It does not live here by configuration or order, even where another node's claim won (mobility.md I3, I4).
+        .filter(|address| !owned.contains(address))
+        // 4. It is not the router's own address on the LAN.
+        .filter(|address| lan_address != Some(*address))
+        .collect()
+}

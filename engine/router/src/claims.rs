@@ -1,0 +1,248 @@
+//! All claims on an address, the losing ones too: who would win against us, and which addresses have several owners.
+//!
+//! BGP tells about best paths only, so losing claims are looked for: on our own addresses after each BGP message, on
+//! all others [`SCAN_DELAY`] after something changed. For the same reason it is the loser who raises the alarm: once
+//! its own path is not the best, nobody else hears of its claim any more (RFC 4271 section 9.2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_bgp::session::SessionState;
+use sam_bgp::speaker::PathView;
+use sam_bgp::wire::Origin;
+use sam_bgp::{PathSource, PeerId, Speaker};
+use sam_capture::{ClaimState, NodeId, Owner};
+
+use crate::config::Config;
+use crate::events::Event;
+use crate::origination::Rival;
+use crate::policy::FabricPolicy;
+
+/// How long after a change all addresses are looked at; a move that overlaps for less is no duplicate.
+pub(crate) const SCAN_DELAY: Duration = Duration::from_secs(1);
+
+/// Addresses with several claimants.
+#[derive(Debug, Default)]
+pub(crate) struct Duplicates {
+    due: Option<Instant>,
+    /// UPDATEs received per peer and session states at the last look; keepalives change neither.
+    looked_at: Vec<(PeerId, u64, SessionState)>,
+    found: BTreeMap<Ipv4Addr, Vec<NodeId>>,
+}
+
+impl Duplicates {
+    /// Takes in that BGP received something, perhaps a path.
+    pub(crate) fn on_input(&mut self, now: Instant) {
+        self.due.get_or_insert(now + SCAN_DELAY);
+    }
+
+    /// Takes in that some path changed.
+    pub(crate) fn on_change(&mut self, now: Instant) {
+        self.looked_at.clear();
+        self.on_input(now);
+    }
+
+    /// Returns when [`Self::scan`] is due.
+    #[must_use]
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Looks at all addresses; returns what is news.
+    pub(crate) fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
+        self.due = None;
+        let peers = speaker.peers();
+        let look = peers
+            .iter()
+            .map(|peer| (peer.id, peer.messages_received[1], peer.state));
+        let look: Vec<_> = look.collect();
+        if !look.is_empty() && look == self.looked_at {
+            return Vec::new();
+        }
+        self.looked_at = look;
+        let mut found = BTreeMap::new();
+        for prefix in speaker.prefixes() {
+            let nodes = claimants(&speaker.paths(prefix), prefix, config.fabric.asn);
+            if nodes.len() > 1 {
+                found.insert(prefix.addr(), nodes);
+            }
+        }
+        let mut events = Vec::new();
+        for (&address, nodes) in &found {
+            if self.found.get(&address) != Some(nodes) {
+                events.push(Event::DuplicateOwner {
+                    address,
+                    nodes: nodes.clone(),
+                });
+            }
+        }
+        let ended = self
+            .found
+            .keys()
+            .filter(|address| !found.contains_key(address));
+        events.extend(ended.map(|&address| Event::DuplicateOwnerEnded { address }));
+        self.found = found;
+        events
+    }
+
+    /// Tells whether an address has several claimants.
+    #[must_use]
+    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
+        self.found.contains_key(&address)
+    }
+}
+
+/// Returns what other nodes claim of `owned`; addresses without other claims are absent.
+#[must_use]
+pub(crate) fn rivals(
+    speaker: &Speaker<FabricPolicy>,
+    config: &Config,
+    owned: &BTreeSet<Ipv4Addr>,
+) -> BTreeMap<Ipv4Addr, Rival> {
+    let rival = |address: Ipv4Addr| {
+        let prefix = Ipv4Net::from(address);
+        let others = speaker.paths(prefix);
+        let others = others.iter().filter(|view| {
+            view.path.source != PathSource::Local
+                && view.ineligible.is_none()
+                && Owner::from_path(config.fabric.asn, prefix, &view.path).is_some()
+        });
+        others.fold(None, |rival: Option<Rival>, view| {
+            let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
+            let rival = rival.unwrap_or_default();
+            Some(Rival {
+                wins: rival.wins || beats_us(view, config.own_node().overlay),
+                sequence: rival.sequence.max(owner.sequence),
+            })
+        })
+    };
+    owned
+        .iter()
+        .filter_map(|&address| Some((address, rival(address)?)))
+        .collect()
+}
+
+/// Tells whether a third node would prefer this path over an active claim of ours. These are the steps of the decision
+/// process that do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no AS_PATH).
+fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
+    let attributes = &view.path.attributes;
+    let ours = ClaimState::Active.local_pref();
+    if attributes.preference() != ours {
+        return attributes.preference() > ours;
+    }
+    let rest = (
+        attributes.origin,
+        attributes.med.unwrap_or(0),
+        attributes.next_hop,
+    );
+    rest < (Origin::Igp, 0, own_overlay)
+}
+
+/// Returns who claims a prefix, best first, each node once. Claims that are being given up do not count.
+fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    for view in paths.iter().filter(|view| view.ineligible.is_none()) {
+        if let Some(owner) = Owner::from_path(asn, prefix, &view.path)
+            && owner.state != ClaimState::Draining
+            && !nodes.contains(&owner.node)
+        {
+            nodes.push(owner.node);
+        }
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sam_bgp::{DecisionStep, PathAttributes};
+    use sam_capture::{Claim, RouteKind, RouteTags};
+
+    use super::*;
+    use crate::fixture::overlay;
+
+    #[test]
+    fn the_winner_is_the_same_wherever_one_stands() {
+        type Change = fn(&mut PathAttributes);
+        let cases: &[(u32, Change, bool)] = &[
+            (1, |_| {}, true),
+            (3, |_| {}, false),
+            (3, |a| a.local_pref = Some(500), true),
+            (1, |a| a.local_pref = Some(300), false),
+            (1, |a| a.local_pref = None, false),
+            (1, |a| a.med = Some(10), false),
+            (3, |a| a.med = Some(0), false),
+            (1, |a| a.origin = Origin::Incomplete, false),
+        ];
+        for (index, (node, change, wins)) in cases.iter().enumerate() {
+            let mut attributes = attributes(*node);
+            change(&mut attributes);
+
+            assert_eq!(
+                beats_us(&view(*node, attributes), overlay(2)),
+                *wins,
+                "case {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_claimant_counts_once_and_one_that_gives_up_does_not() {
+        let mut draining = attributes(4);
+        tag(&mut draining, 4, ClaimState::Draining);
+        let paths = [
+            view(1, attributes(1)),
+            view(1, attributes(1)),
+            view(3, attributes(3)),
+            view(4, draining),
+        ];
+
+        let prefix = "10.77.60.10/32".parse().unwrap();
+        assert_eq!(claimants(&paths, prefix, 64_577), [NodeId(1), NodeId(3)]);
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a path needs some time of learning"
+    )]
+    fn view(node: u32, attributes: PathAttributes) -> PathView {
+        PathView {
+            path: sam_bgp::Path {
+                source: PathSource::Peer {
+                    peer: PeerId(node),
+                    router_id: overlay(node),
+                    address: overlay(node),
+                },
+                attributes: Arc::new(attributes),
+                learned_at: Instant::now(),
+            },
+            best: false,
+            ineligible: None,
+            step: DecisionStep::OnlyPath,
+        }
+    }
+
+    fn attributes(node: u32) -> PathAttributes {
+        let mut attributes = PathAttributes::local(overlay(node));
+        tag(&mut attributes, node, ClaimState::Active);
+        attributes
+    }
+
+    fn tag(attributes: &mut PathAttributes, node: u32, state: ClaimState) {
+        let kind = RouteKind::Owner(Claim {
+            state,
+            sequence: 1,
+            pool: 1,
+        });
+        RouteTags {
+            node: NodeId(node),
+            kind,
+            site: None,
+            role: None,
+        }
+        .apply(64_577, attributes);
+    }
+}

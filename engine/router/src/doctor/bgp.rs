@@ -1,0 +1,99 @@
+//! BGP: sessions, refused routes, and nodes that are not who they say.
+
+use sam_capture::IDENTITY_REASONS;
+
+use super::{Evidence, fail, listed, pass, skip, warn};
+use crate::view::{CheckRow, NeighborSummary};
+
+pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
+    if evidence.neighbors.neighbors.is_empty() {
+        checks.push(skip("bgp", "session", "no BGP peer is configured"));
+    }
+    checks.extend(evidence.neighbors.neighbors.iter().map(session));
+    checks.push(rejections(evidence));
+    checks.push(foreign_identity(evidence));
+    checks.push(conflicts(evidence));
+}
+
+fn session(neighbor: &NeighborSummary) -> CheckRow {
+    let node = &neighbor.node.name;
+    let name = format!("session-{node}");
+    if neighbor.state == "established" {
+        let message = format!(
+            "the session with {node} is up, {} routes accepted",
+            neighbor.accepted
+        );
+        return pass("bgp", &name, message);
+    }
+    let down = fail(
+        "bgp",
+        &name,
+        format!("the session with {node} is {}", neighbor.state),
+    )
+    .remedy(format!(
+        "first the tunnel to {node}, then `samctl bgp neighbor {node}`"
+    ));
+    match &neighbor.last_down {
+        Some(reason) => down.detail(format!("last down: {reason}")),
+        None => down,
+    }
+}
+
+fn rejections(evidence: &Evidence<'_>) -> CheckRow {
+    let rows = rejected(evidence, false);
+    if rows.is_empty() {
+        return pass("bgp", "rejected-routes", "no route is refused");
+    }
+    warn(
+        "bgp",
+        "rejected-routes",
+        format!("{} routes are refused", rows.len()),
+    )
+    .detail(listed(rows))
+    .remedy("compare the fabric part of the configuration on both routers")
+}
+
+fn foreign_identity(evidence: &Evidence<'_>) -> CheckRow {
+    let rows = rejected(evidence, true);
+    if rows.is_empty() {
+        return pass(
+            "identity",
+            "foreign-claims",
+            "nobody speaks in another node's name",
+        );
+    }
+    fail(
+        "identity",
+        "foreign-claims",
+        "routes are refused because the sender is not who it says",
+    )
+    .detail(listed(rows))
+    .remedy("self.node must be unique: look for a copied configuration, then for an intruder")
+}
+
+fn conflicts(evidence: &Evidence<'_>) -> CheckRow {
+    let conflicts = &evidence.tunnels.identity_conflicts;
+    if conflicts.is_empty() {
+        return pass("identity", "one-router-per-node", "each node is one router");
+    }
+    let rows = conflicts.iter().map(|conflict| {
+        format!(
+            "{}: {} alternated {} times",
+            conflict.node.name, conflict.evidence, conflict.count
+        )
+    });
+    fail(
+        "identity",
+        "one-router-per-node",
+        "two routers seem to run as one node",
+    )
+    .detail(listed(rows))
+    .remedy("stop one of them: a node's configuration and key belong to one router only")
+}
+
+fn rejected(evidence: &Evidence<'_>, identity: bool) -> Vec<String> {
+    let rows = evidence.rejected.iter();
+    let rows = rows.filter(|(_, _, reason)| IDENTITY_REASONS.contains(reason) == identity);
+    rows.map(|(node, prefix, reason)| format!("{prefix} from {}: {reason}", node.name))
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! `samctl doctor`: what is wrong, and what to do about it. A pure function of [`Evidence`].
+//!
+//! Each area is one file with one function per check. A check whose fact could not be read is skipped, never passed.
+//! Exit rule of routerd (mobility.md section 1.5): only a failed check fails the command.
+
+mod bgp;
+mod drops;
+mod host;
+mod lan;
+mod owners;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+use std::time::Instant;
+
+use crate::Router;
+use crate::config::Config;
+use crate::facts::Facts;
+use crate::peers::node_of;
+use crate::view::{
+    ArpView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
+    OwnersView, RoutesView, TunnelsView,
+};
+
+/// Everything that checks and explanations look at.
+#[derive(Debug, Clone)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) facts: &'a Facts,
+    pub(crate) owners: OwnersView,
+    pub(crate) routes: RoutesView,
+    pub(crate) neighbors: BgpNeighborsView,
+    /// Routes refused now: peer, prefix, reason.
+    pub(crate) rejected: Vec<(NodeRef, ipnet::Ipv4Net, &'static str)>,
+    pub(crate) tunnels: TunnelsView,
+    pub(crate) arp: ArpView,
+}
+
+impl Router {
+    /// `samctl doctor`
+    #[must_use]
+    pub fn doctor(&self, facts: &Facts, now: Instant) -> DoctorView {
+        examine(&self.evidence(facts, now))
+    }
+
+    /// Gathers what checks and explanations look at.
+    pub(crate) fn evidence<'a>(&'a self, facts: &'a Facts, now: Instant) -> Evidence<'a> {
+        let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
+            let node = NodeRef::new(&self.config, node_of(peer.id));
+            let refused = self.speaker.rejected(peer.id).into_iter();
+            refused.map(move |refused| (node.clone(), refused.prefix, refused.reason))
+        });
+        Evidence {
+            config: &self.config,
+            facts,
+            owners: self.owners(now),
+            routes: self.routes(),
+            neighbors: self.bgp_neighbors(now),
+            rejected: rejected.collect(),
+            tunnels: self.tunnels(facts, now),
+            arp: self.arp(facts, now),
+        }
+    }
+}
+
+/// Runs all checks.
+#[must_use]
+pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
+    let mut checks = Vec::new();
+    host::check(evidence, &mut checks);
+    lan::check(evidence, &mut checks);
+    tunnel::check(evidence, &mut checks);
+    bgp::check(evidence, &mut checks);
+    routes::check(evidence, &mut checks);
+    owners::check(evidence, &mut checks);
+    drops::check(evidence, &mut checks);
+    let count = |status| checks.iter().filter(|check| check.status == status).count();
+    let overall = checks
+        .iter()
+        .map(|check| check.status)
+        .max()
+        .unwrap_or(CheckStatus::Skip);
+    DoctorView {
+        overall,
+        summary: DoctorSummary {
+            overall,
+            pass: count(CheckStatus::Pass),
+            warn: count(CheckStatus::Warn),
+            fail: count(CheckStatus::Fail),
+            skip: count(CheckStatus::Skip),
+        },
+        checks,
+    }
+}
+
+/// Starts a check result.
+fn result(area: &str, name: &str, status: CheckStatus, message: impl Into<String>) -> CheckRow {
+    CheckRow {
+        area: area.into(),
+        name: name.into(),
+        status,
+        message: message.into(),
+        detail: None,
+        remedy: None,
+    }
+}
+
+fn pass(area: &str, name: &str, message: impl Into<String>) -> CheckRow {
+    result(area, name, CheckStatus::Pass, message)
+}
+
+fn warn(area: &str, name: &str, message: impl Into<String>) -> CheckRow {
+    result(area, name, CheckStatus::Warn, message)
+}
+
+fn fail(area: &str, name: &str, message: impl Into<String>) -> CheckRow {
+    result(area, name, CheckStatus::Fail, message)
+}
+
+fn skip(area: &str, name: &str, message: impl Into<String>) -> CheckRow {
+    result(area, name, CheckStatus::Skip, message)
+}
+
+impl CheckRow {
+    /// Adds what to do.
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Adds more.
+    fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// Writes a list for people; long lists end in a number.
+fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
+    const SHOWN: usize = 8;
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.len().checked_sub(SHOWN) {
+        None | Some(0) => items.join(", "),
+        Some(more) => format!("{} and {more} more", items[..SHOWN].join(", ")),
+    }
+}

@@ -1,0 +1,99 @@
+//! Whether this router answers ARP for an address: the conditions of `sam_dataplane::arp_responder`, by state.
+//!
+//! Those that depend on the sender are listed with `holds: None`.
+
+use super::Subject;
+use crate::doctor::Evidence;
+use crate::view::{ArpCondition, ArpVerdict, RouteAction};
+
+/// How long an address counts as alive on the LAN after somebody claimed it, in seconds.
+fn observation_s() -> f64 {
+    sam_dataplane::arp_responder::OBSERVATION_TIME.as_secs_f64()
+}
+
+/// Checks the conditions.
+pub(super) fn verdict(evidence: &Evidence<'_>, subject: &Subject<'_>) -> ArpVerdict {
+    let address = subject.address;
+    let listed = evidence.arp.answers.contains(&address);
+    let by_tunnel = subject
+        .route
+        .as_ref()
+        .is_some_and(|route| route.action == RouteAction::Tunnel);
+    let alive = evidence
+        .arp
+        .foreign_answers
+        .iter()
+        .find(|seen| seen.address == address && seen.last_s < observation_s());
+    let conditions = vec![
+        condition(
+            "the address is in the answer set",
+            Some(listed),
+            why_listed(evidence, subject, listed),
+        ),
+        condition(
+            "this router may act on the LAN",
+            Some(evidence.arp.gate_open),
+            evidence.arp.gate_reason.clone(),
+        ),
+        condition(
+            "the address lives behind a tunnel",
+            Some(by_tunnel),
+            subject
+                .route
+                .as_ref()
+                .map_or_else(|| "no route".into(), |route| route.action.name().into()),
+        ),
+        condition(
+            "the request is no probe and no announcement",
+            None,
+            "depends on the sender".into(),
+        ),
+        condition(
+            "the sender is on the LAN's subnet",
+            None,
+            evidence
+                .arp
+                .subnet
+                .map_or_else(|| "no LAN".into(), |subnet| subnet.to_string()),
+        ),
+        condition(
+            "nobody on the LAN uses the address",
+            Some(alive.is_none()),
+            alive.map_or_else(
+                || "not seen".into(),
+                |seen| format!("{} answered", seen.mac),
+            ),
+        ),
+    ];
+    let answered = conditions
+        .iter()
+        .all(|condition| condition.holds != Some(false));
+    ArpVerdict {
+        answered,
+        conditions,
+    }
+}
+
+fn why_listed(evidence: &Evidence<'_>, subject: &Subject<'_>, listed: bool) -> String {
+    if listed {
+        return "another node actively owns it".into();
+    }
+    if evidence.arp.interface.is_none() {
+        return "capture is off".into();
+    }
+    match subject.owner {
+        _ if subject.excluded => "the pool excludes it".into(),
+        None => "nobody owns it".into(),
+        Some(row) if row.local => "this router owns it".into(),
+        Some(row) if row.configured => "it is to be owned here".into(),
+        Some(row) => format!("the owner's claim is {}", row.state),
+    }
+}
+
+fn condition(condition: &str, holds: Option<bool>, evidence: String) -> ArpCondition {
+    ArpCondition {
+        condition: condition.into(),
+        holds,
+        evidence,
+    }
+}

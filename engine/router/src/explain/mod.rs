@@ -1,0 +1,373 @@
+//! `samctl explain ADDRESS`: the seven questions of SAM, answered from live state, with the lines that show it.
+//!
+//! 1. Who owns the address by BGP best path? 2. Which transport carries it? 3. Where can its packets be seen?
+//! 4. Did the FIB take it in? 5. What draws packets in? 6. What keeps stale actions from happening?
+//! 7. What shows that nothing is rewritten?
+
+mod arp;
+mod drops;
+#[cfg(test)]
+mod tests;
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use crate::Router;
+use crate::doctor::Evidence;
+use crate::facts::Facts;
+use crate::view::{ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow};
+
+/// What is known about the address in question.
+#[derive(Debug)]
+struct Subject<'a> {
+    address: Ipv4Addr,
+    /// Pool in whose prefix it lies.
+    pool: Option<&'a str>,
+    /// Whether the pool excludes it.
+    excluded: bool,
+    owner: Option<&'a OwnerRow>,
+    route: Option<RouteRow>,
+    tunnel: Option<&'a TunnelRow>,
+}
+
+/// Bytes of IPv4 and TCP headers without options.
+const TCP_HEADERS: u16 = 40;
+
+impl Router {
+    /// `samctl explain ADDRESS`
+    #[must_use]
+    pub fn explain(&self, address: Ipv4Addr, facts: &Facts, now: Instant) -> ExplainView {
+        let evidence = self.evidence(facts, now);
+        let route = self
+            .fib
+            .lookup(address)
+            .map(|(prefix, route)| self.route_row(prefix, route));
+        explain(&evidence, address, route)
+    }
+}
+
+/// Answers from evidence; `route` is the forwarding entry that a packet to the address takes.
+fn explain(evidence: &Evidence<'_>, address: Ipv4Addr, route: Option<RouteRow>) -> ExplainView {
+    let pool = evidence
+        .config
+        .fabric
+        .pools
+        .iter()
+        .find(|pool| pool.prefix.contains(&address));
+    let tunnel = route.as_ref().and_then(|route| route.tunnel);
+    let subject = Subject {
+        address,
+        pool: pool.map(|pool| pool.name.as_str()),
+        excluded: pool.is_some_and(|pool| !pool.admits(address)),
+        owner: evidence
+            .owners
+            .owners
+            .iter()
+            .find(|row| row.address == address),
+        tunnel: evidence
+            .tunnels
+            .tunnels
+            .iter()
+            .find(|row| Some(row.tunnel) == tunnel),
+        route,
+    };
+    let arp = arp::verdict(evidence, &subject);
+    let questions = vec![
+        ownership(&subject),
+        transport(evidence, &subject),
+        visibility(evidence, &subject),
+        forwarding(evidence, &subject),
+        capture(evidence, &subject, arp.answered),
+        fencing(evidence, &subject),
+        transparency(evidence),
+    ];
+    ExplainView {
+        address,
+        verdict: verdict(&subject),
+        questions,
+        mtu: subject.tunnel.map(|tunnel| path_mtu(evidence, tunnel)),
+        arp,
+        drops: drops::risks(evidence, &subject),
+    }
+}
+
+fn verdict(subject: &Subject<'_>) -> String {
+    let address = subject.address;
+    let Some(route) = &subject.route else {
+        return format!(
+            "no route to {address}: packets are dropped, the sender gets ICMP unreachable"
+        );
+    };
+    match route.action {
+        RouteAction::Tunnel => {
+            match (&route.node, subject.tunnel.is_some_and(|tunnel| tunnel.up)) {
+                (Some(node), true) => format!(
+                    "{address} lives at {}: packets go through the tunnel",
+                    node.name
+                ),
+                (Some(node), false) => {
+                    format!(
+                        "{address} lives at {}, but the tunnel there has no session",
+                        node.name
+                    )
+                }
+                (None, _) => format!("{address} leads into a tunnel to nobody"),
+            }
+        }
+        RouteAction::Lan => format!("{address} lives here, on the LAN"),
+        RouteAction::Local => format!("{address} is delivered to this host"),
+        RouteAction::Withhold => {
+            format!("nobody owns {address}: packets are dropped, ARP stays silent")
+        }
+        RouteAction::Unreachable => format!("{address} is owned here, but the LAN is absent"),
+        RouteAction::Blackhole => format!("packets to {address} are dropped in silence"),
+    }
+}
+
+fn ownership(subject: &Subject<'_>) -> QuestionRow {
+    let row = |answer: String, evidence| {
+        question(
+            1,
+            "Who owns the address by BGP best path?",
+            answer,
+            evidence,
+        )
+    };
+    let Some(owned) = subject.owner else {
+        let reason = match (subject.pool, subject.excluded) {
+            (None, _) => "it lies in no pool".into(),
+            (Some(pool), true) => format!("pool {pool} excludes it"),
+            (Some(pool), false) => format!("it lies in pool {pool}, but no node announces it"),
+        };
+        return row(format!("nobody: {reason}"), Vec::new());
+    };
+    let claims = owned.claims.iter().map(|claim| {
+        let best = if claim.best { "best" } else { "lost at" };
+        let from = claim
+            .from
+            .as_ref()
+            .map_or("here", |from| from.name.as_str());
+        format!(
+            "{} claims it: {}, sequence {}, LOCAL_PREF {}, told by {from}; {best}: {}",
+            claim.node.name, claim.state, claim.sequence, claim.local_pref, claim.step
+        )
+    });
+    let evidence: Vec<String> = claims.collect();
+    match &owned.owner {
+        Some(owner) => {
+            let since = owned.since_s.unwrap_or(0.0);
+            row(
+                format!("{} at site {}, for {since:.0} s", owner.name, owner.site),
+                evidence,
+            )
+        }
+        None => row(
+            "nobody: it is to be owned here, but is not announced".into(),
+            evidence,
+        ),
+    }
+}
+
+fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
+    let row = |answer: String, lines| {
+        question(
+            2,
+            "Which transport carries BGP and the packets?",
+            answer,
+            lines,
+        )
+    };
+    let Some(tunnel) = subject.tunnel else {
+        return row(
+            "none: the packets do not leave by a tunnel".into(),
+            Vec::new(),
+        );
+    };
+    let endpoint = tunnel
+        .endpoint
+        .map_or_else(|| "an unknown endpoint".into(), |to| to.to_string());
+    let mtu = path_mtu(evidence, tunnel);
+    let age = tunnel.last_handshake_s;
+    let lines = vec![
+        age.map_or_else(
+            || "no handshake yet".into(),
+            |age| format!("last handshake {age:.0} s ago"),
+        ),
+        format!(
+            "received {} bytes, sent {} bytes",
+            tunnel.rx_bytes, tunnel.tx_bytes
+        ),
+        format!(
+            "MTU: underlay {} - overhead {} = inner {}",
+            mtu.underlay, mtu.overhead, mtu.tunnel
+        ),
+        mtu.tcp_mss.map_or_else(
+            || "TCP MSS is left as it is".into(),
+            |mss| format!("TCP MSS is lowered to {mss} (inner MTU - {TCP_HEADERS})"),
+        ),
+        format!(
+            "BGP uses the same tunnel, between the overlay addresses {} and {}",
+            evidence.config.own_node().overlay,
+            tunnel.overlay
+        ),
+    ];
+    let state = if tunnel.up { "up" } else { "without session" };
+    row(format!("WireGuard to {endpoint}, {state}"), lines)
+}
+
+fn visibility(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
+    let mut lines = Vec::new();
+    if let Some(interface) = &evidence.arp.interface {
+        lines.push(format!(
+            "inner, with Ethernet header: on {interface} (samctl pcap --point lan)"
+        ));
+    }
+    if let Some(tunnel) = subject.tunnel {
+        lines.push(format!(
+            "inner, before encryption: tunnel {} (samctl pcap --point inner)",
+            tunnel.tunnel
+        ));
+        if let Some(endpoint) = tunnel.endpoint {
+            lines.push(format!(
+                "outer: udp port {} and host {}",
+                endpoint.port(),
+                endpoint.ip()
+            ));
+        }
+    }
+    lines.push(format!(
+        "to and from this host: on {}",
+        evidence.config.local.tun
+    ));
+    question(
+        3,
+        "Where can its packets be seen?",
+        format!("at {} points", lines.len()),
+        lines,
+    )
+}
+
+fn forwarding(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
+    let row =
+        |answer: String, lines| question(4, "Did the forwarding table take it in?", answer, lines);
+    let generation = evidence.routes.generation;
+    let mut lines = vec![format!("published generation {generation}")];
+    lines.extend(evidence.facts.workers.iter().map(|worker| {
+        format!(
+            "worker {} forwards by generation {}",
+            worker.worker, worker.generation
+        )
+    }));
+    match &subject.route {
+        None => row("no: there is no entry".into(), lines),
+        Some(route) => {
+            let to = route
+                .node
+                .as_ref()
+                .map_or(String::new(), |node| format!(" to {}", node.name));
+            let answer = format!(
+                "{}: {}{to}, because of {}",
+                route.prefix,
+                route.action.name(),
+                route.origin.name()
+            );
+            row(answer, lines)
+        }
+    }
+}
+
+fn capture(evidence: &Evidence<'_>, subject: &Subject<'_>, answered: bool) -> QuestionRow {
+    let lines = match &evidence.arp.interface {
+        None => Vec::new(),
+        Some(interface) => {
+            let gate = if evidence.arp.gate_open {
+                "open"
+            } else {
+                "closed"
+            };
+            vec![format!(
+                "gate on {interface} is {gate}: {}",
+                evidence.arp.gate_reason
+            )]
+        }
+    };
+    let answer = match (&evidence.arp.interface, answered, subject.owner) {
+        (None, _, _) => "nothing: capture is off".into(),
+        (Some(interface), true, _) => format!("proxy ARP on {interface}"),
+        (Some(_), false, Some(row)) if row.local => {
+            "nothing: the host itself answers on the LAN".into()
+        }
+        (Some(_), false, _) => "nothing: this router does not answer ARP for it (see `arp`)".into(),
+    };
+    question(5, "What draws packets in here?", answer, lines)
+}
+
+fn fencing(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
+    let mut lines = vec![
+        format!(
+            "answers and routes come from one snapshot, generation {}",
+            evidence.routes.generation
+        ),
+        "no provider action exists in this release".into(),
+    ];
+    lines.extend(
+        subject
+            .owner
+            .iter()
+            .flat_map(|row| &row.claims)
+            .map(|claim| format!("{} holds sequence {}", claim.node.name, claim.sequence)),
+    );
+    let answer = match subject.owner.and_then(|row| row.sequence) {
+        Some(sequence) => format!(
+            "the owner's claim has sequence {sequence}; each acquisition takes a higher one"
+        ),
+        None => "there is no claim to act on".into(),
+    };
+    question(6, "What keeps stale actions from happening?", answer, lines)
+}
+
+fn transparency(evidence: &Evidence<'_>) -> QuestionRow {
+    let drop = evidence
+        .facts
+        .drops
+        .iter()
+        .find(|drop| drop.reason == "source-not-allowed");
+    let mut lines = vec![
+        "the forwarder has no code that rewrites an address or a port".into(),
+        "each source must lead back to where the packet came from".into(),
+    ];
+    lines
+        .extend(drop.map(|drop| format!("source-not-allowed: {} dropped since start", drop.total)));
+    lines.push("compare a capture on both LANs: only the TTL differs, by one per router".into());
+    question(
+        7,
+        "What shows that nothing is rewritten?",
+        "there is no NAT; sources are kept and checked",
+        lines,
+    )
+}
+
+fn path_mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> PathMtu {
+    let clamp = evidence.config.fabric.transport.mss_clamp;
+    PathMtu {
+        underlay: tunnel.underlay_mtu,
+        overhead: tunnel.overhead,
+        tunnel: tunnel.mtu,
+        lan: evidence.facts.host.lan.as_ref().map(|lan| lan.mtu),
+        tcp_mss: clamp.then(|| tunnel.mtu.saturating_sub(TCP_HEADERS)),
+    }
+}
+
+fn question(
+    number: u8,
+    question: &str,
+    answer: impl Into<String>,
+    evidence: Vec<String>,
+) -> QuestionRow {
+    QuestionRow {
+        number,
+        question: question.into(),
+        answer: answer.into(),
+        evidence,
+    }
+}

@@ -1,0 +1,192 @@
+//! What is known about the host and the ways out of it: LAN, TUN, endpoints, tunnels that are up.
+//!
+//! Facts only; what follows from them is decided elsewhere. [`Gate`] is the one conclusion that several need.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipnet::Ipv4Net;
+use sam_capture::NodeId;
+use sam_dataplane::notice::Mac;
+
+use crate::config::{Capture, Config, Host as EndpointHost};
+use crate::input::HostEvent;
+
+/// Facts about the host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Host {
+    /// The capture interface, once it is present.
+    pub(crate) lan: Option<Lan>,
+    /// MTU of the TUN device, once it exists.
+    pub(crate) tun_mtu: Option<u16>,
+    /// Where nodes are and how.
+    paths: BTreeMap<NodeId, UnderlayPath>,
+    /// Whether tunnels can carry packets; absent while nothing is known.
+    tunnels: BTreeMap<NodeId, bool>,
+}
+
+/// The capture interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lan {
+    /// Our MAC on it.
+    pub(crate) mac: Mac,
+    /// The kernel's address and subnet on it, if any.
+    pub(crate) address: Option<Ipv4Net>,
+    /// MTU in bytes.
+    pub(crate) mtu: u16,
+    /// Administratively up and carrier present.
+    pub(crate) up: bool,
+}
+
+/// The underlay to one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct UnderlayPath {
+    resolved: Option<SocketAddr>,
+    roamed: Option<SocketAddr>,
+    mtu: Option<u16>,
+}
+
+/// Whether this router may act on its LAN; closed means silent (fail closed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Whether it may answer ARP.
+    pub(crate) open: bool,
+    /// Whether it may announce what it owns: with an open gate, or when there is no LAN to act on.
+    pub(crate) may_originate: bool,
+    /// Why.
+    pub(crate) reason: &'static str,
+}
+
+/// Underlay MTU where the runtime has not told another one.
+pub(crate) const DEFAULT_UNDERLAY_MTU: u16 = 1500;
+
+impl Host {
+    /// Takes in a fact; facts about interfaces and nodes that are not configured are ignored.
+    pub(crate) fn on_event(&mut self, event: HostEvent, config: &Config) {
+        match event {
+            HostEvent::Lan {
+                interface,
+                mac,
+                address,
+                mtu,
+                up,
+            } => {
+                if config.local.capture.interface() == Some(&interface) {
+                    self.lan = Some(Lan {
+                        mac,
+                        address,
+                        mtu,
+                        up,
+                    });
+                }
+            }
+            HostEvent::Tun { mtu } => self.tun_mtu = Some(mtu),
+            HostEvent::Endpoint {
+                node,
+                address,
+                underlay_mtu,
+            } => {
+                if config.fabric.nodes.contains_key(&node) && node != config.local.node {
+                    let path = self.paths.entry(node).or_default();
+                    path.resolved = Some(address);
+                    path.mtu = Some(underlay_mtu);
+                }
+            }
+        }
+    }
+
+    /// Takes in that a node's outer address moved.
+    pub(crate) fn on_roamed(&mut self, node: NodeId, to: SocketAddr) {
+        self.paths.entry(node).or_default().roamed = Some(to);
+    }
+
+    /// Takes in whether the tunnel to a node carries packets; tells whether that is news.
+    pub(crate) fn on_tunnel(&mut self, node: NodeId, up: bool) -> bool {
+        self.tunnels.insert(node, up) != Some(up)
+    }
+
+    /// Tells whether the tunnel to a node carries packets.
+    #[must_use]
+    pub(crate) fn tunnel_up(&self, node: NodeId) -> bool {
+        self.tunnels.get(&node).copied().unwrap_or(false)
+    }
+
+    /// Forgets what was learned about nodes whose endpoint changed or which are gone.
+    pub(crate) fn on_config(&mut self, old: &Config, new: &Config) {
+        let endpoint = |config: &Config, node| {
+            config
+                .fabric
+                .nodes
+                .get(&node)
+                .map(|node| node.endpoint.clone())
+        };
+        self.paths
+            .retain(|node, _| endpoint(old, *node) == endpoint(new, *node));
+        self.tunnels
+            .retain(|node, _| new.fabric.nodes.contains_key(node));
+    }
+
+    /// Returns the endpoint to configure: the literal address, else the resolved name.
+    #[must_use]
+    pub(crate) fn endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
+        let endpoint = config.fabric.nodes.get(&node)?.endpoint.as_ref()?;
+        match &endpoint.host {
+            EndpointHost::Address(address) => Some(SocketAddr::new(*address, endpoint.port)),
+            EndpointHost::Name(_) => self.paths.get(&node)?.resolved,
+        }
+    }
+
+    /// Returns where the node was last seen: the roamed address, else the one to configure.
+    #[must_use]
+    pub(crate) fn current_endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
+        let roamed = self.paths.get(&node).and_then(|path| path.roamed);
+        roamed.or_else(|| self.endpoint(config, node))
+    }
+
+    /// Returns the MTU of the underlay to a node.
+    #[must_use]
+    pub(crate) fn underlay_mtu(&self, node: NodeId) -> u16 {
+        self.paths
+            .get(&node)
+            .and_then(|path| path.mtu)
+            .unwrap_or(DEFAULT_UNDERLAY_MTU)
+    }
+
+    /// Decides whether this router may act on its LAN.
+    #[must_use]
+    pub(crate) fn gate(&self, capture: &Capture, stopping: bool) -> Gate {
+        let closed = |reason| Gate {
+            open: false,
+            may_originate: false,
+            reason,
+        };
+        if stopping {
+            return closed("orderly stop under way");
+        }
+        match (capture, &self.lan) {
+            (Capture::None, _) => Gate {
+                open: false,
+                may_originate: true,
+                reason: "capture is off",
+            },
+            (Capture::ProxyArp { .. }, None) => closed("interface is absent"),
+            (Capture::ProxyArp { .. }, Some(lan)) if !lan.up => closed("interface is down"),
+            (Capture::ProxyArp { .. }, Some(_)) => Gate {
+                open: true,
+                may_originate: true,
+                reason: "only router of the site",
+            },
+        }
+    }
+}
+
+impl Capture {
+    /// Returns the name of the LAN interface.
+    #[must_use]
+    pub(crate) fn interface(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::ProxyArp { interface, .. } => Some(interface),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What this router announces: the addresses that it owns, and the marker that says that it lives. Nothing else, and
+//! never a pool prefix (mobility.md I9).
+//!
+//! Owned addresses need a closed chain of consent: told to own, permitted, gate open. Where another node's claim would
+//! win at a third node, ours is announced as standby, so that every node elects the same owner: without that, "local
+//! over learned" would make each claimant believe in itself (bgp.md section 5.6, duplicate detection).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sam_bgp::PathAttributes;
+use sam_capture::{Claim, ClaimState, RouteKind, RouteTags};
+
+use crate::config::Config;
+use crate::journal::RuntimeState;
+
+/// What is announced now.
+#[derive(Debug, Default)]
+pub(crate) struct Origination {
+    routes: BTreeMap<Ipv4Net, Announcement>,
+}
+
+/// A change to what is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// Announce, or replace the attributes.
+    Originate(Ipv4Net, PathAttributes),
+    /// Stop announcing.
+    Withdraw(Ipv4Net),
+}
+
+/// What the announcements follow from.
+#[derive(Debug)]
+pub(crate) struct Mandate<'a> {
+    /// Configuration.
+    pub(crate) config: &'a Config,
+    /// Addresses to own; empty while the gate is closed.
+    pub(crate) owned: &'a BTreeSet<Ipv4Addr>,
+    /// What other nodes claim of them.
+    pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
+    /// Epoch of the marker; `None` when the marker is withdrawn too.
+    pub(crate) epoch: Option<u32>,
+}
+
+/// Other nodes' claims on an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rival {
+    /// Whether one of them would win against an active claim of ours.
+    pub(crate) wins: bool,
+    /// Highest sequence among them.
+    pub(crate) sequence: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Announcement {
+    tags: RouteTags,
+    attributes: PathAttributes,
+}
+
+impl Origination {
+    /// Makes the announcements follow `mandate`; counts acquisitions in `state`. Empty when nothing changed.
+    pub(crate) fn reconcile(
+        &mut self,
+        mandate: &Mandate<'_>,
+        state: &mut RuntimeState,
+    ) -> Vec<Edit> {
+        let mut wanted = BTreeMap::new();
+        if let Some(epoch) = mandate.epoch {
+            let own = mandate.config.own_node();
+            let marker = announcement(mandate.config, RouteKind::Marker { epoch });
+            wanted.insert(Ipv4Net::from(own.overlay), marker);
+        }
+        for &address in mandate.owned {
+            if let Some(kind) = self.claim(mandate, address, state) {
+                wanted.insert(Ipv4Net::from(address), announcement(mandate.config, kind));
+            }
+        }
+        let gone = self
+            .routes
+            .keys()
+            .filter(|prefix| !wanted.contains_key(prefix));
+        let mut edits: Vec<Edit> = gone.copied().map(Edit::Withdraw).collect();
+        for (prefix, announcement) in &wanted {
+            if self.routes.get(prefix) != Some(announcement) {
+                edits.push(Edit::Originate(*prefix, announcement.attributes.clone()));
+            }
+        }
+        self.routes = wanted;
+        edits
+    }
+
+    /// Tells in which state we claim an address.
+    #[must_use]
+    pub(crate) fn state(&self, address: Ipv4Addr) -> Option<ClaimState> {
+        let announcement = self.routes.get(&Ipv4Net::from(address))?;
+        announcement.tags.claim().map(|claim| claim.state)
+    }
+
+    /// Decides state and sequence of our claim on an address.
+    fn claim(
+        &self,
+        mandate: &Mandate<'_>,
+        address: Ipv4Addr,
+        runtime: &mut RuntimeState,
+    ) -> Option<RouteKind> {
+        let pool = mandate.config.pool_of(address)?.id;
+        let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
+        let state = if rival.wins {
+            ClaimState::Standby
+        } else {
+            ClaimState::Active
+        };
+        let former = self
+            .routes
+            .get(&Ipv4Net::from(address))
+            .and_then(|route| route.tags.claim());
+        let sequence = match former {
+            // Stepping back is no acquisition; stepping forward is one.
+            Some(former) if former.state == state || state == ClaimState::Standby => {
+                former.sequence
+            }
+            Some(_) | None => runtime.acquire(address, rival.sequence),
+        };
+        Some(RouteKind::Owner(Claim {
+            state,
+            sequence,
+            pool,
+        }))
+    }
+}
+
+fn announcement(config: &Config, kind: RouteKind) -> Announcement {
+    let own = config.own_node();
+    let tags = RouteTags {
+        node: own.id,
+        kind,
+        site: None,
+        role: Some(own.role),
+    };
+    let mut attributes = PathAttributes::local(own.overlay);
+    tags.apply(config.fabric.asn, &mut attributes);
+    Announcement { tags, attributes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, address};
+
+    #[test]
+    fn the_marker_is_announced_even_when_nothing_is_owned() {
+        let mut fixture = Fixture::new(&[]);
+
+        let edits = fixture.reconcile();
+
+        let [Edit::Originate(prefix, attributes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!(*prefix, Ipv4Net::from(fixture::overlay(1)));
+        assert_eq!(attributes.local_pref, Some(50));
+        assert_eq!(tags(attributes).kind, RouteKind::Marker { epoch: 77 });
+    }
+
+    #[test]
+    fn an_owned_address_is_announced_as_host_route_with_our_next_hop() {
+        let mut fixture = Fixture::new(&[10]);
+
+        let edits = fixture.reconcile();
+
+        let [Edit::Originate(prefix, attributes), _] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!(*prefix, Ipv4Net::from(address(10)));
+        assert_eq!(attributes.next_hop, fixture::overlay(1));
+        assert_eq!(attributes.local_pref, Some(400));
+        assert_eq!(
+            tags(attributes).claim(),
+            Some(Claim {
+                state: ClaimState::Active,
+                sequence: 1,
+                pool: 1
+            })
+        );
+    }
+
+    #[test]
+    fn nothing_changes_when_nothing_changed() {
+        let mut fixture = Fixture::new(&[10, 11]);
+        fixture.reconcile();
+
+        assert_eq!(fixture.reconcile(), []);
+    }
+
+    #[test]
+    fn every_acquisition_raises_the_sequence_above_all_seen() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.reconcile();
+        fixture.owned.clear();
+        assert_eq!(
+            fixture.reconcile(),
+            [Edit::Withdraw(Ipv4Net::from(address(10)))]
+        );
+        fixture.rival(10, false, 5);
+        fixture.owned.insert(address(10));
+
+        fixture.reconcile();
+
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 6)));
+        assert_eq!(fixture.state.sequences[&address(10)], 6);
+    }
+
+    #[test]
+    fn a_winning_rival_makes_us_standby_until_it_is_gone() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.reconcile();
+        fixture.rival(10, true, 4);
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 1)));
+
+        fixture.rivals.clear();
+        fixture.reconcile();
+
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 2)));
+    }
+
+    #[test]
+    fn a_stop_withdraws_everything() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.reconcile();
+        fixture.owned.clear();
+        fixture.epoch = None;
+
+        let edits = fixture.reconcile();
+
+        assert_eq!(edits.len(), 2);
+        assert!(edits.iter().all(|edit| matches!(edit, Edit::Withdraw(_))));
+    }
+
+    struct Fixture {
+        config: Config,
+        owned: BTreeSet<Ipv4Addr>,
+        rivals: BTreeMap<Ipv4Addr, Rival>,
+        epoch: Option<u32>,
+        state: RuntimeState,
+        origination: Origination,
+    }
+
+    impl Fixture {
+        fn new(owned: &[u8]) -> Self {
+            Self {
+                config: fixture::config(1, 2, &[]),
+                owned: owned.iter().copied().map(address).collect(),
+                rivals: BTreeMap::new(),
+                epoch: Some(77),
+                state: RuntimeState::default(),
+                origination: Origination::default(),
+            }
+        }
+
+        fn rival(&mut self, last: u8, wins: bool, sequence: u32) {
+            self.rivals.insert(address(last), Rival { wins, sequence });
+        }
+
+        fn reconcile(&mut self) -> Vec<Edit> {
+            let mandate = Mandate {
+                config: &self.config,
+                owned: &self.owned,
+                rivals: &self.rivals,
+                epoch: self.epoch,
+            };
+            self.origination.reconcile(&mandate, &mut self.state)
+        }
+
+        fn claim(&self, last: u8) -> Option<(ClaimState, u32)> {
+            let route = self.origination.routes.get(&Ipv4Net::from(address(last)))?;
+            route
+                .tags
+                .claim()
+                .map(|claim| (claim.state, claim.sequence))
+        }
+    }
+
+    fn tags(attributes: &PathAttributes) -> RouteTags {
+        RouteTags::parse(64_577, &attributes.large_communities).unwrap()
+    }
+}

@@ -1,0 +1,89 @@
+//! Who owns what now: the best paths of the pools' addresses, read as claims.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use sam_bgp::{BestPathChange, DecisionStep};
+use sam_capture::{ClaimState, Owner};
+
+use crate::events::Event;
+use crate::view::step_name;
+
+/// Owners by address.
+#[derive(Debug, Default)]
+pub(crate) struct OwnerTable {
+    held: BTreeMap<Ipv4Addr, Holding>,
+}
+
+/// An owned address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holding {
+    /// Its owner.
+    pub(crate) owner: Owner,
+    /// Since when this node owns it.
+    pub(crate) since: Instant,
+    /// What made its path the best.
+    pub(crate) step: DecisionStep,
+}
+
+impl OwnerTable {
+    /// Takes in a best-path change; returns the event when another node owns the address, or its state changed.
+    pub(crate) fn on_best_path(
+        &mut self,
+        asn: u32,
+        change: &BestPathChange,
+        now: Instant,
+    ) -> Option<Event> {
+        let address = change.prefix.addr();
+        let new = change
+            .new
+            .as_ref()
+            .and_then(|path| Owner::from_path(asn, change.prefix, path));
+        let old = self.held.get(&address).copied();
+        match new {
+            Some(owner) => {
+                let since = match old {
+                    Some(old) if old.owner.node == owner.node => old.since,
+                    Some(_) | None => now,
+                };
+                self.held.insert(
+                    address,
+                    Holding {
+                        owner,
+                        since,
+                        step: change.step,
+                    },
+                );
+            }
+            None => drop(self.held.remove(&address)),
+        }
+        let key = |owner: Owner| (owner.node, owner.state);
+        let old = old.map(|holding| holding.owner);
+        (old.map(key) != new.map(key)).then(|| Event::OwnerChanged {
+            address,
+            from: old.map(|owner| owner.node),
+            to: new.map(|owner| owner.node),
+            state: new.map(|owner| owner.state),
+            sequence: new.map(|owner| owner.sequence),
+            step: step_name(change.step).into(),
+        })
+    }
+
+    /// Returns who owns an address.
+    #[must_use]
+    pub(crate) fn holding(&self, address: Ipv4Addr) -> Option<&Holding> {
+        self.held.get(&address)
+    }
+
+    /// Lists all owners, by address.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.held.values().map(|holding| &holding.owner)
+    }
+
+    /// Lists the addresses that other nodes actively own.
+    pub(crate) fn remote_active(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let remote = |owner: &&Owner| !owner.local && owner.state == ClaimState::Active;
+        self.owners().filter(remote).map(|owner| owner.address)
+    }
+}

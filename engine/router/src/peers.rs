@@ -1,0 +1,120 @@
+//! Who talks BGP with whom: leaves with route reflectors, reflectors with everybody, or a full mesh without any.
+
+use sam_bgp::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
+use sam_capture::NodeId;
+
+use crate::config::{Config, Node};
+
+/// Returns the speaker's own settings.
+#[must_use]
+pub(crate) fn speaker_config(config: &Config) -> SpeakerConfig {
+    let own = config.own_node();
+    SpeakerConfig {
+        asn: config.fabric.asn,
+        router_id: own.overlay,
+        cluster_id: own.overlay,
+        hostname: own.name.clone(),
+    }
+}
+
+/// Returns the BGP peers, by node id.
+#[must_use]
+pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
+    let reflectors = &config.fabric.bgp.route_reflectors;
+    let own_reflector = reflectors.contains(&config.local.node);
+    let peer = |node: &Node| {
+        let reflector = reflectors.contains(&node.id);
+        // Leaves do not talk to each other where there are reflectors.
+        let talks = reflectors.is_empty() || own_reflector || reflector;
+        talks.then(|| PeerConfig {
+            id: peer_of(node.id),
+            address: node.overlay,
+            router_id: Some(node.overlay),
+            role: if own_reflector && !reflector {
+                PeerRole::Client
+            } else {
+                PeerRole::NonClient
+            },
+            // A leaf calls its reflectors; equals call each other and let the collision rule choose.
+            active: !(own_reflector && !reflector),
+            hold_time: config.fabric.bgp.hold_time,
+            connect_retry: config.fabric.bgp.connect_retry,
+            max_prefixes: config.fabric.bgp.max_prefixes,
+        })
+    };
+    other_nodes(config).filter_map(peer).collect()
+}
+
+/// Lists all nodes but our own, by id.
+pub(crate) fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
+    config
+        .fabric
+        .nodes
+        .values()
+        .filter(|node| node.id != config.local.node)
+}
+
+/// Returns the BGP name of a node.
+#[must_use]
+pub(crate) fn peer_of(node: NodeId) -> PeerId {
+    PeerId(node.0)
+}
+
+/// Returns the node behind a BGP peer.
+#[must_use]
+pub(crate) fn node_of(peer: PeerId) -> NodeId {
+    NodeId(peer.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_leaf_calls_its_reflectors_and_nobody_else() {
+        let config = fixture::config(3, 4, &[1, 2]);
+
+        assert_eq!(
+            rows(&config),
+            [
+                (1, PeerRole::NonClient, true),
+                (2, PeerRole::NonClient, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_reflector_waits_for_its_clients_and_calls_the_other_reflector() {
+        let config = fixture::config(1, 4, &[1, 2]);
+
+        assert_eq!(
+            rows(&config),
+            [
+                (2, PeerRole::NonClient, true),
+                (3, PeerRole::Client, false),
+                (4, PeerRole::Client, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn without_reflectors_everybody_calls_everybody() {
+        let config = fixture::config(2, 3, &[]);
+
+        assert_eq!(
+            rows(&config),
+            [
+                (1, PeerRole::NonClient, true),
+                (3, PeerRole::NonClient, true)
+            ]
+        );
+    }
+
+    fn rows(config: &Config) -> Vec<(u32, PeerRole, bool)> {
+        peer_configs(config)
+            .iter()
+            .map(|peer| (peer.id.0, peer.role, peer.active))
+            .collect()
+    }
+}

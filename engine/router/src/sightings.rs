@@ -1,0 +1,85 @@
+//! Who was seen on the LAN that should not be there: others who answer for our answers, hosts that probe for an
+//! address that lives elsewhere. Bounded; the oldest sighting makes room.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use sam_dataplane::notice::Mac;
+
+/// Sightings of one sort.
+#[derive(Debug, Default)]
+pub(crate) struct Sightings {
+    seen: BTreeMap<(Ipv4Addr, Mac), Sighting>,
+}
+
+/// One address and MAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    /// How often.
+    pub(crate) count: u64,
+    /// The last time.
+    pub(crate) last: Instant,
+}
+
+/// Sightings remembered at most.
+pub(crate) const LIMIT: usize = 256;
+
+impl Sightings {
+    /// Notes a sighting.
+    pub(crate) fn push(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
+        let key = (address, mac);
+        if !self.seen.contains_key(&key)
+            && self.seen.len() >= LIMIT
+            && let Some(oldest) = self
+                .seen
+                .iter()
+                .min_by_key(|(_, s)| s.last)
+                .map(|(key, _)| *key)
+        {
+            self.seen.remove(&oldest);
+        }
+        let sighting = self.seen.entry(key).or_insert(Sighting {
+            count: 0,
+            last: now,
+        });
+        sighting.count += 1;
+        sighting.last = now;
+    }
+
+    /// Lists all sightings, newest first.
+    #[must_use]
+    pub(crate) fn newest_first(&self) -> Vec<(Ipv4Addr, Mac, Sighting)> {
+        let mut all: Vec<_> = self
+            .seen
+            .iter()
+            .map(|((address, mac), sighting)| (*address, *mac, *sighting))
+            .collect();
+        all.sort_by_key(|(_, _, sighting)| std::cmp::Reverse(sighting.last));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn the_oldest_sighting_makes_room() {
+        let (mut sightings, start) = (Sightings::default(), Instant::now());
+        let address = |i: u32| Ipv4Addr::from(0x0a4d_3c00 + i);
+
+        for i in 0..300 {
+            sightings.push(address(i), [0; 6], start + Duration::from_secs(i.into()));
+        }
+        sightings.push(address(299), [0; 6], start + Duration::from_secs(400));
+
+        let all = sightings.newest_first();
+        assert_eq!(all.len(), LIMIT);
+        assert_eq!((all[0].0, all[0].2.count), (address(299), 2));
+        assert_eq!(all.last().map(|row| row.0), Some(address(44)));
+    }
+}

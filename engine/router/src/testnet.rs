@@ -1,0 +1,330 @@
+//! Routers joined by in-memory pipes, on virtual time: the driver of the tests.
+//!
+//! Bytes need [`DELAY`] and keep their order. Every drain is checked against the order of the contract.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sam_bgp::ConnectionId;
+use sam_capture::NodeId;
+use sam_dataplane::{NextHop, Snapshot, TunnelId};
+
+use crate::config::Config;
+use crate::events::Event;
+use crate::fixture;
+use crate::input::{Command, HostEvent, Input};
+use crate::journal::RuntimeState;
+use crate::output::{BgpOrder, Output};
+use crate::router::{Router, Start};
+
+/// How long bytes are under way.
+const DELAY: Duration = Duration::from_millis(1);
+
+/// Some routers and what lies between them.
+pub(crate) struct Net {
+    pub(crate) now: Instant,
+    pub(crate) stations: BTreeMap<u32, Station>,
+    in_flight: BTreeMap<(Instant, u64), Delivery>,
+    pipes: BTreeMap<(u32, ConnectionId), (u32, ConnectionId)>,
+    serial: u64,
+}
+
+/// A router and what it said.
+pub(crate) struct Station {
+    pub(crate) router: Router,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) state: RuntimeState,
+    pub(crate) events: Vec<Event>,
+    /// Kinds of outputs since the last look.
+    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) wireguard: Vec<sam_wg::PeerConfig>,
+}
+
+/// What arrives at a router.
+#[derive(Debug, Clone)]
+enum Delivery {
+    Connected(u32, ConnectionId),
+    Accepted(u32, ConnectionId, Ipv4Addr),
+    Received(u32, ConnectionId, Vec<u8>),
+    Closed(u32, ConnectionId),
+}
+
+impl Net {
+    /// Makes routers `1..=nodes`, each with its LAN up, and lets them settle.
+    pub(crate) fn new(nodes: u32, reflectors: &[u32]) -> Self {
+        let mut net = Self::empty();
+        for id in 1..=nodes {
+            net.start(
+                id,
+                fixture::config(id, nodes, reflectors),
+                RuntimeState::default(),
+            );
+        }
+        net.run(10);
+        net
+    }
+
+    /// Makes a net without routers.
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    pub(crate) fn empty() -> Self {
+        Self {
+            now: Instant::now(),
+            stations: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            serial: 0,
+        }
+    }
+
+    /// Starts a router (again).
+    pub(crate) fn start(&mut self, id: u32, config: Config, state: RuntimeState) {
+        self.serial += 1;
+        let seed = u64::from(id) << 32 | (1000 + self.serial);
+        let router = Router::new(
+            Start {
+                config,
+                state: state.clone(),
+                seed,
+            },
+            self.now,
+        );
+        let station = Station {
+            router,
+            snapshot: Arc::default(),
+            state,
+            events: Vec::new(),
+            kinds: Vec::new(),
+            wireguard: Vec::new(),
+        };
+        self.stations.insert(id, station);
+        self.drain(id);
+        self.host(id, fixture::lan(true));
+    }
+
+    /// Stops a router without a word; its connections break.
+    pub(crate) fn kill(&mut self, id: u32) {
+        self.stations.remove(&id);
+        let broken: Vec<_> = self
+            .pipes
+            .iter()
+            .filter(|((from, _), _)| *from == id)
+            .map(|(a, b)| (*a, *b))
+            .collect();
+        for (near, (far, connection)) in broken {
+            self.pipes.remove(&near);
+            self.pipes.remove(&(far, connection));
+            self.deliver(Delivery::Closed(far, connection));
+        }
+    }
+
+    /// Hands an input to a router.
+    pub(crate) fn input(&mut self, id: u32, input: Input<'_>) {
+        let now = self.now;
+        self.station(id).router.handle_input(input, now);
+        self.drain(id);
+    }
+
+    /// Hands a command to a router and lets the fabric settle.
+    pub(crate) fn command(&mut self, id: u32, command: Command) {
+        self.input(id, Input::Command(command));
+        self.run(5);
+    }
+
+    /// Hands a host event to a router.
+    pub(crate) fn host(&mut self, id: u32, event: HostEvent) {
+        self.input(id, Input::Host(event));
+    }
+
+    /// Lets `seconds` pass.
+    pub(crate) fn run(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(at) = self.next_occasion().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn station(&mut self, id: u32) -> &mut Station {
+        self.stations
+            .get_mut(&id)
+            .expect("the test names a started router")
+    }
+
+    /// The node to which a router forwards an address by tunnel.
+    pub(crate) fn tunneled_to(&self, id: u32, address: Ipv4Addr) -> Option<u32> {
+        let station = &self.stations[&id];
+        match station.snapshot.fib.lookup(address) {
+            Some(NextHop::Tunnel(tunnel)) => station.node_behind(tunnel),
+            _ => None,
+        }
+    }
+
+    /// The FIB entry that a router uses for an address.
+    pub(crate) fn next_hop(&self, id: u32, address: Ipv4Addr) -> Option<NextHop> {
+        self.stations[&id].snapshot.fib.lookup(address)
+    }
+
+    /// Whom a router takes for the owner of an address.
+    pub(crate) fn owner(&self, id: u32, address: Ipv4Addr) -> Option<u32> {
+        let holding = self.stations[&id].router.owners.holding(address)?;
+        Some(holding.owner.node.0)
+    }
+
+    /// Whether a router answers ARP for an address.
+    pub(crate) fn answers(&self, id: u32, address: Ipv4Addr) -> bool {
+        let lans = &self.stations[&id].snapshot.lans;
+        lans.iter()
+            .any(|lan| lan.gate_open && lan.answers.contains(&address))
+    }
+
+    fn next_occasion(&self) -> Option<Instant> {
+        let delivery = self.in_flight.keys().next().map(|(at, _)| *at);
+        let timers = self
+            .stations
+            .values()
+            .filter_map(|station| station.router.poll_timeout());
+        timers.map(|(at, _)| at).chain(delivery).min()
+    }
+
+    fn step(&mut self) {
+        while let Some(entry) = self
+            .in_flight
+            .first_entry()
+            .filter(|entry| entry.key().0 <= self.now)
+        {
+            let delivery = entry.remove();
+            self.arrive(delivery);
+        }
+        for id in self.stations.keys().copied().collect::<Vec<_>>() {
+            let now = self.now;
+            let router = &mut self.station(id).router;
+            if router.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                router.handle_timeout(now);
+                self.drain(id);
+            }
+        }
+    }
+
+    fn arrive(&mut self, delivery: Delivery) {
+        let (id, input) = match &delivery {
+            Delivery::Connected(id, connection) => (*id, sam_bgp::Input::Connected(*connection)),
+            Delivery::Accepted(id, connection, from) => (
+                *id,
+                sam_bgp::Input::Accepted {
+                    connection: *connection,
+                    from: *from,
+                },
+            ),
+            Delivery::Received(id, connection, bytes) => {
+                (*id, sam_bgp::Input::Received(*connection, bytes))
+            }
+            Delivery::Closed(id, connection) => (*id, sam_bgp::Input::Closed(*connection)),
+        };
+        if self.stations.contains_key(&id) {
+            self.input(id, Input::Bgp(input));
+        }
+    }
+
+    fn drain(&mut self, id: u32) {
+        let mut sent = false;
+        while let Some(output) = self.station(id).router.poll_output() {
+            let station = self.station(id);
+            match output {
+                Output::Journal(state) => {
+                    assert!(!sent, "the journal comes before the news");
+                    station.kinds.push("journal");
+                    station.state = state;
+                }
+                Output::Publish(snapshot) => {
+                    assert!(!sent, "the FIB knows before the peers (R6)");
+                    assert!(snapshot.generation > station.snapshot.generation);
+                    station.kinds.push("publish");
+                    station.snapshot = snapshot;
+                }
+                Output::WireGuardPeers(peers) => {
+                    station.kinds.push("wireguard");
+                    station.wireguard = peers;
+                }
+                Output::Event(event) => {
+                    station.kinds.push("event");
+                    station.events.push(event);
+                }
+                Output::Bgp(order) => {
+                    station.kinds.push(match order {
+                        BgpOrder::Connect { .. } => "connect",
+                        BgpOrder::Send(..) => "send",
+                        BgpOrder::Close(_) => "close",
+                    });
+                    sent = true;
+                    self.order(id, order);
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, id: u32, order: BgpOrder) {
+        match order {
+            BgpOrder::Connect {
+                connection,
+                address,
+            } => {
+                let source = fixture_overlay(&self.stations[&id]);
+                let far = self
+                    .stations
+                    .iter()
+                    .find(|(_, station)| fixture_overlay(station) == address)
+                    .map(|(far, _)| *far);
+                let Some(far) = far else {
+                    return self.deliver(Delivery::Closed(id, connection));
+                };
+                self.serial += 1;
+                let accepted = ConnectionId(self.serial * 2);
+                self.pipes.insert((id, connection), (far, accepted));
+                self.pipes.insert((far, accepted), (id, connection));
+                self.deliver(Delivery::Accepted(far, accepted, source));
+                self.deliver(Delivery::Connected(id, connection));
+            }
+            BgpOrder::Send(connection, bytes) => {
+                if let Some(&(far, connection)) = self.pipes.get(&(id, connection)) {
+                    self.deliver(Delivery::Received(far, connection, bytes));
+                }
+            }
+            BgpOrder::Close(connection) => {
+                if let Some((far, connection)) = self.pipes.remove(&(id, connection)) {
+                    self.pipes.remove(&(far, connection));
+                    self.deliver(Delivery::Closed(far, connection));
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        self.serial += 1;
+        self.in_flight
+            .insert((self.now + DELAY, self.serial), delivery);
+    }
+}
+
+impl Station {
+    /// Tells whether an event of this name came.
+    pub(crate) fn told(&self, name: &str) -> bool {
+        self.events.iter().any(|event| event.name() == name)
+    }
+
+    fn node_behind(&self, tunnel: TunnelId) -> Option<u32> {
+        let name = &self.snapshot.tunnels.get(usize::from(tunnel.0))?.name;
+        let nodes = &self.router.config().fabric.nodes;
+        nodes
+            .values()
+            .find(|node| node.name == *name)
+            .map(|node| node.id)
+            .map(|NodeId(id)| id)
+    }
+}
+
+fn fixture_overlay(station: &Station) -> Ipv4Addr {
+    station.router.config().own_node().overlay
+}

@@ -1,0 +1,48 @@
+//! Names of the steps of the decision process (bgp.md section 5.5).
+
+use sam_bgp::DecisionStep;
+use serde::{Deserialize, Serialize};
+
+/// A step of the decision process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Number as in the documentation; 0 for the first and last word (only path, identical).
+    pub number: u8,
+    /// Name.
+    pub name: String,
+    /// What it prefers.
+    pub text: String,
+}
+
+impl From<DecisionStep> for StepView {
+    fn from(step: DecisionStep) -> Self {
+        let (number, name, text) = describe(step);
+        Self {
+            number,
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// Returns the short name of a step.
+#[must_use]
+pub fn step_name(step: DecisionStep) -> &'static str {
+    describe(step).1
+}
+
+fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
+    match step {
+        DecisionStep::OnlyPath => (0, "only-path", "there is no other path"),
+        DecisionStep::Eligible => (1, "eligible", "next hop reachable, no loop"),
+        DecisionStep::LocalPref => (2, "local-pref", "highest LOCAL_PREF"),
+        DecisionStep::LocalOrigin => (3, "local-origin", "originated here over learned"),
+        DecisionStep::AsPathLength => (4, "as-path-length", "shortest AS_PATH"),
+        DecisionStep::Origin => (5, "origin", "lowest ORIGIN"),
+        DecisionStep::Med => (6, "med", "lowest MULTI_EXIT_DISC"),
+        DecisionStep::RouterId => (9, "router-id", "lowest ORIGINATOR_ID, else router id"),
+        DecisionStep::ClusterListLength => (10, "cluster-list-length", "shortest CLUSTER_LIST"),
+        DecisionStep::PeerAddress => (11, "peer-address", "lowest peer address"),
+        DecisionStep::Identical => (0, "identical", "the paths are the same"),
+    }
+}
