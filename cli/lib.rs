@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod exit;
 pub mod output;
 

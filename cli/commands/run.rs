@@ -1,16 +1,62 @@
-//! `samctl run -c FILE`: the router.
+//! `samctl run -c FILE`: the router, in the foreground, until SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+
+use super::check::write_report;
 use crate::Streams;
 use crate::args::{Format, RunArgs};
+use crate::config::{Report, Secrets, load};
 use crate::exit::{Exit, Failure};
 
-/// Runs the router in the foreground.
+/// Runs the router. State changes are logged to standard error; `SAMCTL_LOG` sets the level (default `info`).
 ///
 /// # Errors
-/// Always: the engine is not part of this build.
-pub fn run(_args: &RunArgs, _format: Format, _streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-    Err(Failure::new(
-        Exit::Failed,
-        "`samctl run` is unavailable in this build",
-    ))
+/// When the configuration is wrong, or a device, port or socket cannot be opened.
+pub fn run(
+    args: &RunArgs,
+    format: Format,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    let loaded = match load(&args.config, Secrets::Read) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            write_report(&report, format, streams)?;
+            return Ok(Exit::Usage);
+        }
+    };
+    if !loaded.warnings.is_empty() {
+        write_report(&loaded.warnings, format, streams)?;
+    }
+    start_log();
+    let path = args.config.clone();
+    sam_runtime::run(loaded.config, Box::new(move || reload(&path)))
+        .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
+    Ok(Exit::Ok)
+}
+
+fn reload(path: &PathBuf) -> Result<sam_router::Config, String> {
+    match load(path, Secrets::Read) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(report) => Err(lines(&report)),
+    }
+}
+
+/// One line per mistake, for a log and for the answer to `samctl reload`.
+fn lines(report: &Report) -> String {
+    let lines: Vec<String> =
+        report.diagnostics().iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("SAMCTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

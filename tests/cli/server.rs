@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::run::folder;
@@ -129,20 +129,10 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         .split('?')
         .next()
         .unwrap_or_default();
-    let name = path.replace('/', "-");
-    match fs::read(view(&name)) {
+    let ending = if target.ends_with("follow=true") { "jsonl" } else { "json" };
+    let name = format!("{}.{ending}", path.replace('/', "-"));
+    match fs::read(folder("tests/cli/views").join(name)) {
         Ok(view) => ("200 OK", view),
         Err(_) => refuse("404 Not Found", &format!("no {path}"), ""),
-    }
-}
-
-/// Returns the file with a view.
-fn view(name: &str) -> PathBuf {
-    let folder = folder("tests/cli/views");
-    let lines: &Path = &folder.join(format!("{name}.jsonl"));
-    if lines.exists() {
-        lines.to_path_buf()
-    } else {
-        folder.join(format!("{name}.json"))
     }
 }

@@ -1,1 +1,52 @@
-//! Skeleton.
+//! Every system call of the project, and the only crate that may use `unsafe`.
+//!
+//! What it owns: file descriptors and the exact option sequences that make them useful to a userspace router.
+//! What it refuses: protocol words and decisions. It neither knows a tunnel nor retries a policy; it says what the
+//! kernel said, as a [`NetError`] while opening and as `io::Error` or a named reason per packet afterwards.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `tun` | local delivery: TUN device with virtio headers |
+//! | `packet_socket`, `filter` | LAN port: AF_PACKET with virtio headers behind a cBPF program |
+//! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
+//! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
+//! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
+//! | `epoll` | readiness and wake-up |
+//! | `netlink` | links, addresses, routes |
+//! | `netns`, `user_namespace`, `caps`, `sysctl` | where we run and what we may do |
+
+#![expect(
+    unsafe_code,
+    reason = "system calls; every block states why it is sound"
+)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod caps;
+mod control_message;
+pub mod epoll;
+mod error;
+pub mod filter;
+mod message_batch;
+pub mod netlink;
+pub mod netns;
+pub mod packet_socket;
+pub mod process;
+mod send_failure;
+mod socket_option;
+pub mod sysctl;
+pub mod tun;
+pub mod udp;
+pub mod user_namespace;
+pub mod vnet_hdr;
+
+pub use caps::{Capabilities, Capability};
+pub use epoll::{Epoll, EventFd, Interest};
+pub use error::NetError;
+pub use filter::{Filter, FrameFilter};
+pub use netlink::Netlink;
+pub use netns::{Namespace, NamespaceName};
+pub use packet_socket::{FrameError, PacketSocket};
+pub use send_failure::SendFailure;
+pub use tun::Tun;
+pub use udp::{Datagrams, Train, UdpSocket};
+pub use vnet_hdr::{LinkType, VnetError};

@@ -1,8 +1,7 @@
 //! All claims on an address, the losing ones too: who would win against us, and which addresses have several owners.
 //!
 //! BGP tells about best paths only, so losing claims are looked for: on our own addresses after each BGP message, on
-//! all others [`SCAN_DELAY`] after something changed. For the same reason it is the loser who raises the alarm: once
-//! its own path is not the best, nobody else hears of its claim any more (RFC 4271 section 9.2).
+//! all others [`SCAN_DELAY`] after something changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -21,11 +20,11 @@ use crate::origination::Rival;
 use crate::policy::FabricPolicy;
 
 /// How long after a change all addresses are looked at; a move that overlaps for less is no duplicate.
-pub(crate) const SCAN_DELAY: Duration = Duration::from_secs(1);
+pub const SCAN_DELAY: Duration = Duration::from_secs(1);
 
 /// Addresses with several claimants.
 #[derive(Debug, Default)]
-pub(crate) struct Duplicates {
+pub struct Duplicates {
     due: Option<Instant>,
     /// UPDATEs received per peer and session states at the last look; keepalives change neither.
     looked_at: Vec<(PeerId, u64, SessionState)>,
@@ -34,24 +33,24 @@ pub(crate) struct Duplicates {
 
 impl Duplicates {
     /// Takes in that BGP received something, perhaps a path.
-    pub(crate) fn on_input(&mut self, now: Instant) {
+    pub fn on_input(&mut self, now: Instant) {
         self.due.get_or_insert(now + SCAN_DELAY);
     }
 
     /// Takes in that some path changed.
-    pub(crate) fn on_change(&mut self, now: Instant) {
+    pub fn on_change(&mut self, now: Instant) {
         self.looked_at.clear();
         self.on_input(now);
     }
 
     /// Returns when [`Self::scan`] is due.
     #[must_use]
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Looks at all addresses; returns what is news.
-    pub(crate) fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
+    pub fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
         self.due = None;
         let peers = speaker.peers();
         let look = peers
@@ -89,14 +88,14 @@ impl Duplicates {
 
     /// Tells whether an address has several claimants.
     #[must_use]
-    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
         self.found.contains_key(&address)
     }
 }
 
 /// Returns what other nodes claim of `owned`; addresses without other claims are absent.
 #[must_use]
-pub(crate) fn rivals(
+pub fn rivals(
     speaker: &Speaker<FabricPolicy>,
     config: &Config,
     owned: &BTreeSet<Ipv4Addr>,

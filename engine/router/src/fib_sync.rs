@@ -22,57 +22,57 @@ use crate::tunnels::TunnelPlan;
 use crate::view::RouteOrigin;
 
 /// The TUN port.
-pub(crate) const TUN_PORT: PortId = PortId(0);
+pub const TUN_PORT: PortId = PortId(0);
 /// The LAN port.
-pub(crate) const LAN_PORT: PortId = PortId(1);
+pub const LAN_PORT: PortId = PortId(1);
 
 /// One forwarding entry with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
+pub struct Route {
     /// Where packets go.
-    pub(crate) next_hop: NextHop,
+    pub next_hop: NextHop,
     /// Why.
-    pub(crate) origin: RouteOrigin,
+    pub origin: RouteOrigin,
 }
 
 /// What the desired routes follow from.
 #[derive(Debug)]
-pub(crate) struct RouteSources<'a> {
+pub struct RouteSources<'a> {
     /// Configuration.
-    pub(crate) config: &'a Config,
+    pub config: &'a Config,
     /// Best paths.
-    pub(crate) owners: &'a OwnerTable,
+    pub owners: &'a OwnerTable,
     /// Tunnels by node.
-    pub(crate) tunnels: &'a BTreeMap<NodeId, TunnelPlan>,
+    pub tunnels: &'a BTreeMap<NodeId, TunnelPlan>,
     /// Our address on the LAN.
-    pub(crate) lan_address: Option<Ipv4Addr>,
+    pub lan_address: Option<Ipv4Addr>,
     /// Whether the LAN port exists.
-    pub(crate) lan_present: bool,
+    pub lan_present: bool,
 }
 
 /// The desired forwarding state, without generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Desired {
+pub struct Desired {
     /// Entries.
-    pub(crate) routes: BTreeMap<Ipv4Net, Route>,
+    pub routes: BTreeMap<Ipv4Net, Route>,
     /// LAN ports.
-    pub(crate) lans: Vec<LanPort>,
+    pub lans: Vec<LanPort>,
     /// The TUN port.
-    pub(crate) tun: Option<TunPort>,
+    pub tun: Option<TunPort>,
     /// Tunnels by number.
-    pub(crate) tunnels: Vec<Tunnel>,
+    pub tunnels: Vec<Tunnel>,
 }
 
 /// The published forwarding state.
 #[derive(Debug, Default)]
-pub(crate) struct FibSync {
+pub struct FibSync {
     generation: u64,
     published: Desired,
 }
 
 impl FibSync {
     /// Publishes `desired`, if it differs from what was published last.
-    pub(crate) fn update(&mut self, desired: Desired) -> Option<Arc<Snapshot>> {
+    pub fn update(&mut self, desired: Desired) -> Option<Arc<Snapshot>> {
         if self.generation > 0 && desired == self.published {
             return None;
         }
@@ -93,19 +93,19 @@ impl FibSync {
 
     /// Returns what was published last.
     #[must_use]
-    pub(crate) fn published(&self) -> &Desired {
+    pub fn published(&self) -> &Desired {
         &self.published
     }
 
     /// Returns the generation of what was published last.
     #[must_use]
-    pub(crate) fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Returns the entry that a packet to `address` takes.
     #[must_use]
-    pub(crate) fn lookup(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Route)> {
+    pub fn lookup(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Route)> {
         let routes = &self.published.routes;
         let covering = routes
             .iter()
@@ -118,7 +118,7 @@ impl FibSync {
 
 /// Computes the forwarding entries.
 #[must_use]
-pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
+pub fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
     let config = sources.config;
     let tunnel_to = |node| {
         sources

@@ -33,15 +33,12 @@ mod owner_table;
 mod peers;
 mod policy;
 mod sightings;
-#[cfg(test)]
-mod testnet;
-#[cfg(test)]
-mod tests;
 mod tunnels;
 
 pub use config::Config;
 pub use events::Event;
 pub use facts::Facts;
+pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
 pub use output::{BgpOrder, Output};

@@ -17,13 +17,13 @@ use crate::journal::RuntimeState;
 
 /// What is announced now.
 #[derive(Debug, Default)]
-pub(crate) struct Origination {
+pub struct Origination {
     routes: BTreeMap<Ipv4Net, Announcement>,
 }
 
 /// A change to what is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Edit {
+pub enum Edit {
     /// Announce, or replace the attributes.
     Originate(Ipv4Net, PathAttributes),
     /// Stop announcing.
@@ -32,24 +32,24 @@ pub(crate) enum Edit {
 
 /// What the announcements follow from.
 #[derive(Debug)]
-pub(crate) struct Mandate<'a> {
+pub struct Mandate<'a> {
     /// Configuration.
-    pub(crate) config: &'a Config,
+    pub config: &'a Config,
     /// Addresses to own; empty while the gate is closed.
-    pub(crate) owned: &'a BTreeSet<Ipv4Addr>,
+    pub owned: &'a BTreeSet<Ipv4Addr>,
     /// What other nodes claim of them.
-    pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
+    pub rivals: &'a BTreeMap<Ipv4Addr, Rival>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
-    pub(crate) epoch: Option<u32>,
+    pub epoch: Option<u32>,
 }
 
 /// Other nodes' claims on an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Rival {
+pub struct Rival {
     /// Whether one of them would win against an active claim of ours.
-    pub(crate) wins: bool,
+    pub wins: bool,
     /// Highest sequence among them.
-    pub(crate) sequence: u32,
+    pub sequence: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +60,7 @@ struct Announcement {
 
 impl Origination {
     /// Makes the announcements follow `mandate`; counts acquisitions in `state`. Empty when nothing changed.
-    pub(crate) fn reconcile(
-        &mut self,
-        mandate: &Mandate<'_>,
-        state: &mut RuntimeState,
-    ) -> Vec<Edit> {
+    pub fn reconcile(&mut self, mandate: &Mandate<'_>, state: &mut RuntimeState) -> Vec<Edit> {
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
@@ -92,7 +88,7 @@ impl Origination {
 
     /// Tells in which state we claim an address.
     #[must_use]
-    pub(crate) fn state(&self, address: Ipv4Addr) -> Option<ClaimState> {
+    pub fn state(&self, address: Ipv4Addr) -> Option<ClaimState> {
         let announcement = self.routes.get(&Ipv4Net::from(address))?;
         announcement.tags.claim().map(|claim| claim.state)
     }

@@ -15,19 +15,19 @@ use crate::peers::other_nodes;
 
 /// What is known about the way to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TunnelPlan {
+pub struct TunnelPlan {
     /// The tunnel.
-    pub(crate) tunnel: TunnelId,
+    pub tunnel: TunnelId,
     /// The WireGuard peer.
-    pub(crate) peer: PeerIndex,
+    pub peer: PeerIndex,
     /// Where the node was last seen.
-    pub(crate) endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddr>,
     /// MTU of the underlay to it.
-    pub(crate) underlay_mtu: u16,
+    pub underlay_mtu: u16,
     /// Bytes that encapsulation adds.
-    pub(crate) overhead: u16,
+    pub overhead: u16,
     /// Largest inner packet.
-    pub(crate) mtu: u16,
+    pub mtu: u16,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
@@ -35,11 +35,7 @@ const MINIMUM_MTU: u16 = 68;
 
 /// Plans the way to each other node.
 #[must_use]
-pub(crate) fn plan(
-    config: &Config,
-    numbering: &Numbering,
-    host: &Host,
-) -> BTreeMap<NodeId, TunnelPlan> {
+pub fn plan(config: &Config, numbering: &Numbering, host: &Host) -> BTreeMap<NodeId, TunnelPlan> {
     let way = |node: NodeId| {
         let tunnel = numbering.tunnel(node)?;
         let peer = numbering.peer(node)?;
@@ -71,7 +67,7 @@ pub(crate) fn plan(
 /// Makes the tunnel table of a snapshot. Numbers without a node get a tunnel to nobody, because the table is indexed
 /// by number.
 #[must_use]
-pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Vec<Tunnel> {
+pub fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Vec<Tunnel> {
     let by_number: BTreeMap<u16, (NodeId, &TunnelPlan)> = plans
         .iter()
         .map(|(node, plan)| (plan.tunnel.0, (*node, plan)))
@@ -102,7 +98,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
 
 /// Makes the WireGuard peers, by index.
 #[must_use]
-pub(crate) fn wireguard_peers(
+pub fn wireguard_peers(
     config: &Config,
     plans: &BTreeMap<NodeId, TunnelPlan>,
     host: &Host,

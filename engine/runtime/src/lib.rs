@@ -1,1 +1,34 @@
-//! Skeleton.
+//! Threads, event loops and sockets around the pure cores. Nothing here decides.
+//!
+//! One control thread (tokio, current thread) owns the `Router`; one worker thread owns the `Forwarder`. They talk
+//! by bounded queues only.
+
+mod answer;
+mod bgp_io;
+mod control_loop;
+mod control_socket;
+mod event_log;
+mod facts;
+mod host_io;
+mod journal_io;
+mod pcapng;
+mod resolver;
+mod signals;
+mod worker;
+
+use sam_router::Config;
+
+/// Why the router did not start; the chain of causes ends in what the kernel said.
+pub type StartError = anyhow::Error;
+
+/// Reads the configuration again; the error is for people.
+pub type Reload = Box<dyn FnMut() -> Result<Config, String>>;
+
+/// Runs a router until SIGTERM or SIGINT. `reload` is called for SIGHUP and `samctl reload`.
+///
+/// # Errors
+/// When a port, device or socket cannot be opened; the message names it and what would help.
+pub fn run(config: Config, reload: Reload) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(control_loop::run(config, reload))
+}

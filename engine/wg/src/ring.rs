@@ -3,7 +3,7 @@
 //! *Current* seals. *Previous* opens what was under way when current replaced it. *Next* is the answer to the peer's
 //! initiation: it opens, and becomes current when the first packet on it proves that the peer has it too.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::indices::Indices;
 use crate::session::Session;
@@ -65,17 +65,22 @@ impl Ring {
 
     /// Lets next become current, for the peer has used it; false if current stays.
     ///
-    /// When both peers initiate at once, two sessions come to life and each side would prefer the one that it made
-    /// last: nobody would be the initiator of what he uses, and both would have to start over at its end. Therefore
-    /// `wins_ties` (true on exactly one side) keeps its own session if the two handshakes crossed, that is if the
-    /// own one was answered after the peer's one had arrived.
+    /// When both peers initiate at once, two sessions come to life, and each side would prefer the one that it heard
+    /// of last: they would use different ones, and nobody would be the initiator of the one that he uses, so both
+    /// would start over at its end. Both therefore decide by what both know:
+    /// 1. the session that is clearly younger;
+    /// 2. of two that are about equally old, the one initiated by the side for which `wins_ties` is true.
     pub(crate) fn confirm(&mut self, wins_ties: bool, indices: &mut Indices) -> bool {
         let Some(next) = self.next.take() else {
             return false;
         };
         retire(self.previous.take(), indices);
-        let crossed = |current: &Session| current.initiator() && current.born() >= next.born();
-        if wins_ties && self.current.as_ref().is_some_and(crossed) {
+        let stays = |current: &Session| {
+            let clearly_younger = current.born() > next.born() + CLEARLY;
+            let clearly_older = next.born() > current.born() + CLEARLY;
+            clearly_younger || (!clearly_older && current.initiator() && wins_ties)
+        };
+        if self.current.as_ref().is_some_and(stays) {
             self.previous = Some(next);
             return false;
         }
@@ -119,6 +124,11 @@ pub(crate) struct Expired {
     /// Whether we had initiated it.
     pub(crate) initiator: bool,
 }
+
+/// Difference in age from which on both sides see the same session as the younger one, whatever the delay between
+/// them. Initiations repeat after 5 s and a bit, so differences about that long are frequent; half of it
+/// is far from them and from the delay of most paths.
+const CLEARLY: Duration = Duration::from_millis(2500);
 
 fn retire(session: Option<Session>, indices: &mut Indices) {
     if let Some(session) = session {

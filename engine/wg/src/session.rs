@@ -235,3 +235,105 @@ fn data_error(error: &WireGuardError) -> OpenError {
         | E::LockFailed => OpenError::HandshakeRejected,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use boringtun::noise::rate_limiter::RateLimiter;
+    use boringtun::x25519;
+
+    use super::*;
+    use crate::identity::Identity;
+    use crate::key::PrivateKey;
+
+    #[test]
+    fn after_2_to_the_60_messages_either_side_wants_the_next_session() {
+        for session in pair().iter_mut() {
+            let now = session.born;
+            session.sent = REKEY_AFTER_MESSAGES - 1;
+            assert!(!session.old_for_sending(now));
+            session.seal(&[], &mut [0; MESSAGE_MAX]).unwrap();
+            assert!(session.old_for_sending(now));
+            assert!(session.alive(now));
+        }
+    }
+
+    #[test]
+    fn the_last_counters_are_never_used() {
+        let [mut session, _] = pair();
+        session.sent = REJECT_AFTER_MESSAGES - 1;
+        assert!(session.seal(&[], &mut [0; MESSAGE_MAX]).is_some());
+        assert!(session.seal(&[], &mut [0; MESSAGE_MAX]).is_none());
+        assert!(!session.alive(session.born));
+    }
+
+    #[test]
+    fn by_age_only_the_initiator_wants_the_next_session() {
+        let [mut initiator, mut responder] = pair();
+        let at = |seconds| initiator.born + Duration::from_secs(seconds);
+        let (at_119, at_120, at_164, at_165) = (at(119), at(120), at(164), at(165));
+        assert!(!initiator.old_for_sending(at_119));
+        assert!(initiator.old_for_sending(at_120));
+        assert!(!responder.old_for_sending(at_120));
+        assert!(!initiator.old_for_receiving(at_164));
+        assert!(initiator.old_for_receiving(at_165));
+        assert!(!initiator.old_for_receiving(at_165), "once");
+        assert!(!responder.old_for_receiving(at_165));
+    }
+
+    #[test]
+    fn a_session_lives_for_180_seconds() {
+        let [session, _] = pair();
+        assert!(session.alive(session.born + REJECT_AFTER_TIME - Duration::from_nanos(1)));
+        assert!(!session.alive(session.born + REJECT_AFTER_TIME));
+    }
+
+    #[test]
+    fn each_side_opens_what_the_other_seals() {
+        let [mut initiator, mut responder] = pair();
+        let (mut sealed, mut opened) = ([0; MESSAGE_MAX], [0; MESSAGE_MAX]);
+        let len = initiator.seal(&[], &mut sealed).unwrap();
+        assert_eq!(
+            responder.open(&sealed[..len], &mut opened),
+            Ok(Inner::Keepalive)
+        );
+        assert_eq!(
+            responder.open(&sealed[..len], &mut opened),
+            Err(OpenError::Replay)
+        );
+        let len = responder.seal(&[9; 20], &mut sealed).unwrap();
+        assert_eq!(
+            initiator.open(&sealed[..len], &mut opened),
+            Ok(Inner::NotIp)
+        );
+    }
+
+    /// The two ends of a session, initiator first. The responder has seen the keepalive that confirms.
+    fn pair() -> [Session; 2] {
+        let keys = [PrivateKey::generate([1; 32]), PrivateKey::generate([2; 32])];
+        let tunn = |own: usize| {
+            let public = x25519::PublicKey::from(keys[own].public().0);
+            let limiter = Arc::new(RateLimiter::new(&public, u64::MAX));
+            let identity = Identity::new(&keys[own], limiter);
+            identity.tunn(&keys[1 - own].public(), None, 7)
+        };
+        let now = start();
+        let mut handshake = Handshake::new(tunn(0), 7);
+        let initiation = handshake.initiate().unwrap();
+        let (mut responder, response) = Session::respond(tunn(1), initiation.bytes(), now).unwrap();
+        let keepalive = handshake.finish(response.bytes()).unwrap();
+        let opened = responder.open(keepalive.bytes(), &mut [0; MESSAGE_MAX]);
+        assert_eq!(opened, Ok(Inner::Keepalive));
+        [handshake.into_session(now), responder]
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant serves as the origin of virtual time"
+    )]
+    fn start() -> Instant {
+        Instant::now()
+    }
+}

@@ -175,11 +175,14 @@ mod tests {
 
     /// What a row is about, how many units come out, and what goes in.
     type Row<T> = (&'static str, usize, T);
+    type Change = fn(&mut Tcp<'static>);
+    type Build = fn(u16) -> Vec<u8>;
+    type ChangeBytes = fn(u16, &mut Vec<u8>);
 
     /// The second of two packets differs from the expected one in one field; how many units come out?
     #[test]
     fn tcp_packets_are_merged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<fn(&mut Tcp<'static>)>] = &[
+        let rows: &[Row<Change>] = &[
             ("the next segment", 1, |_| ()),
             ("a shorter segment", 1, |next| next.payload = &DATA[..60]),
             ("a longer segment", 2, |next| next.payload = &[5; 101]),
@@ -222,7 +225,7 @@ mod tests {
     /// Both of two packets in sequence are built by one function of their index; how many units come out?
     #[test]
     fn properties_of_both_packets_are_judged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<fn(u16) -> Vec<u8>>] = &[
+        let rows: &[Row<Build>] = &[
             ("ECE on both", 1, |i| changed(i, |tcp| tcp.flags = 0x50)),
             ("PSH on both", 2, |i| changed(i, |tcp| tcp.flags = PSH_ACK)),
             ("no DF, ids count up", 1, |i| {
@@ -254,7 +257,7 @@ mod tests {
     /// Datagrams of the given lengths, some changed by their index; how many units come out?
     #[test]
     fn udp_datagrams_are_merged_by_the_rules_of_the_kernel() {
-        let rows: &[Row<(&[usize], fn(u16, &mut Vec<u8>))>] = &[
+        let rows: &[Row<(&[usize], ChangeBytes)>] = &[
             ("equal length", 1, (&[80, 80, 80], |_, _| ())),
             ("the last shorter", 1, (&[80, 80, 60], |_, _| ())),
             ("one in between shorter", 2, (&[80, 60, 80], |_, _| ())),

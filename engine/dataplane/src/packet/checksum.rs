@@ -100,26 +100,38 @@ fn fold(sum: u64) -> u16 {
     folded
 }
 
-/// Sums in native byte order with independent lanes, which compilers turn into vector code.
+/// Sums in native byte order; the result needs folding.
 fn native_sum(bytes: &[u8]) -> u64 {
-    // A packet of at most 64 KiB adds at most 2^14 words of 32 bits to each lane: no lane overflows.
-    let mut low = [0u64; LANES];
-    let mut high = [0u64; LANES];
-    let (blocks, rest) = bytes.as_chunks::<{ LANES * 8 }>();
+    if bytes.len() < BLOCK {
+        short_sum(bytes, 0)
+    } else {
+        long_sum(bytes)
+    }
+}
+
+/// Sums with independent chains of additions with carry, which a processor runs side by side.
+fn long_sum(bytes: &[u8]) -> u64 {
+    let mut chains = [0u128; BLOCK / 8];
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
-        for ((low, high), word) in low.iter_mut().zip(&mut high).zip(words) {
-            let word = u64::from_ne_bytes(*word);
-            *low += word & 0xffff_ffff;
-            *high += word >> 32;
+        for (chain, word) in chains.iter_mut().zip(words) {
+            *chain += u128::from(u64::from_ne_bytes(*word));
         }
     }
-    let mut sum: u64 = low.iter().chain(&high).sum();
-    let (words, rest) = rest.as_chunks::<4>();
-    sum += words
-        .iter()
-        .map(|word| u64::from(u32::from_ne_bytes(*word)))
-        .sum::<u64>();
+    let sum: u128 = chains.iter().sum();
+    // 2^32 is 1 modulo 2^16 - 1, like 2^16: parts of 32 bits may be added.
+    let part = |shift: u32| u64::from(low_long(sum >> shift));
+    short_sum(rest, part(0) + part(32) + part(64) + part(96))
+}
+
+fn short_sum(bytes: &[u8], start: u64) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut sum = start
+        + words
+            .iter()
+            .map(|word| u64::from(u32::from_ne_bytes(*word)))
+            .sum::<u64>();
     let (pairs, rest) = rest.as_chunks::<2>();
     sum += pairs
         .iter()
@@ -131,7 +143,16 @@ fn native_sum(bytes: &[u8]) -> u64 {
     sum
 }
 
-const LANES: usize = 4;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the upper parts are added on their own"
+)]
+fn low_long(sum: u128) -> u32 {
+    sum as u32
+}
+
+/// Bytes per step of a long sum.
+const BLOCK: usize = 32;
 
 #[cfg(test)]
 mod tests {

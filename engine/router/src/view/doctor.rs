@@ -15,6 +15,28 @@ pub struct DoctorView {
     pub checks: Vec<CheckRow>,
 }
 
+impl DoctorView {
+    /// Returns the checks of one area only, or `None` when there is no such area.
+    #[must_use]
+    pub fn area(&self, area: &str) -> Option<Self> {
+        let checks: Vec<CheckRow> =
+            self.checks.iter().filter(|check| check.area == area).cloned().collect();
+        if checks.is_empty() {
+            return None;
+        }
+        let count = |status| checks.iter().filter(|check| check.status == status).count();
+        let overall = checks.iter().map(|check| check.status).max()?;
+        let summary = DoctorSummary {
+            overall,
+            pass: count(CheckStatus::Pass),
+            warn: count(CheckStatus::Warn),
+            fail: count(CheckStatus::Fail),
+            skip: count(CheckStatus::Skip),
+        };
+        Some(Self { overall, summary, checks })
+    }
+}
+
 /// Numbers of checks by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorSummary {

@@ -1,0 +1,61 @@
+//! Properties of the packet formats under arbitrary bytes. The fuzz targets of `tests/fuzz` search for inputs that
+//! break them; here they run on a fixed set of random inputs, so that every test run covers them.
+
+mod arp;
+mod classify;
+mod coalesce;
+mod mss;
+mod segment;
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn arp_reads_what_it_writes(data in bytes(60)) {
+        arp::check(&data);
+    }
+
+    #[test]
+    fn classification_stays_inside_of_the_packet(data in bytes(90)) {
+        classify::check(&data);
+    }
+
+    #[test]
+    fn merging_and_cutting_are_inverse(data in bytes(400)) {
+        coalesce::check(&data);
+    }
+
+    #[test]
+    fn mss_options_are_lowered_and_nothing_else(data in options()) {
+        mss::check(&data);
+    }
+
+    #[test]
+    fn segmentation_is_all_or_nothing(data in bytes(1500)) {
+        segment::check(&data);
+    }
+}
+
+fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..most)
+}
+
+/// Bytes that often make sense as TCP options.
+fn options() -> impl Strategy<Value = Vec<u8>> {
+    let option = prop_oneof![
+        any::<[u8; 2]>().prop_map(|[high, low]| vec![2, 4, high, low]),
+        Just(vec![1]),
+        Just(vec![4, 2]),
+        bytes(4),
+    ];
+    (any::<[u8; 4]>(), prop::collection::vec(option, 0..8))
+        .prop_map(|(head, options)| [&head[..], &options.concat()].concat())
+}

@@ -1,0 +1,313 @@
+//! A LAN port: AF_PACKET socket on one interface, whole superpackets in and out by their virtio headers.
+//!
+//! The socket sees every frame before tc and netfilter do (ETH_P_ALL) and never its own. The filter runs before the
+//! kernel copies a frame. Batches go through recvmmsg and sendmmsg; TPACKET rings are not used: V3 adds milliseconds
+//! and V2 needs 64 KiB per slot to hold a superpacket.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use sam_dataplane::{Buffer, BufferPool, Unit};
+
+use crate::control_message::Control;
+use crate::epoll::owned;
+use crate::error::NetError;
+use crate::filter::Filter;
+use crate::message_batch::{MessageBatch, Outgoing, Prefix};
+use crate::netlink::{Link, Netlink};
+use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
+use crate::socket_option::{self, set, set_receive_buffer, set_send_buffer};
+use crate::vnet_hdr::{self, LinkType, VnetError};
+
+/// Frames per system call, and buffers that a socket keeps from its pool between calls.
+pub const BATCH: usize = 32;
+
+/// Names why a received frame is not handed over. Each counts as one lost frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Longer than a buffer.
+    #[error("frame longer than a buffer")]
+    Truncated,
+    /// The kernel cannot describe it in a virtio header (UDP superpackets before Linux 6.2).
+    #[error("superpacket that this kernel cannot describe")]
+    Undescribable,
+    /// Its virtio header does not fit it.
+    #[error(transparent)]
+    Header(#[from] VnetError),
+}
+
+/// An AF_PACKET socket bound to one interface.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: OwnedFd,
+    link: Link,
+    receive_buffer: usize,
+    inbound: MessageBatch,
+    outbound: MessageBatch,
+    /// Empty buffers for the next receive.
+    spare: Vec<Buffer>,
+}
+
+impl PacketSocket {
+    /// Opens a socket on the interface `name` of the calling thread's namespace. Without a filter it receives
+    /// every frame.
+    ///
+    /// # Errors
+    /// EPERM without CAP_NET_RAW, ENODEV.
+    pub fn open(name: &str, filter: Option<&Filter>) -> Result<Self, NetError> {
+        let link = Netlink::open()?.link(name)?;
+        let open = || {
+            // Protocol 0 receives nothing until bind, so no frame slips past the filter.
+            let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            // SAFETY: no pointers.
+            let fd = owned(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+            let receive_buffer = configure(fd.as_fd(), filter)?;
+            bind(fd.as_fd(), link.index)?;
+            drain(fd.as_fd());
+            Ok((fd, receive_buffer))
+        };
+        let (fd, receive_buffer) = open().map_err(|error: io::Error| {
+            let denied = error.raw_os_error() == Some(libc::EPERM);
+            NetError::new("open packet socket on", name, error)
+                .with_remedy(denied.then_some("grant CAP_NET_RAW"))
+        })?;
+        let (inbound, outbound) = (MessageBatch::new(BATCH), MessageBatch::new(BATCH));
+        let spare = Vec::with_capacity(BATCH);
+        Ok(Self {
+            fd,
+            link,
+            receive_buffer,
+            inbound,
+            outbound,
+            spare,
+        })
+    }
+
+    /// Returns the interface index.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.link.index
+    }
+
+    /// Returns the Ethernet address, or zero where the link has none.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        self.link.mac.unwrap_or_default()
+    }
+
+    /// Returns the largest IP packet, in bytes, as it was when the socket was opened.
+    #[must_use]
+    pub fn mtu(&self) -> u32 {
+        self.link.mtu
+    }
+
+    /// Returns the bytes of receive buffer that the kernel granted.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
+    }
+
+    /// Returns how many frames the kernel dropped because the receive buffer was full, since the last call.
+    ///
+    /// # Errors
+    /// None that a correct program meets.
+    pub fn overflows(&self) -> io::Result<u64> {
+        let statistics: libc::tpacket_stats =
+            socket_option::read(self.fd.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS)?;
+        Ok(u64::from(statistics.tp_drops))
+    }
+
+    /// Receives up to `budget` frames and appends them to `out`; returns how many entries were added. Fewer than
+    /// `budget` says that none waits, or that the pool ran dry.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the pool is empty and frames may wait. ENETDOWN once when the interface goes down; the
+    /// socket works again when it comes up. Entries already in `out` stay valid.
+    pub fn recv_batch(
+        &mut self,
+        pool: &mut BufferPool,
+        out: &mut Vec<Result<Unit, FrameError>>,
+        budget: usize,
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        while total < budget {
+            let wanted = BATCH.min(budget - total);
+            while self.spare.len() < wanted {
+                let Some(buffer) = pool.take() else { break };
+                self.spare.push(buffer);
+            }
+            let room = wanted.min(self.spare.len());
+            if room == 0 {
+                return if total > 0 {
+                    Ok(total)
+                } else {
+                    Err(io::ErrorKind::OutOfMemory.into())
+                };
+            }
+            let buffers = &mut self.spare[..room];
+            let received = match self.inbound.receive(self.fd.as_fd(), Prefix::Vnet, buffers) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    out.push(Err(FrameError::Undescribable));
+                    total += 1;
+                    continue;
+                }
+                Err(_) if total > 0 => return Ok(total),
+                Err(error) => return Err(error),
+            };
+            for (index, buffer) in self.spare.drain(..received).enumerate() {
+                out.push(finish(&mut self.inbound, index, buffer, pool));
+            }
+            total += received;
+            if received < room {
+                return Ok(total);
+            }
+        }
+        Ok(total)
+    }
+
+    /// Sends units in order and returns how many were dealt with, sent or failed; fewer than all says that the
+    /// socket is busy and the rest is to be sent when it is writable. Refused ones are appended to `failures`.
+    pub fn send_batch(&mut self, units: &[Unit], failures: &mut Vec<SendFailure>) -> usize {
+        let (mut next, mut retries) = (0, 0);
+        while next < units.len() {
+            let messages = units[next..].iter().map_while(outgoing);
+            let error = match self.outbound.send(self.fd.as_fd(), messages) {
+                Ok(0) => io::ErrorKind::InvalidData.into(),
+                Ok(sent) => {
+                    next += sent;
+                    retries = 0;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return next,
+                Err(error) => error,
+            };
+            if error.raw_os_error() == Some(libc::ENOBUFS) && retries < ENOBUFS_RETRIES {
+                retries += 1;
+                std::thread::yield_now();
+                continue;
+            }
+            failures.push(SendFailure {
+                index: next,
+                packets: 1,
+                error,
+            });
+            next += 1;
+            retries = 0;
+        }
+        next
+    }
+
+    /// Gives the buffers that the socket keeps back to the pool.
+    pub fn release(&mut self, pool: &mut BufferPool) {
+        for buffer in self.spare.drain(..) {
+            pool.give(buffer);
+        }
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Sets everything that must be in place before the first frame arrives; returns the receive buffer granted.
+fn configure(fd: BorrowedFd<'_>, filter: Option<&Filter>) -> io::Result<usize> {
+    set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
+    set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+    if let Some(filter) = filter {
+        let program = filter.program();
+        let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // The kernel reads the program during the call and keeps a copy.
+        let program = libc::sock_fprog {
+            len: length,
+            filter: program.as_ptr().cast_mut(),
+        };
+        set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)?;
+    }
+    let granted = set_receive_buffer(fd, RECEIVE_BUFFER)?;
+    set_send_buffer(fd, SEND_BUFFER)?;
+    if filter.is_some() {
+        set(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1)?;
+    }
+    Ok(granted)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "small constants")]
+fn bind(fd: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    // SAFETY: integers and a byte array; all-zero is a valid, empty address.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = interface.cast_signed();
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `address`, which lives until the call returns.
+    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Discards what arrived while the socket was being set up. Bounded: a flood must not hold up the start.
+fn drain(fd: BorrowedFd<'_>) {
+    for _ in 0..DRAIN_LIMIT {
+        let mut byte = [0u8; vnet_hdr::LEN + 1];
+        // SAFETY: the pointer and the length describe `byte`; the rest of the frame is cut off.
+        let result = unsafe {
+            libc::recv(
+                fd.as_raw_fd(),
+                byte.as_mut_ptr().cast(),
+                byte.len(),
+                libc::MSG_DONTWAIT,
+            )
+        };
+        if result < 0 {
+            return;
+        }
+    }
+}
+
+/// Makes a unit of the received message `index`, or gives its buffer back.
+fn finish(
+    batch: &mut MessageBatch,
+    index: usize,
+    buffer: Buffer,
+    pool: &mut BufferPool,
+) -> Result<Unit, FrameError> {
+    let incoming = batch.incoming(index);
+    let offload = if incoming.truncated {
+        Err(FrameError::Truncated)
+    } else {
+        vnet_hdr::decode(incoming.prefix, buffer.len()).map_err(FrameError::Header)
+    };
+    match offload {
+        Ok(offload) => Ok(Unit { buffer, offload }),
+        Err(error) => {
+            pool.give(buffer);
+            Err(error)
+        }
+    }
+}
+
+/// Describes a unit to send; `None` when metadata and bytes do not fit.
+fn outgoing(unit: &Unit) -> Option<Outgoing<'_>> {
+    let bytes = unit.buffer.bytes();
+    let header = vnet_hdr::encode(unit.offload, bytes, LinkType::Ethernet).ok()?;
+    Some(Outgoing {
+        prefix: Some(header),
+        bytes,
+        to: None,
+        control: (Control::new(), 0),
+    })
+}
+
+/// 10 Gb/s for 10 ms and some.
+const RECEIVE_BUFFER: i32 = 16 << 20;
+const SEND_BUFFER: i32 = 4 << 20;
+const DRAIN_LIMIT: usize = 1024;

@@ -1,0 +1,525 @@
+//! The underlay: a UDP socket that sends and receives trains, many datagrams of one size in one buffer.
+//!
+//! Sending uses UDP_SEGMENT where a train has more than one datagram and falls back to single datagrams when the
+//! kernel or the device refuses; the socket remembers a refusal until it is told to try again. Receiving uses UDP_GRO
+//! into 64 KiB buffers: a shorter one would lose the rest of a train. One socket serves one address family.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use sam_dataplane::{Buffer, BufferPool};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::control_message::{self, Control};
+use crate::error::NetError;
+use crate::message_batch::{MessageBatch, Outgoing, Prefix};
+use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
+use crate::socket_option::{set, set_receive_buffer, set_send_buffer};
+
+/// Trains received per system call, and buffers that a socket keeps from its pool between calls.
+pub const RECEIVE_BATCH: usize = 16;
+/// Messages sent per system call.
+pub const SEND_BATCH: usize = 64;
+/// Datagrams per message: the limit of kernels before 6.9.
+pub const MAX_SEGMENTS: usize = 64;
+
+/// Datagrams received from one sender: all `segment` bytes long, the last perhaps shorter.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// The datagrams, back to back.
+    pub buffer: Buffer,
+    /// Bytes per datagram; equals the buffer length when there is one.
+    pub segment: usize,
+    /// Sender.
+    pub from: SocketAddr,
+    /// TOS byte or traffic class: the lower two bits are ECN.
+    pub tos: u8,
+}
+
+/// Datagrams to send to one destination: all `segment` bytes long, the last perhaps shorter.
+#[derive(Debug)]
+pub struct Train {
+    /// Destination.
+    pub to: SocketAddr,
+    /// Bytes per datagram; equals the buffer length (or is larger) when there is one.
+    pub segment: u16,
+    /// TOS byte or traffic class.
+    pub tos: u8,
+    /// The datagrams, back to back.
+    pub buffer: Buffer,
+}
+
+/// A bound, nonblocking UDP socket.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+    local: SocketAddr,
+    receive_buffer: usize,
+    inbound: MessageBatch,
+    outbound: MessageBatch,
+    /// Empty buffers for the next receive.
+    spare: Vec<Buffer>,
+    segmentation: Segmentation,
+    truncated: u64,
+    overflows: u32,
+}
+
+impl UdpSocket {
+    /// Binds a socket of the address's family.
+    ///
+    /// # Errors
+    /// EADDRINUSE, EADDRNOTAVAIL, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
+    pub fn bind(address: SocketAddr) -> Result<Self, NetError> {
+        let bind = || {
+            let domain = Domain::for_address(address);
+            let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+            socket.set_nonblocking(true)?;
+            let receive_buffer = configure(socket.as_fd(), address.is_ipv4())?;
+            socket.bind(&address.into())?;
+            let local = socket.local_addr()?.as_socket().unwrap_or(address);
+            Ok((socket, local, receive_buffer))
+        };
+        let (socket, local, receive_buffer) = bind()
+            .map_err(|error| NetError::new("bind UDP socket to", address.to_string(), error))?;
+        Ok(Self {
+            socket,
+            local,
+            receive_buffer,
+            inbound: MessageBatch::new(RECEIVE_BATCH),
+            outbound: MessageBatch::new(SEND_BATCH),
+            spare: Vec::with_capacity(RECEIVE_BATCH),
+            segmentation: Segmentation::Allowed { refusals: 0 },
+            truncated: 0,
+            overflows: 0,
+        })
+    }
+
+    /// Returns the bound address, with the port that was chosen for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Returns the bytes of receive buffer that the kernel granted.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
+    }
+
+    /// Returns how many trains were longer than a buffer and dropped, since the start.
+    #[must_use]
+    pub fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
+    /// Returns how many datagrams the kernel dropped because the receive buffer was full, since the start (modulo
+    /// 2^32), as of the last train received.
+    #[must_use]
+    pub fn overflows(&self) -> u32 {
+        self.overflows
+    }
+
+    /// Tells whether trains leave as trains.
+    #[must_use]
+    pub fn segments(&self) -> bool {
+        self.segmentation != Segmentation::Refused
+    }
+
+    /// Lets trains leave as trains again, after a refusal or [`UdpSocket::forbid_segmentation`].
+    pub fn allow_segmentation(&mut self) {
+        self.segmentation = Segmentation::Allowed { refusals: 0 };
+    }
+
+    /// Makes every datagram leave alone, for kernels and hosts that corrupt trains.
+    pub fn forbid_segmentation(&mut self) {
+        self.segmentation = Segmentation::Refused;
+    }
+
+    /// Receives up to `budget` trains and appends them to `out`; returns how many messages were read, dropped ones
+    /// included. Fewer than `budget` says that none waits, or that the pool ran dry.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the pool is empty and datagrams may wait. Trains already in `out` stay valid.
+    pub fn recv_batch(
+        &mut self,
+        pool: &mut BufferPool,
+        out: &mut Vec<Datagrams>,
+        budget: usize,
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        while total < budget {
+            let wanted = RECEIVE_BATCH.min(budget - total);
+            while self.spare.len() < wanted {
+                let Some(buffer) = pool.take() else { break };
+                self.spare.push(buffer);
+            }
+            let room = wanted.min(self.spare.len());
+            if room == 0 {
+                return if total > 0 {
+                    Ok(total)
+                } else {
+                    Err(io::ErrorKind::OutOfMemory.into())
+                };
+            }
+            let buffers = &mut self.spare[..room];
+            let received = match self
+                .inbound
+                .receive(self.socket.as_fd(), Prefix::Absent, buffers)
+            {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                Err(_) if total > 0 => return Ok(total),
+                Err(error) => return Err(error),
+            };
+            self.hand_over(received, pool, out);
+            total += received;
+            if received < room {
+                return Ok(total);
+            }
+        }
+        Ok(total)
+    }
+
+    /// Sends trains in order and returns how many were dealt with, sent or failed; fewer than all says that the
+    /// socket is busy and the rest is to be sent when it is writable. What was sent is cut off the buffers, so the
+    /// first unsent train holds exactly its unsent datagrams. Refused datagrams are appended to `failures`.
+    pub fn send_trains(&mut self, trains: &mut [Train], failures: &mut Vec<SendFailure>) -> usize {
+        let mut send = Sending {
+            next: 0,
+            alone: false,
+            retries: 0,
+        };
+        while let Some(train) = trains.get(send.next) {
+            if train.buffer.is_empty() {
+                send.advance();
+                continue;
+            }
+            let segmented = self.segments();
+            let messages = chunks(&trains[send.next..], segmented, send.alone);
+            match self.outbound.send(self.socket.as_fd(), messages) {
+                Ok(sent) => self.account(trains, &mut send, sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return send.next,
+                Err(error) => self.recover(trains, &mut send, error, failures),
+            }
+        }
+        send.next
+    }
+
+    /// Gives the buffers that the socket keeps back to the pool.
+    pub fn release(&mut self, pool: &mut BufferPool) {
+        for buffer in self.spare.drain(..) {
+            pool.give(buffer);
+        }
+    }
+
+    /// Makes trains of the first `received` spare buffers.
+    fn hand_over(&mut self, received: usize, pool: &mut BufferPool, out: &mut Vec<Datagrams>) {
+        for (index, buffer) in self.spare.drain(..received).enumerate() {
+            let incoming = self.inbound.incoming(index);
+            let (mut segment, mut tos) = (buffer.len(), 0);
+            for (level, kind, value) in control_message::iterate(incoming.control) {
+                let Some(value) = control_message::integer(value) else {
+                    continue;
+                };
+                match (level, kind) {
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        segment = usize::try_from(value).unwrap_or(segment);
+                    }
+                    (libc::SOL_IP, libc::IP_TOS) | (libc::SOL_IPV6, libc::IPV6_TCLASS) => {
+                        tos = value.to_le_bytes()[0];
+                    }
+                    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => self.overflows = value.cast_unsigned(),
+                    _ => {}
+                }
+            }
+            match incoming.from {
+                Some(from) if !incoming.truncated && segment > 0 => {
+                    out.push(Datagrams {
+                        buffer,
+                        segment,
+                        from,
+                        tos,
+                    });
+                }
+                // An empty datagram carries nothing; a cut one would be misread.
+                _ => {
+                    self.truncated += u64::from(incoming.truncated);
+                    pool.give(buffer);
+                }
+            }
+        }
+    }
+
+    /// Cuts what the first `sent` messages carried off the trains.
+    fn account(&mut self, trains: &mut [Train], send: &mut Sending, sent: usize) {
+        for _ in 0..sent {
+            let train = &mut trains[send.next];
+            let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
+            if length > usize::from(train.segment) {
+                self.segmentation.accepted();
+            }
+            train.buffer.trim_front(length);
+            if train.buffer.is_empty() {
+                send.advance();
+            }
+        }
+        send.retries = 0;
+    }
+
+    /// Decides what becomes of the first unsent message after an error.
+    fn recover(
+        &mut self,
+        trains: &mut [Train],
+        send: &mut Sending,
+        error: io::Error,
+        failures: &mut Vec<SendFailure>,
+    ) {
+        let train = &mut trains[send.next];
+        let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
+        let segment = usize::from(train.segment).clamp(1, length);
+        match error.raw_os_error() {
+            // The device cannot finish the checksums of segments.
+            Some(libc::EIO) if length > segment => self.segmentation = Segmentation::Refused,
+            // Too many bytes for the path, or a kernel that says EINVAL for the same reason: let each datagram try.
+            Some(libc::EINVAL) if length > segment => {
+                self.segmentation.refused();
+                send.alone = true;
+            }
+            Some(libc::EMSGSIZE) if length > segment => send.alone = true,
+            Some(libc::ENOBUFS) if send.retries < ENOBUFS_RETRIES => {
+                send.retries += 1;
+                std::thread::yield_now();
+            }
+            _ => {
+                let packets = length.div_ceil(segment);
+                failures.push(SendFailure {
+                    index: send.next,
+                    packets,
+                    error,
+                });
+                train.buffer.trim_front(length);
+                send.retries = 0;
+                if train.buffer.is_empty() {
+                    send.advance();
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Whether trains may leave as trains. EINVAL alone does not tell a kernel that refuses from a train too big for its
+/// path, so only a run of them without a success in between counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Segmentation {
+    Allowed { refusals: u8 },
+    Refused,
+}
+
+impl Segmentation {
+    fn refused(&mut self) {
+        *self = match *self {
+            Self::Allowed { refusals } if refusals + 1 < REFUSALS => Self::Allowed {
+                refusals: refusals + 1,
+            },
+            Self::Allowed { .. } | Self::Refused => Self::Refused,
+        };
+    }
+
+    fn accepted(&mut self) {
+        if let Self::Allowed { refusals } = self {
+            *refusals = 0;
+        }
+    }
+}
+
+/// Where a call of [`UdpSocket::send_trains`] stands.
+struct Sending {
+    /// First train not dealt with.
+    next: usize,
+    /// Whether that train must leave as single datagrams.
+    alone: bool,
+    /// ENOBUFS met by its first message.
+    retries: u8,
+}
+
+impl Sending {
+    fn advance(&mut self) {
+        *self = Self {
+            next: self.next + 1,
+            alone: false,
+            retries: 0,
+        };
+    }
+}
+
+/// Cuts trains into messages; the first train into single datagrams when `alone`.
+fn chunks(trains: &[Train], segmented: bool, alone: bool) -> impl Iterator<Item = Outgoing<'_>> {
+    trains.iter().enumerate().flat_map(move |(index, train)| {
+        let segmented = segmented && !(alone && index == 0);
+        let mut rest = train.buffer.bytes();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (bytes, left) = rest.split_at(chunk_length(train, rest.len(), segmented));
+            rest = left;
+            let control = control_of(train, bytes.len());
+            Some(Outgoing {
+                prefix: None,
+                bytes,
+                to: Some(train.to),
+                control,
+            })
+        })
+    })
+}
+
+/// Returns the bytes of the first message of `rest` bytes of a train: one datagram, or as many as one call may
+/// carry.
+fn chunk_length(train: &Train, rest: usize, segmented: bool) -> usize {
+    let segment = usize::from(train.segment).max(1);
+    let most = if train.to.is_ipv4() {
+        MAX_BYTES_IPV4
+    } else {
+        MAX_BYTES_IPV6
+    };
+    let count = if segmented {
+        (most / segment).clamp(1, MAX_SEGMENTS)
+    } else {
+        1
+    };
+    rest.min(segment * count)
+}
+
+/// UDP_SEGMENT only where there is something to cut: with a single datagram some devices refuse it. TOS only where
+/// it differs from the socket's.
+fn control_of(train: &Train, length: usize) -> (Control, usize) {
+    let (mut control, mut used) = (Control::new(), 0);
+    if length > usize::from(train.segment) {
+        let segment = train.segment.to_ne_bytes();
+        used = control.push(used, libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
+    }
+    if train.tos != 0 {
+        let (level, kind) = match train.to.ip() {
+            IpAddr::V4(_) => (libc::SOL_IP, libc::IP_TOS),
+            IpAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TCLASS),
+        };
+        used = control.push(used, level, kind, &i32::from(train.tos).to_ne_bytes());
+    }
+    (control, used)
+}
+
+/// Sets the options of data-plane sockets; returns the receive buffer granted.
+fn configure(fd: BorrowedFd<'_>, ipv4: bool) -> io::Result<usize> {
+    let granted = set_receive_buffer(fd, RECEIVE_BUFFER)?;
+    set_send_buffer(fd, SEND_BUFFER)?;
+    // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
+    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
+    set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find.
+    if ipv4 {
+        set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
+        set(
+            fd,
+            libc::SOL_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        )?;
+    } else {
+        set(fd, libc::SOL_IPV6, libc::IPV6_V6ONLY, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        set(
+            fd,
+            libc::SOL_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        )?;
+    }
+    Ok(granted)
+}
+
+/// 10 Gb/s for 10 ms and some.
+const RECEIVE_BUFFER: i32 = 16 << 20;
+const SEND_BUFFER: i32 = 4 << 20;
+/// The largest UDP payload: 65 535 less the IP and UDP headers.
+const MAX_BYTES_IPV4: usize = 65_507;
+/// A train is one IPv6 packet inside the kernel, header included in its 65 535 bytes.
+const MAX_BYTES_IPV6: usize = 65_487;
+/// How many EINVAL in a row make a socket give up on trains.
+const REFUSALS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trains_are_cut_at_64_datagrams_and_at_the_largest_packet() {
+        for (segment, bytes, expected) in [
+            (1400, 1400, vec![1400]),
+            (1400, 900, vec![900]),
+            (1400, 56_000, vec![56_000]),
+            (1400, 64_500, vec![46 * 1400, 100]),
+            (100, 6500, vec![6400, 100]),
+            (1, 65, vec![64, 1]),
+            (40_000, 65_507, vec![40_000, 25_507]),
+        ] {
+            let train = [train_of(segment, bytes)];
+            let lengths: Vec<_> = chunks(&train, true, false).map(|m| m.bytes.len()).collect();
+            assert_eq!(lengths, expected, "{segment} {bytes}");
+        }
+    }
+
+    #[test]
+    fn only_messages_of_several_datagrams_carry_a_segment_size() {
+        let trains = [
+            train_of(1400, 3000),
+            train_of(1400, 1400),
+            train_of(1400, 600),
+        ];
+        let segmented: Vec<_> = chunks(&trains, true, false)
+            .map(|message| message.control.1 > 0)
+            .collect();
+        assert_eq!(segmented, [true, false, false]);
+        assert!(chunks(&trains, false, false).all(|message| message.control.1 == 0));
+    }
+
+    #[test]
+    fn a_train_that_must_go_alone_does_not_affect_the_next() {
+        let trains = [train_of(1000, 2500), train_of(1000, 2500)];
+        let lengths: Vec<_> = chunks(&trains, true, true).map(|m| m.bytes.len()).collect();
+        assert_eq!(lengths, [1000, 1000, 500, 2500]);
+    }
+
+    #[test]
+    fn segmentation_is_given_up_after_a_run_of_refusals_only() {
+        let mut state = Segmentation::Allowed { refusals: 0 };
+        state.refused();
+        state.refused();
+        state.accepted();
+        state.refused();
+        state.refused();
+        assert_ne!(state, Segmentation::Refused);
+        state.refused();
+        assert_eq!(state, Segmentation::Refused);
+        state.accepted();
+        assert_eq!(state, Segmentation::Refused);
+    }
+
+    fn train_of(segment: u16, bytes: usize) -> Train {
+        let mut buffer = Buffer::new();
+        assert!(buffer.append(&vec![7; bytes]));
+        Train {
+            to: "192.0.2.1:6080".parse().unwrap(),
+            segment,
+            tos: 0,
+            buffer,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Answers of the control socket: the router's views over facts gathered at the moment of the question.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use ipnet::Ipv4Net;
+use sam_capture::NodeId;
+use sam_dataplane::TunnelId;
+use sam_dataplane::trace::TapPoint;
+use sam_router::router::CommandRefusal;
+use sam_router::{Command, Input};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::control_loop::Control;
+use crate::control_socket::{Reply, Request, View};
+use crate::pcapng::PcapngWriter;
+use crate::worker::WorkerMessage;
+
+/// Captured packets that may wait for a slow reader; the rest is missed and counted.
+const TAP_QUEUE: usize = 4096;
+
+impl Control {
+    /// Answers one call.
+    pub(crate) async fn answer(&mut self, request: Request, reply: oneshot::Sender<Reply>) {
+        let answer = match request {
+            Request::View(view) => self.view(view).await,
+            Request::Announce(address) => self.command(Command::Announce(address)),
+            Request::Withdraw(address) => self.command(Command::Withdraw(address)),
+            Request::Reload => match self.reload_now() {
+                Ok(()) => Reply::Json(json!({ "reloaded": true })),
+                Err(error) => refused(
+                    StatusCode::CONFLICT,
+                    error,
+                    "the former configuration stays in force; `samctl check FILE` explains",
+                ),
+            },
+            Request::Events => {
+                let (kept, receiver) = self.events.subscribe();
+                Reply::Events(kept, receiver)
+            }
+            Request::Pcap => self.start_pcap(),
+        };
+        // A caller that hung up does not want the answer.
+        reply.send(answer).ok();
+    }
+
+    fn command(&mut self, command: Command) -> Reply {
+        if let Err(refusal) = self.router.check_command(&command) {
+            return refuse_command(refusal);
+        }
+        self.input(Input::Command(command));
+        self.drive();
+        Reply::Json(json!({ "done": true }))
+    }
+
+    async fn view(&mut self, view: View) -> Reply {
+        let facts = self.gather().await;
+        let now = Instant::now();
+        match view {
+            View::Status => document(&self.router.status(&facts, now)),
+            View::Owners => document(&self.router.owners(now)),
+            View::Routes => document(&self.router.routes()),
+            View::BgpNeighbors => document(&self.router.bgp_neighbors(now)),
+            View::BgpNeighbor(name) => match self.find_node(&name) {
+                Some(node) => match self.router.bgp_neighbor(node, now) {
+                    Some(view) => document(&view),
+                    None => missing(format!("node '{name}' is no BGP peer of this router")),
+                },
+                None => missing(format!("no node '{name}'")),
+            },
+            View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
+            View::BgpWhy(prefix) => match parse_prefix(&prefix) {
+                Some(prefix) => document(&self.router.bgp_why(prefix, now)),
+                None => not_a_prefix(&prefix),
+            },
+            View::Tunnels => document(&self.router.tunnels(&facts, now)),
+            View::Arp => document(&self.router.arp(&facts, now)),
+            View::Explain(address) => document(&self.router.explain(address, &facts, now)),
+            View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
+            View::Counters => document(&self.router.counters(&facts)),
+            View::Version => Reply::Json(json!({ "version": env!("CARGO_PKG_VERSION") })),
+        }
+    }
+
+    fn rib(&self, prefix: Option<&str>, now: Instant) -> Reply {
+        let mut view = self.router.bgp_rib(now);
+        if let Some(text) = prefix {
+            let Some(wanted) = parse_prefix(text) else { return not_a_prefix(text) };
+            view.entries.retain(|entry| wanted.contains(&entry.prefix));
+        }
+        document(&view)
+    }
+
+    fn doctor(&self, area: Option<&str>, facts: &sam_router::facts::Facts, now: Instant) -> Reply {
+        let view = self.router.doctor(facts, now);
+        match area {
+            Some(area) => match view.area(area) {
+                Some(view) => document(&view),
+                None => missing(format!("doctor has no area '{area}'")),
+            },
+            None => document(&view),
+        }
+    }
+
+    async fn gather(&mut self) -> sam_router::facts::Facts {
+        let report = self.worker.report().await;
+        let uptime = self.uptime();
+        self.facts.gather(report, uptime, &mut self.host, self.router.config())
+    }
+
+    fn find_node(&self, name: &str) -> Option<NodeId> {
+        let nodes = self.router.config().fabric.nodes.values();
+        nodes
+            .into_iter()
+            .find(|node| node.name == name || node.overlay.to_string() == name)
+            .map(|node| node.id)
+    }
+
+    fn start_pcap(&mut self) -> Reply {
+        let (sender, receiver) = mpsc::channel(TAP_QUEUE);
+        let config = self.router.config();
+        let mut points = Vec::new();
+        if let sam_router::config::Capture::ProxyArp { interface, .. } = &config.local.capture {
+            points.push((TapPoint::Lan(sam_router::LAN_PORT), interface.clone()));
+        }
+        points.push((TapPoint::Tun, config.local.tun.clone()));
+        for row in self.router.tunnels(&sam_router::Facts::default(), Instant::now()).tunnels {
+            points.push((TapPoint::Inner(TunnelId(row.tunnel)), format!("inner:{}", row.node.name)));
+        }
+        points.push((TapPoint::Outer, "outer".to_owned()));
+        let local = self.host.underlay_address();
+        let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
+        if !self.worker.post(WorkerMessage::Tap(sender)) {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, "the worker is busy".to_owned(), "");
+        }
+        Reply::Pcap(writer, receiver)
+    }
+}
+
+fn document(view: &impl Serialize) -> Reply {
+    match serde_json::to_value(view) {
+        Ok(value) => Reply::Json(value),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), ""),
+    }
+}
+
+fn refused(status: StatusCode, error: String, remedy: &str) -> Reply {
+    let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
+    Reply::Refused { status, error, remedy }
+}
+
+fn missing(error: String) -> Reply {
+    refused(StatusCode::NOT_FOUND, error, "")
+}
+
+fn not_a_prefix(text: &str) -> Reply {
+    refused(
+        StatusCode::BAD_REQUEST,
+        format!("'{text}' is no IPv4 prefix"),
+        "give an address such as 10.77.60.10 or a prefix such as 10.77.60.0/24",
+    )
+}
+
+fn refuse_command(refusal: CommandRefusal) -> Reply {
+    let remedy = match refusal {
+        CommandRefusal::NotAdmitted(_) => {
+            "the address must be inside a pool, not excluded, and permitted by the node's `may`"
+        }
+        CommandRefusal::NotOwned => "`samctl owners` shows who owns it",
+        CommandRefusal::AlreadyOwned => "nothing to do",
+        _ => "",
+    };
+    refused(StatusCode::CONFLICT, refusal.to_string(), remedy)
+}
+
+/// An address alone means its /32.
+fn parse_prefix(text: &str) -> Option<Ipv4Net> {
+    text.parse().ok().or_else(|| text.parse::<std::net::Ipv4Addr>().ok().map(Ipv4Net::from))
+}
+

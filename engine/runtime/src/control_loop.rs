@@ -1,0 +1,291 @@
+//! The one loop that owns the `Router`: everything that happens becomes an input, every output is carried out.
+//!
+//! ```text
+//!  BGP sockets ─┐                         ┌─► worker mailbox (snapshots, peers)
+//!  notices ─────┤  bounded   ┌────────┐   ├─► BGP sockets
+//!  host facts ──┼──────────► │ Router │ ──┼─► journal file
+//!  API calls ───┤            └────────┘   ├─► events: log, `samctl events`
+//!  signals ─────┘                         └─► host (TUN MTU)
+//! ```
+//! The loop takes no decision. Outputs are carried out in their order, so a snapshot is posted to the worker before
+//! the UPDATE that tells others about it is written.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use sam_dataplane::Notice;
+use sam_router::events::Event;
+use sam_router::output::BgpOrder;
+use sam_router::router::Start;
+use sam_router::{Command, Config, Input, Output, Router};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::bgp_io::{BgpEvent, BgpIo};
+use crate::control_socket::{self, Call};
+use crate::event_log::EventLog;
+use crate::facts::FactSource;
+use crate::host_io::HostIo;
+use crate::journal_io;
+use crate::signals::{Order, Signals};
+use crate::worker::{WorkerHandle, WorkerMessage};
+use crate::{Reload, StartError};
+
+/// Connection events that may wait; readers pause beyond that.
+const BGP_EVENTS: usize = 256;
+/// API calls that may wait.
+const CALLS: usize = 64;
+/// How often the host is looked at: link state, addresses, routes to endpoints.
+const HOST_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for the last messages to leave after an orderly stop.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Everything that the loop owns.
+pub(crate) struct Control {
+    pub(crate) router: Router,
+    pub(crate) worker: WorkerHandle,
+    pub(crate) host: HostIo,
+    pub(crate) facts: FactSource,
+    pub(crate) events: EventLog,
+    pub(crate) reload: Reload,
+    bgp: BgpIo,
+    started: Instant,
+}
+
+/// The receiving ends of all queues into the loop.
+struct Inbox {
+    bgp: mpsc::Receiver<BgpEvent>,
+    calls: mpsc::Receiver<Call>,
+    notices: mpsc::Receiver<Notice>,
+    signals: Signals,
+}
+
+/// Runs a router until it is told to stop.
+///
+/// # Errors
+/// When a port, device or socket cannot be opened; the message names it and what would help.
+pub(crate) async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
+    let (mut control, mut inbox) = start(config, reload).await?;
+    control.refresh_host();
+    control.drive();
+    sd_ready();
+    info!(node = %control.router.config().own_node().name, "running");
+    let mut tick = tokio::time::interval(HOST_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let deadline = control.router.poll_timeout().map(|(at, _)| at);
+        tokio::select! {
+            Some(event) = inbox.bgp.recv() => control.on_bgp(event),
+            Some(notice) = inbox.notices.recv() => control.input(Input::Notice(notice)),
+            Some((request, reply)) = inbox.calls.recv() => control.answer(request, reply).await,
+            () = sleep_until(deadline) => control.router.handle_timeout(Instant::now()),
+            _ = tick.tick() => control.refresh_host(),
+            order = inbox.signals.next() => match order {
+                Order::Stop => break,
+                Order::Reload => {
+                    if let Err(error) = control.reload_now() {
+                        warn!(%error, "configuration not reloaded, the former one stays");
+                    }
+                }
+            },
+        }
+        control.drive();
+    }
+    control.stop().await;
+    Ok(())
+}
+
+async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), StartError> {
+    let state = match &config.local.state_file {
+        Some(path) => journal_io::load(path)
+            .with_context(|| format!("cannot read the state file {}", path.display()))?,
+        None => sam_router::journal::RuntimeState::default(),
+    };
+    let seed = seed();
+    let mut host = HostIo::open(&config)?;
+    let (notice_sender, notices) = mpsc::channel(crate::worker::NOTICES);
+    let worker = WorkerHandle::start(&config, host.take_tun()?, notice_sender, seed)?;
+    let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
+    let overlay = config.own_node().overlay;
+    let bgp = BgpIo::listen(overlay, bgp_sender)
+        .await
+        .with_context(|| format!("cannot listen for BGP on {overlay}:179"))?;
+    let (call_sender, calls) = mpsc::channel(CALLS);
+    let socket = config.local.control_socket.clone();
+    control_socket::serve(&socket, call_sender)
+        .await
+        .with_context(|| format!("cannot open the control socket {}", socket.display()))?;
+    let signals = Signals::listen().context("cannot handle signals")?;
+    let now = Instant::now();
+    let control = Control {
+        router: Router::new(Start { config, state, seed }, now),
+        facts: FactSource::new(worker.stats()),
+        worker,
+        host,
+        events: EventLog::new(),
+        reload,
+        bgp,
+        started: now,
+    };
+    Ok((control, Inbox { bgp: bgp_events, calls, notices, signals }))
+}
+
+impl Control {
+    /// Hands one input to the router.
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        self.router.handle_input(input, Instant::now());
+    }
+
+    /// Seconds since start.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn on_bgp(&mut self, event: BgpEvent) {
+        match event {
+            BgpEvent::Connected(connection, stream) => {
+                self.bgp.attach(connection, stream);
+                self.input(Input::Bgp(sam_bgp::Input::Connected(connection)));
+            }
+            BgpEvent::Accepted(stream, from) => {
+                let connection = self.bgp.next_accepted();
+                self.bgp.attach(connection, stream);
+                self.input(Input::Bgp(sam_bgp::Input::Accepted { connection, from }));
+            }
+            BgpEvent::Received(connection, bytes) if self.bgp.is_open(connection) => {
+                self.input(Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
+            }
+            BgpEvent::Received(..) => {}
+            BgpEvent::Closed(connection) => {
+                self.bgp.close(connection);
+                self.input(Input::Bgp(sam_bgp::Input::Closed(connection)));
+            }
+        }
+    }
+
+    fn refresh_host(&mut self) {
+        self.facts.sample();
+        for event in self.host.poll(self.router.config(), &self.worker) {
+            self.input(Input::Host(event));
+        }
+    }
+
+    /// Carries out every output that waits, in order.
+    pub(crate) fn drive(&mut self) {
+        while let Some(output) = self.router.poll_output() {
+            match output {
+                Output::Journal(state) => self.save(&state),
+                Output::Publish(snapshot) => {
+                    self.host.on_snapshot(&snapshot);
+                    self.post(WorkerMessage::Install(snapshot));
+                }
+                Output::WireGuardPeers(peers) => self.post(WorkerMessage::Peers(peers)),
+                Output::Bgp(BgpOrder::Connect { connection, address }) => {
+                    self.bgp.connect(connection, address);
+                }
+                Output::Bgp(BgpOrder::Send(connection, bytes)) => self.bgp.send(connection, bytes),
+                Output::Bgp(BgpOrder::Close(connection)) => self.bgp.close(connection),
+                Output::Event(event) => self.tell(event),
+            }
+        }
+    }
+
+    fn post(&self, message: WorkerMessage) {
+        assert!(self.worker.post(message), "the worker is gone or its mailbox is full (R10)");
+    }
+
+    fn save(&self, state: &sam_router::journal::RuntimeState) {
+        let Some(path) = &self.router.config().local.state_file else { return };
+        if let Err(error) = journal_io::store(path, state) {
+            warn!(%error, path = %path.display(), "cannot write the state file");
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let text = serde_json::to_string(&event).unwrap_or_default();
+        if event.is_warning() {
+            warn!(target: "samctl", "{text}");
+        } else {
+            info!(target: "samctl", "{text}");
+        }
+        self.events.push(event);
+    }
+
+    /// Reads the configuration again and applies it; the former one stays when it is bad.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or which settings need a restart.
+    pub(crate) fn reload_now(&mut self) -> Result<(), String> {
+        let config = (self.reload)()?;
+        let changed = restart_only(self.router.config(), &config);
+        if !changed.is_empty() {
+            return Err(format!("these settings need a restart: {}", changed.join(", ")));
+        }
+        self.host.forget_endpoints();
+        self.input(Input::Config(Box::new(config)));
+        self.refresh_host();
+        self.drive();
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        info!("stopping");
+        self.input(Input::Command(Command::Shutdown));
+        self.drive();
+        tokio::time::sleep(FAREWELL).await;
+        self.worker.stop();
+        std::fs::remove_file(&self.router.config().local.control_socket).ok();
+    }
+}
+
+/// Settings that are tied to devices and sockets opened at start.
+fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (a, b) = (&old.local, &new.local);
+    let mut changed = Vec::new();
+    if a.node != b.node || old.own_node().overlay != new.own_node().overlay {
+        changed.push("self.node");
+    }
+    if a.tun != b.tun {
+        changed.push("self.tun");
+    }
+    if a.listen_port != b.listen_port {
+        changed.push("self.listenPort");
+    }
+    if a.private_key != b.private_key {
+        changed.push("self.privateKeyFile");
+    }
+    if a.control_socket != b.control_socket {
+        changed.push("self.control.socket");
+    }
+    if a.state_file != b.state_file {
+        changed.push("self.stateFile");
+    }
+    if old.fabric.asn != new.fabric.asn {
+        changed.push("fabric.asn");
+    }
+    changed
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number that differs at each start: feeds jitter, session indices and the marker's epoch.
+fn seed() -> u64 {
+    let since_epoch = std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let nanos = u64::try_from(since_epoch.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
+    nanos ^ (u64::from(std::process::id()) << 40)
+}
+
+/// Tells a service manager that the router is up (sd_notify(3)), if there is one.
+fn sd_ready() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
+        socket.send_to(b"READY=1", path).ok();
+    }
+}

@@ -1,0 +1,343 @@
+//! The control API: HTTP/1.1 with JSON on a unix socket.
+//!
+//! Who may do what is decided by the kernel's word about the caller (SO_PEERCRED): root and the router's own user may
+//! change things, everybody else who can open the socket (mode 0660) may read.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path as FilePath;
+
+use axum::body::{Body, Bytes};
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Json, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use futures_util::stream;
+use sam_dataplane::trace::TapRecord;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::event_log::Stamped;
+use crate::pcapng::PcapngWriter;
+
+/// A question or order for the control loop.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// A view, as JSON.
+    View(View),
+    /// Own an address from now on.
+    Announce(Ipv4Addr),
+    /// Stop owning an address.
+    Withdraw(Ipv4Addr),
+    /// Read the configuration again.
+    Reload,
+    /// Kept events, and further ones.
+    Events,
+    /// Copies of packets.
+    Pcap,
+}
+
+/// The views of `samctl`'s verbs.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// `samctl status`
+    Status,
+    /// `samctl owners`
+    Owners,
+    /// `samctl routes`
+    Routes,
+    /// `samctl bgp neighbors`
+    BgpNeighbors,
+    /// `samctl bgp neighbor`
+    BgpNeighbor(String),
+    /// `samctl bgp rib`
+    BgpRib(Option<String>),
+    /// `samctl bgp why`
+    BgpWhy(String),
+    /// `samctl tunnels`
+    Tunnels,
+    /// `samctl arp`
+    Arp,
+    /// `samctl explain`
+    Explain(Ipv4Addr),
+    /// `samctl doctor`
+    Doctor(Option<String>),
+    /// `samctl counters`
+    Counters,
+    /// `samctl version`
+    Version,
+}
+
+/// The answer of the control loop.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A document.
+    Json(Value),
+    /// Kept events and the source of further ones.
+    Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
+    /// A capture under way.
+    Pcap(PcapngWriter, mpsc::Receiver<TapRecord>),
+    /// A refusal.
+    Refused {
+        /// HTTP status.
+        status: StatusCode,
+        /// What is wrong.
+        error: String,
+        /// What would help.
+        remedy: Option<String>,
+    },
+}
+
+/// A request on its way to the control loop, with the place for the answer.
+pub(crate) type Call = (Request, oneshot::Sender<Reply>);
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    may_change: bool,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let own = sam_net::process::effective_user_id();
+        let may_change = stream
+            .io()
+            .peer_cred()
+            .is_ok_and(|credentials| credentials.uid() == 0 || credentials.uid() == own);
+        Self { may_change }
+    }
+}
+
+/// Opens the socket and serves it; requests go to `calls`.
+///
+/// # Errors
+/// When the socket cannot be made, or another router listens on it.
+pub(crate) async fn serve(path: &FilePath, calls: mpsc::Sender<Call>) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another router listens on it"));
+    }
+    if path.exists() {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    let service = router(calls).into_make_service_with_connect_info::<Caller>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    Ok(())
+}
+
+fn router(calls: mpsc::Sender<Call>) -> axum::Router {
+    axum::Router::new()
+        .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
+        .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
+        .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
+        .route("/v1/bgp/neighbors", get(|State(s): Calls| view(s, View::BgpNeighbors)))
+        .route(
+            "/v1/bgp/neighbors/{name}",
+            get(|State(s): Calls, Path(name)| view(s, View::BgpNeighbor(name))),
+        )
+        .route(
+            "/v1/bgp/rib",
+            get(|State(s): Calls, Query(q): Query<Prefix>| view(s, View::BgpRib(q.prefix))),
+        )
+        .route(
+            "/v1/bgp/why",
+            get(|State(s): Calls, Query(q): Query<Prefix>| {
+                view(s, View::BgpWhy(q.prefix.unwrap_or_default()))
+            }),
+        )
+        .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
+        .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
+        .route("/v1/explain/{address}", get(explain))
+        .route(
+            "/v1/doctor",
+            get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
+        )
+        .route("/v1/counters", get(|State(s): Calls| view(s, View::Counters)))
+        .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
+        .route("/v1/events", get(events))
+        .route("/v1/pcap", get(pcap))
+        .route("/v1/announce", post(announce))
+        .route("/v1/withdraw", post(withdraw))
+        .route("/v1/reload", post(reload))
+        .fallback(|| async {
+            refused(StatusCode::NOT_FOUND, "no such resource", Some("samctl --help lists the verbs"))
+        })
+        .with_state(calls)
+}
+
+type Calls = State<mpsc::Sender<Call>>;
+
+#[derive(Debug, Deserialize)]
+struct Prefix {
+    prefix: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Area {
+    area: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Follow {
+    #[serde(default)]
+    follow: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Address {
+    address: String,
+}
+
+async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
+    let (sender, receiver) = oneshot::channel();
+    if calls.send((request, sender)).await.is_err() {
+        return stopping();
+    }
+    receiver.await.unwrap_or_else(|_| stopping())
+}
+
+fn stopping() -> Reply {
+    Reply::Refused {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        error: "the router is stopping".to_owned(),
+        remedy: None,
+    }
+}
+
+fn respond(reply: Reply) -> Response {
+    match reply {
+        Reply::Json(value) => Json(value).into_response(),
+        Reply::Events(kept, _) => Json(kept).into_response(),
+        Reply::Pcap(..) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Refused { status, error, remedy } => refused(status, &error, remedy.as_deref()),
+    }
+}
+
+fn refused(status: StatusCode, error: &str, remedy: Option<&str>) -> Response {
+    (status, Json(json!({ "error": error, "remedy": remedy }))).into_response()
+}
+
+async fn view(calls: mpsc::Sender<Call>, view: View) -> Response {
+    respond(ask(calls, Request::View(view)).await)
+}
+
+async fn explain(State(calls): Calls, Path(address): Path<String>) -> Response {
+    match address.parse() {
+        Ok(address) => view(calls, View::Explain(address)).await,
+        Err(_) => not_an_address(&address),
+    }
+}
+
+fn not_an_address(text: &str) -> Response {
+    refused(
+        StatusCode::BAD_REQUEST,
+        &format!("'{text}' is no IPv4 address"),
+        Some("give an address such as 10.77.60.10"),
+    )
+}
+
+async fn announce(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Address>,
+) -> Response {
+    change(calls, caller, &body.address, Request::Announce).await
+}
+
+async fn withdraw(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Address>,
+) -> Response {
+    change(calls, caller, &body.address, Request::Withdraw).await
+}
+
+async fn change(
+    calls: mpsc::Sender<Call>,
+    caller: Caller,
+    address: &str,
+    request: fn(Ipv4Addr) -> Request,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    match address.parse() {
+        Ok(address) => respond(ask(calls, request(address)).await),
+        Err(_) => not_an_address(address),
+    }
+}
+
+fn not_permitted() -> Response {
+    refused(
+        StatusCode::FORBIDDEN,
+        "only root and the router's own user may change things",
+        Some("use sudo"),
+    )
+}
+
+async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Reload).await)
+}
+
+async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
+    let reply = ask(calls, Request::Events).await;
+    let Reply::Events(kept, receiver) = reply else { return respond(reply) };
+    if !query.follow {
+        return respond(Reply::Events(kept, receiver));
+    }
+    let kept = stream::iter(kept.into_iter().map(|event| line(&event)));
+    let further = stream::unfold(receiver, |mut receiver| async move {
+        loop {
+            match receiver.recv().await {
+                Ok(event) => return Some((line(&event), receiver)),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    let notice = format!("{{\"missed\":{missed}}}\n");
+                    return Some((Ok(Bytes::from(notice)), receiver));
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    });
+    let body = Body::from_stream(stream::StreamExt::chain(kept, further));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+fn line(event: &Stamped) -> Result<Bytes, Infallible> {
+    let mut text = serde_json::to_string(event).unwrap_or_default();
+    text.push('\n');
+    Ok(Bytes::from(text))
+}
+
+async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let reply = ask(calls, Request::Pcap).await;
+    let Reply::Pcap(writer, receiver) = reply else { return respond(reply) };
+    let header = Bytes::from(writer.header());
+    let packets = stream::unfold((writer, receiver), |(writer, mut receiver)| async move {
+        loop {
+            let record = receiver.recv().await?;
+            if let Some(bytes) = writer.packet(&record) {
+                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, receiver)));
+            }
+        }
+    });
+    let start = stream::once(async move { Ok(header) });
+    let body = Body::from_stream(stream::StreamExt::chain(start, packets));
+    ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
+}

@@ -1,0 +1,318 @@
+//! The host around the router: TUN device, LAN interface, addresses, routes; looked at once a second.
+//!
+//! Writes only what belongs to the router itself: its TUN device, the overlay address on it and the routes to the
+//! other overlay addresses. No sysctl, no firewall, nothing on the LAN interface.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use ipnet::{IpNet, Ipv4Net};
+use sam_capture::NodeId;
+use sam_dataplane::Snapshot;
+use sam_net::netlink::{Link, Route};
+use sam_net::{
+    Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl,
+};
+use sam_router::config::Capture;
+use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
+use sam_router::{Config, HostEvent, LAN_PORT};
+use tracing::warn;
+
+use crate::StartError;
+use crate::resolver::Resolver;
+use crate::worker::{WorkerHandle, WorkerMessage};
+
+/// TUN MTU until the tunnels' MTU is known; fits every usual underlay.
+const FIRST_TUN_MTU: u32 = 1420;
+/// Packets that may wait in the TUN device.
+const TUN_QUEUE: u32 = 10_000;
+/// Underlay MTU where the kernel does not tell.
+const DEFAULT_UNDERLAY_MTU: u16 = 1500;
+
+/// What is known about the host, and the means to change what is ours.
+#[derive(Debug)]
+pub(crate) struct HostIo {
+    netlink: Netlink,
+    tun: Option<Tun>,
+    tun_index: u32,
+    tun_mtu: u32,
+    told_tun_mtu: u32,
+    lan_index: Option<u32>,
+    told_lan: Option<HostEvent>,
+    resolver: Resolver,
+    told_endpoints: BTreeMap<NodeId, (SocketAddr, u16)>,
+    routed: Vec<Ipv4Addr>,
+}
+
+impl HostIo {
+    /// Makes the TUN device with the overlay address.
+    ///
+    /// # Errors
+    /// When the device cannot be made; the message says what is missing.
+    pub(crate) fn open(config: &Config) -> Result<Self, StartError> {
+        let mut netlink = Netlink::open()?;
+        let tun = Tun::open(&config.local.tun)?;
+        let index = tun.index();
+        let overlay = IpNet::from(IpAddr::V4(config.own_node().overlay));
+        netlink.add_address(index, overlay)?;
+        netlink.set_mtu(index, FIRST_TUN_MTU)?;
+        netlink.set_tx_queue_length(index, TUN_QUEUE)?;
+        netlink.set_up(index)?;
+        let mut host = Self {
+            netlink,
+            tun: Some(tun),
+            tun_index: index,
+            tun_mtu: FIRST_TUN_MTU,
+            told_tun_mtu: 0,
+            lan_index: None,
+            told_lan: None,
+            resolver: Resolver::new(),
+            told_endpoints: BTreeMap::new(),
+            routed: Vec::new(),
+        };
+        host.route_overlays(config).context("cannot route the overlay addresses to the TUN")?;
+        Ok(host)
+    }
+
+    /// Hands the TUN device to the worker.
+    ///
+    /// # Errors
+    /// When it was handed over before.
+    pub(crate) fn take_tun(&mut self) -> Result<Tun, StartError> {
+        self.tun.take().context("the TUN device was already handed over")
+    }
+
+    /// Looks at the host and returns what is new.
+    pub(crate) fn poll(&mut self, config: &Config, worker: &WorkerHandle) -> Vec<HostEvent> {
+        let mut events = Vec::new();
+        if self.told_tun_mtu != self.tun_mtu {
+            self.told_tun_mtu = self.tun_mtu;
+            events.push(HostEvent::Tun { mtu: to_u16(self.tun_mtu) });
+        }
+        if let Err(error) = self.route_overlays(config) {
+            warn!(%error, "cannot route the overlay addresses to the TUN");
+        }
+        if let Capture::ProxyArp { interface, .. } = &config.local.capture {
+            let event = self.look_at_lan(interface, config, worker);
+            if self.told_lan.as_ref() != Some(&event) {
+                self.told_lan = Some(event.clone());
+                events.push(event);
+            }
+        }
+        self.look_at_endpoints(config, &mut events);
+        events
+    }
+
+    /// Keeps the TUN's MTU at the largest tunnel's.
+    pub(crate) fn on_snapshot(&mut self, snapshot: &Snapshot) {
+        let Some(mtu) = snapshot.tunnels.iter().map(|tunnel| u32::from(tunnel.mtu)).max() else {
+            return;
+        };
+        if mtu != self.tun_mtu && mtu >= 576 {
+            match self.netlink.set_mtu(self.tun_index, mtu) {
+                Ok(()) => self.tun_mtu = mtu,
+                Err(error) => warn!(%error, mtu, "cannot set the MTU of the TUN device"),
+            }
+        }
+    }
+
+    /// Makes the next look report every endpoint again, after a reload.
+    pub(crate) fn forget_endpoints(&mut self) {
+        self.resolver.forget();
+        self.told_endpoints.clear();
+        self.told_lan = None;
+    }
+
+    /// The address that outer packets carry, for captures.
+    pub(crate) fn underlay_address(&mut self) -> IpAddr {
+        let peer = self.told_endpoints.values().next().map(|(address, _)| address.ip());
+        peer.and_then(|peer| self.netlink.route_to(peer).ok())
+            .and_then(|answer| answer.source)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn route_overlays(&mut self, config: &Config) -> Result<(), StartError> {
+        let own = config.own_node().overlay;
+        let wanted: Vec<Ipv4Addr> = config
+            .fabric
+            .nodes
+            .values()
+            .map(|node| node.overlay)
+            .filter(|overlay| *overlay != own)
+            .collect();
+        if wanted == self.routed {
+            return Ok(());
+        }
+        for gone in self.routed.iter().filter(|address| !wanted.contains(address)) {
+            self.netlink.remove_route(&self.overlay_route(*gone, own))?;
+        }
+        for &address in &wanted {
+            self.netlink.replace_route(&self.overlay_route(address, own))?;
+        }
+        self.routed = wanted;
+        Ok(())
+    }
+
+    fn overlay_route(&self, destination: Ipv4Addr, own: Ipv4Addr) -> Route {
+        let network = IpNet::from(IpAddr::V4(destination));
+        Route { source: Some(IpAddr::V4(own)), ..Route::on_link(network, self.tun_index) }
+    }
+
+    fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
+        let Ok(link) = self.netlink.link(name) else {
+            self.lan_index = None;
+            return absent(name);
+        };
+        let address = self.lan_address(link.index);
+        if self.lan_index != Some(link.index) {
+            match open_lan(name, config, address) {
+                Ok(socket) => {
+                    self.lan_index = Some(link.index);
+                    worker.post(WorkerMessage::Lan(LAN_PORT, socket));
+                }
+                Err(error) => {
+                    warn!("{error:#}");
+                    return absent(name);
+                }
+            }
+        }
+        HostEvent::Lan {
+            interface: name.to_owned(),
+            mac: link.mac.unwrap_or_default(),
+            address,
+            mtu: to_u16(link.mtu),
+            up: link.up && link.carrier,
+        }
+    }
+
+    fn lan_address(&mut self, index: u32) -> Option<Ipv4Net> {
+        let addresses = self.netlink.addresses(index).ok()?;
+        addresses.into_iter().find_map(|network| match network {
+            IpNet::V4(network) => Some(network),
+            IpNet::V6(_) => None,
+        })
+    }
+
+    fn look_at_endpoints(&mut self, config: &Config, events: &mut Vec<HostEvent>) {
+        let own = config.local.node;
+        let known: Vec<(NodeId, SocketAddr)> = self
+            .resolver
+            .poll(config)
+            .iter()
+            .filter(|(node, _)| **node != own)
+            .map(|(node, address)| (*node, *address))
+            .collect();
+        for (node, address) in known {
+            let route = self.netlink.route_to(address.ip());
+            let mtu = route.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu));
+            if self.told_endpoints.insert(node, (address, mtu)) != Some((address, mtu)) {
+                events.push(HostEvent::Endpoint { node, address, underlay_mtu: mtu });
+            }
+        }
+    }
+
+    /// Facts for views and `doctor`.
+    pub(crate) fn facts(&mut self, config: &Config) -> HostFacts {
+        let links = self.netlink.links().unwrap_or_default();
+        let name_of = |index| links.iter().find(|link| link.index == index);
+        let addresses = self.netlink.local_addresses().ok();
+        let lan = match &config.local.capture {
+            Capture::ProxyArp { interface, .. } => {
+                links.iter().find(|link| link.name == *interface).map(lan_facts)
+            }
+            Capture::None => None,
+        };
+        let tun = links.iter().find(|link| link.index == self.tun_index).map(|link| TunFacts {
+            name: link.name.clone(),
+            up: link.up,
+            mtu: to_u16(link.mtu),
+            addresses: addresses
+                .iter()
+                .flatten()
+                .filter(|address| address.interface == link.index)
+                .filter_map(|address| match address.network.addr() {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect(),
+        });
+        HostFacts {
+            hostname: sam_net::process::host_name(),
+            ip_forward: sysctl::ip_forward().ok(),
+            proxy_arp_all: sysctl::proxy_arp("all").ok(),
+            capabilities: capability_names(),
+            unprivileged_port_start: sysctl::read("ipv4/ip_unprivileged_port_start")
+                .ok()
+                .and_then(|port| u16::try_from(port).ok()),
+            addresses: addresses.map(|all| {
+                all.iter()
+                    .map(|address| AddressFacts {
+                        interface: name_of(address.interface)
+                            .map_or_else(String::new, |link| link.name.clone()),
+                        address: address.network.addr(),
+                    })
+                    .collect()
+            }),
+            tun,
+            lan,
+        }
+    }
+}
+
+fn lan_facts(link: &Link) -> LanFacts {
+    let flag = |setting: &str| sysctl::ipv4_conf(&link.name, setting).ok().map(|value| value != 0);
+    LanFacts {
+        name: link.name.clone(),
+        up: link.up && link.carrier,
+        mtu: to_u16(link.mtu),
+        forwarding: flag("forwarding"),
+        proxy_arp: flag("proxy_arp"),
+        send_redirects: flag("send_redirects"),
+        arp_ignore: sysctl::ipv4_conf(&link.name, "arp_ignore")
+            .ok()
+            .and_then(|value| u8::try_from(value).ok()),
+    }
+}
+
+/// Kernel names of the capabilities in force, of those that the router has a use for.
+fn capability_names() -> Option<Vec<String>> {
+    let effective = Capabilities::effective().ok()?;
+    Some(
+        Capability::ALL
+            .into_iter()
+            .filter(|capability| effective.has(*capability))
+            .map(|capability| capability.to_string())
+            .collect(),
+    )
+}
+
+fn absent(name: &str) -> HostEvent {
+    HostEvent::Lan {
+        interface: name.to_owned(),
+        mac: [0; 6],
+        address: None,
+        mtu: DEFAULT_UNDERLAY_MTU,
+        up: false,
+    }
+}
+
+/// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
+fn open_lan(
+    name: &str,
+    config: &Config,
+    own: Option<Ipv4Net>,
+) -> Result<PacketSocket, StartError> {
+    let filter: Filter = FrameFilter {
+        prefixes: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
+        addresses: Vec::new(),
+        left_to_kernel: own.iter().map(Ipv4Net::addr).collect(),
+        other_macs: false,
+    }
+    .build()?;
+    Ok(PacketSocket::open(name, Some(&filter))?)
+}
+
+fn to_u16(mtu: u32) -> u16 {
+    u16::try_from(mtu).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,673 @@
+//! What is not to be believed: replays, forgeries, garbage, floods; and which packets may move the endpoint.
+
+use std::net::SocketAddr;
+
+use crate::world::{A, B, Flight, PEER, World, millis, packet, packets, secs};
+use boringtun::noise::{Tunn, TunnResult};
+use boringtun::x25519;
+use proptest::prelude::*;
+use sam_wg::{Event, OpenError, Opened, PublicKey, SealError};
+
+// ---- data
+
+#[test]
+fn a_replayed_packet_is_refused() {
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let flight = world.flights[0].clone();
+    world.run(millis(20));
+    assert_eq!(
+        world.deliver(B, flight.source, &flight.bytes),
+        Err(OpenError::Replay)
+    );
+    assert_eq!(world.nodes[B].received, packets(1));
+}
+
+#[test]
+fn packets_out_of_order_are_accepted_within_the_window() {
+    let mut world = World::established(1);
+    let flights = seal_many(&mut world, 1500);
+    // The window is 1024 packets wide.
+    for flight in flights.iter().rev().take(1024) {
+        world.deliver(B, flight.source, &flight.bytes).unwrap();
+    }
+    assert_eq!(world.nodes[B].received.len(), 1024);
+    for flight in &flights[..400] {
+        assert_eq!(
+            world.deliver(B, flight.source, &flight.bytes),
+            Err(OpenError::Replay)
+        );
+    }
+}
+
+#[test]
+fn a_tampered_packet_does_not_decrypt_and_does_no_harm() {
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let flight = world.flights.remove(0);
+    for position in 16..flight.bytes.len() {
+        let mut bytes = flight.bytes.clone();
+        bytes[position] ^= 1;
+        assert_eq!(
+            world.deliver(B, flight.source, &bytes),
+            Err(OpenError::DecryptFailed)
+        );
+    }
+    assert!(world.deliver(B, flight.source, &flight.bytes).is_ok());
+}
+
+#[test]
+fn a_counter_at_the_end_of_its_range_is_refused() {
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let mut flight = world.flights.remove(0);
+    for counter in [u64::MAX, u64::MAX - 1024, u64::MAX - (1 << 13)] {
+        flight.bytes[8..16].copy_from_slice(&counter.to_le_bytes());
+        assert_eq!(
+            world.deliver(B, flight.source, &flight.bytes),
+            Err(OpenError::Replay)
+        );
+    }
+    flight.bytes[8..16].copy_from_slice(&(u64::MAX - (1 << 13) - 1).to_le_bytes());
+    assert_eq!(
+        world.deliver(B, flight.source, &flight.bytes),
+        Err(OpenError::DecryptFailed)
+    );
+}
+
+#[test]
+fn an_unknown_index_is_refused() {
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let flight = world.flights.remove(0);
+    for position in 4..8 {
+        let mut bytes = flight.bytes.clone();
+        bytes[position] ^= 0x40;
+        assert_eq!(
+            world.deliver(B, flight.source, &bytes),
+            Err(OpenError::UnknownIndex)
+        );
+    }
+}
+
+#[test]
+fn an_authenticated_packet_that_is_no_ip_packet_is_refused() {
+    let mut world = World::established(1);
+    for inner in [
+        &[0x00_u8; 40][..],
+        &[0x45; 19],
+        &[0x60; 39],
+        &[0x45, 0, 0, 0xff, 0, 0, 0, 0],
+    ] {
+        let mut out = [0; 256];
+        let len = world.nodes[A]
+            .device
+            .seal(PEER, inner, &mut out, world.now)
+            .unwrap();
+        let source = world.nodes[A].address;
+        assert_eq!(world.deliver(B, source, &out[..len]), Err(OpenError::NotIp));
+    }
+    assert!(world.nodes[B].device.has_session(PEER));
+}
+
+#[test]
+fn padding_after_the_inner_packet_is_cut_off() {
+    let mut world = World::established(1);
+    let mut padded = packet(7);
+    padded.resize(32, 0);
+    let mut out = [0; 256];
+    let len = world.nodes[A]
+        .device
+        .seal(PEER, &padded, &mut out, world.now)
+        .unwrap();
+    let source = world.nodes[A].address;
+    let opened = world.deliver(B, source, &out[..len]);
+    assert_eq!(
+        opened,
+        Ok(Opened::Packet {
+            peer: PEER,
+            len: 24
+        })
+    );
+}
+
+#[test]
+fn a_short_output_buffer_is_refused() {
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let flight = world.flights.remove(0);
+    let (short, now) = (&mut [0; 55], world.now);
+    assert_eq!(flight.bytes.len(), 56);
+    let opened = world.nodes[B]
+        .device
+        .open(flight.source, &flight.bytes, short, now);
+    assert_eq!(opened, Err(OpenError::OutputTooSmall));
+}
+
+// ---- handshake
+
+#[test]
+fn an_unknown_key_is_refused() {
+    let mut world = World::connected(1);
+    let initiation = stranger(&world, 77).initiation();
+    let source = "203.0.113.5:1000".parse().unwrap();
+    assert_eq!(
+        world.deliver(B, source, &initiation),
+        Err(OpenError::UnknownPeer)
+    );
+    assert_eq!(world.flights.len(), 0, "no answer");
+}
+
+#[test]
+fn a_replayed_initiation_opens_no_session_and_moves_no_endpoint() {
+    let mut world = World::connected(1);
+    let _no_session = world.send(A, 0);
+    let initiation = world.flights[0].clone();
+    world.run(secs(1));
+    let elsewhere = "203.0.113.5:1000".parse().unwrap();
+    assert_eq!(
+        world.deliver(B, elsewhere, &initiation.bytes),
+        Err(OpenError::HandshakeRejected)
+    );
+    assert_eq!(
+        world.nodes[B].device.endpoint(PEER),
+        Some(world.nodes[A].address)
+    );
+    assert_eq!(world.flights.len(), 0, "no answer");
+}
+
+#[test]
+fn every_changed_bit_of_a_handshake_message_is_noticed() {
+    let mut world = World::connected(1);
+    let _no_session = world.send(A, 0);
+    let initiation = world.flights.remove(0);
+    for position in 4..148 {
+        let mut bytes = initiation.bytes.clone();
+        bytes[position] ^= 0x10;
+        let opened = world.deliver(B, initiation.source, &bytes);
+        if position < 132 {
+            assert_eq!(opened, Err(OpenError::BadMac), "byte {position}");
+            continue;
+        }
+        // mac2 counts only under load; this was the genuine initiation, now every further one is a replay.
+        assert!(matches!(
+            opened,
+            Ok(_) | Err(OpenError::HandshakeRejected | OpenError::UnderLoad)
+        ));
+    }
+    let response = world
+        .flights
+        .iter()
+        .find(|flight| flight.kind() == 2)
+        .unwrap()
+        .clone();
+    for position in 4..76 {
+        let mut bytes = response.bytes.clone();
+        bytes[position] ^= 0x10;
+        let index = (8..12).contains(&position);
+        let expected = if index {
+            OpenError::UnknownIndex
+        } else {
+            OpenError::BadMac
+        };
+        assert_eq!(
+            world.deliver(A, response.source, &bytes),
+            Err(expected),
+            "byte {position}"
+        );
+    }
+    assert_eq!(
+        world.deliver(A, response.source, &response.bytes),
+        Ok(Opened::Control)
+    );
+    assert_eq!(
+        world.deliver(A, response.source, &response.bytes),
+        Err(OpenError::UnknownIndex),
+        "a response is good once"
+    );
+}
+
+#[test]
+fn an_answer_to_an_earlier_initiation_is_not_accepted() {
+    let mut world = World::connected(1);
+    world.filter = Box::new(|flight| {
+        flight.arrives += secs(7);
+        true
+    });
+    let _no_session = world.send(A, 0);
+    world.run(secs(12));
+    // The first answer needs 14 s; by then a has initiated two more times.
+    world.run(secs(3));
+    assert_eq!(world.nodes[A].errors, [OpenError::UnknownIndex]);
+    assert!(!world.nodes[A].device.has_session(PEER));
+}
+
+#[test]
+fn garbage_of_every_length_is_refused() {
+    let mut world = World::established(1);
+    let source = "203.0.113.5:1000".parse().unwrap();
+    for len in 0..=200 {
+        for first in 0..=5 {
+            for fill in [0x00, 0x5a, 0xff] {
+                let mut bytes = vec![fill; len];
+                if len >= 4 {
+                    bytes[..4].copy_from_slice(&[first, 0, 0, 0]);
+                }
+                world.deliver(B, source, &bytes).unwrap_err();
+            }
+        }
+    }
+    assert_eq!(
+        world.nodes[B].device.endpoint(PEER),
+        Some(world.nodes[A].address)
+    );
+    world.chat(&[A, B], 1, secs(1));
+    assert_eq!(world.nodes[A].received, packets(1));
+    assert_eq!(world.nodes[B].received, packets(1));
+}
+
+#[test]
+fn what_is_no_message_is_named_so() {
+    let mut world = World::established(1);
+    let source = world.nodes[A].address;
+    let table: &[&[u8]] = &[
+        &[],
+        &[4],
+        &[4, 0, 0],
+        &[4, 0, 0, 0],
+        &[5; 148],
+        &[1; 148],
+        &[4; 31],
+    ];
+    for bytes in table {
+        assert_eq!(world.deliver(B, source, bytes), Err(OpenError::UnknownType));
+    }
+    // Reserved bytes are zero, lengths are exact.
+    for (kind, len) in [
+        (1, 147),
+        (1, 149),
+        (2, 91),
+        (2, 93),
+        (3, 63),
+        (3, 65),
+        (4, 31),
+    ] {
+        let mut bytes = vec![0; len];
+        bytes[0] = kind;
+        assert_eq!(
+            world.deliver(B, source, &bytes),
+            Err(OpenError::UnknownType),
+            "{kind} {len}"
+        );
+    }
+}
+
+// ---- endpoint
+
+#[test]
+fn authenticated_packets_of_every_kind_move_the_endpoint() {
+    let elsewhere: SocketAddr = "198.51.100.7:4444".parse().unwrap();
+    let moved = |world: &World, node: usize| {
+        let known = world.nodes[1 - node].address;
+        let event = Event::EndpointChanged {
+            peer: PEER,
+            from: Some(known),
+            to: elsewhere,
+        };
+        world.nodes[node].device.endpoint(PEER) == Some(elsewhere)
+            && world.nodes[node].events.contains(&event)
+            && world.nodes[node].status().roams == 1
+    };
+    // Initiation and response.
+    let mut world = World::connected(1);
+    let _no_session = world.send(A, 0);
+    let initiation = world.flights.remove(0);
+    world.deliver(B, elsewhere, &initiation.bytes).unwrap();
+    assert!(moved(&world, B), "initiation");
+    let response = world.flights.remove(0);
+    assert_eq!(
+        response.destination, elsewhere,
+        "the answer goes where the question came from"
+    );
+    world.deliver(A, elsewhere, &response.bytes).unwrap();
+    assert!(moved(&world, A), "response");
+    // Data, keepalive.
+    for inner in [packet(0), Vec::new()] {
+        let mut world = World::established(1);
+        let mut out = [0; 148];
+        let len = world.nodes[A]
+            .device
+            .seal(PEER, &inner, &mut out, world.now)
+            .unwrap();
+        world.deliver(B, elsewhere, &out[..len]).unwrap();
+        assert!(moved(&world, B), "data of {} bytes", inner.len());
+    }
+}
+
+#[test]
+fn without_roaming_the_endpoint_stays_but_packets_are_accepted() {
+    let elsewhere = "198.51.100.7:4444".parse().unwrap();
+    let mut world = World::connected(1);
+    world.configure_both(|config| config.roaming = false);
+    let _no_session = world.send(A, 0);
+    let initiation = world.flights.remove(0);
+    world.deliver(B, elsewhere, &initiation.bytes).unwrap();
+    assert_eq!(world.flights[0].destination, world.nodes[A].address);
+    assert_eq!(
+        world.nodes[B].device.endpoint(PEER),
+        Some(world.nodes[A].address)
+    );
+    assert_eq!(world.nodes[B].status().roams, 0);
+}
+
+#[test]
+fn an_unknown_endpoint_is_learned_even_without_roaming() {
+    let mut world = World::connected(1);
+    let mut config = world.config(B);
+    (config.endpoint, config.roaming) = (None, false);
+    world.configure(B, &[]);
+    world.configure(B, &[config]);
+    assert_eq!(world.send(B, 0), Err(SealError::NoEndpoint));
+    let _no_session = world.send(A, 0);
+    world.run(secs(1));
+    assert_eq!(
+        world.nodes[B].device.endpoint(PEER),
+        Some(world.nodes[A].address)
+    );
+    assert_eq!(world.nodes[B].status().roams, 0);
+    world.send(B, 0).unwrap();
+}
+
+#[test]
+fn what_is_refused_does_not_move_the_endpoint() {
+    let elsewhere = "198.51.100.7:4444".parse().unwrap();
+    let mut world = World::established(1);
+    world.send(A, 0).unwrap();
+    let flight = world.flights[0].clone();
+    world.run(millis(20));
+    let mut tampered = flight.bytes.clone();
+    tampered[20] ^= 1;
+    world.deliver(B, elsewhere, &flight.bytes).unwrap_err();
+    world.deliver(B, elsewhere, &tampered).unwrap_err();
+    assert_eq!(
+        world.nodes[B].device.endpoint(PEER),
+        Some(world.nodes[A].address)
+    );
+}
+
+// ---- load
+
+#[test]
+fn a_source_over_its_limit_needs_a_cookie_and_even_with_it_has_a_limit() {
+    let mut world = World::connected(1);
+    let source = "203.0.113.5:1000".parse().unwrap();
+    let mut stranger = stranger(&world, 77);
+    let flood = |world: &mut World, stranger: &mut Stranger| -> Vec<OpenError> {
+        (0..8)
+            .map(|_| {
+                world
+                    .deliver(B, source, &stranger.initiation())
+                    .unwrap_err()
+            })
+            .collect()
+    };
+    let expected = [
+        [OpenError::UnknownPeer; 5].as_slice(),
+        &[OpenError::UnderLoad; 3],
+    ]
+    .concat();
+    assert_eq!(flood(&mut world, &mut stranger), expected);
+    let replies: Vec<_> = world.flights.drain(..).collect();
+    assert_eq!(replies.len(), 3);
+    let reply = &replies[2];
+    assert_eq!(
+        (reply.kind(), reply.bytes.len(), reply.destination),
+        (3, 64, source)
+    );
+    // With the cookie of the latest reply another five pass; the others get no reply.
+    stranger.take(&reply.bytes);
+    assert_eq!(flood(&mut world, &mut stranger), expected);
+    assert_eq!(world.flights.len(), 0);
+}
+
+#[test]
+fn a_flood_from_the_forged_address_of_a_peer_does_not_keep_the_peer_out() {
+    let mut world = World::connected(1);
+    let mut stranger = stranger(&world, 77);
+    let source = world.nodes[A].address;
+    let flood = |world: &mut World, stranger: &mut Stranger| {
+        for _ in 0..5 {
+            world
+                .deliver(B, source, &stranger.initiation())
+                .unwrap_err();
+        }
+        world.run(millis(10));
+    };
+    flood(&mut world, &mut stranger);
+    let _no_session = world.send(A, 0);
+    for _ in 0..600 {
+        flood(&mut world, &mut stranger);
+    }
+    assert!(world.sent_ms(B, 3).len() > 100, "cookie replies");
+    assert_eq!(
+        world.sent_ms(A, 1).len(),
+        2,
+        "the second initiation carries the cookie"
+    );
+    assert!(world.nodes[A].device.has_session(PEER));
+    assert!(world.nodes[B].device.has_session(PEER));
+}
+
+#[test]
+fn a_flood_from_many_addresses_does_not_keep_peers_out() {
+    let mut world = World::connected(1);
+    let (address_a, address_b) = (world.nodes[A].address, world.nodes[B].address);
+    world.filter = Box::new(|_| false); // everything is delivered by hand
+    let _no_session = world.send(A, 0);
+    // 1. The initiator needs a cookie.
+    flood(&mut world, B);
+    let initiation = last(&world, A, 1);
+    assert_eq!(
+        world.deliver(B, address_a, &initiation),
+        Err(OpenError::UnderLoad)
+    );
+    let reply = last(&world, B, 3);
+    assert_eq!(world.deliver(A, address_b, &reply), Ok(Opened::Control));
+    // 2. With it the responder answers, and needs a cookie too.
+    world.run(secs(6));
+    flood(&mut world, B);
+    let initiation = last(&world, A, 1);
+    assert_eq!(
+        world.deliver(B, address_a, &initiation),
+        Ok(Opened::Control)
+    );
+    flood(&mut world, A);
+    let response = last(&world, B, 2);
+    assert_eq!(
+        world.deliver(A, address_b, &response),
+        Err(OpenError::UnderLoad)
+    );
+    let reply = last(&world, A, 3);
+    assert_eq!(world.deliver(B, address_a, &reply), Ok(Opened::Control));
+    // 3. Now both have one.
+    world.run(secs(6));
+    flood(&mut world, B);
+    let initiation = last(&world, A, 1);
+    assert_eq!(
+        world.deliver(B, address_a, &initiation),
+        Ok(Opened::Control)
+    );
+    flood(&mut world, A);
+    let response = last(&world, B, 2);
+    assert_eq!(world.deliver(A, address_b, &response), Ok(Opened::Control));
+    assert!(world.nodes[A].device.has_session(PEER));
+    assert_eq!(world.sent_ms(A, 1).len(), 3);
+}
+
+#[test]
+fn a_cookie_reply_moves_no_endpoint_and_a_forged_one_does_nothing() {
+    let mut world = World::connected(1);
+    world.filter = Box::new(|_| false);
+    let _no_session = world.send(A, 0);
+    flood(&mut world, B);
+    let initiation = last(&world, A, 1);
+    let source = world.nodes[A].address;
+    world.deliver(B, source, &initiation).unwrap_err();
+    let reply = last(&world, B, 3);
+    let elsewhere = "198.51.100.7:4444".parse().unwrap();
+    let mut forged = reply.clone();
+    forged[40] ^= 1;
+    assert_eq!(
+        world.deliver(A, elsewhere, &forged),
+        Err(OpenError::DecryptFailed)
+    );
+    forged[4] ^= 1;
+    assert_eq!(
+        world.deliver(A, elsewhere, &forged),
+        Err(OpenError::UnknownIndex)
+    );
+    assert_eq!(world.deliver(A, elsewhere, &reply), Ok(Opened::Control));
+    assert_eq!(
+        world.nodes[A].device.endpoint(PEER),
+        Some(world.nodes[B].address)
+    );
+}
+
+// ---- everything
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut world = World::connected(1);
+        let source = world.nodes[A].address;
+        prop_assert!(world.deliver(B, source, &bytes).is_err());
+    }
+
+    #[test]
+    fn a_session_survives_any_mutation_of_its_messages(mutations in mutations()) {
+        let mut world = World::connected(5);
+        let _no_session = world.send(A, 0);
+        world.run(secs(1));
+        world.chat(&[A, B], 1, millis(10));
+        let recorded: Vec<Flight> = world.trace.iter().map(|(_, flight)| flight.clone()).collect();
+        world.nodes.iter_mut().for_each(|node| node.received.clear());
+        for mutation in mutations {
+            let flight = &recorded[mutation.message % recorded.len()];
+            let bytes = mutation.apply(&flight.bytes);
+            let source = if mutation.forged { "198.51.100.7:4444".parse().unwrap() } else { flight.source };
+            for node in [A, B] {
+                prop_assert!(world.deliver(node, source, &bytes).is_err());
+            }
+            world.run(millis(100));
+        }
+        world.chat(&[A, B], 3, millis(20));
+        prop_assert_eq!(&world.nodes[A].received, &packets(3));
+        prop_assert_eq!(&world.nodes[B].received, &packets(3));
+        prop_assert_eq!(world.nodes[A].device.endpoint(PEER), Some(world.nodes[B].address));
+        prop_assert_eq!(world.nodes[B].device.endpoint(PEER), Some(world.nodes[A].address));
+    }
+}
+
+/// How a recorded message is changed; an empty change replays it.
+#[derive(Debug, Clone)]
+struct Mutation {
+    message: usize,
+    flips: Vec<(usize, u8)>,
+    /// Length afterwards, if it changes.
+    len: Option<usize>,
+    forged: bool,
+}
+
+impl Mutation {
+    fn apply(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for (position, bits) in &self.flips {
+            let position = position % bytes.len();
+            bytes[position] ^= bits;
+        }
+        if let Some(len) = self.len {
+            bytes.resize(len, 0);
+        }
+        bytes
+    }
+}
+
+fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
+    let flips = proptest::collection::vec((0..200_usize, any::<u8>()), 0..4);
+    let len = proptest::option::weighted(0.2, 0..200_usize);
+    let mutation =
+        (0..100_usize, flips, len, any::<bool>()).prop_map(|(message, flips, len, forged)| {
+            Mutation {
+                message,
+                flips,
+                len,
+                forged,
+            }
+        });
+    proptest::collection::vec(mutation, 1..20)
+}
+
+/// Somebody whose key no peer has.
+struct Stranger(Tunn);
+
+impl Stranger {
+    fn initiation(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 148];
+        let result = self.0.format_handshake_initiation(&mut buffer, true);
+        let TunnResult::WriteToNetwork(bytes) = result else {
+            panic!("{result:?}");
+        };
+        bytes.to_vec()
+    }
+
+    fn take(&mut self, cookie_reply: &[u8]) {
+        let mut buffer = [0; 148];
+        let result = self.0.decapsulate(None, cookie_reply, &mut buffer);
+        assert!(matches!(result, TunnResult::Done));
+    }
+}
+
+/// A stranger who knows the public key of `b`.
+fn stranger(world: &World, key: u8) -> Stranger {
+    stranger_to(world, B, key)
+}
+
+fn stranger_to(world: &World, node: usize, key: u8) -> Stranger {
+    let PublicKey(public) = world.nodes[node].public();
+    let secret = x25519::StaticSecret::from([key; 32]);
+    Stranger(Tunn::new(
+        secret,
+        x25519::PublicKey::from(public),
+        None,
+        None,
+        1,
+        None,
+    ))
+}
+
+/// Uses up the total of `node`, from 300 addresses that send one initiation each.
+fn flood(world: &mut World, node: usize) {
+    let initiation = stranger_to(world, node, 77).initiation();
+    for number in 0..300_u32 {
+        let source = SocketAddr::from((number.to_be_bytes(), 1000));
+        world.deliver(node, source, &initiation).unwrap_err();
+    }
+}
+
+/// The latest datagram of `kind` that `node` sent to the other one.
+fn last(world: &World, node: usize, kind: u8) -> Vec<u8> {
+    let (from, to) = (world.nodes[node].address, world.nodes[1 - node].address);
+    let sent = world.trace.iter().rev().map(|(_, flight)| flight);
+    let mut sent = sent.filter(|f| f.source == from && f.destination == to && f.kind() == kind);
+    sent.next().unwrap().bytes.clone()
+}
+
+/// Seals `count` packets at `a` without delivering them.
+fn seal_many(world: &mut World, count: u32) -> Vec<Flight> {
+    for number in 0..count {
+        world.send(A, number).unwrap();
+    }
+    world.flights.drain(..).collect()
+}

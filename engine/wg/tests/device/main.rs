@@ -1,0 +1,11 @@
+//! Tests of the public interface of a device, in virtual time.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics fails, helpers of tests too"
+)]
+
+mod attack;
+mod interop;
+mod session;
+mod world;
