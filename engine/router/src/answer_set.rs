@@ -10,7 +10,7 @@ use crate::owner_table::OwnerTable;
 
 /// Returns the addresses to answer for, sorted.
 #[must_use]
-pub fn answers(
+pub(crate) fn answers(
     config: &Config,
     owners: &OwnerTable,
     owned: &BTreeSet<Ipv4Addr>,

@@ -1,7 +1,8 @@
 //! All claims on an address, the losing ones too: who would win against us, and which addresses have several owners.
 //!
 //! BGP tells about best paths only, so losing claims are looked for: on our own addresses after each BGP message, on
-//! all others [`SCAN_DELAY`] after something changed.
+//! all others [`SCAN_DELAY`] after something changed. For the same reason it is the loser who raises the alarm: once
+//! its own path is not the best, nobody else hears of its claim any more (RFC 4271 section 9.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -20,11 +21,11 @@ use crate::origination::Rival;
 use crate::policy::FabricPolicy;
 
 /// How long after a change all addresses are looked at; a move that overlaps for less is no duplicate.
-pub const SCAN_DELAY: Duration = Duration::from_secs(1);
+pub(crate) const SCAN_DELAY: Duration = Duration::from_secs(1);
 
 /// Addresses with several claimants.
 #[derive(Debug, Default)]
-pub struct Duplicates {
+pub(crate) struct Duplicates {
     due: Option<Instant>,
     /// UPDATEs received per peer and session states at the last look; keepalives change neither.
     looked_at: Vec<(PeerId, u64, SessionState)>,
@@ -33,24 +34,24 @@ pub struct Duplicates {
 
 impl Duplicates {
     /// Takes in that BGP received something, perhaps a path.
-    pub fn on_input(&mut self, now: Instant) {
+    pub(crate) fn on_input(&mut self, now: Instant) {
         self.due.get_or_insert(now + SCAN_DELAY);
     }
 
     /// Takes in that some path changed.
-    pub fn on_change(&mut self, now: Instant) {
+    pub(crate) fn on_change(&mut self, now: Instant) {
         self.looked_at.clear();
         self.on_input(now);
     }
 
     /// Returns when [`Self::scan`] is due.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Looks at all addresses; returns what is news.
-    pub fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
+    pub(crate) fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
         self.due = None;
         let peers = speaker.peers();
         let look = peers
@@ -88,14 +89,14 @@ impl Duplicates {
 
     /// Tells whether an address has several claimants.
     #[must_use]
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
+    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
         self.found.contains_key(&address)
     }
 }
 
 /// Returns what other nodes claim of `owned`; addresses without other claims are absent.
 #[must_use]
-pub fn rivals(
+pub(crate) fn rivals(
     speaker: &Speaker<FabricPolicy>,
     config: &Config,
     owned: &BTreeSet<Ipv4Addr>,

@@ -28,51 +28,51 @@ pub const LAN_PORT: PortId = PortId(1);
 
 /// One forwarding entry with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// Where packets go.
-    pub next_hop: NextHop,
+    pub(crate) next_hop: NextHop,
     /// Why.
-    pub origin: RouteOrigin,
+    pub(crate) origin: RouteOrigin,
 }
 
 /// What the desired routes follow from.
 #[derive(Debug)]
-pub struct RouteSources<'a> {
+pub(crate) struct RouteSources<'a> {
     /// Configuration.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// Best paths.
-    pub owners: &'a OwnerTable,
+    pub(crate) owners: &'a OwnerTable,
     /// Tunnels by node.
-    pub tunnels: &'a BTreeMap<NodeId, TunnelPlan>,
+    pub(crate) tunnels: &'a BTreeMap<NodeId, TunnelPlan>,
     /// Our address on the LAN.
-    pub lan_address: Option<Ipv4Addr>,
+    pub(crate) lan_address: Option<Ipv4Addr>,
     /// Whether the LAN port exists.
-    pub lan_present: bool,
+    pub(crate) lan_present: bool,
 }
 
 /// The desired forwarding state, without generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Desired {
+pub(crate) struct Desired {
     /// Entries.
-    pub routes: BTreeMap<Ipv4Net, Route>,
+    pub(crate) routes: BTreeMap<Ipv4Net, Route>,
     /// LAN ports.
-    pub lans: Vec<LanPort>,
+    pub(crate) lans: Vec<LanPort>,
     /// The TUN port.
-    pub tun: Option<TunPort>,
+    pub(crate) tun: Option<TunPort>,
     /// Tunnels by number.
-    pub tunnels: Vec<Tunnel>,
+    pub(crate) tunnels: Vec<Tunnel>,
 }
 
 /// The published forwarding state.
 #[derive(Debug, Default)]
-pub struct FibSync {
+pub(crate) struct FibSync {
     generation: u64,
     published: Desired,
 }
 
 impl FibSync {
     /// Publishes `desired`, if it differs from what was published last.
-    pub fn update(&mut self, desired: Desired) -> Option<Arc<Snapshot>> {
+    pub(crate) fn update(&mut self, desired: Desired) -> Option<Arc<Snapshot>> {
         if self.generation > 0 && desired == self.published {
             return None;
         }
@@ -93,19 +93,19 @@ impl FibSync {
 
     /// Returns what was published last.
     #[must_use]
-    pub fn published(&self) -> &Desired {
+    pub(crate) fn published(&self) -> &Desired {
         &self.published
     }
 
     /// Returns the generation of what was published last.
     #[must_use]
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Returns the entry that a packet to `address` takes.
     #[must_use]
-    pub fn lookup(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Route)> {
+    pub(crate) fn lookup(&self, address: Ipv4Addr) -> Option<(Ipv4Net, Route)> {
         let routes = &self.published.routes;
         let covering = routes
             .iter()
@@ -118,7 +118,7 @@ impl FibSync {
 
 /// Computes the forwarding entries.
 #[must_use]
-pub fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
+pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
     let config = sources.config;
     let tunnel_to = |node| {
         sources

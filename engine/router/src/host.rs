@@ -14,11 +14,11 @@ use crate::input::HostEvent;
 
 /// Facts about the host.
 #[derive(Debug, Clone, Default)]
-pub struct Host {
+pub(crate) struct Host {
     /// The capture interface, once it is present.
-    pub lan: Option<Lan>,
+    pub(crate) lan: Option<Lan>,
     /// MTU of the TUN device, once it exists.
-    pub tun_mtu: Option<u16>,
+    pub(crate) tun_mtu: Option<u16>,
     /// Where nodes are and how.
     paths: BTreeMap<NodeId, UnderlayPath>,
     /// Whether tunnels can carry packets; absent while nothing is known.
@@ -27,15 +27,15 @@ pub struct Host {
 
 /// The capture interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lan {
+pub(crate) struct Lan {
     /// Our MAC on it.
-    pub mac: Mac,
+    pub(crate) mac: Mac,
     /// The kernel's address and subnet on it, if any.
-    pub address: Option<Ipv4Net>,
+    pub(crate) address: Option<Ipv4Net>,
     /// MTU in bytes.
-    pub mtu: u16,
+    pub(crate) mtu: u16,
     /// Administratively up and carrier present.
-    pub up: bool,
+    pub(crate) up: bool,
 }
 
 /// The underlay to one node.
@@ -48,21 +48,21 @@ struct UnderlayPath {
 
 /// Whether this router may act on its LAN; closed means silent (fail closed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gate {
+pub(crate) struct Gate {
     /// Whether it may answer ARP.
-    pub open: bool,
+    pub(crate) open: bool,
     /// Whether it may announce what it owns: with an open gate, or when there is no LAN to act on.
-    pub may_originate: bool,
+    pub(crate) may_originate: bool,
     /// Why.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// Underlay MTU where the runtime has not told another one.
-pub const DEFAULT_UNDERLAY_MTU: u16 = 1500;
+pub(crate) const DEFAULT_UNDERLAY_MTU: u16 = 1500;
 
 impl Host {
     /// Takes in a fact; facts about interfaces and nodes that are not configured are ignored.
-    pub fn on_event(&mut self, event: HostEvent, config: &Config) {
+    pub(crate) fn on_event(&mut self, event: HostEvent, config: &Config) {
         match event {
             HostEvent::Lan {
                 interface,
@@ -96,23 +96,23 @@ impl Host {
     }
 
     /// Takes in that a node's outer address moved.
-    pub fn on_roamed(&mut self, node: NodeId, to: SocketAddr) {
+    pub(crate) fn on_roamed(&mut self, node: NodeId, to: SocketAddr) {
         self.paths.entry(node).or_default().roamed = Some(to);
     }
 
     /// Takes in whether the tunnel to a node carries packets; tells whether that is news.
-    pub fn on_tunnel(&mut self, node: NodeId, up: bool) -> bool {
+    pub(crate) fn on_tunnel(&mut self, node: NodeId, up: bool) -> bool {
         self.tunnels.insert(node, up) != Some(up)
     }
 
     /// Tells whether the tunnel to a node carries packets.
     #[must_use]
-    pub fn tunnel_up(&self, node: NodeId) -> bool {
+    pub(crate) fn tunnel_up(&self, node: NodeId) -> bool {
         self.tunnels.get(&node).copied().unwrap_or(false)
     }
 
     /// Forgets what was learned about nodes whose endpoint changed or which are gone.
-    pub fn on_config(&mut self, old: &Config, new: &Config) {
+    pub(crate) fn on_config(&mut self, old: &Config, new: &Config) {
         let endpoint = |config: &Config, node| {
             config
                 .fabric
@@ -128,7 +128,7 @@ impl Host {
 
     /// Returns the endpoint to configure: the literal address, else the resolved name.
     #[must_use]
-    pub fn endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
+    pub(crate) fn endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
         let endpoint = config.fabric.nodes.get(&node)?.endpoint.as_ref()?;
         match &endpoint.host {
             EndpointHost::Address(address) => Some(SocketAddr::new(*address, endpoint.port)),
@@ -138,14 +138,14 @@ impl Host {
 
     /// Returns where the node was last seen: the roamed address, else the one to configure.
     #[must_use]
-    pub fn current_endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
+    pub(crate) fn current_endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
         let roamed = self.paths.get(&node).and_then(|path| path.roamed);
         roamed.or_else(|| self.endpoint(config, node))
     }
 
     /// Returns the MTU of the underlay to a node.
     #[must_use]
-    pub fn underlay_mtu(&self, node: NodeId) -> u16 {
+    pub(crate) fn underlay_mtu(&self, node: NodeId) -> u16 {
         self.paths
             .get(&node)
             .and_then(|path| path.mtu)
@@ -154,7 +154,7 @@ impl Host {
 
     /// Decides whether this router may act on its LAN.
     #[must_use]
-    pub fn gate(&self, capture: &Capture, stopping: bool) -> Gate {
+    pub(crate) fn gate(&self, capture: &Capture, stopping: bool) -> Gate {
         let closed = |reason| Gate {
             open: false,
             may_originate: false,
@@ -183,7 +183,7 @@ impl Host {
 impl Capture {
     /// Returns the name of the LAN interface.
     #[must_use]
-    pub fn interface(&self) -> Option<&str> {
+    pub(crate) fn interface(&self) -> Option<&str> {
         match self {
             Self::None => None,
             Self::ProxyArp { interface, .. } => Some(interface),

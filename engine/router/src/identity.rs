@@ -11,24 +11,24 @@ use sam_capture::NodeId;
 use crate::events::Event;
 
 /// How often an epoch must come back.
-pub const EPOCH_RETURNS: u32 = 3;
+pub(crate) const EPOCH_RETURNS: u32 = 3;
 /// How often the outer address must move within [`ROAM_WINDOW`].
-pub const ROAMS: u32 = 6;
+pub(crate) const ROAMS: u32 = 6;
 /// Window for [`ROAMS`].
-pub const ROAM_WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const ROAM_WINDOW: Duration = Duration::from_secs(60);
 /// A conflict is over when nothing alternated for so long.
-pub const CONFLICT_MEMORY: Duration = Duration::from_secs(600);
+pub(crate) const CONFLICT_MEMORY: Duration = Duration::from_secs(600);
 
 /// Evidence by node.
 #[derive(Debug, Default)]
-pub struct IdentityWatch {
+pub(crate) struct IdentityWatch {
     epochs: BTreeMap<NodeId, Epochs>,
     roams: BTreeMap<NodeId, Roams>,
 }
 
 /// What alternates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// The epoch of the marker.
     MarkerEpoch,
     /// The outer address.
@@ -37,15 +37,15 @@ pub enum Evidence {
 
 /// A conflict that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conflict {
+pub(crate) struct Conflict {
     /// The node.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// What alternates.
-    pub evidence: Evidence,
+    pub(crate) evidence: Evidence,
     /// How often it alternated.
-    pub count: u32,
+    pub(crate) count: u32,
     /// The last time.
-    pub last: Instant,
+    pub(crate) last: Instant,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ struct Roams {
 impl Evidence {
     /// Returns the name as in events and views.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::MarkerEpoch => "marker-epoch",
             Self::Endpoint => "endpoint",
@@ -76,7 +76,7 @@ impl Evidence {
 
 impl IdentityWatch {
     /// Takes in the epoch of a node's marker.
-    pub fn on_epoch(&mut self, node: NodeId, epoch: u32, now: Instant) -> Option<Event> {
+    pub(crate) fn on_epoch(&mut self, node: NodeId, epoch: u32, now: Instant) -> Option<Event> {
         let seen = self.epochs.entry(node).or_insert(Epochs {
             current: epoch,
             former: None,
@@ -101,7 +101,7 @@ impl IdentityWatch {
     }
 
     /// Takes in that a node's outer address moved.
-    pub fn on_roam(&mut self, node: NodeId, now: Instant) -> Option<Event> {
+    pub(crate) fn on_roam(&mut self, node: NodeId, now: Instant) -> Option<Event> {
         let seen = self.roams.entry(node).or_insert(Roams {
             since: now,
             count: 0,
@@ -125,14 +125,14 @@ impl IdentityWatch {
     }
 
     /// Forgets nodes that are gone.
-    pub fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
         self.epochs.retain(|node, _| keep(*node));
         self.roams.retain(|node, _| keep(*node));
     }
 
     /// Lists the conflicts that are under way.
     #[must_use]
-    pub fn conflicts(&self, now: Instant) -> Vec<Conflict> {
+    pub(crate) fn conflicts(&self, now: Instant) -> Vec<Conflict> {
         let epochs = self
             .epochs
             .iter()

@@ -22,19 +22,27 @@ pub mod view;
 
 mod answer_set;
 mod claims;
+mod commands;
 mod fib_sync;
 #[cfg(test)]
 mod fixture;
 mod host;
 mod identity;
+mod notices;
 mod numbering;
 mod origination;
 mod owner_table;
 mod peers;
 mod policy;
+mod publication;
 mod sightings;
+#[cfg(test)]
+mod testnet;
+#[cfg(test)]
+mod tests;
 mod tunnels;
 
+pub use commands::CommandRefusal;
 pub use config::Config;
 pub use events::Event;
 pub use facts::Facts;
@@ -42,4 +50,4 @@ pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
 pub use output::{BgpOrder, Output};
-pub use router::{CommandRefusal, Router, Start, TimerName};
+pub use router::{Router, Start, TimerName};

@@ -8,13 +8,13 @@ use sam_wg::PeerIndex;
 
 /// Numbers of all other nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbering {
+pub(crate) struct Numbering {
     numbers: BTreeMap<NodeId, u16>,
 }
 
 impl Numbering {
     /// Makes the numbered nodes exactly `nodes`. A new node never takes the number of one that leaves in this step.
-    pub fn apply(&mut self, nodes: &BTreeSet<NodeId>) {
+    pub(crate) fn apply(&mut self, nodes: &BTreeSet<NodeId>) {
         for &node in nodes {
             if !self.numbers.contains_key(&node)
                 && let Some(number) = self.lowest_free()
@@ -27,19 +27,19 @@ impl Numbering {
 
     /// Returns the tunnel to a node.
     #[must_use]
-    pub fn tunnel(&self, node: NodeId) -> Option<TunnelId> {
+    pub(crate) fn tunnel(&self, node: NodeId) -> Option<TunnelId> {
         self.numbers.get(&node).copied().map(TunnelId)
     }
 
     /// Returns the WireGuard peer of a node.
     #[must_use]
-    pub fn peer(&self, node: NodeId) -> Option<PeerIndex> {
+    pub(crate) fn peer(&self, node: NodeId) -> Option<PeerIndex> {
         self.numbers.get(&node).copied().map(PeerIndex)
     }
 
     /// Returns the node behind a tunnel.
     #[must_use]
-    pub fn node(&self, tunnel: TunnelId) -> Option<NodeId> {
+    pub(crate) fn node(&self, tunnel: TunnelId) -> Option<NodeId> {
         self.numbers
             .iter()
             .find(|(_, number)| **number == tunnel.0)

@@ -17,13 +17,13 @@ use crate::journal::RuntimeState;
 
 /// What is announced now.
 #[derive(Debug, Default)]
-pub struct Origination {
+pub(crate) struct Origination {
     routes: BTreeMap<Ipv4Net, Announcement>,
 }
 
 /// A change to what is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// Announce, or replace the attributes.
     Originate(Ipv4Net, PathAttributes),
     /// Stop announcing.
@@ -32,24 +32,24 @@ pub enum Edit {
 
 /// What the announcements follow from.
 #[derive(Debug)]
-pub struct Mandate<'a> {
+pub(crate) struct Mandate<'a> {
     /// Configuration.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// Addresses to own; empty while the gate is closed.
-    pub owned: &'a BTreeSet<Ipv4Addr>,
+    pub(crate) owned: &'a BTreeSet<Ipv4Addr>,
     /// What other nodes claim of them.
-    pub rivals: &'a BTreeMap<Ipv4Addr, Rival>,
+    pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
-    pub epoch: Option<u32>,
+    pub(crate) epoch: Option<u32>,
 }
 
 /// Other nodes' claims on an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rival {
+pub(crate) struct Rival {
     /// Whether one of them would win against an active claim of ours.
-    pub wins: bool,
+    pub(crate) wins: bool,
     /// Highest sequence among them.
-    pub sequence: u32,
+    pub(crate) sequence: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,11 @@ struct Announcement {
 
 impl Origination {
     /// Makes the announcements follow `mandate`; counts acquisitions in `state`. Empty when nothing changed.
-    pub fn reconcile(&mut self, mandate: &Mandate<'_>, state: &mut RuntimeState) -> Vec<Edit> {
+    pub(crate) fn reconcile(
+        &mut self,
+        mandate: &Mandate<'_>,
+        state: &mut RuntimeState,
+    ) -> Vec<Edit> {
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
@@ -84,13 +88,6 @@ impl Origination {
         }
         self.routes = wanted;
         edits
-    }
-
-    /// Tells in which state we claim an address.
-    #[must_use]
-    pub fn state(&self, address: Ipv4Addr) -> Option<ClaimState> {
-        let announcement = self.routes.get(&Ipv4Net::from(address))?;
-        announcement.tags.claim().map(|claim| claim.state)
     }
 
     /// Decides state and sequence of our claim on an address.

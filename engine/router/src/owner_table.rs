@@ -12,24 +12,24 @@ use crate::view::step_name;
 
 /// Owners by address.
 #[derive(Debug, Default)]
-pub struct OwnerTable {
+pub(crate) struct OwnerTable {
     held: BTreeMap<Ipv4Addr, Holding>,
 }
 
 /// An owned address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holding {
+pub(crate) struct Holding {
     /// Its owner.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// Since when this node owns it.
-    pub since: Instant,
+    pub(crate) since: Instant,
     /// What made its path the best.
-    pub step: DecisionStep,
+    pub(crate) step: DecisionStep,
 }
 
 impl OwnerTable {
     /// Takes in a best-path change; returns the event when another node owns the address, or its state changed.
-    pub fn on_best_path(
+    pub(crate) fn on_best_path(
         &mut self,
         asn: u32,
         change: &BestPathChange,
@@ -72,17 +72,17 @@ impl OwnerTable {
 
     /// Returns who owns an address.
     #[must_use]
-    pub fn holding(&self, address: Ipv4Addr) -> Option<&Holding> {
+    pub(crate) fn holding(&self, address: Ipv4Addr) -> Option<&Holding> {
         self.held.get(&address)
     }
 
     /// Lists all owners, by address.
-    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+    pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.held.values().map(|holding| &holding.owner)
     }
 
     /// Lists the addresses that other nodes actively own.
-    pub fn remote_active(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn remote_active(&self) -> impl Iterator<Item = Ipv4Addr> {
         let remote = |owner: &&Owner| !owner.local && owner.state == ClaimState::Active;
         self.owners().filter(remote).map(|owner| owner.address)
     }

@@ -7,7 +7,7 @@ use crate::config::{Config, Node};
 
 /// Returns the speaker's own settings.
 #[must_use]
-pub fn speaker_config(config: &Config) -> SpeakerConfig {
+pub(crate) fn speaker_config(config: &Config) -> SpeakerConfig {
     let own = config.own_node();
     SpeakerConfig {
         asn: config.fabric.asn,
@@ -19,7 +19,7 @@ pub fn speaker_config(config: &Config) -> SpeakerConfig {
 
 /// Returns the BGP peers, by node id.
 #[must_use]
-pub fn peer_configs(config: &Config) -> Vec<PeerConfig> {
+pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
     let reflectors = &config.fabric.bgp.route_reflectors;
     let own_reflector = reflectors.contains(&config.local.node);
     let peer = |node: &Node| {
@@ -36,7 +36,7 @@ pub fn peer_configs(config: &Config) -> Vec<PeerConfig> {
                 PeerRole::NonClient
             },
             // A leaf calls its reflectors; equals call each other and let the collision rule choose.
-            active: !(own_reflector && !reflector),
+            active: !own_reflector || reflector,
             hold_time: config.fabric.bgp.hold_time,
             connect_retry: config.fabric.bgp.connect_retry,
             max_prefixes: config.fabric.bgp.max_prefixes,
@@ -46,7 +46,7 @@ pub fn peer_configs(config: &Config) -> Vec<PeerConfig> {
 }
 
 /// Lists all nodes but our own, by id.
-pub fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
+pub(crate) fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
     config
         .fabric
         .nodes
@@ -56,13 +56,13 @@ pub fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
 
 /// Returns the BGP name of a node.
 #[must_use]
-pub fn peer_of(node: NodeId) -> PeerId {
+pub(crate) fn peer_of(node: NodeId) -> PeerId {
     PeerId(node.0)
 }
 
 /// Returns the node behind a BGP peer.
 #[must_use]
-pub fn node_of(peer: PeerId) -> NodeId {
+pub(crate) fn node_of(peer: PeerId) -> NodeId {
     NodeId(peer.0)
 }
 

@@ -10,14 +10,14 @@ use crate::config::Config;
 
 /// Import and export rules of a fabric.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FabricPolicy {
+pub(crate) struct FabricPolicy {
     enrollment: Enrollment,
 }
 
 impl FabricPolicy {
     /// Makes the rules for a configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let fabric = &config.fabric;
         let nodes = fabric.nodes.values().map(|node| {
             let reflector = fabric.bgp.route_reflectors.contains(&node.id);
@@ -43,7 +43,7 @@ impl FabricPolicy {
 
     /// Returns what the rules are checked against.
     #[must_use]
-    pub fn enrollment(&self) -> &Enrollment {
+    pub(crate) fn enrollment(&self) -> &Enrollment {
         &self.enrollment
     }
 }

@@ -2,24 +2,21 @@
 //! order what follows ([`Router::settle`]). No protocol decision is taken here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use sam_bgp::{BestPathChange, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
-use sam_dataplane::Notice;
-use sam_dataplane::snapshot::{LanPort, TunPort};
 
-use crate::answer_set::answers;
 use crate::claims::{Duplicates, rivals};
-use crate::config::{Capture, Config};
+pub use crate::commands::CommandRefusal;
+use crate::config::Config;
 use crate::diff::restart_only;
 use crate::events::{Event, Events};
-use crate::fib_sync::{Desired, FibSync, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
+use crate::fib_sync::FibSync;
 use crate::host::{Gate, Host};
 use crate::identity::IdentityWatch;
-use crate::input::{Command, Input};
+use crate::input::Input;
 use crate::journal::RuntimeState;
 use crate::numbering::Numbering;
 use crate::origination::{Edit, Mandate, Origination};
@@ -28,8 +25,7 @@ use crate::owner_table::OwnerTable;
 use crate::peers::{node_of, other_nodes, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
-use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
-use crate::view::mac_text;
+use crate::tunnels::{TunnelPlan, plan};
 
 /// What a router starts from.
 #[derive(Debug)]
@@ -49,20 +45,6 @@ pub enum TimerName {
     Bgp(sam_bgp::TimerName),
     /// Look for addresses with several claimants.
     ClaimScan,
-}
-
-/// Why an order of the operator is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum CommandRefusal {
-    /// The node may not own the address; the reason is that of the import rules.
-    NotAdmitted(sam_capture::ImportRejection),
-    /// The address is owned here already.
-    AlreadyOwned,
-    /// The address is not owned here.
-    NotOwned,
-    /// An orderly stop is under way.
-    Stopping,
 }
 
 /// The control core.
@@ -85,16 +67,16 @@ pub struct Router {
     pub(crate) rejections: BTreeMap<(NodeId, &'static str), u64>,
     pub(crate) events: Events,
     /// Whether something changed from which the forwarding state follows.
-    forwarding_stale: bool,
+    pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     gate: Option<Gate>,
     /// State as last handed to the journal.
     journaled: RuntimeState,
     /// WireGuard peers as last handed out.
-    wireguard: Option<Vec<sam_wg::PeerConfig>>,
+    pub(crate) wireguard: Option<Vec<sam_wg::PeerConfig>>,
     /// BGP orders of this mutation, held back until the snapshot is out.
     orders: VecDeque<BgpOrder>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
 }
 
 impl Router {
@@ -200,34 +182,6 @@ impl Router {
         &self.config
     }
 
-    /// Tells whether a command would be accepted now; the control socket answers with this before it hands it in.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check_command(&self, command: &Command) -> Result<(), CommandRefusal> {
-        if self.stopping {
-            return Err(CommandRefusal::Stopping);
-        }
-        match command {
-            Command::Announce(address) => {
-                let admitted = self
-                    .speaker
-                    .policy()
-                    .enrollment()
-                    .admit(self.config.local.node, *address);
-                admitted.map_err(CommandRefusal::NotAdmitted)?;
-                if self.told_to_own().contains(address) {
-                    return Err(CommandRefusal::AlreadyOwned);
-                }
-                Ok(())
-            }
-            Command::Withdraw(address) if !self.told_to_own().contains(address) => {
-                Err(CommandRefusal::NotOwned)
-            }
-            Command::Withdraw(_) | Command::Shutdown => Ok(()),
-        }
-    }
-
     /// Addresses that this router is told to own, by configuration and orders.
     pub(crate) fn told_to_own(&self) -> BTreeSet<Ipv4Addr> {
         self.state
@@ -289,80 +243,6 @@ impl Router {
         self.events.push(event, now);
     }
 
-    fn on_command(&mut self, command: &Command, now: Instant) {
-        let verdict = self.check_command(command);
-        self.forwarding_stale = true;
-        match (command, verdict) {
-            (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
-            (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
-            (Command::Announce(address) | Command::Withdraw(address), Err(refusal)) => {
-                let reason = refusal.to_string();
-                self.events.push(
-                    Event::CommandRefused {
-                        address: *address,
-                        reason,
-                    },
-                    now,
-                );
-            }
-            (Command::Shutdown, Ok(())) => {
-                self.stopping = true;
-                self.events.push(Event::Stopping, now);
-                // Withdrawals first, then the end of the sessions.
-                self.originate(now);
-                self.speaker.shutdown(now);
-            }
-            (Command::Shutdown, Err(_)) => {}
-        }
-    }
-
-    fn on_notice(&mut self, notice: &Notice, now: Instant) {
-        let event = match *notice {
-            Notice::ForeignAnswer { address, mac, .. } => {
-                self.foreign_answers.push(address, mac, now);
-                Some(Event::ForeignAnswer {
-                    address,
-                    mac: mac_text(mac),
-                })
-            }
-            Notice::AddressProbed { address, mac, .. } => {
-                self.probes.push(address, mac, now);
-                Some(Event::AddressProbed {
-                    address,
-                    mac: mac_text(mac),
-                })
-            }
-            Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
-            Notice::SessionUp { tunnel, .. } => self.numbering.node(tunnel).and_then(|node| {
-                self.host
-                    .on_tunnel(node, true)
-                    .then_some(Event::TunnelUp { node })
-            }),
-            Notice::SessionDown { tunnel } => self.numbering.node(tunnel).and_then(|node| {
-                self.host
-                    .on_tunnel(node, false)
-                    .then_some(Event::TunnelDown { node })
-            }),
-            Notice::EndpointChanged { tunnel, from, to } => {
-                self.numbering.node(tunnel).map(|node| {
-                    self.host.on_roamed(node, to);
-                    self.forwarding_stale = true;
-                    // The first packet of a node without configured endpoint is no move.
-                    if from.is_some() {
-                        let conflict = self.identity.on_roam(node, now);
-                        conflict
-                            .into_iter()
-                            .for_each(|event| self.events.push(event, now));
-                    }
-                    Event::EndpointMoved { node, from, to }
-                })
-            }
-        };
-        event
-            .into_iter()
-            .for_each(|event| self.events.push(event, now));
-    }
-
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
@@ -385,21 +265,8 @@ impl Router {
         }
     }
 
-    /// Publishes tunnels, and then the routes into them, as far as they changed.
-    fn publish(&mut self) {
-        let plans = self.tunnel_plans();
-        let peers = wireguard_peers(&self.config, &plans, &self.host);
-        if self.wireguard.as_ref() != Some(&peers) {
-            self.wireguard = Some(peers.clone());
-            self.outputs.push_back(Output::WireGuardPeers(peers));
-        }
-        let desired = self.desired(&plans);
-        self.outputs
-            .extend(self.fib.update(desired).map(Output::Publish));
-    }
-
     /// Makes the announcements follow gate, orders and rivals.
-    fn originate(&mut self, now: Instant) {
+    pub(crate) fn originate(&mut self, now: Instant) {
         let owned = if self.gate().may_originate {
             self.told_to_own()
         } else {
@@ -494,74 +361,7 @@ impl Router {
                 .for_each(|event| self.events.push(event, now));
         }
     }
-
-    fn desired(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Desired {
-        let lan_address = self
-            .host
-            .lan
-            .as_ref()
-            .and_then(|lan| lan.address)
-            .map(|net| net.addr());
-        let sources = RouteSources {
-            config: &self.config,
-            owners: &self.owners,
-            tunnels: plans,
-            lan_address,
-            lan_present: self.host.lan.is_some(),
-        };
-        Desired {
-            routes: desired_routes(&sources),
-            lans: self.lan_port(lan_address).into_iter().collect(),
-            tun: self.host.tun_mtu.map(|mtu| TunPort {
-                id: TUN_PORT,
-                name: self.config.local.tun.clone(),
-                address: self.config.own_node().overlay,
-                mtu,
-            }),
-            tunnels: tunnel_table(&self.config, plans),
-        }
-    }
-
-    fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
-        let Capture::ProxyArp {
-            interface,
-            gratuitous_arp,
-            ..
-        } = &self.config.local.capture
-        else {
-            return None;
-        };
-        let lan = self.host.lan.as_ref()?;
-        // Without an address of the kernel, the LAN is the pool's.
-        let subnet = lan
-            .address
-            .or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
-        Some(LanPort {
-            id: LAN_PORT,
-            name: interface.clone(),
-            mac: lan.mac,
-            address: lan_address,
-            subnet: subnet.trunc(),
-            mtu: lan.mtu,
-            answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
-            gate_open: self.gate().open,
-            gratuitous_arp: *gratuitous_arp,
-        })
-    }
 }
-
-impl fmt::Display for CommandRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAdmitted(rejection) => rejection.fmt(f),
-            Self::AlreadyOwned => f.write_str("already-owned"),
-            Self::NotOwned => f.write_str("not-owned"),
-            Self::Stopping => f.write_str("stopping"),
-        }
-    }
-}
-
-impl std::error::Error for CommandRefusal {}
 
 /// Next hops that can be reached: the overlay addresses of all nodes.
 fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {

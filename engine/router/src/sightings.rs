@@ -9,25 +9,25 @@ use sam_dataplane::notice::Mac;
 
 /// Sightings of one sort.
 #[derive(Debug, Default)]
-pub struct Sightings {
+pub(crate) struct Sightings {
     seen: BTreeMap<(Ipv4Addr, Mac), Sighting>,
 }
 
 /// One address and MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sighting {
+pub(crate) struct Sighting {
     /// How often.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The last time.
-    pub last: Instant,
+    pub(crate) last: Instant,
 }
 
 /// Sightings remembered at most.
-pub const LIMIT: usize = 256;
+pub(crate) const LIMIT: usize = 256;
 
 impl Sightings {
     /// Notes a sighting.
-    pub fn push(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
+    pub(crate) fn push(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
         let key = (address, mac);
         if !self.seen.contains_key(&key)
             && self.seen.len() >= LIMIT
@@ -49,7 +49,7 @@ impl Sightings {
 
     /// Lists all sightings, newest first.
     #[must_use]
-    pub fn newest_first(&self) -> Vec<(Ipv4Addr, Mac, Sighting)> {
+    pub(crate) fn newest_first(&self) -> Vec<(Ipv4Addr, Mac, Sighting)> {
         let mut all: Vec<_> = self
             .seen
             .iter()

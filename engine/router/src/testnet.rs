@@ -196,7 +196,7 @@ impl Net {
             .filter(|entry| entry.key().0 <= self.now)
         {
             let delivery = entry.remove();
-            self.arrive(delivery);
+            self.arrive(&delivery);
         }
         for id in self.stations.keys().copied().collect::<Vec<_>>() {
             let now = self.now;
@@ -208,8 +208,8 @@ impl Net {
         }
     }
 
-    fn arrive(&mut self, delivery: Delivery) {
-        let (id, input) = match &delivery {
+    fn arrive(&mut self, delivery: &Delivery) {
+        let (id, input) = match delivery {
             Delivery::Connected(id, connection) => (*id, sam_bgp::Input::Connected(*connection)),
             Delivery::Accepted(id, connection, from) => (
                 *id,

@@ -15,19 +15,19 @@ use crate::peers::other_nodes;
 
 /// What is known about the way to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TunnelPlan {
+pub(crate) struct TunnelPlan {
     /// The tunnel.
-    pub tunnel: TunnelId,
+    pub(crate) tunnel: TunnelId,
     /// The WireGuard peer.
-    pub peer: PeerIndex,
+    pub(crate) peer: PeerIndex,
     /// Where the node was last seen.
-    pub endpoint: Option<SocketAddr>,
+    pub(crate) endpoint: Option<SocketAddr>,
     /// MTU of the underlay to it.
-    pub underlay_mtu: u16,
+    pub(crate) underlay_mtu: u16,
     /// Bytes that encapsulation adds.
-    pub overhead: u16,
+    pub(crate) overhead: u16,
     /// Largest inner packet.
-    pub mtu: u16,
+    pub(crate) mtu: u16,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
@@ -35,7 +35,11 @@ const MINIMUM_MTU: u16 = 68;
 
 /// Plans the way to each other node.
 #[must_use]
-pub fn plan(config: &Config, numbering: &Numbering, host: &Host) -> BTreeMap<NodeId, TunnelPlan> {
+pub(crate) fn plan(
+    config: &Config,
+    numbering: &Numbering,
+    host: &Host,
+) -> BTreeMap<NodeId, TunnelPlan> {
     let way = |node: NodeId| {
         let tunnel = numbering.tunnel(node)?;
         let peer = numbering.peer(node)?;
@@ -67,7 +71,7 @@ pub fn plan(config: &Config, numbering: &Numbering, host: &Host) -> BTreeMap<Nod
 /// Makes the tunnel table of a snapshot. Numbers without a node get a tunnel to nobody, because the table is indexed
 /// by number.
 #[must_use]
-pub fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Vec<Tunnel> {
+pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Vec<Tunnel> {
     let by_number: BTreeMap<u16, (NodeId, &TunnelPlan)> = plans
         .iter()
         .map(|(node, plan)| (plan.tunnel.0, (*node, plan)))
@@ -98,7 +102,7 @@ pub fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> Ve
 
 /// Makes the WireGuard peers, by index.
 #[must_use]
-pub fn wireguard_peers(
+pub(crate) fn wireguard_peers(
     config: &Config,
     plans: &BTreeMap<NodeId, TunnelPlan>,
     host: &Host,

@@ -57,6 +57,7 @@ fn gate(evidence: &Evidence<'_>) -> CheckRow {
             format!("this router stays silent on the LAN: {reason}"),
         )
         .detail("no ARP answers, and no owned address is announced")
+        .remedy("bring the interface up (see lan/interface), or end the stop")
     }
 }
 

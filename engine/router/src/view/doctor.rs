@@ -19,8 +19,12 @@ impl DoctorView {
     /// Returns the checks of one area only, or `None` when there is no such area.
     #[must_use]
     pub fn area(&self, area: &str) -> Option<Self> {
-        let checks: Vec<CheckRow> =
-            self.checks.iter().filter(|check| check.area == area).cloned().collect();
+        let checks: Vec<CheckRow> = self
+            .checks
+            .iter()
+            .filter(|check| check.area == area)
+            .cloned()
+            .collect();
         if checks.is_empty() {
             return None;
         }
@@ -33,7 +37,11 @@ impl DoctorView {
             fail: count(CheckStatus::Fail),
             skip: count(CheckStatus::Skip),
         };
-        Some(Self { overall, summary, checks })
+        Some(Self {
+            overall,
+            summary,
+            checks,
+        })
     }
 }
 

@@ -33,7 +33,7 @@ pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
-pub use status::{CaptureSummary, PoolSummary, StatusView, UpCount, VersionView};
+pub use status::{API_VERSION, CaptureSummary, PoolSummary, StatusView, UpCount, VersionView};
 pub use step::{StepView, step_name};
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 

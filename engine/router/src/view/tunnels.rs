@@ -32,6 +32,8 @@ pub struct TunnelRow {
     pub overlay: Ipv4Addr,
     /// Tunnel number; equals the WireGuard peer index.
     pub tunnel: u16,
+    /// Its WireGuard public key, in base64.
+    pub public_key: String,
     /// Encapsulation: `wireguard`.
     pub encap: String,
     /// Whether packets can be sent now.
@@ -117,6 +119,7 @@ impl Router {
             node: NodeRef::new(&self.config, node.id),
             overlay: node.overlay,
             tunnel: plan.tunnel.0,
+            public_key: node.public_key.to_string(),
             encap: "wireguard".into(),
             up,
             endpoint: shown.endpoint.or(plan.endpoint),

@@ -1,0 +1,59 @@
+//! Facts from the packet path: what each changes, and which event it becomes.
+
+use std::time::Instant;
+
+use sam_dataplane::Notice;
+
+use crate::Router;
+use crate::events::Event;
+use crate::view::mac_text;
+
+impl Router {
+    /// Takes in a fact.
+    pub(crate) fn on_notice(&mut self, notice: &Notice, now: Instant) {
+        let event = match *notice {
+            Notice::ForeignAnswer { address, mac, .. } => {
+                self.foreign_answers.push(address, mac, now);
+                Some(Event::ForeignAnswer {
+                    address,
+                    mac: mac_text(mac),
+                })
+            }
+            Notice::AddressProbed { address, mac, .. } => {
+                self.probes.push(address, mac, now);
+                Some(Event::AddressProbed {
+                    address,
+                    mac: mac_text(mac),
+                })
+            }
+            Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
+            Notice::SessionUp { tunnel, .. } => self.numbering.node(tunnel).and_then(|node| {
+                self.host
+                    .on_tunnel(node, true)
+                    .then_some(Event::TunnelUp { node })
+            }),
+            Notice::SessionDown { tunnel } => self.numbering.node(tunnel).and_then(|node| {
+                self.host
+                    .on_tunnel(node, false)
+                    .then_some(Event::TunnelDown { node })
+            }),
+            Notice::EndpointChanged { tunnel, from, to } => {
+                self.numbering.node(tunnel).map(|node| {
+                    self.host.on_roamed(node, to);
+                    self.forwarding_stale = true;
+                    // The first packet of a node without configured endpoint is no move.
+                    if from.is_some() {
+                        let conflict = self.identity.on_roam(node, now);
+                        conflict
+                            .into_iter()
+                            .for_each(|event| self.events.push(event, now));
+                    }
+                    Event::EndpointMoved { node, from, to }
+                })
+            }
+        };
+        event
+            .into_iter()
+            .for_each(|event| self.events.push(event, now));
+    }
+}

@@ -1,0 +1,83 @@
+//! What goes to the packet path: WireGuard peers, tunnels, ports and routes, put together from all parts.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use sam_capture::NodeId;
+use sam_dataplane::snapshot::{LanPort, TunPort};
+
+use crate::Router;
+use crate::answer_set::answers;
+use crate::config::Capture;
+use crate::fib_sync::{Desired, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
+use crate::output::Output;
+use crate::tunnels::{TunnelPlan, tunnel_table, wireguard_peers};
+
+impl Router {
+    /// Publishes tunnels, and then the routes into them, as far as they changed.
+    pub(crate) fn publish(&mut self) {
+        let plans = self.tunnel_plans();
+        let peers = wireguard_peers(&self.config, &plans, &self.host);
+        if self.wireguard.as_ref() != Some(&peers) {
+            self.wireguard = Some(peers.clone());
+            self.outputs.push_back(Output::WireGuardPeers(peers));
+        }
+        let desired = self.desired(&plans);
+        self.outputs
+            .extend(self.fib.update(desired).map(Output::Publish));
+    }
+
+    fn desired(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Desired {
+        let lan_address = self
+            .host
+            .lan
+            .as_ref()
+            .and_then(|lan| lan.address)
+            .map(|net| net.addr());
+        let sources = RouteSources {
+            config: &self.config,
+            owners: &self.owners,
+            tunnels: plans,
+            lan_address,
+            lan_present: self.host.lan.is_some(),
+        };
+        Desired {
+            routes: desired_routes(&sources),
+            lans: self.lan_port(lan_address).into_iter().collect(),
+            tun: self.host.tun_mtu.map(|mtu| TunPort {
+                id: TUN_PORT,
+                name: self.config.local.tun.clone(),
+                address: self.config.own_node().overlay,
+                mtu,
+            }),
+            tunnels: tunnel_table(&self.config, plans),
+        }
+    }
+
+    fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
+        let Capture::ProxyArp {
+            interface,
+            gratuitous_arp,
+            ..
+        } = &self.config.local.capture
+        else {
+            return None;
+        };
+        let lan = self.host.lan.as_ref()?;
+        // Without an address of the kernel, the LAN is the pool's.
+        let subnet = lan
+            .address
+            .or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
+        Some(LanPort {
+            id: LAN_PORT,
+            name: interface.clone(),
+            mac: lan.mac,
+            address: lan_address,
+            subnet: subnet.trunc(),
+            mtu: lan.mtu,
+            answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
+            gate_open: self.gate().open,
+            gratuitous_arp: *gratuitous_arp,
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! What the router as a whole must do, seen from outside: outputs, snapshots, and what its neighbors learn.
+//!
+//! Node N owns nothing at first, has overlay 10.99.0.N and a LAN in 10.77.60.0/24; `address(n)` is 10.77.60.n.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use sam_bgp::DecisionStep;
+use sam_capture::{ClaimState, NodeId};
+use sam_dataplane::notice::Mac;
+use sam_dataplane::{NextHop, Notice, PortId, TunnelId};
+
+use crate::CommandRefusal;
+use crate::config::{Capture, Config, Host, TunnelMtu};
+use crate::events::Event;
+use crate::fixture::{self, address, overlay};
+use crate::input::{Command, HostEvent, Input};
+use crate::journal::RuntimeState;
+use crate::testnet::Net;
+use crate::view::{RouteAction, RouteOrigin};
+
+const FULL_MESH: &[u32] = &[];
+const ADDRESS: u8 = 10;
+
+mod configuration;
+mod identity;
+mod ownership;
+mod views;
+
+fn reconfigure(net: &mut Net, id: u32, change: impl FnOnce(&mut Config)) {
+    let mut config = net.station(id).router.config().clone();
+    change(&mut config);
+    net.input(id, Input::Config(Box::new(config)));
+}
+
+fn sequence(net: &Net, id: u32, last: u8) -> u32 {
+    net.stations[&id]
+        .router
+        .owners
+        .holding(address(last))
+        .unwrap()
+        .owner
+        .sequence
+}
+
+fn mtu(net: &Net) -> u16 {
+    net.stations[&1].snapshot.tunnels[0].mtu
+}

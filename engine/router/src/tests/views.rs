@@ -1,0 +1,131 @@
+//! What operators see.
+
+use super::*;
+
+#[test]
+fn owners_show_claims_and_the_deciding_step() {
+    let mut net = Net::new(3, FULL_MESH);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    net.command(2, Command::Announce(address(ADDRESS)));
+
+    let view = net.stations[&3].router.owners(net.now);
+
+    let row = &view.owners[0];
+    assert_eq!(
+        (row.address, row.state.as_str(), row.duplicate),
+        (address(ADDRESS), "active", true)
+    );
+    assert_eq!(
+        row.owner.as_ref().map(|node| node.name.as_str()),
+        Some("n2")
+    );
+    assert_eq!(
+        (row.local, row.answered, row.configured),
+        (false, false, true)
+    );
+    let claims: Vec<_> = row
+        .claims
+        .iter()
+        .map(|c| (c.node.id.0, c.state.as_str(), c.best))
+        .collect();
+    assert_eq!(claims, [(2, "active", true), (3, "standby", false)]);
+    assert_eq!(
+        row.claims[1].step,
+        crate::view::step_name(DecisionStep::LocalPref)
+    );
+}
+
+#[test]
+fn why_shows_the_ladder_down_to_the_deciding_step() {
+    let mut net = Net::new(3, FULL_MESH);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    net.command(2, Command::Announce(address(ADDRESS)));
+
+    let why = net.stations[&3]
+        .router
+        .bgp_why(address(ADDRESS).into(), net.now);
+
+    assert_eq!(why.best.unwrap().node.unwrap().name, "n2");
+    let ladder = &why.comparisons[0].ladder;
+    let steps: Vec<_> = ladder
+        .iter()
+        .map(|row| (row.step.name.as_str(), row.decides))
+        .collect();
+    assert_eq!(steps, [("eligible", false), ("local-pref", true)]);
+    assert_eq!(
+        (ladder[1].best.as_str(), ladder[1].other.as_str()),
+        ("400", "300")
+    );
+}
+
+#[test]
+fn every_view_is_json_and_comes_back_equal() {
+    fn round_trip<
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    >(
+        view: &T,
+    ) {
+        let text = serde_json::to_string(view).unwrap();
+        assert_eq!(serde_json::from_str::<T>(&text).unwrap(), *view, "{text}");
+    }
+    let mut net = Net::new(3, &[1]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let (facts, now) = (crate::Facts::default(), net.now);
+    let router = &net.stations[&1].router;
+
+    round_trip(&router.status(&facts, now));
+    round_trip(&router.owners(now));
+    round_trip(&router.routes());
+    round_trip(&router.bgp_neighbors(now));
+    round_trip(&router.bgp_neighbor(NodeId(3), now).unwrap());
+    round_trip(&router.bgp_rib(now));
+    round_trip(&router.bgp_why(address(ADDRESS).into(), now));
+    round_trip(&router.tunnels(&facts, now));
+    round_trip(&router.arp(&facts, now));
+    round_trip(&router.counters(&facts));
+    round_trip(&router.doctor(&facts, now));
+    round_trip(&router.explain(address(ADDRESS), &facts, now));
+    net.stations[&1].events.iter().for_each(round_trip);
+    round_trip(&net.stations[&3].state);
+}
+
+#[test]
+fn status_counts_what_is_up() {
+    let mut net = Net::new(3, &[1]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    net.command(1, Command::Announce(address(11)));
+
+    let status = net.stations[&1]
+        .router
+        .status(&crate::Facts::default(), net.now);
+
+    assert_eq!(
+        (status.bgp_sessions.up, status.bgp_sessions.configured),
+        (2, 2)
+    );
+    assert_eq!((status.pools[0].local, status.pools[0].remote), (1, 1));
+    assert_eq!(
+        (status.capture.gate_open, status.capture.answers),
+        (true, 1)
+    );
+    assert!(status.route_reflector);
+}
+
+#[test]
+fn routes_name_the_far_node() {
+    let mut net = Net::new(2, FULL_MESH);
+    net.command(2, Command::Announce(address(ADDRESS)));
+
+    let view = net.stations[&1].router.routes();
+
+    let row = view
+        .routes
+        .iter()
+        .find(|row| row.prefix == address(ADDRESS).into())
+        .unwrap();
+    assert_eq!(
+        (row.action, row.origin, row.mtu),
+        (RouteAction::Tunnel, RouteOrigin::Bgp, Some(1440))
+    );
+    assert_eq!(row.node.as_ref().unwrap().name, "n2");
+}
