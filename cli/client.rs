@@ -130,23 +130,23 @@ impl Client {
 
     fn unreachable(&self, error: &io::Error) -> Failure {
         let socket = self.socket.display();
-        let hint = "is `samctl run` running? another socket is named by --socket or SAMCTL_SOCKET";
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::new(
+        let kind = error.kind();
+        if kind == io::ErrorKind::PermissionDenied {
+            return Failure::new(
                 Exit::NotPermitted,
                 format!("no permission to open {socket}"),
             )
-            .remedy("use sudo, or join the group that owns the socket"),
-            io::ErrorKind::NotFound => {
-                Failure::new(Exit::Unreachable, format!("there is no socket {socket}")).remedy(hint)
-            }
-            io::ErrorKind::ConnectionRefused => {
-                Failure::new(Exit::Unreachable, format!("no router listens on {socket}"))
-                    .remedy(hint)
-            }
-            _ => Failure::new(Exit::Unreachable, format!("cannot open {socket}: {error}"))
-                .remedy(hint),
+            .remedy("use sudo, or join the group that owns the socket");
         }
+        let error = if kind == io::ErrorKind::NotFound {
+            format!("there is no socket {socket}")
+        } else if kind == io::ErrorKind::ConnectionRefused {
+            format!("no router listens on {socket}")
+        } else {
+            format!("cannot open {socket}: {error}")
+        };
+        Failure::new(Exit::Unreachable, error)
+            .remedy("is `samctl run` running? another socket is named by --socket or SAMCTL_SOCKET")
     }
 
     fn broken(&self, error: &hyper::Error) -> Failure {

@@ -99,9 +99,9 @@ impl From<Exit> for ExitCode {
 impl From<std::io::Error> for Failure {
     /// A closed pipe is the reader's wish, not trouble.
     fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Self::new(Exit::Ok, "the reader went away"),
-            _ => Self::new(Exit::Failed, format!("cannot write the output: {error}")),
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Ok, "the reader went away");
         }
+        Self::new(Exit::Failed, format!("cannot write the output: {error}"))
     }
 }

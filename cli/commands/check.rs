@@ -1,12 +1,16 @@
 //! `samctl check FILE`: every mistake at once, with its place and what to write instead.
 
+use std::io;
+
+use serde_json::Value;
+
 use crate::Streams;
 use crate::args::{CheckArgs, Format};
-use crate::config::{Diagnostic, Loaded, Report, Secrets, load, render};
+use crate::config::{Loaded, Report, Secrets, load, render};
 use crate::exit::{Exit, Failure};
 use crate::output::machine;
 
-/// Checks a file.
+/// Checks a file: the findings are talk for people and data for programs.
 ///
 /// # Errors
 /// When the result cannot be written.
@@ -16,42 +20,44 @@ pub fn check(args: &CheckArgs, format: Format, streams: &mut Streams<'_>) -> Res
     } else {
         Secrets::Read
     };
-    let (report, loaded, exit) = match load(&args.file, secrets) {
-        Ok(loaded) => (loaded.warnings.clone(), Some(loaded), Exit::Ok),
-        Err(report) => (report, None, Exit::Usage),
+    let (report, loaded) = match load(&args.file, secrets) {
+        Ok(loaded) => (loaded.warnings.clone(), Some(loaded)),
+        Err(report) => (report, None),
+    };
+    let exit = if loaded.is_some() {
+        Exit::Ok
+    } else {
+        Exit::Usage
     };
     match format {
-        Format::Table => print_text(args, &report, loaded.as_ref(), streams)?,
-        Format::Json => {
-            write!(
-                streams.stdout,
-                "{}",
-                machine::json(&values(&report.diagnostics()))
-            )?;
+        Format::Table => {
+            write_report(&report, format, streams)?;
+            if let Some(loaded) = loaded {
+                print_result(args, &loaded, streams)?;
+            }
         }
-        Format::Yaml => {
-            write!(
-                streams.stdout,
-                "{}",
-                machine::yaml(&values(&report.diagnostics()))?
-            )?;
-        }
+        Format::Json => write!(streams.stdout, "{}", machine::json(&findings(&report)))?,
+        Format::Yaml => write!(streams.stdout, "{}", machine::yaml(&findings(&report))?)?,
     }
     streams.stdout.flush()?;
     Ok(exit)
 }
 
-fn print_text(
-    args: &CheckArgs,
-    report: &Report,
-    loaded: Option<&Loaded>,
-    streams: &mut Streams<'_>,
-) -> Result<(), Failure> {
-    write!(streams.stderr, "{}", report.render(streams.color_stderr))?;
-    let Some(loaded) = loaded else { return Ok(()) };
+/// Writes the findings about a file that another verb needs to standard error.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn write_report(report: &Report, format: Format, streams: &mut Streams<'_>) -> io::Result<()> {
+    let text = match format {
+        Format::Table => report.render(streams.color_stderr),
+        Format::Json | Format::Yaml => machine::json(&findings(report)),
+    };
+    streams.stderr.write_all(text.as_bytes())
+}
+
+fn print_result(args: &CheckArgs, loaded: &Loaded, streams: &mut Streams<'_>) -> io::Result<()> {
     if args.effective {
-        write!(streams.stdout, "{}", render(loaded))?;
-        return Ok(());
+        return write!(streams.stdout, "{}", render(loaded));
     }
     let (file, config) = (args.file.display(), &loaded.config);
     let node = &config.own_node().name;
@@ -65,10 +71,9 @@ fn print_text(
     writeln!(
         streams.stdout,
         "{file}: good ({counts}, this is {node}{unread})"
-    )?;
-    Ok(())
+    )
 }
 
-fn values(diagnostics: &[Diagnostic]) -> serde_json::Value {
-    serde_json::to_value(diagnostics).expect("texts and numbers are always valid JSON")
+fn findings(report: &Report) -> Value {
+    serde_json::to_value(report.diagnostics()).expect("texts and numbers are always valid JSON")
 }

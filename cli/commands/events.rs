@@ -1,14 +1,19 @@
-//! `samctl events [-f]`: one line per event, as text or as newline-delimited JSON.
+//! `samctl events [-f]`: what happened, one line per event as text.
+//!
+//! Without `-f` the router answers with a list of what it kept; with `-f` it sends one JSON object per line, those
+//! kept first, until either side ends.
 
 use std::io;
+
+use serde_json::Value;
 
 use super::show::Request;
 use crate::Streams;
 use crate::args::Format;
 use crate::exit::{Exit, Failure};
-use crate::output::event_line;
+use crate::output::{event_line, machine};
 
-/// Prints events until the router ends the stream.
+/// Prints events.
 ///
 /// # Errors
 /// When no router answers, or the output cannot be written.
@@ -17,22 +22,35 @@ pub fn events(
     request: &Request<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Exit, Failure> {
-    let path = format!("/v1/events?follow={follow}");
-    let mut lines = Lines::default();
-    request.client.follow(&path, |bytes| {
-        lines.split(bytes, |line| print(line, request.format, streams))
-    })?;
+    if follow {
+        let mut lines = Lines::default();
+        request.client.follow("/v1/events?follow=true", |bytes| {
+            lines.split(bytes, |line| print(line, request.format, streams))
+        })?;
+        return Ok(Exit::Ok);
+    }
+    let events = request.document::<Vec<Value>>("/v1/events?follow=false")?;
+    match request.format {
+        Format::Table => {
+            for event in &events.view {
+                writeln!(streams.stdout, "{}", event_line(event, streams.color_stdout))?;
+            }
+        }
+        Format::Json => write!(streams.stdout, "{}", machine::json(&events.json))?,
+        Format::Yaml => write!(streams.stdout, "{}", machine::yaml(&events.json)?)?,
+    }
     Ok(Exit::Ok)
 }
 
+/// Prints one line of the stream; what is no JSON is passed on as it came.
 fn print(line: &str, format: Format, streams: &mut Streams<'_>) -> io::Result<()> {
-    match format {
-        Format::Table => {
-            writeln!(streams.stdout, "{}", event_line(line, streams.color_stdout))?;
+    match (format, serde_json::from_str(line)) {
+        (Format::Table, Ok(event)) => {
+            writeln!(streams.stdout, "{}", event_line(&event, streams.color_stdout))?;
         }
-        Format::Json => writeln!(streams.stdout, "{line}")?,
+        (Format::Table, Err(_)) | (Format::Json, _) => writeln!(streams.stdout, "{line}")?,
         // A JSON object is YAML; the mark makes each one a document.
-        Format::Yaml => writeln!(streams.stdout, "--- {line}")?,
+        (Format::Yaml, _) => writeln!(streams.stdout, "--- {line}")?,
     }
     streams.stdout.flush()
 }
@@ -88,10 +106,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused() {
         let mut lines = Lines::default();
-        assert!(
-            lines
-                .split(&vec![b'x'; MAX_LINE_BYTES + 1], |_| Ok(()))
-                .is_err()
-        );
+        let endless = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert!(lines.split(&endless, |_| Ok(())).is_err());
     }
 }

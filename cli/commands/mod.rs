@@ -33,7 +33,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         format: args.output,
     };
     match &args.command {
-        Command::Run(run) => run::run(run, streams),
+        Command::Run(run) => run::run(run, args.output, streams),
         Command::Demo(demo) => demo::demo(demo, args.output, streams),
         Command::Check(check) => check::check(check, args.output, streams),
         Command::Reload => order::reload(&view, streams),

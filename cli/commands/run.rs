@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
+use super::check::write_report;
 use crate::Streams;
-use crate::args::RunArgs;
+use crate::args::{Format, RunArgs};
 use crate::config::{Report, Secrets, load};
 use crate::exit::{Exit, Failure};
 
@@ -14,15 +15,21 @@ use crate::exit::{Exit, Failure};
 ///
 /// # Errors
 /// When the configuration is wrong, or a device, port or socket cannot be opened.
-pub fn run(args: &RunArgs, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+pub fn run(
+    args: &RunArgs,
+    format: Format,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
     let loaded = match load(&args.config, Secrets::Read) {
         Ok(loaded) => loaded,
         Err(report) => {
-            write!(streams.stderr, "{}", report.render(streams.color_stderr))?;
+            write_report(&report, format, streams)?;
             return Ok(Exit::Usage);
         }
     };
-    write!(streams.stderr, "{}", loaded.warnings.render(streams.color_stderr))?;
+    if !loaded.warnings.is_empty() {
+        write_report(&loaded.warnings, format, streams)?;
+    }
     start_log();
     let path = args.config.clone();
     sam_runtime::run(loaded.config, Box::new(move || reload(&path)))

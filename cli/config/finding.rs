@@ -64,9 +64,14 @@ impl Findings {
     /// Tells whether an error was recorded.
     #[must_use]
     pub(crate) fn has_errors(&self) -> bool {
-        self.list
-            .iter()
-            .any(|finding| finding.severity == Severity::Error)
+        self.errors() > 0
+    }
+
+    /// Counts errors, to see whether a check found some: what depends on it then stays silent.
+    #[must_use]
+    pub(crate) fn errors(&self) -> usize {
+        let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+        self.list.iter().filter(is_error).count()
     }
 
     /// Returns everything in the order of the text.

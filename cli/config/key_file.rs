@@ -30,10 +30,8 @@ pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, Key
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() || metadata.len() > MAX_KEY_FILE_BYTES {
         let message = format!("{shown} is not a key file");
-        return Err(KeyFileError {
-            message,
-            help: make,
-        });
+        let help = "name a file that holds one key in base64".into();
+        return Err(KeyFileError { message, help });
     }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {

@@ -15,7 +15,7 @@ use sam_capture::NodeId;
 use sam_router::config::{Config, Fabric};
 
 use super::finding::Findings;
-use super::read::At;
+use super::read::{At, Field};
 use super::source::Span;
 use super::{KeyFiles, Secrets, raw};
 
@@ -37,13 +37,21 @@ pub(super) struct Input<'a> {
 pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Config, KeyFiles)> {
     let raw = input.fabric;
     let at = input.fabric_at;
+    let before = findings.errors();
     let pools = fabric::pools(raw, at, findings);
+    let pools_sound = findings.errors() == before && all(&raw.pools, pools.len());
     let transport = fabric::transport(raw, findings);
     let scope = nodes::Scope {
         pools: &pools,
+        pools_sound,
         port: transport.port,
     };
+    let before = findings.errors();
     let nodes = nodes::nodes(raw, at, &scope, findings);
+    let sound = Sound {
+        pools: pools_sound,
+        nodes: findings.errors() == before && all(&raw.nodes, nodes.len()),
+    };
     let names = names(raw);
     let fabric = Fabric {
         name: fabric::fabric_name(raw, at, findings),
@@ -53,8 +61,37 @@ pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Confi
         transport,
         nodes,
     };
-    let (local, key_files) = local::local(input, &fabric, &names, findings)?;
+    let (local, key_files) = local::local(
+        input,
+        &Checked {
+            fabric: &fabric,
+            names: &names,
+            sound,
+        },
+        findings,
+    )?;
     Some((Config { fabric, local }, key_files))
+}
+
+/// Tells whether a list was read whole.
+fn all<T>(written: &Field<Vec<At<T>>>, lowered: usize) -> bool {
+    written
+        .given()
+        .is_some_and(|list| list.value.len() == lowered)
+}
+
+/// The fabric as far as it is known when the own part is checked.
+struct Checked<'a> {
+    fabric: &'a Fabric,
+    names: &'a Names<'a>,
+    sound: Sound,
+}
+
+/// Which parts have no error, so that errors which only follow from others are not reported.
+#[derive(Debug, Clone, Copy)]
+struct Sound {
+    pools: bool,
+    nodes: bool,
 }
 
 /// Names of nodes as written, right or wrong otherwise, so that a bad node does not make its name unknown.

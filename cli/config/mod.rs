@@ -150,7 +150,7 @@ impl Loader {
         } else {
             yaml::parse(&self.sources, file, &mut self.findings)?
         };
-        let document = Document::read(&root, "the file", &mut self.findings)?;
+        let document = Document::read(&root, "", &mut self.findings)?;
         let span = read::span_of(&root);
         Some((
             Node {
@@ -182,7 +182,7 @@ impl Loader {
         path: &Path,
         root: &Node,
         document: &Document,
-    ) -> Option<(Span, raw::Fabric)> {
+    ) -> Option<(Span, Box<raw::Fabric>)> {
         let include = match (document.include.given(), document.fabric.given()) {
             (Some(include), Some(fabric)) => {
                 self.findings
@@ -221,7 +221,7 @@ impl Loader {
         self.included_fabric(&beside(path, &include.value), include.span)
     }
 
-    fn included_fabric(&mut self, path: &Path, at: Span) -> Option<(Span, raw::Fabric)> {
+    fn included_fabric(&mut self, path: &Path, at: Span) -> Option<(Span, Box<raw::Fabric>)> {
         let file = match self.sources.read(path) {
             Ok(file) => file,
             Err(reason) => {

@@ -34,7 +34,7 @@ mapping! {
 #[derive(Debug, Clone)]
 pub(crate) enum FabricPart {
     /// Written here.
-    Here(Fabric),
+    Here(Box<Fabric>),
     /// Written in another file.
     Include(Include),
 }
@@ -307,7 +307,7 @@ impl Read for FabricPart {
         if included {
             return Include::read(node, key, findings).map(Self::Include);
         }
-        Fabric::read(node, key, findings).map(Self::Here)
+        Fabric::read(node, key, findings).map(|fabric| Self::Here(Box::new(fabric)))
     }
 }
 

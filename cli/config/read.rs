@@ -97,6 +97,8 @@ impl<T: Read> Read for Vec<At<T>> {
 /// The entries of one mapping, checked against the keys that it may have.
 pub(crate) struct Fields<'a> {
     entries: &'a [Entry],
+    /// Keys that an unknown one seems to stand for: misspelled, not missing.
+    misspelled: Vec<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -104,19 +106,21 @@ impl<'a> Fields<'a> {
     pub(crate) fn of(
         node: &'a Node,
         key: &str,
-        known: &[&str],
+        known: &[&'a str],
         findings: &mut Findings,
     ) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
             let found = node.value.describe();
+            let owner = owner(key, "`", "`");
             findings
-                .error(node.span, format!("`{key}` must be a mapping, not {found}"))
+                .error(node.span, format!("{owner} must be a mapping, not {found}"))
                 .help(format!("its keys are {}", listed(known)));
             return None;
         };
+        let mut misspelled = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             if !known.contains(&entry.key.as_str()) {
-                report_unknown(entry, key, known, findings);
+                misspelled.extend(report_unknown(entry, key, known, findings));
             } else if let Some(first) = entries[..index].iter().find(|other| other.key == entry.key)
             {
                 findings
@@ -125,13 +129,19 @@ impl<'a> Fields<'a> {
                     .help("keep one of the two");
             }
         }
-        Some(Self { entries })
+        Some(Self {
+            entries,
+            misspelled,
+        })
     }
 
     /// Reads the value of one key.
     pub(crate) fn read<T: Read>(&self, key: &str, findings: &mut Findings) -> Field<T> {
         let Some(entry) = self.entries.iter().find(|entry| entry.key == key) else {
-            return Field::Absent;
+            return match self.misspelled.contains(&key) {
+                true => Field::Wrong,
+                false => Field::Absent,
+            };
         };
         if matches!(entry.node.value, Value::Empty) {
             findings
@@ -201,13 +211,30 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     (distance(best) <= (wanted.chars().count() / 3).max(1)).then_some(best)
 }
 
-fn report_unknown(entry: &Entry, owner: &str, known: &[&str], findings: &mut Findings) {
-    let message = format!("unknown key `{}` in `{owner}`", entry.key);
-    let help = match nearest(&entry.key, known) {
+/// Reports an unknown key and returns the known one that it seems to stand for.
+fn report_unknown<'a>(
+    entry: &Entry,
+    key: &str,
+    known: &[&'a str],
+    findings: &mut Findings,
+) -> Option<&'a str> {
+    let message = format!("unknown key `{}`{}", entry.key, owner(key, " in `", "`"));
+    let meant = nearest(&entry.key, known);
+    let help = match meant {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("its keys are {}", listed(known)),
     };
     findings.error(entry.key_span, message).help(help);
+    meant
+}
+
+/// Names a mapping; the outermost one has no key.
+fn owner(key: &str, before: &str, after: &str) -> String {
+    match key {
+        "" if before == "`" => "the file".into(),
+        "" => String::new(),
+        key => format!("{before}{key}{after}"),
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,10 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
         "      publicKey: {}",
         quoted(&node.public_key.to_string())
     )?;
-    writeln!(out, "      may: {}", list(&node.may))
+    if !node.may.is_empty() {
+        writeln!(out, "      may: {}", list(&node.may))?;
+    }
+    Ok(())
 }
 
 fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::Result {

@@ -72,7 +72,7 @@ impl Report {
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_links(false)
             .with_wrap_lines(false)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let mut text = String::new();
         for finding in &self.findings {
             let excerpt = Excerpt::new(self, finding);
@@ -129,13 +129,13 @@ impl Excerpt {
             None,
             range(finding.span),
         )];
-        if let Some((span, words)) = &finding.related {
-            if span.file == finding.span.file {
-                labels.push(LabeledSpan::new_with_span(
-                    Some(words.clone()),
-                    range(*span),
-                ));
-            }
+        if let Some((span, words)) = &finding.related
+            && span.file == finding.span.file
+        {
+            labels.push(LabeledSpan::new_with_span(
+                Some(words.clone()),
+                range(*span),
+            ));
         }
         if file.text.is_empty() {
             labels.clear();

@@ -36,45 +36,37 @@ fn scalar<T>(
 /// Adds the hint that fits a common slip.
 fn explain(finding: &mut Finding, value: &Value, expected: &str) {
     let Value::Text(text) = value else { return };
-    if text.contains(": ") {
-        finding.help(
-            "YAML joined two lines into one value; indent the second key exactly like the first",
-        );
-    } else if expected == DURATION
-        && !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        finding.help(format!("add the unit, for example `{text}s`"));
-    }
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (expected, text.to_lowercase().as_str()) {
+        (DURATION, _) if is_number => finding.help(format!("add the unit, for example `{text}s`")),
+        (BOOL, "yes" | "on" | "1") => finding.help("write `true`"),
+        (BOOL, "no" | "off" | "0") => finding.help("write `false`"),
+        _ => finding,
+    };
 }
 
 macro_rules! read_number {
     ($($type:ty),*) => {$(
         impl Read for $type {
             fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
-                let expected = format!("a whole number from 0 to {}", <$type>::MAX);
+                let expected = format!("a whole number from 1 to {}", <$type>::MAX);
                 scalar((node, key), &expected, findings, |text| text.parse().ok()).ok()
             }
         }
     )*};
 }
-read_number!(u8, u16, u32);
+read_number!(u16, u32);
 
 impl Read for bool {
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
-        scalar((node, key), "`true` or `false`", findings, |text| {
-            text.parse().ok()
-        })
-        .ok()
+        scalar((node, key), BOOL, findings, |text| text.parse().ok()).ok()
     }
 }
 
 impl Read for String {
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
-        let one_line = |text: &str| {
-            (!text.is_empty() && !text.contains('\n') && !text.contains(": "))
-                .then(|| text.to_owned())
-        };
+        let one_line =
+            |text: &str| (!text.is_empty() && !text.contains('\n')).then(|| text.to_owned());
         scalar((node, key), "a text", findings, one_line).ok()
     }
 }
@@ -155,11 +147,8 @@ pub(crate) fn read_word<T: Word>(node: &Node, key: &str, findings: &mut Findings
     }
     let found = node.value.describe();
     let finding = findings.error(node.span, format!("`{key}` must be {list}, not {found}"));
-    match nearest(text, &known) {
-        Some(meant) => {
-            finding.help(format!("did you mean `{meant}`?"));
-        }
-        None => explain(finding, &node.value, ""),
+    if let Some(meant) = nearest(text, &known) {
+        finding.help(format!("did you mean `{meant}`?"));
     }
     None
 }
@@ -188,6 +177,7 @@ pub(crate) fn duration_text(duration: Duration) -> String {
     }
 }
 
+const BOOL: &str = "`true` or `false`";
 const DURATION: &str = "a duration such as 300ms, 9s or 2m";
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
 use super::finding::Findings;
 use super::node::{Entry, Node, Value};
@@ -25,14 +25,57 @@ pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Findings) -> 
         Ok(root) => Some(Builder { file, text }.node(root)),
         Err(error) => {
             let at = error.location().unwrap_or(Location::UNKNOWN);
-            let message = without_position(&error.to_string());
+            let (message, help) = describe(&error, text);
             let finding = findings.error(Builder { file, text }.span(at), message);
-            if text.contains('\t') {
-                finding.help("YAML is indented by spaces; this file contains tab characters");
+            if let Some(help) = help {
+                finding.help(help);
             }
             None
         }
     }
+}
+
+/// Puts a syntax error into an operator's words: the parser's, unless they are meant for programmers.
+fn describe(error: &serde_saphyr::Error, text: &str) -> (String, Option<&'static str>) {
+    let rendered = error.render_with_formatter(&UserMessageFormatter);
+    let first = rendered.lines().next().unwrap_or_default();
+    let cut = [" at line ", " at <input>"]
+        .iter()
+        .filter_map(|mark| first.find(mark))
+        .min();
+    let message = first[..cut.unwrap_or(first.len())]
+        .trim_start_matches("error: ")
+        .to_owned();
+    let known: [(&str, &'static str); 4] = [
+        (
+            "mapping values are not allowed",
+            "indent this key exactly like the keys above it",
+        ),
+        (
+            "YAML document expected",
+            "a configuration is one document; remove the line `---`",
+        ),
+        ("merge key", "write the keys out; `<<` is not supported"),
+        (
+            "quoted scalar",
+            "a quotation mark is missing, here or earlier",
+        ),
+    ];
+    let help = known
+        .iter()
+        .find(|(mark, _)| message.contains(mark))
+        .map(|(_, help)| *help);
+    let tabs = text
+        .lines()
+        .any(|line| line.trim_start_matches(' ').starts_with('\t'));
+    (
+        message,
+        if tabs {
+            Some("YAML is indented by spaces; remove the tab characters")
+        } else {
+            help
+        },
+    )
 }
 
 /// Any YAML value.
@@ -146,37 +189,39 @@ impl Builder<'_> {
         Node { span, value }
     }
 
-    /// A location without byte offsets, or past the end, becomes the nearest character boundary.
+    /// Syntax errors come without byte offsets; they are found by line and column.
     fn span(&self, location: Location) -> Span {
-        let offset = |bytes: Option<u64>| {
-            bytes
-                .and_then(|bytes| usize::try_from(bytes).ok())
-                .unwrap_or(0)
-        };
-        let boundary = |at: usize| {
-            (0..=at.min(self.text.len()))
-                .rev()
-                .find(|at| self.text.is_char_boundary(*at))
-                .unwrap_or(0)
-        };
-        let start = offset(location.span().byte_offset());
-        let end = start + offset(location.span().byte_len());
+        let bytes = location.span();
+        let start = bytes
+            .byte_offset()
+            .map_or_else(|| self.offset(location), index);
+        let end = start + bytes.byte_len().map_or(0, index);
         Span {
             file: self.file,
-            start: boundary(start),
-            end: boundary(end),
+            start: self.boundary(start),
+            end: self.boundary(end),
         }
+    }
+
+    fn offset(&self, location: Location) -> usize {
+        let line = index(location.line()).saturating_sub(1);
+        let column = index(location.column()).saturating_sub(1);
+        let mut lines = self.text.split_inclusive('\n');
+        let before: usize = lines.by_ref().take(line).map(str::len).sum();
+        let within = lines.next().unwrap_or_default().char_indices().nth(column);
+        before + within.map_or(0, |(at, _)| at)
+    }
+
+    /// The nearest character boundary within the text.
+    fn boundary(&self, at: usize) -> usize {
+        (0..=at.min(self.text.len()))
+            .rev()
+            .find(|at| self.text.is_char_boundary(*at))
+            .unwrap_or(0)
     }
 }
 
-/// The parser's sentence without its own `at line …`, which the report adds in its own form.
-fn without_position(message: &str) -> String {
-    let first = message.lines().next().unwrap_or("this is not YAML");
-    let cut = [" at line ", " at <input>"]
-        .iter()
-        .filter_map(|mark| first.find(mark))
-        .min();
-    first[..cut.unwrap_or(first.len())]
-        .trim_start_matches("error: ")
-        .to_owned()
+/// A file is smaller than the address space.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

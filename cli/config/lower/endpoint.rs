@@ -29,6 +29,9 @@ pub(super) fn endpoint(
 
 /// Parses an endpoint or says what to write instead.
 fn parse(text: &str, default_port: u16) -> Result<Endpoint, String> {
+    if text.contains("://") {
+        return Err("an endpoint has no scheme; write `host:port`".into());
+    }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(format!(
             "put brackets around an IPv6 address: `[{text}]:{default_port}`"

@@ -9,7 +9,7 @@ use sam_capture::NodeId;
 use sam_router::config::{Capture, Fabric, Local, Node};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
-use super::{Input, Names, check_unique, fabric, find_node};
+use super::{Checked, Input, Names, check_unique, fabric, find_node};
 use crate::config::finding::Findings;
 use crate::config::key_file::read_key;
 use crate::config::raw::{self, CaptureKind};
@@ -20,19 +20,19 @@ use crate::config::{KeyFiles, Secrets, beside};
 /// Checks the own part against the fabric.
 pub(super) fn local(
     input: &Input<'_>,
-    fabric: &Fabric,
-    names: &Names<'_>,
+    checked: &Checked<'_>,
     findings: &mut Findings,
 ) -> Option<(Local, KeyFiles)> {
+    let Checked { fabric, names, .. } = checked;
     let At { value: raw, span } = input.local;
     let help = "say which of the nodes this router is, for example `node: onprem`";
     let node = raw.node.required("node", *span, help, findings);
     let id = node.and_then(|name| find_node(names, name, findings));
-    if let (Some(id), Some(node)) = (id, node) {
-        check_reachable(fabric, id, node.span, findings);
+    if let Some(node) = node.filter(|_| checked.sound.nodes) {
+        check_reachable(fabric, node.span, findings);
     }
     let own = id.and_then(|id| fabric.nodes.get(&id));
-    let private_key = private_key(input, fabric, own, findings);
+    let private_key = private_key(input, checked, own, findings);
     let preshared = preshared_keys(input, id, names, findings);
     let port = fabric::port(
         "listenPort",
@@ -42,7 +42,7 @@ pub(super) fn local(
     );
     let tun = tun(raw, findings);
     let capture = capture(raw, *span, &tun, findings);
-    let owned = owned(raw, fabric, own, findings);
+    let owned = owned(raw, checked, own, findings);
     let control_socket = control_socket(input, findings);
     let state_file = raw
         .state_file
@@ -71,30 +71,18 @@ pub(super) fn local(
 }
 
 /// A tunnel needs one end that can be called.
-fn check_reachable(fabric: &Fabric, own: NodeId, at: Span, findings: &mut Findings) {
-    let own_endpoint = fabric
-        .nodes
-        .get(&own)
-        .is_none_or(|node| node.endpoint.is_some());
-    let mut others = fabric
-        .nodes
-        .values()
-        .filter(|node| node.id != own)
-        .peekable();
-    if others.peek().is_none() || own_endpoint || others.any(|node| node.endpoint.is_some()) {
+fn check_reachable(fabric: &Fabric, at: Span, findings: &mut Findings) {
+    if fabric.nodes.len() < 2 || fabric.nodes.values().any(|node| node.endpoint.is_some()) {
         return;
     }
     findings
-        .error(
-            at,
-            "no tunnel can come up: neither this node nor any other has an `endpoint`",
-        )
+        .error(at, "no tunnel can come up: no node has an `endpoint`")
         .help("give at least one node an `endpoint` that the others can reach");
 }
 
 fn private_key(
     input: &Input<'_>,
-    fabric: &Fabric,
+    checked: &Checked<'_>,
     own: Option<&Node>,
     findings: &mut Findings,
 ) -> Option<(PathBuf, PrivateKey)> {
@@ -107,10 +95,15 @@ fn private_key(
     }
     let key: PrivateKey = checked_key(input.path, written, findings)?;
     let public = key.public();
-    if let Some(own) = own.filter(|own| own.public_key != public) {
+    let own = own.filter(|own| checked.sound.nodes && own.public_key != public);
+    if let Some(own) = own {
         let shown = beside(input.path, &written.value);
         let shown = shown.display();
-        let other = fabric.nodes.values().find(|node| node.public_key == public);
+        let other = checked
+            .fabric
+            .nodes
+            .values()
+            .find(|node| node.public_key == public);
         match other {
             Some(other) => findings
                 .error(
@@ -246,7 +239,7 @@ fn place<T>(field: &Field<T>) -> Option<Span> {
 
 fn owned(
     raw: &raw::Local,
-    fabric: &Fabric,
+    checked: &Checked<'_>,
     own: Option<&Node>,
     findings: &mut Findings,
 ) -> BTreeSet<Ipv4Addr> {
@@ -260,8 +253,8 @@ fn owned(
         "remove one of the two",
         findings,
     );
-    for address in &owned.value {
-        check_owned(address, fabric, own, findings);
+    for address in owned.value.iter().filter(|_| checked.sound.pools) {
+        check_owned(address, checked.fabric, own, findings);
     }
     owned.value.iter().map(|address| address.value).collect()
 }

@@ -18,6 +18,8 @@ use crate::config::source::Span;
 pub(super) struct Scope<'a> {
     /// All pools.
     pub(super) pools: &'a [Pool],
+    /// Whether these are all pools of the file.
+    pub(super) pools_sound: bool,
     /// Port of an endpoint that names none.
     pub(super) port: u16,
 }
@@ -71,7 +73,12 @@ fn node(raw: &At<FabricNode>, scope: &Scope<'_>, findings: &mut Findings) -> Opt
     let public_key = raw.public_key.required("publicKey", *span, help, findings);
     let public_key = public_key.and_then(|written| check_public_key(written, findings));
     let may = raw.may.given().map_or(&[][..], |may| &may.value);
-    for prefix in may {
+    if let Some(at) = raw.may.given().filter(|at| at.value.is_empty()) {
+        findings
+            .error(at.span, "`may` is empty")
+            .help("list what the node may own, or remove `may` to permit all of the pools");
+    }
+    for prefix in may.iter().filter(|_| scope.pools_sound) {
         if !scope
             .pools
             .iter()

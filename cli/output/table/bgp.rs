@@ -230,7 +230,7 @@ impl Text for BgpWhyView {
             write_rejected(page, &self.rejected);
             return;
         };
-        page.line(format!("{}: best path {}", self.prefix, describe(best)));
+        page.line(format!("{}: best path is {}", self.prefix, describe(best)));
         if self.comparisons.is_empty() {
             page.line("it is the only path");
         }
@@ -292,5 +292,5 @@ fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
 
 fn describe(path: &PathRow) -> String {
     let (node, from) = (optional_node(path.node.as_ref()), source(path));
-    format!("of {node} from {from}, next hop {}", path.next_hop)
+    format!("{node} from {from}, next hop {}", path.next_hop)
 }

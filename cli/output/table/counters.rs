@@ -31,7 +31,7 @@ impl Text for CountersView {
         let silent = self.drops.len() - seen.len();
         if silent > 0 {
             page.line(format!(
-                "{silent} further reasons have not occurred (see -o json)"
+                "reasons that have not occurred: {silent} (see -o json)"
             ));
         }
 

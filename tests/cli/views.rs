@@ -1,0 +1,208 @@
+//! Verbs that show and steer a router: text from views, orders, refusals.
+
+use std::fs;
+
+use samctl::exit::Exit;
+use serde_json::Value;
+
+use crate::run::{difference, folder, run, scratch};
+use crate::server::Server;
+
+#[test]
+fn every_view_is_shown_as_text() {
+    let server = Server::start("text");
+    let mut failures = Vec::new();
+    for (arguments, name) in VERBS {
+        let printed = run(&[&["--socket", server.socket()], *arguments].concat());
+        assert_eq!(
+            (printed.exit, printed.stderr.as_str()),
+            (expected_exit(name), ""),
+            "{name}"
+        );
+        let expected = folder("tests/cli/views").join(format!("{name}.txt"));
+        failures.extend(difference(&expected, &printed.stdout));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_view_is_shown_as_the_router_sent_it() {
+    let server = Server::start("json");
+    for (arguments, name) in VERBS {
+        let sent = fs::read_to_string(folder("tests/cli/views").join(format!("{name}.json")));
+        let Ok(sent) = sent else { continue };
+        let sent: Value = serde_json::from_str(&sent).expect(name);
+        for format in ["json", "yaml"] {
+            let printed = run(&[&["--socket", server.socket(), "-o", format], *arguments].concat());
+            assert_eq!(printed.exit, expected_exit(name), "{}", printed.stderr);
+            let shown: Value = match format {
+                "json" => serde_json::from_str(&printed.stdout).expect(name),
+                _ => serde_saphyr::from_str(&printed.stdout).expect(name),
+            };
+            assert_eq!(shown, sent, "{name} as {format}");
+        }
+    }
+}
+
+#[test]
+fn verbs_ask_for_the_documented_paths() {
+    let server = Server::start("paths");
+    for (arguments, _) in VERBS {
+        run(&[&["--socket", server.socket()], *arguments].concat());
+    }
+    let paths = [
+        "GET /v1/status",
+        "GET /v1/owners",
+        "GET /v1/routes",
+        "GET /v1/bgp/neighbors",
+        "GET /v1/bgp/neighbors/aws",
+        "GET /v1/bgp/rib",
+        "GET /v1/bgp/why?prefix=10.77.60.20/32",
+        "GET /v1/tunnels",
+        "GET /v1/arp",
+        "GET /v1/explain/10.77.60.20",
+        "GET /v1/doctor",
+        "GET /v1/counters",
+        "GET /v1/events?follow=false",
+    ];
+    assert_eq!(server.asked(), paths);
+}
+
+#[test]
+fn orders_are_given_and_confirmed() {
+    let server = Server::start("orders");
+    let orders = [
+        (&["announce", "10.77.60.9"][..], "10.77.60.9 is announced\n"),
+        (&["withdraw", "10.77.60.9"], "10.77.60.9 is withdrawn\n"),
+        (&["reload"], "the configuration is reloaded\n"),
+    ];
+    for (arguments, confirmation) in orders {
+        let printed = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(
+            (printed.exit, printed.stdout.as_str()),
+            (Exit::Ok, confirmation)
+        );
+    }
+    let given = [
+        r#"POST /v1/announce {"address":"10.77.60.9"}"#,
+        r#"POST /v1/withdraw {"address":"10.77.60.9"}"#,
+        "POST /v1/reload {}",
+    ];
+    assert_eq!(server.asked(), given);
+    let printed = run(&[
+        "--socket",
+        server.socket(),
+        "-o",
+        "json",
+        "announce",
+        "10.77.60.9",
+    ]);
+    let answer: Value = serde_json::from_str(&printed.stdout).expect("JSON");
+    assert_eq!(answer["address"], "10.77.60.9");
+}
+
+#[test]
+fn refusals_have_the_routers_words_and_an_exit_code_of_their_own() {
+    let server = Server::start("refusals");
+    let cases = [
+        (
+            &["announce", "10.1.1.1"][..],
+            Exit::Failed,
+            "10.1.1.1 is outside of all pools",
+        ),
+        (
+            &["bgp", "neighbor", "nobody"],
+            Exit::Failed,
+            "no neighbor is named nobody",
+        ),
+        (&["doctor", "secret"], Exit::NotPermitted, "this needs root"),
+        (
+            &["doctor", "cellar"],
+            Exit::Usage,
+            "there is no area cellar",
+        ),
+        (&["doctor", "nonsense"], Exit::Failed, "cannot be read"),
+    ];
+    for (arguments, exit, words) in cases {
+        let text = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(
+            (text.exit, text.stdout.as_str()),
+            (exit, ""),
+            "{arguments:?}"
+        );
+        assert!(
+            text.stderr.starts_with("error: ") && text.stderr.contains(words),
+            "{}",
+            text.stderr
+        );
+        assert!(text.stderr.contains("\n  help: "), "{}", text.stderr);
+        let json = run(&[&["--socket", server.socket(), "-o", "json"], arguments].concat());
+        let error: Value = serde_json::from_str(&json.stderr).expect("errors are JSON too");
+        assert!(error["error"].as_str().expect("a text").contains(words));
+        assert!(error["remedy"].is_string());
+        assert_eq!(json.exit, exit);
+    }
+}
+
+#[test]
+fn a_capture_is_written_byte_for_byte() {
+    let server = Server::start("pcap");
+    let file = scratch("pcap-file").join("out.pcapng");
+    let path = file.to_str().expect("UTF-8");
+    let printed = run(&["--socket", server.socket(), "pcap", "-w", path]);
+    assert_eq!((printed.exit, printed.stdout.as_str()), (Exit::Ok, ""));
+    assert_eq!(fs::read(&file).expect("written"), b"\x0a\x0d\x0d\x0apcapng");
+    let printed = run(&["--socket", server.socket(), "pcap"]);
+    assert_eq!(printed.stdout.as_bytes(), b"\x0a\x0d\x0d\x0apcapng");
+}
+
+#[test]
+fn events_are_passed_on_line_by_line() {
+    let server = Server::start("events");
+    let printed = run(&["--socket", server.socket(), "-o", "json", "events", "-f"]);
+    let sent = fs::read_to_string(folder("tests/cli/views/events.jsonl")).expect("readable");
+    assert_eq!((printed.exit, printed.stdout), (Exit::Ok, sent));
+    assert_eq!(server.asked(), ["GET /v1/events?follow=true"]);
+}
+
+#[test]
+fn the_version_names_program_and_router() {
+    let server = Server::start("version");
+    let own = env!("CARGO_PKG_VERSION");
+    let printed = run(&["--socket", server.socket(), "version"]);
+    assert_eq!(
+        printed.stdout,
+        format!("samctl {own}\nrouter 0.1.0 (api 1)\n")
+    );
+    let alone = run(&["--socket", "/nonexistent", "version"]);
+    assert_eq!(
+        (alone.exit, alone.stdout),
+        (Exit::Ok, format!("samctl {own}\nrouter not running\n"))
+    );
+}
+
+/// The doctor of the fixture finds something, and says so by its exit code.
+fn expected_exit(name: &str) -> Exit {
+    if name == "doctor" {
+        Exit::ChecksFailed
+    } else {
+        Exit::Ok
+    }
+}
+
+/// Verbs and the files with their views.
+const VERBS: &[(&[&str], &str)] = &[
+    (&["status"], "status"),
+    (&["owners"], "owners"),
+    (&["routes"], "routes"),
+    (&["bgp", "neighbors"], "bgp-neighbors"),
+    (&["bgp", "neighbor", "aws"], "bgp-neighbors-aws"),
+    (&["bgp", "rib"], "bgp-rib"),
+    (&["bgp", "why", "10.77.60.20"], "bgp-why"),
+    (&["tunnels"], "tunnels"),
+    (&["arp"], "arp"),
+    (&["explain", "10.77.60.20"], "explain-10.77.60.20"),
+    (&["doctor"], "doctor"),
+    (&["counters"], "counters"),
+    (&["events"], "events"),
+];
