@@ -1,7 +1,11 @@
 //! Orders of the operator: which are accepted, and what they change.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Instant;
+
+use ipnet::Ipv4Net;
+use sam_capture::NodeId;
 
 use crate::Router;
 use crate::events::Event;
@@ -22,6 +26,18 @@ pub enum CommandRefusal {
 }
 
 impl Router {
+    /// Which node owns `address`, by the best path to it.
+    #[must_use]
+    pub fn owner_of(&self, address: Ipv4Addr) -> Option<NodeId> {
+        self.owners.holding(address).map(|holding| holding.owner.node)
+    }
+
+    /// All prefixes of which a path is known, markers included.
+    #[must_use]
+    pub fn rib_prefixes(&self) -> Vec<Ipv4Net> {
+        self.speaker.prefixes()
+    }
+
     /// Tells whether a command would be accepted now; the control socket answers with this before it hands it in.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
-use sam_dataplane::{Buffer, BufferPool, Egress, Forwarder, Io, PortId, Stats, TxQueue, Unit};
+use sam_dataplane::{Buffer, BufferPool, Egress, Forwarder, Io, Stats, TxQueue, Unit};
 use sam_router::config::{
     ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host as EndpointHost, Local, Node,
     Transport, TunnelMtu,
@@ -320,7 +320,7 @@ impl World {
                 }
                 let unit = Unit::plain(filled(&mut site.pool, &bytes));
                 let mut io = Io { pool: &mut site.pool, tx: &mut site.tx };
-                site.forwarder.handle_frame(PortId(0), unit, &mut io, now);
+                site.forwarder.handle_frame(sam_router::LAN_PORT, unit, &mut io, now);
                 self.drive(index);
             }
             Arrival::Frame { bytes, to_router: false } => self.deliver_to_hosts(index, &bytes),
@@ -329,7 +329,9 @@ impl World {
 
     fn deliver_to_hosts(&mut self, index: usize, bytes: &[u8]) {
         let mut answers = Vec::new();
-        for host in &mut self.sites[index].hosts {
+        let now = self.now;
+        let (start, hosts) = (self.start, &mut self.sites[index].hosts);
+        for host in hosts {
             let (frames, packet) = host.handle_frame(bytes);
             answers.extend(frames.into_iter().map(|frame| (host.address, frame)));
             if let Some(packet) = packet.filter(|packet| packet[9] == PROBE_PROTOCOL) {
@@ -338,11 +340,11 @@ impl World {
                     source: Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]),
                     site: index,
                     ttl: packet[8],
-                    at: self.now - self.start,
+                    at: now - start,
                 });
-                self.check_delivery();
             }
         }
+        self.check_delivery();
         for (address, frame) in answers {
             self.broadcast(index, &frame, Some(address));
         }
@@ -438,7 +440,7 @@ impl World {
         while let Some(egress) = site.tx.pop() {
             busy = true;
             match egress {
-                Egress::Port { port: PortId(0), unit } => {
+                Egress::Port { port, unit } if port == sam_router::LAN_PORT => {
                     frames.push(unit.buffer.bytes().to_vec());
                     site.pool.give(unit.buffer);
                 }

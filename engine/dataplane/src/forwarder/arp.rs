@@ -151,27 +151,35 @@ impl Forwarder {
     pub(super) fn update_announcements(&mut self, former: &Snapshot, now: Instant) {
         let snapshot = Arc::clone(&self.snapshot);
         let is_announced = |port, address| {
-            snapshot
-                .lan(port)
-                .is_some_and(|lan| lan.gratuitous_arp && lan.is_answered(address))
+            snapshot.lan(port).is_some_and(|lan| {
+                lan.gratuitous_arp && (lan.is_answered(address) || lan.address == Some(address))
+            })
         };
         self.announcer.retain(is_announced);
         for lan in snapshot.lans.iter().filter(|lan| lan.gate_open) {
-            let former = former.lan(lan.id).filter(|former| former.mac == lan.mac);
-            let is_new = |address| !former.is_some_and(|former| former.is_answered(address));
-            for address in lan
-                .answers
-                .iter()
-                .copied()
-                .filter(|&address| is_new(address))
-            {
-                self.responder.forget(lan.id, address);
-                if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
-                    self.stats.add(&self.stats.arp_announcements_skipped, 1);
+            let former_lan = former.lan(lan.id).filter(|former| former.mac == lan.mac);
+            let arrived = former_lan.is_some() && host_arrived(lan.id, former, &snapshot);
+            let is_new = |address| !former_lan.is_some_and(|former| former.is_answered(address));
+            for address in lan.answers.iter().copied() {
+                let new = is_new(address);
+                if new {
+                    self.responder.forget(lan.id, address);
                 }
+                if new || arrived {
+                    self.announce(lan, address, now);
+                }
+            }
+            if let Some(own) = lan.address.filter(|_| arrived) {
+                self.announce(lan, own, now);
             }
         }
         // What lost its answer on a closed gate is announced anew when the gate opens again.
+    }
+
+    fn announce(&mut self, lan: &LanPort, address: Ipv4Addr, now: Instant) {
+        if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
+            self.stats.add(&self.stats.arp_announcements_skipped, 1);
+        }
     }
 
     /// Sends the announcements that are due.
@@ -181,9 +189,10 @@ impl Forwarder {
                 continue;
             };
             let fib = &self.snapshot.fib;
-            if !self
-                .responder
-                .may_announce(announcement.address, lan, fib, now)
+            if lan.address != Some(announcement.address)
+                && !self
+                    .responder
+                    .may_announce(announcement.address, lan, fib, now)
             {
                 self.announcer.stop(announcement.port, announcement.address);
                 continue;
@@ -222,4 +231,15 @@ impl Forwarder {
 fn asker(snapshot: &Snapshot, lan: &LanPort) -> Ipv4Addr {
     let overlay = snapshot.tun.as_ref().map(|tun| tun.address);
     lan.address.or(overlay).unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// Tells whether an address lives on this LAN now that did not before. Its host may come from another site, with the
+/// MAC of that site's router in its ARP cache for everything behind the router, the gateway included: all of it is
+/// announced again.
+fn host_arrived(port: PortId, former: &Snapshot, snapshot: &Snapshot) -> bool {
+    snapshot.fib.entries().any(|(prefix, next_hop)| {
+        prefix.prefix_len() == 32
+            && next_hop == NextHop::Lan(port)
+            && former.fib.lookup(prefix.addr()) != Some(NextHop::Lan(port))
+    })
 }
