@@ -10,17 +10,20 @@ use crate::output::machine;
 ///
 /// # Errors
 /// When something is missing on this machine or broke; a claim that does not hold ends with exit code 5.
-pub fn demo(
-    args: &DemoArgs,
-    format: Format,
-    streams: &mut Streams<'_>,
-) -> Result<Exit, Failure> {
-    let options = Options { keep: args.keep, progress: true };
+pub fn demo(args: &DemoArgs, format: Format, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    let options = Options {
+        keep: args.keep,
+        progress: true,
+    };
     let mut written = Ok(());
     let report = run(options, |report| written = print(report, format, streams))
         .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
     written?;
-    Ok(if report.passed { Exit::Ok } else { Exit::ChecksFailed })
+    Ok(if report.passed {
+        Exit::Ok
+    } else {
+        Exit::ChecksFailed
+    })
 }
 
 fn print(report: &Report, format: Format, streams: &mut Streams<'_>) -> Result<(), Failure> {

@@ -15,11 +15,7 @@ use crate::exit::{Exit, Failure};
 ///
 /// # Errors
 /// When the configuration is wrong, or a device, port or socket cannot be opened.
-pub fn run(
-    args: &RunArgs,
-    format: Format,
-    streams: &mut Streams<'_>,
-) -> Result<Exit, Failure> {
+pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
     let loaded = match load(&args.config, Secrets::Read) {
         Ok(loaded) => loaded,
         Err(report) => {
@@ -46,8 +42,11 @@ fn reload(path: &PathBuf) -> Result<sam_router::Config, String> {
 
 /// One line per mistake, for a log and for the answer to `samctl reload`.
 fn lines(report: &Report) -> String {
-    let lines: Vec<String> =
-        report.diagnostics().iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = report
+        .diagnostics()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     lines.join("\n")
 }
 

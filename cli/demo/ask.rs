@@ -16,7 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the socket is missing or the answer is an error.
 pub fn get(socket: &Path, path: &str) -> Result<Value> {
-    call(socket, &format!("GET {path} HTTP/1.0\r\nHost: samctl\r\n\r\n"))
+    call(
+        socket,
+        &format!("GET {path} HTTP/1.0\r\nHost: samctl\r\n\r\n"),
+    )
 }
 
 /// Posts a document.
@@ -41,7 +44,9 @@ fn call(socket: &Path, request: &str) -> Result<Value> {
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the router's answer is no HTTP")?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the router's answer is no HTTP")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if status != "200" {
         bail!("{}", body.trim());

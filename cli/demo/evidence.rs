@@ -61,7 +61,10 @@ fn sources(witnesses: &Witnesses, report: &mut Report) {
     for (to, witness) in SITES.iter().zip(&witnesses.clients) {
         let seen = witness.seen();
         let arrived = |from: Ipv4Addr| seen.contains_key(&(from, to.client(), TCP, PORT));
-        preserved += SITES.iter().filter(|from| *from != to && arrived(from.client())).count();
+        preserved += SITES
+            .iter()
+            .filter(|from| *from != to && arrived(from.client()))
+            .count();
         foreign.extend(
             seen.keys()
                 .filter(|(from, destination, protocol, port)| {
@@ -140,8 +143,16 @@ fn hosts(lab: &Lab, report: &mut Report) {
     for router in &lab.routers {
         let seen = router.enter(|| {
             let forward = sam_net::sysctl::read("ipv4/ip_forward").unwrap_or(1);
-            let links = Netlink::open().and_then(|mut netlink| netlink.links()).unwrap_or_default();
-            (forward, links.into_iter().filter_map(|link| link.kind).collect::<Vec<_>>())
+            let links = Netlink::open()
+                .and_then(|mut netlink| netlink.links())
+                .unwrap_or_default();
+            (
+                forward,
+                links
+                    .into_iter()
+                    .filter_map(|link| link.kind)
+                    .collect::<Vec<_>>(),
+            )
         });
         let Ok((forward, links)) = seen else { continue };
         forwarding += forward;
@@ -167,7 +178,11 @@ fn sessions(routers: &Routers, report: &mut Report) {
         .filter_map(|site| super::ask::get(&routers.socket(*site), "/v1/doctor").ok())
         .filter(|view| view["overall"] != "fail")
         .count();
-    report.claim("doctor_clean", healthy == 4, format!("{healthy} of 4 routers find no failure"));
+    report.claim(
+        "doctor_clean",
+        healthy == 4,
+        format!("{healthy} of 4 routers find no failure"),
+    );
 }
 
 /// Fills in the claims about the move.

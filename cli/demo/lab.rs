@@ -31,10 +31,26 @@ pub struct SiteName {
 
 /// The sites of the seed's demo.
 pub const SITES: [SiteName; 4] = [
-    SiteName { name: "onprem", role: "onprem", number: 1 },
-    SiteName { name: "aws", role: "aws", number: 2 },
-    SiteName { name: "azure", role: "azure", number: 3 },
-    SiteName { name: "oci", role: "oci", number: 4 },
+    SiteName {
+        name: "onprem",
+        role: "onprem",
+        number: 1,
+    },
+    SiteName {
+        name: "aws",
+        role: "aws",
+        number: 2,
+    },
+    SiteName {
+        name: "azure",
+        role: "azure",
+        number: 3,
+    },
+    SiteName {
+        name: "oci",
+        role: "oci",
+        number: 4,
+    },
 ];
 
 impl SiteName {
@@ -78,9 +94,19 @@ impl Lab {
     pub fn build() -> Result<Self> {
         let namespace = || Namespace::create().context("cannot make a network namespace");
         let wires = namespace()?;
-        let clients = SITES.iter().map(|_| namespace()).collect::<Result<Vec<_>>>()?;
-        let routers = SITES.iter().map(|_| namespace()).collect::<Result<Vec<_>>>()?;
-        let lab = Self { wires, clients, routers };
+        let clients = SITES
+            .iter()
+            .map(|_| namespace())
+            .collect::<Result<Vec<_>>>()?;
+        let routers = SITES
+            .iter()
+            .map(|_| namespace())
+            .collect::<Result<Vec<_>>>()?;
+        let lab = Self {
+            wires,
+            clients,
+            routers,
+        };
         lab.wires.enter(|| -> Result<()> {
             let mut netlink = Netlink::open()?;
             for bridge in ["wan", "lan1", "lan2", "lan3", "lan4"] {
@@ -91,8 +117,20 @@ impl Lab {
             for (index, site) in SITES.iter().enumerate() {
                 let n = site.number;
                 let (client, router) = (&lab.clients[index], &lab.routers[index]);
-                cable(&mut netlink, &format!("c{n}"), &format!("lan{n}"), "eth0", client)?;
-                cable(&mut netlink, &format!("r{n}"), &format!("lan{n}"), "lan0", router)?;
+                cable(
+                    &mut netlink,
+                    &format!("c{n}"),
+                    &format!("lan{n}"),
+                    "eth0",
+                    client,
+                )?;
+                cable(
+                    &mut netlink,
+                    &format!("r{n}"),
+                    &format!("lan{n}"),
+                    "lan0",
+                    router,
+                )?;
                 cable(&mut netlink, &format!("w{n}"), "wan", "wan0", router)?;
             }
             Ok(())
@@ -140,7 +178,10 @@ fn client_addresses(site: SiteName) -> Result<()> {
     netlink.add_address(index, network(site.client(), 24))?;
     netlink.set_up(index)?;
     let default = network(Ipv4Addr::UNSPECIFIED, 0);
-    let route = Route { gateway: Some(IpAddr::V4(GATEWAY)), ..Route::on_link(default, index) };
+    let route = Route {
+        gateway: Some(IpAddr::V4(GATEWAY)),
+        ..Route::on_link(default, index)
+    };
     netlink.replace_route(&route)?;
     Ok(())
 }

@@ -60,10 +60,17 @@ pub fn run(options: Options, announce: impl FnOnce(&Report)) -> Result<Report> {
     let begun = Instant::now();
     routers.wait_for_agreement(AGREEMENT)?;
     report.convergence_s = begun.elapsed().as_secs_f64();
-    progress.step(&format!("agreed on all owners after {:.2} s", report.convergence_s));
+    progress.step(&format!(
+        "agreed on all owners after {:.2} s",
+        report.convergence_s
+    ));
 
     let witnesses = Witnesses::start(&lab)?;
-    let servers = lab.clients.iter().map(Server::start).collect::<Result<Vec<_>>>()?;
+    let servers = lab
+        .clients
+        .iter()
+        .map(Server::start)
+        .collect::<Result<Vec<_>>>()?;
     let addresses = SITES.map(lab::SiteName::client);
     let ssh = Ssh::start(&lab.clients, &addresses, &routers.folder);
     progress.step("twelve directed flows");
@@ -99,9 +106,18 @@ struct Witnesses {
 
 impl Witnesses {
     fn start(lab: &Lab) -> Result<Self> {
-        let clients = lab.clients.iter().map(|client| Witness::start(client, "eth0"));
-        let wans = lab.routers.iter().map(|router| Witness::start(router, "wan0"));
-        Ok(Self { clients: clients.collect::<Result<_>>()?, wans: wans.collect::<Result<_>>()? })
+        let clients = lab
+            .clients
+            .iter()
+            .map(|client| Witness::start(client, "eth0"));
+        let wans = lab
+            .routers
+            .iter()
+            .map(|router| Witness::start(router, "wan0"));
+        Ok(Self {
+            clients: clients.collect::<Result<_>>()?,
+            wans: wans.collect::<Result<_>>()?,
+        })
     }
 }
 
@@ -131,9 +147,13 @@ fn flow(
         same_source(&session.seen, &source)
     });
     let by_ssh = ssh.map(|ssh| {
-        ssh.seen_source(client, to.client()).and_then(|seen| same_source(&seen, &source))
+        ssh.seen_source(client, to.client())
+            .and_then(|seen| same_source(&seen, &source))
     });
-    let error = own.as_ref().err().or_else(|| by_ssh.as_ref().and_then(|r| r.as_ref().err()));
+    let error = own
+        .as_ref()
+        .err()
+        .or_else(|| by_ssh.as_ref().and_then(|r| r.as_ref().err()));
     report::Flow {
         from: from.name.to_owned(),
         to: to.name.to_owned(),
@@ -155,7 +175,11 @@ fn same_source(seen: &str, expected: &str) -> Result<()> {
 /// Namespaces need root, real or that of a user namespace; the routers need /dev/net/tun.
 fn prepare_privileges() -> Result<()> {
     let capabilities = sam_net::Capabilities::effective()?;
-    let needed = [Capability::NetAdmin, Capability::NetRaw, Capability::SysAdmin];
+    let needed = [
+        Capability::NetAdmin,
+        Capability::NetRaw,
+        Capability::SysAdmin,
+    ];
     if !capabilities.missing(&needed).is_empty() {
         sam_net::user_namespace::become_root().context(
             "the demo needs root, or user namespaces for ordinary users; this machine allows \
@@ -169,10 +193,14 @@ fn prepare_privileges() -> Result<()> {
              --device /dev/net/tun"
         );
     }
-    std::fs::OpenOptions::new().read(true).write(true).open(tun).context(
-        "/dev/net/tun cannot be opened: run the demo with sudo, or allow it for everybody \
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(tun)
+        .context(
+            "/dev/net/tun cannot be opened: run the demo with sudo, or allow it for everybody \
          (chmod 666 /dev/net/tun), as most distributions do",
-    )?;
+        )?;
     Ok(())
 }
 
@@ -180,7 +208,9 @@ fn prepare_privileges() -> Result<()> {
 fn end_in_order(routers: &Routers) -> Result<()> {
     let folder = routers.folder.clone();
     let processes: Vec<u32> = SITES.iter().map(|site| routers.process(*site)).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::spawn(move || {
         runtime.block_on(async {
             let Ok(mut terminate) =
@@ -222,7 +252,10 @@ fn explain_how_to_look_around(routers: &Routers) {
             routers.process(site),
         ));
     }
-    say(format!("  logs, keys and configurations are in {}", routers.folder.display()));
+    say(format!(
+        "  logs, keys and configurations are in {}",
+        routers.folder.display()
+    ));
 }
 
 /// One line per step, on the terminal of the user.
@@ -236,14 +269,22 @@ struct Progress {
 impl Progress {
     fn new(on: bool) -> Self {
         let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { on, colored, since: Instant::now() }
+        Self {
+            on,
+            colored,
+            since: Instant::now(),
+        }
     }
 
     fn step(&mut self, text: &str) {
         if !self.on {
             return;
         }
-        let (dim, plain) = if self.colored { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        let (dim, plain) = if self.colored {
+            ("\x1b[2m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
         let seconds = self.since.elapsed().as_secs_f64();
         writeln!(std::io::stderr(), "{dim}{seconds:6.2} s{plain}  {text}").ok();
     }

@@ -52,7 +52,9 @@ pub fn run(lab: &Lab, routers: &Routers, from: SiteName, to: SiteName) -> Result
     ask::post(&routers.socket(from), "/v1/withdraw", &body).context("withdraw")?;
 
     let moved = Instant::now();
-    while !SITES.iter().all(|at| routers.owner(*at, address).as_deref() == Some(to.name))
+    while !SITES
+        .iter()
+        .all(|at| routers.owner(*at, address).as_deref() == Some(to.name))
         && moved.elapsed() < PATIENCE
     {
         std::thread::sleep(Duration::from_millis(5));
@@ -60,7 +62,9 @@ pub fn run(lab: &Lab, routers: &Routers, from: SiteName, to: SiteName) -> Result
     let survived = session.echo("after").is_ok();
     std::thread::sleep(STEADY);
     stop.store(true, Ordering::Relaxed);
-    let probes = probing.join().map_err(|_| anyhow::anyhow!("the prober panicked"))?;
+    let probes = probing
+        .join()
+        .map_err(|_| anyhow::anyhow!("the prober panicked"))?;
     Ok(Move {
         address: address.to_string(),
         from: from.name.to_owned(),
@@ -104,7 +108,9 @@ fn probe(socket: &UdpSocket, stop: &AtomicBool) -> Probes {
         }
         let mut bytes = [0; 16];
         while let Ok(count) = socket.recv(&mut bytes) {
-            let Ok(number) = <[u8; 4]>::try_from(&bytes[..count]) else { continue };
+            let Ok(number) = <[u8; 4]>::try_from(&bytes[..count]) else {
+                continue;
+            };
             let index = u32::from_be_bytes(number) as usize;
             if let Some(answered) = probes.answered.get_mut(index) {
                 *answered = true;

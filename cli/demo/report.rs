@@ -86,7 +86,11 @@ pub struct Assertion {
 impl Report {
     /// Adds a claim.
     pub fn claim(&mut self, name: &'static str, passed: bool, evidence: impl Into<String>) {
-        self.assertions.push(Assertion { name, passed, evidence: evidence.into() });
+        self.assertions.push(Assertion {
+            name,
+            passed,
+            evidence: evidence.into(),
+        });
     }
 
     /// Decides the verdict.
@@ -100,9 +104,18 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let _ = writeln!(out, "\nFlows (rows connect, columns serve; what the server saw as source)\n");
+        let _ = writeln!(
+            out,
+            "\nFlows (rows connect, columns serve; what the server saw as source)\n"
+        );
         self.matrix(&mut out);
-        let _ = writeln!(out, "  {} of {} passed; ssh: {}\n", self.flows.passed, self.flows.list.len(), self.flows.ssh);
+        let _ = writeln!(
+            out,
+            "  {} of {} passed; ssh: {}\n",
+            self.flows.passed,
+            self.flows.list.len(),
+            self.flows.ssh
+        );
         let _ = writeln!(out, "Live move of {}", self.r#move.address);
         let _ = writeln!(
             out,
@@ -112,20 +125,37 @@ impl Report {
             self.r#move.lost_ms,
             self.r#move.probes_answered,
             self.r#move.probes_sent,
-            if self.r#move.tcp_survived { "went on" } else { "broke" },
+            if self.r#move.tcp_survived {
+                "went on"
+            } else {
+                "broke"
+            },
         );
         let _ = writeln!(out, "Evidence");
         for assertion in &self.assertions {
             let mark = if assertion.passed { "ok  " } else { "FAIL" };
-            let _ = writeln!(out, "  {mark} {:<28} {}", assertion.name, assertion.evidence);
+            let _ = writeln!(
+                out,
+                "  {mark} {:<28} {}",
+                assertion.name, assertion.evidence
+            );
         }
-        let verdict = if self.passed { "All of it holds" } else { "NOT everything holds" };
+        let verdict = if self.passed {
+            "All of it holds"
+        } else {
+            "NOT everything holds"
+        };
         let _ = writeln!(out, "\n{verdict}, {:.1} s after the start.", self.seconds);
         out
     }
 
     fn matrix(&self, out: &mut String) {
-        let mut sites: Vec<&str> = self.flows.list.iter().map(|flow| flow.from.as_str()).collect();
+        let mut sites: Vec<&str> = self
+            .flows
+            .list
+            .iter()
+            .map(|flow| flow.from.as_str())
+            .collect();
         sites.dedup();
         let _ = write!(out, "  {:<10}", "");
         for site in &sites {
@@ -135,7 +165,11 @@ impl Report {
         for from in &sites {
             let _ = write!(out, "  {from:<10}");
             for to in &sites {
-                let flow = self.flows.list.iter().find(|flow| flow.from == *from && flow.to == *to);
+                let flow = self
+                    .flows
+                    .list
+                    .iter()
+                    .find(|flow| flow.from == *from && flow.to == *to);
                 let cell = match flow {
                     Some(flow) if flow.error.is_none() => flow.source.clone(),
                     Some(_) => "FAILED".to_owned(),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use sam_wg::PrivateKey;
 
-use super::lab::{GATEWAY, Lab, SITES, SiteName};
 use super::ask;
+use super::lab::{GATEWAY, Lab, SITES, SiteName};
 
 /// Time for a router to withdraw and close its sessions.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -36,7 +36,10 @@ impl Routers {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut routers = Self { folder, children: Vec::new() };
+        let mut routers = Self {
+            folder,
+            children: Vec::new(),
+        };
         routers.write_files()?;
         let program = std::env::current_exe().context("cannot find the program itself")?;
         for (index, site) in SITES.iter().enumerate() {
@@ -61,10 +64,19 @@ impl Routers {
         let mut nodes = String::new();
         for site in SITES {
             let key = PrivateKey::generate(random()?);
-            secret_file(&self.folder.join(format!("{}.key", site.name)), &key.to_base64())?;
+            secret_file(
+                &self.folder.join(format!("{}.key", site.name)),
+                &key.to_base64(),
+            )?;
             nodes += &format!(
                 "    - {{id: {}, name: {}, site: {}, role: {}, overlay: {}, endpoint: \"{}:51820\", publicKey: \"{}\"}}\n",
-                site.number, site.name, site.name, site.role, site.overlay(), site.underlay(), key.public(),
+                site.number,
+                site.name,
+                site.name,
+                site.role,
+                site.overlay(),
+                site.underlay(),
+                key.public(),
             );
         }
         let fabric = format!(
@@ -131,7 +143,9 @@ impl Routers {
     }
 
     fn agrees(&self, at: SiteName) -> bool {
-        SITES.iter().all(|site| self.owner(at, site.client()).as_deref() == Some(site.name))
+        SITES
+            .iter()
+            .all(|site| self.owner(at, site.client()).as_deref() == Some(site.name))
     }
 
     /// Who owns `address`, as the router of `at` sees it.
@@ -139,7 +153,9 @@ impl Routers {
     pub fn owner(&self, at: SiteName, address: std::net::Ipv4Addr) -> Option<String> {
         let view = ask::get(&self.socket(at), "/v1/owners").ok()?;
         let rows = view["owners"].as_array()?;
-        let row = rows.iter().find(|row| row["address"] == address.to_string())?;
+        let row = rows
+            .iter()
+            .find(|row| row["address"] == address.to_string())?;
         Some(row["owner"]["name"].as_str()?.to_owned())
     }
 

@@ -112,16 +112,18 @@ impl Session {
     /// # Errors
     /// When the connection fails or the server says nothing.
     pub fn open(client: &Namespace, to: Ipv4Addr) -> Result<Self> {
-        let stream = client.enter(|| {
-            TcpStream::connect_timeout(&SocketAddr::from((to, PORT)), PATIENCE)
-        })?;
+        let stream =
+            client.enter(|| TcpStream::connect_timeout(&SocketAddr::from((to, PORT)), PATIENCE))?;
         let stream = stream.with_context(|| format!("cannot connect to {to}"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         let mut stream = BufReader::new(stream);
         let mut seen = String::new();
         stream.read_line(&mut seen)?;
-        Ok(Self { stream, seen: seen.trim().to_owned() })
+        Ok(Self {
+            stream,
+            seen: seen.trim().to_owned(),
+        })
     }
 
     /// Sends a line and expects it back.

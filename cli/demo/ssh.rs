@@ -21,7 +21,8 @@ impl Ssh {
     /// # Errors
     /// Why ssh is not used in this run; the demo goes on without.
     pub fn start(clients: &[Namespace], addresses: &[Ipv4Addr], folder: &Path) -> Result<Self> {
-        let sshd = find(&["/usr/sbin/sshd", "/usr/local/sbin/sshd"]).context("sshd is not installed")?;
+        let sshd =
+            find(&["/usr/sbin/sshd", "/usr/local/sbin/sshd"]).context("sshd is not installed")?;
         find(&["/usr/bin/ssh", "/usr/local/bin/ssh"]).context("ssh is not installed")?;
         if sam_net::user_namespace::is_inside().unwrap_or(true) {
             bail!("sshd needs real root, not a user namespace");
@@ -30,16 +31,29 @@ impl Ssh {
         let (host_key, key) = (folder.join("host"), folder.join("client"));
         generate(&host_key)?;
         generate(&key)?;
-        let mut ssh = Self { key: key.clone(), servers: Vec::new() };
+        let mut ssh = Self {
+            key: key.clone(),
+            servers: Vec::new(),
+        };
         for (client, address) in clients.iter().zip(addresses) {
             let mut command = client.command(&sshd);
             sam_net::process::die_with_parent(&mut command);
             let server = command
                 .args(["-D", "-e", "-f", "/dev/null", "-h"])
                 .arg(&host_key)
-                .args(["-o", "PidFile=none", "-o", "UsePAM=no", "-o", "StrictModes=no"])
+                .args([
+                    "-o",
+                    "PidFile=none",
+                    "-o",
+                    "UsePAM=no",
+                    "-o",
+                    "StrictModes=no",
+                ])
                 .args(["-o", "PermitRootLogin=prohibit-password", "-o"])
-                .arg(format!("AuthorizedKeysFile={}", key.with_extension("pub").display()))
+                .arg(format!(
+                    "AuthorizedKeysFile={}",
+                    key.with_extension("pub").display()
+                ))
                 .arg("-o")
                 .arg(format!("ListenAddress={address}"))
                 .stdin(Stdio::null())
@@ -61,8 +75,20 @@ impl Ssh {
             .command("ssh")
             .args(["-F", "/dev/null", "-i"])
             .arg(&self.key)
-            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-            .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR"])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args([
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "ConnectTimeout=5",
+                "-o",
+                "LogLevel=ERROR",
+            ])
             .args(["-o", "ConnectionAttempts=5"])
             .arg(format!("root@{to}"))
             .arg("echo $SSH_CONNECTION")
@@ -72,7 +98,11 @@ impl Ssh {
             bail!("ssh: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+        Ok(text
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     }
 }
 
@@ -86,7 +116,10 @@ impl Drop for Ssh {
 }
 
 fn find(candidates: &[&str]) -> Option<PathBuf> {
-    candidates.iter().map(PathBuf::from).find(|path| path.exists())
+    candidates
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
 }
 
 fn generate(path: &Path) -> Result<()> {

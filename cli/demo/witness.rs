@@ -36,13 +36,20 @@ impl Witness {
         let seen = Arc::new(Mutex::new(Seen::new()));
         let (thread_stop, thread_seen) = (Arc::clone(&stop), Arc::clone(&seen));
         let thread = std::thread::spawn(move || watch(socket, &thread_stop, &thread_seen));
-        Ok(Self { stop, seen, thread: Some(thread) })
+        Ok(Self {
+            stop,
+            seen,
+            thread: Some(thread),
+        })
     }
 
     /// What was seen so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        self.seen.lock().map(|seen| seen.clone()).unwrap_or_default()
+        self.seen
+            .lock()
+            .map(|seen| seen.clone())
+            .unwrap_or_default()
     }
 }
 

@@ -30,15 +30,25 @@ fn a_partitioned_site_is_withdrawn_and_comes_back_when_the_cut_heals() {
         let gone = world.run_until(Duration::from_secs(15), |world| {
             (0..3).all(|site| world.sites[site].router.owner_of(home(3)).is_none())
         });
-        assert!(gone.is_some(), "a dead session still owns addresses after 15 s");
+        assert!(
+            gone.is_some(),
+            "a dead session still owns addresses after 15 s"
+        );
         for other in 0..3 {
             world.faults.heal(3, other);
         }
-        assert!(world.run_until(Duration::from_secs(60), World::converged).is_some());
+        assert!(
+            world
+                .run_until(Duration::from_secs(60), World::converged)
+                .is_some()
+        );
         world.run_for(Duration::from_secs(20));
         let id = world.probe(0, home(0), home(3));
         world.run_for(Duration::from_secs(2));
-        assert!(world.arrived(id).is_some(), "healed, but packets do not flow");
+        assert!(
+            world.arrived(id).is_some(),
+            "healed, but packets do not flow"
+        );
         assert_invariants(&world);
     });
 }

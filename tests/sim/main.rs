@@ -36,5 +36,9 @@ fn converged(mut world: World) -> World {
 }
 
 fn assert_invariants(world: &World) {
-    assert!(world.violations.is_empty(), "{}", world.violations.join("\n"));
+    assert!(
+        world.violations.is_empty(),
+        "{}",
+        world.violations.join("\n")
+    );
 }

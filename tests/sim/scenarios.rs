@@ -28,7 +28,10 @@ fn an_added_address_is_reached_from_everywhere() {
         world.sites[2].hosts.push(Host::new(address));
         world.announce(2, address);
         let took = world.run_until(Duration::from_secs(2), World::converged);
-        assert!(took.is_some_and(|took| took < Duration::from_millis(200)), "took {took:?}");
+        assert!(
+            took.is_some_and(|took| took < Duration::from_millis(200)),
+            "took {took:?}"
+        );
         assert_all_pairs_talk(&mut world);
         assert_invariants(&world);
     });
@@ -43,7 +46,10 @@ fn a_moved_address_is_followed_by_every_site_within_a_blink() {
         let to = 1 + usize::try_from(seed % 2).expect("small");
         world.move_host(home(3), 3, to);
         let took = world.run_until(Duration::from_secs(2), World::converged);
-        assert!(took.is_some_and(|took| took < Duration::from_millis(200)), "took {took:?}");
+        assert!(
+            took.is_some_and(|took| took < Duration::from_millis(200)),
+            "took {took:?}"
+        );
         world.run_for(Duration::from_secs(6));
         assert_all_pairs_talk(&mut world);
         assert_invariants(&world);
@@ -74,7 +80,10 @@ fn an_equal_configuration_changes_nothing() {
         let before = world.sites[1].outputs;
         let config = world.sites[1].config.clone();
         world.reload(1, config);
-        assert_eq!(world.sites[1].outputs, before, "an equal configuration caused outputs");
+        assert_eq!(
+            world.sites[1].outputs, before,
+            "an equal configuration caused outputs"
+        );
     });
 }
 
@@ -87,7 +96,11 @@ fn an_address_added_by_reload_is_followed() {
         config.local.owned.insert(address);
         world.sites[1].hosts.push(Host::new(address));
         world.reload(1, config);
-        assert!(world.run_until(Duration::from_secs(2), World::converged).is_some());
+        assert!(
+            world
+                .run_until(Duration::from_secs(2), World::converged)
+                .is_some()
+        );
         assert_all_pairs_talk(&mut world);
         assert_invariants(&world);
     });
@@ -97,8 +110,11 @@ fn an_address_added_by_reload_is_followed() {
 fn assert_all_pairs_talk(world: &mut World) {
     let hosts: Vec<(usize, Ipv4Addr)> = (0..world.sites.len())
         .flat_map(|site| {
-            let addresses: Vec<Ipv4Addr> =
-                world.sites[site].hosts.iter().map(|host| host.address).collect();
+            let addresses: Vec<Ipv4Addr> = world.sites[site]
+                .hosts
+                .iter()
+                .map(|host| host.address)
+                .collect();
             addresses.into_iter().map(move |address| (site, address))
         })
         .collect();
@@ -106,15 +122,22 @@ fn assert_all_pairs_talk(world: &mut World) {
         for &(target, destination) in hosts.iter().filter(|(_, address)| *address != source) {
             let arrived = (0..2).any(|_| {
                 let id = world.probe(site, source, destination);
-                let done = world.run_until(Duration::from_secs(4), |world| world.arrived(id).is_some());
+                let done =
+                    world.run_until(Duration::from_secs(4), |world| world.arrived(id).is_some());
                 if let Some(delivered) = world.arrived(id) {
-                    assert_eq!(delivered.site, target, "{destination} was reached at the wrong site");
+                    assert_eq!(
+                        delivered.site, target,
+                        "{destination} was reached at the wrong site"
+                    );
                     let ttl = if site == target { 64 } else { 62 };
                     assert_eq!(delivered.ttl, ttl, "I13: one TTL step per router");
                 }
                 done.is_some()
             });
-            assert!(arrived, "{source} (site {site}) does not reach {destination} (site {target})");
+            assert!(
+                arrived,
+                "{source} (site {site}) does not reach {destination} (site {target})"
+            );
         }
     }
 }

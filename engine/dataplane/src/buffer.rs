@@ -20,7 +20,11 @@ impl Buffer {
     /// Allocates an empty buffer with [`HEADROOM`] bytes in front.
     #[must_use]
     pub fn new() -> Self {
-        Self { storage: vec![0; CAPACITY].into_boxed_slice(), start: HEADROOM, end: HEADROOM }
+        Self {
+            storage: vec![0; CAPACITY].into_boxed_slice(),
+            start: HEADROOM,
+            end: HEADROOM,
+        }
     }
 
     /// Empties the buffer and restores the default headroom.
@@ -61,14 +65,19 @@ impl Buffer {
     /// # Panics
     /// When `count` exceeds the tail.
     pub fn grow(&mut self, count: usize) {
-        assert!(count <= self.storage.len() - self.end, "grow beyond the buffer");
+        assert!(
+            count <= self.storage.len() - self.end,
+            "grow beyond the buffer"
+        );
         self.end += count;
     }
 
     /// Appends `data`, or returns `false` and changes nothing when the tail is too small.
     #[must_use]
     pub fn append(&mut self, data: &[u8]) -> bool {
-        let Some(room) = self.storage.get_mut(self.end..self.end + data.len()) else { return false };
+        let Some(room) = self.storage.get_mut(self.end..self.end + data.len()) else {
+            return false;
+        };
         room.copy_from_slice(data);
         self.end += data.len();
         true
@@ -116,7 +125,10 @@ impl BufferPool {
     /// Allocates `capacity` buffers.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { free: (0..capacity).map(|_| Buffer::new()).collect(), capacity }
+        Self {
+            free: (0..capacity).map(|_| Buffer::new()).collect(),
+            capacity,
+        }
     }
 
     /// Lends an empty buffer, or `None` when all are out.

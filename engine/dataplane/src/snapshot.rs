@@ -116,16 +116,18 @@ impl Snapshot {
     /// Returns the tunnel to a WireGuard peer.
     #[must_use]
     pub fn tunnel_to(&self, peer: sam_wg::PeerIndex) -> Option<TunnelId> {
-        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.encap == Encap::WireGuard(peer))?;
+        let tunnel = self
+            .tunnels
+            .iter()
+            .find(|tunnel| tunnel.encap == Encap::WireGuard(peer))?;
         Some(tunnel.id)
     }
 
     /// Tells whether `address` is the broadcast address of a LAN (RFC 1812 section 4.2.2.11 (d)).
     #[must_use]
     pub fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
-        let is_broadcast = |lan: &LanPort| {
-            lan.subnet.prefix_len() < 31 && lan.subnet.broadcast() == address
-        };
+        let is_broadcast =
+            |lan: &LanPort| lan.subnet.prefix_len() < 31 && lan.subnet.broadcast() == address;
         self.lans.iter().any(is_broadcast)
     }
 }

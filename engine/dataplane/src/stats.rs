@@ -76,6 +76,8 @@ impl Stats {
 
     /// Lists all drop counters.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|&reason| (reason, self.dropped(reason)))
+        DropReason::ALL
+            .iter()
+            .map(|&reason| (reason, self.dropped(reason)))
     }
 }

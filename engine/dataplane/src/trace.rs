@@ -46,7 +46,12 @@ impl Tap {
     /// Makes a tap that keeps `snap` bytes of at most `limit` packets.
     #[must_use]
     pub fn new(limit: usize, snap: usize) -> Self {
-        Self { records: VecDeque::new(), limit, snap, missed: 0 }
+        Self {
+            records: VecDeque::new(),
+            limit,
+            snap,
+            missed: 0,
+        }
     }
 
     /// Copies a packet, or counts it as missed when the store is full.
@@ -98,7 +103,10 @@ mod tests {
         tap.record(TapPoint::Inner(TunnelId(3)), true, b"abcdefgh", None, at);
         let record = tap.pop().unwrap();
         assert_eq!((&*record.data, record.length), (&b"abcd"[..], 8));
-        assert_eq!((record.point, record.at), (TapPoint::Inner(TunnelId(3)), at));
+        assert_eq!(
+            (record.point, record.at),
+            (TapPoint::Inner(TunnelId(3)), at)
+        );
         assert!(record.outbound && record.remote.is_none());
     }
 
@@ -116,7 +124,9 @@ mod tests {
             tap.record(TapPoint::Tun, false, &[byte], None, sample::start());
         }
         assert_eq!(tap.missed(), 3);
-        let kept: Vec<_> = std::iter::from_fn(|| tap.pop()).map(|record| record.data[0]).collect();
+        let kept: Vec<_> = std::iter::from_fn(|| tap.pop())
+            .map(|record| record.data[0])
+            .collect();
         assert_eq!(kept, [0, 1]);
     }
 }

@@ -41,7 +41,10 @@ impl TxQueue {
     /// Makes a queue for at most `limit` entries.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::with_capacity(limit), limit }
+        Self {
+            entries: VecDeque::with_capacity(limit),
+            limit,
+        }
     }
 
     /// Appends, or hands the entry back when the queue is full.

@@ -60,6 +60,9 @@ impl Unit {
     /// Wraps a complete packet without pending work.
     #[must_use]
     pub fn plain(buffer: Buffer) -> Self {
-        Self { buffer, offload: Offload::default() }
+        Self {
+            buffer,
+            offload: Offload::default(),
+        }
     }
 }

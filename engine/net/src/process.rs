@@ -13,7 +13,9 @@ pub fn effective_user_id() -> u32 {
 
 /// Asks a process to end (SIGTERM); one that is gone already is no error.
 pub fn terminate(process: u32) {
-    let Ok(process) = libc::pid_t::try_from(process) else { return };
+    let Ok(process) = libc::pid_t::try_from(process) else {
+        return;
+    };
     // SAFETY: kill(2) takes two integers; a positive pid names one process only.
     unsafe { libc::kill(process, libc::SIGTERM) };
 }
@@ -22,10 +24,12 @@ pub fn terminate(process: u32) {
 pub fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl(2) is async-signal-safe, and the closure touches no memory of the parent.
     unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        });
+        command.pre_exec(
+            || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            },
+        );
     }
 }
 
@@ -38,6 +42,9 @@ pub fn host_name() -> String {
     if result != 0 {
         return String::new();
     }
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let end = name
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
 }

@@ -29,7 +29,9 @@ impl Router {
     /// Which node owns `address`, by the best path to it.
     #[must_use]
     pub fn owner_of(&self, address: Ipv4Addr) -> Option<NodeId> {
-        self.owners.holding(address).map(|holding| holding.owner.node)
+        self.owners
+            .holding(address)
+            .map(|holding| holding.owner.node)
     }
 
     /// All prefixes of which a path is known, markers included.

@@ -88,7 +88,9 @@ impl Control {
     fn rib(&self, prefix: Option<&str>, now: Instant) -> Reply {
         let mut view = self.router.bgp_rib(now);
         if let Some(text) = prefix {
-            let Some(wanted) = parse_prefix(text) else { return not_a_prefix(text) };
+            let Some(wanted) = parse_prefix(text) else {
+                return not_a_prefix(text);
+            };
             view.entries.retain(|entry| wanted.contains(&entry.prefix));
         }
         document(&view)
@@ -108,7 +110,8 @@ impl Control {
     async fn gather(&mut self) -> sam_router::facts::Facts {
         let report = self.worker.report().await;
         let uptime = self.uptime();
-        self.facts.gather(report, uptime, &mut self.host, self.router.config())
+        self.facts
+            .gather(report, uptime, &mut self.host, self.router.config())
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {
@@ -127,14 +130,25 @@ impl Control {
             points.push((TapPoint::Lan(sam_router::LAN_PORT), interface.clone()));
         }
         points.push((TapPoint::Tun, config.local.tun.clone()));
-        for row in self.router.tunnels(&sam_router::Facts::default(), Instant::now()).tunnels {
-            points.push((TapPoint::Inner(TunnelId(row.tunnel)), format!("inner:{}", row.node.name)));
+        for row in self
+            .router
+            .tunnels(&sam_router::Facts::default(), Instant::now())
+            .tunnels
+        {
+            points.push((
+                TapPoint::Inner(TunnelId(row.tunnel)),
+                format!("inner:{}", row.node.name),
+            ));
         }
         points.push((TapPoint::Outer, "outer".to_owned()));
         let local = self.host.underlay_address();
         let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
         if !self.worker.post(WorkerMessage::Tap(sender)) {
-            return refused(StatusCode::SERVICE_UNAVAILABLE, "the worker is busy".to_owned(), "");
+            return refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the worker is busy".to_owned(),
+                "",
+            );
         }
         Reply::Pcap(writer, receiver)
     }
@@ -149,7 +163,11 @@ fn document(view: &impl Serialize) -> Reply {
 
 fn refused(status: StatusCode, error: String, remedy: &str) -> Reply {
     let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
-    Reply::Refused { status, error, remedy }
+    Reply::Refused {
+        status,
+        error,
+        remedy,
+    }
 }
 
 fn missing(error: String) -> Reply {
@@ -178,6 +196,7 @@ fn refuse_command(refusal: CommandRefusal) -> Reply {
 
 /// An address alone means its /32.
 fn parse_prefix(text: &str) -> Option<Ipv4Net> {
-    text.parse().ok().or_else(|| text.parse::<std::net::Ipv4Addr>().ok().map(Ipv4Net::from))
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<std::net::Ipv4Addr>().ok().map(Ipv4Net::from))
 }
-

@@ -57,7 +57,12 @@ impl BgpIo {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddrV4::new(overlay, PORT)).await?;
         tokio::spawn(accept(listener, events.clone()));
-        Ok(Self { events, writers: HashMap::new(), overlay, next_accepted: 2 })
+        Ok(Self {
+            events,
+            writers: HashMap::new(),
+            overlay,
+            next_accepted: 2,
+        })
     }
 
     /// Starts to connect; the outcome arrives as an event.
@@ -93,7 +98,9 @@ impl BgpIo {
 
     /// Queues bytes. A full queue means a peer that does not read: the connection is given up.
     pub(crate) fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
-        let Some(writer) = self.writers.get(&connection) else { return };
+        let Some(writer) = self.writers.get(&connection) else {
+            return;
+        };
         if writer.try_send(bytes).is_err() {
             warn!(connection = connection.0, "BGP peer does not read, closing");
             self.writers.remove(&connection);
@@ -123,7 +130,11 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<BgpEvent>) {
     loop {
         match listener.accept().await {
             Ok((stream, SocketAddr::V4(from))) => {
-                if events.send(BgpEvent::Accepted(stream, *from.ip())).await.is_err() {
+                if events
+                    .send(BgpEvent::Accepted(stream, *from.ip()))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -146,7 +157,11 @@ async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, events: mpsc:
             }
             Ok(count) => {
                 let bytes = buffer[..count].to_vec();
-                if events.send(BgpEvent::Received(connection, bytes)).await.is_err() {
+                if events
+                    .send(BgpEvent::Received(connection, bytes))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

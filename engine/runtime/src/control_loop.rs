@@ -118,7 +118,14 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let signals = Signals::listen().context("cannot handle signals")?;
     let now = Instant::now();
     let control = Control {
-        router: Router::new(Start { config, state, seed }, now),
+        router: Router::new(
+            Start {
+                config,
+                state,
+                seed,
+            },
+            now,
+        ),
         facts: FactSource::new(worker.stats()),
         worker,
         host,
@@ -127,7 +134,15 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         bgp,
         started: now,
     };
-    Ok((control, Inbox { bgp: bgp_events, calls, notices, signals }))
+    Ok((
+        control,
+        Inbox {
+            bgp: bgp_events,
+            calls,
+            notices,
+            signals,
+        },
+    ))
 }
 
 impl Control {
@@ -180,7 +195,10 @@ impl Control {
                     self.post(WorkerMessage::Install(snapshot));
                 }
                 Output::WireGuardPeers(peers) => self.post(WorkerMessage::Peers(peers)),
-                Output::Bgp(BgpOrder::Connect { connection, address }) => {
+                Output::Bgp(BgpOrder::Connect {
+                    connection,
+                    address,
+                }) => {
                     self.bgp.connect(connection, address);
                 }
                 Output::Bgp(BgpOrder::Send(connection, bytes)) => self.bgp.send(connection, bytes),
@@ -191,11 +209,16 @@ impl Control {
     }
 
     fn post(&self, message: WorkerMessage) {
-        assert!(self.worker.post(message), "the worker is gone or its mailbox is full (R10)");
+        assert!(
+            self.worker.post(message),
+            "the worker is gone or its mailbox is full (R10)"
+        );
     }
 
     fn save(&self, state: &sam_router::journal::RuntimeState) {
-        let Some(path) = &self.router.config().local.state_file else { return };
+        let Some(path) = &self.router.config().local.state_file else {
+            return;
+        };
         if let Err(error) = journal_io::store(path, state) {
             warn!(%error, path = %path.display(), "cannot write the state file");
         }
@@ -219,7 +242,10 @@ impl Control {
         let config = (self.reload)()?;
         let changed = restart_only(self.router.config(), &config);
         if !changed.is_empty() {
-            return Err(format!("these settings need a restart: {}", changed.join(", ")));
+            return Err(format!(
+                "these settings need a restart: {}",
+                changed.join(", ")
+            ));
         }
         self.host.forget_endpoints();
         self.input(Input::Config(Box::new(config)));
@@ -284,7 +310,9 @@ fn seed() -> u64 {
 
 /// Tells a service manager that the router is up (sd_notify(3)), if there is one.
 fn sd_ready() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
         socket.send_to(b"READY=1", path).ok();
     }

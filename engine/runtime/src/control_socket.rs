@@ -124,7 +124,10 @@ pub(crate) async fn serve(path: &FilePath, calls: mpsc::Sender<Call>) -> io::Res
         fs::create_dir_all(folder)?;
     }
     if tokio::net::UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another router listens on it"));
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another router listens on it",
+        ));
     }
     if path.exists() {
         fs::remove_file(path)?;
@@ -141,7 +144,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
-        .route("/v1/bgp/neighbors", get(|State(s): Calls| view(s, View::BgpNeighbors)))
+        .route(
+            "/v1/bgp/neighbors",
+            get(|State(s): Calls| view(s, View::BgpNeighbors)),
+        )
         .route(
             "/v1/bgp/neighbors/{name}",
             get(|State(s): Calls, Path(name)| view(s, View::BgpNeighbor(name))),
@@ -163,7 +169,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
         )
-        .route("/v1/counters", get(|State(s): Calls| view(s, View::Counters)))
+        .route(
+            "/v1/counters",
+            get(|State(s): Calls| view(s, View::Counters)),
+        )
         .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
         .route("/v1/events", get(events))
         .route("/v1/pcap", get(pcap))
@@ -171,7 +180,11 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
         .fallback(|| async {
-            refused(StatusCode::NOT_FOUND, "no such resource", Some("samctl --help lists the verbs"))
+            refused(
+                StatusCode::NOT_FOUND,
+                "no such resource",
+                Some("samctl --help lists the verbs"),
+            )
         })
         .with_state(calls)
 }
@@ -220,7 +233,11 @@ fn respond(reply: Reply) -> Response {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
         Reply::Pcap(..) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Reply::Refused { status, error, remedy } => refused(status, &error, remedy.as_deref()),
+        Reply::Refused {
+            status,
+            error,
+            remedy,
+        } => refused(status, &error, remedy.as_deref()),
     }
 }
 
@@ -295,7 +312,9 @@ async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -
 
 async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
     let reply = ask(calls, Request::Events).await;
-    let Reply::Events(kept, receiver) = reply else { return respond(reply) };
+    let Reply::Events(kept, receiver) = reply else {
+        return respond(reply);
+    };
     if !query.follow {
         return respond(Reply::Events(kept, receiver));
     }
@@ -327,7 +346,9 @@ async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> 
         return not_permitted();
     }
     let reply = ask(calls, Request::Pcap).await;
-    let Reply::Pcap(writer, receiver) = reply else { return respond(reply) };
+    let Reply::Pcap(writer, receiver) = reply else {
+        return respond(reply);
+    };
     let header = Bytes::from(writer.header());
     let packets = stream::unfold((writer, receiver), |(writer, mut receiver)| async move {
         loop {

@@ -32,7 +32,10 @@ pub(crate) struct EventLog {
 impl EventLog {
     /// Makes an empty log.
     pub(crate) fn new() -> Self {
-        Self { kept: VecDeque::with_capacity(KEPT), followers: broadcast::channel(FOLLOWER_LAG).0 }
+        Self {
+            kept: VecDeque::with_capacity(KEPT),
+            followers: broadcast::channel(FOLLOWER_LAG).0,
+        }
     }
 
     /// Stores an event and tells the followers.
@@ -51,6 +54,9 @@ impl EventLog {
 
     /// Returns the kept events, oldest first, and a receiver of further ones without a gap.
     pub(crate) fn subscribe(&self) -> (Vec<Stamped>, broadcast::Receiver<Stamped>) {
-        (self.kept.iter().cloned().collect(), self.followers.subscribe())
+        (
+            self.kept.iter().cloned().collect(),
+            self.followers.subscribe(),
+        )
     }
 }

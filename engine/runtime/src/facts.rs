@@ -27,7 +27,10 @@ pub(crate) struct FactSource {
 impl FactSource {
     /// Reads the counters of one worker.
     pub(crate) fn new(stats: Arc<Stats>) -> Self {
-        Self { stats, samples: VecDeque::with_capacity(SAMPLES) }
+        Self {
+            stats,
+            samples: VecDeque::with_capacity(SAMPLES),
+        }
     }
 
     /// Remembers the drop counters; called once a second.
@@ -35,7 +38,8 @@ impl FactSource {
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
-        self.samples.push_back(self.stats.drops().map(|(_, count)| count).collect());
+        self.samples
+            .push_back(self.stats.drops().map(|(_, count)| count).collect());
     }
 
     /// Gathers everything for one answer.
@@ -67,9 +71,21 @@ impl FactSource {
                     value,
                 })
                 .collect(),
-            drops: self.stats.drops().map(|(reason, total)| self.drop(reason, total)).collect(),
-            peers: report.peers.iter().map(|peer| peer_facts(peer, now)).collect(),
-            neighbors: report.neighbors.iter().map(|row| neighbor_facts(row, now)).collect(),
+            drops: self
+                .stats
+                .drops()
+                .map(|(reason, total)| self.drop(reason, total))
+                .collect(),
+            peers: report
+                .peers
+                .iter()
+                .map(|peer| peer_facts(peer, now))
+                .collect(),
+            neighbors: report
+                .neighbors
+                .iter()
+                .map(|row| neighbor_facts(row, now))
+                .collect(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
                 length: 0,
@@ -80,7 +96,10 @@ impl FactSource {
     }
 
     fn drop(&self, reason: DropReason, total: u64) -> DropFacts {
-        let before = self.samples.front().and_then(|sample| sample.get(reason.index()));
+        let before = self
+            .samples
+            .front()
+            .and_then(|sample| sample.get(reason.index()));
         DropFacts {
             reason: reason.name().to_owned(),
             text: reason.text().to_owned(),
@@ -113,7 +132,9 @@ fn neighbor_facts(row: &NeighborView, now: Instant) -> NeighborFacts {
     NeighborFacts {
         port: row.port.0,
         address: row.address,
-        mac: row.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+        mac: row
+            .mac
+            .map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
         state: row.state.to_owned(),
         since_s: seconds_ago(row.since, now),
         queued: row.queued,

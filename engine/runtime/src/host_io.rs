@@ -11,9 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
-use sam_net::{
-    Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl,
-};
+use sam_net::{Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl};
 use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
 use sam_router::{Config, HostEvent, LAN_PORT};
@@ -71,7 +69,8 @@ impl HostIo {
             told_endpoints: BTreeMap::new(),
             routed: Vec::new(),
         };
-        host.route_overlays(config).context("cannot route the overlay addresses to the TUN")?;
+        host.route_overlays(config)
+            .context("cannot route the overlay addresses to the TUN")?;
         Ok(host)
     }
 
@@ -80,7 +79,9 @@ impl HostIo {
     /// # Errors
     /// When it was handed over before.
     pub(crate) fn take_tun(&mut self) -> Result<Tun, StartError> {
-        self.tun.take().context("the TUN device was already handed over")
+        self.tun
+            .take()
+            .context("the TUN device was already handed over")
     }
 
     /// Looks at the host and returns what is new.
@@ -88,7 +89,9 @@ impl HostIo {
         let mut events = Vec::new();
         if self.told_tun_mtu != self.tun_mtu {
             self.told_tun_mtu = self.tun_mtu;
-            events.push(HostEvent::Tun { mtu: to_u16(self.tun_mtu) });
+            events.push(HostEvent::Tun {
+                mtu: to_u16(self.tun_mtu),
+            });
         }
         if let Err(error) = self.route_overlays(config) {
             warn!(%error, "cannot route the overlay addresses to the TUN");
@@ -106,7 +109,12 @@ impl HostIo {
 
     /// Keeps the TUN's MTU at the largest tunnel's.
     pub(crate) fn on_snapshot(&mut self, snapshot: &Snapshot) {
-        let Some(mtu) = snapshot.tunnels.iter().map(|tunnel| u32::from(tunnel.mtu)).max() else {
+        let Some(mtu) = snapshot
+            .tunnels
+            .iter()
+            .map(|tunnel| u32::from(tunnel.mtu))
+            .max()
+        else {
             return;
         };
         if mtu != self.tun_mtu && mtu >= 576 {
@@ -126,7 +134,11 @@ impl HostIo {
 
     /// The address that outer packets carry, for captures.
     pub(crate) fn underlay_address(&mut self) -> IpAddr {
-        let peer = self.told_endpoints.values().next().map(|(address, _)| address.ip());
+        let peer = self
+            .told_endpoints
+            .values()
+            .next()
+            .map(|(address, _)| address.ip());
         peer.and_then(|peer| self.netlink.route_to(peer).ok())
             .and_then(|answer| answer.source)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
@@ -144,11 +156,16 @@ impl HostIo {
         if wanted == self.routed {
             return Ok(());
         }
-        for gone in self.routed.iter().filter(|address| !wanted.contains(address)) {
+        for gone in self
+            .routed
+            .iter()
+            .filter(|address| !wanted.contains(address))
+        {
             self.netlink.remove_route(&self.overlay_route(*gone, own))?;
         }
         for &address in &wanted {
-            self.netlink.replace_route(&self.overlay_route(address, own))?;
+            self.netlink
+                .replace_route(&self.overlay_route(address, own))?;
         }
         self.routed = wanted;
         Ok(())
@@ -156,7 +173,10 @@ impl HostIo {
 
     fn overlay_route(&self, destination: Ipv4Addr, own: Ipv4Addr) -> Route {
         let network = IpNet::from(IpAddr::V4(destination));
-        Route { source: Some(IpAddr::V4(own)), ..Route::on_link(network, self.tun_index) }
+        Route {
+            source: Some(IpAddr::V4(own)),
+            ..Route::on_link(network, self.tun_index)
+        }
     }
 
     fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
@@ -207,7 +227,11 @@ impl HostIo {
             let route = self.netlink.route_to(address.ip());
             let mtu = route.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu));
             if self.told_endpoints.insert(node, (address, mtu)) != Some((address, mtu)) {
-                events.push(HostEvent::Endpoint { node, address, underlay_mtu: mtu });
+                events.push(HostEvent::Endpoint {
+                    node,
+                    address,
+                    underlay_mtu: mtu,
+                });
             }
         }
     }
@@ -218,25 +242,29 @@ impl HostIo {
         let name_of = |index| links.iter().find(|link| link.index == index);
         let addresses = self.netlink.local_addresses().ok();
         let lan = match &config.local.capture {
-            Capture::ProxyArp { interface, .. } => {
-                links.iter().find(|link| link.name == *interface).map(lan_facts)
-            }
+            Capture::ProxyArp { interface, .. } => links
+                .iter()
+                .find(|link| link.name == *interface)
+                .map(lan_facts),
             Capture::None => None,
         };
-        let tun = links.iter().find(|link| link.index == self.tun_index).map(|link| TunFacts {
-            name: link.name.clone(),
-            up: link.up,
-            mtu: to_u16(link.mtu),
-            addresses: addresses
-                .iter()
-                .flatten()
-                .filter(|address| address.interface == link.index)
-                .filter_map(|address| match address.network.addr() {
-                    IpAddr::V4(address) => Some(address),
-                    IpAddr::V6(_) => None,
-                })
-                .collect(),
-        });
+        let tun = links
+            .iter()
+            .find(|link| link.index == self.tun_index)
+            .map(|link| TunFacts {
+                name: link.name.clone(),
+                up: link.up,
+                mtu: to_u16(link.mtu),
+                addresses: addresses
+                    .iter()
+                    .flatten()
+                    .filter(|address| address.interface == link.index)
+                    .filter_map(|address| match address.network.addr() {
+                        IpAddr::V4(address) => Some(address),
+                        IpAddr::V6(_) => None,
+                    })
+                    .collect(),
+            });
         HostFacts {
             hostname: sam_net::process::host_name(),
             ip_forward: sysctl::ip_forward().ok(),
@@ -261,7 +289,11 @@ impl HostIo {
 }
 
 fn lan_facts(link: &Link) -> LanFacts {
-    let flag = |setting: &str| sysctl::ipv4_conf(&link.name, setting).ok().map(|value| value != 0);
+    let flag = |setting: &str| {
+        sysctl::ipv4_conf(&link.name, setting)
+            .ok()
+            .map(|value| value != 0)
+    };
     LanFacts {
         name: link.name.clone(),
         up: link.up && link.carrier,
@@ -298,11 +330,7 @@ fn absent(name: &str) -> HostEvent {
 }
 
 /// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
-fn open_lan(
-    name: &str,
-    config: &Config,
-    own: Option<Ipv4Net>,
-) -> Result<PacketSocket, StartError> {
+fn open_lan(name: &str, config: &Config, own: Option<Ipv4Net>) -> Result<PacketSocket, StartError> {
     let filter: Filter = FrameFilter {
         prefixes: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
         addresses: Vec::new(),

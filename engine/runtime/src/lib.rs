@@ -29,6 +29,8 @@ pub type Reload = Box<dyn FnMut() -> Result<Config, String>>;
 /// # Errors
 /// When a port, device or socket cannot be opened; the message names it and what would help.
 pub fn run(config: Config, reload: Reload) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(control_loop::run(config, reload))
 }

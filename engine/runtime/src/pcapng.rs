@@ -26,9 +26,15 @@ pub(crate) struct PcapngWriter {
 impl PcapngWriter {
     /// Starts a capture; `points` become the interfaces, in this order.
     pub(crate) fn new(points: Vec<(TapPoint, String)>, local: SocketAddr) -> Self {
-        let start_wall =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { points, local, start: Instant::now(), start_wall }
+        let start_wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            points,
+            local,
+            start: Instant::now(),
+            start_wall,
+        }
     }
 
     /// Returns the section header and the interface descriptions.
@@ -40,7 +46,11 @@ impl PcapngWriter {
         section.extend(u64::MAX.to_le_bytes());
         let mut out = block(0x0A0D_0D0A, &section);
         for (point, name) in &self.points {
-            let link = if matches!(point, TapPoint::Lan(_)) { LINK_ETHERNET } else { LINK_RAW };
+            let link = if matches!(point, TapPoint::Lan(_)) {
+                LINK_ETHERNET
+            } else {
+                LINK_RAW
+            };
             let mut body = Vec::new();
             body.extend(link.to_le_bytes());
             body.extend(0_u16.to_le_bytes());
@@ -54,7 +64,10 @@ impl PcapngWriter {
 
     /// Returns one packet; `None` when its place is none of the interfaces.
     pub(crate) fn packet(&self, record: &TapRecord) -> Option<Vec<u8>> {
-        let interface = self.points.iter().position(|(point, _)| *point == record.point)?;
+        let interface = self
+            .points
+            .iter()
+            .position(|(point, _)| *point == record.point)?;
         let (data, length) = match (record.point, record.remote) {
             (TapPoint::Outer, Some(remote)) => self.with_outer_headers(record, remote),
             _ => (record.data.to_vec(), record.length),
@@ -63,8 +76,16 @@ impl PcapngWriter {
         let micros = u64::try_from((self.start_wall + since).as_micros()).unwrap_or(u64::MAX);
         let mut body = Vec::with_capacity(data.len() + 48);
         body.extend(u32::try_from(interface).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(u32::try_from(micros >> 32).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(u32::try_from(micros & 0xFFFF_FFFF).unwrap_or(u32::MAX).to_le_bytes());
+        body.extend(
+            u32::try_from(micros >> 32)
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
+        body.extend(
+            u32::try_from(micros & 0xFFFF_FFFF)
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
         body.extend(u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes());
         body.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         body.extend(padded(&data));
@@ -75,8 +96,11 @@ impl PcapngWriter {
     }
 
     fn with_outer_headers(&self, record: &TapRecord, remote: SocketAddr) -> (Vec<u8>, usize) {
-        let (from, to) =
-            if record.outbound { (self.local, remote) } else { (remote, self.local) };
+        let (from, to) = if record.outbound {
+            (self.local, remote)
+        } else {
+            (remote, self.local)
+        };
         let total = u16::try_from(record.length + 28).unwrap_or(u16::MAX);
         let mut packet = vec![0x45, 0];
         packet.extend(total.to_be_bytes());
@@ -130,7 +154,10 @@ mod tests {
     #[test]
     fn blocks_are_framed_by_equal_lengths() {
         let writer = PcapngWriter::new(
-            vec![(TapPoint::Tun, "sam0".to_owned()), (TapPoint::Outer, "outer".to_owned())],
+            vec![
+                (TapPoint::Tun, "sam0".to_owned()),
+                (TapPoint::Outer, "outer".to_owned()),
+            ],
             "192.0.2.1:51820".parse().expect("address"),
         );
         let record = TapRecord {

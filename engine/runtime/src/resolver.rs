@@ -27,7 +27,12 @@ impl Resolver {
     /// Knows nothing yet.
     pub(crate) fn new() -> Self {
         let (sender, answers) = mpsc::channel(ANSWERS);
-        Self { known: BTreeMap::new(), next: BTreeMap::new(), answers, sender }
+        Self {
+            known: BTreeMap::new(),
+            next: BTreeMap::new(),
+            answers,
+            sender,
+        }
     }
 
     /// Forgets everything, after the configuration changed.
@@ -41,10 +46,13 @@ impl Resolver {
     pub(crate) fn poll(&mut self, config: &Config) -> &BTreeMap<NodeId, SocketAddr> {
         let now = Instant::now();
         for node in config.fabric.nodes.values() {
-            let Some(endpoint) = &node.endpoint else { continue };
+            let Some(endpoint) = &node.endpoint else {
+                continue;
+            };
             match &endpoint.host {
                 Host::Address(address) => {
-                    self.known.insert(node.id, SocketAddr::new(*address, endpoint.port));
+                    self.known
+                        .insert(node.id, SocketAddr::new(*address, endpoint.port));
                 }
                 Host::Name(name) => {
                     if self.next.get(&node.id).is_some_and(|at| now < *at) {

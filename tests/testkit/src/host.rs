@@ -25,7 +25,12 @@ impl Host {
     pub fn new(address: Ipv4Addr) -> Self {
         let mut mac = [2, 0, 0, 0, 0, 0];
         mac[2..].copy_from_slice(&address.octets());
-        Self { address, mac, cache: BTreeMap::new(), waiting: Vec::new() }
+        Self {
+            address,
+            mac,
+            cache: BTreeMap::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Forgets the ARP cache, as hosts do when their link goes down.
@@ -36,13 +41,24 @@ impl Host {
 
     /// Returns the frames that send a probe with `id` to `destination`: the packet itself, or an ARP request first.
     pub fn probe(&mut self, destination: Ipv4Addr, id: u32) -> Vec<Vec<u8>> {
-        let packet =
-            ipv4_packet(self.address, destination, PROBE_PROTOCOL, 64, &id.to_be_bytes());
+        let packet = ipv4_packet(
+            self.address,
+            destination,
+            PROBE_PROTOCOL,
+            64,
+            &id.to_be_bytes(),
+        );
         match self.cache.get(&destination) {
             Some(mac) => vec![frame(*mac, self.mac, 0x0800, &packet)],
             None => {
                 self.waiting.push((destination, packet));
-                vec![arp_frame([0xFF; 6], self.mac, 1, (self.mac, self.address), ([0; 6], destination))]
+                vec![arp_frame(
+                    [0xFF; 6],
+                    self.mac,
+                    1,
+                    (self.mac, self.address),
+                    ([0; 6], destination),
+                )]
             }
         }
     }
@@ -64,7 +80,9 @@ impl Host {
 
     /// RFC 826: update an existing entry from any packet; create one only when the packet is for us.
     fn handle_arp(&mut self, arp: &[u8]) -> Vec<Vec<u8>> {
-        let Some(body) = arp.get(..28) else { return Vec::new() };
+        let Some(body) = arp.get(..28) else {
+            return Vec::new();
+        };
         let sender_mac: [u8; 6] = body[8..14].try_into().expect("6 bytes");
         let sender = Ipv4Addr::new(body[14], body[15], body[16], body[17]);
         let target = Ipv4Addr::new(body[24], body[25], body[26], body[27]);
@@ -88,9 +106,9 @@ impl Host {
         self.waiting = waiting;
         let ready: Vec<(Ipv4Addr, Vec<u8>)> = ready;
         out.extend(
-            ready
-                .iter()
-                .map(|(destination, packet)| frame(self.cache[destination], self.mac, 0x0800, packet)),
+            ready.iter().map(|(destination, packet)| {
+                frame(self.cache[destination], self.mac, 0x0800, packet)
+            }),
         );
         out
     }

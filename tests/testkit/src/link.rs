@@ -48,8 +48,14 @@ impl Faults {
         if self.cut.contains(&(from.min(to), from.max(to))) || rng.chance(self.loss_per_mille) {
             return Vec::new();
         }
-        let copies = if rng.chance(self.duplicate_per_mille) { 2 } else { 1 };
+        let copies = if rng.chance(self.duplicate_per_mille) {
+            2
+        } else {
+            1
+        };
         let jitter = u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX);
-        (0..copies).map(|_| self.delay + Duration::from_micros(rng.below(jitter))).collect()
+        (0..copies)
+            .map(|_| self.delay + Duration::from_micros(rng.below(jitter)))
+            .collect()
     }
 }

@@ -86,23 +86,34 @@ impl Streams {
 
     /// Starts to connect.
     pub fn connect(&mut self, connection: ConnectionId, peer: Ipv4Addr, now: Instant) {
-        let key = Key { peer, wire_id: self.next_wire, acceptor: false };
+        let key = Key {
+            peer,
+            wire_id: self.next_wire,
+            acceptor: false,
+        };
         self.next_wire += 1;
-        self.streams.insert(key, Stream::new(connection, false, now));
+        self.streams
+            .insert(key, Stream::new(connection, false, now));
         self.transmit(key, now);
     }
 
     /// Queues bytes.
     pub fn send(&mut self, connection: ConnectionId, bytes: &[u8], now: Instant) {
-        let Some(key) = self.key_of(connection) else { return };
+        let Some(key) = self.key_of(connection) else {
+            return;
+        };
         let stream = self.streams.get_mut(&key).expect("key was just found");
-        stream.unacked.extend(bytes.chunks(SEGMENT).map(<[u8]>::to_vec));
+        stream
+            .unacked
+            .extend(bytes.chunks(SEGMENT).map(<[u8]>::to_vec));
         self.transmit(key, now);
     }
 
     /// Closes after what was queued.
     pub fn close(&mut self, connection: ConnectionId, now: Instant) {
-        let Some(key) = self.key_of(connection) else { return };
+        let Some(key) = self.key_of(connection) else {
+            return;
+        };
         let stream = self.streams.get_mut(&key).expect("key was just found");
         stream.closing = true;
         if stream.unacked.is_empty() {
@@ -121,7 +132,11 @@ impl Streams {
         let peer = Ipv4Addr::new(packet[12], packet[13], packet[14], packet[15]);
         let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().expect("4 bytes"));
         let (wire_id, flags, sequence, acked) = (word(20), packet[24], word(25), word(29));
-        let key = Key { peer, wire_id, acceptor: flags & ACCEPTOR == 0 };
+        let key = Key {
+            peer,
+            wire_id,
+            acceptor: flags & ACCEPTOR == 0,
+        };
         if flags & (FIN | RST) != 0 {
             if let Some(stream) = self.streams.remove(&key) {
                 self.events.push_back(StreamEvent::Closed(stream.local));
@@ -143,7 +158,8 @@ impl Streams {
         if !data.is_empty() {
             if sequence == stream.expected {
                 stream.expected += 1;
-                self.events.push_back(StreamEvent::Received(local, data.to_vec()));
+                self.events
+                    .push_back(StreamEvent::Received(local, data.to_vec()));
             }
             self.emit(key, ACK, &[]);
         } else if flags & SYN != 0 && key.acceptor {
@@ -177,7 +193,10 @@ impl Streams {
     /// Returns the next deadline.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.streams.values().filter_map(|stream| stream.retransmit_at).min()
+        self.streams
+            .values()
+            .filter_map(|stream| stream.retransmit_at)
+            .min()
     }
 
     /// Takes the next IP packet to send.
@@ -203,11 +222,16 @@ impl Streams {
     }
 
     fn key_of(&self, connection: ConnectionId) -> Option<Key> {
-        self.streams.iter().find(|(_, stream)| stream.local == connection).map(|(key, _)| *key)
+        self.streams
+            .iter()
+            .find(|(_, stream)| stream.local == connection)
+            .map(|(key, _)| *key)
     }
 
     fn transmit(&mut self, key: Key, now: Instant) {
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
         if !stream.connected {
             stream.retransmit_at.get_or_insert(now + RETRANSMIT);
             self.emit(key, SYN, &[]);
@@ -219,7 +243,12 @@ impl Streams {
             .enumerate()
             .take(WINDOW)
             .skip(stream.sent)
-            .map(|(at, data)| (stream.base + u32::try_from(at).expect("small"), data.clone()))
+            .map(|(at, data)| {
+                (
+                    stream.base + u32::try_from(at).expect("small"),
+                    data.clone(),
+                )
+            })
             .collect();
         stream.sent += window.len();
         stream.retransmit_at =
@@ -246,7 +275,13 @@ impl Streams {
         body.extend(sequence.to_be_bytes());
         body.extend(acked.to_be_bytes());
         body.extend(data);
-        self.packets.push_back(ipv4_packet(self.local, key.peer, STREAM_PROTOCOL, 64, &body));
+        self.packets.push_back(ipv4_packet(
+            self.local,
+            key.peer,
+            STREAM_PROTOCOL,
+            64,
+            &body,
+        ));
     }
 }
 

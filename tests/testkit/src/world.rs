@@ -81,8 +81,15 @@ pub struct Site {
 
 #[derive(Debug)]
 enum Arrival {
-    Datagram { from: SocketAddr, tos: u8, bytes: Vec<u8> },
-    Frame { bytes: Vec<u8>, to_router: bool },
+    Datagram {
+        from: SocketAddr,
+        tos: u8,
+        bytes: Vec<u8>,
+    },
+    Frame {
+        bytes: Vec<u8>,
+        to_router: bool,
+    },
 }
 
 /// The fabric.
@@ -114,7 +121,9 @@ impl World {
         let now = Instant::now();
         let mut rng = Rng::new(seed);
         let keys: Vec<PrivateKey> = (0..count).map(|_| private_key(&mut rng)).collect();
-        let sites = (0..count).map(|index| site(index, &keys, &mut rng, now)).collect();
+        let sites = (0..count)
+            .map(|index| site(index, &keys, &mut rng, now))
+            .collect();
         let mut world = Self {
             now,
             start: now,
@@ -206,7 +215,11 @@ impl World {
     /// Starts a killed router anew.
     pub fn restart(&mut self, index: usize) {
         let now = self.now;
-        let start = start(&self.sites[index].config, self.sites[index].state.clone(), &mut self.rng);
+        let start = start(
+            &self.sites[index].config,
+            self.sites[index].state.clone(),
+            &mut self.rng,
+        );
         let key = self.sites[index].config.local.private_key.clone();
         let device = Device::new(&key, self.rng.next());
         let site = &mut self.sites[index];
@@ -294,7 +307,13 @@ impl World {
         let now = self.now;
         let site = &mut self.sites[index];
         site.router.handle_timeout(now);
-        site.forwarder.handle_timeout(&mut Io { pool: &mut site.pool, tx: &mut site.tx }, now);
+        site.forwarder.handle_timeout(
+            &mut Io {
+                pool: &mut site.pool,
+                tx: &mut site.tx,
+            },
+            now,
+        );
         site.streams.handle_timeout(now);
         self.drive(index);
     }
@@ -308,22 +327,36 @@ impl World {
                     return;
                 }
                 let buffer = filled(&mut site.pool, &bytes);
-                let mut io = Io { pool: &mut site.pool, tx: &mut site.tx };
-                site.forwarder.handle_datagrams(from, tos, bytes.len(), buffer, &mut io, now);
+                let mut io = Io {
+                    pool: &mut site.pool,
+                    tx: &mut site.tx,
+                };
+                site.forwarder
+                    .handle_datagrams(from, tos, bytes.len(), buffer, &mut io, now);
                 self.drive(index);
             }
-            Arrival::Frame { bytes, to_router: true } => {
+            Arrival::Frame {
+                bytes,
+                to_router: true,
+            } => {
                 let now = self.now;
                 let site = &mut self.sites[index];
                 if !site.up {
                     return;
                 }
                 let unit = Unit::plain(filled(&mut site.pool, &bytes));
-                let mut io = Io { pool: &mut site.pool, tx: &mut site.tx };
-                site.forwarder.handle_frame(sam_router::LAN_PORT, unit, &mut io, now);
+                let mut io = Io {
+                    pool: &mut site.pool,
+                    tx: &mut site.tx,
+                };
+                site.forwarder
+                    .handle_frame(sam_router::LAN_PORT, unit, &mut io, now);
                 self.drive(index);
             }
-            Arrival::Frame { bytes, to_router: false } => self.deliver_to_hosts(index, &bytes),
+            Arrival::Frame {
+                bytes,
+                to_router: false,
+            } => self.deliver_to_hosts(index, &bytes),
         }
     }
 
@@ -353,9 +386,23 @@ impl World {
     /// Puts a frame on a LAN: every other host, and the router unless it sent it, gets a copy.
     fn broadcast(&mut self, site: usize, bytes: &[u8], from_host: Option<Ipv4Addr>) {
         let at = self.now + LAN_DELAY;
-        self.schedule(at, site, Arrival::Frame { bytes: bytes.to_vec(), to_router: false });
+        self.schedule(
+            at,
+            site,
+            Arrival::Frame {
+                bytes: bytes.to_vec(),
+                to_router: false,
+            },
+        );
         if from_host.is_some() {
-            self.schedule(at, site, Arrival::Frame { bytes: bytes.to_vec(), to_router: true });
+            self.schedule(
+                at,
+                site,
+                Arrival::Frame {
+                    bytes: bytes.to_vec(),
+                    to_router: true,
+                },
+            );
         }
     }
 
@@ -367,7 +414,8 @@ impl World {
     /// Drains all outputs of a site until nothing more follows at this instant.
     fn drive(&mut self, index: usize) {
         loop {
-            let busy = self.drive_router(index) | self.drive_streams(index) | self.drive_forwarder(index);
+            let busy =
+                self.drive_router(index) | self.drive_streams(index) | self.drive_forwarder(index);
             if !busy {
                 return;
             }
@@ -381,11 +429,17 @@ impl World {
         while let Some(output) = site.router.poll_output() {
             busy = true;
             site.outputs += 1;
-            let mut io = Io { pool: &mut site.pool, tx: &mut site.tx };
+            let mut io = Io {
+                pool: &mut site.pool,
+                tx: &mut site.tx,
+            };
             match output {
                 Output::Publish(snapshot) => site.forwarder.install(snapshot, &mut io, now),
                 Output::WireGuardPeers(peers) => site.forwarder.device().set_peers(&peers, now),
-                Output::Bgp(BgpOrder::Connect { connection, address }) => {
+                Output::Bgp(BgpOrder::Connect {
+                    connection,
+                    address,
+                }) => {
                     site.streams.connect(connection, address, now);
                 }
                 Output::Bgp(BgpOrder::Send(connection, bytes)) => {
@@ -406,16 +460,20 @@ impl World {
         while let Some(packet) = site.streams.poll_packet() {
             busy = true;
             let unit = Unit::plain(filled(&mut site.pool, &packet));
-            let mut io = Io { pool: &mut site.pool, tx: &mut site.tx };
+            let mut io = Io {
+                pool: &mut site.pool,
+                tx: &mut site.tx,
+            };
             site.forwarder.handle_host_packet(unit, &mut io, now);
         }
         while let Some(event) = site.streams.poll_event() {
             busy = true;
             let input = match &event {
                 StreamEvent::Connected(connection) => sam_bgp::Input::Connected(*connection),
-                StreamEvent::Accepted(connection, from) => {
-                    sam_bgp::Input::Accepted { connection: *connection, from: *from }
-                }
+                StreamEvent::Accepted(connection, from) => sam_bgp::Input::Accepted {
+                    connection: *connection,
+                    from: *from,
+                },
                 StreamEvent::Received(connection, bytes) => {
                     sam_bgp::Input::Received(*connection, bytes)
                 }
@@ -429,7 +487,13 @@ impl World {
     fn drive_forwarder(&mut self, index: usize) -> bool {
         let now = self.now;
         let site = &mut self.sites[index];
-        site.forwarder.flush(&mut Io { pool: &mut site.pool, tx: &mut site.tx }, now);
+        site.forwarder.flush(
+            &mut Io {
+                pool: &mut site.pool,
+                tx: &mut site.tx,
+            },
+            now,
+        );
         let mut busy = false;
         while let Some(notice) = site.forwarder.poll_notice() {
             busy = true;
@@ -448,9 +512,19 @@ impl World {
                     site.streams.handle_packet(unit.buffer.bytes(), now);
                     site.pool.give(unit.buffer);
                 }
-                Egress::Train { to, segment, tos, buffer } => {
+                Egress::Train {
+                    to,
+                    segment,
+                    tos,
+                    buffer,
+                } => {
                     let size = usize::from(segment).max(1);
-                    datagrams.extend(buffer.bytes().chunks(size).map(|one| (to, tos, one.to_vec())));
+                    datagrams.extend(
+                        buffer
+                            .bytes()
+                            .chunks(size)
+                            .map(|one| (to, tos, one.to_vec())),
+                    );
                     site.pool.give(buffer);
                 }
             }
@@ -466,9 +540,15 @@ impl World {
     }
 
     fn send_datagram(&mut self, from: usize, to: SocketAddr, tos: u8, bytes: &[u8]) {
-        let Some(target) = (0..self.sites.len()).find(|&index| underlay(index) == to) else { return };
+        let Some(target) = (0..self.sites.len()).find(|&index| underlay(index) == to) else {
+            return;
+        };
         for delay in self.faults.deliveries(from, target, &mut self.rng) {
-            let arrival = Arrival::Datagram { from: underlay(from), tos, bytes: bytes.to_vec() };
+            let arrival = Arrival::Datagram {
+                from: underlay(from),
+                tos,
+                bytes: bytes.to_vec(),
+            };
             self.schedule(self.now + delay, target, arrival);
         }
     }
@@ -486,23 +566,39 @@ impl World {
         }
         let site = &self.sites[index];
         if site.hosts.iter().any(|host| host.address == claimed) {
-            self.violations.push(format!("I3: site {index} answers for its own host {claimed}"));
+            self.violations.push(format!(
+                "I3: site {index} answers for its own host {claimed}"
+            ));
         }
-        let exists = self.sites.iter().any(|s| s.hosts.iter().any(|host| host.address == claimed));
+        let exists = self
+            .sites
+            .iter()
+            .any(|s| s.hosts.iter().any(|host| host.address == claimed));
         if !exists {
-            self.violations.push(format!("I8: site {index} answers for unknown {claimed}"));
+            self.violations
+                .push(format!("I8: site {index} answers for unknown {claimed}"));
         }
     }
 
     /// I12, I13: addresses untouched; one TTL step per router.
     fn check_delivery(&mut self) {
-        let Some(delivered) = self.delivered.last() else { return };
-        let Some((source, _)) = self.probes.get(&delivered.id) else { return };
+        let Some(delivered) = self.delivered.last() else {
+            return;
+        };
+        let Some((source, _)) = self.probes.get(&delivered.id) else {
+            return;
+        };
         if delivered.source != *source {
-            self.violations.push(format!("I12: probe from {source} arrived as {}", delivered.source));
+            self.violations.push(format!(
+                "I12: probe from {source} arrived as {}",
+                delivered.source
+            ));
         }
         if ![64, 63, 62].contains(&delivered.ttl) {
-            self.violations.push(format!("I13: TTL {} after at most two routers", delivered.ttl));
+            self.violations.push(format!(
+                "I13: TTL {} after at most two routers",
+                delivered.ttl
+            ));
         }
     }
 
@@ -514,7 +610,8 @@ impl World {
             for prefix in self.sites[index].router.rib_prefixes() {
                 let inside = pool.contains(&prefix) || overlays.contains(&prefix);
                 if prefix.prefix_len() != 32 || !inside {
-                    self.violations.push(format!("I9: site {index} holds {prefix}"));
+                    self.violations
+                        .push(format!("I9: site {index} holds {prefix}"));
                 }
             }
         }
@@ -525,18 +622,25 @@ impl World {
     pub fn converged(&self) -> bool {
         let truth: Vec<(usize, Ipv4Addr)> = (0..self.sites.len())
             .flat_map(|index| {
-                self.sites[index].hosts.iter().map(move |host| (index, host.address))
+                self.sites[index]
+                    .hosts
+                    .iter()
+                    .map(move |host| (index, host.address))
             })
             .collect();
         self.sites.iter().filter(|site| site.up).all(|site| {
-            truth.iter().all(|(owner, address)| site.router.owner_of(*address) == Some(node_id(*owner)))
+            truth
+                .iter()
+                .all(|(owner, address)| site.router.owner_of(*address) == Some(node_id(*owner)))
         })
     }
 
     /// Tells whether no router knows an owner of `address`.
     #[must_use]
     pub fn unknown(&self, address: Ipv4Addr) -> bool {
-        self.sites.iter().all(|site| site.router.owner_of(address).is_none())
+        self.sites
+            .iter()
+            .all(|site| site.router.owner_of(address).is_none())
     }
 
     /// Tells whether a probe arrived, and where.
@@ -550,7 +654,10 @@ impl Site {
     fn deadline(&self) -> Option<Instant> {
         let router = self.router.poll_timeout().map(|(at, _)| at);
         let forwarder = self.forwarder.poll_timeout().map(|(at, _)| at);
-        [router, forwarder, self.streams.poll_timeout()].into_iter().flatten().min()
+        [router, forwarder, self.streams.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -604,13 +711,21 @@ fn site(index: usize, keys: &[PrivateKey], rng: &mut Rng, now: Instant) -> Site 
 }
 
 fn start(config: &Config, state: RuntimeState, rng: &mut Rng) -> Start {
-    Start { config: config.clone(), state, seed: rng.next() }
+    Start {
+        config: config.clone(),
+        state,
+        seed: rng.next(),
+    }
 }
 
 /// The configuration of site `index`.
 #[must_use]
 pub fn config(index: usize, keys: &[PrivateKey]) -> Config {
-    let nodes = keys.iter().enumerate().map(|(at, key)| node(at, key)).collect();
+    let nodes = keys
+        .iter()
+        .enumerate()
+        .map(|(at, key)| node(at, key))
+        .collect();
     Config {
         fabric: Fabric {
             name: "sim".to_owned(),
@@ -672,7 +787,9 @@ fn node(index: usize, key: &PrivateKey) -> (NodeId, Node) {
 }
 
 fn filled(pool: &mut BufferPool, bytes: &[u8]) -> Buffer {
-    let mut buffer = pool.take().expect("the pool of a simulation is never empty");
+    let mut buffer = pool
+        .take()
+        .expect("the pool of a simulation is never empty");
     assert!(buffer.append(bytes), "packet larger than a buffer");
     buffer
 }
@@ -692,8 +809,10 @@ pub fn ipv4_packet(
     packet.extend([0, 0, 0x40, 0, ttl, protocol, 0, 0]);
     packet.extend(source.octets());
     packet.extend(destination.octets());
-    let mut sum: u32 =
-        packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let mut sum: u32 = packet
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);
     }

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sam_dataplane::trace::{Tap, TapRecord};
 use sam_dataplane::{BufferPool, Forwarder, Io, Notice, Stats, TxQueue};
-use std::os::fd::AsFd;
 use sam_net::{Epoll, EventFd, Interest, Tun};
 use sam_router::Config;
+use std::os::fd::AsFd;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -69,7 +69,9 @@ impl WorkerHandle {
         let device = sam_wg::Device::new(&config.local.private_key, seed);
         let epoll = Epoll::new(64).context("cannot make an epoll set")?;
         let wake = Arc::new(EventFd::new().context("cannot make an eventfd")?);
-        epoll.add(wake.as_ref().as_fd(), WAKE, Interest::Read).context("cannot watch the mailbox")?;
+        epoll
+            .add(wake.as_ref().as_fd(), WAKE, Interest::Read)
+            .context("cannot watch the mailbox")?;
         let ports = Ports::open(tun, config.local.listen_port, &epoll)?;
         let (sender, receiver) = sync_channel(MAILBOX);
         let worker = Worker {
@@ -90,7 +92,11 @@ impl WorkerHandle {
             .name("worker0".to_owned())
             .spawn(move || worker.run())
             .context("cannot start the worker thread")?;
-        Ok(Self { mailbox: Mailbox::new(sender, wake), stats, thread: Some(thread) })
+        Ok(Self {
+            mailbox: Mailbox::new(sender, wake),
+            stats,
+            thread: Some(thread),
+        })
     }
 
     /// Posts a message. Returns `false` when the worker is gone or does not keep up.
@@ -104,7 +110,10 @@ impl WorkerHandle {
         if !self.post(WorkerMessage::Report(sender)) {
             return None;
         }
-        tokio::time::timeout(Duration::from_secs(2), receiver).await.ok()?.ok()
+        tokio::time::timeout(Duration::from_secs(2), receiver)
+            .await
+            .ok()?
+            .ok()
     }
 
     /// The worker's counters.
@@ -175,15 +184,22 @@ impl Worker {
         let now = Instant::now();
         self.forwarder
             .poll_timeout()
-            .map_or(LONGEST_WAIT, |(at, _)| at.saturating_duration_since(now).min(LONGEST_WAIT))
+            .map_or(LONGEST_WAIT, |(at, _)| {
+                at.saturating_duration_since(now).min(LONGEST_WAIT)
+            })
     }
 
     fn receive(&mut self, ready: &[u64], now: Instant) {
         for _ in 0..ROUNDS {
             let mut more = false;
             for &token in ready.iter().filter(|token| **token != WAKE) {
-                let mut io = Io { pool: &mut self.pool, tx: &mut self.tx };
-                more |= self.ports.receive(token, &mut self.forwarder, &mut io, &self.stats, now);
+                let mut io = Io {
+                    pool: &mut self.pool,
+                    tx: &mut self.tx,
+                };
+                more |= self
+                    .ports
+                    .receive(token, &mut self.forwarder, &mut io, &self.stats, now);
                 self.flush(now);
             }
             if !more {
@@ -193,15 +209,28 @@ impl Worker {
     }
 
     fn due(&mut self, now: Instant) {
-        if self.forwarder.poll_timeout().is_some_and(|(at, _)| at <= now) {
-            let mut io = Io { pool: &mut self.pool, tx: &mut self.tx };
+        if self
+            .forwarder
+            .poll_timeout()
+            .is_some_and(|(at, _)| at <= now)
+        {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
             self.forwarder.handle_timeout(&mut io, now);
             self.flush(now);
         }
     }
 
     fn flush(&mut self, now: Instant) {
-        self.forwarder.flush(&mut Io { pool: &mut self.pool, tx: &mut self.tx }, now);
+        self.forwarder.flush(
+            &mut Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            },
+            now,
+        );
         self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
     }
 
@@ -211,14 +240,18 @@ impl Worker {
             match message {
                 WorkerMessage::Install(snapshot) => {
                     self.generation = snapshot.generation;
-                    let mut io = Io { pool: &mut self.pool, tx: &mut self.tx };
+                    let mut io = Io {
+                        pool: &mut self.pool,
+                        tx: &mut self.tx,
+                    };
                     self.forwarder.install(snapshot, &mut io, now);
                 }
                 WorkerMessage::Peers(peers) => self.forwarder.device().set_peers(&peers, now),
                 WorkerMessage::Lan(port, socket) => self.ports.set_lan(port, socket, &self.epoll),
                 WorkerMessage::Tap(sender) => {
                     self.listener = Some(sender);
-                    self.forwarder.set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
+                    self.forwarder
+                        .set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
                 }
                 WorkerMessage::Report(reply) => {
                     // Whoever asked may have given up.
@@ -250,13 +283,17 @@ impl Worker {
     }
 
     fn send_tap(&mut self) {
-        let Some(listener) = &self.listener else { return };
+        let Some(listener) = &self.listener else {
+            return;
+        };
         if listener.is_closed() {
             self.listener = None;
             self.forwarder.set_tap(None);
             return;
         }
-        let Some(tap) = self.forwarder.tap() else { return };
+        let Some(tap) = self.forwarder.tap() else {
+            return;
+        };
         while let Some(record) = tap.pop() {
             // A reader that does not keep up misses packets; `Tap` bounds what waits.
             if listener.try_send(record).is_err() {

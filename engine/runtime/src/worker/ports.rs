@@ -59,7 +59,9 @@ impl Ports {
             Ok(socket) => sockets.push(socket),
             Err(error) => tracing::debug!(%error, "no IPv6 underlay"),
         }
-        epoll.add(tun.as_fd(), TUN, Interest::Read).context("cannot watch the TUN device")?;
+        epoll
+            .add(tun.as_fd(), TUN, Interest::Read)
+            .context("cannot watch the TUN device")?;
         for (index, socket) in sockets.iter().enumerate() {
             epoll
                 .add(socket.as_fd(), UDP + index as u64, Interest::Read)
@@ -67,9 +69,18 @@ impl Ports {
         }
         let underlays = sockets
             .into_iter()
-            .map(|socket| Underlay { socket, received: Vec::new(), pending: Vec::new() })
+            .map(|socket| Underlay {
+                socket,
+                received: Vec::new(),
+                pending: Vec::new(),
+            })
             .collect();
-        Ok(Self { tun, underlays, lans: Vec::new(), failures: Vec::new() })
+        Ok(Self {
+            tun,
+            underlays,
+            lans: Vec::new(),
+            failures: Vec::new(),
+        })
     }
 
     /// Serves a LAN port, in place of a former socket.
@@ -80,12 +91,19 @@ impl Ports {
             return;
         }
         self.lans.retain(|lan| lan.port != port);
-        self.lans.push(Lan { port, socket, received: Vec::new(), pending: Vec::new() });
+        self.lans.push(Lan {
+            port,
+            socket,
+            received: Vec::new(),
+            pending: Vec::new(),
+        });
     }
 
     /// Tells whether a busy socket holds something back.
     pub(super) fn has_pending(&self) -> bool {
-        self.underlays.iter().any(|underlay| !underlay.pending.is_empty())
+        self.underlays
+            .iter()
+            .any(|underlay| !underlay.pending.is_empty())
             || self.lans.iter().any(|lan| !lan.pending.is_empty())
     }
 
@@ -104,11 +122,15 @@ impl Ports {
         if token >= LAN {
             return self.receive_lan(token, forwarder, io, stats, now);
         }
-        let Some(underlay) = usize::try_from(token - UDP).ok().and_then(|i| self.underlays.get_mut(i))
+        let Some(underlay) = usize::try_from(token - UDP)
+            .ok()
+            .and_then(|i| self.underlays.get_mut(i))
         else {
             return false;
         };
-        let result = underlay.socket.recv_batch(io.pool, &mut underlay.received, BUDGET);
+        let result = underlay
+            .socket
+            .recv_batch(io.pool, &mut underlay.received, BUDGET);
         for train in underlay.received.drain(..) {
             forwarder.handle_datagrams(train.from, train.tos, train.segment, train.buffer, io, now);
         }
@@ -152,7 +174,11 @@ impl Ports {
         stats: &Stats,
         now: Instant,
     ) -> bool {
-        let Some(lan) = self.lans.iter_mut().find(|lan| LAN + u64::from(lan.port.0) == token) else {
+        let Some(lan) = self
+            .lans
+            .iter_mut()
+            .find(|lan| LAN + u64::from(lan.port.0) == token)
+        else {
             return false;
         };
         let result = lan.socket.recv_batch(io.pool, &mut lan.received, BUDGET);
@@ -170,14 +196,24 @@ impl Ports {
     pub(super) fn send(&mut self, tx: &mut TxQueue, pool: &mut BufferPool, stats: &Stats) {
         while let Some(egress) = tx.pop() {
             match egress {
-                Egress::Train { to, segment, tos, buffer } => {
+                Egress::Train {
+                    to,
+                    segment,
+                    tos,
+                    buffer,
+                } => {
                     let family = usize::from(to.is_ipv6());
                     let Some(underlay) = self.underlays.get_mut(family) else {
                         stats.drop(DropReason::SendFailed);
                         pool.give(buffer);
                         continue;
                     };
-                    underlay.pending.push(Train { to, segment, tos, buffer });
+                    underlay.pending.push(Train {
+                        to,
+                        segment,
+                        tos,
+                        buffer,
+                    });
                 }
                 Egress::Port { port, unit } => self.queue_unit(port, unit, pool, stats),
             }
@@ -202,7 +238,9 @@ impl Ports {
             if underlay.pending.is_empty() {
                 continue;
             }
-            let done = underlay.socket.send_trains(&mut underlay.pending, &mut self.failures);
+            let done = underlay
+                .socket
+                .send_trains(&mut underlay.pending, &mut self.failures);
             for failure in self.failures.drain(..) {
                 count(stats, DropReason::SendFailed, failure.packets);
             }
@@ -211,7 +249,11 @@ impl Ports {
             }
             while underlay.pending.len() > PENDING {
                 let train = underlay.pending.remove(0);
-                count(stats, DropReason::SendBusy, train.buffer.len().div_ceil(train.segment.max(1).into()));
+                count(
+                    stats,
+                    DropReason::SendBusy,
+                    train.buffer.len().div_ceil(train.segment.max(1).into()),
+                );
                 pool.give(train.buffer);
             }
         }
