@@ -33,7 +33,11 @@ pub fn events(
     match request.format {
         Format::Table => {
             for event in &events.view {
-                writeln!(streams.stdout, "{}", event_line(event, streams.color_stdout))?;
+                writeln!(
+                    streams.stdout,
+                    "{}",
+                    event_line(event, streams.color_stdout)
+                )?;
             }
         }
         Format::Json => write!(streams.stdout, "{}", machine::json(&events.json))?,
@@ -46,7 +50,11 @@ pub fn events(
 fn print(line: &str, format: Format, streams: &mut Streams<'_>) -> io::Result<()> {
     match (format, serde_json::from_str(line)) {
         (Format::Table, Ok(event)) => {
-            writeln!(streams.stdout, "{}", event_line(&event, streams.color_stdout))?;
+            writeln!(
+                streams.stdout,
+                "{}",
+                event_line(&event, streams.color_stdout)
+            )?;
         }
         (Format::Table, Err(_)) | (Format::Json, _) => writeln!(streams.stdout, "{line}")?,
         // A JSON object is YAML; the mark makes each one a document.

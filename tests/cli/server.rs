@@ -129,7 +129,11 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         .split('?')
         .next()
         .unwrap_or_default();
-    let ending = if target.ends_with("follow=true") { "jsonl" } else { "json" };
+    let ending = if target.ends_with("follow=true") {
+        "jsonl"
+    } else {
+        "json"
+    };
     let name = format!("{}.{ending}", path.replace('/', "-"));
     match fs::read(folder("tests/cli/views").join(name)) {
         Ok(view) => ("200 OK", view),

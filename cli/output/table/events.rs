@@ -12,7 +12,9 @@ use super::{Mark, colored};
 /// and events of a newer router are shown, too.
 #[must_use]
 pub fn event_line(event: &Value, color: bool) -> String {
-    let Value::Object(members) = event else { return event.to_string() };
+    let Value::Object(members) = event else {
+        return event.to_string();
+    };
     let mut words = Vec::new();
     if let Some(time) = members.get("time") {
         words.push(time.as_f64().map_or_else(|| scalar(time), utc));
@@ -46,7 +48,9 @@ fn scalar(value: &Value) -> String {
 
 /// Seconds since the Unix epoch as a time of RFC 3339 with milliseconds.
 fn utc(seconds: f64) -> String {
-    let Ok(since) = std::time::Duration::try_from_secs_f64(seconds) else { return "-".into() };
+    let Ok(since) = std::time::Duration::try_from_secs_f64(seconds) else {
+        return "-".into();
+    };
     let (whole, milliseconds) = (since.as_secs(), since.subsec_millis());
     let (year, month, day) = date(whole / SECONDS_PER_DAY);
     let (hour, minute, second) = (whole / 3_600 % 24, whole / 60 % 60, whole % 60);
@@ -65,7 +69,11 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -98,7 +106,10 @@ mod tests {
             ("3", "3"),
         ];
         for (event, line) in cases {
-            assert_eq!(event_line(&serde_json::from_str(event).unwrap(), false), line);
+            assert_eq!(
+                event_line(&serde_json::from_str(event).unwrap(), false),
+                line
+            );
         }
     }
 
