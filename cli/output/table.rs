@@ -177,7 +177,7 @@ fn words<T: Display>(items: &[T]) -> String {
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(", ")
 }
 
 fn status_mark(status: CheckStatus) -> Mark {

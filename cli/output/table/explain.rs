@@ -7,7 +7,7 @@ use super::{Mark, Page, Text};
 impl Text for ExplainView {
     fn write(&self, page: &mut Page) {
         let verdict = page.marked(Mark::Strong, &self.verdict);
-        page.line(format!("{}: {verdict}", self.address));
+        page.line(verdict);
         for question in &self.questions {
             page.title(format!("{}. {}", question.number, question.question));
             page.line(format!("   {}", question.answer));
