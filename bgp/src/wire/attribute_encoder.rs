@@ -1,6 +1,6 @@
 //! Path attributes to bytes: one canonical form.
 //!
-//! Attributes leave in ascending type order (RFC 4271 section 5 appendix F.3 advises it), with a
+//! Attributes leave in ascending type order (RFC 4271 section 5), with a
 //! two-octet length only when needed, sets sorted and without duplicates. Towards external peers
 //! LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are left out (RFC 4271 section 5.1.5, RFC 4456).
 
