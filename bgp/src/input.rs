@@ -1,4 +1,6 @@
 //! What goes into a speaker: events of its TCP connections.
+//!
+//! Connections are named by numbers; sockets stay with the driver. Time is not in here, it goes in beside.
 
 use std::net::Ipv4Addr;
 

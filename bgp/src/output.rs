@@ -1,4 +1,6 @@
 //! What comes out of a speaker: orders to the driver, best-path changes, news for the operator.
+//!
+//! One queue for all, because their order is part of the contract; see `Speaker`.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,6 @@
 //! A configured peer: its session and what is remembered of it beyond sessions.
+//!
+//! Its routes are not here; they belong to the RIB and live only as long as the session.
 
 use std::collections::BTreeMap;
 

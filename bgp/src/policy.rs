@@ -1,4 +1,6 @@
 //! Import and export policy: supplied by the user of this crate.
+//!
+//! Loop detection (RFC 4456) and the limit of prefixes are not policy: they apply before and after it, always.
 
 use ipnet::Ipv4Net;
 

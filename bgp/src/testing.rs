@@ -1,4 +1,6 @@
-//! What the unit tests of this crate share: a moment to start from and short ways to write routes.
+//! What the unit tests of this crate share.
+//!
+//! A moment to start from and short ways to write routes; compiled for tests only.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,6 @@
-//! What is shown of peers and routes; copies without behavior.
+//! What is shown of peers and routes.
+//!
+//! Copies without behavior, so that whoever shows them needs no access to the speaker.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

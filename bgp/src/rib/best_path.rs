@@ -1,4 +1,6 @@
 //! A change of the best path of a prefix: the only thing that leaves the RIB.
+//!
+//! Told once per prefix and batch of input, and only if source or attributes differ.
 
 use ipnet::Ipv4Net;
 

@@ -1,4 +1,6 @@
 //! The RIB's side of an Established session: who the peer is, what it told us, what we told it.
+//!
+//! Begins empty with every session and ends with it: there is no graceful restart.
 
 use std::net::Ipv4Addr;
 

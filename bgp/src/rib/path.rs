@@ -1,4 +1,6 @@
 //! One path to a prefix and where it came from.
+//!
+//! There is at most one path for each prefix and source (no ADD-PATH, RFC 7911).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

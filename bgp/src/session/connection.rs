@@ -83,6 +83,11 @@ impl Connection {
         Some(message)
     }
 
+    /// Tells whether routes are exchanged on it.
+    pub(crate) fn is_established(&self) -> bool {
+        self.state == ConnectionState::Established
+    }
+
     /// Tells whether nothing was heard for a keepalive interval.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         self.negotiated.as_ref().is_some_and(|negotiated| {
@@ -99,7 +104,7 @@ impl Connection {
                 .negotiated
                 .as_ref()
                 .map(|negotiated| negotiated.router_id),
-            established: self.state == ConnectionState::Established,
+            established: self.is_established(),
             silent: self.is_silent(now),
             opened_at: self.opened_at,
         })

@@ -9,11 +9,13 @@ mod dialing;
 mod fsm;
 mod negotiated;
 mod occasion;
+mod outbox;
 mod peer_session;
 mod statistics;
 mod timers;
 
-pub(crate) use peer_session::{PeerSession, SessionOutput};
+pub(crate) use outbox::SessionOutput;
+pub(crate) use peer_session::PeerSession;
 pub(crate) use timers::{ConnectionIds, Jitter};
 
 /// State of a session (RFC 4271 section 8.2.2); the best of its two connections.

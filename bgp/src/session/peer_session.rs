@@ -4,8 +4,6 @@
 //! moves only through [`Self::step`](PeerSession), which asks the table in `fsm.rs`; races are judged by
 //! `collision.rs` after every step. UPDATEs leave as [`SessionOutput::Update`], in the order in which they came.
 
-use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::SessionState;
@@ -13,40 +11,15 @@ use super::collision::{Contender, Direction, Verdict, judge};
 use super::connection::Connection;
 use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
-use super::negotiated::{
-    IPV4_UNICAST, Negotiated, initial_context, negotiate, own_capabilities, own_open,
-};
+use super::negotiated::{IPV4_UNICAST, Negotiated, negotiate, own_capabilities, own_open};
 use super::occasion::{self, Occasion};
+use super::outbox::{Outbox, SessionOutput};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{Capability, Message, Notification, RouteRefresh, Update, code, subcode};
-
-/// UPDATEs are handed out in pieces of about this size.
-const SEND_CHUNK_BYTES: usize = 65_536;
-
-/// What a session wants done, in order.
-#[derive(Debug)]
-pub(crate) enum SessionOutput {
-    /// Open a TCP connection.
-    Connect(ConnectionId),
-    /// Write bytes.
-    Send(ConnectionId, Vec<u8>),
-    /// Close after the bytes sent so far.
-    Close(ConnectionId),
-    /// The session is up; the peer has this identifier.
-    Established(Ipv4Addr),
-    /// The session left Established, or an attempt failed after the OPEN.
-    Down(String),
-    /// Routes from the peer.
-    Update(Box<Update>),
-    /// The peer wants everything again.
-    Refresh,
-    /// A connection was refused, or lost a race.
-    Refused(&'static str),
-}
 
 /// The session with one peer.
 #[derive(Debug)]
@@ -57,8 +30,7 @@ pub(crate) struct PeerSession {
     dialing: Dialing,
     /// When to judge an undecided race again.
     collision_at: Option<Instant>,
-    outputs: VecDeque<SessionOutput>,
-    statistics: Statistics,
+    outbox: Outbox,
     shown: (SessionState, Instant),
 }
 
@@ -74,8 +46,7 @@ impl PeerSession {
             dialing: Dialing::new(&peer, jitter, now),
             connections: Vec::new(),
             collision_at: None,
-            outputs: VecDeque::new(),
-            statistics: Statistics::default(),
+            outbox: Outbox::default(),
             shown: (SessionState::Active, now),
             local,
             peer,
@@ -101,7 +72,7 @@ impl PeerSession {
     /// Handles a connection from the peer.
     pub(crate) fn handle_accepted(&mut self, id: ConnectionId, now: Instant) {
         if let Some((subcode, reason)) = self.refusal(now) {
-            self.refuse(id, subcode, reason);
+            self.outbox.refuse(id, subcode, reason);
             return;
         }
         // A peer opens one connection at a time: an earlier one of its making is dead.
@@ -163,7 +134,7 @@ impl PeerSession {
             let id = ids.take();
             self.connections
                 .push(Connection::new(id, Direction::Outgoing, now));
-            self.outputs.push_back(SessionOutput::Connect(id));
+            self.outbox.push(SessionOutput::Connect(id));
             self.note_state(now);
         }
     }
@@ -180,28 +151,9 @@ impl PeerSession {
 
     /// Sends routes on the Established connection.
     pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
-        let Some(connection) = self.established() else {
-            return;
-        };
-        let (id, context) = (connection.id, connection.context());
-        let mut messages: Vec<Vec<u8>> = updates
-            .iter()
-            .flat_map(|update| update.encode_split(context))
-            .collect();
-        if end_of_rib {
-            messages.push(Message::Update(Update::default()).encode(context));
-        }
-        self.statistics.count_updates(messages.len());
-        let mut chunk = Vec::new();
-        for message in messages {
-            if !chunk.is_empty() && chunk.len() + message.len() > SEND_CHUNK_BYTES {
-                self.outputs
-                    .push_back(SessionOutput::Send(id, std::mem::take(&mut chunk)));
-            }
-            chunk.extend_from_slice(&message);
-        }
-        if !chunk.is_empty() {
-            self.outputs.push_back(SessionOutput::Send(id, chunk));
+        let connections = &self.connections;
+        if let Some(connection) = connections.iter().find(|c| c.is_established()) {
+            self.outbox.send_updates(connection, updates, end_of_rib);
         }
     }
 
@@ -226,7 +178,7 @@ impl PeerSession {
 
     /// Takes the next output.
     pub(crate) fn poll_output(&mut self) -> Option<SessionOutput> {
-        self.outputs.pop_front()
+        self.outbox.pop()
     }
 
     /// Returns the earliest deadline.
@@ -246,7 +198,7 @@ impl PeerSession {
 
     /// Returns counters and last words.
     pub(crate) fn statistics(&self) -> &Statistics {
-        &self.statistics
+        &self.outbox.statistics
     }
 
     /// Returns what was agreed on the foremost connection.
@@ -269,7 +221,7 @@ impl PeerSession {
     }
 
     fn handle_message(&mut self, id: ConnectionId, message: Message, now: Instant) {
-        self.statistics.count_received(&message);
+        self.outbox.statistics.count_received(&message);
         if let Some(connection) = self.connection_mut(id) {
             connection.heard_at = now;
         }
@@ -299,8 +251,7 @@ impl PeerSession {
             Message::Update(update) => {
                 let occasion = Occasion::plain(ConnectionEvent::Update, "unexpected UPDATE");
                 if self.step(id, occasion, now) == Some(ConnectionState::Established) {
-                    self.outputs
-                        .push_back(SessionOutput::Update(Box::new(update)));
+                    self.outbox.push(SessionOutput::Update(Box::new(update)));
                 }
             }
             Message::RouteRefresh(refresh) => {
@@ -309,7 +260,7 @@ impl PeerSession {
                 let state = self.step(id, occasion, now);
                 let request = refresh.subtype == 0 && (refresh.afi, refresh.safi) == IPV4_UNICAST;
                 if request && state == Some(ConnectionState::Established) {
-                    self.outputs.push_back(SessionOutput::Refresh);
+                    self.outbox.push(SessionOutput::Refresh);
                 }
             }
         }
@@ -375,11 +326,10 @@ impl PeerSession {
             Action::Establish => {
                 connection.established_at = Some(now);
                 let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
-                self.statistics.established += 1;
+                self.outbox.statistics.established += 1;
                 self.dialing.on_established();
                 let router_id = router_id.expect("only an OPEN leads to Established");
-                self.outputs
-                    .push_back(SessionOutput::Established(router_id));
+                self.outbox.push(SessionOutput::Established(router_id));
             }
         }
     }
@@ -395,7 +345,7 @@ impl PeerSession {
             self.send(id, &Message::Notification(notification));
         }
         if ending != Ending::Gone {
-            self.outputs.push_back(SessionOutput::Close(id));
+            self.outbox.push(SessionOutput::Close(id));
         }
         let Some(position) = self.connections.iter().position(|c| c.id == id) else {
             return;
@@ -408,10 +358,10 @@ impl PeerSession {
         let opened = connection.state >= ConnectionState::OpenConfirm || cause.is_some();
         if connection.established_at.is_some() || (opened && !collision && !others_live) {
             let reason = occasion.reason.into_owned();
-            self.statistics.last_down = Some(reason.clone());
-            self.outputs.push_back(SessionOutput::Down(reason));
+            self.outbox.statistics.last_down = Some(reason.clone());
+            self.outbox.push(SessionOutput::Down(reason));
         } else if collision && ending == Ending::Notify {
-            self.outputs.push_back(SessionOutput::Refused("collision"));
+            self.outbox.push(SessionOutput::Refused("collision"));
         }
 
         if let Some(at) = connection.established_at {
@@ -477,7 +427,7 @@ impl PeerSession {
     fn abandon_attempts(&mut self) {
         for connection in &self.connections {
             if connection.state == ConnectionState::Connect {
-                self.outputs.push_back(SessionOutput::Close(connection.id));
+                self.outbox.push(SessionOutput::Close(connection.id));
             }
         }
         self.connections
@@ -495,22 +445,10 @@ impl PeerSession {
         alive.then_some((subcode::COLLISION, "collision"))
     }
 
-    fn refuse(&mut self, id: ConnectionId, subcode: u8, reason: &'static str) {
-        let message = Message::Notification(Notification::new(code::CEASE, subcode));
-        self.statistics.count_sent(&message);
-        self.outputs
-            .push_back(SessionOutput::Send(id, message.encode(initial_context())));
-        self.outputs.push_back(SessionOutput::Close(id));
-        self.outputs.push_back(SessionOutput::Refused(reason));
-    }
-
     fn send(&mut self, id: ConnectionId, message: &Message) {
-        let Some(connection) = self.connections.iter().find(|c| c.id == id) else {
-            return;
-        };
-        self.statistics.count_sent(message);
-        let bytes = message.encode(connection.context());
-        self.outputs.push_back(SessionOutput::Send(id, bytes));
+        if let Some(connection) = self.connections.iter().find(|c| c.id == id) {
+            self.outbox.send(connection, message);
+        }
     }
 
     fn note_state(&mut self, now: Instant) {

@@ -1,4 +1,6 @@
 //! One speaker whose peers are played by the test.
+//!
+//! Every step returns all that the speaker put out, decoded: an [`Outcome`].
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,4 +1,6 @@
 //! No sequence of inputs, however absurd, makes the speaker panic, forget a deadline or send half a message.
+//!
+//! And when the absurdities end, the session comes up.
 
 use proptest::prelude::*;
 use sam_bgp::session::SessionState;

@@ -1,4 +1,6 @@
 //! Routes of one speaker: import, decision, export, limits, errors.
+//!
+//! The speaker is router 1; peers 2 and 3 are played by the test.
 
 use std::collections::BTreeSet;
 

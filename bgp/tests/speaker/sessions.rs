@@ -1,4 +1,6 @@
 //! Sessions: bring-up, collisions, timers, errors, reconfiguration.
+//!
+//! Pairs of speakers where both sides matter, one speaker and a played peer where order matters.
 
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{Event, PeerConfig};

@@ -1,4 +1,6 @@
 //! Short ways to write addresses, routes, configurations and rules.
+//!
+//! Router `n` has the address, identifier and next hop 10.0.0.n and is peer number n everywhere.
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;

@@ -1,0 +1,99 @@
+//! What a session wants done, in order, and the count of what it said.
+//!
+//! Drained after every input, so never longer than what one input causes. UPDATEs are encoded here, in pieces that a
+//! socket can take.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use super::connection::Connection;
+use super::negotiated::initial_context;
+use super::statistics::Statistics;
+use crate::input::ConnectionId;
+use crate::wire::{Message, Notification, Update, code};
+
+/// UPDATEs are handed out in pieces of about this size.
+const CHUNK_BYTES: usize = 65_536;
+
+/// What a session wants done.
+#[derive(Debug)]
+pub(crate) enum SessionOutput {
+    /// Open a TCP connection.
+    Connect(ConnectionId),
+    /// Write bytes.
+    Send(ConnectionId, Vec<u8>),
+    /// Close after the bytes sent so far.
+    Close(ConnectionId),
+    /// The session is up; the peer has this identifier.
+    Established(Ipv4Addr),
+    /// The session left Established, or an attempt failed after the OPEN.
+    Down(String),
+    /// Routes from the peer.
+    Update(Box<Update>),
+    /// The peer wants everything again.
+    Refresh,
+    /// A connection was refused, or lost a race.
+    Refused(&'static str),
+}
+
+/// Outputs not yet taken, and statistics.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    outputs: VecDeque<SessionOutput>,
+    /// What is counted and remembered for the operator.
+    pub(crate) statistics: Statistics,
+}
+
+impl Outbox {
+    /// Takes the next output.
+    pub(crate) fn pop(&mut self) -> Option<SessionOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Adds an output.
+    pub(crate) fn push(&mut self, output: SessionOutput) {
+        self.outputs.push_back(output);
+    }
+
+    /// Sends a message.
+    pub(crate) fn send(&mut self, connection: &Connection, message: &Message) {
+        self.statistics.count_sent(message);
+        let bytes = message.encode(connection.context());
+        self.push(SessionOutput::Send(connection.id, bytes));
+    }
+
+    /// Answers a connection that is not taken with a Cease and closes it.
+    pub(crate) fn refuse(&mut self, id: ConnectionId, subcode: u8, reason: &'static str) {
+        let message = Message::Notification(Notification::new(code::CEASE, subcode));
+        self.statistics.count_sent(&message);
+        self.push(SessionOutput::Send(id, message.encode(initial_context())));
+        self.push(SessionOutput::Close(id));
+        self.push(SessionOutput::Refused(reason));
+    }
+
+    /// Sends routes, then End-of-RIB if wanted.
+    pub(crate) fn send_updates(
+        &mut self,
+        connection: &Connection,
+        updates: &[Update],
+        end_of_rib: bool,
+    ) {
+        let context = connection.context();
+        let routes = updates
+            .iter()
+            .flat_map(|update| update.encode_split(context));
+        let marker = end_of_rib.then(|| Message::Update(Update::default()).encode(context));
+        let mut chunk = Vec::new();
+        for message in routes.chain(marker) {
+            self.statistics.count_update_sent();
+            if !chunk.is_empty() && chunk.len() + message.len() > CHUNK_BYTES {
+                let full = std::mem::take(&mut chunk);
+                self.push(SessionOutput::Send(connection.id, full));
+            }
+            chunk.extend_from_slice(&message);
+        }
+        if !chunk.is_empty() {
+            self.push(SessionOutput::Send(connection.id, chunk));
+        }
+    }
+}
