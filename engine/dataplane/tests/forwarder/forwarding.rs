@@ -37,7 +37,7 @@ fn a_packet_crosses_from_lan_to_lan_after_arp_on_both_ends() {
 fn a_superpacket_of_45_segments_arrives_as_one_superpacket_with_the_same_bytes() {
     let mut lab = Lab::connected();
     let size = 1380;
-    let payload: Vec<u8> = (0..45 * size).map(|index| (index % 251) as u8).collect();
+    let payload: Vec<u8> = (0..=250).cycle().take(45 * size).collect();
     let sent = partial(tcp(A.host, B.host, 1, &payload));
     lab.send_a_with(&sent, superpacket(1380));
     let arrived = lab.at_server();
