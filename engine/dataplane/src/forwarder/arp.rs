@@ -171,7 +171,6 @@ impl Forwarder {
                 }
             }
         }
-        // What lost its answer on a closed gate is announced anew when the gate opens again.
     }
 
     /// Sends the announcements that are due.

@@ -314,6 +314,60 @@ fn packets_of_one_batch_keep_their_order_and_share_trains_by_size() {
 }
 
 #[test]
+fn a_train_is_no_longer_than_a_udp_payload() {
+    let mut lab = Lab::connected();
+    let packet = udp(A.host, B.host, 64, &[1; 1420 - 28]);
+    for _ in 0..60 {
+        let bytes = frame(A.router_mac, A.host_mac, &packet);
+        lab.a.frame_with(&bytes, Offload::default(), lab.now);
+    }
+    lab.settle();
+    let datagrams = |train: &Train| train.bytes.len() / train.segment;
+    assert_eq!(
+        lab.trains.iter().map(datagrams).collect::<Vec<_>>(),
+        [45, 15]
+    );
+    let arrived: usize = lab
+        .at_server()
+        .iter()
+        .map(|(packet, _)| packet.len() - 28)
+        .sum();
+    assert_eq!(arrived, 60 * (1420 - 28));
+}
+
+#[test]
+fn packets_with_different_ecn_fields_do_not_share_a_train() {
+    let mut lab = Lab::connected();
+    for ecn in [0, 2, 2, 0] {
+        let packet = with_ecn(udp(A.host, B.host, 64, b"x"), ecn);
+        let bytes = frame(A.router_mac, A.host_mac, &packet);
+        lab.a.frame_with(&bytes, Offload::default(), lab.now);
+    }
+    lab.settle();
+    let tos: Vec<_> = lab.trains.iter().map(|train| train.tos).collect();
+    assert_eq!(tos, [0, 2, 0]);
+}
+
+#[test]
+fn a_train_ends_when_the_peer_moves() {
+    let mut lab = Lab::connected();
+    let (now, moved) = (lab.now, "198.18.0.9:7".parse().unwrap());
+    let bytes = frame(A.router_mac, A.host_mac, &udp(A.host, B.host, 64, b"x"));
+    lab.a.frame_with(&bytes, Offload::default(), now);
+    lab.a.forwarder.device().set_endpoint(PEER, moved, now);
+    lab.a.frame_with(&bytes, Offload::default(), now);
+    let sent = outputs(&mut lab.a, now);
+    let to: Vec<_> = sent
+        .iter()
+        .filter_map(|out| match out {
+            Out::Train(train) => Some(train.to),
+            Out::Port(_) => None,
+        })
+        .collect();
+    assert_eq!(to, [socket(B), moved]);
+}
+
+#[test]
 fn a_train_ends_at_64_datagrams() {
     let mut lab = Lab::connected();
     for _ in 0..130 {
