@@ -196,6 +196,7 @@ fn an_address_that_leaves_the_answers_is_announced_no_more() {
     let mut lab = Lab::new();
     lab.a
         .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    assert_eq!(lab.a.forwarder.poll_timeout(), None, "nothing is scheduled");
     lab.clear();
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);
