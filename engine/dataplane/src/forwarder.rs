@@ -177,9 +177,11 @@ impl Forwarder {
 
     /// Ends a batch: closes coalesced runs and trains, and queues what WireGuard wants to send.
     pub fn flush(&mut self, io: &mut Io<'_>, now: Instant) {
-        self.drain_wireguard(io, now);
+        self.drain_events(io, now);
         self.close_runs(io, now);
         self.drain_neighbors(io, now);
+        // Control messages before data: an answered handshake lets the data behind it be read.
+        self.drain_transmits(io, now);
         let tap = self.tap.as_mut();
         self.trains.close_all(&mut Outlet {
             io,

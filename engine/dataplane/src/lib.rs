@@ -4,8 +4,9 @@
 //! [`TxQueue`]. The way of a packet (engine/ARCHITECTURE.md "The way of a packet"):
 //! 1. the driver hands over a [`Unit`] (LAN frame, TUN packet) or a UDP datagram train,
 //! 2. `packet::classify` finds offsets and flags in one pass,
-//! 3. ARP goes to the `ArpResponder`; IP gets source check, TTL, MTU and MSS treatment,
-//! 4. `Fib::lookup` names the [`NextHop`],
+//! 3. ARP goes to the `ArpResponder` and the `NeighborTable`; IP goes to `decision::decide`: source check,
+//!    `Fib::lookup` of the [`NextHop`], TTL and MTU,
+//! 4. what may go on is one hop older and gets its MSS lowered, what may not is reported by ICMP,
 //! 5. the unit leaves by LAN, TUN or a tunnel (segmentation fused with sealing),
 //! 6. `Forwarder::flush` closes open trains and coalesced runs at the end of a batch.
 

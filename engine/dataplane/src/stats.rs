@@ -41,6 +41,7 @@ counters! {
     tunnel_rx_bytes = "tunnel-rx-bytes": "Inner bytes received from tunnels",
     tunnel_tx_packets = "tunnel-tx-packets": "Inner packets sent into tunnels",
     tunnel_tx_bytes = "tunnel-tx-bytes": "Inner bytes sent into tunnels",
+    wg_control_received = "wg-control-received": "WireGuard handshakes, cookies and keepalives received",
     trains_sent = "trains-sent": "Batches of outer datagrams sent in one operation",
     arp_requests_received = "arp-requests-received": "ARP requests seen on LAN ports",
     arp_replies_received = "arp-replies-received": "ARP replies seen on LAN ports",

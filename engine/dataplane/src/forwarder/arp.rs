@@ -173,7 +173,6 @@ impl Forwarder {
                 self.announce(lan, own, now);
             }
         }
-        // What lost its answer on a closed gate is announced anew when the gate opens again.
     }
 
     fn announce(&mut self, lan: &LanPort, address: Ipv4Addr, now: Instant) {

@@ -59,8 +59,8 @@ impl Forwarder {
 
     /// Returns the source address of an error about `packet`: ours, where the packet came in.
     ///
-    /// The host is the exception: a kernel drops what claims to come from one of its own addresses (RFC 1122 section
-    /// 3.2.1.3 forbids such a source from outside), so the error seems to come from where the packet was going.
+    /// The host is the exception: a kernel drops, as a martian, what claims to come from one of its own addresses, so
+    /// the error seems to come from where the packet was going.
     fn reporter(&self, packet: &IpPacket) -> Option<Ipv4Addr> {
         let overlay = self.snapshot.tun.as_ref().map(|tun| tun.address);
         match packet.ingress {

@@ -67,11 +67,15 @@ impl Forwarder {
         })
     }
 
-    /// Handles what WireGuard reports, and queues what it wants to send.
-    pub(super) fn drain_wireguard(&mut self, io: &mut Io<'_>, now: Instant) {
+    /// Handles what WireGuard reports.
+    pub(super) fn drain_events(&mut self, io: &mut Io<'_>, now: Instant) {
         while let Some(event) = self.wg.poll_event() {
             self.on_event(event, io, now);
         }
+    }
+
+    /// Queues what WireGuard wants to send by itself.
+    pub(super) fn drain_transmits(&mut self, io: &mut Io<'_>, now: Instant) {
         while let Some(mut buffer) = io.pool.take() {
             let Some((to, len)) = self.wg.poll_transmit(buffer.tail_mut()) else {
                 return io.pool.give(buffer);

@@ -51,7 +51,10 @@ impl Forwarder {
                 buffer.grow(len);
                 self.receive_inner(peer, outer.tos, buffer, io, now);
             }
-            Ok(Opened::Control) => io.pool.give(buffer),
+            Ok(Opened::Control) => {
+                self.stats.add(&self.stats.wg_control_received, 1);
+                io.pool.give(buffer);
+            }
             Err(error) => self.discard(buffer, open_reason(error), io),
         }
     }

@@ -178,10 +178,25 @@ fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
 }
 
 #[test]
+fn what_the_former_router_of_this_lan_announced_does_not_silence_its_successor() {
+    let mut lab = Lab::connected();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    assert_eq!(lab.a.notices(), [], "it may, while our gate is closed");
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = true);
+    lab.settle();
+    lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+    assert_eq!((replies(&lab), announcements(&lab).len()), (1, 1));
+}
+
+#[test]
 fn an_address_that_leaves_the_answers_is_announced_no_more() {
     let mut lab = Lab::new();
     lab.a
         .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    assert_eq!(lab.a.forwarder.poll_timeout(), None, "nothing is scheduled");
     lab.clear();
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);

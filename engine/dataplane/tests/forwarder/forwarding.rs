@@ -37,7 +37,7 @@ fn a_packet_crosses_from_lan_to_lan_after_arp_on_both_ends() {
 fn a_superpacket_of_45_segments_arrives_as_one_superpacket_with_the_same_bytes() {
     let mut lab = Lab::connected();
     let size = 1380;
-    let payload: Vec<u8> = (0..45 * size).map(|index| (index % 251) as u8).collect();
+    let payload: Vec<u8> = (0..=250).cycle().take(45 * size).collect();
     let sent = partial(tcp(A.host, B.host, 1, &payload));
     lab.send_a_with(&sent, superpacket(1380));
     let arrived = lab.at_server();
@@ -311,6 +311,60 @@ fn packets_of_one_batch_keep_their_order_and_share_trains_by_size() {
         .map(|(index, size)| (u8::try_from(index).unwrap(), *size))
         .collect();
     assert_eq!(order, expected);
+}
+
+#[test]
+fn a_train_is_no_longer_than_a_udp_payload() {
+    let mut lab = Lab::connected();
+    let packet = udp(A.host, B.host, 64, &[1; 1420 - 28]);
+    for _ in 0..60 {
+        let bytes = frame(A.router_mac, A.host_mac, &packet);
+        lab.a.frame_with(&bytes, Offload::default(), lab.now);
+    }
+    lab.settle();
+    let datagrams = |train: &Train| train.bytes.len() / train.segment;
+    assert_eq!(
+        lab.trains.iter().map(datagrams).collect::<Vec<_>>(),
+        [45, 15]
+    );
+    let arrived: usize = lab
+        .at_server()
+        .iter()
+        .map(|(packet, _)| packet.len() - 28)
+        .sum();
+    assert_eq!(arrived, 60 * (1420 - 28));
+}
+
+#[test]
+fn packets_with_different_ecn_fields_do_not_share_a_train() {
+    let mut lab = Lab::connected();
+    for ecn in [0, 2, 2, 0] {
+        let packet = with_ecn(udp(A.host, B.host, 64, b"x"), ecn);
+        let bytes = frame(A.router_mac, A.host_mac, &packet);
+        lab.a.frame_with(&bytes, Offload::default(), lab.now);
+    }
+    lab.settle();
+    let tos: Vec<_> = lab.trains.iter().map(|train| train.tos).collect();
+    assert_eq!(tos, [0, 2, 0]);
+}
+
+#[test]
+fn a_train_ends_when_the_peer_moves() {
+    let mut lab = Lab::connected();
+    let (now, moved) = (lab.now, "198.18.0.9:7".parse().unwrap());
+    let bytes = frame(A.router_mac, A.host_mac, &udp(A.host, B.host, 64, b"x"));
+    lab.a.frame_with(&bytes, Offload::default(), now);
+    lab.a.forwarder.device().set_endpoint(PEER, moved, now);
+    lab.a.frame_with(&bytes, Offload::default(), now);
+    let sent = outputs(&mut lab.a, now);
+    let to: Vec<_> = sent
+        .iter()
+        .filter_map(|out| match out {
+            Out::Train(train) => Some(train.to),
+            Out::Port(_) => None,
+        })
+        .collect();
+    assert_eq!(to, [socket(B), moved]);
 }
 
 #[test]

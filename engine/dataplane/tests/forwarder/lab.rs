@@ -644,7 +644,7 @@ pub(crate) fn assert_checksums(packet: &[u8]) {
 pub(crate) fn icmp_of(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr, u8, u8, u16) {
     assert_eq!(packet[9], 1, "ICMP");
     assert_checksums(packet);
-    let address = |at: usize| Ipv4Addr::from_octets(packet[at..at + 4].try_into().unwrap());
+    let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).unwrap());
     let mtu = u16::from_be_bytes([packet[26], packet[27]]);
     (address(12), address(16), packet[20], packet[21], mtu)
 }

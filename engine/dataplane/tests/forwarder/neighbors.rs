@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
-use sam_dataplane::{DropReason, Notice};
+use sam_dataplane::{DropReason, NextHop, Notice};
 
 use crate::lab::*;
 
@@ -132,6 +132,16 @@ fn only_neighbors_of_this_lan_are_learned() {
         (neighbors.len(), neighbors[0].address, neighbors[0].mac),
         (1, A.host, Some(A.host_mac))
     );
+}
+
+#[test]
+fn a_neighbor_whose_address_moved_away_is_forgotten() {
+    let mut lab = Lab::connected();
+    assert_eq!(lab.b.forwarder.neighbors().len(), 1);
+    lab.b.install(lab.now, |snapshot| {
+        add_route(snapshot, B.host, NextHop::Tunnel(TUNNEL));
+    });
+    assert_eq!(lab.b.forwarder.neighbors(), []);
 }
 
 #[test]
