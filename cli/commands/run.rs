@@ -1,7 +1,7 @@
 //! `samctl run -c FILE`: the router, in the foreground, until SIGTERM or SIGINT.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     Ok(Exit::Ok)
 }
 
-fn reload(path: &PathBuf) -> Result<sam_router::Config, String> {
+fn reload(path: &Path) -> Result<sam_router::Config, String> {
     match load(path, Secrets::Read) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => Err(lines(&report)),
