@@ -3,8 +3,10 @@
 //! Loop: wait for readiness → mailbox → one batch per ready port → flush → send → timers → notices. Everything per
 //! packet happens inside `Forwarder`; this file only moves batches between it and the kernel.
 
+mod lan;
 mod mailbox;
 mod ports;
+mod underlay;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -43,6 +45,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Wait before a busy socket is tried again.
 const BUSY_WAIT: Duration = Duration::from_micros(500);
 
+/// Time between two questions to the kernel what it lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for a worker to say how things are; beyond that the answer does without, for BGP must not wait.
 const REPORT_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -86,6 +90,7 @@ impl WorkerHandle {
             notices,
             notices_lost: 0,
             generation: 0,
+            next_look: Instant::now(),
             listener: None,
             stats: Arc::clone(&stats),
         };
@@ -158,6 +163,8 @@ struct Worker {
     notices: mpsc::Sender<Notice>,
     notices_lost: u64,
     generation: u64,
+    /// When to ask the kernel next what it lost.
+    next_look: Instant,
     listener: Option<mpsc::Sender<TapRecord>>,
     stats: Arc<Stats>,
 }
@@ -190,6 +197,10 @@ impl Worker {
             }
             self.send_notices();
             self.send_tap();
+            if now >= self.next_look {
+                self.next_look = now + LOOK_INTERVAL;
+                self.ports.count_losses(&self.stats);
+            }
         }
     }
 
