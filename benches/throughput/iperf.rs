@@ -96,10 +96,18 @@ pub(crate) fn measure(lab: &Lab, case: Case, seconds: u32) -> Result<Sample> {
     let number = |key: &str| received[key].as_f64().unwrap_or(0.0);
     let (packets, lost, time) = (number("packets"), number("lost_packets"), number("seconds"));
     let udp = case.arguments().contains(&"-u");
-    let kept = if packets > 0.0 { (packets - lost) / packets } else { 1.0 };
+    let kept = if packets > 0.0 {
+        (packets - lost) / packets
+    } else {
+        1.0
+    };
     Ok(Sample {
         gbit_s: number("bits_per_second") / 1e9 * if udp { kept } else { 1.0 },
-        kpps: if udp { (packets - lost) / time / 1e3 } else { 0.0 },
+        kpps: if udp {
+            (packets - lost) / time / 1e3
+        } else {
+            0.0
+        },
     })
 }
 

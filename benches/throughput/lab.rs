@@ -59,6 +59,9 @@ pub(crate) fn route(to: Ipv4Addr, link: &str, gateway: Option<Ipv4Addr>) -> Resu
     let mut netlink = Netlink::open()?;
     let index = netlink.link(link)?.index;
     let destination = IpNet::from(IpAddr::V4(to));
-    let route = Route { gateway: gateway.map(IpAddr::V4), ..Route::on_link(destination, index) };
+    let route = Route {
+        gateway: gateway.map(IpAddr::V4),
+        ..Route::on_link(destination, index)
+    };
     Ok(netlink.replace_route(&route)?)
 }

@@ -58,7 +58,9 @@ fn run() -> anyhow::Result<()> {
 }
 
 fn print(systems: &[System], samples: &BTreeMap<(Case, System), Vec<Sample>>) {
-    println!("\nMedians; TCP and UDP in Gbit/s of payload received, packets in thousands a second received.\n");
+    println!(
+        "\nMedians; TCP and UDP in Gbit/s of payload received, packets in thousands a second received.\n"
+    );
     print!("| case |");
     for system in systems {
         print!(" {} |", system.name());
@@ -83,5 +85,8 @@ fn median(samples: &[Sample]) -> Sample {
 }
 
 fn number(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }

@@ -29,12 +29,18 @@ pub(crate) fn print() -> Result<()> {
         memory.push(sample.2);
     }
     println!("\n| moment | median of {REPEATS} |\n|---|--:|");
-    println!("| start of the process to answering control socket | {:.0} ms |", median(start) * 1e3);
+    println!(
+        "| start of the process to answering control socket | {:.0} ms |",
+        median(start) * 1e3
+    );
     println!(
         "| `samctl announce` at one site to first packet delivered from the other | {:.1} ms |",
         median(announce) * 1e3
     );
-    println!("| resident memory of an idle router | {:.1} MiB |", median(memory));
+    println!(
+        "| resident memory of an idle router | {:.1} MiB |",
+        median(memory)
+    );
     Ok(())
 }
 
@@ -91,11 +97,17 @@ fn first_packet(lab: &Lab, folder: &Path) -> Result<f64> {
         }
         Ok(at)
     });
-    receiver.recv_from(&mut [0; 16]).context("the new address was never reached")?;
+    receiver
+        .recv_from(&mut [0; 16])
+        .context("the new address was never reached")?;
     let arrived = Instant::now();
     stop.store(true, Ordering::Relaxed);
-    let at = order.join().map_err(|_| anyhow::anyhow!("the order panicked"))??;
-    probing.join().map_err(|_| anyhow::anyhow!("the prober panicked"))?;
+    let at = order
+        .join()
+        .map_err(|_| anyhow::anyhow!("the order panicked"))??;
+    probing
+        .join()
+        .map_err(|_| anyhow::anyhow!("the prober panicked"))?;
     Ok(arrived.duration_since(at).as_secs_f64())
 }
 
@@ -110,7 +122,10 @@ fn owner_known(socket: &Path, address: &str) -> bool {
 
 fn resident_mib(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .context("no VmRSS")?;
     let kib: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
     Ok(kib / 1024.0)
 }

@@ -32,8 +32,12 @@ pub(crate) struct Running {
 }
 
 impl System {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Plain, Self::Samctl, Self::WireguardGo, Self::BoringtunCli];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::Samctl,
+        Self::WireguardGo,
+        Self::BoringtunCli,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -61,7 +65,12 @@ impl System {
             Self::Samctl => samctl(lab, &mut running)?,
             Self::WireguardGo => userspace(lab, &mut running, "wireguard-go", &["-f"])?,
             Self::BoringtunCli => {
-                userspace(lab, &mut running, "boringtun-cli", &["-f", "--disable-drop-privileges"])?;
+                userspace(
+                    lab,
+                    &mut running,
+                    "boringtun-cli",
+                    &["-f", "--disable-drop-privileges"],
+                )?;
             }
         }
         wait_for_path(lab).with_context(|| format!("{} does not carry packets", self.name()))?;
@@ -73,7 +82,10 @@ impl Running {
     /// Makes a private folder for keys and configurations.
     pub(crate) fn folder(&mut self) -> Result<PathBuf> {
         let unique = format!("samctl-bench-{}-{:?}", std::process::id(), Instant::now());
-        let name: String = unique.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let name: String = unique
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .collect();
         let folder = std::env::temp_dir().join(name);
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         self.folder = Some(folder.clone());
@@ -205,7 +217,15 @@ fn userspace(lab: &Lab, running: &mut Running, program: &str, arguments: &[&str]
         let end = Instant::now() + PATIENCE;
         loop {
             let status = Command::new("nsenter")
-                .args(["-t", &processes[site].to_string(), "-m", "-n", "wg", "set", "wg0"])
+                .args([
+                    "-t",
+                    &processes[site].to_string(),
+                    "-m",
+                    "-n",
+                    "wg",
+                    "set",
+                    "wg0",
+                ])
                 .args(["listen-port", "51820", "private-key", &key, "peer", &peer])
                 .args(["endpoint", &format!("{}:51820", WAN[far])])
                 .args(["allowed-ips", &format!("{}/32", CLIENTS[far])])
@@ -244,7 +264,9 @@ fn wait_for_path(lab: &Lab) -> Result<()> {
             let target = (CLIENTS[1], 9).into();
             match std::net::TcpStream::connect_timeout(&target, Duration::from_millis(300)) {
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    return Ok(());
+                }
                 Err(_) => {}
             }
         }
@@ -254,5 +276,6 @@ fn wait_for_path(lab: &Lab) -> Result<()> {
 
 fn installed(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').any(|folder| Path::new(folder).join(program).exists())
+    path.split(':')
+        .any(|folder| Path::new(folder).join(program).exists())
 }
