@@ -17,8 +17,6 @@ use crate::world::{Place, Site, configure, network};
 
 /// A router namespace with wireguard-go; dropping it stops it.
 pub(crate) struct KernelHost {
-    /// Which site it serves.
-    pub(crate) place: Place,
     namespace: Namespace,
     process: Process,
     preshared: Option<PathBuf>,
@@ -52,7 +50,6 @@ impl KernelHost {
             .env("WG_PROCESS_FOREGROUND", "1");
         let process = Process::start(command, &scratch.path(&format!("{name}-wireguard-go.log")))?;
         let mut host = Self {
-            place,
             namespace: site.router.clone(),
             process,
             preshared: preshared.map(Path::to_owned),

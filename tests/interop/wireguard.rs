@@ -87,8 +87,8 @@ pub(crate) fn their_new_session_is_taken(scratch: &Scratch) -> Result<()> {
     })
 }
 
-/// wireguard-go forgets our session and cannot call: samctl notices that no answer comes (RFC-less: WireGuard paper
-/// section 6.2, KEEPALIVE + REKEY timeouts, 15 s) and calls by itself.
+/// wireguard-go forgets our session and cannot call: samctl notices that no answer comes (WireGuard paper
+/// section 6.2, 15 s) and calls by itself.
 pub(crate) fn we_call_again_when_no_answer_comes(scratch: &Scratch) -> Result<()> {
     let tunnel = Tunnel::start(&Ends::open(), scratch)?;
     let before = tunnel.handshakes()?;
@@ -146,8 +146,9 @@ pub(crate) fn a_peer_follows_us_when_we_roam(scratch: &Scratch) -> Result<()> {
     tunnel.world.site(OURS)?.router.enter(|| -> Result<()> {
         let mut netlink = Netlink::open()?;
         let index = netlink.link("wan0")?.index;
-        netlink.add_address(index, network(new, 24))?;
+        // In this order: with the first address of a subnet the kernel takes the others away too.
         netlink.remove_address(index, network(OURS.underlay(), 24))?;
+        netlink.add_address(index, network(new, 24))?;
         Ok(())
     })??;
 
