@@ -72,6 +72,31 @@ fn a_moved_address_is_followed_by_every_site_within_a_blink() {
 }
 
 #[test]
+fn an_address_that_goes_back_and_forth_is_reached_after_every_move() {
+    for_seeds(20, |seed| {
+        let mut world = fabric(seed);
+        let (mut at, mut to) = (3, pick(seed, 3));
+        for round in 0..5 {
+            world.move_host(home(3), at, to, Cache::Forgotten);
+            (at, to) = (to, at);
+            if (seed + round) % 2 == 0 {
+                world.speak_up(home(3));
+            }
+            assert!(converge(&mut world, Duration::from_secs(2)) < BLINK);
+            // The first announcements are out; all hosts know the way, without having asked.
+            world.run_for(Duration::from_millis(seed % 300));
+            for site in 0..3 {
+                let id = world.ping(home(site), home(3));
+                let limit = Duration::from_millis(100);
+                let answered = world.run_until(limit, |world| world.answered.contains(&id));
+                assert!(answered.is_some(), "not reached from site {site} in round {round}");
+            }
+        }
+        world.assert_clean();
+    });
+}
+
+#[test]
 fn a_withdrawn_address_is_unknown_everywhere_and_never_answered() {
     for_seeds(60, |seed| {
         let mut world = fabric(seed);

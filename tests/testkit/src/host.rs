@@ -47,6 +47,12 @@ impl Host {
         Arp::request((self.mac, self.address), self.address).frame()
     }
 
+    /// Returns the frame that asks whether somebody uses the host's address (RFC 5227 section 2.1.1).
+    #[must_use]
+    pub fn conflict_probe(&self) -> Vec<u8> {
+        Arp::request((self.mac, Ipv4Addr::UNSPECIFIED), self.address).frame()
+    }
+
     /// Returns the frame to send for a packet: the packet itself, or an ARP request first.
     pub fn send(&mut self, packet: Vec<u8>) -> Vec<u8> {
         let (_, destination) = addresses(&packet);

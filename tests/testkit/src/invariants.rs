@@ -151,6 +151,8 @@ pub(crate) fn check_claim(site: &Site, arp: &Arp) {
         return;
     }
     assert!(!site.told.contains(&address), "I3: site {index} claims its own {address}");
+    let robbed = site.hosts.iter().any(|host| (host.mac, host.address) == (arp.target.0, address));
+    assert!(!robbed, "I3: site {index} tells {address} that it is taken");
     assert!(!site.stopping, "I14: site {index} claims {address} while it stops");
     let owner = site.router.owner_of(address);
     assert!(owner.is_some(), "I8: site {index} claims {address}, which nobody owns");

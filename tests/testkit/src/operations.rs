@@ -88,15 +88,17 @@ impl World {
         self.plug(host, to);
     }
 
-    /// Lets a host announce itself on its LAN, as it may do when its link comes up.
+    /// Lets a host probe for a conflict and announce itself on its LAN, as it may do when its link comes up.
     ///
     /// # Panics
     /// When the host is on no LAN.
     pub fn speak_up(&mut self, address: Ipv4Addr) {
         let site = self.site_of(address).expect("the host is on a LAN");
         let mut hosts = self.sites[site].hosts.iter();
-        let frame = hosts.find(|host| host.address == address).map(Host::announcement);
-        self.send_host_frame(site, frame.expect("just found"));
+        let host = hosts.find(|host| host.address == address).expect("just found");
+        for frame in [host.conflict_probe(), host.announcement()] {
+            self.send_host_frame(site, frame);
+        }
     }
 
     /// Moves a host and its address: cable, announcement at the new site, withdrawal at the old one.
