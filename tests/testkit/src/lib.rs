@@ -7,6 +7,7 @@
 
 pub mod host;
 pub mod link;
+pub mod netns;
 pub mod rng;
 pub mod stream;
 pub mod world;
