@@ -1,8 +1,9 @@
 //! `samctl run -c FILE`: the router, in the foreground, until SIGTERM or SIGINT.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 
+use sam_net::{Capabilities, Capability, caps};
 use tracing_subscriber::EnvFilter;
 
 use super::check::write_report;
@@ -26,6 +27,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     if !loaded.warnings.is_empty() {
         write_report(&loaded.warnings, format, streams)?;
     }
+    keep_needed_capabilities()?;
     start_log();
     let path = args.config.clone();
     sam_runtime::run(loaded.config, Box::new(move || reload(&path)))
@@ -33,7 +35,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     Ok(Exit::Ok)
 }
 
-fn reload(path: &PathBuf) -> Result<sam_router::Config, String> {
+fn reload(path: &Path) -> Result<sam_router::Config, String> {
     match load(path, Secrets::Read) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => Err(lines(&report)),
@@ -48,6 +50,23 @@ fn lines(report: &Report) -> String {
         .map(ToString::to_string)
         .collect();
     lines.join("\n")
+}
+
+/// Gives up what a router never needs, before the first thread starts. What is missing shows when it is needed, with
+/// the remedy.
+fn keep_needed_capabilities() -> Result<(), Failure> {
+    let wanted = [
+        Capability::NetAdmin,
+        Capability::NetRaw,
+        Capability::NetBindService,
+    ];
+    let failed = |error| Failure::new(Exit::NotPermitted, format!("{error}"));
+    let held = Capabilities::effective().map_err(failed)?;
+    let keep: Vec<Capability> = wanted
+        .into_iter()
+        .filter(|wanted| held.has(*wanted))
+        .collect();
+    caps::drop_all_except(&keep).map_err(failed)
 }
 
 fn start_log() {

@@ -138,36 +138,33 @@ fn wan(witnesses: &Witnesses, report: &mut Report) {
 
 /// What the routers' kernels do: nothing.
 fn hosts(lab: &Lab, report: &mut Report) {
-    let mut forwarding = 0;
+    let mut silent = 0;
     let mut kinds = Vec::new();
     for router in &lab.routers {
-        let seen = router.enter(|| {
-            let forward = sam_net::sysctl::read("ipv4/ip_forward").unwrap_or(1);
-            let links = Netlink::open()
-                .and_then(|mut netlink| netlink.links())
-                .unwrap_or_default();
-            (
-                forward,
-                links
-                    .into_iter()
-                    .filter_map(|link| link.kind)
-                    .collect::<Vec<_>>(),
-            )
+        let seen = router.enter(|| -> Result<(bool, Vec<String>)> {
+            let forwards = sam_net::sysctl::ip_forward()?;
+            let links = Netlink::open()?.links()?;
+            Ok((
+                forwards,
+                links.into_iter().filter_map(|link| link.kind).collect(),
+            ))
         });
-        let Ok((forward, links)) = seen else { continue };
-        forwarding += forward;
-        kinds.extend(links);
+        if let Ok(Ok((forwards, links))) = seen {
+            silent += usize::from(!forwards);
+            kinds.extend(links);
+        }
     }
     kinds.sort();
     kinds.dedup();
+    let routers = lab.routers.len();
     report.claim(
         "ip_forward_disabled",
-        forwarding == 0,
-        "net.ipv4.ip_forward is 0 in every router".to_owned(),
+        silent == routers,
+        format!("net.ipv4.ip_forward is 0 in {silent} of {routers} routers"),
     );
     report.claim(
         "no_kernel_tunnel",
-        kinds.iter().all(|kind| kind == "veth" || kind == "tun"),
+        kinds == ["tun", "veth"],
         format!("links in the routers: {}", kinds.join(", ")),
     );
 }
