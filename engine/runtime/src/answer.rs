@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_capture::{ImportRejection, NodeId};
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
+use sam_router::view::VersionView;
 use sam_router::{Command, Input};
 use serde::Serialize;
 use serde_json::json;
@@ -81,7 +82,7 @@ impl Control {
             View::Explain(address) => document(&self.router.explain(address, &facts, now)),
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
             View::Counters => document(&self.router.counters(&facts)),
-            View::Version => Reply::Json(json!({ "version": env!("CARGO_PKG_VERSION") })),
+            View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
         }
     }
 
@@ -183,15 +184,27 @@ fn not_a_prefix(text: &str) -> Reply {
 }
 
 fn refuse_command(refusal: CommandRefusal) -> Reply {
-    let remedy = match refusal {
-        CommandRefusal::NotAdmitted(_) => {
-            "the address must be inside a pool, not excluded, and permitted by the node's `may`"
-        }
-        CommandRefusal::NotOwned => "`samctl owners` shows who owns it",
-        CommandRefusal::AlreadyOwned => "nothing to do",
-        _ => "",
+    let (error, remedy) = match refusal {
+        CommandRefusal::NotAdmitted(ImportRejection::OutsidePool) => (
+            "the address lies in no pool",
+            "`samctl status` lists the pools; fabric.pools defines them",
+        ),
+        CommandRefusal::NotAdmitted(ImportRejection::ExcludedAddress) => (
+            "the pool excludes the address",
+            "gateways, network and broadcast addresses stay where they are; see fabric.pools",
+        ),
+        CommandRefusal::NotAdmitted(_) => (
+            "this node may not own the address",
+            "see `may` of the node in fabric.nodes",
+        ),
+        CommandRefusal::NotOwned => (
+            "this router does not own the address",
+            "`samctl owners` shows who owns it",
+        ),
+        CommandRefusal::AlreadyOwned => ("this router owns the address already", "nothing to do"),
+        _ => ("the router is stopping", "try again when it is back"),
     };
-    refused(StatusCode::CONFLICT, refusal.to_string(), remedy)
+    refused(StatusCode::CONFLICT, error.to_owned(), remedy)
 }
 
 /// An address alone means its /32.
