@@ -10,6 +10,7 @@ mod invariants;
 pub mod link;
 mod operations;
 pub mod packet;
+pub mod netns;
 pub mod rng;
 pub mod site;
 pub mod stream;
