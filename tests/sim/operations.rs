@@ -89,7 +89,10 @@ fn an_address_that_goes_back_and_forth_is_reached_after_every_move() {
                 let id = world.ping(home(site), home(3));
                 let limit = Duration::from_millis(100);
                 let answered = world.run_until(limit, |world| world.answered.contains(&id));
-                assert!(answered.is_some(), "not reached from site {site} in round {round}");
+                assert!(
+                    answered.is_some(),
+                    "not reached from site {site} in round {round}"
+                );
             }
         }
         world.assert_clean();
@@ -125,16 +128,29 @@ fn an_equal_configuration_changes_nothing() {
         let site_state = |world: &World| {
             let site = &world.sites[site];
             let sent: Vec<u64> = site.stats.counters().map(|(_, _, value)| value).collect();
-            (site.outputs, site.snapshot.generation, site.state.clone(), sent)
+            (
+                site.outputs,
+                site.snapshot.generation,
+                site.state.clone(),
+                sent,
+            )
         };
         let before = site_state(&world);
 
         let config = world.sites[site].config.clone();
         world.reload(site, config);
 
-        assert_eq!(site_state(&world), before, "I16: an equal configuration has effects");
+        assert_eq!(
+            site_state(&world),
+            before,
+            "I16: an equal configuration has effects"
+        );
         world.run_for(Duration::from_millis(1));
-        assert_eq!(site_state(&world).0, before.0, "I16: an equal configuration has effects later");
+        assert_eq!(
+            site_state(&world).0,
+            before.0,
+            "I16: an equal configuration has effects later"
+        );
     });
 }
 
@@ -177,7 +193,11 @@ fn two_claimants_have_one_owner_everywhere_and_the_other_takes_over() {
         let second = (first + 1 + pick(seed / 4, 3)) % 4;
         world.announce(first, address);
         // At once, or one after the other.
-        world.run_for(Duration::from_millis(if seed % 3 == 0 { 0 } else { seed % 40 }));
+        world.run_for(Duration::from_millis(if seed % 3 == 0 {
+            0
+        } else {
+            seed % 40
+        }));
 
         world.announce(second, address);
 
@@ -214,10 +234,17 @@ fn a_router_that_stops_in_order_leaves_nothing_behind() {
         world.run_for(Duration::from_secs(1));
         world.kill(site);
         world.run_for(Duration::from_secs(20));
-        assert!(world.converged(), "I14: what a stopped router owned comes back");
+        assert!(
+            world.converged(),
+            "I14: what a stopped router owned comes back"
+        );
         for (at, other) in world.sites.iter().enumerate().filter(|(_, other)| other.up) {
             let overlay = sam_testkit::topology::overlay(site);
-            let left = other.router.rib_prefixes().iter().any(|prefix| prefix.addr() == overlay);
+            let left = other
+                .router
+                .rib_prefixes()
+                .iter()
+                .any(|prefix| prefix.addr() == overlay);
             assert!(!left, "I14: site {at} holds the marker of a stopped router");
         }
         let id = world.probe(home(0), home(site));

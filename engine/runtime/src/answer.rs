@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
-use sam_capture::{ImportRejection, NodeId};
+use sam_capture::NodeId;
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
