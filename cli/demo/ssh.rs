@@ -75,8 +75,9 @@ impl Ssh {
     /// # Errors
     /// What ssh said.
     pub(super) fn seen_source(&self, client: &Namespace, to: Ipv4Addr) -> Result<String> {
-        let output = client
-            .command("ssh")
+        let mut command = client.command("ssh");
+        sam_net::process::die_with_parent(&mut command);
+        let output = command
             .args(["-F", "/dev/null", "-i"])
             .arg(&self.key)
             .args([
