@@ -202,7 +202,7 @@ fn refuse_command(refusal: CommandRefusal) -> Reply {
             "`samctl owners` shows who owns it",
         ),
         CommandRefusal::AlreadyOwned => ("this router owns the address already", "nothing to do"),
-        _ => ("the router is stopping", "try again when it is back"),
+        CommandRefusal::Stopping | _ => ("the router is stopping", "try again when it is back"),
     };
     refused(StatusCode::CONFLICT, error.to_owned(), remedy)
 }
