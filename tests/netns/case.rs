@@ -1,6 +1,7 @@
 //! One test: its name, what it needs from the machine, and what it does.
 
 use std::fs;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +33,7 @@ impl Case {
         let run = self.run;
         let missing = missing(self.needs);
         if let Some(reason) = &missing {
-            eprintln!("skipped: {}: {reason}", self.name);
+            writeln!(io::stderr(), "skipped: {}: {reason}", self.name).ok();
         }
         Trial::test(self.name, move || {
             run();
@@ -52,6 +53,15 @@ pub(crate) fn wait_for_ping(client: &Namespace, to: Ipv4Addr, patience: Duration
     wait_until(&format!("ping {to} is answered"), patience, || {
         sh(client, &format!("ping -n -c 1 -W 1 {to}")).code == 0
     })
+}
+
+/// Waits until something listens on a TCP port inside a namespace.
+pub(crate) fn wait_for_listener(server: &Namespace, port: u16) {
+    let command = format!("ss -Hltn 'sport = :{port}' | grep -q .");
+    let what = format!("something listens on port {port}");
+    wait_until(&what, Duration::from_secs(10), || {
+        sh(server, &command).code == 0
+    });
 }
 
 fn missing(needs: &[Need]) -> Option<String> {
