@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Tool(&'static str),
     /// A file of the checkout.
     File(&'static str),
+    /// Several users: root of the machine, not that of a user namespace.
+    Users,
 }
 
 /// One test.
@@ -82,9 +84,21 @@ fn missing(needs: &[Need]) -> Option<String> {
     always.iter().chain(needs).find_map(|need| match need {
         Need::Tool(tool) if !is_installed(tool) => Some(format!("{tool} is not installed")),
         Need::File(file) if !checkout(file).exists() => Some(format!("there is no {file}")),
-        Need::Tool(_) | Need::File(_) => None,
+        Need::Tool(tool) if CHANGES_USER.contains(tool) && !is_real_root() => {
+            Some(format!("{tool} needs real root, not a user namespace"))
+        }
+        Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
+        Need::Tool(_) | Need::File(_) | Need::Users => None,
     })
 }
+
+/// Tells whether this is root of the machine itself.
+pub(crate) fn is_real_root() -> bool {
+    !sam_net::user_namespace::is_inside().unwrap_or(true)
+}
+
+/// Programs that become another user.
+const CHANGES_USER: [&str; 3] = ["tcpdump", "sshd", "vsftpd"];
 
 /// A path in the checkout.
 pub(crate) fn checkout(file: &str) -> std::path::PathBuf {

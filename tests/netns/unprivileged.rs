@@ -11,7 +11,7 @@ use crate::case::{Case, Need, samctl};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "unprivileged::an_ordinary_user_can_run_the_demo",
-    needs: &[Need::Tool("setpriv")],
+    needs: &[Need::Tool("setpriv"), Need::Users],
     run: ordinary_user,
 }];
 

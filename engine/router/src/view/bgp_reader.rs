@@ -314,14 +314,24 @@ fn notification_view(notification: &Notification) -> NotificationView {
     NotificationView {
         code: notification.code,
         subcode: notification.subcode,
-        text: notification_text(notification.code, notification.subcode),
+        text: notification_text(notification),
         data_hex: hex(&notification.data),
     }
 }
 
-/// Says what a NOTIFICATION means (RFC 4271 section 6, RFC 4486).
-fn notification_text(error: u8, detail: u8) -> String {
-    let name = match error {
+/// Says what a NOTIFICATION means, with the far operator's words if there are any (RFC 9003).
+fn notification_text(notification: &Notification) -> String {
+    let name = notification_name(notification.code, notification.subcode);
+    match notification.shutdown_text() {
+        // Quoted, because it is somebody else's text: nothing in it reaches the terminal unescaped.
+        Some(text) => format!("{name}: {text:?}"),
+        None => name.into(),
+    }
+}
+
+/// Names code and subcode (RFC 4271 section 6, RFC 4486).
+fn notification_name(error: u8, detail: u8) -> &'static str {
+    match error {
         code::HEADER => "message header error",
         code::OPEN => match detail {
             subcode::BAD_PEER_AS => "OPEN error: bad peer AS",
@@ -346,10 +356,29 @@ fn notification_text(error: u8, detail: u8) -> String {
         },
         code::ROUTE_REFRESH => "ROUTE-REFRESH error",
         _ => "unknown error",
-    };
-    name.into()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_shows_what_the_far_operator_wrote() {
+        let plain = Notification::new(code::CEASE, subcode::ADMIN_SHUTDOWN);
+        let told = Notification::cease_with_text(subcode::ADMIN_SHUTDOWN, "back at\nnoon\u{1b}[2J");
+
+        assert_eq!(
+            notification_view(&plain).text,
+            "cease: administrative shutdown"
+        );
+        assert_eq!(
+            notification_view(&told).text,
+            r#"cease: administrative shutdown: "back at\nnoon\u{1b}[2J""#
+        );
+    }
 }

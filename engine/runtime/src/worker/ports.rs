@@ -11,6 +11,7 @@ use anyhow::Context;
 use sam_dataplane::{BufferPool, DropReason, Egress, Forwarder, Io, PortId, Stats, TxQueue, Unit};
 use sam_net::packet_socket::FrameError;
 use sam_net::{Datagrams, Epoll, Interest, PacketSocket, SendFailure, Train, Tun, UdpSocket};
+use sam_router::TUN_PORT;
 use tracing::warn;
 
 use crate::StartError;
@@ -83,14 +84,25 @@ impl Ports {
         })
     }
 
-    /// Serves a LAN port, in place of a former socket.
-    pub(super) fn set_lan(&mut self, port: PortId, socket: PacketSocket, epoll: &Epoll) {
+    /// Serves a LAN port, in place of a former socket, whose buffers return to the pool.
+    pub(super) fn set_lan(
+        &mut self,
+        port: PortId,
+        socket: PacketSocket,
+        epoll: &Epoll,
+        pool: &mut BufferPool,
+    ) {
         let token = LAN + u64::from(port.0);
         if let Err(error) = epoll.add(socket.as_fd(), token, Interest::Read) {
             warn!(%error, "cannot watch the LAN port");
             return;
         }
-        self.lans.retain(|lan| lan.port != port);
+        for mut former in self.lans.extract_if(.., |lan| lan.port == port) {
+            former.socket.release(pool);
+            for unit in former.pending {
+                pool.give(unit.buffer);
+            }
+        }
         self.lans.push(Lan {
             port,
             socket,
@@ -157,9 +169,14 @@ impl Ports {
                     io.pool.give(buffer);
                     return false;
                 }
-                Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     io.pool.give(buffer);
                     stats.drop(DropReason::OffloadMalformed);
+                }
+                // The device is gone; control finds out and ends the router.
+                Err(_) => {
+                    io.pool.give(buffer);
+                    return false;
                 }
             }
         }
@@ -227,7 +244,8 @@ impl Ports {
             lan.pending.push(unit);
             return;
         }
-        if self.tun.send(&unit).is_err() {
+        // A LAN port may be in the forwarding state before its socket is open.
+        if port != TUN_PORT || self.tun.send(&unit).is_err() {
             stats.drop(DropReason::SendFailed);
         }
         pool.give(unit.buffer);
