@@ -9,6 +9,7 @@ use sam_capture::NodeId;
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
+use sam_router::view::VersionView;
 use sam_router::{Command, Input};
 use serde::Serialize;
 use serde_json::json;
@@ -81,7 +82,7 @@ impl Control {
             View::Explain(address) => document(&self.router.explain(address, &facts, now)),
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
             View::Counters => document(&self.router.counters(&facts)),
-            View::Version => Reply::Json(json!({ "version": env!("CARGO_PKG_VERSION") })),
+            View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
         }
     }
 
