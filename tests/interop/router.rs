@@ -57,7 +57,9 @@ impl Router {
         };
         eventually("the router answers", || {
             router.process.check_alive()?;
-            router.ask(&["version"])
+            let version = router.ask(&["version"])?;
+            ensure!(version["router"]["name"] == "samctl", "{version}");
+            Ok(())
         })?;
         Ok(router)
     }
