@@ -22,7 +22,9 @@ fn whatever_happens_the_fabric_comes_to_rest_at_the_truth() {
 
         for _ in 0..HAPPENINGS {
             happen(&mut world, &mut rng);
-            world.run_for(Duration::from_millis([1, 30, 1000, 12_000][pick(&mut rng, 4)]));
+            world.run_for(Duration::from_millis(
+                [1, 30, 1000, 12_000][pick(&mut rng, 4)],
+            ));
         }
 
         calm_down(&mut world);
@@ -37,7 +39,12 @@ fn whatever_happens_the_fabric_comes_to_rest_at_the_truth() {
 /// Lets one thing happen that operators, cables, hosts or the underlay may do.
 fn happen(world: &mut World, rng: &mut Rng) {
     let site = pick(rng, 4);
-    let address = Ipv4Addr::new(10, 77, 60, 100 + u8::try_from(rng.below(ADDRESSES)).expect("few"));
+    let address = Ipv4Addr::new(
+        10,
+        77,
+        60,
+        100 + u8::try_from(rng.below(ADDRESSES)).expect("few"),
+    );
     match rng.below(14) {
         0..=4 => move_somewhere(world, address, site, rng),
         5 => disown(world, address),
@@ -128,7 +135,11 @@ fn calm_down(world: &mut World) {
                 Some(_) | None => world.withdraw(site, address),
             }
         }
-        let hosts: Vec<Ipv4Addr> = world.sites[site].hosts.iter().map(|host| host.address).collect();
+        let hosts: Vec<Ipv4Addr> = world.sites[site]
+            .hosts
+            .iter()
+            .map(|host| host.address)
+            .collect();
         for address in hosts {
             if !world.sites[site].told.contains(&address) {
                 world.announce(site, address);

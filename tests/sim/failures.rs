@@ -70,7 +70,10 @@ fn a_short_cut_is_not_noticed_by_anybody() {
 
         world.run_for(Duration::from_secs(20));
         assert!(world.converged());
-        assert_eq!(world.sites[0].snapshot.generation, owners, "nothing changed");
+        assert_eq!(
+            world.sites[0].snapshot.generation, owners,
+            "nothing changed"
+        );
     });
 }
 
@@ -125,7 +128,10 @@ fn a_killed_router_comes_back_with_what_it_owned_and_a_higher_sequence() {
         world.run_for(Duration::from_secs(20));
         assert!(world.converged());
         let after = [home(victim), ordered].map(|address| world.sequence(0, address));
-        assert!(after > before && after[1] > before[1], "{before:?} {after:?}");
+        assert!(
+            after > before && after[1] > before[1],
+            "{before:?} {after:?}"
+        );
         assert_all_pairs_talk(&mut world);
     });
 }
@@ -191,7 +197,10 @@ fn the_death_of_one_of_two_reflectors_is_not_noticed_by_hosts() {
             .collect();
         world.run_for(Duration::from_secs(1));
 
-        assert!(pings.iter().all(|id| world.answered.contains(id)), "hosts noticed");
+        assert!(
+            pings.iter().all(|id| world.answered.contains(id)),
+            "hosts noticed"
+        );
         world.move_host(home(3), 3, 2, Cache::Forgotten);
         converge(&mut world, Duration::from_secs(1));
         world.restart(victim);

@@ -22,21 +22,35 @@ const BAIT: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 90);
 fn whatever_a_router_forges_nobody_is_robbed() {
     type Lie = fn(&mut Update);
     let lies: &[(&str, Lie)] = &[
-        ("node-id-not-peer", |update| speak_for(update, node_id(VICTIM))),
+        ("node-id-not-peer", |update| {
+            speak_for(update, node_id(VICTIM))
+        }),
         ("node-id-is-ours", |update| speak_for(update, node_id(0))),
         ("node-id-unknown", |update| speak_for(update, NodeId(77))),
-        ("next-hop-not-nodes", |update| set_next_hop(update, overlay(VICTIM))),
-        ("next-hop-not-nodes", |update| set_next_hop(update, Ipv4Addr::new(192, 0, 2, 1))),
+        ("next-hop-not-nodes", |update| {
+            set_next_hop(update, overlay(VICTIM))
+        }),
+        ("next-hop-not-nodes", |update| {
+            set_next_hop(update, Ipv4Addr::new(192, 0, 2, 1))
+        }),
         ("originator-not-node", |update| {
             attributes(update).originator_id = Some(overlay(VICTIM));
         }),
-        ("not-a-host-route", |update| announce(update, "10.77.60.0/24")),
+        ("not-a-host-route", |update| {
+            announce(update, "10.77.60.0/24")
+        }),
         ("not-a-host-route", |update| announce(update, "0.0.0.0/0")),
-        ("not-a-host-route", |update| announce(update, "10.77.60.12/31")),
+        ("not-a-host-route", |update| {
+            announce(update, "10.77.60.12/31")
+        }),
         ("outside-pool", |update| announce(update, "192.0.2.7/32")),
         ("outside-pool", |update| announce(update, "10.99.0.3/32")),
-        ("excluded-address", |update| announce(update, "10.77.60.1/32")),
-        ("node-id-missing", |update| attributes(update).large_communities.clear()),
+        ("excluded-address", |update| {
+            announce(update, "10.77.60.1/32")
+        }),
+        ("node-id-missing", |update| {
+            attributes(update).large_communities.clear()
+        }),
     ];
     for_seeds(60, |seed| {
         let (reason, lie) = lies[pick(seed, lies.len())];
@@ -56,7 +70,11 @@ fn whatever_a_router_forges_nobody_is_robbed() {
 
         assert!(accused(&world, reason), "nobody tells about {reason}");
         for site in 0..3 {
-            assert_eq!(world.owner_at(site, home(VICTIM)), Some(VICTIM), "site {site}, {reason}");
+            assert_eq!(
+                world.owner_at(site, home(VICTIM)),
+                Some(VICTIM),
+                "site {site}, {reason}"
+            );
             assert_eq!(world.owner_at(site, NOBODY), None, "site {site}, {reason}");
         }
         let id = world.ping(home(1), home(VICTIM));
@@ -76,7 +94,8 @@ fn a_router_that_claims_an_address_in_its_own_name_is_seen_as_duplicate() {
         converge(&mut world, Duration::from_secs(2));
         world.run_for(Duration::from_secs(3));
         assert_eq!(world.owner_at(1, home(VICTIM)), Some(VICTIM));
-        let told = |event: &sam_router::Event| matches!(event, sam_router::Event::DuplicateOwner { .. });
+        let told =
+            |event: &sam_router::Event| matches!(event, sam_router::Event::DuplicateOwner { .. });
         assert!(world.sites[LIAR].events.iter().any(told));
     });
 }
@@ -93,7 +112,10 @@ fn a_host_with_a_stolen_source_address_is_not_forwarded() {
         let id = world.probe(home(VICTIM), home(1));
         world.run_for(Duration::from_secs(2));
 
-        assert!(!world.delivered.contains_key(&id), "I12: a stolen source was forwarded");
+        assert!(
+            !world.delivered.contains_key(&id),
+            "I12: a stolen source was forwarded"
+        );
     });
 }
 
@@ -101,7 +123,10 @@ fn speak_for(update: &mut Update, node: NodeId) {
     let attributes = attributes(update);
     let mut tags = RouteTags::parse(ASN, &attributes.large_communities).expect("our own tags");
     tags.node = node;
-    assert!(matches!(tags.kind, RouteKind::Owner(_)), "only claims are forged");
+    assert!(
+        matches!(tags.kind, RouteKind::Owner(_)),
+        "only claims are forged"
+    );
     tags.apply(ASN, attributes);
 }
 
@@ -114,13 +139,17 @@ fn announce(update: &mut Update, prefix: &str) {
 }
 
 fn attributes(update: &mut Update) -> &mut sam_bgp::PathAttributes {
-    update.attributes.as_mut().expect("an announcement has attributes")
+    update
+        .attributes
+        .as_mut()
+        .expect("an announcement has attributes")
 }
 
 /// Tells whether the reflector, or a leaf to which it passed the route on, refused a route for this reason.
 fn accused(world: &World, wanted: &str) -> bool {
-    let refused = |event: &sam_router::Event| {
-        matches!(event, sam_router::Event::RouteRejected { reason, .. } if reason == wanted)
-    };
-    world.sites.iter().any(|site| site.events.iter().any(refused))
+    let refused = |event: &sam_router::Event| matches!(event, sam_router::Event::RouteRejected { reason, .. } if reason == wanted);
+    world
+        .sites
+        .iter()
+        .any(|site| site.events.iter().any(refused))
 }

@@ -26,9 +26,17 @@ fn a_ping_stream_during_a_move_loses_only_what_was_in_flight() {
     for_seeds(100, |seed| {
         let mut world = fabric(seed);
         let [from, to, observer] = three_sites(seed);
-        let cache = if seed % 2 == 0 { Cache::Forgotten } else { Cache::Kept };
+        let cache = if seed % 2 == 0 {
+            Cache::Forgotten
+        } else {
+            Cache::Kept
+        };
         // Who keeps its cache reaches new neighbors of its LAN only when they speak first; see the next scenario.
-        let observer = if cache == Cache::Kept && observer == to { from } else { observer };
+        let observer = if cache == Cache::Kept && observer == to {
+            from
+        } else {
+            observer
+        };
         let mut stream = Stream::new(home(observer), home(from));
         stream.run(&mut world, Duration::from_millis(100));
 
@@ -47,10 +55,22 @@ fn a_ping_stream_during_a_move_loses_only_what_was_in_flight() {
         stream.run(&mut world, Duration::from_millis(500));
         world.run_for(Duration::from_secs(1));
 
-        assert!(converged - withdrawn < Duration::from_millis(30), "{:?}", converged - withdrawn);
+        assert!(
+            converged - withdrawn < Duration::from_millis(30),
+            "{:?}",
+            converged - withdrawn
+        );
         let lost = stream.lost(&world);
-        assert_eq!(lost.iter().find(|at| **at + ROUND_TRIP < moved), None, "lost before the move");
-        assert_eq!(lost.iter().find(|at| **at > converged), None, "lost after convergence {converged:?}");
+        assert_eq!(
+            lost.iter().find(|at| **at + ROUND_TRIP < moved),
+            None,
+            "lost before the move"
+        );
+        assert_eq!(
+            lost.iter().find(|at| **at > converged),
+            None,
+            "lost after convergence {converged:?}"
+        );
         assert!(lost.len() < 90, "{} pings of 1 ms lost", lost.len());
         world.assert_clean();
     });
@@ -61,7 +81,9 @@ fn a_stream_between_two_others_does_not_notice_a_move() {
     for_seeds(30, |seed| {
         let mut world = fabric(seed);
         let [from, to, observer] = three_sites(seed);
-        let other = (0..4).find(|site| ![from, to, observer].contains(site)).expect("four sites");
+        let other = (0..4)
+            .find(|site| ![from, to, observer].contains(site))
+            .expect("four sites");
         let mut stream = Stream::new(home(observer), home(other));
         stream.run(&mut world, Duration::from_millis(50));
 
@@ -96,7 +118,11 @@ fn a_host_is_not_talked_over_before_anybody_was_told_of_its_move() {
 impl Stream {
     fn new(source: Ipv4Addr, destination: Ipv4Addr) -> Self {
         let sent = Vec::new();
-        Self { source, destination, sent }
+        Self {
+            source,
+            destination,
+            sent,
+        }
     }
 
     fn run(&mut self, world: &mut World, duration: Duration) {
@@ -117,13 +143,17 @@ impl Stream {
     }
 
     fn ping(&mut self, world: &mut World) {
-        self.sent.push((world.elapsed(), world.ping(self.source, self.destination)));
+        self.sent
+            .push((world.elapsed(), world.ping(self.source, self.destination)));
         world.run_for(SPACING);
     }
 
     /// Lists when the pings were sent that were not answered.
     fn lost(&self, world: &World) -> Vec<Duration> {
-        let unanswered = self.sent.iter().filter(|(_, id)| !world.answered.contains(id));
+        let unanswered = self
+            .sent
+            .iter()
+            .filter(|(_, id)| !world.answered.contains(id));
         unanswered.map(|(at, _)| *at).collect()
     }
 }

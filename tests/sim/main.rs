@@ -60,7 +60,12 @@ fn converge(world: &mut World, limit: Duration) -> Duration {
 /// Pings between all hosts, both ways; a second try covers packets that arrived before a MAC was known.
 fn assert_all_pairs_talk(world: &mut World) {
     let hosts: Vec<(usize, Ipv4Addr)> = (0..world.sites.len())
-        .flat_map(|site| world.sites[site].hosts.iter().map(move |host| (site, host.address)))
+        .flat_map(|site| {
+            world.sites[site]
+                .hosts
+                .iter()
+                .map(move |host| (site, host.address))
+        })
         .collect();
     for &(site, source) in &hosts {
         for &(far, destination) in hosts.iter().filter(|(_, address)| *address != source) {

@@ -82,7 +82,10 @@ impl Host {
     fn handle_arp(&mut self, arp: &Arp) -> Vec<Vec<u8>> {
         let (sender_mac, sender) = arp.sender;
         let for_us = arp.target.1 == self.address;
-        let waited_for = self.waiting.iter().any(|(destination, _)| *destination == sender);
+        let waited_for = self
+            .waiting
+            .iter()
+            .any(|(destination, _)| *destination == sender);
         let known = self.cache.contains_key(&sender) || waited_for;
         if sender == self.address {
             return Vec::new();
@@ -109,9 +112,9 @@ impl Host {
             .into_iter()
             .partition::<VecDeque<_>, _>(|(destination, _)| self.cache.contains_key(destination));
         self.waiting = waiting;
-        let frames = ready.iter().map(|(destination, packet)| {
-            frame(self.cache[destination], self.mac, IPV4, packet)
-        });
+        let frames = ready
+            .iter()
+            .map(|(destination, packet)| frame(self.cache[destination], self.mac, IPV4, packet));
         frames.collect()
     }
 }

@@ -46,7 +46,10 @@ impl Drain {
     pub(crate) fn check(&mut self, output: &Output) {
         match output {
             Output::Journal(_) => {
-                assert!(!self.published && !self.spoken, "R6: the journal comes first");
+                assert!(
+                    !self.published && !self.spoken,
+                    "R6: the journal comes first"
+                );
             }
             Output::Publish(_) | Output::WireGuardPeers(_) => {
                 assert!(!self.spoken, "R6: the FIB knows before the peers");
@@ -85,18 +88,32 @@ pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
             continue;
         };
         for prefix in update.announced.iter().chain(&update.withdrawn) {
-            assert!(is_mobile(config, *prefix), "I9: site {index} speaks of {prefix}");
+            assert!(
+                is_mobile(config, *prefix),
+                "I9: site {index} speaks of {prefix}"
+            );
         }
         let Some(attributes) = update.attributes else {
             continue;
         };
         let tags = RouteTags::parse(ASN, &attributes.large_communities);
         let node = tags.map(|tags| tags.node).unwrap_or_else(|error| {
-            panic!("I10: site {index} announces {:?}: {error:?}", update.announced)
+            panic!(
+                "I10: site {index} announces {:?}: {error:?}",
+                update.announced
+            )
         });
         let next_hop = config.fabric.nodes.get(&node).map(|node| node.overlay);
-        assert_eq!(Some(attributes.next_hop), next_hop, "I10: site {index}, {node:?}");
-        let reflector = config.fabric.bgp.route_reflectors.contains(&config.local.node);
+        assert_eq!(
+            Some(attributes.next_hop),
+            next_hop,
+            "I10: site {index}, {node:?}"
+        );
+        let reflector = config
+            .fabric
+            .bgp
+            .route_reflectors
+            .contains(&config.local.node);
         assert!(
             node == config.local.node || reflector,
             "I10: site {index} speaks for {node:?}"
@@ -117,7 +134,9 @@ pub(crate) fn check_rib(site: &Site) {
 
 /// Checks that forwarding and ARP follow the owner that the router names, for one address (RIB = FIB, I3, I8).
 pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr) {
-    let Site { index, snapshot, .. } = site;
+    let Site {
+        index, snapshot, ..
+    } = site;
     if snapshot.generation == 0 {
         return;
     }
@@ -126,36 +145,70 @@ pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr) {
     let answered = snapshot.lans.iter().any(|lan| lan.is_answered(address));
     match owner {
         None => {
-            assert_eq!(next_hop, Some(NextHop::Withhold), "I8: site {index}, {address}");
-            assert!(!answered, "I8: site {index} answers for {address}, which nobody owns");
+            assert_eq!(
+                next_hop,
+                Some(NextHop::Withhold),
+                "I8: site {index}, {address}"
+            );
+            assert!(
+                !answered,
+                "I8: site {index} answers for {address}, which nobody owns"
+            );
         }
         Some(owner) if owner == node_id(*index) => {
-            assert_eq!(next_hop, Some(NextHop::Lan(LAN_PORT)), "FIB of site {index}, {address}");
+            assert_eq!(
+                next_hop,
+                Some(NextHop::Lan(LAN_PORT)),
+                "FIB of site {index}, {address}"
+            );
             assert!(!answered, "I3: site {index} answers for its own {address}");
         }
         Some(owner) => {
             let far = (0..).find(|far| node_id(*far) == owner).map(name);
-            assert_eq!(tunnel_name(snapshot, next_hop), far, "FIB of site {index}, {address}");
+            assert_eq!(
+                tunnel_name(snapshot, next_hop),
+                far,
+                "FIB of site {index}, {address}"
+            );
         }
     }
     let own = site.told.contains(&address);
-    assert!(!(answered && own), "I4: site {index} answers for {address}, which it is told to own");
+    assert!(
+        !(answered && own),
+        "I4: site {index} answers for {address}, which it is told to own"
+    );
 }
 
 /// Checks an ARP frame that a router sends.
 pub(crate) fn check_claim(site: &Site, arp: &Arp) {
     let index = site.index;
     let (mac, address) = arp.sender;
-    assert_eq!(mac, router_mac(index), "I1: site {index} lends {address} another MAC");
+    assert_eq!(
+        mac,
+        router_mac(index),
+        "I1: site {index} lends {address} another MAC"
+    );
     if address == GATEWAY {
         return;
     }
-    assert!(!site.told.contains(&address), "I3: site {index} claims its own {address}");
-    let robbed = site.hosts.iter().any(|host| (host.mac, host.address) == (arp.target.0, address));
+    assert!(
+        !site.told.contains(&address),
+        "I3: site {index} claims its own {address}"
+    );
+    let robbed = site
+        .hosts
+        .iter()
+        .any(|host| (host.mac, host.address) == (arp.target.0, address));
     assert!(!robbed, "I3: site {index} tells {address} that it is taken");
-    assert!(!site.stopping, "I14: site {index} claims {address} while it stops");
+    assert!(
+        !site.stopping,
+        "I14: site {index} claims {address} while it stops"
+    );
     let owner = site.router.owner_of(address);
-    assert!(owner.is_some(), "I8: site {index} claims {address}, which nobody owns");
+    assert!(
+        owner.is_some(),
+        "I8: site {index} claims {address}, which nobody owns"
+    );
 }
 
 /// Checks a packet that reached a host, against what was sent: `hops` routers lay between.
@@ -200,7 +253,9 @@ impl Watch {
     /// Takes in a forwarding state: what is newly answered has moved, and was heard in vain.
     pub(crate) fn on_snapshot(&mut self, site: usize, snapshot: &Snapshot) {
         let answers = snapshot.lans.iter().filter(|lan| lan.gate_open);
-        let answers: Vec<_> = answers.flat_map(|lan| lan.answers.iter().copied()).collect();
+        let answers: Vec<_> = answers
+            .flat_map(|lan| lan.answers.iter().copied())
+            .collect();
         let former = self.answered.entry(site).or_default();
         for address in answers.iter().filter(|address| !former.contains(address)) {
             self.heard.remove(&(site, *address));
@@ -222,7 +277,11 @@ impl Watch {
 /// Tells whether a prefix may be in a RIB: a host of a pool, or the overlay address of a node.
 fn is_mobile(config: &Config, prefix: Ipv4Net) -> bool {
     let address = prefix.addr();
-    let marker = config.fabric.nodes.values().any(|node| node.overlay == address);
+    let marker = config
+        .fabric
+        .nodes
+        .values()
+        .any(|node| node.overlay == address);
     prefix.prefix_len() == 32 && (marker || config.pool_of(address).is_some())
 }
 

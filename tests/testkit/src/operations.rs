@@ -95,7 +95,9 @@ impl World {
     pub fn speak_up(&mut self, address: Ipv4Addr) {
         let site = self.site_of(address).expect("the host is on a LAN");
         let mut hosts = self.sites[site].hosts.iter();
-        let host = hosts.find(|host| host.address == address).expect("just found");
+        let host = hosts
+            .find(|host| host.address == address)
+            .expect("just found");
         for frame in [host.conflict_probe(), host.announcement()] {
             self.send_host_frame(site, frame);
         }

@@ -154,12 +154,7 @@ pub fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
 /// # Panics
 /// When the packet is longer than 65,535 bytes.
 #[must_use]
-pub fn ipv4_packet(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    protocol: u8,
-    body: &[u8],
-) -> Vec<u8> {
+pub fn ipv4_packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
     let total = u16::try_from(20 + body.len()).expect("test packets are small");
     let mut packet = vec![0x45, 0];
     packet.extend(total.to_be_bytes());
@@ -187,7 +182,9 @@ pub fn aged(packet: &[u8], hops: u8) -> Vec<u8> {
 }
 
 fn header_checksum(header: &[u8]) -> u16 {
-    let words = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words = header
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let mut sum: u32 = words.sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);

@@ -167,7 +167,12 @@ impl Site {
     /// # Panics
     /// When that is not so.
     pub fn assert_clean(&self) {
-        let waiting: usize = self.forwarder.neighbors().iter().map(|row| row.queued).sum();
+        let waiting: usize = self
+            .forwarder
+            .neighbors()
+            .iter()
+            .map(|row| row.queued)
+            .sum();
         let free = self.pool.available();
         assert_eq!(
             free + waiting,
@@ -175,9 +180,19 @@ impl Site {
             "site {}: {free} buffers free, {waiting} wait for neighbors",
             self.index
         );
-        let faults = self.stats.drops().filter(|(reason, count)| *count > 0 && OUR_FAULTS.contains(reason));
-        let faults: Vec<_> = faults.map(|(reason, count)| (reason.name(), count)).collect();
-        assert_eq!(faults, [], "site {}: drops through a fault of ours", self.index);
+        let faults = self
+            .stats
+            .drops()
+            .filter(|(reason, count)| *count > 0 && OUR_FAULTS.contains(reason));
+        let faults: Vec<_> = faults
+            .map(|(reason, count)| (reason.name(), count))
+            .collect();
+        assert_eq!(
+            faults,
+            [],
+            "site {}: drops through a fault of ours",
+            self.index
+        );
     }
 
     /// Returns when [`Self::timeout`] wants to be called.
@@ -194,7 +209,12 @@ impl Site {
             self.router.handle_timeout(now);
             self.drain_router(now);
         }
-        let Self { forwarder, pool, tx, .. } = self;
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
         forwarder.handle_timeout(&mut Io { pool, tx }, now);
         self.streams.handle_timeout(now);
     }
@@ -206,16 +226,32 @@ impl Site {
     }
 
     /// Takes a datagram from the underlay.
-    pub(crate) fn receive_datagram(&mut self, from: SocketAddr, tos: u8, bytes: &[u8], now: Instant) {
+    pub(crate) fn receive_datagram(
+        &mut self,
+        from: SocketAddr,
+        tos: u8,
+        bytes: &[u8],
+        now: Instant,
+    ) {
         let buffer = self.filled(bytes);
-        let Self { forwarder, pool, tx, .. } = self;
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
         forwarder.handle_datagrams(from, tos, bytes.len(), buffer, &mut Io { pool, tx }, now);
     }
 
     /// Takes a frame from the LAN.
     pub(crate) fn receive_frame(&mut self, bytes: &[u8], now: Instant) {
         let unit = Unit::plain(self.filled(bytes));
-        let Self { forwarder, pool, tx, .. } = self;
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
         forwarder.handle_frame(LAN_PORT, unit, &mut Io { pool, tx }, now);
     }
 
@@ -240,11 +276,19 @@ impl Site {
             match output {
                 Output::Publish(snapshot) => {
                     self.snapshot = Arc::clone(&snapshot);
-                    let Self { forwarder, pool, tx, .. } = self;
+                    let Self {
+                        forwarder,
+                        pool,
+                        tx,
+                        ..
+                    } = self;
                     forwarder.install(snapshot, &mut Io { pool, tx }, now);
                 }
                 Output::WireGuardPeers(peers) => self.forwarder.device().set_peers(&peers, now),
-                Output::Bgp(BgpOrder::Connect { connection, address }) => {
+                Output::Bgp(BgpOrder::Connect {
+                    connection,
+                    address,
+                }) => {
                     self.streams.connect(connection, address, now);
                 }
                 Output::Bgp(BgpOrder::Send(connection, bytes)) => self.say(connection, bytes, now),
@@ -279,7 +323,12 @@ impl Site {
         while let Some(packet) = self.streams.poll_packet() {
             busy = true;
             let unit = Unit::plain(self.filled(&packet));
-            let Self { forwarder, pool, tx, .. } = self;
+            let Self {
+                forwarder,
+                pool,
+                tx,
+                ..
+            } = self;
             forwarder.handle_host_packet(unit, &mut Io { pool, tx }, now);
         }
         while let Some(event) = self.streams.poll_event() {
@@ -301,7 +350,12 @@ impl Site {
     }
 
     fn drive_forwarder(&mut self, emissions: &mut Vec<Emission>, now: Instant) -> bool {
-        let Self { forwarder, pool, tx, .. } = self;
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
         forwarder.flush(&mut Io { pool, tx }, now);
         let mut busy = false;
         while let Some(notice) = self.forwarder.poll_notice() {
@@ -319,7 +373,12 @@ impl Site {
                     self.streams.handle_packet(unit.buffer.bytes(), now);
                     unit.buffer
                 }
-                Egress::Train { to, segment, tos, buffer } => {
+                Egress::Train {
+                    to,
+                    segment,
+                    tos,
+                    buffer,
+                } => {
                     let size = usize::from(segment).max(1);
                     let datagrams = buffer.bytes().chunks(size);
                     emissions.extend(datagrams.map(|bytes| {
@@ -335,7 +394,10 @@ impl Site {
     }
 
     fn filled(&mut self, bytes: &[u8]) -> Buffer {
-        let mut buffer = self.pool.take().expect("a simulated site never runs out of buffers");
+        let mut buffer = self
+            .pool
+            .take()
+            .expect("a simulated site never runs out of buffers");
         assert!(buffer.append(bytes), "packet larger than a buffer");
         buffer
     }

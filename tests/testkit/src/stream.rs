@@ -274,12 +274,8 @@ impl Streams {
         body.extend(sequence.to_be_bytes());
         body.extend(acked.to_be_bytes());
         body.extend(data);
-        self.packets.push_back(ipv4_packet(
-            self.local,
-            key.peer,
-            STREAM_PROTOCOL,
-            &body,
-        ));
+        self.packets
+            .push_back(ipv4_packet(self.local, key.peer, STREAM_PROTOCOL, &body));
     }
 }
 

@@ -102,7 +102,9 @@ impl Topology {
                 route_reflectors: self.reflectors.iter().map(|site| node_id(*site)).collect(),
                 max_prefixes: 4096,
             },
-            nodes: nodes.map(|(at, key)| (node_id(at), node(at, key))).collect(),
+            nodes: nodes
+                .map(|(at, key)| (node_id(at), node(at, key)))
+                .collect(),
         }
     }
 }

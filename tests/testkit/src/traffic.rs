@@ -41,7 +41,8 @@ pub(crate) struct SentPacket {
 
 impl Arrival {
     pub(crate) fn len(&self) -> usize {
-        let (Self::Datagram { bytes, .. } | Self::FrameToRouter(bytes) | Self::FrameToHosts(bytes)) = self;
+        let (Self::Datagram { bytes, .. } | Self::FrameToRouter(bytes) | Self::FrameToHosts(bytes)) =
+            self;
         bytes.len()
     }
 }
@@ -88,7 +89,9 @@ impl World {
             }
             Arrival::FrameToRouter(bytes) => {
                 if site.up && site.lan_up {
-                    let answers = |lan: &sam_dataplane::snapshot::LanPort, address| lan.answers.contains(&address);
+                    let answers = |lan: &sam_dataplane::snapshot::LanPort, address| {
+                        lan.answers.contains(&address)
+                    };
                     let heard = Arp::parse(&bytes).map(|arp| arp.sender.1);
                     let heard = heard.filter(|address| {
                         site.snapshot.lans.iter().any(|lan| answers(lan, *address))

@@ -82,7 +82,9 @@ impl World {
         let now = Instant::now();
         let mut rng = Rng::new(seed);
         let topology = Topology::new(count, reflectors, &mut rng);
-        let sites = (0..count).map(|index| Site::new(index, &topology, &mut rng, now)).collect();
+        let sites = (0..count)
+            .map(|index| Site::new(index, &topology, &mut rng, now))
+            .collect();
         let mut world = Self {
             now,
             start: now,
@@ -150,7 +152,9 @@ impl World {
     /// When an invariant breaks.
     pub fn step(&mut self, end: Instant) -> bool {
         let timers = self.sites.iter().enumerate();
-        let timer = timers.filter_map(|(index, site)| Some((site.deadline()?, index))).min();
+        let timer = timers
+            .filter_map(|(index, site)| Some((site.deadline()?, index)))
+            .min();
         let arrival = self.queue.first_key_value().map(|(key, _)| key.0);
         match (arrival, timer) {
             (Some(at), timer) if at <= end && timer.is_none_or(|(due, _)| at <= due) => {
@@ -208,7 +212,10 @@ impl World {
     #[must_use]
     pub fn sequence(&self, site: usize, address: Ipv4Addr) -> Option<u32> {
         let view = self.sites[site].router.owners(self.now);
-        view.owners.iter().find(|row| row.address == address)?.sequence
+        view.owners
+            .iter()
+            .find(|row| row.address == address)?
+            .sequence
     }
 
     /// Asserts that nothing is lost and nothing went wrong unnoticed, once all tunnels are up.
@@ -216,7 +223,10 @@ impl World {
     /// # Panics
     /// When that is not so.
     pub fn assert_clean(&self) {
-        self.sites.iter().filter(|site| site.up).for_each(Site::assert_clean);
+        self.sites
+            .iter()
+            .filter(|site| site.up)
+            .for_each(Site::assert_clean);
     }
 
     /// Carries out everything that follows at this instant at a site, and looks at the result.
