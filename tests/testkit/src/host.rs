@@ -1,22 +1,24 @@
-//! A host on a LAN: a real ARP cache, answers for its own address, sends and receives probe packets.
+//! A host on a LAN: an ARP cache as hosts have it, answers for its own address, sends and receives packets.
+//!
+//! The cache never expires, so that a wrong entry stays wrong until the network corrects it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use crate::world::ipv4_packet;
+use crate::packet::{Arp, BROADCAST, IPV4, Mac, addresses, frame, ipv4_of};
 
-/// IP protocol number of probe packets (RFC 3692 experimental).
-pub const PROBE_PROTOCOL: u8 = 254;
+/// Packets that wait for a MAC at most; the oldest gives way.
+const WAITING: usize = 64;
 
 /// A host on a site's LAN.
 #[derive(Debug)]
 pub struct Host {
     /// Its address; moves with it.
     pub address: Ipv4Addr,
-    /// Its MAC.
-    pub mac: [u8; 6],
-    cache: BTreeMap<Ipv4Addr, [u8; 6]>,
-    waiting: Vec<(Ipv4Addr, Vec<u8>)>,
+    /// Its MAC; moves with it too.
+    pub mac: Mac,
+    cache: BTreeMap<Ipv4Addr, Mac>,
+    waiting: VecDeque<(Ipv4Addr, Vec<u8>)>,
 }
 
 impl Host {
@@ -29,7 +31,7 @@ impl Host {
             address,
             mac,
             cache: BTreeMap::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -39,105 +41,80 @@ impl Host {
         self.waiting.clear();
     }
 
-    /// Returns the frames that send a probe with `id` to `destination`: the packet itself, or an ARP request first.
-    pub fn probe(&mut self, destination: Ipv4Addr, id: u32) -> Vec<Vec<u8>> {
-        let packet = ipv4_packet(
-            self.address,
-            destination,
-            PROBE_PROTOCOL,
-            64,
-            &id.to_be_bytes(),
-        );
-        match self.cache.get(&destination) {
-            Some(mac) => vec![frame(*mac, self.mac, 0x0800, &packet)],
-            None => {
-                self.waiting.push((destination, packet));
-                vec![arp_frame(
-                    [0xFF; 6],
-                    self.mac,
-                    1,
-                    (self.mac, self.address),
-                    ([0; 6], destination),
-                )]
-            }
+    /// Returns the frame that announces the host on its LAN, as hosts may do when their link comes up.
+    #[must_use]
+    pub fn announcement(&self) -> Vec<u8> {
+        Arp::request((self.mac, self.address), self.address).frame()
+    }
+
+    /// Returns the frame that asks whether somebody uses the host's address (RFC 5227 section 2.1.1).
+    #[must_use]
+    pub fn conflict_probe(&self) -> Vec<u8> {
+        Arp::request((self.mac, Ipv4Addr::UNSPECIFIED), self.address).frame()
+    }
+
+    /// Returns the frame to send for a packet: the packet itself, or an ARP request first.
+    pub fn send(&mut self, packet: Vec<u8>) -> Vec<u8> {
+        let (_, destination) = addresses(&packet);
+        if let Some(mac) = self.cache.get(&destination) {
+            return frame(*mac, self.mac, IPV4, &packet);
         }
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((destination, packet));
+        Arp::request((self.mac, self.address), destination).frame()
     }
 
     /// Handles a frame: returns frames to send, and an IP packet if one was for us.
     pub fn handle_frame(&mut self, bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Vec<u8>>) {
-        if bytes.len() < 34 || (bytes[..6] != self.mac && bytes[0] & 1 == 0) {
+        if bytes[..6] != self.mac && bytes[..6] != BROADCAST {
             return (Vec::new(), None);
         }
-        match u16::from_be_bytes([bytes[12], bytes[13]]) {
-            0x0806 => (self.handle_arp(&bytes[14..]), None),
-            0x0800 if bytes[30..34] == self.address.octets() => {
-                let total = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
-                (Vec::new(), bytes.get(14..14 + total).map(<[u8]>::to_vec))
-            }
-            _ => (Vec::new(), None),
+        if let Some(arp) = Arp::parse(bytes) {
+            return (self.handle_arp(&arp), None);
         }
+        let packet = ipv4_of(bytes).filter(|packet| addresses(packet).1 == self.address);
+        (Vec::new(), packet.map(<[u8]>::to_vec))
     }
 
     /// RFC 826: update an existing entry from any packet; create one only when the packet is for us.
-    fn handle_arp(&mut self, arp: &[u8]) -> Vec<Vec<u8>> {
-        let Some(body) = arp.get(..28) else {
+    fn handle_arp(&mut self, arp: &Arp) -> Vec<Vec<u8>> {
+        let (sender_mac, sender) = arp.sender;
+        let for_us = arp.target.1 == self.address;
+        let waited_for = self
+            .waiting
+            .iter()
+            .any(|(destination, _)| *destination == sender);
+        let known = self.cache.contains_key(&sender) || waited_for;
+        if sender == self.address {
             return Vec::new();
-        };
-        let sender_mac: [u8; 6] = body[8..14].try_into().expect("6 bytes");
-        let sender = Ipv4Addr::new(body[14], body[15], body[16], body[17]);
-        let target = Ipv4Addr::new(body[24], body[25], body[26], body[27]);
-        let for_us = target == self.address;
-        if sender != Ipv4Addr::UNSPECIFIED && (for_us || self.cache.contains_key(&sender)) {
+        }
+        if !sender.is_unspecified() && (for_us || known) {
             self.cache.insert(sender, sender_mac);
         }
-        let mut out = Vec::new();
-        if body[7] == 1 && for_us && sender != self.address {
-            out.push(arp_frame(
-                sender_mac,
-                self.mac,
-                2,
-                (self.mac, self.address),
-                (sender_mac, sender),
-            ));
+        let mut frames = Vec::new();
+        if arp.operation == 1 && for_us {
+            let reply = Arp {
+                to: sender_mac,
+                operation: 2,
+                sender: (self.mac, self.address),
+                target: arp.sender,
+            };
+            frames.push(reply.frame());
         }
+        frames.extend(self.release());
+        frames
+    }
+
+    fn release(&mut self) -> Vec<Vec<u8>> {
         let (ready, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .partition(|(destination, _)| self.cache.contains_key(destination));
+            .partition::<VecDeque<_>, _>(|(destination, _)| self.cache.contains_key(destination));
         self.waiting = waiting;
-        let ready: Vec<(Ipv4Addr, Vec<u8>)> = ready;
-        out.extend(
-            ready.iter().map(|(destination, packet)| {
-                frame(self.cache[destination], self.mac, 0x0800, packet)
-            }),
-        );
-        out
+        let frames = ready
+            .iter()
+            .map(|(destination, packet)| frame(self.cache[destination], self.mac, IPV4, packet));
+        frames.collect()
     }
-}
-
-/// Builds an Ethernet frame.
-#[must_use]
-pub fn frame(to: [u8; 6], from: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(14 + payload.len());
-    out.extend(to);
-    out.extend(from);
-    out.extend(kind.to_be_bytes());
-    out.extend(payload);
-    out
-}
-
-/// Builds an ARP frame (RFC 826).
-#[must_use]
-pub fn arp_frame(
-    to: [u8; 6],
-    from: [u8; 6],
-    operation: u8,
-    sender: ([u8; 6], Ipv4Addr),
-    target: ([u8; 6], Ipv4Addr),
-) -> Vec<u8> {
-    let mut body = vec![0, 1, 8, 0, 6, 4, 0, operation];
-    body.extend(sender.0);
-    body.extend(sender.1.octets());
-    body.extend(target.0);
-    body.extend(target.1.octets());
-    frame(to, from, 0x0806, &body)
 }

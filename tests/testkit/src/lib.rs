@@ -1,17 +1,28 @@
-//! Test equipment: a virtual network on a virtual clock for simulations (`world`), and the means to run real peers
-//! in namespaces.
+//! Test equipment: a virtual network on a virtual clock for simulations.
 //!
 //! The simulator drives the same `Router`, `Forwarder` and `wg::Device` as production. Only the drivers differ:
 //! instead of sockets there are links that delay, lose, reorder and cut; instead of the host's TCP there is a small
 //! reliable stream (`stream`) whose packets travel through the engines like any other.
 
+pub mod forgery;
 pub mod host;
+mod invariants;
 pub mod link;
+pub mod netns;
+mod operations;
+pub mod packet;
 pub mod rng;
+pub mod site;
 pub mod stream;
+pub mod topology;
+mod traffic;
 pub mod world;
 
+pub use forgery::Forgery;
 pub use host::Host;
 pub use link::Faults;
+pub use operations::Cache;
 pub use rng::Rng;
+pub use site::Site;
+pub use topology::Topology;
 pub use world::{Delivered, World};

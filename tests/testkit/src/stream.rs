@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use sam_bgp::ConnectionId;
 
-use crate::world::ipv4_packet;
+use crate::packet::{STREAM_PROTOCOL, ipv4_packet};
 
-/// IP protocol number of stream packets (RFC 3692 experimental).
-pub const STREAM_PROTOCOL: u8 = 253;
 const SEGMENT: usize = 1200;
 const WINDOW: usize = 32;
 const RETRANSMIT: Duration = Duration::from_millis(200);
@@ -71,15 +69,16 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Makes the streams of the router with this overlay address.
+    /// Makes the streams of the router with this overlay address. Streams are numbered from `start`, which differs at
+    /// each start of a router, so that none is taken for one of the past.
     #[must_use]
-    pub fn new(local: Ipv4Addr) -> Self {
+    pub fn new(local: Ipv4Addr, start: u64) -> Self {
         Self {
             local,
             streams: BTreeMap::new(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
-            next_wire: 1,
+            next_wire: u32::try_from(start & 0x7FFF_FFFF).expect("masked to 31 bits"),
             next_accepted: 2,
         }
     }
@@ -275,13 +274,8 @@ impl Streams {
         body.extend(sequence.to_be_bytes());
         body.extend(acked.to_be_bytes());
         body.extend(data);
-        self.packets.push_back(ipv4_packet(
-            self.local,
-            key.peer,
-            STREAM_PROTOCOL,
-            64,
-            &body,
-        ));
+        self.packets
+            .push_back(ipv4_packet(self.local, key.peer, STREAM_PROTOCOL, &body));
     }
 }
 

@@ -64,7 +64,7 @@ fn commands_are_refused_by_name() {
     ];
     for (command, reason) in cases {
         let refusal = net.station(1).router.check_command(&command).unwrap_err();
-        assert_eq!(refusal.to_string(), reason);
+        assert_eq!(refusal.name(), reason);
 
         net.command(1, command);
 

@@ -7,5 +7,7 @@
 
 mod attack;
 mod interop;
+mod load;
+mod roaming;
 mod session;
 mod world;

@@ -1,0 +1,293 @@
+//! What must hold at every moment (mobility.md section 8.2), checked after every step; a breach panics with its number.
+//!
+//! | | meaning here | where |
+//! |---|---|---|
+//! | I1 | one answer to an ARP request per LAN | [`Watch::on_answer`] |
+//! | I3, I4 | a router never claims an address that it owns, or that it heard on its LAN | [`check_claim`], [`Watch`] |
+//! | I8 | nobody's address: no route, no answer | [`check_forwarding`], [`check_claim`] |
+//! | I9 | only /32 of a pool and markers, in every RIB and on every wire | [`check_rib`], [`check_message`] |
+//! | I10 | a route names its node, with that node's next hop; nobody honest is accused | [`check_message`], [`Drain`] |
+//! | I12, I13 | nothing of a packet changes but TTL (once per router) and header checksum | [`check_delivery`] |
+//! | R6 | journal, then forwarding state, then BGP | [`Drain`] |
+//! | RIB = FIB | every address is forwarded to the owner that the router names | [`check_forwarding`] |
+//! | truth | while all routers agree, nothing leaves for a LAN that is not the owner's | `World` |
+//!
+//! I14 (nothing is left after a stop) and I16 (an equal configuration changes nothing) have scenarios of their own.
+//! The other invariants are about what this release does not have.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_bgp::wire::{Message, frame};
+use sam_capture::RouteTags;
+use sam_dataplane::arp_responder::OBSERVATION_TIME;
+use sam_dataplane::{NextHop, Snapshot};
+use sam_router::config::Config;
+use sam_router::{Event, LAN_PORT, Output};
+
+use crate::forgery::CONTEXT;
+use crate::packet::{Arp, Mac, aged};
+use crate::site::Site;
+use crate::topology::{ASN, GATEWAY, name, node_id, router_mac};
+
+/// Two answers within this time answer the same request.
+const SAME_REQUEST: Duration = Duration::from_millis(1);
+
+/// Checks the order of the outputs of one mutation (R6), and that nobody honest is accused (I10).
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    published: bool,
+    spoken: bool,
+}
+
+impl Drain {
+    pub(crate) fn check(&mut self, output: &Output) {
+        match output {
+            Output::Journal(_) => {
+                assert!(
+                    !self.published && !self.spoken,
+                    "R6: the journal comes first"
+                );
+            }
+            Output::Publish(_) | Output::WireGuardPeers(_) => {
+                assert!(!self.spoken, "R6: the FIB knows before the peers");
+                self.published = true;
+            }
+            Output::Bgp(_) => self.spoken = true,
+            Output::Event(_) => {}
+        }
+    }
+}
+
+/// Tells whether an event accuses somebody, which must not happen among honest routers.
+pub(crate) fn is_accusation(event: &Event) -> bool {
+    // Equals that call each other at once keep one of two connections (RFC 4271 section 6.8).
+    if let Event::ConnectionRefused { reason, .. } = event {
+        return reason != "collision";
+    }
+    matches!(
+        event,
+        Event::RouteRejected { .. }
+            | Event::AttributeMalformed { .. }
+            | Event::IdentityConflict { .. }
+            | Event::EndpointMoved { .. }
+            | Event::ConfigRefused { .. }
+    )
+}
+
+/// Checks the UPDATEs that a router sends (I9, I10).
+pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
+    while let Some(len) = frame(bytes).expect("a router sends well-formed messages") {
+        let (message, rest) = bytes.split_at(len);
+        bytes = rest;
+        let Message::Update(update) =
+            Message::decode(message, CONTEXT).expect("a router sends well-formed messages")
+        else {
+            continue;
+        };
+        for prefix in update.announced.iter().chain(&update.withdrawn) {
+            assert!(
+                is_mobile(config, *prefix),
+                "I9: site {index} speaks of {prefix}"
+            );
+        }
+        let Some(attributes) = update.attributes else {
+            continue;
+        };
+        let tags = RouteTags::parse(ASN, &attributes.large_communities);
+        let node = tags.map(|tags| tags.node).unwrap_or_else(|error| {
+            panic!(
+                "I10: site {index} announces {:?}: {error:?}",
+                update.announced
+            )
+        });
+        let next_hop = config.fabric.nodes.get(&node).map(|node| node.overlay);
+        assert_eq!(
+            Some(attributes.next_hop),
+            next_hop,
+            "I10: site {index}, {node:?}"
+        );
+        let reflector = config
+            .fabric
+            .bgp
+            .route_reflectors
+            .contains(&config.local.node);
+        assert!(
+            node == config.local.node || reflector,
+            "I10: site {index} speaks for {node:?}"
+        );
+    }
+}
+
+/// Checks what a router believes (I9).
+pub(crate) fn check_rib(site: &Site) {
+    for prefix in site.router.rib_prefixes() {
+        assert!(
+            is_mobile(&site.config, prefix),
+            "I9: site {} holds {prefix}",
+            site.index
+        );
+    }
+}
+
+/// Checks that forwarding and ARP follow the owner that the router names, for one address (RIB = FIB, I3, I8).
+pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr) {
+    let Site {
+        index, snapshot, ..
+    } = site;
+    if snapshot.generation == 0 {
+        return;
+    }
+    let owner = site.router.owner_of(address);
+    let next_hop = snapshot.fib.lookup(address);
+    let answered = snapshot.lans.iter().any(|lan| lan.is_answered(address));
+    match owner {
+        None => {
+            assert_eq!(
+                next_hop,
+                Some(NextHop::Withhold),
+                "I8: site {index}, {address}"
+            );
+            assert!(
+                !answered,
+                "I8: site {index} answers for {address}, which nobody owns"
+            );
+        }
+        Some(owner) if owner == node_id(*index) => {
+            assert_eq!(
+                next_hop,
+                Some(NextHop::Lan(LAN_PORT)),
+                "FIB of site {index}, {address}"
+            );
+            assert!(!answered, "I3: site {index} answers for its own {address}");
+        }
+        Some(owner) => {
+            let far = (0..).find(|far| node_id(*far) == owner).map(name);
+            assert_eq!(
+                tunnel_name(snapshot, next_hop),
+                far,
+                "FIB of site {index}, {address}"
+            );
+        }
+    }
+    let own = site.told.contains(&address);
+    assert!(
+        !(answered && own),
+        "I4: site {index} answers for {address}, which it is told to own"
+    );
+}
+
+/// Checks an ARP frame that a router sends.
+pub(crate) fn check_claim(site: &Site, arp: &Arp) {
+    let index = site.index;
+    let (mac, address) = arp.sender;
+    assert_eq!(
+        mac,
+        router_mac(index),
+        "I1: site {index} lends {address} another MAC"
+    );
+    if address == GATEWAY {
+        return;
+    }
+    assert!(
+        !site.told.contains(&address),
+        "I3: site {index} claims its own {address}"
+    );
+    let robbed = site
+        .hosts
+        .iter()
+        .any(|host| (host.mac, host.address) == (arp.target.0, address));
+    assert!(!robbed, "I3: site {index} tells {address} that it is taken");
+    assert!(
+        !site.stopping,
+        "I14: site {index} claims {address} while it stops"
+    );
+    let owner = site.router.owner_of(address);
+    assert!(
+        owner.is_some(),
+        "I8: site {index} claims {address}, which nobody owns"
+    );
+}
+
+/// Checks a packet that reached a host, against what was sent: `hops` routers lay between.
+pub(crate) fn check_delivery(sent: &[u8], arrived: &[u8], hops: u8) {
+    assert_eq!(arrived, aged(sent, hops), "I12, I13: after {hops} routers");
+}
+
+/// What has to be remembered to judge ARP.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Last answer per LAN and address.
+    answers: BTreeMap<(usize, Ipv4Addr), (Mac, Instant)>,
+    /// When a host last spoke ARP on a LAN in the router's hearing.
+    heard: BTreeMap<(usize, Ipv4Addr), Instant>,
+    /// Addresses answered by the forwarding state last seen, by site.
+    answered: BTreeMap<usize, Vec<Ipv4Addr>>,
+}
+
+impl Watch {
+    /// Takes in an ARP reply on a LAN (I1).
+    pub(crate) fn on_answer(&mut self, site: usize, arp: &Arp, now: Instant) {
+        let (mac, address) = arp.sender;
+        let last = self.answers.insert((site, address), (mac, now));
+        if let Some((other, at)) = last {
+            assert!(
+                other == mac || now - at > SAME_REQUEST,
+                "I1: {mac:x?} and {other:x?} answer for {address} on LAN {site}"
+            );
+        }
+    }
+
+    /// Takes in that the router of `site` heard a host's ARP.
+    pub(crate) fn on_heard(&mut self, site: usize, address: Ipv4Addr, now: Instant) {
+        self.heard.insert((site, address), now);
+    }
+
+    /// Takes in that a host left a LAN.
+    pub(crate) fn on_left(&mut self, site: usize, address: Ipv4Addr) {
+        self.heard.remove(&(site, address));
+    }
+
+    /// Takes in a forwarding state: what is newly answered has moved, and was heard in vain.
+    pub(crate) fn on_snapshot(&mut self, site: usize, snapshot: &Snapshot) {
+        let answers = snapshot.lans.iter().filter(|lan| lan.gate_open);
+        let answers: Vec<_> = answers
+            .flat_map(|lan| lan.answers.iter().copied())
+            .collect();
+        let former = self.answered.entry(site).or_default();
+        for address in answers.iter().filter(|address| !former.contains(address)) {
+            self.heard.remove(&(site, *address));
+        }
+        *former = answers;
+    }
+
+    /// Checks that a router does not claim an address that it heard on its LAN (I3).
+    pub(crate) fn check_heard(&self, site: &Site, address: Ipv4Addr, now: Instant) {
+        let heard = self.heard.get(&(site.index, address));
+        assert!(
+            heard.is_none_or(|at| now - *at >= OBSERVATION_TIME),
+            "I3: site {} talks over {address}, which lives on its LAN",
+            site.index
+        );
+    }
+}
+
+/// Tells whether a prefix may be in a RIB: a host of a pool, or the overlay address of a node.
+fn is_mobile(config: &Config, prefix: Ipv4Net) -> bool {
+    let address = prefix.addr();
+    let marker = config
+        .fabric
+        .nodes
+        .values()
+        .any(|node| node.overlay == address);
+    prefix.prefix_len() == 32 && (marker || config.pool_of(address).is_some())
+}
+
+fn tunnel_name(snapshot: &Snapshot, next_hop: Option<NextHop>) -> Option<String> {
+    match next_hop {
+        Some(NextHop::Tunnel(tunnel)) => snapshot.tunnel(tunnel).map(|tunnel| tunnel.name.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! What tests do to a world: orders of operators, cables of hosts, death and return of routers.
+
+use std::net::Ipv4Addr;
+
+use sam_router::config::Config;
+use sam_router::{Command, HostEvent, Input};
+
+use crate::host::Host;
+use crate::topology::{GATEWAY, LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
+use crate::world::World;
+
+/// What a host remembers when its cable is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// Nothing: its link was down.
+    Forgotten,
+    /// Everything: a virtual machine that moved while it ran.
+    Kept,
+}
+
+impl World {
+    /// Hands an input to a router and lets everything that follows at once happen.
+    pub fn input(&mut self, site: usize, input: Input<'_>) {
+        self.sites[site].input(input, self.now);
+        self.settle(site);
+    }
+
+    /// Applies a configuration to a running router.
+    pub fn reload(&mut self, site: usize, config: Config) {
+        let at = &mut self.sites[site];
+        let former = std::mem::replace(&mut at.config, config.clone());
+        for address in former.local.owned.difference(&config.local.owned) {
+            at.told.remove(address);
+        }
+        for address in config.local.owned.difference(&former.local.owned) {
+            at.told.insert(*address);
+        }
+        self.addresses.extend(&config.local.owned);
+        self.truth_changed();
+        self.input(site, Input::Config(Box::new(config)));
+    }
+
+    /// Owns an address at a site from now on, as `samctl announce` does.
+    pub fn announce(&mut self, site: usize, address: Ipv4Addr) {
+        self.sites[site].told.insert(address);
+        self.addresses.insert(address);
+        self.truth_changed();
+        self.input(site, Input::Command(Command::Announce(address)));
+    }
+
+    /// Stops owning an address at a site, as `samctl withdraw` does.
+    pub fn withdraw(&mut self, site: usize, address: Ipv4Addr) {
+        self.sites[site].told.remove(&address);
+        self.truth_changed();
+        self.input(site, Input::Command(Command::Withdraw(address)));
+    }
+
+    /// Tells a router to stop in order; it goes on to run until it is killed.
+    pub fn shutdown(&mut self, site: usize) {
+        self.sites[site].stopping = true;
+        self.truth_changed();
+        self.input(site, Input::Command(Command::Shutdown));
+    }
+
+    /// Adds a host to a LAN.
+    pub fn plug(&mut self, host: Host, site: usize) {
+        self.sites[site].hosts.push(host);
+    }
+
+    /// Takes a host from its LAN.
+    ///
+    /// # Panics
+    /// When the host is on no LAN.
+    pub fn unplug(&mut self, address: Ipv4Addr) -> Host {
+        let site = self.site_of(address).expect("the host is on a LAN");
+        self.watch.on_left(site, address);
+        let hosts = &mut self.sites[site].hosts;
+        let at = hosts.iter().position(|host| host.address == address);
+        hosts.remove(at.expect("just found"))
+    }
+
+    /// Moves a host's cable to another LAN; the routers are not told.
+    pub fn replug(&mut self, address: Ipv4Addr, to: usize, cache: Cache) {
+        let mut host = self.unplug(address);
+        if cache == Cache::Forgotten {
+            host.forget();
+        }
+        self.plug(host, to);
+    }
+
+    /// Lets a host probe for a conflict and announce itself on its LAN, as it may do when its link comes up.
+    ///
+    /// # Panics
+    /// When the host is on no LAN.
+    pub fn speak_up(&mut self, address: Ipv4Addr) {
+        let site = self.site_of(address).expect("the host is on a LAN");
+        let mut hosts = self.sites[site].hosts.iter();
+        let host = hosts
+            .find(|host| host.address == address)
+            .expect("just found");
+        for frame in [host.conflict_probe(), host.announcement()] {
+            self.send_host_frame(site, frame);
+        }
+    }
+
+    /// Moves a host and its address: cable, announcement at the new site, withdrawal at the old one.
+    pub fn move_host(&mut self, address: Ipv4Addr, from: usize, to: usize, cache: Cache) {
+        self.replug(address, to, cache);
+        self.announce(to, address);
+        self.withdraw(from, address);
+    }
+
+    /// Connects a router to its LAN, or cuts it off.
+    pub fn set_lan(&mut self, site: usize, up: bool) {
+        self.sites[site].lan_up = up;
+        self.truth_changed();
+        self.input(site, Input::Host(lan(site, up)));
+    }
+
+    /// Kills a router: its state is gone, what it had to keep is kept. [`Self::restart`] brings it back.
+    pub fn kill(&mut self, site: usize) {
+        self.sites[site].up = false;
+        self.truth_changed();
+    }
+
+    /// Starts a killed router anew.
+    pub fn restart(&mut self, site: usize) {
+        self.sites[site].restart(&mut self.rng, self.now);
+        self.truth_changed();
+        self.introduce(site);
+    }
+
+    /// Cuts a site off from all others.
+    pub fn isolate(&mut self, site: usize) {
+        (0..self.sites.len()).for_each(|other| self.faults.cut(site, other));
+    }
+
+    /// Reconnects a site with all others.
+    pub fn reconnect(&mut self, site: usize) {
+        (0..self.sites.len()).for_each(|other| self.faults.heal(site, other));
+    }
+
+    /// Tells a router about its host.
+    pub(crate) fn introduce(&mut self, site: usize) {
+        let lan_up = self.sites[site].lan_up;
+        let mut facts = vec![lan(site, lan_up), HostEvent::Tun { mtu: 1440 }];
+        let others = (0..self.sites.len()).filter(|other| *other != site);
+        facts.extend(others.map(|other| HostEvent::Endpoint {
+            node: node_id(other),
+            address: underlay(other),
+            underlay_mtu: UNDERLAY_MTU,
+        }));
+        for fact in facts {
+            self.input(site, Input::Host(fact));
+        }
+    }
+}
+
+fn lan(site: usize, up: bool) -> HostEvent {
+    HostEvent::Lan {
+        interface: LAN.to_owned(),
+        mac: router_mac(site),
+        address: Some(ipnet::Ipv4Net::new_assert(GATEWAY, 24)),
+        mtu: 1500,
+        up,
+    }
+}

@@ -1,0 +1,418 @@
+//! One site: router, packet path, LAN with hosts; and its driver, which keeps the contracts of both cores.
+//!
+//! One mutation of the router, then all of its outputs, in order; then the next. What leaves the site is handed to
+//! the world as [`Emission`]s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sam_bgp::ConnectionId;
+use sam_dataplane::{
+    Buffer, BufferPool, DropReason, Egress, Forwarder, Io, Snapshot, Stats, TxQueue, Unit,
+};
+use sam_router::config::Config;
+use sam_router::journal::RuntimeState;
+use sam_router::output::BgpOrder;
+use sam_router::router::Start;
+use sam_router::{Event, Input, LAN_PORT, Output, Router};
+use sam_wg::Device;
+
+use crate::forgery::Forgery;
+use crate::host::Host;
+use crate::invariants::{Drain, check_message};
+use crate::rng::Rng;
+use crate::stream::{StreamEvent, Streams};
+use crate::topology::{Topology, overlay};
+
+/// Packet buffers per site.
+const BUFFERS: usize = 64;
+/// Entries of the send queue.
+const SENDS: usize = 512;
+/// Drops that mean a fault of ours: nothing in a simulation sends malformed packets or exhausts a queue.
+const OUR_FAULTS: [DropReason; 14] = [
+    DropReason::PortUnknown,
+    DropReason::FrameLooped,
+    DropReason::ArpMalformed,
+    DropReason::IpMalformed,
+    DropReason::IpChecksum,
+    DropReason::NotIpv4,
+    DropReason::L4Malformed,
+    DropReason::OffloadMalformed,
+    DropReason::WgUnknownPeer,
+    DropReason::WgBadMac,
+    DropReason::WgDecryptFailed,
+    DropReason::WgNotIp,
+    DropReason::BufferPoolEmpty,
+    DropReason::TxQueueFull,
+];
+
+/// A router and the hosts on its LAN.
+#[derive(Debug)]
+pub struct Site {
+    /// The control core.
+    pub router: Router,
+    /// The packet path.
+    pub forwarder: Forwarder,
+    /// Its counters.
+    pub stats: Arc<Stats>,
+    /// Hosts on the LAN.
+    pub hosts: Vec<Host>,
+    /// Configuration last handed to the router.
+    pub config: Config,
+    /// Run-time state that was to be kept last.
+    pub state: RuntimeState,
+    /// What the router told operators, since the site exists.
+    pub events: Vec<Event>,
+    /// Number of control outputs since the site exists.
+    pub outputs: usize,
+    /// The forwarding state in force.
+    pub snapshot: Arc<Snapshot>,
+    /// Addresses that operators told this site to own.
+    pub told: BTreeSet<Ipv4Addr>,
+    /// The router runs.
+    pub up: bool,
+    /// The LAN is connected to the router.
+    pub lan_up: bool,
+    /// The router was told to stop.
+    pub stopping: bool,
+    /// What the router's UPDATEs are turned into before they leave.
+    pub forgery: Option<Forgery>,
+    pub(crate) index: usize,
+    /// The router got an input since the world last looked at it.
+    pub(crate) touched: bool,
+    /// Number of events that the world has looked at.
+    pub(crate) seen_events: usize,
+    pool: BufferPool,
+    tx: TxQueue,
+    streams: Streams,
+    /// Bytes of messages that a forgery has not seen whole yet.
+    unforged: BTreeMap<ConnectionId, Vec<u8>>,
+}
+
+/// What leaves a site.
+#[derive(Debug)]
+pub(crate) enum Emission {
+    /// A frame to the LAN.
+    Frame(Vec<u8>),
+    /// A datagram to the underlay.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// Outer TOS byte.
+        tos: u8,
+        /// UDP payload.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Site {
+    /// Makes a site with one host; its router waits to be told about the host that it runs on.
+    #[must_use]
+    pub fn new(index: usize, topology: &Topology, rng: &mut Rng, now: Instant) -> Self {
+        let config = topology.config(index);
+        let state = RuntimeState::default();
+        let stats = Arc::new(Stats::default());
+        let mut site = Self {
+            index,
+            router: router(&config, &state, rng, now),
+            forwarder: forwarder(&config, &stats, rng),
+            stats,
+            hosts: config.local.owned.iter().copied().map(Host::new).collect(),
+            told: config.local.owned.clone(),
+            config,
+            state,
+            events: Vec::new(),
+            outputs: 0,
+            snapshot: Arc::default(),
+            up: true,
+            lan_up: true,
+            stopping: false,
+            forgery: None,
+            touched: false,
+            seen_events: 0,
+            pool: BufferPool::new(BUFFERS),
+            tx: TxQueue::new(SENDS),
+            streams: Streams::new(overlay(index), rng.next()),
+            unforged: BTreeMap::new(),
+        };
+        site.drain_router(now);
+        site
+    }
+
+    /// Starts the router anew, from its configuration and what it had to keep.
+    pub fn restart(&mut self, rng: &mut Rng, now: Instant) {
+        self.router = router(&self.config, &self.state, rng, now);
+        self.forwarder = forwarder(&self.config, &self.stats, rng);
+        self.snapshot = Arc::default();
+        self.pool = BufferPool::new(BUFFERS);
+        self.tx = TxQueue::new(SENDS);
+        self.streams = Streams::new(overlay(self.index), rng.next());
+        self.unforged.clear();
+        self.up = true;
+        self.stopping = false;
+        self.drain_router(now);
+    }
+
+    /// Lists the addresses that this site must claim in BGP now.
+    pub fn claims(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let speaks = self.up && self.lan_up && !self.stopping;
+        self.told.iter().copied().filter(move |_| speaks)
+    }
+
+    /// Asserts that no buffer is lost and that no packet was dropped through a fault of ours. Only true when nothing
+    /// waits for a session: all tunnels are up.
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub fn assert_clean(&self) {
+        let waiting: usize = self
+            .forwarder
+            .neighbors()
+            .iter()
+            .map(|row| row.queued)
+            .sum();
+        let free = self.pool.available();
+        assert_eq!(
+            free + waiting,
+            BUFFERS,
+            "site {}: {free} buffers free, {waiting} wait for neighbors",
+            self.index
+        );
+        let faults = self
+            .stats
+            .drops()
+            .filter(|(reason, count)| *count > 0 && OUR_FAULTS.contains(reason));
+        let faults: Vec<_> = faults
+            .map(|(reason, count)| (reason.name(), count))
+            .collect();
+        assert_eq!(
+            faults,
+            [],
+            "site {}: drops through a fault of ours",
+            self.index
+        );
+    }
+
+    /// Returns when [`Self::timeout`] wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let router = self.router.poll_timeout().map(|(at, _)| at);
+        let forwarder = self.forwarder.poll_timeout().map(|(at, _)| at);
+        let deadlines = [router, forwarder, self.streams.poll_timeout()];
+        deadlines.into_iter().flatten().min().filter(|_| self.up)
+    }
+
+    /// Does what is due.
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        if self.router.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.router.handle_timeout(now);
+            self.drain_router(now);
+        }
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
+        forwarder.handle_timeout(&mut Io { pool, tx }, now);
+        self.streams.handle_timeout(now);
+    }
+
+    /// Hands an input to the router and carries out what follows from it.
+    pub(crate) fn input(&mut self, input: Input<'_>, now: Instant) {
+        self.router.handle_input(input, now);
+        self.drain_router(now);
+    }
+
+    /// Takes a datagram from the underlay.
+    pub(crate) fn receive_datagram(
+        &mut self,
+        from: SocketAddr,
+        tos: u8,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        let buffer = self.filled(bytes);
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
+        forwarder.handle_datagrams(from, tos, bytes.len(), buffer, &mut Io { pool, tx }, now);
+    }
+
+    /// Takes a frame from the LAN.
+    pub(crate) fn receive_frame(&mut self, bytes: &[u8], now: Instant) {
+        let unit = Unit::plain(self.filled(bytes));
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
+        forwarder.handle_frame(LAN_PORT, unit, &mut Io { pool, tx }, now);
+    }
+
+    /// Lets everything happen that follows at this instant; returns what leaves the site.
+    pub(crate) fn drive(&mut self, now: Instant) -> Vec<Emission> {
+        let mut emissions = Vec::new();
+        loop {
+            let spoke = self.drive_streams(now);
+            let moved = self.drive_forwarder(&mut emissions, now);
+            if !spoke && !moved {
+                return emissions;
+            }
+        }
+    }
+
+    fn drain_router(&mut self, now: Instant) {
+        self.touched = true;
+        let mut drain = Drain::default();
+        while let Some(output) = self.router.poll_output() {
+            self.outputs += 1;
+            drain.check(&output);
+            match output {
+                Output::Publish(snapshot) => {
+                    self.snapshot = Arc::clone(&snapshot);
+                    let Self {
+                        forwarder,
+                        pool,
+                        tx,
+                        ..
+                    } = self;
+                    forwarder.install(snapshot, &mut Io { pool, tx }, now);
+                }
+                Output::WireGuardPeers(peers) => self.forwarder.device().set_peers(&peers, now),
+                Output::Bgp(BgpOrder::Connect {
+                    connection,
+                    address,
+                }) => {
+                    self.streams.connect(connection, address, now);
+                }
+                Output::Bgp(BgpOrder::Send(connection, bytes)) => self.say(connection, bytes, now),
+                Output::Bgp(BgpOrder::Close(connection)) => {
+                    self.unforged.remove(&connection);
+                    self.streams.close(connection, now);
+                }
+                Output::Journal(state) => self.state = state,
+                Output::Event(event) => self.events.push(event),
+            }
+        }
+    }
+
+    /// Sends BGP bytes, forged if this site is to forge.
+    fn say(&mut self, connection: ConnectionId, bytes: Vec<u8>, now: Instant) {
+        let bytes = match &self.forgery {
+            None => {
+                check_message(self.index, &self.config, &bytes);
+                bytes
+            }
+            Some(forgery) => {
+                let stream = self.unforged.entry(connection).or_default();
+                stream.extend(bytes);
+                forgery.forge(stream)
+            }
+        };
+        self.streams.send(connection, &bytes, now);
+    }
+
+    fn drive_streams(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        while let Some(packet) = self.streams.poll_packet() {
+            busy = true;
+            let unit = Unit::plain(self.filled(&packet));
+            let Self {
+                forwarder,
+                pool,
+                tx,
+                ..
+            } = self;
+            forwarder.handle_host_packet(unit, &mut Io { pool, tx }, now);
+        }
+        while let Some(event) = self.streams.poll_event() {
+            busy = true;
+            let input = match &event {
+                StreamEvent::Connected(connection) => sam_bgp::Input::Connected(*connection),
+                StreamEvent::Accepted(connection, from) => sam_bgp::Input::Accepted {
+                    connection: *connection,
+                    from: *from,
+                },
+                StreamEvent::Received(connection, bytes) => {
+                    sam_bgp::Input::Received(*connection, bytes)
+                }
+                StreamEvent::Closed(connection) => sam_bgp::Input::Closed(*connection),
+            };
+            self.input(Input::Bgp(input), now);
+        }
+        busy
+    }
+
+    fn drive_forwarder(&mut self, emissions: &mut Vec<Emission>, now: Instant) -> bool {
+        let Self {
+            forwarder,
+            pool,
+            tx,
+            ..
+        } = self;
+        forwarder.flush(&mut Io { pool, tx }, now);
+        let mut busy = false;
+        while let Some(notice) = self.forwarder.poll_notice() {
+            busy = true;
+            self.input(Input::Notice(notice), now);
+        }
+        while let Some(egress) = self.tx.pop() {
+            busy = true;
+            let buffer = match egress {
+                Egress::Port { port, unit } if port == LAN_PORT => {
+                    emissions.push(Emission::Frame(unit.buffer.bytes().to_vec()));
+                    unit.buffer
+                }
+                Egress::Port { unit, .. } => {
+                    self.streams.handle_packet(unit.buffer.bytes(), now);
+                    unit.buffer
+                }
+                Egress::Train {
+                    to,
+                    segment,
+                    tos,
+                    buffer,
+                } => {
+                    let size = usize::from(segment).max(1);
+                    let datagrams = buffer.bytes().chunks(size);
+                    emissions.extend(datagrams.map(|bytes| {
+                        let bytes = bytes.to_vec();
+                        Emission::Datagram { to, tos, bytes }
+                    }));
+                    buffer
+                }
+            };
+            self.pool.give(buffer);
+        }
+        busy
+    }
+
+    fn filled(&mut self, bytes: &[u8]) -> Buffer {
+        let mut buffer = self
+            .pool
+            .take()
+            .expect("a simulated site never runs out of buffers");
+        assert!(buffer.append(bytes), "packet larger than a buffer");
+        buffer
+    }
+}
+
+fn router(config: &Config, state: &RuntimeState, rng: &mut Rng, now: Instant) -> Router {
+    let start = Start {
+        config: config.clone(),
+        state: state.clone(),
+        seed: rng.next(),
+    };
+    Router::new(start, now)
+}
+
+fn forwarder(config: &Config, stats: &Arc<Stats>, rng: &mut Rng) -> Forwarder {
+    let device = Device::new(&config.local.private_key, rng.next());
+    Forwarder::new(device, Arc::clone(stats))
+}
