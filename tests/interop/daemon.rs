@@ -156,6 +156,11 @@ impl Kind {
         self == Self::Gobgp
     }
 
+    /// Whether a session that it closed stays closed until told otherwise.
+    pub(crate) fn stays_closed(self) -> bool {
+        matches!(self, Self::Bird | Self::Frr)
+    }
+
     /// Starts it.
     pub(crate) fn start(self, setup: &Setup) -> Result<Box<dyn Daemon>> {
         Ok(match self {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::daemon::{Announcement, Kind};
+use crate::daemon::Announcement;
 use crate::exchange::check_direct_path;
 use crate::scene::{Cast, OURS, Scene, THEIRS};
 use crate::wait::eventually;
@@ -111,7 +111,7 @@ pub(crate) fn their_goodbye_is_shown(scene: &mut Scene, routes: &[Announcement])
         }
         Ok(())
     })?;
-    if scene.kind != Kind::Exabgp {
+    if scene.kind.stays_closed() {
         eventually("the routes of a closed session are gone", || {
             for route in routes {
                 ensure!(scene.ours.paths(route.prefix)?.is_empty(), "in the RIB");
