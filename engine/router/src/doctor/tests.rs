@@ -171,6 +171,9 @@ fn each_fault_of_the_fabric_is_found() {
             e.owners.owners[0].owner = None;
             e.owners.owners[0].configured = true;
         }),
+        ("owners/unannounced", Warn, |e| {
+            e.withdrawn = vec![address(10)];
+        }),
         ("routes/rib-fib", Fail, |e| {
             e.routes
                 .routes
