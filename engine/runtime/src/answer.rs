@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
@@ -51,9 +51,27 @@ impl Control {
         if let Err(refusal) = self.router.check_command(&command) {
             return refuse_command(refusal);
         }
+        let announced = match &command {
+            Command::Announce(address) => Some(*address),
+            Command::Withdraw(_) | Command::Shutdown => None,
+        };
         self.input(Input::Command(command));
         self.drive();
-        Reply::Json(json!({ "done": true }))
+        let mut answer = json!({ "done": true });
+        if let Some(address) = announced {
+            let state = self.router.claim_on(address);
+            let owner = self.router.owner_of(address);
+            let nodes = &self.router.config().fabric.nodes;
+            answer["state"] = state.map_or("unannounced", ClaimState::name).into();
+            answer["owner"] = owner
+                .and_then(|owner| nodes.get(&owner))
+                .map(|owner| owner.name.as_str())
+                .into();
+        }
+        if let Some(unsaved) = &self.unsaved {
+            answer["warning"] = format!("in force, but a restart forgets it: {unsaved}").into();
+        }
+        Reply::Json(answer)
     }
 
     async fn view(&mut self, view: View) -> Reply {
