@@ -53,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
     pub(crate) reload: Reload,
+    /// Why the state on disk is not that of the router, if so.
+    pub(crate) unsaved: Option<String>,
     bgp: BgpIo,
     started: Instant,
 }
@@ -112,8 +114,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
 
 async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), StartError> {
     let state = match &config.local.state_file {
-        Some(path) => journal_io::load(path)
-            .with_context(|| format!("cannot read the state file {}", path.display()))?,
+        Some(path) => journal_io::open(path)?,
         None => sam_router::journal::RuntimeState::default(),
     };
     let seed = seed();
@@ -146,6 +147,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         host,
         events: EventLog::new(),
         reload,
+        unsaved: None,
         bgp,
         started: now,
     };
@@ -225,13 +227,15 @@ impl Control {
         }
     }
 
-    fn save(&self, state: &sam_router::journal::RuntimeState) {
+    fn save(&mut self, state: &sam_router::journal::RuntimeState) {
         let Some(path) = &self.router.config().local.state_file else {
             return;
         };
-        if let Err(error) = journal_io::store(path, state) {
+        let failure = journal_io::store(path, state).err();
+        if let Some(error) = &failure {
             warn!(%error, path = %path.display(), "cannot write the state file");
         }
+        self.unsaved = failure.map(|error| format!("cannot write {}: {error}", path.display()));
     }
 
     fn tell(&mut self, event: Event) {
