@@ -18,6 +18,8 @@ use crate::snapshot::LanPort;
 pub const OBSERVATION_TIME: Duration = Duration::from_secs(60);
 /// Most addresses that are observed; the oldest observation gives way.
 pub const OBSERVATION_LIMIT: usize = 1024;
+/// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
+pub const PROBE_LIMIT: usize = 1024;
 /// Shortest time between two notices about the same address.
 pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 /// Most answers per sender and [`RATE_WINDOW`].
@@ -76,6 +78,8 @@ impl Withheld {
 #[derive(Debug)]
 pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
+    /// Addresses that were probed, and when that was told last.
+    probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
     /// One per low bits of the sender address; senders that share one share its limit.
     buckets: Vec<Bucket>,
 }
@@ -100,6 +104,7 @@ impl ArpResponder {
     pub fn new() -> Self {
         Self {
             observations: BTreeMap::new(),
+            probes: BTreeMap::new(),
             buckets: vec![Bucket::default(); BUCKETS],
         }
     }
@@ -189,6 +194,22 @@ impl ArpResponder {
             observation.noticed = Some(now);
         }
         notice
+    }
+
+    /// Notes that `address` was probed, and returns whether the control plane should be told.
+    pub fn note_probe(&mut self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
+        let is_recent = |noticed: &Instant| now < *noticed + NOTICE_INTERVAL;
+        if self.probes.get(&(port, address)).is_some_and(is_recent) {
+            return false;
+        }
+        if self.probes.len() >= PROBE_LIMIT {
+            self.probes.retain(|_, noticed| is_recent(noticed));
+        }
+        let is_told = self.probes.len() < PROBE_LIMIT;
+        if is_told {
+            self.probes.insert((port, address), now);
+        }
+        is_told
     }
 
     /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
@@ -427,6 +448,26 @@ mod tests {
         let later = now + Duration::from_secs(2);
         assert!(!responder.is_alive(port.id, address(0), later));
         assert!(responder.is_alive(port.id, address(limit), later));
+    }
+
+    #[test]
+    fn a_probe_is_told_once_a_minute_per_address_and_of_a_flood_only_so_many() {
+        let (mut responder, port, _, now) = setup();
+        assert!(responder.note_probe(port.id, CAPTURED, now));
+        let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);
+        assert!(!responder.note_probe(port.id, CAPTURED, soon));
+        assert!(responder.note_probe(port.id, LOCAL, soon));
+        let later = now + NOTICE_INTERVAL;
+        assert!(responder.note_probe(port.id, CAPTURED, later));
+
+        let flood = |responder: &mut ArpResponder, now| {
+            let addresses = (0..5000).map(Ipv4Addr::from_bits);
+            addresses
+                .filter(|address| responder.note_probe(port.id, *address, now))
+                .count()
+        };
+        assert_eq!(flood(&mut responder, later), PROBE_LIMIT - 2);
+        assert_eq!(flood(&mut responder, later + NOTICE_INTERVAL), PROBE_LIMIT);
     }
 
     fn setup() -> (ArpResponder, LanPort, Fib, Instant) {

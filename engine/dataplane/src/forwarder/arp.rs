@@ -63,15 +63,15 @@ impl Forwarder {
                     self.stats.add(&self.stats.arp_replies_sent, 1);
                 }
             }
-            Err(withheld) => self.withhold(lan.id, &packet, withheld),
+            Err(withheld) => self.withhold(lan.id, &packet, withheld, now),
         }
     }
 
-    fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld) {
+    fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld, now: Instant) {
         if withheld.is_deliberate() {
             self.stats.add(&self.stats.arp_withheld, 1);
         }
-        if withheld == Withheld::Probe {
+        if withheld == Withheld::Probe && self.responder.note_probe(port, packet.target, now) {
             let (address, mac) = (packet.target, packet.sender_mac);
             self.notify(Notice::AddressProbed { port, address, mac });
         }

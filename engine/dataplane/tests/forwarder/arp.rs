@@ -93,10 +93,12 @@ fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
     let mut lab = Lab::connected();
     let probe = ArpPacket::request(FOREIGN, Ipv4Addr::UNSPECIFIED, B.host);
     lab.arp_a(probe, BROADCAST);
+    lab.arp_a(probe, BROADCAST);
     let (port, address, mac) = (LAN, B.host, FOREIGN);
     assert_eq!(
         lab.a.notices(),
-        [Notice::AddressProbed { port, address, mac }]
+        [Notice::AddressProbed { port, address, mac }],
+        "once a minute"
     );
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);

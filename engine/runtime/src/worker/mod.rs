@@ -35,6 +35,8 @@ pub(crate) const BUFFERS: usize = 256;
 const SENDS: usize = 1024;
 /// Notices that may wait for control.
 pub(crate) const NOTICES: usize = 1024;
+/// Of these, places that notices about LANs leave to the others, so that no LAN host can make control miss a session.
+const RESERVED_NOTICES: usize = NOTICES / 2;
 /// Batches of one port before the others get their turn.
 const ROUNDS: usize = 4;
 /// Packets kept for a capture between two turns of the loop, and bytes kept of each.
@@ -305,7 +307,7 @@ impl Worker {
 
     fn send_notices(&mut self) {
         while let Some(notice) = self.forwarder.poll_notice() {
-            if self.notices.try_send(notice).is_err() {
+            if !offer(&self.notices, notice) {
                 self.notices_lost += 1;
             }
         }
@@ -329,5 +331,40 @@ impl Worker {
                 break;
             }
         }
+    }
+}
+
+/// Tells control something unless there is no room for it; returns whether there was.
+fn offer(notices: &mpsc::Sender<Notice>, notice: Notice) -> bool {
+    let has_room = !notice.is_about_lan() || notices.capacity() > RESERVED_NOTICES;
+    has_room && notices.try_send(notice).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sam_dataplane::TunnelId;
+
+    use super::*;
+
+    #[test]
+    fn control_hears_of_sessions_however_much_happens_on_a_lan() {
+        let (sender, mut receiver) = mpsc::channel(NOTICES);
+        let probe = Notice::AddressProbed {
+            port: PortId(1),
+            address: Ipv4Addr::LOCALHOST,
+            mac: [2; 6],
+        };
+        let session = Notice::SessionDown {
+            tunnel: TunnelId(0),
+        };
+
+        let told = (0..2 * NOTICES).filter(|_| offer(&sender, probe.clone()));
+        assert_eq!(told.count(), NOTICES - RESERVED_NOTICES);
+
+        assert!(offer(&sender, session.clone()));
+        let last = std::iter::from_fn(|| receiver.try_recv().ok()).last();
+        assert_eq!(last, Some(session));
     }
 }
