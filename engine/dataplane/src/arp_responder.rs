@@ -220,9 +220,15 @@ impl ArpResponder {
     /// Tells whether somebody else used `address` recently.
     #[must_use]
     pub fn is_alive(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
-        self.observations
-            .get(&(port, address))
-            .is_some_and(|observation| now < observation.seen + OBSERVATION_TIME)
+        self.silent_until(port, address)
+            .is_some_and(|until| now < until)
+    }
+
+    /// Returns when what was seen of `address` no longer silences this router.
+    #[must_use]
+    pub fn silent_until(&self, port: PortId, address: Ipv4Addr) -> Option<Instant> {
+        let observation = self.observations.get(&(port, address))?;
+        Some(observation.seen + OBSERVATION_TIME)
     }
 
     /// Makes sure that one more observation fits.

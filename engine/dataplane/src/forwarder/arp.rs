@@ -51,6 +51,11 @@ impl Forwarder {
                 mac,
             });
         }
+        if lan.is_answered(packet.sender)
+            && self.responder.is_alive(lan.id, packet.sender, now)
+        {
+            self.announce(lan, packet.sender, now);
+        }
         // 2. May we answer?
         let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);
         // 3. What does it tell about the sender?
@@ -175,8 +180,11 @@ impl Forwarder {
         }
     }
 
+    /// Announces an address now, or once nobody else on the LAN has used it for long enough.
     fn announce(&mut self, lan: &LanPort, address: Ipv4Addr, now: Instant) {
-        if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
+        let silent_until = self.responder.silent_until(lan.id, address);
+        let at = silent_until.map_or(now, |until| until.max(now));
+        if lan.gratuitous_arp && !self.announcer.start(lan.id, address, at) {
             self.stats.add(&self.stats.arp_announcements_skipped, 1);
         }
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_dataplane::Notice;
+use sam_dataplane::{NextHop, Notice};
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 
 use crate::lab::*;
@@ -222,6 +222,31 @@ fn nothing_is_announced_without_permission_or_against_a_living_owner() {
         [],
         "the owner spoke after our first announcement"
     );
+}
+
+#[test]
+fn an_answer_that_somebody_else_used_is_announced_once_it_falls_silent() {
+    let mut lab = Lab::connected();
+    lab.advance(Duration::from_secs(10));
+    lab.clear();
+    let claim = ArpPacket::announcement(FOREIGN, B.host);
+    lab.arp_a(claim, BROADCAST);
+    lab.advance(Duration::from_secs(30));
+    lab.arp_a(claim, BROADCAST);
+    // An arrival on the LAN announces everything again, but nothing that is in use.
+    lab.a.install(lab.now, |snapshot| {
+        add_route(snapshot, Ipv4Addr::new(10, 77, 60, 99), NextHop::Lan(LAN));
+    });
+    lab.advance(Duration::from_millis(59_999));
+    let of_host = |lab: &Lab| {
+        let all = announcements(lab).into_iter();
+        all.filter(|(_, packet)| packet.sender == B.host).count()
+    };
+    assert_eq!(of_host(&lab), 0, "in use");
+
+    lab.advance(Duration::from_secs(10));
+
+    assert_eq!(of_host(&lab), 5, "answered again");
 }
 
 #[test]
