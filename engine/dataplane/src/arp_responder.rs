@@ -80,7 +80,8 @@ pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
     /// Addresses that were probed, and when that was told last.
     probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
-    /// One per low bits of the sender address; senders that share one share its limit.
+    /// One per hash of the sender's MAC and IP address; senders that share one share its limit. The IP address alone
+    /// would let one host use up the allowance of another by its name.
     buckets: Vec<Bucket>,
 }
 
@@ -153,7 +154,7 @@ impl ArpResponder {
             return Err(Withheld::Alive);
         }
         // 9. The sender does not flood us.
-        if !self.spend(request.sender, now) {
+        if !self.spend(request, now) {
             return Err(Withheld::RateLimited);
         }
         Ok(request.reply(port.mac))
@@ -250,10 +251,8 @@ impl ArpResponder {
     }
 
     /// Takes one answer from the sender's allowance.
-    fn spend(&mut self, sender: Ipv4Addr, now: Instant) -> bool {
-        let [.., third, fourth] = sender.octets();
-        let index = usize::from(u16::from_be_bytes([third, fourth])) % BUCKETS;
-        let bucket = &mut self.buckets[index];
+    fn spend(&mut self, request: &ArpPacket, now: Instant) -> bool {
+        let bucket = &mut self.buckets[bucket_of(request.sender_mac, request.sender)];
         if bucket.start.is_none_or(|start| now >= start + RATE_WINDOW) {
             *bucket = Bucket {
                 start: Some(now),
@@ -274,8 +273,19 @@ impl Default for ArpResponder {
     }
 }
 
-/// Number of rate limit buckets: one per address up to a /22.
+/// Number of rate limit buckets.
 const BUCKETS: usize = 1024;
+
+/// Returns the bucket of a sender: FNV-1a over its addresses.
+fn bucket_of(mac: Mac, address: Ipv4Addr) -> usize {
+    let octets = mac.into_iter().chain(address.octets());
+    let hash = octets.fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+    });
+    let [high, low] = [hash >> 16, hash & 0xffff];
+    // The low bits of FNV mix least.
+    usize::try_from(high ^ low).unwrap_or_default() % BUCKETS
+}
 
 #[cfg(test)]
 mod tests {
@@ -407,6 +417,17 @@ mod tests {
                 .answer(&request, &port, &fib, now + RATE_WINDOW)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_host_cannot_use_up_the_answers_of_another_in_its_name() {
+        let (mut responder, port, fib, now) = setup();
+        let in_its_name = ArpPacket::request([2, 0, 0, 0, 0, 9], CLIENT, CAPTURED);
+        for _ in 0..2 * RATE_LIMIT {
+            responder.answer(&in_its_name, &port, &fib, now).ok();
+        }
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        assert!(responder.answer(&request, &port, &fib, now).is_ok());
     }
 
     #[test]
