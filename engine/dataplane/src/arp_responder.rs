@@ -42,7 +42,7 @@ pub enum Withheld {
     Probe,
     /// The sender asks for its own address: an announcement.
     OwnAddress,
-    /// The sender is not in the on-link subnet.
+    /// The sender is neither in the on-link subnet nor in a pool.
     OffLink,
     /// Somebody on this LAN uses the address.
     Alive,
@@ -146,7 +146,7 @@ impl ArpResponder {
             return Err(Withheld::OwnAddress);
         }
         // 7. The sender is on-link.
-        if !port.subnet.contains(&request.sender) {
+        if !port.is_on_link(request.sender) {
             return Err(Withheld::OffLink);
         }
         // 8. Nobody on this LAN uses the target.
@@ -379,6 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_in_a_pool_is_on_link_whatever_the_subnet() {
+        let (mut responder, port, fib, now) = setup();
+        let sender = Ipv4Addr::new(10, 77, 62, 10);
+        let request = ArpPacket::request(HOST, sender, CAPTURED);
+        assert!(responder.answer(&request, &port, &fib, now).is_ok());
+    }
+
+    #[test]
     fn condition_8_an_address_seen_on_the_lan_is_not_answered_until_the_observation_expires() {
         let (mut responder, port, fib, now) = setup();
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
@@ -504,6 +512,7 @@ mod tests {
             mac: OURS,
             address: Some(Ipv4Addr::new(10, 77, 60, 1)),
             subnet: "10.77.60.0/24".parse().unwrap(),
+            pools: vec!["10.77.62.0/24".parse().unwrap()],
             mtu: 1500,
             answers: vec![CAPTURED, LOCAL],
             gate_open: true,

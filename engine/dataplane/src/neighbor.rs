@@ -561,7 +561,10 @@ mod tests {
         let found = later + Duration::from_secs(3);
         assert_eq!(table.resolve(KEY, found), Resolution::Ready(MAC));
         table.learn(KEY, OTHER_MAC, Evidence::Reply, found);
-        assert_eq!((drain(&mut table), state(&table)), (vec!["up".to_owned()], "reachable"));
+        assert_eq!(
+            (drain(&mut table), state(&table)),
+            (vec!["up".to_owned()], "reachable")
+        );
         assert_eq!(table.resolve(KEY, found), Resolution::Ready(OTHER_MAC));
     }
 

@@ -207,11 +207,13 @@ impl HostIo {
             self.lan = None;
             return absent(name);
         };
-        let address = self.lan_address(link.index);
+        let pools: Vec<Ipv4Net> = config.fabric.pools.iter().map(|pool| pool.prefix).collect();
+        let addresses = self.netlink.addresses(link.index).unwrap_or_default();
+        let address = lan_address(&addresses, &pools);
         let wanted = LanSocket {
             index: link.index,
             own: address.map(|network| network.addr()),
-            pools: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
+            pools,
         };
         if self.lan.as_ref() != Some(&wanted) {
             match wanted.open(name) {
@@ -232,14 +234,6 @@ impl HostIo {
             mtu: to_u16(link.mtu),
             up: link.up && link.carrier,
         }
-    }
-
-    fn lan_address(&mut self, index: u32) -> Option<Ipv4Net> {
-        let addresses = self.netlink.addresses(index).ok()?;
-        addresses.into_iter().find_map(|network| match network {
-            IpNet::V4(network) => Some(network),
-            IpNet::V6(_) => None,
-        })
     }
 
     fn look_at_endpoints(&mut self, config: &Config, events: &mut Vec<HostEvent>) {
@@ -316,6 +310,22 @@ impl HostIo {
     }
 }
 
+/// Chooses the address by which the router is known on the LAN: the first one of a pool's network, else the first.
+fn lan_address(addresses: &[IpNet], pools: &[Ipv4Net]) -> Option<Ipv4Net> {
+    let on_lan = || {
+        addresses.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(*network),
+            IpNet::V6(_) => None,
+        })
+    };
+    let overlaps = |network: &Ipv4Net| {
+        pools
+            .iter()
+            .any(|pool| pool.contains(&network.trunc()) || network.contains(pool))
+    };
+    on_lan().find(overlaps).or_else(|| on_lan().next())
+}
+
 fn lan_facts(link: &Link) -> LanFacts {
     let flag = |setting: &str| {
         sysctl::ipv4_conf(&link.name, setting)
@@ -373,4 +383,32 @@ impl LanSocket {
 
 fn to_u16(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_pool_is_ours_on_the_lan_else_the_first() {
+        let pools = ["10.77.60.0/24".parse().expect("pool")];
+        for (addresses, expected) in [
+            (
+                &["192.0.2.1/24", "10.77.60.1/24"][..],
+                Some("10.77.60.1/24"),
+            ),
+            (&["192.0.2.1/24", "10.77.60.1/28"], Some("10.77.60.1/28")),
+            (&["192.0.2.1/24", "10.77.1.1/16"], Some("10.77.1.1/16")),
+            (
+                &["fe80::1/64", "192.0.2.1/24", "192.0.2.2/24"],
+                Some("192.0.2.1/24"),
+            ),
+            (&["fe80::1/64"], None),
+        ] {
+            let parsed = addresses.iter().map(|text| text.parse().expect("network"));
+            let networks: Vec<IpNet> = parsed.collect();
+            let expected = expected.map(|text| text.parse().expect("network"));
+            assert_eq!(lan_address(&networks, &pools), expected, "{addresses:?}");
+        }
+    }
 }

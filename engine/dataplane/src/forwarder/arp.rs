@@ -51,9 +51,7 @@ impl Forwarder {
                 mac,
             });
         }
-        if lan.is_answered(packet.sender)
-            && self.responder.is_alive(lan.id, packet.sender, now)
-        {
+        if lan.is_answered(packet.sender) && self.responder.is_alive(lan.id, packet.sender, now) {
             self.announce(lan, packet.sender, now);
         }
         // 2. May we answer?
@@ -91,7 +89,7 @@ impl Forwarder {
         addressed: bool,
         now: Instant,
     ) {
-        let is_neighbor = lan.subnet.contains(&packet.sender)
+        let is_neighbor = lan.is_on_link(packet.sender)
             && packet.sender_mac != lan.mac
             && lan.address != Some(packet.sender)
             && !self.snapshot.is_directed_broadcast(packet.sender)

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_dataplane::{NextHop, Notice};
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
+use sam_dataplane::{NextHop, Notice};
 
 use crate::lab::*;
 
