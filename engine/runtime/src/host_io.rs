@@ -11,7 +11,9 @@ use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
-use sam_net::{Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl};
+use sam_net::{
+    Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
+};
 use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
 use sam_router::{Config, HostEvent, LAN_PORT};
@@ -102,12 +104,12 @@ impl HostIo {
         worker: &WorkerHandle,
     ) -> Result<Vec<HostEvent>, StartError> {
         let tun = &config.local.tun;
-        if !self
-            .netlink
-            .link(tun)
-            .is_ok_and(|link| link.index == self.tun_index)
-        {
-            bail!("the TUN device {tun} was removed; start the router again, it makes a new one");
+        match presence(self.netlink.link(tun), self.tun_index) {
+            Presence::Here => {}
+            Presence::Gone => bail!(
+                "the TUN device {tun} was removed; start the router again, it makes a new one"
+            ),
+            Presence::Unknown(error) => warn!("cannot look at the TUN device {tun}: {error}"),
         }
         let mut events = Vec::new();
         if self.told_tun_mtu != self.tun_mtu {
@@ -310,6 +312,28 @@ impl HostIo {
     }
 }
 
+/// What the kernel says about a device that was there.
+#[derive(Debug)]
+enum Presence {
+    Here,
+    /// There is none of this name, or another one.
+    Gone,
+    /// The kernel did not say, for lack of memory for example; that proves nothing.
+    Unknown(NetError),
+}
+
+fn presence(link: Result<Link, NetError>, index: u32) -> Presence {
+    match link {
+        Ok(link) if link.index == index => Presence::Here,
+        Ok(_) => Presence::Gone,
+        Err(error) if error.errno() == Some(ENODEV) => Presence::Gone,
+        Err(error) => Presence::Unknown(error),
+    }
+}
+
+/// Error number of "no such device".
+const ENODEV: i32 = 19;
+
 /// Chooses the address by which the router is known on the LAN: the first one of a pool's network, else the first.
 fn lan_address(addresses: &[IpNet], pools: &[Ipv4Net]) -> Option<Ipv4Net> {
     let on_lan = || {
@@ -388,6 +412,21 @@ fn to_u16(mtu: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_missing_or_another_device_means_that_the_tun_was_removed() {
+        let answer = |errno| {
+            let source = std::io::Error::from_raw_os_error(errno);
+            presence(Err(NetError::new("query", "sam0", source)), 3)
+        };
+        const ENOBUFS: i32 = 105;
+        assert!(matches!(answer(ENODEV), Presence::Gone));
+        assert!(matches!(answer(ENOBUFS), Presence::Unknown(_)));
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut loopback = |index| presence(netlink.link("lo"), index);
+        assert!(matches!(loopback(1), Presence::Here));
+        assert!(matches!(loopback(2), Presence::Gone));
+    }
 
     #[test]
     fn the_address_of_a_pool_is_ours_on_the_lan_else_the_first() {
