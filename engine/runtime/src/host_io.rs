@@ -47,6 +47,8 @@ pub(crate) struct HostIo {
     tun_mtu: u32,
     told_tun_mtu: u32,
     lan: Option<LanSocket>,
+    /// Why no LAN socket could be opened at the last look.
+    lan_failure: Option<String>,
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, (SocketAddr, u16)>,
@@ -74,6 +76,7 @@ impl HostIo {
             tun_mtu: FIRST_TUN_MTU,
             told_tun_mtu: 0,
             lan: None,
+            lan_failure: None,
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
@@ -205,9 +208,16 @@ impl HostIo {
     }
 
     fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
-        let Ok(link) = self.netlink.link(name) else {
-            self.lan = None;
-            return absent(name);
+        let link = match self.netlink.link(name) {
+            Ok(link) => link,
+            Err(error) if error.errno() == Some(ENODEV) => {
+                self.lan = None;
+                return absent(name);
+            }
+            Err(error) => {
+                warn!("cannot look at the LAN interface {name}: {error}");
+                return self.told_lan.clone().unwrap_or_else(|| absent(name));
+            }
         };
         let pools: Vec<Ipv4Net> = config.fabric.pools.iter().map(|pool| pool.prefix).collect();
         let addresses = self.netlink.addresses(link.index).unwrap_or_default();
@@ -221,11 +231,18 @@ impl HostIo {
             match wanted.open(name) {
                 Ok(socket) => {
                     self.lan = Some(wanted);
+                    self.lan_failure = None;
                     worker.set_lan(LAN_PORT, socket);
                 }
                 Err(error) => {
-                    warn!("{error:#}");
-                    return absent(name);
+                    let reason = format!("{error:#}");
+                    if is_news(&mut self.lan_failure, &reason) {
+                        warn!("{reason}; trying again");
+                    }
+                    // The former socket goes on, as long as it is one of this interface.
+                    if !self.lan.as_ref().is_some_and(|lan| lan.serves(link.index)) {
+                        return absent(name);
+                    }
                 }
             }
         }
@@ -391,7 +408,19 @@ fn absent(name: &str) -> HostEvent {
     }
 }
 
+/// Keeps the newest text and tells whether it differs from the one before.
+fn is_news(known: &mut Option<String>, text: &str) -> bool {
+    let is_news = known.as_deref() != Some(text);
+    *known = Some(text.to_owned());
+    is_news
+}
+
 impl LanSocket {
+    /// Tells whether the socket is one of this interface, whatever it was opened for.
+    fn serves(&self, index: u32) -> bool {
+        self.index == index
+    }
+
     /// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
     fn open(&self, name: &str) -> Result<PacketSocket, StartError> {
         let filter: Filter = FrameFilter {
@@ -426,6 +455,24 @@ mod tests {
         let mut loopback = |index| presence(netlink.link("lo"), index);
         assert!(matches!(loopback(1), Presence::Here));
         assert!(matches!(loopback(2), Presence::Gone));
+    }
+
+    #[test]
+    fn a_reason_is_told_once_and_another_one_again() {
+        let mut known = None;
+        let told = ["no memory", "no memory", "not permitted", "not permitted"]
+            .map(|reason| is_news(&mut known, reason));
+        assert_eq!(told, [true, false, true, false]);
+    }
+
+    #[test]
+    fn a_former_socket_serves_its_own_interface_only() {
+        let former = LanSocket {
+            index: 3,
+            own: None,
+            pools: Vec::new(),
+        };
+        assert!(former.serves(3) && !former.serves(4));
     }
 
     #[test]
