@@ -60,6 +60,8 @@ const WAKE: u64 = u64::MAX;
 pub(crate) struct WorkerHandle {
     mailbox: Arc<Mailbox>,
     stats: Arc<Stats>,
+    /// The capture under way or the last one.
+    capture: mpsc::WeakSender<TapRecord>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -103,6 +105,7 @@ impl WorkerHandle {
         Ok(Self {
             mailbox,
             stats,
+            capture: mpsc::channel(1).0.downgrade(),
             thread: Some(thread),
         })
     }
@@ -124,9 +127,15 @@ impl WorkerHandle {
             .post(|letters| drop(letters.lans.insert(port, socket)));
     }
 
-    /// Copies packets to `sender` until it is closed, in place of a former one.
-    pub(crate) fn tap(&self, sender: mpsc::Sender<TapRecord>) {
+    /// Copies packets until the receiver is dropped, of which at most `queue` wait; `None` while another capture runs.
+    pub(crate) fn tap(&mut self, queue: usize) -> Option<mpsc::Receiver<TapRecord>> {
+        if is_wanted(&self.capture) {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(queue);
+        self.capture = sender.downgrade();
         self.mailbox.post(|letters| letters.tap = Some(sender));
+        Some(receiver)
     }
 
     /// Asks how things are; `None` when the worker does not answer in time.
@@ -334,6 +343,11 @@ impl Worker {
     }
 }
 
+/// Tells whether somebody still reads what is sent.
+fn is_wanted<T>(sender: &mpsc::WeakSender<T>) -> bool {
+    sender.upgrade().is_some_and(|sender| !sender.is_closed())
+}
+
 /// Tells control something unless there is no room for it; returns whether there was.
 fn offer(notices: &mpsc::Sender<Notice>, notice: Notice) -> bool {
     let has_room = !notice.is_about_lan() || notices.capacity() > RESERVED_NOTICES;
@@ -347,6 +361,20 @@ mod tests {
     use sam_dataplane::TunnelId;
 
     use super::*;
+
+    #[test]
+    fn a_capture_is_wanted_until_its_reader_hangs_up_or_its_writer_ends() {
+        let (sender, receiver) = mpsc::channel::<()>(1);
+        let weak = sender.downgrade();
+        assert!(is_wanted(&weak));
+        drop(receiver);
+        assert!(!is_wanted(&weak), "the reader hung up");
+
+        let (sender, _receiver) = mpsc::channel::<()>(1);
+        let weak = sender.downgrade();
+        drop(sender);
+        assert!(!is_wanted(&weak), "the writer ended");
+    }
 
     #[test]
     fn control_hears_of_sessions_however_much_happens_on_a_lan() {
