@@ -442,13 +442,14 @@ fn to_u16(mtu: u32) -> u16 {
 mod tests {
     use super::*;
 
+    const ENOBUFS: i32 = 105;
+
     #[test]
     fn only_a_missing_or_another_device_means_that_the_tun_was_removed() {
         let answer = |errno| {
             let source = std::io::Error::from_raw_os_error(errno);
             presence(Err(NetError::new("query", "sam0", source)), 3)
         };
-        const ENOBUFS: i32 = 105;
         assert!(matches!(answer(ENODEV), Presence::Gone));
         assert!(matches!(answer(ENOBUFS), Presence::Unknown(_)));
         let mut netlink = Netlink::open().expect("netlink");

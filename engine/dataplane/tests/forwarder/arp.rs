@@ -72,7 +72,7 @@ fn each_condition_that_fails_keeps_the_router_silent() {
 fn an_address_that_moves_to_this_lan_is_no_longer_answered() {
     let mut lab = Lab::connected();
     lab.a.install(lab.now, |snapshot| {
-        add_route(snapshot, B.host, sam_dataplane::NextHop::Lan(LAN));
+        add_route(snapshot, B.host, NextHop::Lan(LAN));
     });
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (0, 1));
@@ -277,7 +277,7 @@ fn thousands_of_answers_are_announced_at_a_bounded_rate() {
             .entries()
             .for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
         for address in &answers {
-            fib.insert((*address).into(), sam_dataplane::NextHop::Tunnel(TUNNEL));
+            fib.insert((*address).into(), NextHop::Tunnel(TUNNEL));
         }
         snapshot.fib = fib.build();
         snapshot.lans[0].answers.extend(&answers);
