@@ -6,6 +6,7 @@
 mod lan;
 mod mailbox;
 mod ports;
+mod software;
 mod underlay;
 
 use std::os::fd::AsFd;
@@ -182,6 +183,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        self.forwarder.set_merging(self.ports.merging());
         let mut ready = Vec::with_capacity(64);
         loop {
             ready.clear();
@@ -270,6 +272,7 @@ impl Worker {
             now,
         );
         self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
+        self.forwarder.set_merging(self.ports.merging());
     }
 
     /// Does what control wants: peers first, for a snapshot names them.
