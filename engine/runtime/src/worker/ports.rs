@@ -10,7 +10,8 @@ use sam_dataplane::{
     BufferPool, DropReason, Egress, Forwarder, Io, MergePolicy, Merging, PortId, Stats, TxQueue,
     Unit,
 };
-use sam_net::{Epoll, Interest, PacketSocket, Train, Tun, TunOffloads};
+use sam_net::tun::TunOffloads;
+use sam_net::{Epoll, Interest, PacketSocket, Train, Tun};
 use sam_router::TUN_PORT;
 use tracing::warn;
 
