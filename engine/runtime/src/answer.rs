@@ -13,7 +13,7 @@ use sam_router::view::VersionView;
 use sam_router::{Command, Input};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::control_loop::Control;
 use crate::control_socket::{Reply, Request, View};
@@ -156,7 +156,13 @@ impl Control {
     }
 
     fn start_pcap(&mut self) -> Reply {
-        let (sender, receiver) = mpsc::channel(TAP_QUEUE);
+        let Some(receiver) = self.worker.tap(TAP_QUEUE) else {
+            return refused(
+                StatusCode::CONFLICT,
+                "another capture runs".to_owned(),
+                "end the other `samctl pcap`, or use its output",
+            );
+        };
         let config = self.router.config();
         let mut points = Vec::new();
         if let sam_router::config::Capture::ProxyArp { interface, .. } = &config.local.capture {
@@ -176,7 +182,6 @@ impl Control {
         points.push((TapPoint::Outer, "outer".to_owned()));
         let local = self.host.underlay_address();
         let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
-        self.worker.tap(sender);
         Reply::Pcap(writer, receiver)
     }
 }

@@ -97,7 +97,13 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 ),
             },
             Some((request, reply)) = inbox.calls.recv() => control.answer(request, reply).await,
-            () = sleep_until(deadline) => control.router.handle_timeout(Instant::now()),
+            () = sleep_until(deadline) => {
+                // What arrived in time must not be late because nobody read it: a hold timer would fire.
+                for event in queued(&mut inbox.bgp) {
+                    control.on_bgp(event);
+                }
+                control.router.handle_timeout(Instant::now());
+            }
             _ = tick.tick() => control.refresh_host()?,
             order = inbox.signals.next() => match order {
                 Order::Stop => return Ok(()),
@@ -278,6 +284,14 @@ impl Control {
     }
 }
 
+/// Takes what waits now; what comes meanwhile stays.
+fn queued<T>(receiver: &mut mpsc::Receiver<T>) -> Vec<T> {
+    let waiting = receiver.len();
+    std::iter::from_fn(|| receiver.try_recv().ok())
+        .take(waiting)
+        .collect()
+}
+
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -307,5 +321,22 @@ fn sd_ready() {
         address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
     if let Err(error) = told {
         warn!(%error, path = %path.display(), "cannot tell the service manager that the router is up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_waits_is_taken_in_order_and_the_queue_stays_open() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        for number in 0..5 {
+            sender.try_send(number).expect("room");
+        }
+        assert_eq!(queued(&mut receiver), [0, 1, 2, 3, 4]);
+        assert_eq!(queued(&mut receiver), [0; 0]);
+        sender.try_send(5).expect("open");
+        assert_eq!(queued(&mut receiver), [5]);
     }
 }

@@ -135,6 +135,9 @@ fn each_fault_of_the_fabric_is_found() {
     use CheckStatus::{Fail, Warn};
     let cases: &[(&str, CheckStatus, Spoil)] = &[
         ("lan/gate", Warn, |e| e.arp.gate_open = false),
+        ("lan/subnet", Warn, |e| {
+            e.arp.subnet = Some("192.0.2.0/24".parse().unwrap());
+        }),
         ("lan/duplicate-answer", Fail, |e| {
             e.arp.foreign_answers.push(sighting(299.0))
         }),
