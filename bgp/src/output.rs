@@ -86,3 +86,5 @@ pub enum TimerName {
     /// Half-open collision winner.
     Collision,
 }
+    /// Everything again, as the peer asked before (RFC 2918).
+    Refresh,

@@ -139,6 +139,7 @@ impl PeerSession {
         }
     }
 
+        self.refresh(now);
     /// Ends all connections for good.
     pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
         self.dialing.stop();
@@ -198,6 +199,7 @@ impl PeerSession {
 
     /// Returns counters and last words.
     pub(crate) fn statistics(&self) -> &Statistics {
+            .chain(self.connections.iter().filter_map(Connection::refresh_due))
         &self.outbox.statistics
     }
 
@@ -260,7 +262,10 @@ impl PeerSession {
                 let state = self.step(id, occasion, now);
                 let request = refresh.subtype == 0 && (refresh.afi, refresh.safi) == IPV4_UNICAST;
                 if request && state == Some(ConnectionState::Established) {
-                    self.outbox.push(SessionOutput::Refresh);
+                    if let Some(connection) = self.connection_mut(id) {
+                        connection.refreshing.ask(now);
+                    }
+                    self.refresh(now);
                 }
             }
         }
@@ -276,6 +281,15 @@ impl PeerSession {
             Occasion::plain(ConnectionEvent::ConnectExpired, "connect timed out")
         } else {
             Occasion::hold_expired()
+    /// Has everything sent again if the peer asked for it and its time has come.
+    fn refresh(&mut self, now: Instant) {
+        for connection in &mut self.connections {
+            if connection.refreshing.take_due(now) {
+                self.outbox.push(SessionOutput::Refresh);
+            }
+        }
+    }
+
         };
         self.step(id, occasion, now);
     }
