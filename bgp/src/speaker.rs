@@ -139,6 +139,12 @@ impl<P: Policy> Speaker<P> {
             Input::Closed(connection) => {
                 self.with_owner(connection, |session| session.handle_closed(connection, now));
                 self.owners.remove(&connection);
+            Input::Stalled(connection) => {
+                self.with_owner(connection, |session| {
+                    session.handle_stalled(connection, now)
+                });
+                self.owners.remove(&connection);
+            }
             }
         }
         self.conclude();

@@ -69,6 +69,16 @@ impl PeerSession {
         self.conclude(now);
     }
 
+    /// Handles a connection that the driver gave up because the peer does not read.
+    pub(crate) fn handle_stalled(&mut self, id: ConnectionId, now: Instant) {
+        self.step(
+            id,
+            Occasion::plain(ConnectionEvent::Closed, "the peer does not read"),
+            now,
+        );
+        self.conclude(now);
+    }
+
     /// Handles a connection from the peer.
     pub(crate) fn handle_accepted(&mut self, id: ConnectionId, now: Instant) {
         if let Some((subcode, reason)) = self.refusal(now) {
@@ -129,6 +139,7 @@ impl PeerSession {
         for (id, expired) in due {
             self.handle_deadline(id, expired, now);
         }
+        self.refresh(now);
         self.conclude(now);
         if self.dialing.take_due(now) {
             let id = ids.take();
@@ -139,7 +150,6 @@ impl PeerSession {
         }
     }
 
-        self.refresh(now);
     /// Ends all connections for good.
     pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
         self.dialing.stop();
@@ -189,6 +199,7 @@ impl PeerSession {
             .map(Connection::deadline)
             .chain(self.dialing.deadline())
             .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
+            .chain(self.connections.iter().filter_map(Connection::refresh_due))
             .min_by_key(|(at, _)| *at)
     }
 
@@ -199,7 +210,6 @@ impl PeerSession {
 
     /// Returns counters and last words.
     pub(crate) fn statistics(&self) -> &Statistics {
-            .chain(self.connections.iter().filter_map(Connection::refresh_due))
         &self.outbox.statistics
     }
 
@@ -271,6 +281,15 @@ impl PeerSession {
         }
     }
 
+    /// Has everything sent again if the peer asked for it and its time has come.
+    fn refresh(&mut self, now: Instant) {
+        for connection in &mut self.connections {
+            if connection.refreshing.take_due(now) {
+                self.outbox.push(SessionOutput::Refresh);
+            }
+        }
+    }
+
     fn handle_deadline(&mut self, id: ConnectionId, expired: bool, now: Instant) {
         let connecting = self
             .connection_mut(id)
@@ -281,15 +300,6 @@ impl PeerSession {
             Occasion::plain(ConnectionEvent::ConnectExpired, "connect timed out")
         } else {
             Occasion::hold_expired()
-    /// Has everything sent again if the peer asked for it and its time has come.
-    fn refresh(&mut self, now: Instant) {
-        for connection in &mut self.connections {
-            if connection.refreshing.take_due(now) {
-                self.outbox.push(SessionOutput::Refresh);
-            }
-        }
-    }
-
         };
         self.step(id, occasion, now);
     }
