@@ -46,6 +46,18 @@ pub(crate) fn capabilities_are_agreed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// After all that was refused and withdrawn nothing is amiss: no check of BGP or identity complains, and routes of our
+/// own that a reflector sends back are no news.
+pub(crate) fn nothing_is_amiss(scene: &Scene) -> Result<()> {
+    for area in ["bgp", "identity"] {
+        let view = scene.ours.ask(&["doctor", area])?;
+        ensure!(view["overall"] == "pass", "{view:#}");
+    }
+    let events = scene.ours.order(&["events"])?;
+    ensure!(!events.contains("originator-loop"), "{events}");
+    Ok(())
+}
+
 /// The daemon asks for all our routes again; the session does not notice.
 pub(crate) fn refresh_is_answered(scene: &mut Scene) -> Result<()> {
     if !scene.kind.asks_refresh() {

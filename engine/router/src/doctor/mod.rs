@@ -17,6 +17,8 @@ mod tunnel;
 
 use std::time::Instant;
 
+use sam_bgp::LOOP_REASONS;
+
 use crate::Router;
 use crate::config::Config;
 use crate::facts::Facts;
@@ -52,6 +54,7 @@ impl Router {
         let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
             let refused = self.speaker.rejected(peer.id).into_iter();
+            let refused = refused.filter(|refused| !LOOP_REASONS.contains(&refused.reason));
             refused.map(move |refused| (node.clone(), refused.prefix, refused.reason))
         });
         Evidence {
