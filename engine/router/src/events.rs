@@ -101,10 +101,12 @@ pub enum Event {
     },
     /// A BGP connection was refused.
     ConnectionRefused {
-        /// Who connected.
+        /// Who connected; the last one of several.
         from: Ipv4Addr,
         /// Why.
         reason: String,
+        /// How many this event stands for.
+        count: u64,
     },
     /// A tunnel can carry packets.
     TunnelUp {
@@ -333,9 +335,14 @@ impl From<sam_bgp::speaker::Event> for Event {
                 kind,
                 reason: reason.into(),
             },
-            Bgp::ConnectionRefused { from, reason } => Self::ConnectionRefused {
+            Bgp::ConnectionRefused {
+                from,
+                reason,
+                count,
+            } => Self::ConnectionRefused {
                 from,
                 reason: reason.into(),
+                count,
             },
         }
     }
