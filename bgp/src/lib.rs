@@ -13,12 +13,14 @@ mod reflector;
 pub mod rib;
 pub mod session;
 pub mod speaker;
+mod strangers;
 #[cfg(test)]
 mod testing;
 mod view;
 pub mod wire;
 
 pub use policy::{Policy, Rejection};
+pub use reflector::LOOP_REASONS;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
 pub use speaker::{
     ConnectionId, Event, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig,

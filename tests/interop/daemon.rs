@@ -145,6 +145,22 @@ impl Kind {
         self != Self::Exabgp
     }
 
+    /// Whether it asks for routes again when told to; GoBGP keeps what it heard and looks at that again.
+    pub(crate) fn asks_refresh(self) -> bool {
+        self != Self::Gobgp
+    }
+
+    /// CLUSTER_LIST and ORIGINATOR_ID are for reflected routes (RFC 4456 section 8); GoBGP as a reflector puts itself
+    /// into both on routes of its own as well.
+    pub(crate) fn reflects_its_own(self) -> bool {
+        self == Self::Gobgp
+    }
+
+    /// Whether a session that it closed stays closed until told otherwise.
+    pub(crate) fn stays_closed(self) -> bool {
+        matches!(self, Self::Bird | Self::Frr)
+    }
+
     /// Starts it.
     pub(crate) fn start(self, setup: &Setup) -> Result<Box<dyn Daemon>> {
         Ok(match self {

@@ -18,7 +18,7 @@ pub(crate) fn their_route_arrives(scene: &mut Scene) -> Result<()> {
     let route = Announcement::claim(THEIRS, u32::from(THEIRS.0));
     scene.tell()?.announce(&route)?;
     eventually("samctl has the daemon's route", || {
-        check_path(&scene.ours, &route, None, &[])
+        check_direct_path(scene, &route)
     })?;
     check_installed(&scene.ours, route.prefix, THEIRS)?;
     let (near, far) = (scene.world.site(OURS)?, scene.world.site(THEIRS)?);
@@ -29,7 +29,7 @@ pub(crate) fn their_route_arrives(scene: &mut Scene) -> Result<()> {
     };
     let (originator, clusters) = match scene.cast {
         Cast::Client => (Some(THEIRS.overlay()), scene.cluster_list()),
-        Cast::Reflector | Cast::Peer => (None, Vec::new()),
+        Cast::Reflector | Cast::Peer => own_path(scene),
     };
     eventually("site 3 has the daemon's route", || {
         check_path(third, &route, originator, &clusters)?;
@@ -81,7 +81,7 @@ pub(crate) fn withdrawals_are_followed(scene: &mut Scene) -> Result<()> {
     }
     scene.tell()?.announce(&route)?;
     eventually("the daemon's route is back", || {
-        check_path(&scene.ours, &route, None, &[])
+        check_direct_path(scene, &route)
     })?;
 
     let own = OURS.client();
@@ -118,13 +118,8 @@ pub(crate) fn unbelievable_routes_are_refused(scene: &mut Scene) -> Result<()> {
     for (route, reason) in cases {
         scene.tell()?.announce(&route)?;
         eventually(reason, || {
-            let view = scene.ours.neighbor(THEIRS)?;
-            let rows = view["routes_rejected"].as_array().context("no list")?;
-            let row = rows
-                .iter()
-                .find(|row| row["prefix"] == route.prefix.to_string())
-                .with_context(|| format!("not refused: {rows:?}"))?;
-            ensure!(row["reason"] == reason, "refused for {}", row["reason"]);
+            let found = refusal(&scene.ours, route.prefix)?;
+            ensure!(found.as_deref() == Some(reason), "refused for {found:?}");
             Ok(())
         })?;
         ensure!(
@@ -136,16 +131,33 @@ pub(crate) fn unbelievable_routes_are_refused(scene: &mut Scene) -> Result<()> {
             "a refused route is installed"
         );
     }
-    scene.tell()?.withdraw(NOBODY.client_route())?;
-    eventually("nothing is refused any more", || {
-        let view = scene.ours.neighbor(THEIRS)?;
-        ensure!(view["routes_rejected"] == json!([]), "still refused");
+    let prefix = NOBODY.client_route();
+    scene.tell()?.withdraw(prefix)?;
+    eventually("a withdrawn route is refused no more", || {
+        ensure!(refusal(&scene.ours, prefix)?.is_none(), "still refused");
         Ok(())
     })
 }
 
-/// samctl has exactly one path to the route, from the daemon's mouth or reflected, with everything it was given.
-pub(crate) fn check_path(
+/// samctl at site 1 has exactly one path to the daemon's route, with everything it was given.
+pub(crate) fn check_direct_path(scene: &Scene, route: &Announcement) -> Result<()> {
+    let (originator, clusters) = own_path(scene);
+    check_path(&scene.ours, route, originator, &clusters)
+}
+
+/// ORIGINATOR_ID and CLUSTER_LIST of the daemon's own route on its first way: none, but for [`Kind::reflects_its_own`].
+///
+/// [`Kind::reflects_its_own`]: crate::daemon::Kind::reflects_its_own
+fn own_path(scene: &Scene) -> (Option<Ipv4Addr>, Vec<Ipv4Addr>) {
+    if scene.cast == Cast::Reflector && scene.kind.reflects_its_own() {
+        (Some(THEIRS.overlay()), scene.cluster_list())
+    } else {
+        (None, Vec::new())
+    }
+}
+
+/// A router has exactly one path to the route, from the daemon's mouth or reflected, with everything it was given.
+fn check_path(
     router: &Router,
     route: &Announcement,
     originator: Option<Ipv4Addr>,
@@ -175,6 +187,16 @@ pub(crate) fn check_path(
         );
     }
     Ok(())
+}
+
+/// Why a route of the daemon is refused, if it is.
+fn refusal(router: &Router, prefix: Ipv4Net) -> Result<Option<String>> {
+    let view = router.neighbor(THEIRS)?;
+    let rows = view["routes_rejected"].as_array().context("no list")?;
+    let row = rows.iter().find(|row| row["prefix"] == prefix.to_string());
+    Ok(row
+        .and_then(|row| row["reason"].as_str())
+        .map(str::to_owned))
 }
 
 fn check_installed(router: &Router, prefix: Ipv4Net, owner: Place) -> Result<()> {

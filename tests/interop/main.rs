@@ -53,6 +53,7 @@ fn talk(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<()> {
     exchange::our_routes_arrive(&scene)?;
     exchange::withdrawals_are_followed(&mut scene)?;
     exchange::unbelievable_routes_are_refused(&mut scene)?;
+    session::nothing_is_amiss(&scene)?;
     session::refresh_is_answered(&mut scene)?;
     session::nobody_complained(&scene)?;
     let routes = [Announcement::claim(THEIRS, u32::from(THEIRS.0))];

@@ -35,7 +35,7 @@ impl Router {
         let socket = scratch.path(&format!("{name}.sock"));
         let mut text = fabric.yaml();
         text += &format!(
-            "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  \
+            "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  stateFile: {name}.state.json\n  \
              capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n",
             client = place.client(),
             socket = socket.display(),
@@ -57,7 +57,9 @@ impl Router {
         };
         eventually("the router answers", || {
             router.process.check_alive()?;
-            router.ask(&["version"])
+            let version = router.ask(&["version"])?;
+            ensure!(version["router"]["name"] == "samctl", "{version}");
+            Ok(())
         })?;
         Ok(router)
     }

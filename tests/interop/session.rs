@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::daemon::{Announcement, Kind};
-use crate::exchange::check_path;
+use crate::daemon::Announcement;
+use crate::exchange::check_direct_path;
 use crate::scene::{Cast, OURS, Scene, THEIRS};
 use crate::wait::eventually;
 
@@ -46,8 +46,24 @@ pub(crate) fn capabilities_are_agreed(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// After all that was refused and withdrawn nothing is amiss: no check of BGP or identity complains, and routes of our
+/// own that a reflector sends back are no news.
+pub(crate) fn nothing_is_amiss(scene: &Scene) -> Result<()> {
+    for area in ["bgp", "identity"] {
+        let view = scene.ours.ask(&["doctor", area])?;
+        ensure!(view["overall"] == "pass", "{view:#}");
+    }
+    let events = scene.ours.order(&["events"])?;
+    ensure!(!events.contains("originator-loop"), "{events}");
+    Ok(())
+}
+
 /// The daemon asks for all our routes again; the session does not notice.
 pub(crate) fn refresh_is_answered(scene: &mut Scene) -> Result<()> {
+    if !scene.kind.asks_refresh() {
+        println!("{} never asks for a refresh", scene.kind.name());
+        return Ok(());
+    }
     let before = scene.ours.neighbor(THEIRS)?;
     scene.tell()?.ask_refresh(OURS)?;
     eventually("our routes are sent again", || {
@@ -107,7 +123,7 @@ pub(crate) fn their_goodbye_is_shown(scene: &mut Scene, routes: &[Announcement])
         }
         Ok(())
     })?;
-    if scene.kind != Kind::Exabgp {
+    if scene.kind.stays_closed() {
         eventually("the routes of a closed session are gone", || {
             for route in routes {
                 ensure!(scene.ours.paths(route.prefix)?.is_empty(), "in the RIB");
@@ -146,7 +162,7 @@ fn is_back(scene: &Scene, before: u64, routes: &[Announcement]) -> Result<()> {
     scene.wait_until_established()?;
     eventually("the daemon's routes are back", || {
         for route in routes {
-            check_path(&scene.ours, route, None, &[])?;
+            check_direct_path(scene, route)?;
         }
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! One test: its name, what it needs from the machine, and what it does.
 
 use std::fs;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub(crate) enum Need {
     Tool(&'static str),
     /// A file of the checkout.
     File(&'static str),
+    /// Several users: root of the machine, not that of a user namespace.
+    Users,
 }
 
 /// One test.
@@ -32,7 +35,7 @@ impl Case {
         let run = self.run;
         let missing = missing(self.needs);
         if let Some(reason) = &missing {
-            eprintln!("skipped: {}: {reason}", self.name);
+            writeln!(io::stderr(), "skipped: {}: {reason}", self.name).ok();
         }
         Trial::test(self.name, move || {
             run();
@@ -54,6 +57,15 @@ pub(crate) fn wait_for_ping(client: &Namespace, to: Ipv4Addr, patience: Duration
     })
 }
 
+/// Waits until something listens on a TCP port inside a namespace.
+pub(crate) fn wait_for_listener(server: &Namespace, port: u16) {
+    let command = format!("ss -Hltn 'sport = :{port}' | grep -q .");
+    let what = format!("something listens on port {port}");
+    wait_until(&what, Duration::from_secs(10), || {
+        sh(server, &command).code == 0
+    });
+}
+
 fn missing(needs: &[Need]) -> Option<String> {
     let needed = [
         Capability::NetAdmin,
@@ -72,9 +84,21 @@ fn missing(needs: &[Need]) -> Option<String> {
     always.iter().chain(needs).find_map(|need| match need {
         Need::Tool(tool) if !is_installed(tool) => Some(format!("{tool} is not installed")),
         Need::File(file) if !checkout(file).exists() => Some(format!("there is no {file}")),
-        Need::Tool(_) | Need::File(_) => None,
+        Need::Tool(tool) if CHANGES_USER.contains(tool) && !is_real_root() => {
+            Some(format!("{tool} needs real root, not a user namespace"))
+        }
+        Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
+        Need::Tool(_) | Need::File(_) | Need::Users => None,
     })
 }
+
+/// Tells whether this is root of the machine itself.
+pub(crate) fn is_real_root() -> bool {
+    !sam_net::user_namespace::is_inside().unwrap_or(true)
+}
+
+/// Programs that become another user.
+const CHANGES_USER: [&str; 3] = ["tcpdump", "sshd", "vsftpd"];
 
 /// A path in the checkout.
 pub(crate) fn checkout(file: &str) -> std::path::PathBuf {

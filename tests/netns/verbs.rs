@@ -84,8 +84,8 @@ fn views() {
     );
     let router = fabric.router(Site::ONPREM);
     let mut wrong = Vec::new();
-    for view in VIEWS {
-        for format in ["table", "json", "yaml"] {
+    for format in ["table", "json", "yaml"] {
+        for view in VIEWS {
             let outcome = router.samctl(&format!("-o {format} {view}"));
             let parses = || serde_json::from_str::<serde_json::Value>(&outcome.stdout).is_ok();
             let empty = outcome.stdout.trim().len() < 3;
@@ -167,7 +167,7 @@ fn events() {
         assert!(!follower.log().contains(address));
 
         let order = format!("announce {address}");
-        let _ = fabric.router(Site::ONPREM).samctl(&order).success();
+        fabric.router(Site::ONPREM).samctl(&order).success();
 
         wait_until("the announcement is shown", PATIENCE, || {
             let log = follower.log();
@@ -199,7 +199,7 @@ fn pcap() {
     });
 
     let ping = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
-    let _ = sh(client, &ping).success();
+    sh(client, &ping).success();
     // What was seen is written within a turn of the worker.
     wait_until("all packets are written", PATIENCE, || {
         Packets::of(&file).count("icmp.type == 0") >= 6
@@ -253,8 +253,8 @@ fn drops() {
     let before = ["ttl-exceeded", "too-big", "pool-withheld"].map(&total);
 
     let target = Site::AWS.client();
-    let _ = sh(client, &format!("ping -n -c 1 -W 1 -t 1 {target}"));
-    let _ = sh(client, &format!("ping -n -c 1 -W 1 -M do -s 1450 {target}"));
+    sh(client, &format!("ping -n -c 1 -W 1 -t 1 {target}"));
+    sh(client, &format!("ping -n -c 1 -W 1 -M do -s 1450 {target}"));
     // Nobody owns .77: a host that sends nevertheless, to the router's MAC, is told so by a counter.
     let mac = router.json("arp")["mac"]
         .as_str()
@@ -263,7 +263,7 @@ fn drops() {
     let unowned = format!(
         "ip neigh replace 10.77.60.77 lladdr {mac} dev eth0; ping -n -c 1 -W 1 10.77.60.77"
     );
-    let _ = sh(client, &unowned);
+    sh(client, &unowned);
 
     thread::sleep(Duration::from_millis(100));
     let after = ["ttl-exceeded", "too-big", "pool-withheld"].map(&total);

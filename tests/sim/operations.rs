@@ -77,11 +77,15 @@ fn an_address_that_goes_back_and_forth_is_reached_after_every_move() {
         let mut world = fabric(seed);
         let (mut at, mut to) = (3, pick(seed, 3));
         for round in 0..5 {
-            world.move_host(home(3), at, to, Cache::Forgotten);
-            (at, to) = (to, at);
-            if (seed + round) % 2 == 0 {
+            world.replug(home(3), to, Cache::Forgotten);
+            if (seed + round) % 3 != 0 {
+                // The router hears the host before it is told, and is silent about it; that must not last.
                 world.speak_up(home(3));
+                world.run_for(Duration::from_millis(1));
             }
+            world.announce(to, home(3));
+            world.withdraw(at, home(3));
+            (at, to) = (to, at);
             assert!(converge(&mut world, Duration::from_secs(2)) < BLINK);
             // The first announcements are out; all hosts know the way, without having asked.
             world.run_for(Duration::from_millis(seed % 300));
@@ -95,6 +99,34 @@ fn an_address_that_goes_back_and_forth_is_reached_after_every_move() {
                 );
             }
         }
+        world.assert_clean();
+    });
+}
+
+#[test]
+fn a_search_for_a_host_ends_when_its_address_moves() {
+    for_seeds(20, |seed| {
+        let mut world = fabric(seed);
+        let (from, to) = (pick(seed, 2), 2 + pick(seed / 2, 2));
+        let host = world.unplug(home(from));
+        let ids: Vec<u32> = (0..4)
+            .map(|_| world.probe(home(3 - from), home(from)))
+            .collect();
+        // The old router asks its LAN for a host that has gone.
+        world.run_for(Duration::from_millis(100 + seed));
+
+        world.plug(host, to);
+        world.announce(to, home(from));
+        world.withdraw(from, home(from));
+
+        // From convergence on, the invariants forbid to ask at the old site.
+        assert!(converge(&mut world, Duration::from_secs(2)) < BLINK);
+        world.run_for(Duration::from_secs(10));
+        assert!(
+            ids.iter().all(|id| !world.delivered.contains_key(id)),
+            "found where it is not"
+        );
+        assert_all_pairs_talk(&mut world);
         world.assert_clean();
     });
 }

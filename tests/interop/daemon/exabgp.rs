@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -27,7 +28,7 @@ pub(super) struct Exabgp {
 impl Exabgp {
     /// Starts it; it is ready when its helper reads orders, which needs no waiting.
     pub(super) fn start(setup: &Setup) -> Result<Self> {
-        let (pipe, heard) = (setup.path("orders"), setup.path("heard"));
+        let (pipe, heard) = (setup.path("orders"), heard_file(setup));
         fs::remove_file(&pipe).ok();
         output(Command::new("mkfifo").arg(&pipe))?;
         fs::write(&heard, "")?;
@@ -75,7 +76,7 @@ impl Exabgp {
 
     /// Returns everything heard so far.
     fn heard(&self) -> Result<Vec<Value>> {
-        let text = fs::read_to_string(self.setup.path("heard"))?;
+        let text = fs::read_to_string(heard_file(&self.setup))?;
         // The last line may be half written.
         let lines = text
             .lines()
@@ -149,7 +150,7 @@ impl Daemon for Exabgp {
     fn saw_shutdown(&self, neighbor: Place) -> Result<bool> {
         let heard = self.heard()?;
         Ok(heard.iter().any(|line| {
-            let notification = &line["neighbor"]["message"]["notification"];
+            let notification = &line["neighbor"]["notification"];
             peer(line) == Some(neighbor.overlay().to_string().as_str())
                 && notification["code"] == 6
                 && notification["subcode"] == 2
@@ -176,6 +177,11 @@ fn config(setup: &Setup) -> String {
         );
     }
     text
+}
+
+/// Where everything heard is kept: beside the log, so that a failure shows its end.
+fn heard_file(setup: &Setup) -> PathBuf {
+    setup.log.with_file_name("heard.log")
 }
 
 fn peer(line: &Value) -> Option<&str> {

@@ -16,6 +16,8 @@ use crate::world::Place;
 pub(super) struct Frr {
     setup: Setup,
     process: Process,
+    /// Numbers the route maps: each set of attributes gets a new one, because a change of one in use is noticed late.
+    maps: u32,
 }
 
 impl Frr {
@@ -37,6 +39,7 @@ impl Frr {
         let mut frr = Self {
             setup: setup.clone(),
             process,
+            maps: 0,
         };
         eventually("bgpd answers", || {
             frr.process.check_alive()?;
@@ -91,7 +94,8 @@ impl Daemon for Frr {
     }
 
     fn announce(&mut self, route: &Announcement) -> Result<()> {
-        let name = map_name(route.prefix);
+        self.maps += 1;
+        let name = format!("OWN-{}", self.maps);
         let set = |what: &str, value: &str| format!("set {what} {value}");
         let large = if route.large_communities.is_empty() {
             "none".into()
@@ -108,9 +112,7 @@ impl Daemon for Frr {
             format!("router bgp {ASN}"),
             "address-family ipv4 unicast".into(),
             format!("network {} route-map {name}", route.prefix),
-        ])?;
-        // A changed map is applied to a network after a delay; a new network at once.
-        self.ask(&["clear bgp ipv4 unicast * soft out"]).map(drop)
+        ])
     }
 
     fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
@@ -118,9 +120,6 @@ impl Daemon for Frr {
             format!("router bgp {ASN}"),
             "address-family ipv4 unicast".into(),
             format!("no network {prefix}"),
-            "exit".into(),
-            "exit".into(),
-            format!("no route-map {}", map_name(prefix)),
         ])
     }
 
@@ -177,10 +176,6 @@ fn config(setup: &Setup) -> String {
         }
     }
     text + " exit-address-family\n"
-}
-
-fn map_name(prefix: Ipv4Net) -> String {
-    format!("OWN-{}", prefix.addr())
 }
 
 fn route(prefix: Ipv4Net, path: &Value) -> Result<SeenRoute> {

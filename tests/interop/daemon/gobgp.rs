@@ -103,13 +103,13 @@ impl Daemon for Gobgp {
 
     fn shut_down(&mut self, neighbor: Place, text: &str) -> Result<()> {
         let address = neighbor.overlay().to_string();
-        self.order(&["neighbor", &address, "disable", text])
+        self.order(&["neighbor", &address, "shutdown", "--reason", text])
             .map(drop)
     }
 
-    fn reopen(&mut self, neighbor: Place) -> Result<()> {
-        let address = neighbor.overlay().to_string();
-        self.order(&["neighbor", &address, "enable"]).map(drop)
+    /// A shutdown with a reason ends one session only; the next one comes by itself.
+    fn reopen(&mut self, _neighbor: Place) -> Result<()> {
+        Ok(())
     }
 
     fn saw_shutdown(&self, neighbor: Place) -> Result<bool> {
@@ -117,7 +117,9 @@ impl Daemon for Gobgp {
         let key = neighbor.overlay().to_string();
         let told = |line: &str| {
             let line = line.to_lowercase();
-            line.contains(&key) && line.contains("notification") && line.contains("shutdown")
+            line.contains(&key)
+                && line.contains("notification-received")
+                && line.contains("administrative shutdown")
         };
         Ok(log.lines().any(told))
     }

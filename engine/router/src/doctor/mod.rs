@@ -17,6 +17,8 @@ mod tunnel;
 
 use std::time::Instant;
 
+use sam_bgp::LOOP_REASONS;
+
 use crate::Router;
 use crate::config::Config;
 use crate::facts::Facts;
@@ -32,6 +34,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a Facts,
     pub(crate) owners: OwnersView,
+    /// Configured addresses that an operator withdrew.
+    pub(crate) withdrawn: Vec<std::net::Ipv4Addr>,
     pub(crate) routes: RoutesView,
     pub(crate) neighbors: BgpNeighborsView,
     /// Routes refused now: peer, prefix, reason.
@@ -52,12 +56,14 @@ impl Router {
         let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
             let refused = self.speaker.rejected(peer.id).into_iter();
+            let refused = refused.filter(|refused| !LOOP_REASONS.contains(&refused.reason));
             refused.map(move |refused| (node.clone(), refused.prefix, refused.reason))
         });
         Evidence {
             config: &self.config,
             facts,
             owners: self.owners(now),
+            withdrawn: self.state.withdrawn.iter().copied().collect(),
             routes: self.routes(),
             neighbors: self.bgp_neighbors(now),
             rejected: rejected.collect(),

@@ -306,8 +306,30 @@ fn capability_text(capability: &Capability) -> String {
         Capability::EnhancedRouteRefresh => "enhanced-route-refresh".into(),
         Capability::Fqdn { host, domain } if domain.is_empty() => format!("fqdn {host}"),
         Capability::Fqdn { host, domain } => format!("fqdn {host}.{domain}"),
-        Capability::Unknown { code, value } => format!("unknown {code} ({})", hex(value)),
+        Capability::Unknown { code, value } => {
+            let name =
+                capability_name(*code).map_or_else(|| format!("unknown {code}"), str::to_owned);
+            if value.is_empty() {
+                name
+            } else {
+                format!("{name} ({})", hex(value))
+            }
+        }
     }
+}
+
+/// Names capabilities that other speakers offer and this one does not use (IANA, Capability Codes).
+const fn capability_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        5 => "extended-next-hop",
+        6 => "extended-message",
+        9 => "role",
+        64 => "graceful-restart",
+        69 => "add-path",
+        71 => "long-lived-graceful-restart",
+        128 => "route-refresh-cisco",
+        _ => return None,
+    })
 }
 
 fn notification_view(notification: &Notification) -> NotificationView {
@@ -366,6 +388,21 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_of_others_are_shown_by_name_and_value() {
+        let unused = |code, value: &[u8]| Capability::Unknown {
+            code,
+            value: value.to_vec(),
+        };
+
+        assert_eq!(
+            capability_text(&unused(64, &[0x40, 0x78])),
+            "graceful-restart (4078)"
+        );
+        assert_eq!(capability_text(&unused(6, &[])), "extended-message");
+        assert_eq!(capability_text(&unused(239, &[1])), "unknown 239 (01)");
+    }
 
     #[test]
     fn a_shutdown_shows_what_the_far_operator_wrote() {

@@ -28,7 +28,6 @@ pub struct ArpAnswer {
 ///
 /// # Panics
 /// When the client's interface cannot be opened.
-#[must_use]
 pub fn ask_who_has(
     client: &Namespace,
     sender: Ipv4Addr,
@@ -49,7 +48,6 @@ pub fn ask_who_has(
 }
 
 /// Probes for an address before use (RFC 5227 section 2.1.1), once, and returns every reply within `window`.
-#[must_use]
 pub fn probe_for(client: &Namespace, target: Ipv4Addr, window: Duration) -> Vec<ArpAnswer> {
     ask_who_has(client, Ipv4Addr::UNSPECIFIED, target, window)
 }

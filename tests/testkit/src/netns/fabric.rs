@@ -11,7 +11,7 @@ use sam_net::Namespace;
 use sam_wg::PrivateKey;
 
 use super::router::{Files, RouterProcess};
-use super::shell::folder;
+use super::shell::Folder;
 use super::topology::{GATEWAY, Site, Topology};
 use super::wait::holds_within;
 
@@ -26,7 +26,7 @@ pub struct Fabric {
     /// Clients, LANs, WAN.
     pub topology: Topology,
     program: PathBuf,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Fabric {
@@ -41,7 +41,7 @@ impl Fabric {
             routers: topology.sites().iter().map(|_| None).collect(),
             topology,
             program: program.to_owned(),
-            folder: folder("netns"),
+            folder: Folder::new("netns"),
         };
         fabric.write_files();
         fabric
@@ -114,7 +114,7 @@ impl Fabric {
     /// A path in the folder of this fabric; everything there goes with it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path().join(name)
     }
 
     /// The configuration file of a site's router.
@@ -183,7 +183,7 @@ impl Fabric {
     }
 
     fn files(&self, name: &str) -> Files {
-        let path = |ending: &str| self.folder.join(format!("{name}.{ending}"));
+        let path = |ending: &str| self.folder.path().join(format!("{name}.{ending}"));
         Files {
             program: self.program.clone(),
             config: path("yaml"),
@@ -235,7 +235,6 @@ impl Drop for Fabric {
             router.daemon().terminate();
         }
         self.routers.clear();
-        fs::remove_dir_all(&self.folder).ok();
     }
 }
 

@@ -25,6 +25,6 @@ pub use arp::{ArpAnswer, ask_who_has, probe_for};
 pub use capture::{Capture, Packets};
 pub use fabric::Fabric;
 pub use router::RouterProcess;
-pub use shell::{Daemon, Outcome, folder, is_installed, sh};
+pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
 pub use topology::{GATEWAY, Site, Topology};
 pub use wait::{holds_within, wait_until};

@@ -94,7 +94,6 @@ impl RouterProcess {
     ///
     /// # Panics
     /// When the program cannot be started.
-    #[must_use]
     pub fn samctl(&self, arguments: &str) -> Outcome {
         let output = self.command(arguments).output();
         output.expect("samctl can be started").into()

@@ -32,7 +32,6 @@ impl Outcome {
     ///
     /// # Panics
     /// When it failed.
-    #[must_use]
     pub fn success(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
         self.stdout
@@ -59,7 +58,6 @@ impl From<Output> for Outcome {
 ///
 /// # Panics
 /// When no shell can be started.
-#[must_use]
 pub fn sh(namespace: &Namespace, command: &str) -> Outcome {
     let mut timeout = namespace.command("timeout");
     timeout.args(["-k", "1", PATIENCE, "sh", "-c", command]);
@@ -171,16 +169,34 @@ impl Drop for Daemon {
     }
 }
 
-/// A new folder of this process; the owner removes it.
-///
-/// # Panics
-/// When it cannot be made.
-#[must_use]
-pub fn folder(name: &str) -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("samctl-{name}-{}-{number}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
-    folder
+/// A new folder for temporary files, named after this process; dropping it removes it with everything inside.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("samctl-{name}-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
+        Self(folder)
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
 }
