@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use samctl::config::{Secrets, load, render};
+use samctl::config::{Secrets, check_text, load, render};
 use samctl::exit::Exit;
 
 use crate::run::{binary, difference, files, finished, folder, run, scratch};
@@ -33,6 +33,44 @@ fn every_broken_file_names_its_mistakes_with_place_and_remedy() {
         failures.extend(unspeakable(&stderr).map(|word| format!("{name} says `{word}`: {stderr}")));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The fuzz target `config` of tests/fuzz searches further; these are the same few thousand in every run.
+#[test]
+fn no_damage_to_a_good_file_makes_the_reader_fall_over() {
+    let mut random = 1_u64;
+    let mut next = move |below: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(random >> 33).expect("31 bits") % below
+    };
+    let pieces = [
+        "", " ", "\n", ":", "[", "}", "\"", "&a ", "*a", "0", "-1", "1e999", "\u{fffd}", "- ",
+    ];
+    let (mut good, mut bad) = (0, 0);
+    for file in files(&folder("configs"), &["yaml"]) {
+        let text = fs::read_to_string(&file)
+            .expect("text")
+            .replace("include", "other");
+        for _ in 0..300 {
+            let mut damaged = text.clone();
+            for _ in 0..=next(3) {
+                let places: Vec<usize> = damaged.char_indices().map(|(at, _)| at).collect();
+                let start = next(places.len());
+                let end = (start + next(20)).min(places.len() - 1);
+                damaged.replace_range(places[start]..places[end], pieces[next(pieces.len())]);
+            }
+            match check_text(Path::new("damaged.yaml"), &damaged, Secrets::Skip) {
+                Ok(_) => good += 1,
+                Err(report) => {
+                    assert!(!report.diagnostics().is_empty(), "{damaged}");
+                    bad += 1;
+                }
+            }
+        }
+    }
+    assert!(good > 20 && bad > 500, "{good} good, {bad} bad");
 }
 
 #[test]

@@ -30,7 +30,11 @@ impl Forgery {
                     (self.0)(&mut update);
                     forged.extend(Message::Update(update).encode(CONTEXT));
                 }
-                _ => forged.extend(message),
+                Message::Open(_)
+                | Message::Update(_)
+                | Message::Notification(_)
+                | Message::Keepalive
+                | Message::RouteRefresh(_) => forged.extend(message),
             }
         }
         forged
