@@ -134,7 +134,7 @@ impl Site {
             seen_events: 0,
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(SENDS),
-            streams: Streams::new(overlay(index), rng.next()),
+            streams: Streams::new(overlay(index), rng.draw()),
             unforged: BTreeMap::new(),
         };
         site.drain_router(now);
@@ -148,7 +148,7 @@ impl Site {
         self.snapshot = Arc::default();
         self.pool = BufferPool::new(BUFFERS);
         self.tx = TxQueue::new(SENDS);
-        self.streams = Streams::new(overlay(self.index), rng.next());
+        self.streams = Streams::new(overlay(self.index), rng.draw());
         self.unforged.clear();
         self.up = true;
         self.stopping = false;
@@ -410,12 +410,12 @@ fn router(config: &Config, state: &RuntimeState, rng: &mut Rng, now: Instant) ->
     let start = Start {
         config: config.clone(),
         state: state.clone(),
-        seed: rng.next(),
+        seed: rng.draw(),
     };
     Router::new(start, now)
 }
 
 fn forwarder(config: &Config, stats: &Arc<Stats>, rng: &mut Rng) -> Forwarder {
-    let device = Device::new(&config.local.private_key, rng.next());
+    let device = Device::new(&config.local.private_key, rng.draw());
     Forwarder::new(device, Arc::clone(stats))
 }

@@ -7,5 +7,6 @@
 
 mod attack;
 mod interop;
+mod restart;
 mod session;
 mod world;
