@@ -12,7 +12,7 @@ use std::time::Duration;
 use sam_dataplane::packet::arp::ArpPacket;
 use sam_dataplane::{Checksum, Gso, NextHop, Offload};
 
-use lab::{A, B, BROADCAST, Lab, TUNNEL, frame, peer, silent, socket, superpacket, tcp, udp};
+use lab::{A, B, BROADCAST, Lab, TUNNEL, peer, silent, socket, superpacket, tcp, udp};
 
 /// Steps of one input that are carried out; more would only be slow.
 const STEPS: usize = 64;
