@@ -171,7 +171,7 @@ pub(crate) fn configure(folder: &Path) -> Result<[PathBuf; 2]> {
                  - {{name: lan, prefix: 10.77.60.0/24, exclude: [{GATEWAY}]}}\n  nodes:\n{nodes}\
                  self:\n  node: {name}\n  privateKeyFile: {name}.key\n  \
                  capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n  \
-                 owned: [{owned}]\n  control: {{socket: {socket}}}\n",
+                 owned: [{owned}]\n  control: {{socket: {socket}}}\n  stateFile: none\n",
                 owned = CLIENTS[site],
                 socket = folder.join(format!("{name}.sock")).display(),
             ),

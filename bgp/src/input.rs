@@ -25,4 +25,7 @@ pub enum Input<'a> {
     Received(ConnectionId, &'a [u8]),
     /// The connection failed or was closed by the far end.
     Closed(ConnectionId),
+    /// The driver gave the connection up because the far end does not read: too much waits for it, or for longer than
+    /// the send hold time (RFC 9687 section 3.1).
+    Stalled(ConnectionId),
 }

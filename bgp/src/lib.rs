@@ -13,6 +13,7 @@ mod reflector;
 pub mod rib;
 pub mod session;
 pub mod speaker;
+mod strangers;
 #[cfg(test)]
 mod testing;
 mod view;

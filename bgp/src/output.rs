@@ -69,6 +69,9 @@ pub enum Event {
         from: Ipv4Addr,
         /// Why.
         reason: &'static str,
+        /// How many this event stands for: those from addresses of no peer are told at a limited rate, this one
+        /// included.
+        count: u64,
     },
 }
 
@@ -85,4 +88,6 @@ pub enum TimerName {
     Keepalive,
     /// Half-open collision winner.
     Collision,
+    /// Everything again, as the peer asked before (RFC 2918).
+    Refresh,
 }

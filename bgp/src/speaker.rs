@@ -17,6 +17,7 @@ use crate::policy::Policy;
 use crate::reflector::Reflector;
 use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, PeerSession, SessionOutput};
+use crate::strangers::Strangers;
 use crate::view;
 use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
 
@@ -32,6 +33,7 @@ pub struct Speaker<P> {
     peers: BTreeMap<PeerId, Peer>,
     /// Which peer a living connection belongs to.
     owners: BTreeMap<ConnectionId, PeerId>,
+    strangers: Strangers,
     tables: Tables<P>,
     outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
@@ -50,6 +52,7 @@ impl<P: Policy> Speaker<P> {
             config,
             peers: BTreeMap::new(),
             owners: BTreeMap::new(),
+            strangers: Strangers::default(),
             tables: Tables::new(reflector, policy),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
@@ -135,6 +138,12 @@ impl<P: Policy> Speaker<P> {
                 self.with_owner(connection, |session| {
                     session.handle_received(connection, bytes, now);
                 });
+            }
+            Input::Stalled(connection) => {
+                self.with_owner(connection, |session| {
+                    session.handle_stalled(connection, now)
+                });
+                self.owners.remove(&connection);
             }
             Input::Closed(connection) => {
                 self.with_owner(connection, |session| session.handle_closed(connection, now));
@@ -296,12 +305,16 @@ impl<P: Policy> Speaker<P> {
             ibgp: true,
         };
         let bytes = Message::Notification(notification).encode(context);
-        let reason = "unknown peer";
-        self.outputs.extend([
-            Output::Send(connection, bytes),
-            Output::Close(connection),
-            Output::Event(Event::ConnectionRefused { from, reason }),
-        ]);
+        self.outputs
+            .extend([Output::Send(connection, bytes), Output::Close(connection)]);
+        if let Some(count) = self.strangers.note(self.now) {
+            self.outputs
+                .push_back(Output::Event(Event::ConnectionRefused {
+                    from,
+                    reason: "unknown peer",
+                    count,
+                }));
+        }
     }
 
     fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
@@ -375,6 +388,7 @@ impl<P: Policy> Speaker<P> {
                 let refused = Event::ConnectionRefused {
                     from: address,
                     reason,
+                    count: 1,
                 };
                 self.outputs.push_back(Output::Event(refused));
             }

@@ -19,11 +19,10 @@ pub fn announce(
     request: &Request<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Exit, Failure> {
-    let done = format!("{address} is announced");
     order(
         request,
         ("/v1/announce", json!({ "address": address })),
-        &done,
+        |answer| announced(address, answer),
         streams,
     )
 }
@@ -37,11 +36,10 @@ pub fn withdraw(
     request: &Request<'_>,
     streams: &mut Streams<'_>,
 ) -> Result<Exit, Failure> {
-    let done = format!("{address} is withdrawn");
     order(
         request,
         ("/v1/withdraw", json!({ "address": address })),
-        &done,
+        |_| format!("{address} is withdrawn"),
         streams,
     )
 }
@@ -54,24 +52,58 @@ pub fn reload(request: &Request<'_>, streams: &mut Streams<'_>) -> Result<Exit, 
     order(
         request,
         ("/v1/reload", json!({})),
-        "the configuration is reloaded",
+        |_| "the configuration is reloaded".into(),
         streams,
     )
+}
+
+/// Says what became of an announcement: a claim may lose against that of another node.
+fn announced(address: Ipv4Addr, answer: &Value) -> String {
+    match (answer["state"].as_str(), answer["owner"].as_str()) {
+        (Some("standby"), Some(owner)) => {
+            format!("{address} is announced as standby: {owner} owns it; withdraw it there")
+        }
+        (Some("unannounced"), _) => format!(
+            "{address} is to be owned here, but not announced yet: `samctl doctor` says why"
+        ),
+        _ => format!("{address} is announced"),
+    }
 }
 
 /// Gives an order; for programs prints the router's answer, for people one sentence.
 fn order(
     request: &Request<'_>,
     (path, body): (&str, Value),
-    done: &str,
+    done: impl FnOnce(&Value) -> String,
     streams: &mut Streams<'_>,
 ) -> Result<Exit, Failure> {
     let answer = request.client.order(path, &body)?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or(body);
+    if let Some(warning) = answer["warning"].as_str() {
+        writeln!(streams.stderr, "warning: {warning}")?;
+    }
     match request.format {
-        Format::Table => writeln!(streams.stdout, "{done}")?,
+        Format::Table => writeln!(streams.stdout, "{}", done(&answer))?,
         Format::Json => write!(streams.stdout, "{}", machine::json(&answer))?,
         Format::Yaml => write!(streams.stdout, "{}", machine::yaml(&answer)?)?,
     }
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_that_lost_names_the_owner_and_what_to_do() {
+        let address = Ipv4Addr::new(10, 77, 60, 10);
+        let said = |state, owner| announced(address, &json!({ "state": state, "owner": owner }));
+
+        assert_eq!(
+            said("standby", Some("a")),
+            "10.77.60.10 is announced as standby: a owns it; withdraw it there"
+        );
+        assert_eq!(said("active", Some("b")), "10.77.60.10 is announced");
+        assert!(said("unannounced", None).contains("not announced yet"));
+    }
 }

@@ -37,7 +37,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     Ok(Exit::Ok)
 }
 
-fn reload(path: &Path) -> Result<sam_router::Config, String> {
+fn reload(path: &Path) -> Result<Config, String> {
     match load(path, Secrets::Read) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => Err(lines(&report)),

@@ -2,7 +2,7 @@
 //!
 //! Refuses a file that others may read, because a private key that others can read is not private.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -40,6 +40,10 @@ pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, Key
             help: format!("run `chmod 600 {shown}`"),
         });
     }
+    let owner = metadata.uid();
+    if let Some(user) = effective_user().filter(|user| *user != owner) {
+        return Err(not_ours(path, owner, user));
+    }
     let text = std::fs::read_to_string(path);
     let text = text
         .map(Zeroizing::new)
@@ -57,7 +61,60 @@ pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, Key
     })
 }
 
+/// Root may read a file of somebody else at start only: the router gives that capability up, and a reload would fail.
+fn not_ours(path: &Path, owner: u32, user: u32) -> KeyFileError {
+    let shown = path.display();
+    KeyFileError {
+        message: format!(
+            "key file {shown} belongs to user {owner}, not to user {user}, who runs this"
+        ),
+        help: format!("run `chown {user} {shown}`"),
+    }
+}
+
+/// The effective user of this process; `None` without /proc.
+fn effective_user() -> Option<u32> {
+    std::fs::metadata("/proc/self").ok().map(|own| own.uid())
+}
+
 /// What an unset key looks like.
 pub(crate) const ZERO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// A key has 45 bytes; room for white space.
 const MAX_KEY_FILE_BYTES: u64 = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use sam_wg::PrivateKey;
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_of_another_user_is_refused_with_the_remedy() {
+        if effective_user() != Some(0) {
+            eprintln!("skipped: a_key_file_of_another_user_is_refused_with_the_remedy: needs root");
+            return;
+        }
+        let name = format!("samctl-key-owner-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(&path);
+        let key = PrivateKey::generate([7; 32]).to_base64();
+        std::io::Write::write_all(&mut file.expect("new"), key.as_bytes()).expect("writable");
+        let own = read_key::<PrivateKey>(&path);
+        std::os::unix::fs::chown(&path, Some(65_534), None).expect("root may");
+
+        let foreign = read_key::<PrivateKey>(&path);
+
+        std::fs::remove_file(&path).expect("ours");
+        assert!(own.is_ok());
+        let error = foreign.err().expect("refused");
+        assert!(
+            error.message.contains("belongs to user 65534"),
+            "{}",
+            error.message
+        );
+        assert!(error.help.starts_with("run `chown 0 "), "{}", error.help);
+    }
+}

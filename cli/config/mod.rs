@@ -73,16 +73,18 @@ pub struct KeyFiles {
 pub fn load(path: &Path, secrets: Secrets) -> Result<Loaded, Report> {
     let mut loader = Loader::default();
     let loaded = loader.load(path, secrets);
-    let has_errors = loader.findings.has_errors();
-    let report = Report::new(loader.sources, loader.findings);
-    match loaded {
-        Some((config, key_files)) if !has_errors => Ok(Loaded {
-            config,
-            key_files,
-            warnings: report,
-        }),
-        Some(_) | None => Err(report),
-    }
+    loader.conclude(loaded)
+}
+
+/// Checks a text as if it stood in a file at `path`, which gives the format and the place of included files.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check_text(path: &Path, text: &str, secrets: Secrets) -> Result<Loaded, Report> {
+    let mut loader = Loader::default();
+    let file = loader.sources.add(path.to_path_buf(), text.to_owned());
+    let loaded = loader.load_file(file, path, secrets);
+    loader.conclude(loaded)
 }
 
 /// The files and findings of one run.
@@ -94,8 +96,8 @@ struct Loader {
 
 impl Loader {
     fn load(&mut self, path: &Path, secrets: Secrets) -> Option<(Config, KeyFiles)> {
-        let file = match self.sources.read(path) {
-            Ok(file) => file,
+        match self.sources.read(path) {
+            Ok(file) => self.load_file(file, path, secrets),
             Err(reason) => {
                 let file = self.sources.add(path.to_path_buf(), String::new());
                 self.findings.error(
@@ -106,9 +108,17 @@ impl Loader {
                     },
                     reason,
                 );
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn load_file(
+        &mut self,
+        file: usize,
+        path: &Path,
+        secrets: Secrets,
+    ) -> Option<(Config, KeyFiles)> {
         let (root, document) = self.document(file)?;
         self.check_version(&document, &root);
         let (fabric_at, fabric) = self.fabric(path, &root, &document)?;
@@ -259,6 +269,20 @@ impl Loader {
                 }
                 None
             }
+        }
+    }
+
+    /// Turns what was found into the verdict.
+    fn conclude(self, loaded: Option<(Config, KeyFiles)>) -> Result<Loaded, Report> {
+        let has_errors = self.findings.has_errors();
+        let report = Report::new(self.sources, self.findings);
+        match loaded {
+            Some((config, key_files)) if !has_errors => Ok(Loaded {
+                config,
+                key_files,
+                warnings: report,
+            }),
+            Some(_) | None => Err(report),
         }
     }
 }

@@ -144,9 +144,9 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
         "  control: {{socket: {}}}",
         path(&local.control_socket)
     )?;
-    if let Some(file) = &local.state_file {
-        writeln!(out, "  stateFile: {}", path(file))?;
-    }
+    let state_file = local.state_file.as_deref();
+    let state_file = state_file.map_or_else(|| "none".to_owned(), path);
+    writeln!(out, "  stateFile: {state_file}")?;
     Ok(())
 }
 

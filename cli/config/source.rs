@@ -3,6 +3,7 @@
 //! Owns every file's text so that a message can quote it. Refuses files that are too large to be a configuration.
 //! A [`Span`] is in bytes; lines and columns (both from 1, columns in characters) are computed only for messages.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One file as it was read.
@@ -46,17 +47,17 @@ impl Sources {
     /// # Errors
     /// A sentence for the operator when the file cannot be read, is too large or is not UTF-8.
     pub(crate) fn read(&mut self, path: &Path) -> Result<usize, String> {
-        let size = std::fs::metadata(path)
+        let mut bytes = Vec::new();
+        // No more than that: what is no ordinary file may have no end.
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
             .map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
-        if size.len() > MAX_FILE_BYTES {
+        if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(format!(
-                "{} has {} bytes; a configuration has at most {MAX_FILE_BYTES}",
-                path.display(),
-                size.len()
+                "{} is too large; a configuration has at most {MAX_FILE_BYTES} bytes",
+                path.display()
             ));
         }
-        let bytes = std::fs::read(path)
-            .map_err(|error| format!("cannot read {}: {}", path.display(), reason(&error)))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| format!("{} is not UTF-8 text", path.display()))?;
         Ok(self.add(path.to_path_buf(), text))

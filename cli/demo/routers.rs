@@ -87,7 +87,7 @@ impl Routers {
         for site in SITES {
             let own = format!(
                 "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n  \
-                 owned: [{address}]\n  control: {{socket: {socket}}}\n",
+                 owned: [{address}]\n  control: {{socket: {socket}}}\n  stateFile: {name}.state.json\n",
                 name = site.name,
                 address = site.client(),
                 socket = self.socket(site).display(),

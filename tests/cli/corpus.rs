@@ -116,6 +116,26 @@ fn the_effective_configuration_is_read_back_as_the_same() {
 }
 
 #[test]
+fn orders_survive_a_restart_unless_the_file_says_none() {
+    let scratch = scratch("state-file");
+    let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");
+    let cases = [
+        ("", Some("/var/lib/samctl/minimal-onprem.json".into())),
+        ("  stateFile: none\n", None),
+        ("  stateFile: ./none\n", Some(scratch.join("none"))),
+        ("  stateFile: /x/y.json\n", Some(PathBuf::from("/x/y.json"))),
+    ];
+    for (line, expected) in cases {
+        let file = scratch.join("minimal.yaml");
+        fs::write(&file, format!("{minimal}{line}")).expect("writable");
+
+        let loaded = load(&file, Secrets::Skip).expect("good");
+
+        assert_eq!(loaded.config.local.state_file, expected, "{line}");
+    }
+}
+
+#[test]
 fn yaml_and_toml_mean_the_same() {
     let corpus = corpus("two-notations");
     let yaml = load(&corpus.join("good/everything.yaml"), Secrets::Read).expect("YAML");

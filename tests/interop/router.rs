@@ -35,7 +35,7 @@ impl Router {
         let socket = scratch.path(&format!("{name}.sock"));
         let mut text = fabric.yaml();
         text += &format!(
-            "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  \
+            "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  stateFile: {name}.state.json\n  \
              capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n",
             client = place.client(),
             socket = socket.display(),

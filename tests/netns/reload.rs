@@ -53,8 +53,16 @@ fn orders() {
     assert_ne!(sh(client, &format!("ping -n -c 1 -W 1 {EXTRA}")).code, 0);
 
     for (order, code, words) in [
-        ("announce 10.77.60.1", 1, "the pool excludes the address"),
-        ("announce 10.77.60.255", 1, "the pool excludes the address"),
+        (
+            "announce 10.77.60.1",
+            1,
+            "the address is excluded from its pool",
+        ),
+        (
+            "announce 10.77.60.255",
+            1,
+            "the address is excluded from its pool",
+        ),
         ("announce 192.0.2.1", 1, "the address lies in no pool"),
         ("announce 10.77.60.10", 1, "owns the address already"),
         ("withdraw 10.77.60.11", 1, "does not own the address"),

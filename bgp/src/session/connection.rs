@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::collision::{Contender, Direction};
 use super::fsm::ConnectionState;
 use super::negotiated::{Negotiated, initial_context};
+use super::refreshing::Refreshing;
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{DecodeContext, DecodeError, Message, frame};
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) established_at: Option<Instant>,
     /// What the OPENs agreed on.
     pub(crate) negotiated: Option<Negotiated>,
+    /// What the peer asked for again.
+    pub(crate) refreshing: Refreshing,
     stream: Vec<u8>,
     consumed: usize,
 }
@@ -52,6 +55,7 @@ impl Connection {
             keepalive_at: None,
             established_at: None,
             negotiated: None,
+            refreshing: Refreshing::default(),
             stream: Vec::new(),
             consumed: 0,
         }
@@ -134,5 +138,10 @@ impl Connection {
             Some(at) if at < expiry.0 => (at, TimerName::Keepalive),
             Some(_) | None => expiry,
         }
+    }
+
+    /// Returns when the peer is to hear everything again, if it asked.
+    pub(crate) fn refresh_due(&self) -> Option<(Instant, TimerName)> {
+        self.refreshing.due().map(|at| (at, TimerName::Refresh))
     }
 }

@@ -11,6 +11,7 @@ mod negotiated;
 mod occasion;
 mod outbox;
 mod peer_session;
+mod refreshing;
 mod statistics;
 mod timers;
 

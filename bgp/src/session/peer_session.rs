@@ -69,6 +69,16 @@ impl PeerSession {
         self.conclude(now);
     }
 
+    /// Handles a connection that the driver gave up because the peer does not read.
+    pub(crate) fn handle_stalled(&mut self, id: ConnectionId, now: Instant) {
+        self.step(
+            id,
+            Occasion::plain(ConnectionEvent::Closed, "the peer does not read"),
+            now,
+        );
+        self.conclude(now);
+    }
+
     /// Handles a connection from the peer.
     pub(crate) fn handle_accepted(&mut self, id: ConnectionId, now: Instant) {
         if let Some((subcode, reason)) = self.refusal(now) {
@@ -129,6 +139,7 @@ impl PeerSession {
         for (id, expired) in due {
             self.handle_deadline(id, expired, now);
         }
+        self.refresh(now);
         self.conclude(now);
         if self.dialing.take_due(now) {
             let id = ids.take();
@@ -188,6 +199,7 @@ impl PeerSession {
             .map(Connection::deadline)
             .chain(self.dialing.deadline())
             .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
+            .chain(self.connections.iter().filter_map(Connection::refresh_due))
             .min_by_key(|(at, _)| *at)
     }
 
@@ -260,8 +272,20 @@ impl PeerSession {
                 let state = self.step(id, occasion, now);
                 let request = refresh.subtype == 0 && (refresh.afi, refresh.safi) == IPV4_UNICAST;
                 if request && state == Some(ConnectionState::Established) {
-                    self.outbox.push(SessionOutput::Refresh);
+                    if let Some(connection) = self.connection_mut(id) {
+                        connection.refreshing.ask(now);
+                    }
+                    self.refresh(now);
                 }
+            }
+        }
+    }
+
+    /// Has everything sent again if the peer asked for it and its time has come.
+    fn refresh(&mut self, now: Instant) {
+        for connection in &mut self.connections {
+            if connection.refreshing.take_due(now) {
+                self.outbox.push(SessionOutput::Refresh);
             }
         }
     }

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{Event, PeerConfig, PeerRole};
 use sam_bgp::wire::{Capability, Message, Open, RouteRefresh, Update};
-use sam_bgp::{DecisionStep, PathAttributes, PathSource};
+use sam_bgp::{DecisionStep, PathAttributes, PathSource, TimerName};
 
-use crate::bench::{Bench, announcement, open};
-use crate::vocabulary::{Rules, numbered, peer, peer_config, prefix, route, router, seconds};
+use crate::bench::{Bench, CONTEXT, announcement, open};
+use crate::vocabulary::{
+    Rules, millis, numbered, peer, peer_config, prefix, route, router, seconds, start,
+};
 
 // Learning and forgetting.
 
@@ -121,7 +123,7 @@ fn several_updates_in_one_read_are_decided_once() {
     let mut bytes = Vec::new();
     for local_pref in 100..150 {
         let update = announcement(&[prefix(1)], route(2, local_pref));
-        bytes.extend(update.encode(crate::bench::CONTEXT));
+        bytes.extend(update.encode(CONTEXT));
     }
     let outcome = bench.receive(connections[0], &bytes);
     assert_eq!(outcome.order, "bs");
@@ -227,6 +229,29 @@ fn a_route_refresh_is_answered_with_everything() {
             .send(connections[0], &Message::RouteRefresh(foreign))
             .is_empty()
     );
+}
+
+#[test]
+fn route_refreshes_in_quick_succession_are_answered_once_a_second() {
+    let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
+    bench.speaker.originate(prefix(1), route(1, 100), bench.now);
+    bench.drain();
+    let request = Message::RouteRefresh(RouteRefresh {
+        afi: 1,
+        subtype: 0,
+        safi: 1,
+    });
+    let many = request.encode(CONTEXT).repeat(1000);
+
+    let at_once = bench.receive(connections[0], &many);
+    let (at, name) = bench.speaker.poll_timeout().expect("a deadline");
+    let later = bench.pass(seconds(1));
+    let afterwards = bench.pass(millis(1500));
+
+    assert_eq!(at_once.updates(connections[0]).len(), 1);
+    assert_eq!((at, name), (start() + seconds(1), TimerName::Refresh));
+    assert_eq!(later.updates(connections[0]).len(), 1);
+    assert_eq!(afterwards.updates(connections[0]).len(), 0);
 }
 
 #[test]
@@ -356,7 +381,7 @@ fn a_malformed_attribute_withdraws_the_route_and_the_session_stays() {
 fn an_update_that_cannot_be_survived_ends_the_session_with_its_notification() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
     bench.announce(connections[0], &[prefix(1)], route(2, 100));
-    let mut bytes = announcement(&[prefix(1)], route(2, 100)).encode(crate::bench::CONTEXT);
+    let mut bytes = announcement(&[prefix(1)], route(2, 100)).encode(CONTEXT);
     // The length of withdrawn routes reaches beyond the message.
     bytes[19] = 0xff;
     let outcome = bench.receive(connections[0], &bytes);
@@ -373,7 +398,7 @@ fn with_origin_seven(prefixes: &[ipnet::Ipv4Net]) -> Vec<u8> {
         origin: sam_bgp::wire::Origin::Incomplete,
         ..route(2, 100)
     };
-    let mut bytes = announcement(prefixes, attributes).encode(crate::bench::CONTEXT);
+    let mut bytes = announcement(prefixes, attributes).encode(CONTEXT);
     let origin = [0x40, 1, 1, 2];
     let at = bytes
         .windows(4)

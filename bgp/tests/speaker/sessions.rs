@@ -153,6 +153,38 @@ fn a_new_connection_does_not_replace_a_living_session() {
 }
 
 #[test]
+fn strangers_are_all_refused_but_told_of_at_a_limited_rate() {
+    let (mut bench, _) = Bench::established(vec![peer_config(2)]);
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        let (connection, outcome) = bench.accept(router(77));
+        assert_eq!(outcome.closed, [connection]);
+        told.extend(outcome.events);
+    }
+    bench.now += seconds(10);
+    told.extend(bench.accept(router(78)).1.events);
+
+    let refused = |host, count| Event::ConnectionRefused {
+        from: router(host),
+        reason: "unknown peer",
+        count,
+    };
+    assert_eq!(told, [refused(77, 1), refused(78, 100)]);
+}
+
+#[test]
+fn a_peer_that_does_not_read_ends_its_session_and_is_named() {
+    let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
+    let outcome = bench.input(Input::Stalled(connections[0]));
+    let down = Event::Down {
+        peer: peer(2),
+        reason: "the peer does not read".to_owned(),
+    };
+    assert_eq!(outcome.events, [down]);
+    assert!(bench.input(Input::Stalled(connections[0])).is_empty());
+}
+
+#[test]
 fn a_new_connection_replaces_a_silent_session_once_its_open_came() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
     bench.announce(connections[0], &[prefix(1)], route(2, 100));

@@ -70,6 +70,8 @@ pub enum ImportRejection {
     PoolMismatch,
     /// The node may not own the address.
     NotPermitted,
+    /// A claim whose LOCAL_PREF is not the ladder's value for its state: it would win or lose under false colors.
+    LocalPrefNotOfState,
 }
 
 /// Names of the rejections which mean that somebody speaks in another node's name.
@@ -123,6 +125,9 @@ impl Enrollment {
             RouteKind::Owner(claim) => {
                 if self.admit(tags.node, prefix.addr())?.id != claim.pool {
                     return Err(ImportRejection::PoolMismatch);
+                }
+                if attributes.local_pref != Some(claim.state.local_pref()) {
+                    return Err(ImportRejection::LocalPrefNotOfState);
                 }
             }
             RouteKind::Marker { .. } if prefix.addr() != node.overlay => {
@@ -196,6 +201,7 @@ impl ImportRejection {
             Self::ExcludedAddress => "excluded-address",
             Self::PoolMismatch => "pool-mismatch",
             Self::NotPermitted => "not-permitted",
+            Self::LocalPrefNotOfState => "local-pref-not-of-state",
         }
     }
 }
@@ -299,6 +305,15 @@ mod tests {
             }),
             ("kind-not-accepted", |r| retag(r, LEAF, anycast())),
             ("marker-not-overlay", |r| retag(r, LEAF, marker())),
+            ("local-pref-not-of-state", |r| {
+                r.attributes.local_pref = Some(u32::MAX);
+            }),
+            ("local-pref-not-of-state", |r| {
+                r.attributes.local_pref = Some(ClaimState::Standby.local_pref());
+            }),
+            ("local-pref-not-of-state", |r| {
+                r.attributes.local_pref = None
+            }),
         ];
         for (name, spoil) in cases {
             let mut route = owner(LEAF, "10.77.60.10/32");
@@ -315,6 +330,33 @@ mod tests {
             verdict(&owner(BOUND, "10.77.60.10/32")),
             Err("not-permitted")
         );
+    }
+
+    #[test]
+    fn every_state_is_believed_with_its_own_preference_only() {
+        let states = [
+            ClaimState::Active,
+            ClaimState::Standby,
+            ClaimState::Seizing,
+            ClaimState::Draining,
+            ClaimState::Handover,
+        ];
+        for (said, meant) in states.iter().flat_map(|a| states.map(|b| (*a, b))) {
+            let mut route = owner(LEAF, "10.77.60.10/32");
+            let claim = Claim {
+                state: said,
+                sequence: 1,
+                pool: 1,
+            };
+            retag(&mut route, LEAF, RouteKind::Owner(claim));
+            route.attributes.local_pref = Some(meant.local_pref());
+
+            assert_eq!(
+                verdict(&route).is_ok(),
+                said == meant,
+                "{said:?} with that of {meant:?}"
+            );
+        }
     }
 
     fn verdict(route: &Route) -> Result<NodeId, &'static str> {

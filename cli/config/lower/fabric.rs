@@ -46,6 +46,14 @@ pub(super) fn pools(raw: &raw::Fabric, at: Span, findings: &mut Findings) -> Vec
     if pools.value.is_empty() {
         findings.error(pools.span, "there is no pool").help(help);
     }
+    if let Some(excess) = pools.value.get(MAX_POOLS) {
+        findings
+            .error(
+                excess.span,
+                format!("there are more than {MAX_POOLS} pools"),
+            )
+            .help("join neighboring subnets into one pool, or make a second fabric");
+    }
     let names = pools
         .value
         .iter()
@@ -319,3 +327,15 @@ const MIN_HOLD_SECONDS: u64 = 3;
 /// Hold time and connect retry.
 const FAST_TIMERS: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(1));
 const SLOW_TIMERS: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(10));
+/// What the kernel's filter of the LAN port can hold.
+const MAX_POOLS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pool_that_is_accepted_fits_into_the_filter_of_the_lan() {
+        assert_eq!(MAX_POOLS, sam_net::filter::LIMIT);
+    }
+}

@@ -44,10 +44,7 @@ pub(super) fn local(
     let capture = capture(raw, *span, &tun, findings);
     let owned = owned(raw, checked, own, findings);
     let control_socket = control_socket(input, findings);
-    let state_file = raw
-        .state_file
-        .given()
-        .map(|file| absolute(input.path, &file.value));
+    let state_file = state_file(input, fabric, own);
     let (key_path, key) = private_key?;
     let (preshared_paths, preshared_keys) = preshared;
     let local = Local {
@@ -317,6 +314,18 @@ fn control_socket(input: &Input<'_>, findings: &mut Findings) -> PathBuf {
     path
 }
 
+/// Orders survive a restart unless somebody says `none`: a moved address must not come back by itself.
+fn state_file(input: &Input<'_>, fabric: &Fabric, own: Option<&Node>) -> Option<PathBuf> {
+    match input.local.value.state_file.given() {
+        Some(file) if file.value == Path::new(NO_STATE_FILE) => None,
+        Some(file) => Some(absolute(input.path, &file.value)),
+        None => {
+            let node = own.map_or("", |own| &own.name);
+            Some(Path::new(STATE_FOLDER).join(format!("{}-{node}.json", fabric.name)))
+        }
+    }
+}
+
 /// A path of the file, independent of the working directory.
 fn absolute(file: &Path, path: &Path) -> PathBuf {
     let path = beside(file, path);
@@ -324,6 +333,10 @@ fn absolute(file: &Path, path: &Path) -> PathBuf {
 }
 
 const DEFAULT_TUN: &str = "sam0";
+/// Where the state file lies by default.
+const STATE_FOLDER: &str = "/var/lib/samctl";
+/// What switches the state file off; a file of that name is `./none`.
+const NO_STATE_FILE: &str = "none";
 /// `IFNAMSIZ` less the terminator.
 const MAX_INTERFACE_BYTES: usize = 15;
 /// `sun_path` less the terminator.

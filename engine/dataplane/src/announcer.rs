@@ -71,14 +71,14 @@ struct Turn {
 }
 
 impl Announcer {
-    /// Starts to announce `address`, from the beginning if it is being announced; returns `false` when too many are.
+    /// Announces `address` from `at` on, from the beginning if it is being announced; returns `false` when too many are.
     #[must_use]
-    pub fn start(&mut self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
+    pub fn start(&mut self, port: PortId, address: Ipv4Addr, at: Instant) -> bool {
         self.stop(port, address);
         if self.turns.len() >= ANNOUNCEMENT_LIMIT {
             return false;
         }
-        self.schedule(port, address, Turn { step: 0, due: now });
+        self.schedule(port, address, Turn { step: 0, due: at });
         true
     }
 

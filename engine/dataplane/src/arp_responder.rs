@@ -18,6 +18,8 @@ use crate::snapshot::LanPort;
 pub const OBSERVATION_TIME: Duration = Duration::from_secs(60);
 /// Most addresses that are observed; the oldest observation gives way.
 pub const OBSERVATION_LIMIT: usize = 1024;
+/// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
+pub const PROBE_LIMIT: usize = 1024;
 /// Shortest time between two notices about the same address.
 pub const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 /// Most answers per sender and [`RATE_WINDOW`].
@@ -40,7 +42,7 @@ pub enum Withheld {
     Probe,
     /// The sender asks for its own address: an announcement.
     OwnAddress,
-    /// The sender is not in the on-link subnet.
+    /// The sender is neither in the on-link subnet nor in a pool.
     OffLink,
     /// Somebody on this LAN uses the address.
     Alive,
@@ -76,7 +78,10 @@ impl Withheld {
 #[derive(Debug)]
 pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
-    /// One per low bits of the sender address; senders that share one share its limit.
+    /// Addresses that were probed, and when that was told last.
+    probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
+    /// One per hash of the sender's MAC and IP address; senders that share one share its limit. The IP address alone
+    /// would let one host use up the allowance of another by its name.
     buckets: Vec<Bucket>,
 }
 
@@ -100,6 +105,7 @@ impl ArpResponder {
     pub fn new() -> Self {
         Self {
             observations: BTreeMap::new(),
+            probes: BTreeMap::new(),
             buckets: vec![Bucket::default(); BUCKETS],
         }
     }
@@ -140,7 +146,7 @@ impl ArpResponder {
             return Err(Withheld::OwnAddress);
         }
         // 7. The sender is on-link.
-        if !port.subnet.contains(&request.sender) {
+        if !port.is_on_link(request.sender) {
             return Err(Withheld::OffLink);
         }
         // 8. Nobody on this LAN uses the target.
@@ -148,7 +154,7 @@ impl ArpResponder {
             return Err(Withheld::Alive);
         }
         // 9. The sender does not flood us.
-        if !self.spend(request.sender, now) {
+        if !self.spend(request, now) {
             return Err(Withheld::RateLimited);
         }
         Ok(request.reply(port.mac))
@@ -191,6 +197,22 @@ impl ArpResponder {
         notice
     }
 
+    /// Notes that `address` was probed, and returns whether the control plane should be told.
+    pub fn note_probe(&mut self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
+        let is_recent = |noticed: &Instant| now < *noticed + NOTICE_INTERVAL;
+        if self.probes.get(&(port, address)).is_some_and(is_recent) {
+            return false;
+        }
+        if self.probes.len() >= PROBE_LIMIT {
+            self.probes.retain(|_, noticed| is_recent(noticed));
+        }
+        let is_told = self.probes.len() < PROBE_LIMIT;
+        if is_told {
+            self.probes.insert((port, address), now);
+        }
+        is_told
+    }
+
     /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
     pub fn forget(&mut self, port: PortId, address: Ipv4Addr) {
         self.observations.remove(&(port, address));
@@ -199,9 +221,15 @@ impl ArpResponder {
     /// Tells whether somebody else used `address` recently.
     #[must_use]
     pub fn is_alive(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
-        self.observations
-            .get(&(port, address))
-            .is_some_and(|observation| now < observation.seen + OBSERVATION_TIME)
+        self.silent_until(port, address)
+            .is_some_and(|until| now < until)
+    }
+
+    /// Returns when what was seen of `address` no longer silences this router.
+    #[must_use]
+    pub fn silent_until(&self, port: PortId, address: Ipv4Addr) -> Option<Instant> {
+        let observation = self.observations.get(&(port, address))?;
+        Some(observation.seen + OBSERVATION_TIME)
     }
 
     /// Makes sure that one more observation fits.
@@ -223,10 +251,8 @@ impl ArpResponder {
     }
 
     /// Takes one answer from the sender's allowance.
-    fn spend(&mut self, sender: Ipv4Addr, now: Instant) -> bool {
-        let [.., third, fourth] = sender.octets();
-        let index = usize::from(u16::from_be_bytes([third, fourth])) % BUCKETS;
-        let bucket = &mut self.buckets[index];
+    fn spend(&mut self, request: &ArpPacket, now: Instant) -> bool {
+        let bucket = &mut self.buckets[bucket_of(request.sender_mac, request.sender)];
         if bucket.start.is_none_or(|start| now >= start + RATE_WINDOW) {
             *bucket = Bucket {
                 start: Some(now),
@@ -247,8 +273,19 @@ impl Default for ArpResponder {
     }
 }
 
-/// Number of rate limit buckets: one per address up to a /22.
+/// Number of rate limit buckets.
 const BUCKETS: usize = 1024;
+
+/// Returns the bucket of a sender: FNV-1a over its addresses.
+fn bucket_of(mac: Mac, address: Ipv4Addr) -> usize {
+    let octets = mac.into_iter().chain(address.octets());
+    let hash = octets.fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+    });
+    let [high, low] = [hash >> 16, hash & 0xffff];
+    // The low bits of FNV mix least.
+    usize::try_from(high ^ low).unwrap_or_default() % BUCKETS
+}
 
 #[cfg(test)]
 mod tests {
@@ -342,6 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_in_a_pool_is_on_link_whatever_the_subnet() {
+        let (mut responder, port, fib, now) = setup();
+        let sender = Ipv4Addr::new(10, 77, 62, 10);
+        let request = ArpPacket::request(HOST, sender, CAPTURED);
+        assert!(responder.answer(&request, &port, &fib, now).is_ok());
+    }
+
+    #[test]
     fn condition_8_an_address_seen_on_the_lan_is_not_answered_until_the_observation_expires() {
         let (mut responder, port, fib, now) = setup();
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
@@ -380,6 +425,17 @@ mod tests {
                 .answer(&request, &port, &fib, now + RATE_WINDOW)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn a_host_cannot_use_up_the_answers_of_another_in_its_name() {
+        let (mut responder, port, fib, now) = setup();
+        let in_its_name = ArpPacket::request([2, 0, 0, 0, 0, 9], CLIENT, CAPTURED);
+        for _ in 0..2 * RATE_LIMIT {
+            responder.answer(&in_its_name, &port, &fib, now).ok();
+        }
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        assert!(responder.answer(&request, &port, &fib, now).is_ok());
     }
 
     #[test]
@@ -429,6 +485,26 @@ mod tests {
         assert!(responder.is_alive(port.id, address(limit), later));
     }
 
+    #[test]
+    fn a_probe_is_told_once_a_minute_per_address_and_of_a_flood_only_so_many() {
+        let (mut responder, port, _, now) = setup();
+        assert!(responder.note_probe(port.id, CAPTURED, now));
+        let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);
+        assert!(!responder.note_probe(port.id, CAPTURED, soon));
+        assert!(responder.note_probe(port.id, LOCAL, soon));
+        let later = now + NOTICE_INTERVAL;
+        assert!(responder.note_probe(port.id, CAPTURED, later));
+
+        let flood = |responder: &mut ArpResponder, now| {
+            let addresses = (0..5000).map(Ipv4Addr::from_bits);
+            addresses
+                .filter(|address| responder.note_probe(port.id, *address, now))
+                .count()
+        };
+        assert_eq!(flood(&mut responder, later), PROBE_LIMIT - 2);
+        assert_eq!(flood(&mut responder, later + NOTICE_INTERVAL), PROBE_LIMIT);
+    }
+
     fn setup() -> (ArpResponder, LanPort, Fib, Instant) {
         let port = LanPort {
             id: PortId(1),
@@ -436,6 +512,7 @@ mod tests {
             mac: OURS,
             address: Some(Ipv4Addr::new(10, 77, 60, 1)),
             subnet: "10.77.60.0/24".parse().unwrap(),
+            pools: vec!["10.77.62.0/24".parse().unwrap()],
             mtu: 1500,
             answers: vec![CAPTURED, LOCAL],
             gate_open: true,

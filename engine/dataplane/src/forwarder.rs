@@ -28,6 +28,7 @@ use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
+use crate::merging::Merging;
 use crate::mss;
 use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
 use crate::notice::{Mac, Notice, NoticeQueue};
@@ -76,6 +77,7 @@ pub struct Forwarder {
     coalescer: Coalescer<Run>,
     /// Superpackets that are complete; empty between calls.
     runs: Vec<(Run, Unit)>,
+    merging: Merging,
     neighbors: NeighborTable,
     responder: ArpResponder,
     announcer: Announcer,
@@ -106,6 +108,7 @@ impl Forwarder {
             staging: Staging::default(),
             coalescer: Coalescer::new(),
             runs: Vec::with_capacity(RUNS),
+            merging: Merging::default(),
             neighbors: NeighborTable::default(),
             responder: ArpResponder::new(),
             announcer: Announcer::default(),
@@ -212,6 +215,11 @@ impl Forwarder {
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
+    }
+
+    /// Says which superpackets the ports take; between batches, when nothing is being merged.
+    pub fn set_merging(&mut self, merging: Merging) {
+        self.merging = merging;
     }
 
     /// Takes the next fact for the control plane.

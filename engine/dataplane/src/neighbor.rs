@@ -5,7 +5,7 @@
 //! - `incomplete`: asked by broadcast, packets wait,
 //! - `reachable`: confirmed by an answer less than [`REACHABLE_TIME`] ago,
 //! - `stale`: known, but unconfirmed; the next use asks again by unicast and does not wait,
-//! - `probe`: in use and being asked again,
+//! - `probe`: in use and being asked again, by unicast and then, as its MAC may have changed, by broadcast (RFC 7048),
 //! - `failed`: no answer; packets are refused for [`FAILED_TIME`].
 //!
 //! It learns from answers to its own questions and from requests that are addressed to this router; from anything
@@ -27,7 +27,7 @@ pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
 pub const RETRANSMIT_TIME: Duration = Duration::from_secs(1);
 /// Questions by broadcast before an unknown neighbor counts as failed.
 pub const BROADCAST_ATTEMPTS: u8 = 3;
-/// Questions by unicast before a known neighbor counts as failed.
+/// Questions by unicast before a known neighbor is asked by broadcast like an unknown one, but still used.
 pub const UNICAST_ATTEMPTS: u8 = 3;
 /// How long a failed neighbor is not asked again.
 pub const FAILED_TIME: Duration = Duration::from_secs(20);
@@ -389,7 +389,9 @@ impl NeighborTable {
                     attempts: attempts + 1,
                 })
             }
-            NeighborState::Probe { mac, attempts } if attempts < UNICAST_ATTEMPTS => {
+            NeighborState::Probe { mac, attempts }
+                if attempts < UNICAST_ATTEMPTS + BROADCAST_ATTEMPTS =>
+            {
                 Some(NeighborState::Probe {
                     mac,
                     attempts: attempts + 1,
@@ -422,9 +424,9 @@ impl NeighborTable {
                 self.outputs
                     .push_back(NeighborOutput::Ask { key, to: None });
             }
-            NeighborState::Probe { mac, .. } => {
-                self.outputs
-                    .push_back(NeighborOutput::Ask { key, to: Some(mac) });
+            NeighborState::Probe { mac, attempts } => {
+                let to = (attempts <= UNICAST_ATTEMPTS).then_some(mac);
+                self.outputs.push_back(NeighborOutput::Ask { key, to });
             }
             NeighborState::Reachable(mac) | NeighborState::Stale(mac) => {
                 if former.mac() != Some(mac) {
@@ -550,7 +552,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_neighbor_that_answers_no_probe_fails() {
+    fn a_neighbor_that_changed_its_mac_is_found_by_broadcast_after_three_seconds() {
+        let (mut table, now) = reachable();
+        let later = now + REACHABLE_TIME;
+        table.handle_timeout(later);
+        table.resolve(KEY, later);
+        run(&mut table, later, 3000);
+        let found = later + Duration::from_secs(3);
+        assert_eq!(table.resolve(KEY, found), Resolution::Ready(MAC));
+        table.learn(KEY, OTHER_MAC, Evidence::Reply, found);
+        assert_eq!(
+            (drain(&mut table), state(&table)),
+            (vec!["up".to_owned()], "reachable")
+        );
+        assert_eq!(table.resolve(KEY, found), Resolution::Ready(OTHER_MAC));
+    }
+
+    #[test]
+    fn a_stale_neighbor_that_answers_no_probe_is_asked_by_broadcast_and_then_fails() {
         let (mut table, now) = reachable();
         let later = now + REACHABLE_TIME;
         table.handle_timeout(later);
@@ -566,7 +585,10 @@ mod tests {
                 (0, "ask unicast"),
                 (1000, "ask unicast"),
                 (2000, "ask unicast"),
-                (3000, "down")
+                (3000, "ask broadcast"),
+                (4000, "ask broadcast"),
+                (5000, "ask broadcast"),
+                (6000, "down")
             ]
         );
     }

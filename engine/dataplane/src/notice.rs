@@ -68,7 +68,25 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// Tells whether a host on a LAN can cause this notice, as often as it likes.
+    #[must_use]
+    pub fn is_about_lan(&self) -> bool {
+        match self {
+            Self::ForeignAnswer { .. }
+            | Self::AddressProbed { .. }
+            | Self::NeighborUp { .. }
+            | Self::NeighborDown { .. } => true,
+            Self::SessionUp { .. } | Self::SessionDown { .. } | Self::EndpointChanged { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// Notices that wait for the control plane; when full, further ones are lost and counted.
+///
+/// Notices about LANs leave half of the room to the others: no LAN host may make the control plane miss a session.
 #[derive(Debug, Default)]
 pub struct NoticeQueue {
     notices: VecDeque<Notice>,
@@ -76,12 +94,19 @@ pub struct NoticeQueue {
 
 impl NoticeQueue {
     /// Most notices that wait.
-    pub const LIMIT: usize = 256;
+    pub const LIMIT: usize = 512;
+    /// Length from which on notices about LANs are lost.
+    pub const LAN_LIMIT: usize = Self::LIMIT / 2;
 
     /// Appends a notice; returns whether there was room.
     #[must_use]
     pub fn push(&mut self, notice: Notice) -> bool {
-        let has_room = self.notices.len() < Self::LIMIT;
+        let limit = if notice.is_about_lan() {
+            Self::LAN_LIMIT
+        } else {
+            Self::LIMIT
+        };
+        let has_room = self.notices.len() < limit;
         if has_room {
             self.notices.push_back(notice);
         }
@@ -91,5 +116,42 @@ impl NoticeQueue {
     /// Takes the oldest notice.
     pub fn pop(&mut self) -> Option<Notice> {
         self.notices.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_about_a_lan_leave_room_for_those_about_sessions() {
+        let mut queue = NoticeQueue::default();
+        let probe = Notice::AddressProbed {
+            port: PortId(1),
+            address: Ipv4Addr::LOCALHOST,
+            mac: [2; 6],
+        };
+        let session = Notice::SessionDown {
+            tunnel: TunnelId(0),
+        };
+
+        let told = (0..1000).filter(|_| queue.push(probe.clone())).count();
+
+        assert_eq!(told, NoticeQueue::LAN_LIMIT);
+        assert!(queue.push(session), "a session is told all the same");
+        let all = std::iter::from_fn(|| queue.pop());
+        assert_eq!(all.count(), told + 1);
+    }
+
+    #[test]
+    fn the_queue_is_bounded_for_all() {
+        let mut queue = NoticeQueue::default();
+        let session = Notice::SessionDown {
+            tunnel: TunnelId(0),
+        };
+
+        let told = (0..1000).filter(|_| queue.push(session.clone())).count();
+
+        assert_eq!(told, NoticeQueue::LIMIT);
     }
 }

@@ -21,6 +21,8 @@ pub struct LanPort {
     pub address: Option<Ipv4Addr>,
     /// The on-link subnet.
     pub subnet: Ipv4Net,
+    /// Pools, whose hosts are on-link too, whatever the subnet of our address is.
+    pub pools: Vec<Ipv4Net>,
     /// Interface MTU: largest IP packet.
     pub mtu: u16,
     /// Addresses for which this router answers ARP on this LAN while the gate is open, sorted.
@@ -32,6 +34,13 @@ pub struct LanPort {
 }
 
 impl LanPort {
+    /// Tells whether hosts of this LAN may have `address`: it is in the subnet or in a pool.
+    #[must_use]
+    pub fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        let mut pools = self.pools.iter();
+        self.subnet.contains(&address) || pools.any(|pool| pool.contains(&address))
+    }
+
     /// Tells whether this router answers for `address` here now.
     #[must_use]
     pub fn is_answered(&self, address: Ipv4Addr) -> bool {

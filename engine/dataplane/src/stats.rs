@@ -54,6 +54,7 @@ counters! {
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
     fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
     segments_merged = "segments-merged": "Received tunnel packets merged into superpackets",
+    superpackets_refused = "superpackets-refused": "Superpackets and unfinished checksums that the kernel refused, done in software",
     notices_lost = "notices-lost": "Facts for the control plane that found their queue full",
     handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
 }

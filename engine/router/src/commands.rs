@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::{ImportRejection, NodeId};
+use sam_capture::{ClaimState, ImportRejection, NodeId};
 
 use crate::Router;
 use crate::events::Event;
@@ -32,6 +32,12 @@ impl Router {
         self.owners
             .holding(address)
             .map(|holding| holding.owner.node)
+    }
+
+    /// State of this router's own claim on `address`; `None` while it claims nothing.
+    #[must_use]
+    pub fn claim_on(&self, address: Ipv4Addr) -> Option<ClaimState> {
+        self.origination.claim_on(address).map(|claim| claim.state)
     }
 
     /// All prefixes of which a path is known, markers included.

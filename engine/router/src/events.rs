@@ -101,10 +101,12 @@ pub enum Event {
     },
     /// A BGP connection was refused.
     ConnectionRefused {
-        /// Who connected.
+        /// Who connected; the last one of several.
         from: Ipv4Addr,
         /// Why.
         reason: String,
+        /// How many this event stands for.
+        count: u64,
     },
     /// A tunnel can carry packets.
     TunnelUp {
@@ -158,6 +160,9 @@ pub enum Event {
     /// An orderly stop began.
     Stopping,
 }
+
+/// Why a connection is refused that only lost the race against another one to the same peer.
+const COLLISION: &str = "collision";
 
 /// How long an event that repeats itself is held back.
 pub const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
@@ -216,9 +221,11 @@ impl Events {
             self.remembered
                 .retain(|_, at| now.saturating_duration_since(*at) < REPEAT_INTERVAL);
         }
-        if self.remembered.len() < REMEMBERED_LIMIT {
-            self.remembered.insert(event.clone(), now);
+        // What cannot be remembered would pass each time: held back, so that the log stays bounded.
+        if self.remembered.len() >= REMEMBERED_LIMIT && !self.remembered.contains_key(event) {
+            return true;
         }
+        self.remembered.insert(event.clone(), now);
         false
     }
 }
@@ -260,11 +267,12 @@ impl Event {
             | Self::SessionDown { .. }
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
-            | Self::ConnectionRefused { .. }
             | Self::TunnelDown { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
+            // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
+            Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
             Self::ConfigApplied { .. }
             | Self::OwnerChanged { .. }
@@ -282,7 +290,6 @@ impl Event {
             Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::ConnectionRefused { .. }
-            | Self::SessionDown { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. }
             | Self::EndpointMoved { .. } => true,
@@ -293,6 +300,7 @@ impl Event {
             | Self::DuplicateOwner { .. }
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
+            | Self::SessionDown { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
             | Self::IdentityConflict { .. }
@@ -327,9 +335,14 @@ impl From<sam_bgp::speaker::Event> for Event {
                 kind,
                 reason: reason.into(),
             },
-            Bgp::ConnectionRefused { from, reason } => Self::ConnectionRefused {
+            Bgp::ConnectionRefused {
+                from,
+                reason,
+                count,
+            } => Self::ConnectionRefused {
                 from,
                 reason: reason.into(),
+                count,
             },
         }
     }
@@ -365,6 +378,41 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn a_session_that_goes_down_again_is_told_again() {
+        let (mut events, now) = (Events::default(), Instant::now());
+        for _ in 0..3 {
+            let node = NodeId(2);
+            let reason = "hold timer expired".to_owned();
+            events.push(Event::SessionDown { node, reason }, now);
+            events.push(Event::SessionUp { node }, now);
+        }
+
+        assert_eq!(std::iter::from_fn(|| events.pop()).count(), 6);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn events_beyond_the_memory_are_held_back_until_there_is_room() {
+        let (mut events, now) = (Events::default(), Instant::now());
+        let push_all = |events: &mut Events, at: Instant| {
+            for index in 0_u32..2_000 {
+                let mac = index.to_string();
+                let address = Ipv4Addr::from(index);
+                events.push(Event::ForeignAnswer { address, mac }, at);
+            }
+            std::iter::from_fn(|| events.pop()).count()
+        };
+
+        assert_eq!(push_all(&mut events, now), REMEMBERED_LIMIT);
+        assert_eq!(push_all(&mut events, now), 0);
+        assert_eq!(
+            push_all(&mut events, now + REPEAT_INTERVAL),
+            REMEMBERED_LIMIT
+        );
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
     fn a_full_queue_counts_what_it_loses() {
         let mut events = Events::default();
 
@@ -373,5 +421,16 @@ mod tests {
         }
 
         assert_eq!(events.lost(), 3);
+    }
+
+    #[test]
+    fn a_lost_race_of_connections_is_no_warning_and_a_refused_stranger_is() {
+        let refused = |reason: &str| Event::ConnectionRefused {
+            from: [10, 99, 0, 2].into(),
+            reason: reason.into(),
+        };
+
+        assert!(!refused("collision").is_warning());
+        assert!(refused("no such peer").is_warning());
     }
 }

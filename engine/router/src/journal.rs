@@ -49,6 +49,16 @@ impl RuntimeState {
         }
     }
 
+    /// Forgets orders that the configuration has caught up with: an address that is configured needs no order to be
+    /// owned, one that is not configured needs none not to be. So an edited file has the last word.
+    pub fn follow(&mut self, config: &Config) {
+        let configured = &config.local.owned;
+        self.announced
+            .retain(|address| !configured.contains(address));
+        self.withdrawn
+            .retain(|address| configured.contains(address));
+    }
+
     /// Counts an acquisition: higher than our last one and than `seen`, the highest in the RIB.
     pub fn acquire(&mut self, address: Ipv4Addr, seen: u32) -> u32 {
         let sequence = self.sequences.entry(address).or_default();
@@ -77,6 +87,25 @@ mod tests {
         state.announce(&config, address(10));
         state.withdraw(&config, address(12));
         assert_eq!(state, RuntimeState::default());
+    }
+
+    #[test]
+    fn an_edited_configuration_undoes_the_orders_that_it_has_caught_up_with() {
+        let mut config = fixture::config(1, 2, &[]);
+        config.local.owned = [address(10), address(11)].into();
+        let mut state = RuntimeState::default();
+        state.withdraw(&config, address(10));
+        state.announce(&config, address(12));
+        state.announce(&config, address(13));
+
+        config.local.owned = [address(11), address(12)].into();
+        state.follow(&config);
+
+        assert_eq!(state.announced, [address(13)].into());
+        assert_eq!(state.withdrawn, BTreeSet::new());
+        config.local.owned = [address(10)].into();
+        state.follow(&config);
+        assert_eq!(owned(&state, &config), [address(10), address(13)].into());
     }
 
     #[test]

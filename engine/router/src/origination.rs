@@ -90,6 +90,11 @@ impl Origination {
         edits
     }
 
+    /// Returns what is claimed of an address now.
+    pub(crate) fn claim_on(&self, address: Ipv4Addr) -> Option<Claim> {
+        self.routes.get(&Ipv4Net::from(address))?.tags.claim()
+    }
+
     /// Decides state and sequence of our claim on an address.
     fn claim(
         &self,
@@ -104,11 +109,7 @@ impl Origination {
         } else {
             ClaimState::Active
         };
-        let former = self
-            .routes
-            .get(&Ipv4Net::from(address))
-            .and_then(|route| route.tags.claim());
-        let sequence = match former {
+        let sequence = match self.claim_on(address) {
             // Stepping back is no acquisition; stepping forward is one.
             Some(former) if former.state == state || state == ClaimState::Standby => {
                 former.sequence

@@ -74,6 +74,13 @@ impl Router {
             mac: lan.mac,
             address: lan_address,
             subnet: subnet.trunc(),
+            pools: self
+                .config
+                .fabric
+                .pools
+                .iter()
+                .map(|pool| pool.prefix)
+                .collect(),
             mtu: lan.mtu,
             answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
             gate_open: self.gate().open,

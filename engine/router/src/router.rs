@@ -85,14 +85,18 @@ impl Router {
     pub fn new(start: Start, now: Instant) -> Self {
         let Start {
             config,
-            state,
+            mut state,
             seed,
         } = start;
         let policy = FabricPolicy::new(&config);
         let mut router = Self {
             speaker: Speaker::new(speaker_config(&config), policy, seed, now),
             journaled: state.clone(),
-            state,
+            state: {
+                // The file may have been edited while no router ran.
+                state.follow(&config);
+                state
+            },
             // The low half of the seed: random per start, so that two routers of one identity differ.
             epoch: u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits"),
             stopping: false,
@@ -229,6 +233,7 @@ impl Router {
         if peer_configs(&old) != peer_configs(&self.config) {
             self.speaker.set_peers(peer_configs(&self.config), now);
         }
+        self.state.follow(&self.config);
         self.duplicates.on_change(now);
         self.forwarding_stale = true;
         self.config_applied(now);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
@@ -13,7 +13,7 @@ use sam_router::view::VersionView;
 use sam_router::{Command, Input};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::control_loop::Control;
 use crate::control_socket::{Reply, Request, View};
@@ -51,9 +51,27 @@ impl Control {
         if let Err(refusal) = self.router.check_command(&command) {
             return refuse_command(refusal);
         }
+        let announced = match &command {
+            Command::Announce(address) => Some(*address),
+            Command::Withdraw(_) | Command::Shutdown => None,
+        };
         self.input(Input::Command(command));
         self.drive();
-        Reply::Json(json!({ "done": true }))
+        let mut answer = json!({ "done": true });
+        if let Some(address) = announced {
+            let state = self.router.claim_on(address);
+            let owner = self.router.owner_of(address);
+            let nodes = &self.router.config().fabric.nodes;
+            answer["state"] = state.map_or("unannounced", ClaimState::name).into();
+            answer["owner"] = owner
+                .and_then(|owner| nodes.get(&owner))
+                .map(|owner| owner.name.as_str())
+                .into();
+        }
+        if let Some(unsaved) = &self.unsaved {
+            answer["warning"] = format!("in force, but a restart forgets it: {unsaved}").into();
+        }
+        Reply::Json(answer)
     }
 
     async fn view(&mut self, view: View) -> Reply {
@@ -138,7 +156,13 @@ impl Control {
     }
 
     fn start_pcap(&mut self) -> Reply {
-        let (sender, receiver) = mpsc::channel(TAP_QUEUE);
+        let Some(receiver) = self.worker.tap(TAP_QUEUE) else {
+            return refused(
+                StatusCode::CONFLICT,
+                "another capture runs".to_owned(),
+                "end the other `samctl pcap`, or use its output",
+            );
+        };
         let config = self.router.config();
         let mut points = Vec::new();
         if let sam_router::config::Capture::ProxyArp { interface, .. } = &config.local.capture {
@@ -158,7 +182,6 @@ impl Control {
         points.push((TapPoint::Outer, "outer".to_owned()));
         let local = self.host.underlay_address();
         let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
-        self.worker.tap(sender);
         Reply::Pcap(writer, receiver)
     }
 }

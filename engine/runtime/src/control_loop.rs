@@ -53,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
     pub(crate) reload: Reload,
+    /// Why the state on disk is not that of the router, if so.
+    pub(crate) unsaved: Option<String>,
     bgp: BgpIo,
     started: Instant,
 }
@@ -95,7 +97,13 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 ),
             },
             Some((request, reply)) = inbox.calls.recv() => control.answer(request, reply).await,
-            () = sleep_until(deadline) => control.router.handle_timeout(Instant::now()),
+            () = sleep_until(deadline) => {
+                // What arrived in time must not be late because nobody read it: a hold timer would fire.
+                for event in queued(&mut inbox.bgp) {
+                    control.on_bgp(event);
+                }
+                control.router.handle_timeout(Instant::now());
+            }
             _ = tick.tick() => control.refresh_host()?,
             order = inbox.signals.next() => match order {
                 Order::Stop => return Ok(()),
@@ -112,8 +120,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
 
 async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), StartError> {
     let state = match &config.local.state_file {
-        Some(path) => journal_io::load(path)
-            .with_context(|| format!("cannot read the state file {}", path.display()))?,
+        Some(path) => journal_io::open(path)?,
         None => sam_router::journal::RuntimeState::default(),
     };
     let seed = seed();
@@ -146,6 +153,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         host,
         events: EventLog::new(),
         reload,
+        unsaved: None,
         bgp,
         started: now,
     };
@@ -225,13 +233,15 @@ impl Control {
         }
     }
 
-    fn save(&self, state: &sam_router::journal::RuntimeState) {
+    fn save(&mut self, state: &sam_router::journal::RuntimeState) {
         let Some(path) = &self.router.config().local.state_file else {
             return;
         };
-        if let Err(error) = journal_io::store(path, state) {
+        let failure = journal_io::store(path, state).err();
+        if let Some(error) = &failure {
             warn!(%error, path = %path.display(), "cannot write the state file");
         }
+        self.unsaved = failure.map(|error| format!("cannot write {}: {error}", path.display()));
     }
 
     fn tell(&mut self, event: Event) {
@@ -274,6 +284,14 @@ impl Control {
     }
 }
 
+/// Takes what waits now; what comes meanwhile stays.
+fn queued<T>(receiver: &mut mpsc::Receiver<T>) -> Vec<T> {
+    let waiting = receiver.len();
+    std::iter::from_fn(|| receiver.try_recv().ok())
+        .take(waiting)
+        .collect()
+}
+
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -303,5 +321,22 @@ fn sd_ready() {
         address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
     if let Err(error) = told {
         warn!(%error, path = %path.display(), "cannot tell the service manager that the router is up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_waits_is_taken_in_order_and_the_queue_stays_open() {
+        let (sender, mut receiver) = mpsc::channel(8);
+        for number in 0..5 {
+            sender.try_send(number).expect("room");
+        }
+        assert_eq!(queued(&mut receiver), [0, 1, 2, 3, 4]);
+        assert_eq!(queued(&mut receiver), [0; 0]);
+        sender.try_send(5).expect("open");
+        assert_eq!(queued(&mut receiver), [5]);
     }
 }

@@ -11,7 +11,9 @@ use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
-use sam_net::{Capabilities, Capability, Filter, FrameFilter, Netlink, PacketSocket, Tun, sysctl};
+use sam_net::{
+    Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
+};
 use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
 use sam_router::{Config, HostEvent, LAN_PORT};
@@ -45,6 +47,8 @@ pub(crate) struct HostIo {
     tun_mtu: u32,
     told_tun_mtu: u32,
     lan: Option<LanSocket>,
+    /// Why no LAN socket could be opened at the last look.
+    lan_failure: Option<String>,
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, (SocketAddr, u16)>,
@@ -72,6 +76,7 @@ impl HostIo {
             tun_mtu: FIRST_TUN_MTU,
             told_tun_mtu: 0,
             lan: None,
+            lan_failure: None,
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
@@ -102,12 +107,12 @@ impl HostIo {
         worker: &WorkerHandle,
     ) -> Result<Vec<HostEvent>, StartError> {
         let tun = &config.local.tun;
-        if !self
-            .netlink
-            .link(tun)
-            .is_ok_and(|link| link.index == self.tun_index)
-        {
-            bail!("the TUN device {tun} was removed; start the router again, it makes a new one");
+        match presence(self.netlink.link(tun), self.tun_index) {
+            Presence::Here => {}
+            Presence::Gone => bail!(
+                "the TUN device {tun} was removed; start the router again, it makes a new one"
+            ),
+            Presence::Unknown(error) => warn!("cannot look at the TUN device {tun}: {error}"),
         }
         let mut events = Vec::new();
         if self.told_tun_mtu != self.tun_mtu {
@@ -203,25 +208,41 @@ impl HostIo {
     }
 
     fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
-        let Ok(link) = self.netlink.link(name) else {
-            self.lan = None;
-            return absent(name);
+        let link = match self.netlink.link(name) {
+            Ok(link) => link,
+            Err(error) if error.errno() == Some(ENODEV) => {
+                self.lan = None;
+                return absent(name);
+            }
+            Err(error) => {
+                warn!("cannot look at the LAN interface {name}: {error}");
+                return self.told_lan.clone().unwrap_or_else(|| absent(name));
+            }
         };
-        let address = self.lan_address(link.index);
+        let pools: Vec<Ipv4Net> = config.fabric.pools.iter().map(|pool| pool.prefix).collect();
+        let addresses = self.netlink.addresses(link.index).unwrap_or_default();
+        let address = lan_address(&addresses, &pools);
         let wanted = LanSocket {
             index: link.index,
             own: address.map(|network| network.addr()),
-            pools: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
+            pools,
         };
         if self.lan.as_ref() != Some(&wanted) {
             match wanted.open(name) {
                 Ok(socket) => {
                     self.lan = Some(wanted);
+                    self.lan_failure = None;
                     worker.set_lan(LAN_PORT, socket);
                 }
                 Err(error) => {
-                    warn!("{error:#}");
-                    return absent(name);
+                    let reason = format!("{error:#}");
+                    if is_news(&mut self.lan_failure, &reason) {
+                        warn!("{reason}; trying again");
+                    }
+                    // The former socket goes on, as long as it is one of this interface.
+                    if !self.lan.as_ref().is_some_and(|lan| lan.serves(link.index)) {
+                        return absent(name);
+                    }
                 }
             }
         }
@@ -232,14 +253,6 @@ impl HostIo {
             mtu: to_u16(link.mtu),
             up: link.up && link.carrier,
         }
-    }
-
-    fn lan_address(&mut self, index: u32) -> Option<Ipv4Net> {
-        let addresses = self.netlink.addresses(index).ok()?;
-        addresses.into_iter().find_map(|network| match network {
-            IpNet::V4(network) => Some(network),
-            IpNet::V6(_) => None,
-        })
     }
 
     fn look_at_endpoints(&mut self, config: &Config, events: &mut Vec<HostEvent>) {
@@ -316,6 +329,44 @@ impl HostIo {
     }
 }
 
+/// What the kernel says about a device that was there.
+#[derive(Debug)]
+enum Presence {
+    Here,
+    /// There is none of this name, or another one.
+    Gone,
+    /// The kernel did not say, for lack of memory for example; that proves nothing.
+    Unknown(NetError),
+}
+
+fn presence(link: Result<Link, NetError>, index: u32) -> Presence {
+    match link {
+        Ok(link) if link.index == index => Presence::Here,
+        Ok(_) => Presence::Gone,
+        Err(error) if error.errno() == Some(ENODEV) => Presence::Gone,
+        Err(error) => Presence::Unknown(error),
+    }
+}
+
+/// Error number of "no such device".
+const ENODEV: i32 = 19;
+
+/// Chooses the address by which the router is known on the LAN: the first one of a pool's network, else the first.
+fn lan_address(addresses: &[IpNet], pools: &[Ipv4Net]) -> Option<Ipv4Net> {
+    let on_lan = || {
+        addresses.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(*network),
+            IpNet::V6(_) => None,
+        })
+    };
+    let overlaps = |network: &Ipv4Net| {
+        pools
+            .iter()
+            .any(|pool| pool.contains(&network.trunc()) || network.contains(pool))
+    };
+    on_lan().find(overlaps).or_else(|| on_lan().next())
+}
+
 fn lan_facts(link: &Link) -> LanFacts {
     let flag = |setting: &str| {
         sysctl::ipv4_conf(&link.name, setting)
@@ -357,7 +408,19 @@ fn absent(name: &str) -> HostEvent {
     }
 }
 
+/// Keeps the newest text and tells whether it differs from the one before.
+fn is_news(known: &mut Option<String>, text: &str) -> bool {
+    let is_news = known.as_deref() != Some(text);
+    *known = Some(text.to_owned());
+    is_news
+}
+
 impl LanSocket {
+    /// Tells whether the socket is one of this interface, whatever it was opened for.
+    fn serves(&self, index: u32) -> bool {
+        self.index == index
+    }
+
     /// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
     fn open(&self, name: &str) -> Result<PacketSocket, StartError> {
         let filter: Filter = FrameFilter {
@@ -373,4 +436,66 @@ impl LanSocket {
 
 fn to_u16(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENOBUFS: i32 = 105;
+
+    #[test]
+    fn only_a_missing_or_another_device_means_that_the_tun_was_removed() {
+        let answer = |errno| {
+            let source = std::io::Error::from_raw_os_error(errno);
+            presence(Err(NetError::new("query", "sam0", source)), 3)
+        };
+        assert!(matches!(answer(ENODEV), Presence::Gone));
+        assert!(matches!(answer(ENOBUFS), Presence::Unknown(_)));
+        let mut netlink = Netlink::open().expect("netlink");
+        let mut loopback = |index| presence(netlink.link("lo"), index);
+        assert!(matches!(loopback(1), Presence::Here));
+        assert!(matches!(loopback(2), Presence::Gone));
+    }
+
+    #[test]
+    fn a_reason_is_told_once_and_another_one_again() {
+        let mut known = None;
+        let told = ["no memory", "no memory", "not permitted", "not permitted"]
+            .map(|reason| is_news(&mut known, reason));
+        assert_eq!(told, [true, false, true, false]);
+    }
+
+    #[test]
+    fn a_former_socket_serves_its_own_interface_only() {
+        let former = LanSocket {
+            index: 3,
+            own: None,
+            pools: Vec::new(),
+        };
+        assert!(former.serves(3) && !former.serves(4));
+    }
+
+    #[test]
+    fn the_address_of_a_pool_is_ours_on_the_lan_else_the_first() {
+        let pools = ["10.77.60.0/24".parse().expect("pool")];
+        for (addresses, expected) in [
+            (
+                &["192.0.2.1/24", "10.77.60.1/24"][..],
+                Some("10.77.60.1/24"),
+            ),
+            (&["192.0.2.1/24", "10.77.60.1/28"], Some("10.77.60.1/28")),
+            (&["192.0.2.1/24", "10.77.1.1/16"], Some("10.77.1.1/16")),
+            (
+                &["fe80::1/64", "192.0.2.1/24", "192.0.2.2/24"],
+                Some("192.0.2.1/24"),
+            ),
+            (&["fe80::1/64"], None),
+        ] {
+            let parsed = addresses.iter().map(|text| text.parse().expect("network"));
+            let networks: Vec<IpNet> = parsed.collect();
+            let expected = expected.map(|text| text.parse().expect("network"));
+            assert_eq!(lan_address(&networks, &pools), expected, "{addresses:?}");
+        }
+    }
 }

@@ -7,13 +7,32 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use anyhow::Context;
 use sam_router::journal::RuntimeState;
+
+/// Reads the state, and writes it back: a place that cannot be written shows at start, not at the first order.
+///
+/// # Errors
+/// What is wrong with the file, and what would help.
+pub(crate) fn open(path: &Path) -> anyhow::Result<RuntimeState> {
+    let shown = path.display();
+    let state = load(path).with_context(|| {
+        format!("cannot read the state file {shown}; repair it, or remove it to forget all orders")
+    })?;
+    store(path, &state).with_context(|| {
+        format!(
+            "cannot write the state file {shown}; let this user write there (systemd: StateDirectory=samctl), \
+             name another `self.stateFile`, or write `stateFile: none` to forget orders at each restart"
+        )
+    })?;
+    Ok(state)
+}
 
 /// Reads the state; a missing file is an empty state.
 ///
 /// # Errors
 /// When the file cannot be read or is no state file.
-pub(crate) fn load(path: &Path) -> io::Result<RuntimeState> {
+fn load(path: &Path) -> io::Result<RuntimeState> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
@@ -40,4 +59,64 @@ pub(crate) fn store(path: &Path, state: &RuntimeState) -> io::Result<()> {
     file.write_all(&serde_json::to_vec_pretty(state)?)?;
     file.sync_all()?;
     fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_back_and_the_folder_made() {
+        let folder = folder("good");
+        let path = folder.join("deep/er/state.json");
+        let mut state = open(&path).expect("made");
+        assert_eq!(state, RuntimeState::default());
+
+        state.sequences.insert([10, 77, 60, 10].into(), 7);
+        store(&path, &state).expect("written");
+
+        assert_eq!(open(&path).expect("read"), state);
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_an_error_with_a_remedy() {
+        let folder = folder("bad");
+        let file = folder.join("file");
+        fs::write(&file, "").expect("writable");
+        // A file where a folder is needed stops root too.
+        let error = open(&file.join("state.json")).expect_err("no folder");
+
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("state.json") && text.contains("stateFile"),
+            "{text}"
+        );
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn a_file_that_is_no_state_is_an_error_and_stays() {
+        let folder = folder("foreign");
+        let path = folder.join("state.json");
+        fs::write(&path, "precious").expect("writable");
+
+        let text = format!("{:#}", open(&path).expect_err("no state"));
+
+        assert!(
+            text.contains("cannot read") && text.contains("remove it"),
+            "{text}"
+        );
+        assert_eq!(fs::read_to_string(&path).expect("there"), "precious");
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let name = format!("samctl-journal-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("not there yet");
+        folder
+    }
 }

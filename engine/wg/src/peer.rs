@@ -184,6 +184,9 @@ impl Peer {
         }
         if self.ring.is_next(local_index) {
             self.confirm(shared, now);
+        } else {
+            self.ring
+                .reconsider(local_index, self.wins_ties(shared), now);
         }
         if old {
             self.timers.want_handshake(now, Demand::Keepalive);
@@ -411,12 +414,17 @@ impl Peer {
 
     fn confirm(&mut self, shared: &mut Shared, now: Instant) {
         let first = !self.ring.can_seal();
-        let wins_ties = shared.identity.public() > self.config.public_key;
+        let wins_ties = self.wins_ties(shared);
         self.on_established(now);
         if self.ring.confirm(wins_ties, &mut shared.indices) {
             self.drop_handshake(shared);
             self.report_up(first, shared);
         }
+    }
+
+    /// Whether our session is kept when both sides initiate at once.
+    fn wins_ties(&self, shared: &Shared) -> bool {
+        shared.identity.public() > self.config.public_key
     }
 
     fn on_established(&mut self, now: Instant) {

@@ -54,7 +54,9 @@ impl Ring {
     }
 
     /// Installs a session that the peer initiated.
-    pub(crate) fn install_next(&mut self, session: Session, indices: &mut Indices) {
+    pub(crate) fn install_next(&mut self, mut session: Session, indices: &mut Indices) {
+        let used = self.current.as_ref().filter(|current| current.heard());
+        session.set_asked_over(used.map(Session::local_index));
         retire(self.next.replace(session), indices);
     }
 
@@ -68,7 +70,7 @@ impl Ring {
     /// When both peers initiate at once, two sessions come to life, and each side would prefer the one that it heard
     /// of last: they would use different ones, and nobody would be the initiator of the one that he uses, so both
     /// would start over at its end. Both therefore decide by what both know:
-    /// 1. the session that is clearly younger;
+    /// 1. the session that is clearly younger, or was asked for by a peer that had used the other one;
     /// 2. of two that are about equally old, the one initiated by the side for which `wins_ties` is true.
     pub(crate) fn confirm(&mut self, wins_ties: bool, indices: &mut Indices) -> bool {
         let Some(next) = self.next.take() else {
@@ -77,8 +79,10 @@ impl Ring {
         retire(self.previous.take(), indices);
         let stays = |current: &Session| {
             let clearly_younger = current.born() > next.born() + CLEARLY;
-            let clearly_older = next.born() > current.born() + CLEARLY;
-            clearly_younger || (!clearly_older && current.initiator() && wins_ties)
+            let clearly_older = next.born() > current.born() + CLEARLY
+                || next.asked_over() == Some(current.local_index());
+            clearly_younger
+                || (!clearly_older && current.initiator() && (wins_ties || current.heard()))
         };
         if self.current.as_ref().is_some_and(stays) {
             self.previous = Some(next);
@@ -86,6 +90,29 @@ impl Ring {
         }
         self.previous = self.current.replace(next);
         true
+    }
+
+    /// Returns to previous, which the peer uses (`local_index`), although it lost a tie against current:
+    /// 1. on the side that wins ties, when the peer, long after that, has never used current. It restarted, and current
+    ///    died with its memory;
+    /// 2. on the other side at once, for only so can the peer have come to use what we initiated.
+    pub(crate) fn reconsider(&mut self, local_index: u32, wins_ties: bool, now: Instant) {
+        let (Some(current), Some(previous)) = (&self.current, &self.previous) else {
+            return;
+        };
+        let (older, younger) = (
+            current.born().min(previous.born()),
+            current.born().max(previous.born()),
+        );
+        let was_tie = younger < older + CLEARLY && current.initiator() != previous.initiator();
+        let peer_returned = if wins_ties {
+            current.initiator() && !current.heard() && now > younger + CLEARLY
+        } else {
+            previous.initiator()
+        };
+        if was_tie && peer_returned && previous.local_index() == local_index {
+            std::mem::swap(&mut self.current, &mut self.previous);
+        }
     }
 
     /// Forgets what is too old; returns current if it is among it.

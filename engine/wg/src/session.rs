@@ -77,6 +77,8 @@ impl Handshake {
             born: now,
             initiator,
             sent,
+            heard: false,
+            asked_over: None,
             renewed: false,
         }
     }
@@ -90,6 +92,10 @@ pub(crate) struct Session {
     initiator: bool,
     /// Messages sealed.
     sent: u64,
+    /// Whether the peer has used it.
+    heard: bool,
+    /// Local index of the session that the peer had used before it asked for this one.
+    asked_over: Option<u32>,
     /// Whether a packet received late in its life has asked for the next session already.
     renewed: bool,
 }
@@ -103,23 +109,27 @@ impl Session {
     ) -> Result<(Self, Message), OpenError> {
         let response = written(tunn.decapsulate(None, initiation, &mut [0; MESSAGE_MAX]))?;
         let local_index = response.sender_index();
-        let (initiator, sent, renewed) = (false, 0, false);
-        Ok((
-            Self {
-                tunn,
-                local_index,
-                born: now,
-                initiator,
-                sent,
-                renewed,
-            },
-            response,
-        ))
+        let session = Self {
+            tunn,
+            local_index,
+            born: now,
+            initiator: false,
+            sent: 0,
+            heard: false,
+            asked_over: None,
+            renewed: false,
+        };
+        Ok((session, response))
     }
 
     /// Gives its `Tunn` back, to answer a repeated initiation with the cookie that it may hold.
     pub(crate) fn into_tunn(self) -> Box<Tunn> {
         self.tunn
+    }
+
+    /// Notes that the peer asked for this session after it had used `other`.
+    pub(crate) fn set_asked_over(&mut self, other: Option<u32>) {
+        self.asked_over = other;
     }
 
     /// Takes a cookie reply to our response.
@@ -146,7 +156,7 @@ impl Session {
         if counter.is_none_or(|bytes| u64::from_le_bytes(bytes) >= REJECT_AFTER_MESSAGES) {
             return Err(OpenError::Replay);
         }
-        match self.tunn.decapsulate(None, datagram, out) {
+        let opened = match self.tunn.decapsulate(None, datagram, out) {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
                 Ok(Inner::Packet(packet.len()))
             }
@@ -154,7 +164,9 @@ impl Session {
             TunnResult::Err(WireGuardError::InvalidPacket) => Ok(Inner::NotIp),
             TunnResult::Err(error) => Err(data_error(&error)),
             TunnResult::WriteToNetwork(_) => Err(OpenError::UnknownType),
-        }
+        };
+        self.heard |= opened.is_ok();
+        opened
     }
 
     /// Returns the index under which the peer addresses this session.
@@ -170,6 +182,16 @@ impl Session {
     /// Whether we started the handshake.
     pub(crate) fn initiator(&self) -> bool {
         self.initiator
+    }
+
+    /// Whether the peer has used it, which proves that it has it.
+    pub(crate) fn heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Returns the local index of the session that the peer had used before it asked for this one.
+    pub(crate) fn asked_over(&self) -> Option<u32> {
+        self.asked_over
     }
 
     /// Returns when it is to be forgotten. The paper lets keys lie until `REJECT_AFTER_TIME` * 3; as nothing uses them

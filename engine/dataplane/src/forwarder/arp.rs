@@ -51,6 +51,9 @@ impl Forwarder {
                 mac,
             });
         }
+        if lan.is_answered(packet.sender) && self.responder.is_alive(lan.id, packet.sender, now) {
+            self.announce(lan, packet.sender, now);
+        }
         // 2. May we answer?
         let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);
         // 3. What does it tell about the sender?
@@ -63,15 +66,15 @@ impl Forwarder {
                     self.stats.add(&self.stats.arp_replies_sent, 1);
                 }
             }
-            Err(withheld) => self.withhold(lan.id, &packet, withheld),
+            Err(withheld) => self.withhold(lan.id, &packet, withheld, now),
         }
     }
 
-    fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld) {
+    fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld, now: Instant) {
         if withheld.is_deliberate() {
             self.stats.add(&self.stats.arp_withheld, 1);
         }
-        if withheld == Withheld::Probe {
+        if withheld == Withheld::Probe && self.responder.note_probe(port, packet.target, now) {
             let (address, mac) = (packet.target, packet.sender_mac);
             self.notify(Notice::AddressProbed { port, address, mac });
         }
@@ -86,7 +89,7 @@ impl Forwarder {
         addressed: bool,
         now: Instant,
     ) {
-        let is_neighbor = lan.subnet.contains(&packet.sender)
+        let is_neighbor = lan.is_on_link(packet.sender)
             && packet.sender_mac != lan.mac
             && lan.address != Some(packet.sender)
             && !self.snapshot.is_directed_broadcast(packet.sender)
@@ -175,8 +178,11 @@ impl Forwarder {
         }
     }
 
+    /// Announces an address now, or once nobody else on the LAN has used it for long enough.
     fn announce(&mut self, lan: &LanPort, address: Ipv4Addr, now: Instant) {
-        if lan.gratuitous_arp && !self.announcer.start(lan.id, address, now) {
+        let silent_until = self.responder.silent_until(lan.id, address);
+        let at = silent_until.map_or(now, |until| until.max(now));
+        if lan.gratuitous_arp && !self.announcer.start(lan.id, address, at) {
             self.stats.add(&self.stats.arp_announcements_skipped, 1);
         }
     }

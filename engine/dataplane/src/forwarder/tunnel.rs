@@ -101,6 +101,13 @@ impl Forwarder {
 
     /// Collects a packet from a tunnel into a superpacket for LAN or host, and sends what is complete.
     pub(super) fn coalesce(&mut self, packet: IpPacket, way: Way, io: &mut Io<'_>, now: Instant) {
+        let policy = match way {
+            Way::Lan { .. } => self.merging.lan,
+            Way::Host | Way::Tunnel { .. } => self.merging.host,
+        };
+        if !policy.allows(packet.classified.l4) {
+            return self.dispatch(packet, way, io, now);
+        }
         let run = Run {
             way,
             ingress: packet.ingress,

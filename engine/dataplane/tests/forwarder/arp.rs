@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_dataplane::Notice;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
+use sam_dataplane::{NextHop, Notice};
 
 use crate::lab::*;
 
@@ -72,7 +72,7 @@ fn each_condition_that_fails_keeps_the_router_silent() {
 fn an_address_that_moves_to_this_lan_is_no_longer_answered() {
     let mut lab = Lab::connected();
     lab.a.install(lab.now, |snapshot| {
-        add_route(snapshot, B.host, sam_dataplane::NextHop::Lan(LAN));
+        add_route(snapshot, B.host, NextHop::Lan(LAN));
     });
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!((replies(&lab), lab.a.counter("arp-withheld")), (0, 1));
@@ -93,10 +93,12 @@ fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
     let mut lab = Lab::connected();
     let probe = ArpPacket::request(FOREIGN, Ipv4Addr::UNSPECIFIED, B.host);
     lab.arp_a(probe, BROADCAST);
+    lab.arp_a(probe, BROADCAST);
     let (port, address, mac) = (LAN, B.host, FOREIGN);
     assert_eq!(
         lab.a.notices(),
-        [Notice::AddressProbed { port, address, mac }]
+        [Notice::AddressProbed { port, address, mac }],
+        "once a minute"
     );
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
@@ -223,6 +225,31 @@ fn nothing_is_announced_without_permission_or_against_a_living_owner() {
 }
 
 #[test]
+fn an_answer_that_somebody_else_used_is_announced_once_it_falls_silent() {
+    let mut lab = Lab::connected();
+    lab.advance(Duration::from_secs(10));
+    lab.clear();
+    let claim = ArpPacket::announcement(FOREIGN, B.host);
+    lab.arp_a(claim, BROADCAST);
+    lab.advance(Duration::from_secs(30));
+    lab.arp_a(claim, BROADCAST);
+    // An arrival on the LAN announces everything again, but nothing that is in use.
+    lab.a.install(lab.now, |snapshot| {
+        add_route(snapshot, Ipv4Addr::new(10, 77, 60, 99), NextHop::Lan(LAN));
+    });
+    lab.advance(Duration::from_millis(59_999));
+    let of_host = |lab: &Lab| {
+        let all = announcements(lab).into_iter();
+        all.filter(|(_, packet)| packet.sender == B.host).count()
+    };
+    assert_eq!(of_host(&lab), 0, "in use");
+
+    lab.advance(Duration::from_secs(10));
+
+    assert_eq!(of_host(&lab), 5, "answered again");
+}
+
+#[test]
 fn an_address_that_enters_the_answers_forgets_who_had_it() {
     let mut lab = Lab::connected();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
@@ -250,7 +277,7 @@ fn thousands_of_answers_are_announced_at_a_bounded_rate() {
             .entries()
             .for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
         for address in &answers {
-            fib.insert((*address).into(), sam_dataplane::NextHop::Tunnel(TUNNEL));
+            fib.insert((*address).into(), NextHop::Tunnel(TUNNEL));
         }
         snapshot.fib = fib.build();
         snapshot.lans[0].answers.extend(&answers);

@@ -160,6 +160,7 @@ fn no_counter_is_without_a_case() {
         ("mss-clamped", "fitting.rs"),
         ("notices-lost", "refusals.rs"),
         ("segments-merged", "forwarding.rs"),
+        ("superpackets-refused", "of the driver"),
         ("wg-control-received", "here"),
     ];
     let lab = Lab::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sam_dataplane::packet::arp::ArpPacket;
 use sam_dataplane::snapshot::Encap;
-use sam_dataplane::{Checksum, DropReason, Gso, NextHop, Offload, TunnelId};
+use sam_dataplane::{Checksum, DropReason, Gso, Merging, NextHop, Offload, TunnelId};
 
 use crate::lab::*;
 
@@ -31,6 +31,29 @@ fn a_packet_crosses_from_lan_to_lan_after_arp_on_both_ends() {
     );
     assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
     lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn nothing_is_merged_that_the_port_does_not_take() {
+    let mut lab = Lab::connected();
+    let mut merging = Merging::default();
+    merging.lan.tcp = false;
+    lab.b.forwarder.set_merging(merging);
+    let payload: Vec<u8> = (0..=250).cycle().take(3 * 1380).collect();
+    let sent = partial(tcp(A.host, B.host, 1, &payload));
+    lab.send_a_with(&sent, superpacket(1380));
+    let arrived = lab.at_server();
+    assert!(
+        arrived
+            .iter()
+            .all(|(_, offload)| *offload == Offload::default())
+    );
+    let data: Vec<u8> = arrived
+        .iter()
+        .flat_map(|(packet, _)| packet[40..].to_vec())
+        .collect();
+    assert_eq!((arrived.len(), data), (3, payload), "one by one, in order");
+    assert_eq!(lab.b.counter("segments-merged"), 0);
 }
 
 #[test]

@@ -497,6 +497,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             mac: site.router_mac,
             address: Some(site.router),
             subnet: "10.77.60.0/24".parse().unwrap(),
+            pools: vec!["10.77.60.0/24".parse().unwrap()],
             mtu: 1500,
             answers: vec![other.host],
             gate_open: true,

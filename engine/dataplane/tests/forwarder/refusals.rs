@@ -414,9 +414,11 @@ fn a_forwarder_without_snapshot_drops_everything() {
 #[test]
 fn notices_are_bounded_and_lost_ones_counted() {
     let mut lab = Lab::connected();
-    let probe = ArpPacket::request([2, 0, 0, 0, 0, 9], std::net::Ipv4Addr::UNSPECIFIED, B.host);
-    for _ in 0..300 {
-        lab.arp_a(probe, BROADCAST);
+    lab.a.notices();
+    for number in 0..300_u16 {
+        let [high, low] = number.to_be_bytes();
+        let turncoat = ArpPacket::request([2, 0, 0, 9, high, low], A.host, A.router);
+        lab.arp_a(turncoat, BROADCAST);
     }
     assert_eq!(
         (lab.a.notices().len(), lab.a.counter("notices-lost")),

@@ -1,9 +1,11 @@
 //! Properties of the packet formats under arbitrary bytes. The fuzz targets of `tests/fuzz` search for inputs that
 //! break them; here they run on a fixed set of random inputs, so that every test run covers them.
+#![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 mod arp;
 mod classify;
 mod coalesce;
+mod forwarder;
 mod mss;
 mod segment;
 
@@ -41,6 +43,20 @@ proptest! {
     #[test]
     fn segmentation_is_all_or_nothing(data in bytes(1500)) {
         segment::check(&data);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 60,
+        rng_seed: RngSeed::Fixed(2),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn routers_survive_everything_that_can_be_sent(data in bytes(300)) {
+        forwarder::check(&data);
     }
 }
 

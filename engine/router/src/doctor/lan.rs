@@ -1,6 +1,9 @@
 //! The LAN: interface, gate, and whoever else answers there.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use ipnet::Ipv4Net;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
 use crate::view::{CheckRow, SightingRow};
@@ -17,6 +20,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(interface(evidence, name));
     checks.push(gate(evidence));
     checks.push(proxy_arp(evidence, name));
+    checks.push(subnet(evidence, name));
     checks.push(captured_on_host(evidence));
     checks.push(foreign_answers(evidence));
     checks.push(probes(evidence));
@@ -83,6 +87,34 @@ fn proxy_arp(evidence: &Evidence<'_>, name: &str) -> CheckRow {
         }
         (None, _) | (_, None) => skip(AREA, "proxy-arp", "proxy_arp could not be read"),
     }
+}
+
+/// Hosts ask only for addresses that they think are on their own LAN: one with another subnet never asks us.
+fn subnet(evidence: &Evidence<'_>, name: &str) -> CheckRow {
+    let Some(subnet) = evidence.arp.subnet else {
+        return skip(AREA, "subnet", format!("{name} is absent"));
+    };
+    let overlaps = |prefix: &Ipv4Net| prefix.contains(&subnet) || subnet.contains(prefix);
+    let pool_of = |address| evidence.config.pool_of(address).map(|pool| pool.prefix);
+    let pools = evidence.arp.answers.iter().copied().filter_map(pool_of);
+    let strange: BTreeSet<Ipv4Net> = pools.filter(|pool| !overlaps(pool)).collect();
+    let Some(first) = strange.first() else {
+        return pass(
+            AREA,
+            "subnet",
+            "every address answered for is in a pool of this LAN",
+        );
+    };
+    let remedy = format!(
+        "give {name} an address of {first}, if its hosts are on this LAN, or correct fabric.pools and self.capture.interface"
+    );
+    warn(
+        AREA,
+        "subnet",
+        format!("addresses are answered for whose pool is not on the LAN's subnet {subnet}"),
+    )
+    .detail(listed(strange.iter().map(Ipv4Net::to_string)))
+    .remedy(remedy)
 }
 
 /// An address that lives elsewhere must not be assigned here: the kernel would answer ARP and reset connections.

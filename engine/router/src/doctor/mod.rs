@@ -34,6 +34,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a Facts,
     pub(crate) owners: OwnersView,
+    /// Configured addresses that an operator withdrew.
+    pub(crate) withdrawn: Vec<std::net::Ipv4Addr>,
     pub(crate) routes: RoutesView,
     pub(crate) neighbors: BgpNeighborsView,
     /// Routes refused now: peer, prefix, reason.
@@ -61,6 +63,7 @@ impl Router {
             config: &self.config,
             facts,
             owners: self.owners(now),
+            withdrawn: self.state.withdrawn.iter().copied().collect(),
             routes: self.routes(),
             neighbors: self.bgp_neighbors(now),
             rejected: rejected.collect(),

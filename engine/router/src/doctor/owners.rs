@@ -52,6 +52,16 @@ fn unannounced(evidence: &Evidence<'_>) -> CheckRow {
     let missing: Vec<_> = rows
         .filter(|row| row.configured && row.owner.is_none())
         .collect();
+    if missing.is_empty() && !evidence.withdrawn.is_empty() {
+        let count = evidence.withdrawn.len();
+        return warn(
+            AREA,
+            "unannounced",
+            format!("{count} addresses are configured, but withdrawn by order"),
+        )
+        .detail(listed(&evidence.withdrawn))
+        .remedy("take them out of self.owned, or `samctl announce ADDRESS` to own them again");
+    }
     if missing.is_empty() {
         return pass(
             AREA,

@@ -135,6 +135,9 @@ fn each_fault_of_the_fabric_is_found() {
     use CheckStatus::{Fail, Warn};
     let cases: &[(&str, CheckStatus, Spoil)] = &[
         ("lan/gate", Warn, |e| e.arp.gate_open = false),
+        ("lan/subnet", Warn, |e| {
+            e.arp.subnet = Some("192.0.2.0/24".parse().unwrap());
+        }),
         ("lan/duplicate-answer", Fail, |e| {
             e.arp.foreign_answers.push(sighting(299.0))
         }),
@@ -170,6 +173,9 @@ fn each_fault_of_the_fabric_is_found() {
         ("owners/unannounced", Warn, |e| {
             e.owners.owners[0].owner = None;
             e.owners.owners[0].configured = true;
+        }),
+        ("owners/unannounced", Warn, |e| {
+            e.withdrawn = vec![address(10)];
         }),
         ("routes/rib-fib", Fail, |e| {
             e.routes

@@ -49,7 +49,7 @@ pub(super) fn verdict(evidence: &Evidence<'_>, subject: &Subject<'_>) -> ArpVerd
             "depends on the sender".into(),
         ),
         condition(
-            "the sender is on the LAN's subnet",
+            "the sender is on the LAN's subnet or in a pool",
             None,
             evidence
                 .arp

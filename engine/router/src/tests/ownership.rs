@@ -52,6 +52,40 @@ fn a_moved_address_has_one_owner_with_a_higher_sequence() {
 }
 
 #[test]
+fn a_claim_that_lost_is_standby_and_says_so_at_once() {
+    let mut net = Net::new(3, &[1]);
+    net.command(2, Command::Announce(address(ADDRESS)));
+
+    net.input(3, Input::Command(Command::Announce(address(ADDRESS))));
+
+    let router = &net.station(3).router;
+    assert_eq!(router.claim_on(address(ADDRESS)), Some(ClaimState::Standby));
+    assert_eq!(router.owner_of(address(ADDRESS)), Some(NodeId(2)));
+    assert_eq!(net.station(1).router.claim_on(address(ADDRESS)), None);
+}
+
+#[test]
+fn a_withdrawal_is_undone_by_taking_the_address_out_and_in_again() {
+    let mut net = Net::new(2, FULL_MESH);
+    let mut with = net.station(2).router.config().clone();
+    let without = with.clone();
+    with.local.owned.insert(address(ADDRESS));
+    let load = |net: &mut Net, config: &Config| {
+        net.input(2, Input::Config(Box::new(config.clone())));
+        net.run(5);
+    };
+    load(&mut net, &with);
+    net.command(2, Command::Withdraw(address(ADDRESS)));
+    assert_eq!(net.owner(1, address(ADDRESS)), None);
+
+    load(&mut net, &without);
+    assert_eq!(net.station(2).state.withdrawn, [].into());
+    load(&mut net, &with);
+
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(2));
+}
+
+#[test]
 fn a_move_that_makes_before_it_breaks_counts_past_the_former_owner() {
     let mut net = Net::new(3, &[1]);
     net.command(2, Command::Announce(address(ADDRESS)));

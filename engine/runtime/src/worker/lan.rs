@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, PortId, Stats, Unit};
+use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, MergePolicy, PortId, Stats, Unit};
 use sam_net::packet_socket::FrameError;
 use sam_net::{PacketSocket, SendFailure};
 
 use super::ports::{BUDGET, PENDING, more};
+use super::software::{cut, is_refusal};
 
 /// A LAN port with what waits for it.
 pub(super) struct Lan {
@@ -59,22 +60,50 @@ impl Lan {
     }
 
     /// Sends what waits, as far as the kernel takes it; beyond the bound the oldest is dropped.
-    pub(super) fn send(&mut self, pool: &mut BufferPool, stats: &Stats) {
+    ///
+    /// A superpacket that the kernel refuses is sent packet by packet, and `policy` learns not to make another.
+    pub(super) fn send(&mut self, pool: &mut BufferPool, stats: &Stats, policy: &mut MergePolicy) {
         if self.pending.is_empty() {
             return;
         }
-        let done = self.socket.send_batch(&self.pending, &mut self.failures);
-        for failure in self.failures.drain(..) {
-            stats.drop_many(DropReason::SendFailed, failure.packets as u64);
-        }
-        for unit in self.pending.drain(..done) {
-            pool.give(unit.buffer);
+        let cut = self.send_pending(pool, stats, policy);
+        if !cut.is_empty() {
+            self.pending.splice(..0, cut);
+            // Plain frames are not cut again.
+            self.send_pending(pool, stats, policy);
         }
         let excess = self.pending.len().saturating_sub(PENDING);
         for unit in self.pending.drain(..excess) {
             stats.drop(DropReason::SendBusy);
             pool.give(unit.buffer);
         }
+    }
+
+    /// Sends once, and returns the pieces of what the kernel refused to cut.
+    fn send_pending(
+        &mut self,
+        pool: &mut BufferPool,
+        stats: &Stats,
+        policy: &mut MergePolicy,
+    ) -> Vec<Unit> {
+        let mut pieces = Vec::new();
+        let done = self.socket.send_batch(&self.pending, &mut self.failures);
+        for failure in self.failures.drain(..) {
+            let unit = &self.pending[failure.index];
+            if !is_refusal(unit, &failure.error) {
+                stats.drop_many(DropReason::SendFailed, failure.packets as u64);
+                continue;
+            }
+            policy.forbid(unit.offload.gso);
+            stats.add(&stats.superpackets_refused, 1);
+            if let Err(reason) = cut(unit, LINK, pool, |piece, _| pieces.push(piece)) {
+                stats.drop(reason);
+            }
+        }
+        for unit in self.pending.drain(..done) {
+            pool.give(unit.buffer);
+        }
+        pieces
     }
 
     /// Counts what the kernel lost since the last look.
@@ -99,6 +128,9 @@ impl AsFd for Lan {
         self.socket.as_fd()
     }
 }
+
+/// Bytes of Ethernet header.
+const LINK: u16 = 14;
 
 /// Names why a frame was not handed over.
 fn reason(error: FrameError) -> DropReason {

@@ -6,6 +6,7 @@
 mod lan;
 mod mailbox;
 mod ports;
+mod software;
 mod underlay;
 
 use std::os::fd::AsFd;
@@ -35,6 +36,8 @@ pub(crate) const BUFFERS: usize = 256;
 const SENDS: usize = 1024;
 /// Notices that may wait for control.
 pub(crate) const NOTICES: usize = 1024;
+/// Of these, places that notices about LANs leave to the others, so that no LAN host can make control miss a session.
+const RESERVED_NOTICES: usize = NOTICES / 2;
 /// Batches of one port before the others get their turn.
 const ROUNDS: usize = 4;
 /// Packets kept for a capture between two turns of the loop, and bytes kept of each.
@@ -58,6 +61,8 @@ const WAKE: u64 = u64::MAX;
 pub(crate) struct WorkerHandle {
     mailbox: Arc<Mailbox>,
     stats: Arc<Stats>,
+    /// The capture under way or the last one.
+    capture: mpsc::WeakSender<TapRecord>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -101,6 +106,7 @@ impl WorkerHandle {
         Ok(Self {
             mailbox,
             stats,
+            capture: mpsc::channel(1).0.downgrade(),
             thread: Some(thread),
         })
     }
@@ -122,9 +128,15 @@ impl WorkerHandle {
             .post(|letters| drop(letters.lans.insert(port, socket)));
     }
 
-    /// Copies packets to `sender` until it is closed, in place of a former one.
-    pub(crate) fn tap(&self, sender: mpsc::Sender<TapRecord>) {
+    /// Copies packets until the receiver is dropped, of which at most `queue` wait; `None` while another capture runs.
+    pub(crate) fn tap(&mut self, queue: usize) -> Option<mpsc::Receiver<TapRecord>> {
+        if is_wanted(&self.capture) {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(queue);
+        self.capture = sender.downgrade();
         self.mailbox.post(|letters| letters.tap = Some(sender));
+        Some(receiver)
     }
 
     /// Asks how things are; `None` when the worker does not answer in time.
@@ -171,6 +183,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        self.forwarder.set_merging(self.ports.merging());
         let mut ready = Vec::with_capacity(64);
         loop {
             ready.clear();
@@ -259,6 +272,7 @@ impl Worker {
             now,
         );
         self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
+        self.forwarder.set_merging(self.ports.merging());
     }
 
     /// Does what control wants: peers first, for a snapshot names them.
@@ -305,7 +319,7 @@ impl Worker {
 
     fn send_notices(&mut self) {
         while let Some(notice) = self.forwarder.poll_notice() {
-            if self.notices.try_send(notice).is_err() {
+            if !offer(&self.notices, notice) {
                 self.notices_lost += 1;
             }
         }
@@ -329,5 +343,59 @@ impl Worker {
                 break;
             }
         }
+    }
+}
+
+/// Tells whether somebody still reads what is sent.
+fn is_wanted<T>(sender: &mpsc::WeakSender<T>) -> bool {
+    sender.upgrade().is_some_and(|sender| !sender.is_closed())
+}
+
+/// Tells control something unless there is no room for it; returns whether there was.
+fn offer(notices: &mpsc::Sender<Notice>, notice: Notice) -> bool {
+    let has_room = !notice.is_about_lan() || notices.capacity() > RESERVED_NOTICES;
+    has_room && notices.try_send(notice).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sam_dataplane::TunnelId;
+
+    use super::*;
+
+    #[test]
+    fn a_capture_is_wanted_until_its_reader_hangs_up_or_its_writer_ends() {
+        let (sender, receiver) = mpsc::channel::<()>(1);
+        let weak = sender.downgrade();
+        assert!(is_wanted(&weak));
+        drop(receiver);
+        assert!(!is_wanted(&weak), "the reader hung up");
+
+        let (sender, _receiver) = mpsc::channel::<()>(1);
+        let weak = sender.downgrade();
+        drop(sender);
+        assert!(!is_wanted(&weak), "the writer ended");
+    }
+
+    #[test]
+    fn control_hears_of_sessions_however_much_happens_on_a_lan() {
+        let (sender, mut receiver) = mpsc::channel(NOTICES);
+        let probe = Notice::AddressProbed {
+            port: PortId(1),
+            address: Ipv4Addr::LOCALHOST,
+            mac: [2; 6],
+        };
+        let session = Notice::SessionDown {
+            tunnel: TunnelId(0),
+        };
+
+        let told = (0..2 * NOTICES).filter(|_| offer(&sender, probe.clone()));
+        assert_eq!(told.count(), NOTICES - RESERVED_NOTICES);
+
+        assert!(offer(&sender, session.clone()));
+        let last = std::iter::from_fn(|| receiver.try_recv().ok()).last();
+        assert_eq!(last, Some(session));
     }
 }

@@ -6,12 +6,17 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::Context;
-use sam_dataplane::{BufferPool, DropReason, Egress, Forwarder, Io, PortId, Stats, TxQueue, Unit};
+use sam_dataplane::{
+    BufferPool, DropReason, Egress, Forwarder, Io, MergePolicy, Merging, PortId, Stats, TxQueue,
+    Unit,
+};
+use sam_net::tun::TunOffloads;
 use sam_net::{Epoll, Interest, PacketSocket, Train, Tun};
 use sam_router::TUN_PORT;
 use tracing::warn;
 
 use super::lan::Lan;
+use super::software::{cut, is_refusal};
 use super::underlay::Underlay;
 use crate::StartError;
 
@@ -29,6 +34,7 @@ pub(super) struct Ports {
     tun: Tun,
     underlays: Vec<Underlay>,
     lans: Vec<Lan>,
+    merging: Merging,
 }
 
 impl Ports {
@@ -53,6 +59,7 @@ impl Ports {
                 .context("cannot watch the UDP socket")?;
         }
         Ok(Self {
+            merging: merging(tun.offloads()),
             tun,
             underlays,
             lans: Vec::new(),
@@ -76,6 +83,11 @@ impl Ports {
             former.retire(pool);
         }
         self.lans.push(Lan::new(port, socket));
+    }
+
+    /// Returns which superpackets the kernel takes, as far as known.
+    pub(super) fn merging(&self) -> Merging {
+        self.merging
     }
 
     /// Tells whether a busy socket holds something back.
@@ -169,7 +181,7 @@ impl Ports {
             underlay.send(pool, stats);
         }
         for lan in &mut self.lans {
-            lan.send(pool, stats);
+            lan.send(pool, stats, &mut self.merging.lan);
         }
     }
 
@@ -178,10 +190,32 @@ impl Ports {
             return lan.queue(unit);
         }
         // A LAN port may be in the forwarding state before its socket is open.
-        if port != TUN_PORT || self.tun.send(&unit).is_err() {
+        if port != TUN_PORT {
             stats.drop(DropReason::SendFailed);
+        } else if let Err(error) = self.tun.send(&unit) {
+            if is_refusal(&unit, &error) {
+                self.send_cut(&unit, pool, stats);
+            } else {
+                stats.drop(DropReason::SendFailed);
+            }
         }
         pool.give(unit.buffer);
+    }
+
+    /// Delivers packet by packet what the TUN device refused as a whole.
+    fn send_cut(&mut self, unit: &Unit, pool: &mut BufferPool, stats: &Stats) {
+        self.merging.host.forbid(unit.offload.gso);
+        stats.add(&stats.superpackets_refused, 1);
+        let tun = &self.tun;
+        let sent = cut(unit, 0, pool, |piece, pool| {
+            if tun.send(&piece).is_err() {
+                stats.drop(DropReason::SendFailed);
+            }
+            pool.give(piece.buffer);
+        });
+        if let Err(reason) = sent {
+            stats.drop(reason);
+        }
     }
 
     /// Counts what the kernel lost since the last look.
@@ -195,6 +229,17 @@ impl Ports {
     }
 }
 
+/// Concludes from what the TUN device agreed to which superpackets the kernel takes: packet sockets read the same
+/// header by the same code, but need no agreement about TCP.
+fn merging(offloads: TunOffloads) -> Merging {
+    let udp = offloads == TunOffloads::TcpUdp;
+    let tcp = offloads != TunOffloads::Plain;
+    Merging {
+        lan: MergePolicy { tcp: true, udp },
+        host: MergePolicy { tcp, udp },
+    }
+}
+
 /// Reads the result of a batch: whether more may wait; an empty pool is counted.
 pub(super) fn more(result: io::Result<usize>, stats: &Stats) -> bool {
     match result {
@@ -204,5 +249,22 @@ pub(super) fn more(result: io::Result<usize>, stats: &Stats) -> bool {
             false
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_take_is_not_merged() {
+        let flags = |offloads| {
+            let Merging { lan, host } = merging(offloads);
+            [lan.tcp, lan.udp, host.tcp, host.udp]
+        };
+        assert_eq!(flags(TunOffloads::TcpUdp), [true, true, true, true]);
+        assert_eq!(flags(TunOffloads::Tcp), [true, false, true, false]);
+        assert_eq!(flags(TunOffloads::Header), [true, false, true, false]);
+        assert_eq!(flags(TunOffloads::Plain), [true, false, false, false]);
     }
 }

@@ -130,6 +130,13 @@ impl World {
         }
     }
 
+    /// Replaces a node by one with the same keys and configuration that remembers nothing.
+    pub(crate) fn restart(&mut self, node: usize, seed: u64) {
+        self.nodes[node].device = Device::new(&self.nodes[node].private, seed);
+        let config = self.config(node);
+        self.configure(node, &[config]);
+    }
+
     pub(crate) fn set_endpoint(&mut self, node: usize, endpoint: SocketAddr) {
         self.nodes[node]
             .device

@@ -1,0 +1,73 @@
+//! Which packets from tunnels may be merged into superpackets, by where they leave.
+//!
+//! Not every kernel takes every superpacket: UDP ones need Linux 6.2, and a TUN device without virtio header takes
+//! none. The driver knows and tells by [`crate::Forwarder::set_merging`].
+
+use crate::packet::L4;
+use crate::unit::Gso;
+
+/// Which superpackets one kind of port takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MergePolicy {
+    /// TCP superpackets.
+    pub tcp: bool,
+    /// UDP superpackets.
+    pub udp: bool,
+}
+
+/// Which superpackets the ports take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Merging {
+    /// LAN ports.
+    pub lan: MergePolicy,
+    /// The router's own host.
+    pub host: MergePolicy,
+}
+
+impl MergePolicy {
+    /// Tells whether packets of this protocol may be merged; those of others never become superpackets.
+    #[must_use]
+    pub fn allows(self, l4: L4) -> bool {
+        match l4 {
+            L4::Tcp { .. } => self.tcp,
+            L4::Udp => self.udp,
+            L4::Icmp { .. } | L4::Other => true,
+        }
+    }
+
+    /// Stops making superpackets of this kind.
+    pub fn forbid(&mut self, gso: Gso) {
+        match gso {
+            Gso::None => {}
+            Gso::Tcp { .. } => self.tcp = false,
+            Gso::Udp { .. } => self.udp = false,
+        }
+    }
+}
+
+impl Default for MergePolicy {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            tcp: true,
+            udp: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forbidden_is_not_allowed_and_nothing_else_changes() {
+        let tcp = L4::Tcp { flags: 0 };
+        let mut policy = MergePolicy::default();
+        policy.forbid(Gso::None);
+        assert!(policy.allows(tcp) && policy.allows(L4::Udp));
+        policy.forbid(Gso::Udp { size: 100 });
+        assert!(policy.allows(tcp) && !policy.allows(L4::Udp));
+        policy.forbid(Gso::Tcp { size: 100 });
+        assert!(!policy.allows(tcp) && policy.allows(L4::Other));
+    }
+}
