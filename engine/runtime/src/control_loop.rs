@@ -196,7 +196,7 @@ impl Control {
 
     fn refresh_host(&mut self) -> Result<(), StartError> {
         self.facts.sample();
-        for event in self.host.poll(self.router.config(), &self.worker)? {
+        for event in self.host.poll(&self.router, &self.worker)? {
             self.input(Input::Host(event));
         }
         Ok(())
