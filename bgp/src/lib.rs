@@ -19,6 +19,7 @@ mod view;
 pub mod wire;
 
 pub use policy::{Policy, Rejection};
+pub use reflector::LOOP_REASONS;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
 pub use speaker::{
     ConnectionId, Event, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig,

@@ -14,6 +14,10 @@ pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
 /// The route passed our cluster already.
 pub(crate) const CLUSTER_LOOP: Rejection = Rejection("cluster-loop");
 
+/// Names of the rejections of routes that came back to where they had been. They are no fault: a reflector may send a
+/// route to its originator too, which is to ignore it (RFC 4456 section 8).
+pub const LOOP_REASONS: [&str; 2] = [ORIGINATOR_LOOP.0, CLUSTER_LOOP.0];
+
 /// Who a reflector is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reflector {

@@ -1,8 +1,11 @@
 //! `samctl run -c FILE`: the router, in the foreground, until SIGTERM or SIGINT.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 
+use sam_net::{Capabilities, Capability, caps, sysctl};
+use sam_router::Config;
+use sam_router::config::Capture;
 use tracing_subscriber::EnvFilter;
 
 use super::check::write_report;
@@ -14,7 +17,7 @@ use crate::exit::{Exit, Failure};
 /// Runs the router. State changes are logged to standard error; `SAMCTL_LOG` sets the level (default `info`).
 ///
 /// # Errors
-/// When the configuration is wrong, or a device, port or socket cannot be opened.
+/// When the configuration is wrong, a capability is missing, or a device, port or socket cannot be opened.
 pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
     let loaded = match load(&args.config, Secrets::Read) {
         Ok(loaded) => loaded,
@@ -26,6 +29,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     if !loaded.warnings.is_empty() {
         write_report(&loaded.warnings, format, streams)?;
     }
+    keep_needed_capabilities(&loaded.config)?;
     start_log();
     let path = args.config.clone();
     sam_runtime::run(loaded.config, Box::new(move || reload(&path)))
@@ -33,7 +37,7 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     Ok(Exit::Ok)
 }
 
-fn reload(path: &PathBuf) -> Result<sam_router::Config, String> {
+fn reload(path: &Path) -> Result<sam_router::Config, String> {
     match load(path, Secrets::Read) {
         Ok(loaded) => Ok(loaded.config),
         Err(report) => Err(lines(&report)),
@@ -49,6 +53,51 @@ fn lines(report: &Report) -> String {
         .collect();
     lines.join("\n")
 }
+
+/// Gives up what a router never needs, before the first thread starts.
+///
+/// # Errors
+/// When something that it does need is missing: it would run, and do half of its work.
+fn keep_needed_capabilities(config: &Config) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::NotPermitted, format!("{error}"));
+    let held = Capabilities::effective().map_err(failed)?;
+    let missing = held.missing(&needed_capabilities(config));
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let names = names.join(" ");
+        return Err(
+            Failure::new(Exit::NotPermitted, format!("the router needs {names}")).remedy(format!(
+                "run it with sudo; systemd: AmbientCapabilities={names}; container: --cap-add"
+            )),
+        );
+    }
+    let keep: Vec<Capability> = WANTED
+        .into_iter()
+        .filter(|wanted| held.has(*wanted))
+        .collect();
+    caps::drop_all_except(&keep).map_err(failed)
+}
+
+/// What this configuration cannot do without.
+fn needed_capabilities(config: &Config) -> Vec<Capability> {
+    let low_ports = sysctl::read("ipv4/ip_unprivileged_port_start").unwrap_or(i64::MAX);
+    let needed = |capability: &Capability| match capability {
+        Capability::NetAdmin => true,
+        Capability::NetRaw => config.local.capture != Capture::None,
+        Capability::NetBindService => low_ports > BGP_PORT,
+        Capability::SysAdmin => false,
+    };
+    WANTED.into_iter().filter(needed).collect()
+}
+
+/// TUN and routes, frames on the LAN, BGP.
+const WANTED: [Capability; 3] = [
+    Capability::NetAdmin,
+    Capability::NetRaw,
+    Capability::NetBindService,
+];
+/// RFC 4271 section 8.2.1.
+const BGP_PORT: i64 = 179;
 
 fn start_log() {
     let filter = EnvFilter::try_from_env("SAMCTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

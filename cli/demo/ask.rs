@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the socket is missing or the answer is an error.
-pub fn get(socket: &Path, path: &str) -> Result<Value> {
+pub(super) fn get(socket: &Path, path: &str) -> Result<Value> {
     call(
         socket,
         &format!("GET {path} HTTP/1.0\r\nHost: samctl\r\n\r\n"),
@@ -26,7 +26,7 @@ pub fn get(socket: &Path, path: &str) -> Result<Value> {
 ///
 /// # Errors
 /// When the socket is missing or the answer is an error.
-pub fn post(socket: &Path, path: &str, body: &Value) -> Result<Value> {
+pub(super) fn post(socket: &Path, path: &str, body: &Value) -> Result<Value> {
     let body = body.to_string();
     call(
         socket,

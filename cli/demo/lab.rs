@@ -20,7 +20,7 @@ use sam_net::{Namespace, Netlink};
 
 /// One of the four sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SiteName {
+pub(super) struct SiteName {
     /// Name, also of its node.
     pub name: &'static str,
     /// Role in the configuration.
@@ -30,7 +30,7 @@ pub struct SiteName {
 }
 
 /// The sites of the seed's demo.
-pub const SITES: [SiteName; 4] = [
+pub(super) const SITES: [SiteName; 4] = [
     SiteName {
         name: "onprem",
         role: "onprem",
@@ -56,29 +56,29 @@ pub const SITES: [SiteName; 4] = [
 impl SiteName {
     /// The address that lives here at first.
     #[must_use]
-    pub fn client(self) -> Ipv4Addr {
+    pub(super) fn client(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 60, 9 + self.number)
     }
 
     /// The router's overlay address.
     #[must_use]
-    pub fn overlay(self) -> Ipv4Addr {
+    pub(super) fn overlay(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, 0, self.number)
     }
 
     /// The router's address on the WAN.
     #[must_use]
-    pub fn underlay(self) -> Ipv4Addr {
+    pub(super) fn underlay(self) -> Ipv4Addr {
         Ipv4Addr::new(203, 0, 113, 10 + self.number)
     }
 }
 
 /// The router's address on every LAN, and every client's default gateway.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
+pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 
 /// All namespaces.
 #[derive(Debug)]
-pub struct Lab {
+pub(super) struct Lab {
     wires: Namespace,
     /// Client namespaces, by site.
     pub clients: Vec<Namespace>,
@@ -91,7 +91,7 @@ impl Lab {
     ///
     /// # Errors
     /// What the kernel refused, and on which object.
-    pub fn build() -> Result<Self> {
+    pub(super) fn build() -> Result<Self> {
         let namespace = || Namespace::create().context("cannot make a network namespace");
         let wires = namespace()?;
         let clients = SITES
@@ -146,7 +146,7 @@ impl Lab {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn replug(&self, client: SiteName, to: SiteName) -> Result<()> {
+    pub(super) fn replug(&self, client: SiteName, to: SiteName) -> Result<()> {
         self.wires.enter(|| -> Result<()> {
             let mut netlink = Netlink::open()?;
             let bridge = netlink.link(&format!("lan{}", to.number))?.index;

@@ -35,7 +35,7 @@ struct Probes {
 ///
 /// # Errors
 /// When the lab or a router refuses.
-pub fn run(lab: &Lab, routers: &Routers, from: SiteName, to: SiteName) -> Result<Move> {
+pub(super) fn run(lab: &Lab, routers: &Routers, from: SiteName, to: SiteName) -> Result<Move> {
     let observer = &lab.clients[0];
     let address = from.client();
     let mut session = Session::open(observer, address)?;

@@ -103,7 +103,7 @@ impl Report {
     /// Renders the tables.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::from(TOPOLOGY);
         let _ = writeln!(
             out,
             "\nFlows (rows connect, columns serve; what the server saw as source)\n"
@@ -146,6 +146,7 @@ impl Report {
             "NOT everything holds"
         };
         let _ = writeln!(out, "\n{verdict}, {:.1} s after the start.", self.seconds);
+        out.push_str(NEXT);
         out
     }
 
@@ -186,3 +187,18 @@ impl Report {
         }
     }
 }
+
+/// What was built.
+const TOPOLOGY: &str = "
+  client .10 ── lan ── samctl onprem ══╗             ╔══ samctl azure ── lan ── client .12
+                                       ╠═ WireGuard ═╣
+  client .11 ── lan ── samctl aws    ══╝  and iBGP   ╚══ samctl oci   ── lan ── client .13
+
+  one subnet, 10.77.60.0/24, at four sites; each box is a network namespace of its own
+";
+
+/// Where to look next.
+const NEXT: &str = "
+Next: `samctl demo --keep` leaves it running and says how to look inside (owners, explain, bgp why, pcap …);
+README.md sets up two real machines; engine/ARCHITECTURE.md says how it works.
+";

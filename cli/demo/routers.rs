@@ -18,7 +18,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Four running routers; dropping them stops them and removes their files.
 #[derive(Debug)]
-pub struct Routers {
+pub(super) struct Routers {
     /// Where configuration, keys, logs and sockets are.
     pub folder: PathBuf,
     children: Vec<Child>,
@@ -29,10 +29,11 @@ impl Routers {
     ///
     /// # Errors
     /// When a file cannot be written or a process not be started.
-    pub fn start(lab: &Lab) -> Result<Self> {
+    pub(super) fn start(lab: &Lab) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("samctl-demo-{}", std::process::id()));
         fs::DirBuilder::new()
-            .recursive(true)
+            // Never a folder that somebody else prepared: keys go in.
+            .recursive(false)
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -100,19 +101,19 @@ impl Routers {
 
     /// The control socket of a site's router.
     #[must_use]
-    pub fn socket(&self, site: SiteName) -> PathBuf {
+    pub(super) fn socket(&self, site: SiteName) -> PathBuf {
         self.folder.join(format!("{}.sock", site.name))
     }
 
     /// The log of a site's router.
     #[must_use]
-    pub fn log(&self, site: SiteName) -> PathBuf {
+    pub(super) fn log(&self, site: SiteName) -> PathBuf {
         self.folder.join(format!("{}.log", site.name))
     }
 
     /// Process id of a site's router.
     #[must_use]
-    pub fn process(&self, site: SiteName) -> u32 {
+    pub(super) fn process(&self, site: SiteName) -> u32 {
         self.children[usize::from(site.number - 1)].id()
     }
 
@@ -120,7 +121,7 @@ impl Routers {
     ///
     /// # Errors
     /// When a router ended, or agreement takes longer than `patience`.
-    pub fn wait_for_agreement(&mut self, patience: Duration) -> Result<()> {
+    pub(super) fn wait_for_agreement(&mut self, patience: Duration) -> Result<()> {
         let end = Instant::now() + patience;
         while Instant::now() < end {
             for (site, child) in SITES.iter().zip(&mut self.children) {
@@ -150,7 +151,7 @@ impl Routers {
 
     /// Who owns `address`, as the router of `at` sees it.
     #[must_use]
-    pub fn owner(&self, at: SiteName, address: std::net::Ipv4Addr) -> Option<String> {
+    pub(super) fn owner(&self, at: SiteName, address: std::net::Ipv4Addr) -> Option<String> {
         let view = ask::get(&self.socket(at), "/v1/owners").ok()?;
         let rows = view["owners"].as_array()?;
         let row = rows
@@ -160,14 +161,14 @@ impl Routers {
     }
 
     /// Waits for the end: Ctrl-C and SIGTERM end the whole program in order.
-    pub fn wait_for_signal(&self) -> ! {
+    pub(super) fn wait_for_signal(&self) -> ! {
         loop {
             std::thread::park();
         }
     }
 
     /// Stops all routers in order.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         for child in &self.children {
             sam_net::process::terminate(child.id());
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use sam_net::Namespace;
 
 /// Port of both services.
-pub const PORT: u16 = 7760;
+pub(super) const PORT: u16 = 7760;
 /// How long a blocked call waits before it looks whether to end.
 const TURN: Duration = Duration::from_millis(100);
 /// Time for one check.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server; dropping it ends it.
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -29,7 +29,7 @@ impl Server {
     ///
     /// # Errors
     /// When a port is taken or the namespace cannot be entered.
-    pub fn start(client: &Namespace) -> Result<Self> {
+    pub(super) fn start(client: &Namespace) -> Result<Self> {
         let (tcp, udp) = client.enter(|| -> Result<_> {
             let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
             Ok((TcpListener::bind(any)?, UdpSocket::bind(any)?))
@@ -100,7 +100,7 @@ fn echo_datagrams(socket: &UdpSocket, stop: &AtomicBool) {
 
 /// A connection to a client's TCP service.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     stream: BufReader<TcpStream>,
     /// The address that the server saw.
     pub seen: String,
@@ -111,7 +111,7 @@ impl Session {
     ///
     /// # Errors
     /// When the connection fails or the server says nothing.
-    pub fn open(client: &Namespace, to: Ipv4Addr) -> Result<Self> {
+    pub(super) fn open(client: &Namespace, to: Ipv4Addr) -> Result<Self> {
         let stream =
             client.enter(|| TcpStream::connect_timeout(&SocketAddr::from((to, PORT)), PATIENCE))?;
         let stream = stream.with_context(|| format!("cannot connect to {to}"))?;
@@ -130,7 +130,7 @@ impl Session {
     ///
     /// # Errors
     /// When the connection broke or the echo differs.
-    pub fn echo(&mut self, line: &str) -> Result<()> {
+    pub(super) fn echo(&mut self, line: &str) -> Result<()> {
         writeln!(self.stream.get_mut(), "{line}")?;
         let mut answer = String::new();
         self.stream.read_line(&mut answer)?;

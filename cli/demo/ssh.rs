@@ -10,7 +10,7 @@ use sam_net::Namespace;
 
 /// Running sshds, one per client; dropping ends them.
 #[derive(Debug)]
-pub struct Ssh {
+pub(super) struct Ssh {
     key: PathBuf,
     servers: Vec<Child>,
 }
@@ -20,7 +20,11 @@ impl Ssh {
     ///
     /// # Errors
     /// Why ssh is not used in this run; the demo goes on without.
-    pub fn start(clients: &[Namespace], addresses: &[Ipv4Addr], folder: &Path) -> Result<Self> {
+    pub(super) fn start(
+        clients: &[Namespace],
+        addresses: &[Ipv4Addr],
+        folder: &Path,
+    ) -> Result<Self> {
         let sshd =
             find(&["/usr/sbin/sshd", "/usr/local/sbin/sshd"]).context("sshd is not installed")?;
         find(&["/usr/bin/ssh", "/usr/local/bin/ssh"]).context("ssh is not installed")?;
@@ -70,9 +74,10 @@ impl Ssh {
     ///
     /// # Errors
     /// What ssh said.
-    pub fn seen_source(&self, client: &Namespace, to: Ipv4Addr) -> Result<String> {
-        let output = client
-            .command("ssh")
+    pub(super) fn seen_source(&self, client: &Namespace, to: Ipv4Addr) -> Result<String> {
+        let mut command = client.command("ssh");
+        sam_net::process::die_with_parent(&mut command);
+        let output = command
             .args(["-F", "/dev/null", "-i"])
             .arg(&self.key)
             .args([

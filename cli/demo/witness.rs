@@ -12,14 +12,14 @@ use sam_dataplane::BufferPool;
 use sam_net::{Namespace, PacketSocket};
 
 /// IPv4 packets seen, by source, destination, protocol and destination port.
-pub type Seen = BTreeMap<(Ipv4Addr, Ipv4Addr, u8, u16), u64>;
+pub(super) type Seen = BTreeMap<(Ipv4Addr, Ipv4Addr, u8, u16), u64>;
 
 /// Entries kept; a demo has a few dozen.
 const LIMIT: usize = 4096;
 
 /// A running witness; dropping it ends it.
 #[derive(Debug)]
-pub struct Witness {
+pub(super) struct Witness {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
@@ -30,7 +30,7 @@ impl Witness {
     ///
     /// # Errors
     /// When the interface cannot be opened.
-    pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
+    pub(super) fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
         let socket = namespace.enter(|| PacketSocket::open(interface, None))??;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(Seen::new()));
@@ -45,7 +45,7 @@ impl Witness {
 
     /// What was seen so far.
     #[must_use]
-    pub fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         self.seen
             .lock()
             .map(|seen| seen.clone())

@@ -78,6 +78,7 @@ drop_reasons! {
     SendFailed = "send-failed": "The kernel refused to send the packet",
     SendBusy = "send-busy": "The kernel's send buffer is full",
     ReceiveTruncated = "receive-truncated": "The kernel truncated a received packet",
+    ReceiveOverflow = "receive-overflow": "The kernel's receive buffer was full: packets came faster than they were read",
     IcmpRateLimited = "icmp-rate-limited": "An ICMP error was due but its rate limit was reached",
     DuplicateDelivery = "duplicate-delivery": "Datagram for another address on this host, seen by the packet socket too",
 }

@@ -61,7 +61,12 @@ counters! {
 impl Stats {
     /// Counts a dropped packet.
     pub fn drop(&self, reason: DropReason) {
-        self.add(&self.drops[reason.index()], 1);
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts packets that were dropped for one reason.
+    pub fn drop_many(&self, reason: DropReason, packets: u64) {
+        self.add(&self.drops[reason.index()], packets);
     }
 
     /// Adds to a counter; only the owning worker writes.

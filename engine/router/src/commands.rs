@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::NodeId;
+use sam_capture::{ImportRejection, NodeId};
 
 use crate::Router;
 use crate::events::Event;
@@ -16,7 +16,7 @@ use crate::input::Command;
 #[non_exhaustive]
 pub enum CommandRefusal {
     /// The node may not own the address; the reason is that of the import rules.
-    NotAdmitted(sam_capture::ImportRejection),
+    NotAdmitted(ImportRejection),
     /// The address is owned here already.
     AlreadyOwned,
     /// The address is not owned here.
@@ -76,7 +76,7 @@ impl Router {
             (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Announce(address) | Command::Withdraw(address), Err(refusal)) => {
-                let reason = refusal.to_string();
+                let reason = refusal.name().to_owned();
                 self.events.push(
                     Event::CommandRefused {
                         address: *address,
@@ -97,15 +97,77 @@ impl Router {
     }
 }
 
-impl fmt::Display for CommandRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CommandRefusal {
+    /// Returns the short name used in events.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
-            Self::NotAdmitted(rejection) => rejection.fmt(f),
-            Self::AlreadyOwned => f.write_str("already-owned"),
-            Self::NotOwned => f.write_str("not-owned"),
-            Self::Stopping => f.write_str("stopping"),
+            Self::NotAdmitted(rejection) => rejection.name(),
+            Self::AlreadyOwned => "already-owned",
+            Self::NotOwned => "not-owned",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Returns what the operator can do.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NotAdmitted(ImportRejection::OutsidePool) => {
+                "`samctl status` lists the pools; a new one goes into fabric.pools of every router"
+            }
+            Self::NotAdmitted(ImportRejection::ExcludedAddress) => {
+                "take another address, or take this one out of `exclude` on every router"
+            }
+            Self::NotAdmitted(ImportRejection::NotPermitted) => {
+                "announce it on another node, or extend this node's `may` on every router"
+            }
+            Self::NotAdmitted(_) => "compare the fabric part of the configuration on all routers",
+            Self::AlreadyOwned => {
+                "nothing is left to do; `samctl explain ADDRESS` shows who hears of it"
+            }
+            Self::NotOwned => "`samctl owners` shows who owns it: withdraw it there",
+            Self::Stopping => "start the router again first",
         }
     }
 }
 
+impl fmt::Display for CommandRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAdmitted(ImportRejection::OutsidePool) => "the address lies in no pool",
+            Self::NotAdmitted(ImportRejection::ExcludedAddress) => {
+                "the address is excluded from its pool: it never moves"
+            }
+            Self::NotAdmitted(ImportRejection::NotPermitted) => "this node may not own the address",
+            Self::NotAdmitted(rejection) => rejection.name(),
+            Self::AlreadyOwned => "this router owns the address already",
+            Self::NotOwned => "this router does not own the address",
+            Self::Stopping => "the router is stopping",
+        })
+    }
+}
+
 impl std::error::Error for CommandRefusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_sentences_with_a_remedy() {
+        for refusal in [
+            CommandRefusal::NotAdmitted(ImportRejection::OutsidePool),
+            CommandRefusal::NotAdmitted(ImportRejection::ExcludedAddress),
+            CommandRefusal::NotAdmitted(ImportRejection::NotPermitted),
+            CommandRefusal::AlreadyOwned,
+            CommandRefusal::NotOwned,
+            CommandRefusal::Stopping,
+        ] {
+            let sentence = refusal.to_string();
+            assert!(sentence.contains(' '), "{sentence}");
+            assert_ne!(sentence, refusal.name());
+            assert!(refusal.remedy().contains(' '), "{sentence}");
+        }
+    }
+}

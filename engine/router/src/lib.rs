@@ -9,7 +9,7 @@
 //! a node is one router. `router` only connects them; `view`, `doctor` and `explain` only read.
 
 pub mod config;
-pub mod diff;
+mod diff;
 mod doctor;
 pub mod events;
 mod explain;
@@ -44,6 +44,7 @@ mod tunnels;
 
 pub use commands::CommandRefusal;
 pub use config::Config;
+pub use diff::restart_only;
 pub use events::Event;
 pub use facts::Facts;
 pub use fib_sync::{LAN_PORT, TUN_PORT};

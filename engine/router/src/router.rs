@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use sam_bgp::{BestPathChange, Speaker};
+use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
 
 use crate::claims::{Duplicates, rivals};
@@ -328,10 +328,14 @@ impl Router {
                 }
                 sam_bgp::Output::BestPath(change) => self.on_best_path(&change, now),
                 sam_bgp::Output::Event(event) => {
+                    let mut news = true;
                     if let sam_bgp::speaker::Event::Rejected { peer, reason, .. } = event {
                         *self.rejections.entry((node_of(peer), reason)).or_default() += 1;
+                        news = !LOOP_REASONS.contains(&reason);
                     }
-                    self.events.push(Event::from(event), now);
+                    if news {
+                        self.events.push(Event::from(event), now);
+                    }
                 }
             }
         }

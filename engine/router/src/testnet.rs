@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sam_bgp::ConnectionId;
+use sam_bgp::wire::{DecodeContext, Message};
 use sam_capture::NodeId;
 use sam_dataplane::{NextHop, Snapshot, TunnelId};
 
@@ -124,6 +125,21 @@ impl Net {
         let now = self.now;
         self.station(id).router.handle_input(input, now);
         self.drain(id);
+    }
+
+    /// Lets one router's peer say something that no router would say.
+    pub(crate) fn say(&mut self, from: u32, to: u32, message: &Message) {
+        let (_, (_, connection)) = self
+            .pipes
+            .iter()
+            .find(|((near, _), (far, _))| (*near, *far) == (from, to))
+            .expect("the test names two routers that are connected");
+        let context = DecodeContext {
+            four_octet_as: true,
+            ibgp: true,
+        };
+        let (connection, bytes) = (*connection, message.encode(context));
+        self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
     }
 
     /// Hands a command to a router and lets the fabric settle.

@@ -9,6 +9,7 @@ use sam_capture::NodeId;
 use sam_dataplane::TunnelId;
 use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
+use sam_router::view::VersionView;
 use sam_router::{Command, Input};
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::control_loop::Control;
 use crate::control_socket::{Reply, Request, View};
 use crate::pcapng::PcapngWriter;
-use crate::worker::WorkerMessage;
 
 /// Captured packets that may wait for a slow reader; the rest is missed and counted.
 const TAP_QUEUE: usize = 4096;
@@ -67,9 +67,12 @@ impl Control {
             View::BgpNeighbor(name) => match self.find_node(&name) {
                 Some(node) => match self.router.bgp_neighbor(node, now) {
                     Some(view) => document(&view),
-                    None => missing(format!("node '{name}' is no BGP peer of this router")),
+                    None => missing(
+                        format!("node '{name}' is no BGP peer of this router"),
+                        "`samctl bgp neighbors` lists the peers; others are reached by a reflector",
+                    ),
                 },
-                None => missing(format!("no node '{name}'")),
+                None => self.no_such_node(&name),
             },
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
@@ -81,7 +84,7 @@ impl Control {
             View::Explain(address) => document(&self.router.explain(address, &facts, now)),
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
             View::Counters => document(&self.router.counters(&facts)),
-            View::Version => Reply::Json(json!({ "version": env!("CARGO_PKG_VERSION") })),
+            View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
         }
     }
 
@@ -101,7 +104,10 @@ impl Control {
         match area {
             Some(area) => match view.area(area) {
                 Some(view) => document(&view),
-                None => missing(format!("doctor has no area '{area}'")),
+                None => missing(
+                    format!("doctor has no area '{area}'"),
+                    &format!("areas: {}", view.areas().join(", ")),
+                ),
             },
             None => document(&view),
         }
@@ -120,6 +126,15 @@ impl Control {
             .into_iter()
             .find(|node| node.name == name || node.overlay.to_string() == name)
             .map(|node| node.id)
+    }
+
+    fn no_such_node(&self, name: &str) -> Reply {
+        let nodes = self.router.config().fabric.nodes.values();
+        let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+        missing(
+            format!("no node is called '{name}', and no node has that overlay address"),
+            &format!("nodes: {}", names.join(", ")),
+        )
     }
 
     fn start_pcap(&mut self) -> Reply {
@@ -143,13 +158,7 @@ impl Control {
         points.push((TapPoint::Outer, "outer".to_owned()));
         let local = self.host.underlay_address();
         let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
-        if !self.worker.post(WorkerMessage::Tap(sender)) {
-            return refused(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the worker is busy".to_owned(),
-                "",
-            );
-        }
+        self.worker.tap(sender);
         Reply::Pcap(writer, receiver)
     }
 }
@@ -170,8 +179,8 @@ fn refused(status: StatusCode, error: String, remedy: &str) -> Reply {
     }
 }
 
-fn missing(error: String) -> Reply {
-    refused(StatusCode::NOT_FOUND, error, "")
+fn missing(error: String, remedy: &str) -> Reply {
+    refused(StatusCode::NOT_FOUND, error, remedy)
 }
 
 fn not_a_prefix(text: &str) -> Reply {
@@ -183,15 +192,7 @@ fn not_a_prefix(text: &str) -> Reply {
 }
 
 fn refuse_command(refusal: CommandRefusal) -> Reply {
-    let remedy = match refusal {
-        CommandRefusal::NotAdmitted(_) => {
-            "the address must be inside a pool, not excluded, and permitted by the node's `may`"
-        }
-        CommandRefusal::NotOwned => "`samctl owners` shows who owns it",
-        CommandRefusal::AlreadyOwned => "nothing to do",
-        _ => "",
-    };
-    refused(StatusCode::CONFLICT, refusal.to_string(), remedy)
+    refused(StatusCode::CONFLICT, refusal.to_string(), refusal.remedy())
 }
 
 /// An address alone means its /32.

@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::AbortHandle;
 use tracing::warn;
 
 /// The BGP port (RFC 4271 section 8).
@@ -21,6 +23,8 @@ pub(crate) const PORT: u16 = 179;
 const WRITE_QUEUE: usize = 16_384;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Time for a peer to take one message; longer means that it reads no more (RFC 9687 names the same cause).
+const SEND_HOLD: Duration = Duration::from_secs(480);
 /// Time for a TCP connection to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -41,9 +45,24 @@ pub(crate) enum BgpEvent {
 #[derive(Debug)]
 pub(crate) struct BgpIo {
     events: mpsc::Sender<BgpEvent>,
-    writers: HashMap<ConnectionId, mpsc::Sender<Vec<u8>>>,
+    dialing: HashMap<ConnectionId, AbortHandle>,
+    open: HashMap<ConnectionId, Connection>,
     overlay: Ipv4Addr,
     next_accepted: u64,
+}
+
+/// The near ends of one connection's tasks.
+#[derive(Debug)]
+struct Connection {
+    writer: mpsc::Sender<Vec<u8>>,
+    reader: AbortHandle,
+}
+
+impl Drop for Connection {
+    /// Stops reading at once; the writer ends when all that was queued is written.
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }
 
 impl BgpIo {
@@ -59,16 +78,17 @@ impl BgpIo {
         tokio::spawn(accept(listener, events.clone()));
         Ok(Self {
             events,
-            writers: HashMap::new(),
+            dialing: HashMap::new(),
+            open: HashMap::new(),
             overlay,
             next_accepted: 2,
         })
     }
 
     /// Starts to connect; the outcome arrives as an event.
-    pub(crate) fn connect(&self, connection: ConnectionId, address: Ipv4Addr) {
+    pub(crate) fn connect(&mut self, connection: ConnectionId, address: Ipv4Addr) {
         let (events, overlay) = (self.events.clone(), self.overlay);
-        tokio::spawn(async move {
+        let dialing = tokio::spawn(async move {
             let outcome = tokio::time::timeout(CONNECT_TIMEOUT, dial(overlay, address)).await;
             let event = match outcome {
                 Ok(Ok(stream)) => BgpEvent::Connected(connection, stream),
@@ -77,6 +97,16 @@ impl BgpIo {
             // The control loop is gone only when the program ends.
             events.send(event).await.ok();
         });
+        self.dialing.insert(connection, dialing.abort_handle());
+    }
+
+    /// Starts reading and writing a connection that was ordered; tells whether it is still wanted.
+    pub(crate) fn attach_dialed(&mut self, connection: ConnectionId, stream: TcpStream) -> bool {
+        let wanted = self.dialing.remove(&connection).is_some();
+        if wanted {
+            self.attach(connection, stream);
+        }
+        wanted
     }
 
     /// Chooses an id for an accepted connection.
@@ -91,32 +121,44 @@ impl BgpIo {
         stream.set_nodelay(true).ok();
         let (reader, writer) = stream.into_split();
         let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
-        self.writers.insert(connection, sender);
-        tokio::spawn(read(connection, reader, self.events.clone()));
-        tokio::spawn(write(writer, receiver));
+        let reading = tokio::spawn(read(connection, reader, self.events.clone()));
+        tokio::spawn(write(connection, writer, receiver, self.events.clone()));
+        let connected = Connection {
+            writer: sender,
+            reader: reading.abort_handle(),
+        };
+        self.open.insert(connection, connected);
     }
 
     /// Queues bytes. A full queue means a peer that does not read: the connection is given up.
     pub(crate) fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
-        let Some(writer) = self.writers.get(&connection) else {
+        let Some(open) = self.open.get(&connection) else {
             return;
         };
-        if writer.try_send(bytes).is_err() {
-            warn!(connection = connection.0, "BGP peer does not read, closing");
-            self.writers.remove(&connection);
-            let events = self.events.clone();
-            tokio::spawn(async move { events.send(BgpEvent::Closed(connection)).await.ok() });
+        match open.writer.try_send(bytes) {
+            Ok(()) => {}
+            // The writer's own report is under way.
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                warn!(connection = connection.0, "BGP peer does not read, closing");
+                self.open.remove(&connection);
+                let events = self.events.clone();
+                tokio::spawn(async move { events.send(BgpEvent::Closed(connection)).await.ok() });
+            }
         }
     }
 
-    /// Closes a connection once what was queued has been written.
+    /// Closes a connection once what was queued has been written; one that is not up yet is given up.
     pub(crate) fn close(&mut self, connection: ConnectionId) {
-        self.writers.remove(&connection);
+        if let Some(dialing) = self.dialing.remove(&connection) {
+            dialing.abort();
+        }
+        self.open.remove(&connection);
     }
 
     /// Tells whether the connection is still ours.
     pub(crate) fn is_open(&self, connection: ConnectionId) -> bool {
-        self.writers.contains_key(&connection)
+        self.open.contains_key(&connection)
     }
 }
 
@@ -169,9 +211,16 @@ async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, events: mpsc:
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut receiver: mpsc::Receiver<Vec<u8>>) {
+async fn write(
+    connection: ConnectionId,
+    mut writer: OwnedWriteHalf,
+    mut receiver: mpsc::Receiver<Vec<u8>>,
+    events: mpsc::Sender<BgpEvent>,
+) {
     while let Some(bytes) = receiver.recv().await {
-        if writer.write_all(&bytes).await.is_err() {
+        let written = tokio::time::timeout(SEND_HOLD, writer.write_all(&bytes)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            events.send(BgpEvent::Closed(connection)).await.ok();
             return;
         }
     }

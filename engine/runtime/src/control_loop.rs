@@ -1,21 +1,26 @@
 //! The one loop that owns the `Router`: everything that happens becomes an input, every output is carried out.
 //!
 //! ```text
-//!  BGP sockets ─┐                         ┌─► worker mailbox (snapshots, peers)
+//!  BGP sockets ─┐                         ┌─► worker mailbox (peers, snapshot)
 //!  notices ─────┤  bounded   ┌────────┐   ├─► BGP sockets
 //!  host facts ──┼──────────► │ Router │ ──┼─► journal file
 //!  API calls ───┤            └────────┘   ├─► events: log, `samctl events`
 //!  signals ─────┘                         └─► host (TUN MTU)
 //! ```
 //! The loop takes no decision. Outputs are carried out in their order, so a snapshot is posted to the worker before
-//! the UPDATE that tells others about it is written.
+//! the UPDATE that tells others about it is written. Without its worker or its TUN device the router ends with the
+//! reason: whoever supervises it starts a whole one again.
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sam_dataplane::Notice;
 use sam_router::events::Event;
 use sam_router::output::BgpOrder;
+use sam_router::restart_only;
 use sam_router::router::Start;
 use sam_router::{Command, Config, Input, Output, Router};
 use tokio::sync::mpsc;
@@ -28,7 +33,7 @@ use crate::facts::FactSource;
 use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::signals::{Order, Signals};
-use crate::worker::{WorkerHandle, WorkerMessage};
+use crate::worker::WorkerHandle;
 use crate::{Reload, StartError};
 
 /// Connection events that may wait; readers pause beyond that.
@@ -66,7 +71,14 @@ struct Inbox {
 /// When a port, device or socket cannot be opened; the message names it and what would help.
 pub(crate) async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     let (mut control, mut inbox) = start(config, reload).await?;
-    control.refresh_host();
+    let result = serve(&mut control, &mut inbox).await;
+    control.stop().await;
+    result
+}
+
+/// Does what comes in until the router is told to stop, or cannot go on.
+async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartError> {
+    control.refresh_host()?;
     control.drive();
     sd_ready();
     info!(node = %control.router.config().own_node().name, "running");
@@ -76,12 +88,17 @@ pub(crate) async fn run(config: Config, reload: Reload) -> Result<(), StartError
         let deadline = control.router.poll_timeout().map(|(at, _)| at);
         tokio::select! {
             Some(event) = inbox.bgp.recv() => control.on_bgp(event),
-            Some(notice) = inbox.notices.recv() => control.input(Input::Notice(notice)),
+            notice = inbox.notices.recv() => match notice {
+                Some(notice) => control.input(Input::Notice(notice)),
+                None => bail!(
+                    "the packet worker ended, its last words are on standard error; start the router again"
+                ),
+            },
             Some((request, reply)) = inbox.calls.recv() => control.answer(request, reply).await,
             () = sleep_until(deadline) => control.router.handle_timeout(Instant::now()),
-            _ = tick.tick() => control.refresh_host(),
+            _ = tick.tick() => control.refresh_host()?,
             order = inbox.signals.next() => match order {
-                Order::Stop => break,
+                Order::Stop => return Ok(()),
                 Order::Reload => {
                     if let Err(error) = control.reload_now() {
                         warn!(%error, "configuration not reloaded, the former one stays");
@@ -91,8 +108,6 @@ pub(crate) async fn run(config: Config, reload: Reload) -> Result<(), StartError
         }
         control.drive();
     }
-    control.stop().await;
-    Ok(())
 }
 
 async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), StartError> {
@@ -159,8 +174,9 @@ impl Control {
     fn on_bgp(&mut self, event: BgpEvent) {
         match event {
             BgpEvent::Connected(connection, stream) => {
-                self.bgp.attach(connection, stream);
-                self.input(Input::Bgp(sam_bgp::Input::Connected(connection)));
+                if self.bgp.attach_dialed(connection, stream) {
+                    self.input(Input::Bgp(sam_bgp::Input::Connected(connection)));
+                }
             }
             BgpEvent::Accepted(stream, from) => {
                 let connection = self.bgp.next_accepted();
@@ -178,11 +194,12 @@ impl Control {
         }
     }
 
-    fn refresh_host(&mut self) {
+    fn refresh_host(&mut self) -> Result<(), StartError> {
         self.facts.sample();
-        for event in self.host.poll(self.router.config(), &self.worker) {
+        for event in self.host.poll(self.router.config(), &self.worker)? {
             self.input(Input::Host(event));
         }
+        Ok(())
     }
 
     /// Carries out every output that waits, in order.
@@ -192,9 +209,9 @@ impl Control {
                 Output::Journal(state) => self.save(&state),
                 Output::Publish(snapshot) => {
                     self.host.on_snapshot(&snapshot);
-                    self.post(WorkerMessage::Install(snapshot));
+                    self.worker.install(snapshot);
                 }
-                Output::WireGuardPeers(peers) => self.post(WorkerMessage::Peers(peers)),
+                Output::WireGuardPeers(peers) => self.worker.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,
                     address,
@@ -206,13 +223,6 @@ impl Control {
                 Output::Event(event) => self.tell(event),
             }
         }
-    }
-
-    fn post(&self, message: WorkerMessage) {
-        assert!(
-            self.worker.post(message),
-            "the worker is gone or its mailbox is full (R10)"
-        );
     }
 
     fn save(&self, state: &sam_router::journal::RuntimeState) {
@@ -247,9 +257,9 @@ impl Control {
                 changed.join(", ")
             ));
         }
-        self.host.forget_endpoints();
+        self.host.forget();
         self.input(Input::Config(Box::new(config)));
-        self.refresh_host();
+        self.refresh_host().map_err(|error| format!("{error:#}"))?;
         self.drive();
         Ok(())
     }
@@ -262,34 +272,6 @@ impl Control {
         self.worker.stop();
         std::fs::remove_file(&self.router.config().local.control_socket).ok();
     }
-}
-
-/// Settings that are tied to devices and sockets opened at start.
-fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (a, b) = (&old.local, &new.local);
-    let mut changed = Vec::new();
-    if a.node != b.node || old.own_node().overlay != new.own_node().overlay {
-        changed.push("self.node");
-    }
-    if a.tun != b.tun {
-        changed.push("self.tun");
-    }
-    if a.listen_port != b.listen_port {
-        changed.push("self.listenPort");
-    }
-    if a.private_key != b.private_key {
-        changed.push("self.privateKeyFile");
-    }
-    if a.control_socket != b.control_socket {
-        changed.push("self.control.socket");
-    }
-    if a.state_file != b.state_file {
-        changed.push("self.stateFile");
-    }
-    if old.fabric.asn != new.fabric.asn {
-        changed.push("fabric.asn");
-    }
-    changed
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -313,7 +295,13 @@ fn sd_ready() {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
-    if let Ok(socket) = std::os::unix::net::UnixDatagram::unbound() {
-        socket.send_to(b"READY=1", path).ok();
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let told =
+        address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+    if let Err(error) = told {
+        warn!(%error, path = %path.display(), "cannot tell the service manager that the router is up");
     }
 }

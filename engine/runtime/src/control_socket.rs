@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
 
 use axum::body::{Body, Bytes};
@@ -126,11 +126,19 @@ pub(crate) async fn serve(path: &FilePath, calls: mpsc::Sender<Call>) -> io::Res
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            "another router listens on it",
+            "another router listens on it; stop that one, or give this one another self.control.socket",
         ));
     }
-    if path.exists() {
-        fs::remove_file(path)?;
+    // A socket that nobody listens on is what a killed router leaves; anything else is not ours to remove.
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file that is no socket is in its place; correct self.control.socket",
+            ));
+        }
+        Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -320,15 +328,13 @@ async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
     }
     let kept = stream::iter(kept.into_iter().map(|event| line(&event)));
     let further = stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(event) => return Some((line(&event), receiver)),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    let notice = format!("{{\"missed\":{missed}}}\n");
-                    return Some((Ok(Bytes::from(notice)), receiver));
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
+        match receiver.recv().await {
+            Ok(event) => Some((line(&event), receiver)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                let notice = format!("{{\"missed\":{missed}}}\n");
+                Some((Ok(Bytes::from(notice)), receiver))
             }
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     });
     let body = Body::from_stream(stream::StreamExt::chain(kept, further));

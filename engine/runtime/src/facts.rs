@@ -70,6 +70,11 @@ impl FactSource {
                     text: text.to_owned(),
                     value,
                 })
+                .chain([CounterFacts {
+                    name: "wg-messages-lost".to_owned(),
+                    text: "WireGuard messages and events that found their queue full".to_owned(),
+                    value: report.wireguard_lost,
+                }])
                 .collect(),
             drops: self
                 .stats
@@ -88,7 +93,7 @@ impl FactSource {
                 .collect(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
-                length: 0,
+                length: report.notices_waiting as u64,
                 limit: crate::worker::NOTICES as u64,
                 full: report.notices_lost,
             }],

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::StartError;
 use crate::resolver::Resolver;
-use crate::worker::{WorkerHandle, WorkerMessage};
+use crate::worker::WorkerHandle;
 
 /// TUN MTU until the tunnels' MTU is known; fits every usual underlay.
 const FIRST_TUN_MTU: u32 = 1420;
@@ -27,6 +27,14 @@ const FIRST_TUN_MTU: u32 = 1420;
 const TUN_QUEUE: u32 = 10_000;
 /// Underlay MTU where the kernel does not tell.
 const DEFAULT_UNDERLAY_MTU: u16 = 1500;
+
+/// What the LAN socket in use was opened for; anything else needs another socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LanSocket {
+    index: u32,
+    own: Option<Ipv4Addr>,
+    pools: Vec<Ipv4Net>,
+}
 
 /// What is known about the host, and the means to change what is ours.
 #[derive(Debug)]
@@ -36,7 +44,7 @@ pub(crate) struct HostIo {
     tun_index: u32,
     tun_mtu: u32,
     told_tun_mtu: u32,
-    lan_index: Option<u32>,
+    lan: Option<LanSocket>,
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, (SocketAddr, u16)>,
@@ -63,7 +71,7 @@ impl HostIo {
             tun_index: index,
             tun_mtu: FIRST_TUN_MTU,
             told_tun_mtu: 0,
-            lan_index: None,
+            lan: None,
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
@@ -85,7 +93,22 @@ impl HostIo {
     }
 
     /// Looks at the host and returns what is new.
-    pub(crate) fn poll(&mut self, config: &Config, worker: &WorkerHandle) -> Vec<HostEvent> {
+    ///
+    /// # Errors
+    /// When the TUN device is gone: only a new process can make another.
+    pub(crate) fn poll(
+        &mut self,
+        config: &Config,
+        worker: &WorkerHandle,
+    ) -> Result<Vec<HostEvent>, StartError> {
+        let tun = &config.local.tun;
+        if !self
+            .netlink
+            .link(tun)
+            .is_ok_and(|link| link.index == self.tun_index)
+        {
+            bail!("the TUN device {tun} was removed; start the router again, it makes a new one");
+        }
         let mut events = Vec::new();
         if self.told_tun_mtu != self.tun_mtu {
             self.told_tun_mtu = self.tun_mtu;
@@ -104,7 +127,7 @@ impl HostIo {
             }
         }
         self.look_at_endpoints(config, &mut events);
-        events
+        Ok(events)
     }
 
     /// Keeps the TUN's MTU at the largest tunnel's.
@@ -125,8 +148,8 @@ impl HostIo {
         }
     }
 
-    /// Makes the next look report every endpoint again, after a reload.
-    pub(crate) fn forget_endpoints(&mut self) {
+    /// Makes the next look report everything again, after a reload.
+    pub(crate) fn forget(&mut self) {
         self.resolver.forget();
         self.told_endpoints.clear();
         self.told_lan = None;
@@ -181,15 +204,20 @@ impl HostIo {
 
     fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
         let Ok(link) = self.netlink.link(name) else {
-            self.lan_index = None;
+            self.lan = None;
             return absent(name);
         };
         let address = self.lan_address(link.index);
-        if self.lan_index != Some(link.index) {
-            match open_lan(name, config, address) {
+        let wanted = LanSocket {
+            index: link.index,
+            own: address.map(|network| network.addr()),
+            pools: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
+        };
+        if self.lan.as_ref() != Some(&wanted) {
+            match wanted.open(name) {
                 Ok(socket) => {
-                    self.lan_index = Some(link.index);
-                    worker.post(WorkerMessage::Lan(LAN_PORT, socket));
+                    self.lan = Some(wanted);
+                    worker.set_lan(LAN_PORT, socket);
                 }
                 Err(error) => {
                     warn!("{error:#}");
@@ -329,16 +357,18 @@ fn absent(name: &str) -> HostEvent {
     }
 }
 
-/// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
-fn open_lan(name: &str, config: &Config, own: Option<Ipv4Net>) -> Result<PacketSocket, StartError> {
-    let filter: Filter = FrameFilter {
-        prefixes: config.fabric.pools.iter().map(|pool| pool.prefix).collect(),
-        addresses: Vec::new(),
-        left_to_kernel: own.iter().map(Ipv4Net::addr).collect(),
-        other_macs: false,
+impl LanSocket {
+    /// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
+    fn open(&self, name: &str) -> Result<PacketSocket, StartError> {
+        let filter: Filter = FrameFilter {
+            prefixes: self.pools.clone(),
+            addresses: Vec::new(),
+            left_to_kernel: self.own.into_iter().collect(),
+            other_macs: false,
+        }
+        .build()?;
+        Ok(PacketSocket::open(name, Some(&filter))?)
     }
-    .build()?;
-    Ok(PacketSocket::open(name, Some(&filter))?)
 }
 
 fn to_u16(mtu: u32) -> u16 {

@@ -32,5 +32,8 @@ pub fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(control_loop::run(config, reload))
+    let result = runtime.block_on(control_loop::run(config, reload));
+    // A look-up of a name that nobody answers must not hold up the end.
+    runtime.shutdown_background();
+    result
 }

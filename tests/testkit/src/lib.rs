@@ -1,4 +1,4 @@
-//! Test equipment: a virtual network on a virtual clock for simulations.
+//! Test equipment: a virtual network on a virtual clock for simulations, and real routers in namespaces (`netns`).
 //!
 //! The simulator drives the same `Router`, `Forwarder` and `wg::Device` as production. Only the drivers differ:
 //! instead of sockets there are links that delay, lose, reorder and cut; instead of the host's TCP there is a small
@@ -8,6 +8,7 @@ pub mod forgery;
 pub mod host;
 mod invariants;
 pub mod link;
+pub mod netns;
 mod operations;
 pub mod packet;
 pub mod rng;

@@ -11,6 +11,7 @@ const BY_DRIVERS: &[DropReason] = &[
     DropReason::SendFailed,
     DropReason::SendBusy,
     DropReason::ReceiveTruncated,
+    DropReason::ReceiveOverflow,
 ];
 
 /// Makes one packet fail.

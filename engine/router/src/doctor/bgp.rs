@@ -2,32 +2,39 @@
 
 use sam_capture::IDENTITY_REASONS;
 
-use super::{Evidence, fail, listed, pass, skip, warn};
+use super::{Evidence, away, fail, listed, pass, result, skip, warn};
 use crate::view::{CheckRow, NeighborSummary};
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     if evidence.neighbors.neighbors.is_empty() {
         checks.push(skip("bgp", "session", "no BGP peer is configured"));
     }
-    checks.extend(evidence.neighbors.neighbors.iter().map(session));
+    let neighbors = &evidence.neighbors.neighbors;
+    let isolated = !neighbors.iter().any(is_up);
+    checks.extend(neighbors.iter().map(|neighbor| session(neighbor, isolated)));
     checks.push(rejections(evidence));
     checks.push(foreign_identity(evidence));
     checks.push(conflicts(evidence));
 }
 
-fn session(neighbor: &NeighborSummary) -> CheckRow {
+fn is_up(neighbor: &NeighborSummary) -> bool {
+    neighbor.state == "established"
+}
+
+fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
     let node = &neighbor.node.name;
     let name = format!("session-{node}");
-    if neighbor.state == "established" {
+    if is_up(neighbor) {
         let message = format!(
             "the session with {node} is up, {} routes accepted",
             neighbor.accepted
         );
         return pass("bgp", &name, message);
     }
-    let down = fail(
+    let down = result(
         "bgp",
         &name,
+        away(isolated),
         format!("the session with {node} is {}", neighbor.state),
     )
     .remedy(format!(

@@ -6,7 +6,7 @@ use crate::view::CheckRow;
 const AREA: &str = "drops";
 
 /// Reasons that point at a fault, with what to do. The others are ordinary life.
-const TELLING: [(&str, &str); 12] = [
+const TELLING: [(&str, &str); 13] = [
     (
         "source-not-allowed",
         "a host uses a source address that lives elsewhere: announce it here, or look for spoofing",
@@ -46,6 +46,10 @@ const TELLING: [(&str, &str); 12] = [
     (
         "send-failed",
         "the kernel refuses to send: look at routes and firewall of the underlay",
+    ),
+    (
+        "receive-overflow",
+        "packets came faster than they were read: give the host more CPU, raise net.core.rmem_max",
     ),
     (
         "receive-truncated",

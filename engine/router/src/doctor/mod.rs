@@ -1,7 +1,9 @@
 //! `samctl doctor`: what is wrong, and what to do about it. A pure function of [`Evidence`].
 //!
 //! Each area is one file with one function per check. A check whose fact could not be read is skipped, never passed.
-//! Exit rule of routerd (mobility.md section 1.5): only a failed check fails the command.
+//! Exit rule of routerd (mobility.md section 1.5): only a failed check fails the command. So `fail` says that this
+//! router is broken or cut off; a node that is down elsewhere is a warning here
+//! (engine/decisions/0006-doctor-fails-for-faults-here.md).
 
 mod bgp;
 mod drops;
@@ -14,6 +16,8 @@ mod tests;
 mod tunnel;
 
 use std::time::Instant;
+
+use sam_bgp::LOOP_REASONS;
 
 use crate::Router;
 use crate::config::Config;
@@ -50,6 +54,7 @@ impl Router {
         let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
             let refused = self.speaker.rejected(peer.id).into_iter();
+            let refused = refused.filter(|refused| !LOOP_REASONS.contains(&refused.reason));
             refused.map(move |refused| (node.clone(), refused.prefix, refused.reason))
         });
         Evidence {
@@ -92,6 +97,15 @@ pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
             skip: count(CheckStatus::Skip),
         },
         checks,
+    }
+}
+
+/// Judges that another node cannot be reached: the fault is here only if no node can be reached.
+fn away(isolated: bool) -> CheckStatus {
+    if isolated {
+        CheckStatus::Fail
+    } else {
+        CheckStatus::Warn
     }
 }
 

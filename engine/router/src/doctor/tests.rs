@@ -214,6 +214,33 @@ fn each_fault_of_the_fabric_is_found() {
 }
 
 #[test]
+fn one_dead_node_of_several_is_a_warning_and_all_of_them_a_failure() {
+    let (net, facts) = healthy();
+    let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+    let mut dead = evidence.neighbors.neighbors[0].clone();
+    (dead.node.name, dead.state) = ("n3".into(), "active".into());
+    evidence.neighbors.neighbors.push(dead);
+    let mut dead = evidence.tunnels.tunnels[0].clone();
+    (dead.node.name, dead.up) = ("n3".into(), false);
+    evidence.tunnels.tunnels.push(dead);
+
+    assert_eq!(status_of(&evidence, "session-n3"), Some(CheckStatus::Warn));
+    assert_eq!(
+        status_of(&evidence, "handshake-n3"),
+        Some(CheckStatus::Warn)
+    );
+
+    evidence.neighbors.neighbors[0].state = "idle".into();
+    evidence.tunnels.tunnels[0].up = false;
+
+    assert_eq!(status_of(&evidence, "session-n3"), Some(CheckStatus::Fail));
+    assert_eq!(
+        status_of(&evidence, "handshake-n3"),
+        Some(CheckStatus::Fail)
+    );
+}
+
+#[test]
 fn a_sighting_of_long_ago_is_forgiven() {
     let (net, facts) = healthy();
     let mut evidence = net.stations[&1].router.evidence(&facts, net.now);

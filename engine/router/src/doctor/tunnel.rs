@@ -1,7 +1,7 @@
 //! The ways to the other nodes: handshakes and MTU.
 
-use super::{Evidence, fail, pass, skip, warn};
-use crate::view::{CheckRow, TunnelRow};
+use super::{Evidence, away, fail, pass, result, skip, warn};
+use crate::view::{CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
 /// Below this many bytes, ordinary applications meet surprises (RFC 8200 section 5 demands it of IPv6).
@@ -11,13 +11,14 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     if evidence.tunnels.tunnels.is_empty() {
         checks.push(skip(AREA, "handshake", "no other node is configured"));
     }
+    let isolated = !evidence.tunnels.tunnels.iter().any(|tunnel| tunnel.up);
     for tunnel in &evidence.tunnels.tunnels {
-        checks.push(handshake(evidence, tunnel));
+        checks.push(handshake(evidence, tunnel, away(isolated)));
         checks.push(mtu(evidence, tunnel));
     }
 }
 
-fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {
+fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> CheckRow {
     let node = &tunnel.node.name;
     let name = format!("handshake-{node}");
     if tunnel.up {
@@ -35,14 +36,11 @@ fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {
             Some(name) => format!("{name} does not resolve: check the name and the resolver"),
             None => format!("{node} has no endpoint and must call us: start it there"),
         };
-        return fail(
-            AREA,
-            &name,
-            format!("the tunnel to {node} has no session and no endpoint"),
-        )
-        .remedy(remedy);
+        let message = format!("the tunnel to {node} has no session and no endpoint");
+        return result(AREA, &name, down, message).remedy(remedy);
     };
-    fail(AREA, &name, format!("the tunnel to {node} has no session"))
+    let message = format!("the tunnel to {node} has no session");
+    result(AREA, &name, down, message)
         .detail(format!(
             "{} unanswered attempts to {endpoint}",
             tunnel.attempts

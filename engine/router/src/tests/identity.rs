@@ -1,6 +1,10 @@
 //! Who is believed, what is refused, and what is told about it.
 
+use sam_bgp::wire::{Message, Update};
+
 use super::*;
+use crate::facts::Facts;
+use crate::view::CheckStatus;
 
 #[test]
 fn a_router_that_speaks_for_another_node_is_not_believed() {
@@ -64,7 +68,7 @@ fn commands_are_refused_by_name() {
     ];
     for (command, reason) in cases {
         let refusal = net.station(1).router.check_command(&command).unwrap_err();
-        assert_eq!(refusal.to_string(), reason);
+        assert_eq!(refusal.name(), reason);
 
         net.command(1, command);
 
@@ -133,4 +137,31 @@ fn two_routers_as_one_node_are_noticed_by_their_markers() {
     let station = net.station(3);
     assert!(station.told("identity-conflict"));
     assert_eq!(station.router.identity.conflicts(now)[0].node, NodeId(2));
+}
+
+#[test]
+fn a_route_of_our_own_that_a_reflector_sends_back_is_counted_but_no_news() {
+    let mut net = Net::new(2, &[1]);
+    let mut reflected = sam_bgp::PathAttributes::local(overlay(2));
+    reflected.originator_id = Some(overlay(2));
+    reflected.cluster_list = vec![overlay(1)];
+    let update = Update {
+        withdrawn: Vec::new(),
+        announced: vec![address(ADDRESS).into()],
+        attributes: Some(reflected),
+        faults: Vec::new(),
+    };
+
+    net.say(1, 2, &Message::Update(update));
+
+    let (now, station) = (net.now, net.station(2));
+    assert!(!station.told("route-rejected"));
+    let counters = station.router.counters(&Facts::default());
+    assert_eq!(counters.rejections[0].reason, "originator-loop");
+    let doctor = station.router.doctor(&Facts::default(), now);
+    let rejected = doctor
+        .checks
+        .iter()
+        .find(|check| check.name == "rejected-routes");
+    assert_eq!(rejected.map(|check| check.status), Some(CheckStatus::Pass));
 }

@@ -306,22 +306,54 @@ fn capability_text(capability: &Capability) -> String {
         Capability::EnhancedRouteRefresh => "enhanced-route-refresh".into(),
         Capability::Fqdn { host, domain } if domain.is_empty() => format!("fqdn {host}"),
         Capability::Fqdn { host, domain } => format!("fqdn {host}.{domain}"),
-        Capability::Unknown { code, value } => format!("unknown {code} ({})", hex(value)),
+        Capability::Unknown { code, value } => {
+            let name =
+                capability_name(*code).map_or_else(|| format!("unknown {code}"), str::to_owned);
+            if value.is_empty() {
+                name
+            } else {
+                format!("{name} ({})", hex(value))
+            }
+        }
     }
+}
+
+/// Names capabilities that other speakers offer and this one does not use (IANA, Capability Codes).
+const fn capability_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        5 => "extended-next-hop",
+        6 => "extended-message",
+        9 => "role",
+        64 => "graceful-restart",
+        69 => "add-path",
+        71 => "long-lived-graceful-restart",
+        128 => "route-refresh-cisco",
+        _ => return None,
+    })
 }
 
 fn notification_view(notification: &Notification) -> NotificationView {
     NotificationView {
         code: notification.code,
         subcode: notification.subcode,
-        text: notification_text(notification.code, notification.subcode),
+        text: notification_text(notification),
         data_hex: hex(&notification.data),
     }
 }
 
-/// Says what a NOTIFICATION means (RFC 4271 section 6, RFC 4486).
-fn notification_text(error: u8, detail: u8) -> String {
-    let name = match error {
+/// Says what a NOTIFICATION means, with the far operator's words if there are any (RFC 9003).
+fn notification_text(notification: &Notification) -> String {
+    let name = notification_name(notification.code, notification.subcode);
+    match notification.shutdown_text() {
+        // Quoted, because it is somebody else's text: nothing in it reaches the terminal unescaped.
+        Some(text) => format!("{name}: {text:?}"),
+        None => name.into(),
+    }
+}
+
+/// Names code and subcode (RFC 4271 section 6, RFC 4486).
+fn notification_name(error: u8, detail: u8) -> &'static str {
+    match error {
         code::HEADER => "message header error",
         code::OPEN => match detail {
             subcode::BAD_PEER_AS => "OPEN error: bad peer AS",
@@ -346,10 +378,44 @@ fn notification_text(error: u8, detail: u8) -> String {
         },
         code::ROUTE_REFRESH => "ROUTE-REFRESH error",
         _ => "unknown error",
-    };
-    name.into()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_of_others_are_shown_by_name_and_value() {
+        let unused = |code, value: &[u8]| Capability::Unknown {
+            code,
+            value: value.to_vec(),
+        };
+
+        assert_eq!(
+            capability_text(&unused(64, &[0x40, 0x78])),
+            "graceful-restart (4078)"
+        );
+        assert_eq!(capability_text(&unused(6, &[])), "extended-message");
+        assert_eq!(capability_text(&unused(239, &[1])), "unknown 239 (01)");
+    }
+
+    #[test]
+    fn a_shutdown_shows_what_the_far_operator_wrote() {
+        let plain = Notification::new(code::CEASE, subcode::ADMIN_SHUTDOWN);
+        let told = Notification::cease_with_text(subcode::ADMIN_SHUTDOWN, "back at\nnoon\u{1b}[2J");
+
+        assert_eq!(
+            notification_view(&plain).text,
+            "cease: administrative shutdown"
+        );
+        assert_eq!(
+            notification_view(&told).text,
+            r#"cease: administrative shutdown: "back at\nnoon\u{1b}[2J""#
+        );
+    }
 }

@@ -16,6 +16,18 @@ pub struct DoctorView {
 }
 
 impl DoctorView {
+    /// Returns the names of the areas, in order of appearance.
+    #[must_use]
+    pub fn areas(&self) -> Vec<&str> {
+        let mut areas = Vec::new();
+        for check in &self.checks {
+            if !areas.contains(&check.area.as_str()) {
+                areas.push(check.area.as_str());
+            }
+        }
+        areas
+    }
+
     /// Returns the checks of one area only, or `None` when there is no such area.
     #[must_use]
     pub fn area(&self, area: &str) -> Option<Self> {

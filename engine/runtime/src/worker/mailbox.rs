@@ -1,7 +1,11 @@
 //! What control tells a worker, and what it asks.
+//!
+//! Slots, not a queue: the newest state replaces one that the worker has not read yet. A mailbox is therefore never
+//! full (R10), and a worker that was busy installs what holds now, not what held meanwhile.
 
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{NeighborView, PortId, Snapshot};
@@ -9,24 +13,21 @@ use sam_net::{EventFd, PacketSocket};
 use sam_wg::{PeerConfig, PeerStatus};
 use tokio::sync::{mpsc, oneshot};
 
-/// Messages that may wait; control never has more under way.
-pub(crate) const MAILBOX: usize = 1024;
-
-/// One message to the worker.
-#[derive(Debug)]
-pub(crate) enum WorkerMessage {
-    /// Forward by this from now on.
-    Install(Arc<Snapshot>),
+/// What the worker has not read yet.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
     /// Make the WireGuard peers exactly these.
-    Peers(Vec<PeerConfig>),
-    /// Serve this LAN port, in place of a former socket.
-    Lan(PortId, PacketSocket),
+    pub(super) peers: Option<Vec<PeerConfig>>,
+    /// Forward by this from now on.
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Serve these LAN ports, in place of former sockets.
+    pub(super) lans: BTreeMap<PortId, PacketSocket>,
     /// Copy packets to the sender until it is closed.
-    Tap(mpsc::Sender<TapRecord>),
-    /// Say how things are.
-    Report(oneshot::Sender<WorkerReport>),
+    pub(super) tap: Option<mpsc::Sender<TapRecord>>,
+    /// Say how things are; whoever asked before has given up.
+    pub(super) report: Option<oneshot::Sender<WorkerReport>>,
     /// End the thread.
-    Stop,
+    pub(super) stop: bool,
 }
 
 /// How things are in the worker.
@@ -40,30 +41,84 @@ pub(crate) struct WorkerReport {
     pub buffers_free: usize,
     /// Generation of the snapshot in force.
     pub generation: u64,
+    /// Notices that wait for control.
+    pub notices_waiting: usize,
     /// Notices that found their queue full.
     pub notices_lost: u64,
+    /// WireGuard messages and events that found their queue full.
+    pub wireguard_lost: u64,
 }
 
-/// The control side of a worker's mailbox.
+/// The mailbox, shared by control and worker.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
-    sender: SyncSender<WorkerMessage>,
-    wake: Arc<EventFd>,
+pub(super) struct Mailbox {
+    letters: Mutex<Letters>,
+    wake: EventFd,
 }
 
 impl Mailbox {
-    /// Joins the queue to the descriptor that wakes the worker.
-    pub(crate) fn new(sender: SyncSender<WorkerMessage>, wake: Arc<EventFd>) -> Self {
-        Self { sender, wake }
+    /// Makes an empty mailbox.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            letters: Mutex::default(),
+            wake: EventFd::new()?,
+        })
     }
 
-    /// Posts a message and wakes the worker. Returns `false` when the worker is gone or does not keep up.
-    pub(crate) fn post(&self, message: WorkerMessage) -> bool {
-        let posted = match self.sender.try_send(message) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-        };
+    /// Writes and wakes the worker.
+    pub(super) fn post(&self, write: impl FnOnce(&mut Letters)) {
+        write(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.wake();
-        posted
+    }
+
+    /// Takes everything; the mailbox is empty and quiet afterwards.
+    pub(super) fn take(&self) -> Letters {
+        // In this order a letter that is posted meanwhile wakes again.
+        self.wake.drain();
+        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl AsFd for Mailbox {
+    /// Readable while there is something to take.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unread_snapshot_is_replaced_by_the_newest() {
+        let mailbox = Mailbox::new().expect("descriptor");
+        for generation in 1..=10_000 {
+            let snapshot = Arc::new(Snapshot {
+                generation,
+                ..Snapshot::default()
+            });
+            mailbox.post(|letters| letters.snapshot = Some(snapshot));
+        }
+
+        let letters = mailbox.take();
+
+        let generation = letters.snapshot.map(|snapshot| snapshot.generation);
+        assert_eq!(generation, Some(10_000));
+        assert!(mailbox.take().snapshot.is_none());
+    }
+
+    #[test]
+    fn peers_survive_a_later_snapshot() {
+        let mailbox = Mailbox::new().expect("descriptor");
+
+        mailbox.post(|letters| letters.peers = Some(Vec::new()));
+        mailbox.post(|letters| letters.snapshot = Some(Arc::default()));
+
+        let letters = mailbox.take();
+        assert!(letters.peers.is_some() && letters.snapshot.is_some());
     }
 }

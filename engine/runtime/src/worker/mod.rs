@@ -3,27 +3,30 @@
 //! Loop: wait for readiness → mailbox → one batch per ready port → flush → send → timers → notices. Everything per
 //! packet happens inside `Forwarder`; this file only moves batches between it and the kernel.
 
+mod lan;
 mod mailbox;
 mod ports;
+mod underlay;
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::trace::{Tap, TapRecord};
-use sam_dataplane::{BufferPool, Forwarder, Io, Notice, Stats, TxQueue};
-use sam_net::{Epoll, EventFd, Interest, Tun};
+use sam_dataplane::{BufferPool, Forwarder, Io, Notice, PortId, Snapshot, Stats, TxQueue};
+use sam_net::{Epoll, Interest, PacketSocket, Tun};
 use sam_router::Config;
-use std::os::fd::AsFd;
+use sam_wg::PeerConfig;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-pub(crate) use mailbox::{WorkerMessage, WorkerReport};
+pub(crate) use mailbox::WorkerReport;
 
 use crate::StartError;
-use mailbox::{MAILBOX, Mailbox};
+use mailbox::{Letters, Mailbox};
 use ports::Ports;
 
 /// Packet buffers of 64 KiB; pages are touched only as far as they are used.
@@ -39,9 +42,13 @@ const TAP_RECORDS: usize = 4096;
 const TAP_BYTES: usize = 2048;
 /// Longest wait, so that a lost wake-up cannot stall the worker.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
 /// Wait before a busy socket is tried again.
 const BUSY_WAIT: Duration = Duration::from_micros(500);
+
+/// Time between two questions to the kernel what it lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for a worker to say how things are; beyond that the answer does without, for BGP must not wait.
+const REPORT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Token of the mailbox in the readiness set.
 const WAKE: u64 = u64::MAX;
@@ -49,7 +56,7 @@ const WAKE: u64 = u64::MAX;
 /// The control side of a running worker.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
-    mailbox: Mailbox,
+    mailbox: Arc<Mailbox>,
     stats: Arc<Stats>,
     thread: Option<JoinHandle<()>>,
 }
@@ -68,23 +75,22 @@ impl WorkerHandle {
         let stats = Arc::new(Stats::default());
         let device = sam_wg::Device::new(&config.local.private_key, seed);
         let epoll = Epoll::new(64).context("cannot make an epoll set")?;
-        let wake = Arc::new(EventFd::new().context("cannot make an eventfd")?);
+        let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         epoll
-            .add(wake.as_ref().as_fd(), WAKE, Interest::Read)
+            .add(mailbox.as_ref().as_fd(), WAKE, Interest::Read)
             .context("cannot watch the mailbox")?;
         let ports = Ports::open(tun, config.local.listen_port, &epoll)?;
-        let (sender, receiver) = sync_channel(MAILBOX);
         let worker = Worker {
             forwarder: Forwarder::new(device, Arc::clone(&stats)),
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(SENDS),
             ports,
             epoll,
-            wake: Arc::clone(&wake),
-            mailbox: receiver,
+            mailbox: Arc::clone(&mailbox),
             notices,
             notices_lost: 0,
             generation: 0,
+            next_look: Instant::now(),
             listener: None,
             stats: Arc::clone(&stats),
         };
@@ -93,24 +99,39 @@ impl WorkerHandle {
             .spawn(move || worker.run())
             .context("cannot start the worker thread")?;
         Ok(Self {
-            mailbox: Mailbox::new(sender, wake),
+            mailbox,
             stats,
             thread: Some(thread),
         })
     }
 
-    /// Posts a message. Returns `false` when the worker is gone or does not keep up.
-    pub(crate) fn post(&self, message: WorkerMessage) -> bool {
-        self.mailbox.post(message)
+    /// Makes the WireGuard peers exactly these.
+    pub(crate) fn set_peers(&self, peers: Vec<PeerConfig>) {
+        self.mailbox.post(|letters| letters.peers = Some(peers));
     }
 
-    /// Asks how things are.
+    /// Makes the worker forward by this snapshot from now on.
+    pub(crate) fn install(&self, snapshot: Arc<Snapshot>) {
+        self.mailbox
+            .post(|letters| letters.snapshot = Some(snapshot));
+    }
+
+    /// Makes the worker serve a LAN port, in place of a former socket.
+    pub(crate) fn set_lan(&self, port: PortId, socket: PacketSocket) {
+        self.mailbox
+            .post(|letters| drop(letters.lans.insert(port, socket)));
+    }
+
+    /// Copies packets to `sender` until it is closed, in place of a former one.
+    pub(crate) fn tap(&self, sender: mpsc::Sender<TapRecord>) {
+        self.mailbox.post(|letters| letters.tap = Some(sender));
+    }
+
+    /// Asks how things are; `None` when the worker does not answer in time.
     pub(crate) async fn report(&self) -> Option<WorkerReport> {
         let (sender, receiver) = oneshot::channel();
-        if !self.post(WorkerMessage::Report(sender)) {
-            return None;
-        }
-        tokio::time::timeout(Duration::from_secs(2), receiver)
+        self.mailbox.post(|letters| letters.report = Some(sender));
+        tokio::time::timeout(REPORT_PATIENCE, receiver)
             .await
             .ok()?
             .ok()
@@ -123,7 +144,7 @@ impl WorkerHandle {
 
     /// Ends the thread.
     pub(crate) fn stop(&mut self) {
-        self.post(WorkerMessage::Stop);
+        self.mailbox.post(|letters| letters.stop = true);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -138,11 +159,12 @@ struct Worker {
     tx: TxQueue,
     ports: Ports,
     epoll: Epoll,
-    wake: Arc<EventFd>,
-    mailbox: Receiver<WorkerMessage>,
+    mailbox: Arc<Mailbox>,
     notices: mpsc::Sender<Notice>,
     notices_lost: u64,
     generation: u64,
+    /// When to ask the kernel next what it lost.
+    next_look: Instant,
     listener: Option<mpsc::Sender<TapRecord>>,
     stats: Arc<Stats>,
 }
@@ -162,10 +184,11 @@ impl Worker {
             }
             let now = Instant::now();
             if ready.contains(&WAKE) {
-                self.wake.drain();
-            }
-            if !self.read_mailbox(now) {
-                return;
+                let letters = self.mailbox.take();
+                if letters.stop {
+                    return;
+                }
+                self.read(letters, now);
             }
             self.receive(&ready, now);
             self.due(now);
@@ -174,6 +197,10 @@ impl Worker {
             }
             self.send_notices();
             self.send_tap();
+            if now >= self.next_look {
+                self.next_look = now + LOOK_INTERVAL;
+                self.ports.count_losses(&self.stats);
+            }
         }
     }
 
@@ -234,43 +261,45 @@ impl Worker {
         self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
     }
 
-    /// Returns `false` when the worker is to end.
-    fn read_mailbox(&mut self, now: Instant) -> bool {
-        while let Ok(message) = self.mailbox.try_recv() {
-            match message {
-                WorkerMessage::Install(snapshot) => {
-                    self.generation = snapshot.generation;
-                    let mut io = Io {
-                        pool: &mut self.pool,
-                        tx: &mut self.tx,
-                    };
-                    self.forwarder.install(snapshot, &mut io, now);
-                }
-                WorkerMessage::Peers(peers) => self.forwarder.device().set_peers(&peers, now),
-                WorkerMessage::Lan(port, socket) => self.ports.set_lan(port, socket, &self.epoll),
-                WorkerMessage::Tap(sender) => {
-                    self.listener = Some(sender);
-                    self.forwarder
-                        .set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
-                }
-                WorkerMessage::Report(reply) => {
-                    // Whoever asked may have given up.
-                    reply.send(self.report()).ok();
-                }
-                WorkerMessage::Stop => return false,
-            }
-            self.flush(now);
+    /// Does what control wants: peers first, for a snapshot names them.
+    fn read(&mut self, letters: Letters, now: Instant) {
+        if let Some(peers) = letters.peers {
+            self.forwarder.device().set_peers(&peers, now);
         }
-        true
+        for (port, socket) in letters.lans {
+            self.ports
+                .set_lan(port, socket, &self.epoll, &mut self.pool);
+        }
+        if let Some(snapshot) = letters.snapshot {
+            self.generation = snapshot.generation;
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.install(snapshot, &mut io, now);
+        }
+        if let Some(sender) = letters.tap {
+            self.listener = Some(sender);
+            self.forwarder
+                .set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
+        }
+        self.flush(now);
+        if let Some(reply) = letters.report {
+            // Whoever asked may have given up.
+            reply.send(self.report()).ok();
+        }
     }
 
     fn report(&mut self) -> WorkerReport {
+        let dropped = self.forwarder.device().dropped();
         WorkerReport {
             peers: self.forwarder.device().status(),
             neighbors: self.forwarder.neighbors(),
             buffers_free: self.pool.available(),
             generation: self.generation,
-            notices_lost: self.notices_lost,
+            notices_waiting: self.notices.max_capacity() - self.notices.capacity(),
+            notices_lost: self.notices_lost + self.stats.notices_lost.load(Relaxed),
+            wireguard_lost: dropped.transmits + dropped.events,
         }
     }
 

@@ -1,6 +1,4 @@
-//! The worker's attachments: TUN, underlay sockets, LAN sockets; batches in, batches out.
-//!
-//! What a busy socket does not take stays here in order and is tried again; beyond a bound it is dropped and counted.
+//! The worker's attachments: TUN, underlay sockets, LAN ports; batches in, batches out.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,16 +7,18 @@ use std::time::Instant;
 
 use anyhow::Context;
 use sam_dataplane::{BufferPool, DropReason, Egress, Forwarder, Io, PortId, Stats, TxQueue, Unit};
-use sam_net::packet_socket::FrameError;
-use sam_net::{Datagrams, Epoll, Interest, PacketSocket, SendFailure, Train, Tun, UdpSocket};
+use sam_net::{Epoll, Interest, PacketSocket, Train, Tun};
+use sam_router::TUN_PORT;
 use tracing::warn;
 
+use super::lan::Lan;
+use super::underlay::Underlay;
 use crate::StartError;
 
 /// Packets, frames or trains of one port in one round.
-const BUDGET: usize = 32;
+pub(super) const BUDGET: usize = 32;
 /// Sends kept for a busy socket.
-const PENDING: usize = 128;
+pub(super) const PENDING: usize = 128;
 
 const TUN: u64 = 0;
 const UDP: u64 = 1;
@@ -29,21 +29,6 @@ pub(super) struct Ports {
     tun: Tun,
     underlays: Vec<Underlay>,
     lans: Vec<Lan>,
-    failures: Vec<SendFailure>,
-}
-
-/// One underlay socket, of one address family.
-struct Underlay {
-    socket: UdpSocket,
-    received: Vec<Datagrams>,
-    pending: Vec<Train>,
-}
-
-struct Lan {
-    port: PortId,
-    socket: PacketSocket,
-    received: Vec<Result<Unit, FrameError>>,
-    pending: Vec<Unit>,
 }
 
 impl Ports {
@@ -52,59 +37,50 @@ impl Ports {
     /// # Errors
     /// When the UDP port is taken.
     pub(super) fn open(tun: Tun, port: u16, epoll: &Epoll) -> Result<Self, StartError> {
-        let v4 = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        let v4 = Underlay::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
             .context("another program uses the WireGuard port, or another router runs here")?;
-        let mut sockets = vec![v4];
-        match UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
-            Ok(socket) => sockets.push(socket),
+        let mut underlays = vec![v4];
+        match Underlay::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+            Ok(underlay) => underlays.push(underlay),
             Err(error) => tracing::debug!(%error, "no IPv6 underlay"),
         }
         epoll
             .add(tun.as_fd(), TUN, Interest::Read)
             .context("cannot watch the TUN device")?;
-        for (index, socket) in sockets.iter().enumerate() {
+        for (index, underlay) in underlays.iter().enumerate() {
             epoll
-                .add(socket.as_fd(), UDP + index as u64, Interest::Read)
+                .add(underlay.as_fd(), UDP + index as u64, Interest::Read)
                 .context("cannot watch the UDP socket")?;
         }
-        let underlays = sockets
-            .into_iter()
-            .map(|socket| Underlay {
-                socket,
-                received: Vec::new(),
-                pending: Vec::new(),
-            })
-            .collect();
         Ok(Self {
             tun,
             underlays,
             lans: Vec::new(),
-            failures: Vec::new(),
         })
     }
 
-    /// Serves a LAN port, in place of a former socket.
-    pub(super) fn set_lan(&mut self, port: PortId, socket: PacketSocket, epoll: &Epoll) {
+    /// Serves a LAN port, in place of a former socket, whose buffers return to the pool.
+    pub(super) fn set_lan(
+        &mut self,
+        port: PortId,
+        socket: PacketSocket,
+        epoll: &Epoll,
+        pool: &mut BufferPool,
+    ) {
         let token = LAN + u64::from(port.0);
         if let Err(error) = epoll.add(socket.as_fd(), token, Interest::Read) {
             warn!(%error, "cannot watch the LAN port");
             return;
         }
-        self.lans.retain(|lan| lan.port != port);
-        self.lans.push(Lan {
-            port,
-            socket,
-            received: Vec::new(),
-            pending: Vec::new(),
-        });
+        for former in self.lans.extract_if(.., |lan| lan.port == port) {
+            former.retire(pool);
+        }
+        self.lans.push(Lan::new(port, socket));
     }
 
     /// Tells whether a busy socket holds something back.
     pub(super) fn has_pending(&self) -> bool {
-        self.underlays
-            .iter()
-            .any(|underlay| !underlay.pending.is_empty())
-            || self.lans.iter().any(|lan| !lan.pending.is_empty())
+        self.underlays.iter().any(Underlay::has_pending) || self.lans.iter().any(Lan::has_pending)
     }
 
     /// Moves one batch from the port of `token` into the forwarder. Returns whether more may wait.
@@ -120,21 +96,13 @@ impl Ports {
             return self.receive_host(forwarder, io, stats, now);
         }
         if token >= LAN {
-            return self.receive_lan(token, forwarder, io, stats, now);
+            let mut lans = self.lans.iter_mut();
+            let lan = lans.find(|lan| LAN + u64::from(lan.port.0) == token);
+            return lan.is_some_and(|lan| lan.receive(forwarder, io, stats, now));
         }
-        let Some(underlay) = usize::try_from(token - UDP)
-            .ok()
-            .and_then(|i| self.underlays.get_mut(i))
-        else {
-            return false;
-        };
-        let result = underlay
-            .socket
-            .recv_batch(io.pool, &mut underlay.received, BUDGET);
-        for train in underlay.received.drain(..) {
-            forwarder.handle_datagrams(train.from, train.tos, train.segment, train.buffer, io, now);
-        }
-        more(result, stats)
+        let index = usize::try_from(token - UDP).ok();
+        let underlay = index.and_then(|index| self.underlays.get_mut(index));
+        underlay.is_some_and(|underlay| underlay.receive(forwarder, io, stats, now))
     }
 
     fn receive_host(
@@ -157,42 +125,21 @@ impl Ports {
                     io.pool.give(buffer);
                     return false;
                 }
-                Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     io.pool.give(buffer);
                     stats.drop(DropReason::OffloadMalformed);
+                }
+                // The device is gone; control finds out and ends the router.
+                Err(_) => {
+                    io.pool.give(buffer);
+                    return false;
                 }
             }
         }
         true
     }
 
-    fn receive_lan(
-        &mut self,
-        token: u64,
-        forwarder: &mut Forwarder,
-        io: &mut Io<'_>,
-        stats: &Stats,
-        now: Instant,
-    ) -> bool {
-        let Some(lan) = self
-            .lans
-            .iter_mut()
-            .find(|lan| LAN + u64::from(lan.port.0) == token)
-        else {
-            return false;
-        };
-        let result = lan.socket.recv_batch(io.pool, &mut lan.received, BUDGET);
-        for frame in lan.received.drain(..) {
-            match frame {
-                Ok(unit) => forwarder.handle_frame(lan.port, unit, io, now),
-                Err(FrameError::Truncated) => stats.drop(DropReason::ReceiveTruncated),
-                Err(_) => stats.drop(DropReason::OffloadMalformed),
-            }
-        }
-        more(result, stats)
-    }
-
-    /// Sends everything in `tx`; buffers return to the pool.
+    /// Sends everything in `tx`, and what waited; buffers return to the pool.
     pub(super) fn send(&mut self, tx: &mut TxQueue, pool: &mut BufferPool, stats: &Stats) {
         while let Some(egress) = tx.pop() {
             match egress {
@@ -208,79 +155,48 @@ impl Ports {
                         pool.give(buffer);
                         continue;
                     };
-                    underlay.pending.push(Train {
+                    underlay.queue(Train {
                         to,
                         segment,
                         tos,
                         buffer,
                     });
                 }
-                Egress::Port { port, unit } => self.queue_unit(port, unit, pool, stats),
+                Egress::Port { port, unit } => self.send_unit(port, unit, pool, stats),
             }
         }
-        self.send_trains(pool, stats);
-        self.send_frames(pool, stats);
+        for underlay in &mut self.underlays {
+            underlay.send(pool, stats);
+        }
+        for lan in &mut self.lans {
+            lan.send(pool, stats);
+        }
     }
 
-    fn queue_unit(&mut self, port: PortId, unit: Unit, pool: &mut BufferPool, stats: &Stats) {
+    fn send_unit(&mut self, port: PortId, unit: Unit, pool: &mut BufferPool, stats: &Stats) {
         if let Some(lan) = self.lans.iter_mut().find(|lan| lan.port == port) {
-            lan.pending.push(unit);
-            return;
+            return lan.queue(unit);
         }
-        if self.tun.send(&unit).is_err() {
+        // A LAN port may be in the forwarding state before its socket is open.
+        if port != TUN_PORT || self.tun.send(&unit).is_err() {
             stats.drop(DropReason::SendFailed);
         }
         pool.give(unit.buffer);
     }
 
-    fn send_trains(&mut self, pool: &mut BufferPool, stats: &Stats) {
+    /// Counts what the kernel lost since the last look.
+    pub(super) fn count_losses(&mut self, stats: &Stats) {
         for underlay in &mut self.underlays {
-            if underlay.pending.is_empty() {
-                continue;
-            }
-            let done = underlay
-                .socket
-                .send_trains(&mut underlay.pending, &mut self.failures);
-            for failure in self.failures.drain(..) {
-                count(stats, DropReason::SendFailed, failure.packets);
-            }
-            for train in underlay.pending.drain(..done) {
-                pool.give(train.buffer);
-            }
-            while underlay.pending.len() > PENDING {
-                let train = underlay.pending.remove(0);
-                count(
-                    stats,
-                    DropReason::SendBusy,
-                    train.buffer.len().div_ceil(train.segment.max(1).into()),
-                );
-                pool.give(train.buffer);
-            }
+            underlay.count_losses(stats);
         }
-    }
-
-    fn send_frames(&mut self, pool: &mut BufferPool, stats: &Stats) {
-        for lan in &mut self.lans {
-            if lan.pending.is_empty() {
-                continue;
-            }
-            let done = lan.socket.send_batch(&lan.pending, &mut self.failures);
-            for failure in self.failures.drain(..) {
-                count(stats, DropReason::SendFailed, failure.packets);
-            }
-            for unit in lan.pending.drain(..done) {
-                pool.give(unit.buffer);
-            }
-            while lan.pending.len() > PENDING {
-                count(stats, DropReason::SendBusy, 1);
-                pool.give(lan.pending.remove(0).buffer);
-            }
+        for lan in &self.lans {
+            lan.count_losses(stats);
         }
     }
 }
 
 /// Reads the result of a batch: whether more may wait; an empty pool is counted.
-fn more(result: io::Result<usize>, stats: &Stats) -> bool {
+pub(super) fn more(result: io::Result<usize>, stats: &Stats) -> bool {
     match result {
         Ok(count) => count >= BUDGET,
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
@@ -288,11 +204,5 @@ fn more(result: io::Result<usize>, stats: &Stats) -> bool {
             false
         }
         Err(_) => false,
-    }
-}
-
-fn count(stats: &Stats, reason: DropReason, packets: usize) {
-    for _ in 0..packets {
-        stats.drop(reason);
     }
 }

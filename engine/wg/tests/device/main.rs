@@ -7,6 +7,8 @@
 
 mod attack;
 mod interop;
+mod load;
 mod restart;
+mod roaming;
 mod session;
 mod world;

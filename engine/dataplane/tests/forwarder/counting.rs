@@ -1,0 +1,196 @@
+//! Every counter counts what its name says: after each event exactly these have grown, by exactly so much.
+
+use std::net::Ipv4Addr;
+
+use sam_dataplane::announcer::ANNOUNCEMENT_LIMIT;
+use sam_dataplane::packet::arp::ArpPacket;
+
+use crate::lab::*;
+
+/// One event at router A.
+type Event = fn(&mut Lab);
+/// Counters and by how much they grow.
+type Growth = &'static [(&'static str, u64)];
+
+const CASES: &[(&str, Event, Growth)] = &[
+    (
+        "a packet from the LAN into a tunnel",
+        |lab| lab.send_a(&udp(A.host, B.host, 64, &[0; 100])),
+        &[
+            ("lan-rx-bytes", 142),
+            ("lan-rx-units", 1),
+            ("trains-sent", 1),
+            ("tunnel-tx-bytes", 128),
+            ("tunnel-tx-packets", 1),
+        ],
+    ),
+    (
+        "a packet from a tunnel to the LAN",
+        |lab| lab.send_b(&udp(B.host, A.host, 64, &[0; 100])),
+        &[
+            ("lan-tx-bytes", 142),
+            ("lan-tx-units", 1),
+            ("tunnel-rx-bytes", 128),
+            ("tunnel-rx-packets", 1),
+        ],
+    ),
+    (
+        "a packet from our host into a tunnel",
+        |lab| {
+            let now = lab.now;
+            lab.a.host_packet(&udp(A.overlay, B.overlay, 64, b""), now);
+            lab.settle();
+        },
+        &[
+            ("trains-sent", 1),
+            ("tun-rx-units", 1),
+            ("tunnel-tx-bytes", 28),
+            ("tunnel-tx-packets", 1),
+        ],
+    ),
+    (
+        "a packet from a tunnel to our host",
+        |lab| {
+            let now = lab.now;
+            lab.b.host_packet(&udp(B.overlay, A.overlay, 64, b""), now);
+            lab.settle();
+        },
+        &[
+            ("tun-tx-units", 1),
+            ("tunnel-rx-bytes", 28),
+            ("tunnel-rx-packets", 1),
+        ],
+    ),
+    (
+        "a question that we answer",
+        |lab| lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST),
+        &[
+            ("arp-replies-sent", 1),
+            ("arp-requests-received", 1),
+            ("lan-rx-bytes", 42),
+            ("lan-rx-units", 1),
+            ("lan-tx-bytes", 42),
+            ("lan-tx-units", 1),
+        ],
+    ),
+    (
+        "an answer that nobody asked for",
+        |lab| {
+            let request = ArpPacket::request(A.router_mac, A.router, A.host);
+            lab.arp_a(request.reply(A.host_mac), A.router_mac);
+        },
+        &[
+            ("arp-replies-received", 1),
+            ("lan-rx-bytes", 42),
+            ("lan-rx-units", 1),
+        ],
+    ),
+    (
+        "a packet to a neighbor of unknown MAC",
+        |lab| lab.send_b(&udp(B.host, silent(A), 64, b"")),
+        &[
+            ("arp-requests-sent", 1),
+            ("lan-tx-bytes", 42),
+            ("lan-tx-units", 1),
+            ("tunnel-rx-bytes", 28),
+            ("tunnel-rx-packets", 1),
+        ],
+    ),
+    (
+        "a packet whose TTL ends here",
+        |lab| lab.send_a(&udp(A.host, B.host, 1, b"")),
+        &[
+            ("icmp-errors-sent", 1),
+            ("lan-rx-bytes", 42),
+            ("lan-rx-units", 1),
+            ("lan-tx-bytes", 70),
+            ("lan-tx-units", 1),
+        ],
+    ),
+];
+
+#[test]
+fn each_event_moves_exactly_its_counters() {
+    for (name, event, expected) in CASES {
+        let mut lab = Lab::connected();
+        let before = counters(&lab);
+
+        event(&mut lab);
+
+        assert_eq!(growth(&before, &counters(&lab)), *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_handshake_and_a_keepalive_are_control_messages() {
+    let mut lab = Lab::new();
+    let before = counters(&lab);
+
+    // A initiates; B's response is the first control message that A gets.
+    lab.send_a(&udp(A.host, B.host, 64, b"x"));
+
+    let grown = growth(&before, &counters(&lab));
+    assert!(grown.contains(&("handshakes-completed", 1)), "{grown:?}");
+    assert!(grown.contains(&("wg-control-received", 1)), "{grown:?}");
+}
+
+#[test]
+fn addresses_beyond_the_limit_of_announcements_are_counted() {
+    let mut lab = Lab::connected();
+    let many = u32::try_from(ANNOUNCEMENT_LIMIT).unwrap() + 3;
+
+    lab.a.install(lab.now, |snapshot| {
+        let first = u32::from(Ipv4Addr::new(10, 78, 0, 0));
+        let answers = &mut snapshot.lans[0].answers;
+        answers.extend((first..first + many).map(Ipv4Addr::from));
+        answers.sort_unstable();
+    });
+
+    assert_eq!(lab.a.counter("arp-announcements-skipped"), 3);
+}
+
+#[test]
+fn no_counter_is_without_a_case() {
+    let elsewhere = [
+        ("arp-announcements-sent", "arp.rs"),
+        ("arp-announcements-skipped", "here"),
+        ("arp-withheld", "arp.rs"),
+        ("fragments-made", "fitting.rs"),
+        ("handshakes-completed", "here"),
+        ("mss-clamped", "fitting.rs"),
+        ("notices-lost", "refusals.rs"),
+        ("segments-merged", "forwarding.rs"),
+        ("wg-control-received", "here"),
+    ];
+    let lab = Lab::new();
+    for (name, _) in counters(&lab) {
+        let here = CASES
+            .iter()
+            .any(|(_, _, growth)| growth.iter().any(|(found, _)| *found == name));
+        let there = elsewhere.iter().any(|(found, _)| *found == name);
+        assert!(here != there, "{name}");
+    }
+}
+
+/// All counters of A, by name.
+fn counters(lab: &Lab) -> Vec<(&'static str, u64)> {
+    let mut counters: Vec<_> = lab
+        .a
+        .stats
+        .counters()
+        .map(|(name, _, value)| (name, value))
+        .collect();
+    counters.sort_unstable();
+    counters
+}
+
+fn growth(
+    before: &[(&'static str, u64)],
+    after: &[(&'static str, u64)],
+) -> Vec<(&'static str, u64)> {
+    let pairs = before.iter().zip(after);
+    pairs
+        .map(|((name, before), (_, after))| (*name, after - before))
+        .filter(|(_, grown)| *grown > 0)
+        .collect()
+}

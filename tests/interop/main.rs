@@ -1,0 +1,133 @@
+//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP.
+//!
+//! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
+//! lacks a program or a privilege is ignored, and the reason printed.
+
+mod daemon;
+mod exchange;
+mod fabric;
+mod kernel_host;
+mod process;
+mod requirement;
+mod router;
+mod scene;
+mod scratch;
+mod session;
+mod traffic;
+mod wait;
+mod wireguard;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use daemon::{Announcement, Kind};
+use scene::{Cast, Scene, THEIRS};
+use scratch::Scratch;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = wireguard_trials();
+    for kind in Kind::ALL {
+        for cast in Cast::ALL {
+            // ExaBGP has no RIB, so there is nothing that it could reflect.
+            if cast != Cast::Reflector || kind.reflects() {
+                let name = format!("bgp_{}_as_{}", kind.name(), cast.name());
+                let missing = requirement::missing(kind.programs());
+                trials.push(trial(name, missing, move |scratch| {
+                    talk(cast, kind, scratch)
+                }));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Everything that a session has to go through, in one cast with one daemon.
+fn talk(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start(cast, kind, scratch)?;
+    session::capabilities_are_agreed(&scene)?;
+    exchange::their_route_arrives(&mut scene)?;
+    exchange::our_routes_arrive(&scene)?;
+    exchange::withdrawals_are_followed(&mut scene)?;
+    exchange::unbelievable_routes_are_refused(&mut scene)?;
+    session::nothing_is_amiss(&scene)?;
+    session::refresh_is_answered(&mut scene)?;
+    session::nobody_complained(&scene)?;
+    let routes = [Announcement::claim(THEIRS, u32::from(THEIRS.0))];
+    session::their_goodbye_is_shown(&mut scene, &routes)?;
+    session::restart_is_survived(&mut scene, &routes)?;
+    session::our_goodbye_is_heard(&mut scene)
+}
+
+type Test = fn(&Scratch) -> Result<()>;
+
+fn wireguard_trials() -> Vec<Trial> {
+    let tests: [(&str, Test); 10] = [
+        ("we_call", wireguard::we_call),
+        ("they_call", wireguard::they_call),
+        (
+            "we_call_with_preshared_key",
+            wireguard::we_call_with_preshared_key,
+        ),
+        (
+            "they_call_with_preshared_key",
+            wireguard::they_call_with_preshared_key,
+        ),
+        (
+            "their_new_session_is_taken",
+            wireguard::their_new_session_is_taken,
+        ),
+        (
+            "we_call_again_when_no_answer_comes",
+            wireguard::we_call_again_when_no_answer_comes,
+        ),
+        (
+            "we_follow_a_roaming_peer",
+            wireguard::we_follow_a_roaming_peer,
+        ),
+        (
+            "a_peer_follows_us_when_we_roam",
+            wireguard::a_peer_follows_us_when_we_roam,
+        ),
+        (
+            "a_wrong_preshared_key_is_refused",
+            wireguard::a_wrong_preshared_key_is_refused,
+        ),
+        (
+            "an_unknown_key_is_refused",
+            wireguard::an_unknown_key_is_refused,
+        ),
+    ];
+    let missing = requirement::missing(Kind::Bird.programs());
+    let mut trials: Vec<Trial> = tests
+        .into_iter()
+        .map(|(name, test)| trial(format!("wireguard_{name}"), missing.clone(), test))
+        .collect();
+    let long = std::env::var_os("SAMCTL_LONG_TESTS").is_none();
+    let reason = "takes 140 s; set SAMCTL_LONG_TESTS=1".to_owned();
+    trials.push(trial(
+        "wireguard_sessions_are_renewed_under_traffic".into(),
+        missing.or(long.then_some(reason)),
+        wireguard::sessions_are_renewed_under_traffic,
+    ));
+    trials
+}
+
+/// Makes a test of it; with something missing it is ignored and the reason printed.
+fn trial(
+    name: String,
+    missing: Option<String>,
+    test: impl FnOnce(&Scratch) -> Result<()> + Send + 'static,
+) -> Trial {
+    if let Some(missing) = &missing {
+        eprintln!("skipped: {name}: {missing}");
+    }
+    let run = move || -> Result<(), Failed> {
+        let scratch = Scratch::new()?;
+        test(&scratch).map_err(|error| Failed::from(format!("{error:#}\n{}", scratch.last_words())))
+    };
+    Trial::test(name, run).with_ignored_flag(missing.is_some())
+}

@@ -1,0 +1,132 @@
+//! A real `samctl run` in a router namespace, and what its other verbs say about it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::fabric::Fabric;
+use crate::process::{Process, output};
+use crate::scratch::Scratch;
+use crate::wait::eventually;
+use crate::world::{Place, Site};
+
+/// A running router; dropping it stops it.
+pub(crate) struct Router {
+    /// Which site it serves.
+    pub(crate) place: Place,
+    socket: PathBuf,
+    process: Process,
+}
+
+impl Router {
+    /// Starts the router of a site; it owns the site's client. `preshared` holds for all its peers.
+    pub(crate) fn start(
+        site: &Site,
+        fabric: &Fabric,
+        scratch: &Scratch,
+        preshared: Option<&Path>,
+    ) -> Result<Self> {
+        let place = site.place;
+        let name = place.name();
+        scratch.write(&format!("{name}.key"), &fabric.private_key(place))?;
+        let socket = scratch.path(&format!("{name}.sock"));
+        let mut text = fabric.yaml();
+        text += &format!(
+            "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  \
+             capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n",
+            client = place.client(),
+            socket = socket.display(),
+        );
+        if let Some(file) = preshared {
+            text += "  presharedKeyFiles:\n";
+            for peer in fabric.others(place) {
+                text += &format!("    {}: {}\n", peer.name(), file.display());
+            }
+        }
+        let config = scratch.write(&format!("{name}.yaml"), &text)?;
+        let mut command = site.router.command(env!("CARGO_BIN_EXE_samctl"));
+        command.arg("run").arg("-c").arg(config);
+        let process = Process::start(command, &scratch.path(&format!("{name}.log")))?;
+        let mut router = Self {
+            place,
+            socket,
+            process,
+        };
+        eventually("the router answers", || {
+            router.process.check_alive()?;
+            let version = router.ask(&["version"])?;
+            ensure!(version["router"]["name"] == "samctl", "{version}");
+            Ok(())
+        })?;
+        Ok(router)
+    }
+
+    /// Runs a verb and returns its JSON.
+    pub(crate) fn ask(&self, verb: &[&str]) -> Result<Value> {
+        let text = self.order(verb)?;
+        serde_json::from_str(&text).with_context(|| format!("samctl {verb:?} printed no JSON"))
+    }
+
+    /// Runs a verb whose answer does not matter.
+    pub(crate) fn order(&self, verb: &[&str]) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samctl"));
+        command.arg("--socket").arg(&self.socket);
+        output(command.args(["-o", "json"]).args(verb))
+    }
+
+    /// `samctl bgp neighbor`
+    pub(crate) fn neighbor(&self, of: Place) -> Result<Value> {
+        self.ask(&["bgp", "neighbor", &of.name()])
+    }
+
+    /// All paths to a prefix, as `samctl bgp rib` shows them.
+    pub(crate) fn paths(&self, prefix: Ipv4Net) -> Result<Vec<Value>> {
+        let rib = self.ask(&["bgp", "rib", &prefix.to_string()])?;
+        let entries = rib["entries"].as_array().context("no entries")?;
+        let entry = entries
+            .iter()
+            .find(|entry| entry["prefix"] == prefix.to_string());
+        Ok(entry
+            .and_then(|entry| entry["paths"].as_array().cloned())
+            .unwrap_or_default())
+    }
+
+    /// The forwarding entry of a prefix, as `samctl routes` shows it.
+    pub(crate) fn route(&self, prefix: Ipv4Net) -> Result<Option<Value>> {
+        let table = self.ask(&["routes"])?;
+        let routes = table["routes"].as_array().context("no routes")?;
+        let found = routes
+            .iter()
+            .find(|route| route["prefix"] == prefix.to_string());
+        Ok(found.cloned())
+    }
+
+    /// The tunnel to a node, as `samctl tunnels` shows it.
+    pub(crate) fn tunnel(&self, to: Place) -> Result<Value> {
+        let view = self.ask(&["tunnels"])?;
+        let tunnels = view["tunnels"].as_array().context("no tunnels")?;
+        let found = tunnels
+            .iter()
+            .find(|row| row["overlay"] == to.overlay().to_string());
+        found.cloned().context("no such tunnel")
+    }
+
+    /// Packets dropped for a reason, as `samctl counters` shows them.
+    pub(crate) fn drops(&self, reason: &str) -> Result<u64> {
+        let view = self.ask(&["counters"])?;
+        let drops = view["drops"].as_array().context("no drops")?;
+        let row = drops.iter().find(|row| row["reason"] == reason);
+        row.and_then(|row| row["total"].as_u64())
+            .with_context(|| format!("there is no drop reason {reason}"))
+    }
+
+    /// Stops the router in order.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        let status = self.process.stop()?;
+        ensure!(status.success(), "samctl ended with {status}");
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! The scene of a BGP test: samctl and a foreign daemon as iBGP peers over WireGuard, in one of three casts.
+//!
+//! Site 1 is always samctl, site 2 always the daemon on a kernel with wireguard-go, site 3 another samctl where the
+//! cast has one.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::{Announcement, Daemon, Kind, Setup};
+use crate::fabric::Fabric;
+use crate::kernel_host::KernelHost;
+use crate::router::Router;
+use crate::scratch::Scratch;
+use crate::wait::eventually;
+use crate::world::{Place, World};
+
+/// samctl.
+pub(crate) const OURS: Place = Place(1);
+/// The daemon.
+pub(crate) const THEIRS: Place = Place(2);
+/// Another samctl.
+pub(crate) const THIRD: Place = Place(3);
+
+/// Who is what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cast {
+    /// samctl reflects, the daemon and site 3 are its clients.
+    Client,
+    /// The daemon reflects between sites 1 and 3.
+    Reflector,
+    /// Two equal peers.
+    Peer,
+}
+
+/// Everything that runs.
+pub(crate) struct Scene {
+    /// Who is what.
+    pub(crate) cast: Cast,
+    /// Which daemon.
+    pub(crate) kind: Kind,
+    /// Namespaces.
+    pub(crate) world: World,
+    /// samctl at site 1.
+    pub(crate) ours: Router,
+    /// samctl at site 3.
+    pub(crate) third: Option<Router>,
+    /// The daemon; `None` while it is being started again.
+    daemon: Option<Box<dyn Daemon>>,
+    setup: Setup,
+    _host: KernelHost,
+}
+
+impl Cast {
+    /// All casts.
+    pub(crate) const ALL: [Self; 3] = [Self::Client, Self::Reflector, Self::Peer];
+
+    /// What the daemon is, for names of tests.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client_of_our_reflector",
+            Self::Reflector => "our_reflector",
+            Self::Peer => "ordinary_peer",
+        }
+    }
+
+    fn sites(self) -> u8 {
+        if self == Self::Peer { 2 } else { 3 }
+    }
+
+    /// The node that reflects.
+    pub(crate) fn reflector(self) -> Option<Place> {
+        match self {
+            Self::Client => Some(OURS),
+            Self::Reflector => Some(THEIRS),
+            Self::Peer => None,
+        }
+    }
+}
+
+impl Scene {
+    /// Builds the world, starts everything, and waits until both sides call the session Established.
+    pub(crate) fn start(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<Self> {
+        let world = World::build(cast.sites())?;
+        let fabric = Fabric::new(cast.sites(), cast.reflector())?;
+        let host = KernelHost::start(world.site(THEIRS)?, &fabric, scratch, None)?;
+        let neighbors = match cast {
+            Cast::Reflector => vec![OURS, THIRD],
+            Cast::Client | Cast::Peer => vec![OURS],
+        };
+        let setup = Setup {
+            namespace: world.site(THEIRS)?.router.clone(),
+            folder: scratch.subfolder(kind.name())?,
+            log: scratch.path(&format!("{}.log", kind.name())),
+            own: THEIRS,
+            neighbors,
+            reflector: cast == Cast::Reflector,
+        };
+        let third = match cast {
+            Cast::Peer => None,
+            Cast::Client | Cast::Reflector => {
+                let site = world.site(THIRD)?;
+                Some(Router::start(site, &fabric, scratch, None)?)
+            }
+        };
+        let scene = Self {
+            cast,
+            kind,
+            ours: Router::start(world.site(OURS)?, &fabric, scratch, None)?,
+            third,
+            daemon: Some(kind.start(&setup)?),
+            setup,
+            _host: host,
+            world,
+        };
+        scene.wait_until_established()?;
+        Ok(scene)
+    }
+
+    /// Waits until both sides of every session call it Established.
+    pub(crate) fn wait_until_established(&self) -> Result<()> {
+        eventually("both sides are Established", || {
+            let view = self.ours.neighbor(THEIRS)?;
+            ensure!(view["state"] == "established", "samctl: {}", view["state"]);
+            for neighbor in &self.setup.neighbors {
+                let name = neighbor.name();
+                ensure!(
+                    self.theirs()?.established(*neighbor)?,
+                    "the daemon does not call {name} established"
+                );
+            }
+            Ok(())
+        })
+    }
+
+    /// The daemon, to be asked.
+    pub(crate) fn theirs(&self) -> Result<&dyn Daemon> {
+        self.daemon.as_deref().context("no daemon runs")
+    }
+
+    /// The daemon, to be told.
+    pub(crate) fn tell(&mut self) -> Result<&mut Box<dyn Daemon>> {
+        self.daemon.as_mut().context("no daemon runs")
+    }
+
+    /// Kills the daemon, starts it again and lets it announce what it did before.
+    pub(crate) fn restart_daemon(&mut self, routes: &[Announcement]) -> Result<()> {
+        self.tell()?.kill()?;
+        // Its files and its port must be free before the next one starts.
+        self.daemon = None;
+        self.daemon = Some(self.kind.start(&self.setup)?);
+        for route in routes {
+            self.tell()?.announce(route)?;
+        }
+        Ok(())
+    }
+
+    /// CLUSTER_LIST of a route that was reflected once.
+    pub(crate) fn cluster_list(&self) -> Vec<Ipv4Addr> {
+        let reflector = self.cast.reflector();
+        reflector.map(Place::overlay).into_iter().collect()
+    }
+}

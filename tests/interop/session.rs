@@ -1,0 +1,181 @@
+//! The session between samctl and a foreign daemon: what both agree on, refreshes, goodbyes and new beginnings.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::daemon::Announcement;
+use crate::exchange::check_direct_path;
+use crate::scene::{Cast, OURS, Scene, THEIRS};
+use crate::wait::eventually;
+
+/// Both sides offer what this fabric needs. Prints everything that was offered, as a record.
+pub(crate) fn capabilities_are_agreed(scene: &Scene) -> Result<()> {
+    let view = scene.ours.neighbor(THEIRS)?;
+    let (sent, received) = (
+        texts(&view["capabilities_sent"]),
+        texts(&view["capabilities_received"]),
+    );
+    println!(
+        "capabilities of {}: {} (hold time {} s)",
+        scene.kind.name(),
+        received.join(", "),
+        view["hold_time_s"]
+    );
+    for needed in [
+        "multiprotocol ipv4-unicast",
+        "route-refresh",
+        "four-octet-as 64577",
+    ] {
+        for (side, offered) in [("samctl", &sent), (scene.kind.name(), &received)] {
+            ensure!(
+                offered.iter().any(|text| text == needed),
+                "{side} does not offer {needed}: {offered:?}"
+            );
+        }
+    }
+    ensure!(
+        view["hold_time_s"] == 9.0,
+        "hold time {}",
+        view["hold_time_s"]
+    );
+    ensure!(
+        view["router_id"] == THEIRS.overlay().to_string(),
+        "identifier {}",
+        view["router_id"]
+    );
+    Ok(())
+}
+
+/// After all that was refused and withdrawn nothing is amiss: no check of BGP or identity complains, and routes of our
+/// own that a reflector sends back are no news.
+pub(crate) fn nothing_is_amiss(scene: &Scene) -> Result<()> {
+    for area in ["bgp", "identity"] {
+        let view = scene.ours.ask(&["doctor", area])?;
+        ensure!(view["overall"] == "pass", "{view:#}");
+    }
+    let events = scene.ours.order(&["events"])?;
+    ensure!(!events.contains("originator-loop"), "{events}");
+    Ok(())
+}
+
+/// The daemon asks for all our routes again; the session does not notice.
+pub(crate) fn refresh_is_answered(scene: &mut Scene) -> Result<()> {
+    if !scene.kind.asks_refresh() {
+        println!("{} never asks for a refresh", scene.kind.name());
+        return Ok(());
+    }
+    let before = scene.ours.neighbor(THEIRS)?;
+    scene.tell()?.ask_refresh(OURS)?;
+    eventually("our routes are sent again", || {
+        let now = scene.ours.neighbor(THEIRS)?;
+        let grew = |messages: &str, kind: &str| {
+            now[messages][kind].as_u64() > before[messages][kind].as_u64()
+        };
+        ensure!(grew("messages_received", "route_refresh"), "not asked");
+        ensure!(grew("messages_sent", "update"), "not answered");
+        Ok(())
+    })?;
+    let after = scene.ours.neighbor(THEIRS)?;
+    ensure!(
+        after["state"] == "established"
+            && after["established_count"] == before["established_count"],
+        "the session did not survive: {}",
+        after["last_down"]
+    );
+    Ok(())
+}
+
+/// Until now nobody had reason to complain. Equals may have called each other at once: one call then ends with
+/// Cease/7, which is no complaint.
+pub(crate) fn nobody_complained(scene: &Scene) -> Result<()> {
+    let view = scene.ours.neighbor(THEIRS)?;
+    for (counts, last) in [
+        ("messages_received", "last_received"),
+        ("messages_sent", "last_sent"),
+    ] {
+        let count = view[counts]["notification"].as_u64();
+        let collision = view[last]["code"] == 6 && view[last]["subcode"] == 7;
+        ensure!(
+            count == Some(0) || (scene.cast == Cast::Peer && collision && count == Some(1)),
+            "{counts}: {count:?} notifications, the last: {}",
+            view[last]
+        );
+    }
+    ensure!(view["established_count"] == 1, "{}", view["last_down"]);
+    Ok(())
+}
+
+/// The daemon closes by order; its reason is shown and its routes go. Then it opens again.
+pub(crate) fn their_goodbye_is_shown(scene: &mut Scene, routes: &[Announcement]) -> Result<()> {
+    let before = established_count(scene)?;
+    scene.tell()?.shut_down(OURS, GOODBYE)?;
+    eventually("the daemon's goodbye is shown", || {
+        let view = scene.ours.neighbor(THEIRS)?;
+        let last = &view["last_received"];
+        ensure!(
+            last["code"] == 6 && last["subcode"] == 2,
+            "last notification: {last}"
+        );
+        let text = last["text"].as_str().context("no text")?;
+        ensure!(text.contains("administrative shutdown"), "{text}");
+        if scene.kind.tells_why() {
+            ensure!(text.contains(GOODBYE), "{text}");
+        }
+        Ok(())
+    })?;
+    if scene.kind.stays_closed() {
+        eventually("the routes of a closed session are gone", || {
+            for route in routes {
+                ensure!(scene.ours.paths(route.prefix)?.is_empty(), "in the RIB");
+                ensure!(scene.ours.route(route.prefix)?.is_none(), "installed");
+            }
+            Ok(())
+        })?;
+    }
+    scene.tell()?.reopen(OURS)?;
+    is_back(scene, before, routes)
+}
+
+/// The daemon dies and starts again; the session and its routes come back.
+pub(crate) fn restart_is_survived(scene: &mut Scene, routes: &[Announcement]) -> Result<()> {
+    let before = established_count(scene)?;
+    scene.restart_daemon(routes)?;
+    is_back(scene, before, routes)
+}
+
+/// samctl stops in order; the daemon is told so.
+pub(crate) fn our_goodbye_is_heard(scene: &mut Scene) -> Result<()> {
+    ensure!(!scene.theirs()?.saw_shutdown(OURS)?, "heard too early");
+    scene.ours.stop()?;
+    eventually("the daemon hears our goodbye", || {
+        ensure!(scene.theirs()?.saw_shutdown(OURS)?, "not heard");
+        ensure!(!scene.theirs()?.established(OURS)?, "still established");
+        Ok(())
+    })
+}
+
+fn is_back(scene: &Scene, before: u64, routes: &[Announcement]) -> Result<()> {
+    eventually("the session is established again", || {
+        ensure!(established_count(scene)? > before, "not yet");
+        Ok(())
+    })?;
+    scene.wait_until_established()?;
+    eventually("the daemon's routes are back", || {
+        for route in routes {
+            check_direct_path(scene, route)?;
+        }
+        Ok(())
+    })
+}
+
+fn established_count(scene: &Scene) -> Result<u64> {
+    let view = scene.ours.neighbor(THEIRS)?;
+    view["established_count"].as_u64().context("no count")
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+const GOODBYE: &str = "new cables, back at noon";

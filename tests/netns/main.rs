@@ -1,0 +1,52 @@
+//! The real program in real networks: namespaces, real hosts, real tools. Each test draws its topology.
+//!
+//! A test whose tools or privileges are missing says why and counts as ignored. Two tests run at a time unless
+//! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
+
+mod case;
+mod demo;
+mod doctor;
+mod failure;
+mod identity;
+mod moving;
+mod mtu;
+mod protocols;
+mod readme;
+mod reload;
+mod start;
+mod steady;
+mod two_sites;
+mod unprivileged;
+mod verbs;
+mod wireguard;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+/// More would disturb those that measure time.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let areas = [
+        demo::CASES,
+        doctor::CASES,
+        failure::CASES,
+        identity::CASES,
+        moving::CASES,
+        mtu::CASES,
+        protocols::CASES,
+        readme::CASES,
+        reload::CASES,
+        start::CASES,
+        steady::CASES,
+        two_sites::CASES,
+        unprivileged::CASES,
+        verbs::CASES,
+        wireguard::CASES,
+    ];
+    let trials = areas.into_iter().flatten().map(case::Case::trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,115 @@
+//! Independent eyes: tcpdump while something happens, tshark afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sam_net::Namespace;
+
+use super::shell::{Daemon, Outcome};
+use super::wait::wait_until;
+
+/// Time for tcpdump to start or end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running tcpdump.
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Daemon,
+    packets: Packets,
+}
+
+/// A finished capture.
+#[derive(Debug, Clone)]
+pub struct Packets {
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Captures what passes an interface; returns when it is listening. `file` is written and stays.
+    ///
+    /// # Panics
+    /// When tcpdump does not start.
+    #[must_use]
+    pub fn start(namespace: &Namespace, interface: &str, filter: &str, file: &Path) -> Self {
+        let mut command = namespace.command("tcpdump");
+        command.args([
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "-Z",
+            "root",
+            "-i",
+            interface,
+        ]);
+        command.arg("-w").arg(file).arg(filter);
+        let mut tcpdump = Daemon::start(command, &file.with_extension("log"));
+        wait_until("tcpdump listens", PATIENCE, || {
+            assert_eq!(tcpdump.exit_code(), None, "{}", tcpdump.log());
+            tcpdump.log().contains("listening on")
+        });
+        let packets = Packets {
+            file: file.to_owned(),
+        };
+        Self { tcpdump, packets }
+    }
+
+    /// What was captured so far.
+    #[must_use]
+    pub fn so_far(&self) -> &Packets {
+        &self.packets
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Panics
+    /// When tcpdump does not end.
+    #[must_use]
+    pub fn stop(mut self) -> Packets {
+        self.tcpdump.signal("INT");
+        wait_until("tcpdump ends", PATIENCE, || {
+            self.tcpdump.exit_code().is_some()
+        });
+        self.packets
+    }
+}
+
+impl Packets {
+    /// Reads a capture that something else wrote.
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Fields of every packet that matches a display filter, one row per packet.
+    ///
+    /// # Panics
+    /// When tshark fails.
+    #[must_use]
+    pub fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+        let mut command = Command::new("tshark");
+        command.arg("-n").arg("-r").arg(&self.file);
+        command.args(["-Y", filter, "-T", "fields", "-E", "separator=;"]);
+        for field in fields {
+            command.args(["-e", field]);
+        }
+        let output = command.stdin(Stdio::null()).output();
+        let outcome = Outcome::from(output.expect("tshark can be started"));
+        let row = |line: &str| line.split(';').map(str::to_owned).collect();
+        outcome.success().lines().map(row).collect()
+    }
+
+    /// Number of packets that match a display filter.
+    #[must_use]
+    pub fn count(&self, filter: &str) -> usize {
+        self.fields(filter, &["frame.number"]).len()
+    }
+}

@@ -1,0 +1,30 @@
+//! Real networks for tests of the real program: namespaces, `samctl run` children, captures.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `topology` | sites that share one subnet: clients, LANs, routers, a WAN |
+//! | `fabric` | keys and configuration files of all routers, and the routers |
+//! | `router` | one `samctl run` and the verbs that talk to it |
+//! | `shell` | commands and daemons inside a namespace |
+//! | `capture` | tcpdump, and tshark's view of what it wrote |
+//! | `arp` | hand-made ARP |
+//! | `wait` | conditions with a deadline |
+//!
+//! This is test equipment: what cannot be done panics and says what it was. Everything that is made (processes,
+//! files, namespaces) is gone when its value is dropped, and also when the test dies.
+
+mod arp;
+mod capture;
+mod fabric;
+mod router;
+mod shell;
+mod topology;
+mod wait;
+
+pub use arp::{ArpAnswer, ask_who_has, probe_for};
+pub use capture::{Capture, Packets};
+pub use fabric::Fabric;
+pub use router::RouterProcess;
+pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
+pub use topology::{GATEWAY, Site, Topology};
+pub use wait::{holds_within, wait_until};

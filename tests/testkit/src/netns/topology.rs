@@ -1,0 +1,233 @@
+//! Sites that share one subnet, in network namespaces.
+//!
+//! ```text
+//!   client .10 ─┐                                                        ┌─ client .12
+//!               lan1 ─ router onprem ─┐                ┌─ router azure ─ lan3
+//!                                     ├─ wan 203.0.113 ┤
+//!               lan2 ─ router aws ────┘                └─ router oci ─── lan4
+//!   client .11 ─┘                                                        └─ client .13
+//! ```
+//! All wires are bridges in one namespace of their own, so that a client's cable can be moved from one site to
+//! another. The routers have addresses and nothing else.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+
+use ipnet::IpNet;
+use sam_net::netlink::Route;
+use sam_net::{Namespace, Netlink};
+
+/// The routers' address on every LAN, and every client's default gateway.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
+
+/// One of at most four sites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site(u8);
+
+impl Site {
+    /// The office; reflects routes when there are more than two sites.
+    pub const ONPREM: Self = Self(1);
+    /// The second site.
+    pub const AWS: Self = Self(2);
+    /// The third site.
+    pub const AZURE: Self = Self(3);
+    /// The fourth site.
+    pub const OCI: Self = Self(4);
+
+    /// From 1; also the node's id.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Position in lists of sites.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0 - 1)
+    }
+
+    /// Name of the site, its node and its role.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["onprem", "aws", "azure", "oci"][self.index()]
+    }
+
+    /// The address that lives here at first.
+    #[must_use]
+    pub fn client(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 60, 9 + self.0)
+    }
+
+    /// The router's overlay address.
+    #[must_use]
+    pub fn overlay(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 99, 0, self.0)
+    }
+
+    /// The router's address on the WAN.
+    #[must_use]
+    pub fn underlay(self) -> Ipv4Addr {
+        Ipv4Addr::new(203, 0, 113, 10 + self.0)
+    }
+}
+
+/// All namespaces.
+#[derive(Debug)]
+pub struct Topology {
+    sites: Vec<Site>,
+    wires: Namespace,
+    clients: Vec<Namespace>,
+    routers: Vec<Namespace>,
+}
+
+impl Topology {
+    /// Builds wires, clients and empty routers of one to four sites.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn build(sites: u8) -> Self {
+        let sites: Vec<Site> = (1..=sites).map(Site).collect();
+        let namespace = || Namespace::create().expect("a network namespace can be made");
+        let topology = Self {
+            wires: namespace(),
+            clients: sites.iter().map(|_| namespace()).collect(),
+            routers: sites.iter().map(|_| namespace()).collect(),
+            sites,
+        };
+        within(&topology.wires, |netlink| {
+            bridge(netlink, "wan");
+            for site in &topology.sites {
+                bridge(netlink, &lan(*site));
+            }
+        });
+        for &site in &topology.sites {
+            let n = site.number();
+            let (client, router) = (topology.client(site), topology.router(site));
+            topology.cable(&format!("c{n}"), &lan(site), "eth0", client);
+            topology.cable(&format!("r{n}"), &lan(site), "lan0", router);
+            topology.cable(&format!("w{n}"), "wan", "wan0", router);
+            host_addresses(client, site.client());
+            within(router, |netlink| {
+                add_address(netlink, "lan0", GATEWAY, 24);
+                add_address(netlink, "wan0", site.underlay(), 24);
+            });
+        }
+        topology
+    }
+
+    /// All sites, in order.
+    #[must_use]
+    pub fn sites(&self) -> Vec<Site> {
+        self.sites.clone()
+    }
+
+    /// A site's client.
+    #[must_use]
+    pub fn client(&self, site: Site) -> &Namespace {
+        &self.clients[site.index()]
+    }
+
+    /// A site's router.
+    #[must_use]
+    pub fn router(&self, site: Site) -> &Namespace {
+        &self.routers[site.index()]
+    }
+
+    /// Pulls a client's cable out of one site's LAN and plugs it into another's.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn replug(&self, client: Site, to: Site) {
+        within(&self.wires, |netlink| {
+            let bridge = netlink.link(&lan(to)).expect("the LAN exists").index;
+            let port = format!("c{}", client.number());
+            let port = netlink.link(&port).expect("the cable exists").index;
+            netlink.set_bridge(port, Some(bridge)).expect("plugged");
+        });
+    }
+
+    /// Adds a further host with interface `eth0` to a site's LAN; `port` names its cable.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn add_host(&self, site: Site, port: &str, address: Ipv4Addr) -> Namespace {
+        let host = Namespace::create().expect("a network namespace can be made");
+        self.cable(port, &lan(site), "eth0", &host);
+        host_addresses(&host, address);
+        host
+    }
+
+    /// Adds a further, empty router with `lan0` and `wan0` to a site; `suffix` tells its cables apart.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn add_router(
+        &self,
+        site: Site,
+        suffix: char,
+        lan_address: Ipv4Addr,
+        underlay: Ipv4Addr,
+    ) -> Namespace {
+        let router = Namespace::create().expect("a network namespace can be made");
+        let n = site.number();
+        self.cable(&format!("r{n}{suffix}"), &lan(site), "lan0", &router);
+        self.cable(&format!("w{n}{suffix}"), "wan", "wan0", &router);
+        within(&router, |netlink| {
+            add_address(netlink, "lan0", lan_address, 24);
+            add_address(netlink, "wan0", underlay, 24);
+        });
+        router
+    }
+
+    fn cable(&self, port: &str, bridge: &str, far_name: &str, far: &Namespace) {
+        within(&self.wires, |netlink| {
+            netlink
+                .create_veth(port, far_name, Some(far.as_fd()))
+                .expect("a cable can be made");
+            let index = netlink.link(port).expect("the cable exists").index;
+            let bridge = netlink.link(bridge).expect("the bridge exists").index;
+            netlink.set_bridge(index, Some(bridge)).expect("plugged");
+            netlink.set_up(index).expect("up");
+        });
+    }
+}
+
+/// Works with netlink inside a namespace.
+fn within(namespace: &Namespace, work: impl FnOnce(&mut Netlink) + Send) {
+    namespace
+        .enter(|| work(&mut Netlink::open().expect("netlink opens")))
+        .expect("the namespace can be entered");
+}
+
+fn lan(site: Site) -> String {
+    format!("lan{}", site.number())
+}
+
+fn bridge(netlink: &mut Netlink, name: &str) {
+    netlink.create_bridge(name).expect("a bridge can be made");
+    let index = netlink.link(name).expect("the bridge exists").index;
+    netlink.set_up(index).expect("up");
+}
+
+fn host_addresses(host: &Namespace, address: Ipv4Addr) {
+    within(host, |netlink| {
+        let interface = add_address(netlink, "eth0", address, 24);
+        let default = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let route = Route {
+            gateway: Some(IpAddr::V4(GATEWAY)),
+            ..Route::on_link(default, interface)
+        };
+        netlink.replace_route(&route).expect("a default route");
+    });
+}
+
+fn add_address(netlink: &mut Netlink, link: &str, address: Ipv4Addr, length: u8) -> u32 {
+    let index = netlink.link(link).expect("the interface exists").index;
+    let network = IpNet::new_assert(IpAddr::V4(address), length);
+    netlink.add_address(index, network).expect("an address");
+    netlink.set_up(index).expect("up");
+    index
+}
