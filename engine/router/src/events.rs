@@ -428,6 +428,7 @@ mod tests {
         let refused = |reason: &str| Event::ConnectionRefused {
             from: [10, 99, 0, 2].into(),
             reason: reason.into(),
+            count: 1,
         };
 
         assert!(!refused("collision").is_warning());
