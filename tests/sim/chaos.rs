@@ -15,7 +15,7 @@ const ADDRESSES: u64 = 4;
 
 #[test]
 fn whatever_happens_the_fabric_comes_to_rest_at_the_truth() {
-    for_seeds(145, |seed| {
+    for_seeds(108, |seed| {
         let mut rng = Rng::new(!seed);
         let reflectors: &[usize] = [&[0][..], &[0, 1], &[]][pick(&mut rng, 3)];
         let mut world = World::with_reflectors(4, reflectors, seed);
