@@ -7,6 +7,12 @@
 //! to plain kernel forwarding of the same round. Needs root, iperf3 and, for the other systems, wireguard-go, wg and
 //! boringtun-cli; what is missing is named and left out. `BENCH_ROUNDS` (default 3), `BENCH_SECONDS` (default 4).
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark is run for what it prints"
+)]
+
 mod iperf;
 mod lab;
 mod moments;

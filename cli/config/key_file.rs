@@ -109,7 +109,7 @@ mod tests {
 
         std::fs::remove_file(&path).expect("ours");
         assert!(own.is_ok());
-        let error = foreign.err().expect("refused");
+        let error = foreign.expect_err("refused");
         assert!(
             error.message.contains("belongs to user 65534"),
             "{}",

@@ -3,6 +3,12 @@
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
 //! lacks a program or a privilege is ignored, and the reason printed.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "says what was skipped and what was negotiated"
+)]
+
 mod daemon;
 mod exchange;
 mod fabric;
@@ -36,7 +42,7 @@ fn main() -> ExitCode {
             if cast != Cast::Reflector || kind.reflects() {
                 let name = format!("bgp_{}_as_{}", kind.name(), cast.name());
                 let missing = requirement::missing(kind.programs());
-                trials.push(trial(name, missing, move |scratch| {
+                trials.push(trial(name, missing.as_deref(), move |scratch| {
                     talk(cast, kind, scratch)
                 }));
             }
@@ -104,13 +110,13 @@ fn wireguard_trials() -> Vec<Trial> {
     let missing = requirement::missing(Kind::Bird.programs());
     let mut trials: Vec<Trial> = tests
         .into_iter()
-        .map(|(name, test)| trial(format!("wireguard_{name}"), missing.clone(), test))
+        .map(|(name, test)| trial(format!("wireguard_{name}"), missing.as_deref(), test))
         .collect();
     let long = std::env::var_os("SAMCTL_LONG_TESTS").is_none();
     let reason = "takes 140 s; set SAMCTL_LONG_TESTS=1".to_owned();
     trials.push(trial(
         "wireguard_sessions_are_renewed_under_traffic".into(),
-        missing.or(long.then_some(reason)),
+        missing.or_else(|| long.then_some(reason)).as_deref(),
         wireguard::sessions_are_renewed_under_traffic,
     ));
     trials
@@ -119,10 +125,10 @@ fn wireguard_trials() -> Vec<Trial> {
 /// Makes a test of it; with something missing it is ignored and the reason printed.
 fn trial(
     name: String,
-    missing: Option<String>,
+    missing: Option<&str>,
     test: impl FnOnce(&Scratch) -> Result<()> + Send + 'static,
 ) -> Trial {
-    if let Some(missing) = &missing {
+    if let Some(missing) = missing {
         eprintln!("skipped: {name}: {missing}");
     }
     let run = move || -> Result<(), Failed> {

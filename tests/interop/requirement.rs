@@ -1,6 +1,6 @@
 //! What a test needs from the machine. A test whose needs are not met is skipped with the reason, never passed.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use sam_net::Namespace;
 
@@ -20,14 +20,20 @@ pub(crate) fn missing(programs: &[&str]) -> Option<String> {
     let absent = always
         .iter()
         .chain(programs)
-        .find(|program| !is_installed(program));
+        .find(|program| find(program).is_none());
     absent.map(|program| format!("{program} is not installed"))
 }
 
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let always = ["/usr/sbin", "/sbin", "/usr/lib/frr"];
-    path.split(':')
-        .chain(always)
-        .any(|folder| Path::new(folder).join(program).exists())
+/// Finds a program where Debian puts daemons, besides PATH; without it returns the bare name.
+pub(crate) fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| name.into())
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let daemons = ["/usr/sbin", "/sbin", "/usr/lib/frr"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(daemons)
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists())
 }

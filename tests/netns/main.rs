@@ -6,6 +6,7 @@
 mod case;
 mod demo;
 mod doctor;
+mod exposure;
 mod failure;
 mod identity;
 mod moving;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let areas = [
         demo::CASES,
         doctor::CASES,
+        exposure::CASES,
         failure::CASES,
         identity::CASES,
         moving::CASES,

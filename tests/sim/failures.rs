@@ -15,7 +15,7 @@ const DEATH: Duration = Duration::from_secs(15);
 
 #[test]
 fn lost_reordered_and_duplicated_messages_delay_convergence_but_do_not_prevent_it() {
-    for_seeds(80, |seed| {
+    for_seeds(60, |seed| {
         let mut world = World::new(4, seed);
         make_hostile_weather(&mut world);
 
@@ -79,7 +79,7 @@ fn a_short_cut_is_not_noticed_by_anybody() {
 
 #[test]
 fn what_is_announced_during_a_partition_is_known_when_it_heals() {
-    for_seeds(50, |seed| {
+    for_seeds(40, |seed| {
         let mut world = fabric(seed);
         let apart = 1 + pick(seed, 3);
         let other = 1 + (apart + pick(seed / 3, 2)) % 3;
@@ -110,7 +110,7 @@ fn what_is_announced_during_a_partition_is_known_when_it_heals() {
 
 #[test]
 fn a_killed_router_comes_back_with_what_it_owned_and_a_higher_sequence() {
-    for_seeds(40, |seed| {
+    for_seeds(30, |seed| {
         let mut world = fabric(seed);
         let victim = 1 + pick(seed, 3);
         let ordered = Ipv4Addr::new(10, 77, 60, 80);
@@ -182,7 +182,7 @@ fn without_its_only_reflector_a_fabric_forgets_and_recovers_when_it_returns() {
 
 #[test]
 fn the_death_of_one_of_two_reflectors_is_not_noticed_by_hosts() {
-    for_seeds(40, |seed| {
+    for_seeds(25, |seed| {
         let mut world = come_up(World::with_reflectors(4, &[0, 1], seed));
         assert_all_pairs_talk(&mut world);
         let victim = pick(seed, 2);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sam_testkit::World;
 
 /// Runs `scenario` for its share of seeds, per mille of all; a failing seed is named.
+#[expect(clippy::print_stderr, reason = "how to replay a failing seed")]
 fn for_seeds(share: u64, scenario: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let seeds = match (number("SIM_SEED"), number("SIM_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,

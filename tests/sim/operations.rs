@@ -14,7 +14,7 @@ const BLINK: Duration = Duration::from_millis(50);
 
 #[test]
 fn four_sites_come_up_and_every_pair_of_hosts_talks() {
-    for_seeds(150, |seed| {
+    for_seeds(60, |seed| {
         let mut world = World::new(4, seed);
         world.faults.jitter = Duration::from_millis(3);
         let mut world = come_up(world);
@@ -36,7 +36,7 @@ fn a_full_mesh_needs_no_reflector() {
 
 #[test]
 fn an_added_address_is_reached_from_everywhere() {
-    for_seeds(60, |seed| {
+    for_seeds(40, |seed| {
         let mut world = fabric(seed);
         let address = Ipv4Addr::new(10, 77, 60, 77);
         let site = pick(seed, 4);
@@ -52,7 +52,7 @@ fn an_added_address_is_reached_from_everywhere() {
 
 #[test]
 fn a_moved_address_is_followed_by_every_site_within_a_blink() {
-    for_seeds(100, |seed| {
+    for_seeds(70, |seed| {
         let mut world = fabric(seed);
         assert_all_pairs_talk(&mut world);
         let from = pick(seed, 4);
@@ -133,7 +133,7 @@ fn a_search_for_a_host_ends_when_its_address_moves() {
 
 #[test]
 fn a_withdrawn_address_is_unknown_everywhere_and_never_answered() {
-    for_seeds(60, |seed| {
+    for_seeds(40, |seed| {
         let mut world = fabric(seed);
         assert_all_pairs_talk(&mut world);
         let site = pick(seed, 4);
@@ -188,7 +188,7 @@ fn an_equal_configuration_changes_nothing() {
 
 #[test]
 fn an_owner_list_changed_on_both_sides_by_reload_moves_the_address() {
-    for_seeds(60, |seed| {
+    for_seeds(50, |seed| {
         let mut world = fabric(seed);
         let from = pick(seed, 4);
         let to = (from + 1 + pick(seed / 4, 3)) % 4;
@@ -218,7 +218,7 @@ fn an_owner_list_changed_on_both_sides_by_reload_moves_the_address() {
 
 #[test]
 fn two_claimants_have_one_owner_everywhere_and_the_other_takes_over() {
-    for_seeds(80, |seed| {
+    for_seeds(60, |seed| {
         let mut world = fabric(seed);
         let address = Ipv4Addr::new(10, 77, 60, 50);
         let first = pick(seed, 4);
@@ -252,7 +252,7 @@ fn two_claimants_have_one_owner_everywhere_and_the_other_takes_over() {
 
 #[test]
 fn a_router_that_stops_in_order_leaves_nothing_behind() {
-    for_seeds(50, |seed| {
+    for_seeds(30, |seed| {
         let mut world = fabric(seed);
         assert_all_pairs_talk(&mut world);
         // A dead reflector takes everything with it; that is another scenario.

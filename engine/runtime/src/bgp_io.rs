@@ -1,11 +1,14 @@
 //! TCP connections of the BGP speaker: bytes in, bytes out, no decision.
 //!
-//! Sessions run over the host's TCP, bound to the overlay address on the TUN device: a session that stands proves
-//! the data path. Each connection is a reader and a writer task; both ends of every queue are bounded.
+//! Sessions run over the host's TCP, bound to the overlay address and to the TUN device: a session that stands proves
+//! the data path, and who is not behind a tunnel finds no port. Each connection is a reader and a writer task; both ends of every queue are bounded.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sam_bgp::ConnectionId;
@@ -19,12 +22,18 @@ use tracing::warn;
 
 /// The BGP port (RFC 4271 section 8).
 pub(crate) const PORT: u16 = 179;
-/// Messages that may wait for a slow peer; beyond that the connection is closed.
-const WRITE_QUEUE: usize = 16_384;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 128;
+/// Bytes that may wait for a slow peer, beside those that the kernel holds; beyond that the connection is closed.
+const WAITING_BYTES: usize = 4 * 1024 * 1024;
+/// Pieces that may wait, so that very small ones are bounded too.
+const WAITING_PIECES: usize = 16_384;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// Time for a peer to take one message; longer means that it reads no more (RFC 9687 names the same cause).
-const SEND_HOLD: Duration = Duration::from_secs(480);
+/// Least time for a peer to take what is written.
+const SEND_HOLD_MIN: Duration = Duration::from_secs(30);
+/// Time for the last words on a connection that we close.
+const LINGER: Duration = Duration::from_secs(5);
 /// Time for a TCP connection to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,6 +48,14 @@ pub(crate) enum BgpEvent {
     Received(ConnectionId, Vec<u8>),
     /// The connection failed or ended.
     Closed(ConnectionId),
+    /// The connection was given up: too much waits for the peer, or for too long.
+    Stalled(ConnectionId),
+}
+
+/// Returns how long a peer may take nothing of what is written: twice the hold time (RFC 9687 section 6), for it is
+/// dead to us well before the eight minutes that are the default there.
+pub(crate) fn send_hold(hold_time: Duration) -> Duration {
+    hold_time.saturating_mul(2).max(SEND_HOLD_MIN)
 }
 
 /// All TCP connections of the speaker.
@@ -47,49 +64,96 @@ pub(crate) struct BgpIo {
     events: mpsc::Sender<BgpEvent>,
     dialing: HashMap<ConnectionId, AbortHandle>,
     open: HashMap<ConnectionId, Connection>,
-    overlay: Ipv4Addr,
+    near: Near,
     next_accepted: u64,
+}
+
+/// Our end of every connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Near {
+    /// The overlay address.
+    pub(crate) overlay: Ipv4Addr,
+    /// The TUN device that has it. The kernel takes packets to an address from every interface (weak host model), so
+    /// the address alone would let the LAN and the underlay in.
+    pub(crate) tun: String,
+}
+
+impl Near {
+    /// Makes a socket at `port` of the overlay address that hears and speaks through the TUN only.
+    fn socket(&self, port: u16) -> io::Result<TcpSocket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind_device(Some(self.tun.as_bytes()))?;
+        // A restart must not wait for the connections of the former run.
+        socket.set_reuseaddr(port != 0)?;
+        socket.bind(SocketAddr::from((self.overlay, port)))?;
+        Ok(socket)
+    }
+
+    async fn dial(&self, address: Ipv4Addr) -> io::Result<TcpStream> {
+        let far = SocketAddr::from((address, PORT));
+        self.socket(0)?.connect(far).await
+    }
 }
 
 /// The near ends of one connection's tasks.
 #[derive(Debug)]
 struct Connection {
-    writer: mpsc::Sender<Vec<u8>>,
+    pieces: mpsc::Sender<Vec<u8>>,
+    /// Bytes queued and not yet taken by the kernel.
+    waiting: Arc<AtomicUsize>,
     reader: AbortHandle,
+    writer: AbortHandle,
+}
+
+/// More waits for the peer than may.
+#[derive(Debug)]
+struct Overfull;
+
+impl Connection {
+    fn queue(&self, bytes: Vec<u8>) -> Result<(), Overfull> {
+        let length = bytes.len();
+        // Counted first: the writer takes off what it wrote.
+        if self.waiting.fetch_add(length, Relaxed) + length > WAITING_BYTES {
+            return Err(Overfull);
+        }
+        match self.pieces.try_send(bytes) {
+            Ok(()) => Ok(()),
+            // The writer's own report is under way.
+            Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(Overfull),
+        }
+    }
 }
 
 impl Drop for Connection {
-    /// Stops reading at once; the writer ends when all that was queued is written.
+    /// Stops reading at once; the writer ends by itself when all that was queued is written.
     fn drop(&mut self) {
         self.reader.abort();
     }
 }
 
 impl BgpIo {
-    /// Listens on port 179 of the overlay address.
+    /// Listens on port 179.
     ///
     /// # Errors
-    /// When the address cannot be bound.
-    pub(crate) async fn listen(
-        overlay: Ipv4Addr,
-        events: mpsc::Sender<BgpEvent>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(SocketAddrV4::new(overlay, PORT)).await?;
+    /// When the device or the address cannot be bound.
+    pub(crate) fn listen(near: Near, events: mpsc::Sender<BgpEvent>) -> io::Result<Self> {
+        let listener = near.socket(PORT)?.listen(BACKLOG)?;
         tokio::spawn(accept(listener, events.clone()));
         Ok(Self {
             events,
             dialing: HashMap::new(),
             open: HashMap::new(),
-            overlay,
+            near,
             next_accepted: 2,
         })
     }
 
     /// Starts to connect; the outcome arrives as an event.
     pub(crate) fn connect(&mut self, connection: ConnectionId, address: Ipv4Addr) {
-        let (events, overlay) = (self.events.clone(), self.overlay);
+        let (events, near) = (self.events.clone(), self.near.clone());
         let dialing = tokio::spawn(async move {
-            let outcome = tokio::time::timeout(CONNECT_TIMEOUT, dial(overlay, address)).await;
+            let outcome = tokio::time::timeout(CONNECT_TIMEOUT, near.dial(address)).await;
             let event = match outcome {
                 Ok(Ok(stream)) => BgpEvent::Connected(connection, stream),
                 Ok(Err(_)) | Err(_) => BgpEvent::Closed(connection),
@@ -101,10 +165,15 @@ impl BgpIo {
     }
 
     /// Starts reading and writing a connection that was ordered; tells whether it is still wanted.
-    pub(crate) fn attach_dialed(&mut self, connection: ConnectionId, stream: TcpStream) -> bool {
+    pub(crate) fn attach_dialed(
+        &mut self,
+        connection: ConnectionId,
+        stream: TcpStream,
+        send_hold: Duration,
+    ) -> bool {
         let wanted = self.dialing.remove(&connection).is_some();
         if wanted {
-            self.attach(connection, stream);
+            self.attach(connection, stream, send_hold);
         }
         wanted
     }
@@ -117,55 +186,67 @@ impl BgpIo {
     }
 
     /// Starts reading and writing a connection.
-    pub(crate) fn attach(&mut self, connection: ConnectionId, stream: TcpStream) {
+    pub(crate) fn attach(
+        &mut self,
+        connection: ConnectionId,
+        stream: TcpStream,
+        send_hold: Duration,
+    ) {
         stream.set_nodelay(true).ok();
-        let (reader, writer) = stream.into_split();
-        let (sender, receiver) = mpsc::channel(WRITE_QUEUE);
-        let reading = tokio::spawn(read(connection, reader, self.events.clone()));
-        tokio::spawn(write(connection, writer, receiver, self.events.clone()));
+        let (read_half, write_half) = stream.into_split();
+        let (pieces, receiver) = mpsc::channel(WAITING_PIECES);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let reading = tokio::spawn(read(connection, read_half, self.events.clone()));
+        let writer = Writer {
+            connection,
+            socket: write_half,
+            pieces: receiver,
+            waiting: Arc::clone(&waiting),
+            events: self.events.clone(),
+        };
+        let writing = tokio::spawn(writer.run(send_hold));
         let connected = Connection {
-            writer: sender,
+            pieces,
+            waiting,
             reader: reading.abort_handle(),
+            writer: writing.abort_handle(),
         };
         self.open.insert(connection, connected);
     }
 
-    /// Queues bytes. A full queue means a peer that does not read: the connection is given up.
+    /// Queues bytes. When too many wait, the peer does not read: the connection is given up.
     pub(crate) fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
         let Some(open) = self.open.get(&connection) else {
             return;
         };
-        match open.writer.try_send(bytes) {
-            Ok(()) => {}
-            // The writer's own report is under way.
-            Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                warn!(connection = connection.0, "BGP peer does not read, closing");
-                self.open.remove(&connection);
-                let events = self.events.clone();
-                tokio::spawn(async move { events.send(BgpEvent::Closed(connection)).await.ok() });
-            }
+        if open.queue(bytes).is_err() {
+            warn!(connection = connection.0, "BGP peer does not read, closing");
+            open.writer.abort();
+            self.open.remove(&connection);
+            let events = self.events.clone();
+            tokio::spawn(async move { events.send(BgpEvent::Stalled(connection)).await.ok() });
         }
     }
 
-    /// Closes a connection once what was queued has been written; one that is not up yet is given up.
+    /// Closes a connection once what was queued has been written, or after a short while; one that is not up yet is
+    /// given up.
     pub(crate) fn close(&mut self, connection: ConnectionId) {
         if let Some(dialing) = self.dialing.remove(&connection) {
             dialing.abort();
         }
-        self.open.remove(&connection);
+        if let Some(open) = self.open.remove(&connection) {
+            let writer = open.writer.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                writer.abort();
+            });
+        }
     }
 
     /// Tells whether the connection is still ours.
     pub(crate) fn is_open(&self, connection: ConnectionId) -> bool {
         self.open.contains_key(&connection)
     }
-}
-
-async fn dial(overlay: Ipv4Addr, address: Ipv4Addr) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((overlay, 0)))?;
-    socket.connect(SocketAddr::from((address, PORT))).await
 }
 
 async fn accept(listener: TcpListener, events: mpsc::Sender<BgpEvent>) {
@@ -211,18 +292,122 @@ async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, events: mpsc:
     }
 }
 
-async fn write(
+/// The writing end of one connection.
+#[derive(Debug)]
+struct Writer {
     connection: ConnectionId,
-    mut writer: OwnedWriteHalf,
-    mut receiver: mpsc::Receiver<Vec<u8>>,
+    socket: OwnedWriteHalf,
+    pieces: mpsc::Receiver<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
     events: mpsc::Sender<BgpEvent>,
-) {
-    while let Some(bytes) = receiver.recv().await {
-        let written = tokio::time::timeout(SEND_HOLD, writer.write_all(&bytes)).await;
-        if !matches!(written, Ok(Ok(()))) {
-            events.send(BgpEvent::Closed(connection)).await.ok();
+}
+
+impl Writer {
+    /// Writes what is queued until the queue is closed and empty, or the connection fails.
+    async fn run(mut self, send_hold: Duration) {
+        while let Some(bytes) = self.pieces.recv().await {
+            let written = tokio::time::timeout(send_hold, self.socket.write_all(&bytes)).await;
+            let end = match written {
+                Ok(Ok(())) => {
+                    self.waiting.fetch_sub(bytes.len(), Relaxed);
+                    continue;
+                }
+                Ok(Err(_)) => BgpEvent::Closed(self.connection),
+                Err(_) => BgpEvent::Stalled(self.connection),
+            };
+            self.events.send(end).await.ok();
             return;
         }
+        self.socket.shutdown().await.ok();
     }
-    writer.shutdown().await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: usize = 64 * 1024;
+    const ID: ConnectionId = ConnectionId(2);
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_given_up_and_its_bytes_are_bounded() {
+        let (mut io, mut events, far) = connected(Duration::from_secs(60)).await;
+        let mut most = 0;
+        for _ in 0..1000 {
+            io.send(ID, vec![0; PIECE]);
+            most = most.max(
+                io.open
+                    .get(&ID)
+                    .map_or(0, |open| open.waiting.load(Relaxed)),
+            );
+            tokio::task::yield_now().await;
+        }
+        assert!(most <= WAITING_BYTES, "{most} bytes waited");
+        assert!(!io.is_open(ID));
+        assert!(matches!(events.recv().await, Some(BgpEvent::Stalled(ID))));
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_for_the_send_hold_time_is_given_up() {
+        let (mut io, mut events, far) = connected(Duration::from_millis(50)).await;
+        // More than the kernel keeps for a peer that does not read, less than may wait.
+        while io.open[&ID].waiting.load(Relaxed) < WAITING_BYTES / 2 {
+            io.send(ID, vec![0; PIECE]);
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(events.recv().await, Some(BgpEvent::Stalled(ID))));
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_reads_gets_everything() {
+        let (mut io, mut events, mut far) = connected(Duration::from_secs(60)).await;
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            far.read_to_end(&mut all).await.expect("readable");
+            all.len()
+        });
+        for _ in 0..200 {
+            while io.open[&ID].waiting.load(Relaxed) + PIECE > WAITING_BYTES {
+                tokio::task::yield_now().await;
+            }
+            io.send(ID, vec![0; PIECE]);
+        }
+        io.close(ID);
+        assert_eq!(reading.await.expect("ends"), 200 * PIECE);
+        assert!(events.try_recv().is_err());
+    }
+
+    #[test]
+    fn send_hold_is_twice_the_hold_time_and_never_short() {
+        let table = [(3, 30), (9, 30), (15, 30), (90, 180)];
+        for (hold, expected) in table {
+            let send_hold = send_hold(Duration::from_secs(hold));
+            assert_eq!(send_hold, Duration::from_secs(expected));
+        }
+    }
+
+    /// A connection to a peer on this host, whose end is returned.
+    async fn connected(send_hold: Duration) -> (BgpIo, mpsc::Receiver<BgpEvent>, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port is free");
+        let address = listener.local_addr().expect("bound");
+        let near = TcpStream::connect(address).await.expect("connects");
+        let (far, _) = listener.accept().await.expect("accepted");
+        let (sender, events) = mpsc::channel(8);
+        let mut io = BgpIo {
+            events: sender,
+            dialing: HashMap::new(),
+            open: HashMap::new(),
+            near: Near {
+                overlay: Ipv4Addr::LOCALHOST,
+                tun: "lo".to_owned(),
+            },
+            next_accepted: 2,
+        };
+        io.attach(ID, near, send_hold);
+        (io, events, far)
+    }
 }

@@ -26,7 +26,7 @@ use sam_router::{Command, Config, Input, Output, Router};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::bgp_io::{BgpEvent, BgpIo};
+use crate::bgp_io::{BgpEvent, BgpIo, Near, send_hold};
 use crate::control_socket::{self, Call};
 use crate::event_log::EventLog;
 use crate::facts::FactSource;
@@ -128,10 +128,13 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let (notice_sender, notices) = mpsc::channel(crate::worker::NOTICES);
     let worker = WorkerHandle::start(&config, host.take_tun()?, notice_sender, seed)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
-    let overlay = config.own_node().overlay;
-    let bgp = BgpIo::listen(overlay, bgp_sender)
-        .await
-        .with_context(|| format!("cannot listen for BGP on {overlay}:179"))?;
+    let near = Near {
+        overlay: config.own_node().overlay,
+        tun: config.local.tun.clone(),
+    };
+    let place = format!("{}:179 of {}", near.overlay, near.tun);
+    let bgp = BgpIo::listen(near, bgp_sender)
+        .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
     let socket = config.local.control_socket.clone();
     control_socket::serve(&socket, call_sender)
@@ -182,13 +185,14 @@ impl Control {
     fn on_bgp(&mut self, event: BgpEvent) {
         match event {
             BgpEvent::Connected(connection, stream) => {
-                if self.bgp.attach_dialed(connection, stream) {
+                let send_hold = self.send_hold();
+                if self.bgp.attach_dialed(connection, stream, send_hold) {
                     self.input(Input::Bgp(sam_bgp::Input::Connected(connection)));
                 }
             }
             BgpEvent::Accepted(stream, from) => {
                 let connection = self.bgp.next_accepted();
-                self.bgp.attach(connection, stream);
+                self.bgp.attach(connection, stream, self.send_hold());
                 self.input(Input::Bgp(sam_bgp::Input::Accepted { connection, from }));
             }
             BgpEvent::Received(connection, bytes) if self.bgp.is_open(connection) => {
@@ -199,12 +203,22 @@ impl Control {
                 self.bgp.close(connection);
                 self.input(Input::Bgp(sam_bgp::Input::Closed(connection)));
             }
+            BgpEvent::Stalled(connection) => {
+                self.facts.count_stalled();
+                self.bgp.close(connection);
+                self.input(Input::Bgp(sam_bgp::Input::Stalled(connection)));
+            }
         }
+    }
+
+    /// How long a peer may take no message; the hold time agreed on is never longer than the one proposed.
+    fn send_hold(&self) -> Duration {
+        send_hold(self.router.config().fabric.bgp.hold_time)
     }
 
     fn refresh_host(&mut self) -> Result<(), StartError> {
         self.facts.sample();
-        for event in self.host.poll(self.router.config(), &self.worker)? {
+        for event in self.host.poll(&self.router, &self.worker)? {
             self.input(Input::Host(event));
         }
         Ok(())

@@ -22,6 +22,7 @@ const SAMPLES: usize = 60;
 pub(crate) struct FactSource {
     stats: Arc<Stats>,
     samples: VecDeque<Vec<u64>>,
+    bgp_stalled: u64,
 }
 
 impl FactSource {
@@ -30,6 +31,7 @@ impl FactSource {
         Self {
             stats,
             samples: VecDeque::with_capacity(SAMPLES),
+            bgp_stalled: 0,
         }
     }
 
@@ -40,6 +42,11 @@ impl FactSource {
         }
         self.samples
             .push_back(self.stats.drops().map(|(_, count)| count).collect());
+    }
+
+    /// Counts a BGP connection that was given up because its peer does not read.
+    pub(crate) fn count_stalled(&mut self) {
+        self.bgp_stalled += 1;
     }
 
     /// Gathers everything for one answer.
@@ -70,11 +77,19 @@ impl FactSource {
                     text: text.to_owned(),
                     value,
                 })
-                .chain([CounterFacts {
-                    name: "wg-messages-lost".to_owned(),
-                    text: "WireGuard messages and events that found their queue full".to_owned(),
-                    value: report.wireguard_lost,
-                }])
+                .chain([
+                    CounterFacts {
+                        name: "wg-messages-lost".to_owned(),
+                        text: "WireGuard messages and events that found their queue full"
+                            .to_owned(),
+                        value: report.wireguard_lost,
+                    },
+                    CounterFacts {
+                        name: "bgp-stalled".to_owned(),
+                        text: "BGP connections given up because the peer does not read".to_owned(),
+                        value: self.bgp_stalled,
+                    },
+                ])
                 .collect(),
             drops: self
                 .stats

@@ -16,7 +16,7 @@ use sam_net::{
 };
 use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
-use sam_router::{Config, HostEvent, LAN_PORT};
+use sam_router::{Config, HostEvent, LAN_PORT, Router};
 use tracing::warn;
 
 use crate::StartError;
@@ -103,9 +103,10 @@ impl HostIo {
     /// When the TUN device is gone: only a new process can make another.
     pub(crate) fn poll(
         &mut self,
-        config: &Config,
+        router: &Router,
         worker: &WorkerHandle,
     ) -> Result<Vec<HostEvent>, StartError> {
+        let config = router.config();
         let tun = &config.local.tun;
         match presence(self.netlink.link(tun), self.tun_index) {
             Presence::Here => {}
@@ -131,7 +132,7 @@ impl HostIo {
                 events.push(event);
             }
         }
-        self.look_at_endpoints(config, &mut events);
+        self.look_at_endpoints(router, &mut events);
         Ok(events)
     }
 
@@ -255,11 +256,11 @@ impl HostIo {
         }
     }
 
-    fn look_at_endpoints(&mut self, config: &Config, events: &mut Vec<HostEvent>) {
-        let own = config.local.node;
+    fn look_at_endpoints(&mut self, router: &Router, events: &mut Vec<HostEvent>) {
+        let own = router.config().local.node;
         let known: Vec<(NodeId, SocketAddr)> = self
             .resolver
-            .poll(config)
+            .poll(router.config(), |node| router.tunnel_up(node))
             .iter()
             .filter(|(node, _)| **node != own)
             .map(|(node, address)| (*node, *address))

@@ -36,9 +36,14 @@ fn load(path: &Path) -> io::Result<RuntimeState> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RuntimeState::default()),
+        // What cannot be there is not there either; writing tells what is in the way.
+        Err(error) if is_absent(error.kind()) => Ok(RuntimeState::default()),
         Err(error) => Err(error),
     }
+}
+
+fn is_absent(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Replaces the state.

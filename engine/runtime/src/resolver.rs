@@ -1,4 +1,7 @@
 //! Endpoint names to addresses, again and again: a node that got a new address is found without a restart.
+//!
+//! Of several addresses of a name one is in use as long as the name has it and the tunnel carries packets: the order
+//! of answers changes from look-up to look-up and means nothing. While the tunnel is down every look-up tries the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -13,12 +16,16 @@ use tracing::debug;
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Answers that may wait.
 const ANSWERS: usize = 256;
+/// Addresses of a name that are tried.
+const ADDRESSES: usize = 16;
 
 /// Knows the current address of every node that has an endpoint.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     known: BTreeMap<NodeId, SocketAddr>,
     next: BTreeMap<NodeId, Instant>,
+    /// What was in use before the configuration changed; stays if the name still has it.
+    former: BTreeMap<NodeId, SocketAddr>,
     /// One look-up per node at a time; a slow resolver must not gather threads.
     under_way: BTreeSet<NodeId>,
     /// Answers to questions of an earlier configuration are worth nothing.
@@ -27,12 +34,12 @@ pub(crate) struct Resolver {
     sender: mpsc::Sender<Answer>,
 }
 
-/// What a look-up found, perhaps nothing.
+/// What a look-up found, of both families, the resolver's favorite first; perhaps nothing.
 #[derive(Debug)]
 struct Answer {
     epoch: u64,
     node: NodeId,
-    address: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Resolver {
@@ -42,6 +49,7 @@ impl Resolver {
         Self {
             known: BTreeMap::new(),
             next: BTreeMap::new(),
+            former: BTreeMap::new(),
             under_way: BTreeSet::new(),
             epoch: 0,
             answers,
@@ -49,18 +57,23 @@ impl Resolver {
         }
     }
 
-    /// Forgets everything, after the configuration changed.
+    /// Forgets all addresses, after the configuration changed.
     pub(crate) fn forget(&mut self) {
-        self.known.clear();
+        self.former.append(&mut self.known);
         self.next.clear();
         self.under_way.clear();
         self.epoch += 1;
     }
 
-    /// Starts due look-ups, takes finished ones, and returns what is known now.
-    pub(crate) fn poll(&mut self, config: &Config) -> &BTreeMap<NodeId, SocketAddr> {
+    /// Starts due look-ups, takes finished ones, and returns what is known now. `serves` tells whether the tunnel to a
+    /// node carries packets.
+    pub(crate) fn poll(
+        &mut self,
+        config: &Config,
+        serves: impl Fn(NodeId) -> bool,
+    ) -> &BTreeMap<NodeId, SocketAddr> {
         let now = Instant::now();
-        self.take_answers();
+        self.take_answers(serves);
         for node in config.fabric.nodes.values() {
             let Some(endpoint) = &node.endpoint else {
                 continue;
@@ -84,14 +97,16 @@ impl Resolver {
         &self.known
     }
 
-    fn take_answers(&mut self) {
+    fn take_answers(&mut self, serves: impl Fn(NodeId) -> bool) {
         while let Ok(answer) = self.answers.try_recv() {
             if answer.epoch != self.epoch {
                 continue;
             }
             self.under_way.remove(&answer.node);
-            if let Some(address) = answer.address {
-                self.known.insert(answer.node, address);
+            let node = answer.node;
+            let current = self.known.get(&node).or_else(|| self.former.get(&node));
+            if let Some(address) = choose(&answer.addresses, current, serves(node)) {
+                self.known.insert(node, address);
             }
         }
     }
@@ -99,17 +114,17 @@ impl Resolver {
     fn look_up(&self, node: NodeId, name: String, port: u16) {
         let (sender, epoch) = (self.sender.clone(), self.epoch);
         tokio::task::spawn_blocking(move || {
-            let address = match (name.as_str(), port).to_socket_addrs() {
-                Ok(mut addresses) => addresses.next(),
+            let addresses = match (name.as_str(), port).to_socket_addrs() {
+                Ok(addresses) => addresses.take(ADDRESSES).collect(),
                 Err(error) => {
                     debug!(%name, %error, "cannot resolve an endpoint");
-                    None
+                    Vec::new()
                 }
             };
             let answer = Answer {
                 epoch,
                 node,
-                address,
+                addresses,
             };
             // The loop takes answers every second; it is gone only when the program ends.
             sender.blocking_send(answer).ok();
@@ -117,9 +132,73 @@ impl Resolver {
     }
 }
 
+/// Chooses the address to use from now on; `None` when nothing was found.
+fn choose(
+    addresses: &[SocketAddr],
+    current: Option<&SocketAddr>,
+    serves: bool,
+) -> Option<SocketAddr> {
+    let position = current.and_then(|current| addresses.iter().position(|a| a == current));
+    let index = match position {
+        Some(position) if serves => position,
+        Some(position) => (position + 1) % addresses.len(),
+        None => 0,
+    };
+    addresses.get(index).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_in_use_stays_while_it_serves_and_the_next_is_tried_while_it_does_not() {
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 51_820));
+        let six = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 51_820));
+        let (one, two) = (address(1), address(2));
+        let (up, down) = (true, false);
+        let table = [
+            ("the first of a name", vec![one, two], None, up, Some(one)),
+            ("another order", vec![two, one], Some(one), up, Some(one)),
+            ("no longer there", vec![two, six], Some(one), up, Some(two)),
+            ("nothing found", vec![], Some(one), up, None),
+            ("does not serve", vec![one, six], Some(one), down, Some(six)),
+            ("the last one", vec![one, six], Some(six), down, Some(one)),
+            ("the only one", vec![one], Some(one), down, Some(one)),
+            ("nothing, down", vec![], Some(one), down, None),
+        ];
+        for (case, addresses, current, serves, expected) in table {
+            assert_eq!(
+                choose(&addresses, current.as_ref(), serves),
+                expected,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn while_a_tunnel_is_down_every_look_up_tries_another_address() {
+        let mut resolver = Resolver::new();
+        let node = NodeId(2);
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 51_820));
+        let look_up = |resolver: &mut Resolver, serves| {
+            let answer = Answer {
+                epoch: resolver.epoch,
+                node,
+                addresses: vec![address(1), address(2)],
+            };
+            resolver.sender.try_send(answer).expect("room");
+            resolver.take_answers(|_| serves);
+            resolver.known[&node]
+        };
+        assert_eq!(look_up(&mut resolver, false), address(1));
+        assert_eq!(look_up(&mut resolver, false), address(2));
+        assert_eq!(look_up(&mut resolver, false), address(1));
+        assert_eq!(look_up(&mut resolver, false), address(2));
+        assert_eq!(look_up(&mut resolver, true), address(2));
+        resolver.forget();
+        assert_eq!(look_up(&mut resolver, true), address(2), "after a reload");
+    }
 
     #[test]
     fn an_answer_of_a_former_configuration_is_ignored() {
@@ -128,13 +207,13 @@ mod tests {
         let answer = |epoch, last: u8| Answer {
             epoch,
             node,
-            address: Some(SocketAddr::from(([192, 0, 2, last], 51_820))),
+            addresses: vec![SocketAddr::from(([192, 0, 2, last], 51_820))],
         };
         resolver.forget();
         resolver.sender.try_send(answer(1, 1)).expect("room");
         resolver.sender.try_send(answer(0, 2)).expect("room");
 
-        resolver.take_answers();
+        resolver.take_answers(|_| true);
 
         assert_eq!(
             resolver.known[&node],

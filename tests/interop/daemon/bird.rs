@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use super::{Announcement, Daemon, SeenRoute, Setup};
 use crate::fabric::ASN;
 use crate::process::{Process, output};
+use crate::requirement::program;
 use crate::wait::eventually;
 use crate::world::Place;
 
@@ -24,7 +25,7 @@ impl Bird {
     pub(super) fn start(setup: &Setup) -> Result<Self> {
         fs::write(setup.path("bird.conf"), config(setup))?;
         fs::write(setup.path("routes.conf"), "")?;
-        let mut command = setup.namespace.command("bird");
+        let mut command = setup.namespace.command(program("bird"));
         command
             .arg("-f")
             .arg("-c")
@@ -45,7 +46,7 @@ impl Bird {
     }
 
     fn ask(&self, order: &str) -> Result<String> {
-        let mut command = self.setup.namespace.command("birdc");
+        let mut command = self.setup.namespace.command(program("birdc"));
         command.arg("-s").arg(self.setup.path("bird.ctl"));
         output(command.args(order.split(' ')))
     }
@@ -85,7 +86,7 @@ impl Daemon for Bird {
     }
 
     fn shut_down(&mut self, neighbor: Place, text: &str) -> Result<()> {
-        let mut command = self.setup.namespace.command("birdc");
+        let mut command = self.setup.namespace.command(program("birdc"));
         command.arg("-s").arg(self.setup.path("bird.ctl"));
         let text = format!("\"{text}\"");
         output(command.args(["disable", &neighbor.name(), &text])).map(drop)

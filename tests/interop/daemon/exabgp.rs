@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Announcement, Daemon, SeenRoute, Setup};
 use crate::fabric::ASN;
 use crate::process::{Process, output};
+use crate::requirement::program;
 use crate::wait::eventually;
 use crate::world::Place;
 
@@ -43,7 +44,7 @@ impl Exabgp {
         )?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         fs::write(setup.path("exabgp.conf"), config(setup))?;
-        let mut command = setup.namespace.command("exabgp");
+        let mut command = setup.namespace.command(program("exabgp"));
         command
             .arg(setup.path("exabgp.conf"))
             .env("exabgp.daemon.user", "root")

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Announcement, Daemon, SeenRoute, Setup};
 use crate::fabric::ASN;
 use crate::process::{Process, output};
+use crate::requirement::program;
 use crate::wait::eventually;
 use crate::world::Place;
 
@@ -24,7 +25,7 @@ impl Frr {
     /// Starts it and waits for its control socket.
     pub(super) fn start(setup: &Setup) -> Result<Self> {
         fs::write(setup.path("bgpd.conf"), config(setup))?;
-        let mut command = setup.namespace.command("/usr/lib/frr/bgpd");
+        let mut command = setup.namespace.command(program("bgpd"));
         // -S: stay root, so that the control folder need not belong to frr and the child ends with this process.
         command
             .args(["-S", "-n", "-Z", "-P", "0", "--log", "stdout", "-l"])
@@ -49,7 +50,7 @@ impl Frr {
     }
 
     fn ask(&self, orders: &[&str]) -> Result<String> {
-        let mut command = self.setup.namespace.command("vtysh");
+        let mut command = self.setup.namespace.command(program("vtysh"));
         command.arg("--vty_socket").arg(&self.setup.folder);
         command.args(["-d", "bgpd"]);
         for order in orders {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Announcement, Daemon, SeenRoute, Setup};
 use crate::fabric::ASN;
 use crate::process::{Process, output};
+use crate::requirement::program;
 use crate::wait::eventually;
 use crate::world::Place;
 
@@ -23,7 +24,7 @@ impl Gobgp {
     /// Starts it and waits for its API.
     pub(super) fn start(setup: &Setup) -> Result<Self> {
         fs::write(setup.path("gobgpd.toml"), config(setup))?;
-        let mut command = setup.namespace.command("gobgpd");
+        let mut command = setup.namespace.command(program("gobgpd"));
         command
             .args(["-t", "toml", "-p", "--api-hosts", API])
             .arg("-f")
@@ -41,7 +42,7 @@ impl Gobgp {
     }
 
     fn order(&self, words: &[&str]) -> Result<String> {
-        output(self.setup.namespace.command("gobgp").args(words))
+        output(self.setup.namespace.command(program("gobgp")).args(words))
     }
 
     fn ask(&self, words: &[&str]) -> Result<Value> {

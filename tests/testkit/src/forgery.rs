@@ -25,16 +25,14 @@ impl Forgery {
         let mut forged = Vec::new();
         while let Some(len) = frame(stream).expect("our own messages are well-formed") {
             let message: Vec<u8> = stream.drain(..len).collect();
-            match Message::decode(&message, CONTEXT).expect("our own messages are well-formed") {
-                Message::Update(mut update) if !update.announced.is_empty() => {
-                    (self.0)(&mut update);
-                    forged.extend(Message::Update(update).encode(CONTEXT));
-                }
-                Message::Open(_)
-                | Message::Update(_)
-                | Message::Notification(_)
-                | Message::Keepalive
-                | Message::RouteRefresh(_) => forged.extend(message),
+            let decoded = Message::decode(&message, CONTEXT);
+            if let Message::Update(mut update) = decoded.expect("our own messages are well-formed")
+                && !update.announced.is_empty()
+            {
+                (self.0)(&mut update);
+                forged.extend(Message::Update(update).encode(CONTEXT));
+            } else {
+                forged.extend(message);
             }
         }
         forged

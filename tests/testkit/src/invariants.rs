@@ -63,9 +63,9 @@ impl Drain {
 
 /// Tells whether an event accuses somebody, which must not happen among honest routers.
 pub(crate) fn is_accusation(event: &Event) -> bool {
-    // Equals that call each other at once keep one of two connections (RFC 4271 section 6.8).
+    // Equals that call each other at once keep one of two connections (RFC 4271 section 6.8); who stops takes none.
     if let Event::ConnectionRefused { reason, .. } = event {
-        return reason != "collision";
+        return !["collision", "shut down"].contains(&reason.as_str());
     }
     matches!(
         event,

@@ -1,4 +1,4 @@
-//! Test equipment: a virtual network on a virtual clock for simulations.
+//! Test equipment: a virtual network on a virtual clock for simulations, and real routers in namespaces (`netns`).
 //!
 //! The simulator drives the same `Router`, `Forwarder` and `wg::Device` as production. Only the drivers differ:
 //! instead of sockets there are links that delay, lose, reorder and cut; instead of the host's TCP there is a small

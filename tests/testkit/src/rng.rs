@@ -11,12 +11,8 @@ impl Rng {
         Self(seed)
     }
 
-    /// Returns the next 64 bits.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "numbers without end are no iterator to collect"
-    )]
-    pub fn next(&mut self) -> u64 {
+    /// Draws 64 bits.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -26,7 +22,7 @@ impl Rng {
 
     /// Returns a number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        if limit == 0 { 0 } else { self.next() % limit }
+        if limit == 0 { 0 } else { self.draw() % limit }
     }
 
     /// Returns `true` in `per_mille` of 1000 cases.

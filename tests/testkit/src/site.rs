@@ -134,7 +134,7 @@ impl Site {
             seen_events: 0,
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(SENDS),
-            streams: Streams::new(overlay(index), rng.next()),
+            streams: Streams::new(overlay(index), rng.draw()),
             unforged: BTreeMap::new(),
         };
         site.drain_router(now);
@@ -148,7 +148,7 @@ impl Site {
         self.snapshot = Arc::default();
         self.pool = BufferPool::new(BUFFERS);
         self.tx = TxQueue::new(SENDS);
-        self.streams = Streams::new(overlay(self.index), rng.next());
+        self.streams = Streams::new(overlay(self.index), rng.draw());
         self.unforged.clear();
         self.up = true;
         self.stopping = false;
@@ -255,16 +255,12 @@ impl Site {
         forwarder.handle_frame(LAN_PORT, unit, &mut Io { pool, tx }, now);
     }
 
-    /// Lets everything happen that follows at this instant; returns what leaves the site.
-    pub(crate) fn drive(&mut self, now: Instant) -> Vec<Emission> {
-        let mut emissions = Vec::new();
-        loop {
-            let spoke = self.drive_streams(now);
-            let moved = self.drive_forwarder(&mut emissions, now);
-            if !spoke && !moved {
-                return emissions;
-            }
-        }
+    /// Lets the next thing happen that follows at this instant; returns what leaves the site, or `None` when nothing
+    /// follows any more.
+    pub(crate) fn drive(&mut self, now: Instant) -> Option<Vec<Emission>> {
+        let (forwarded, emissions) = self.drain_forwarder(now);
+        let busy = forwarded || self.drain_streams(now) || self.tell_router(now);
+        busy.then_some(emissions)
     }
 
     fn drain_router(&mut self, now: Instant) {
@@ -318,38 +314,8 @@ impl Site {
         self.streams.send(connection, &bytes, now);
     }
 
-    fn drive_streams(&mut self, now: Instant) -> bool {
-        let mut busy = false;
-        while let Some(packet) = self.streams.poll_packet() {
-            busy = true;
-            let unit = Unit::plain(self.filled(&packet));
-            let Self {
-                forwarder,
-                pool,
-                tx,
-                ..
-            } = self;
-            forwarder.handle_host_packet(unit, &mut Io { pool, tx }, now);
-        }
-        while let Some(event) = self.streams.poll_event() {
-            busy = true;
-            let input = match &event {
-                StreamEvent::Connected(connection) => sam_bgp::Input::Connected(*connection),
-                StreamEvent::Accepted(connection, from) => sam_bgp::Input::Accepted {
-                    connection: *connection,
-                    from: *from,
-                },
-                StreamEvent::Received(connection, bytes) => {
-                    sam_bgp::Input::Received(*connection, bytes)
-                }
-                StreamEvent::Closed(connection) => sam_bgp::Input::Closed(*connection),
-            };
-            self.input(Input::Bgp(input), now);
-        }
-        busy
-    }
-
-    fn drive_forwarder(&mut self, emissions: &mut Vec<Emission>, now: Instant) -> bool {
+    /// Takes everything that the packet path sends; tells whether there was something.
+    fn drain_forwarder(&mut self, now: Instant) -> (bool, Vec<Emission>) {
         let Self {
             forwarder,
             pool,
@@ -357,11 +323,7 @@ impl Site {
             ..
         } = self;
         forwarder.flush(&mut Io { pool, tx }, now);
-        let mut busy = false;
-        while let Some(notice) = self.forwarder.poll_notice() {
-            busy = true;
-            self.input(Input::Notice(notice), now);
-        }
+        let (mut busy, mut emissions) = (false, Vec::new());
         while let Some(egress) = self.tx.pop() {
             busy = true;
             let buffer = match egress {
@@ -390,7 +352,48 @@ impl Site {
             };
             self.pool.give(buffer);
         }
+        (busy, emissions)
+    }
+
+    /// Hands the packets of the streams to the packet path; tells whether there was one.
+    fn drain_streams(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        while let Some(packet) = self.streams.poll_packet() {
+            busy = true;
+            let unit = Unit::plain(self.filled(&packet));
+            let Self {
+                forwarder,
+                pool,
+                tx,
+                ..
+            } = self;
+            forwarder.handle_host_packet(unit, &mut Io { pool, tx }, now);
+        }
         busy
+    }
+
+    /// Tells the router the next news; tells whether there was one.
+    fn tell_router(&mut self, now: Instant) -> bool {
+        if let Some(notice) = self.forwarder.poll_notice() {
+            self.input(Input::Notice(notice), now);
+            return true;
+        }
+        let Some(event) = self.streams.poll_event() else {
+            return false;
+        };
+        let input = match &event {
+            StreamEvent::Connected(connection) => sam_bgp::Input::Connected(*connection),
+            StreamEvent::Accepted(connection, from) => sam_bgp::Input::Accepted {
+                connection: *connection,
+                from: *from,
+            },
+            StreamEvent::Received(connection, bytes) => {
+                sam_bgp::Input::Received(*connection, bytes)
+            }
+            StreamEvent::Closed(connection) => sam_bgp::Input::Closed(*connection),
+        };
+        self.input(Input::Bgp(input), now);
+        true
     }
 
     fn filled(&mut self, bytes: &[u8]) -> Buffer {
@@ -407,12 +410,12 @@ fn router(config: &Config, state: &RuntimeState, rng: &mut Rng, now: Instant) ->
     let start = Start {
         config: config.clone(),
         state: state.clone(),
-        seed: rng.next(),
+        seed: rng.draw(),
     };
     Router::new(start, now)
 }
 
 fn forwarder(config: &Config, stats: &Arc<Stats>, rng: &mut Rng) -> Forwarder {
-    let device = Device::new(&config.local.private_key, rng.next());
+    let device = Device::new(&config.local.private_key, rng.draw());
     Forwarder::new(device, Arc::clone(stats))
 }

@@ -171,7 +171,7 @@ fn node(index: usize, key: &PrivateKey) -> Node {
 fn private_key(rng: &mut Rng) -> PrivateKey {
     let mut bytes = [0; 32];
     for chunk in bytes.chunks_mut(8) {
-        chunk.copy_from_slice(&rng.next().to_le_bytes());
+        chunk.copy_from_slice(&rng.draw().to_le_bytes());
     }
     PrivateKey(bytes)
 }

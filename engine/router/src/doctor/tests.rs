@@ -1,6 +1,7 @@
 //! One row per check: a healthy router passes all of them, and each fault is found by the check made for it.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use sam_capture::NodeId;
 
@@ -13,7 +14,7 @@ use crate::facts::{
 use crate::fixture::{address, overlay};
 use crate::input::Command;
 use crate::testnet::Net;
-use crate::view::{CheckStatus, IdentityConflictRow, NodeRef, RouteAction, SightingRow};
+use crate::view::{CheckStatus, IdentityConflictRow, NodeRef, RouteAction, RouteRow, SightingRow};
 
 type Spoil = fn(&mut Evidence<'_>);
 type SpoilFacts = fn(&mut Facts);
@@ -183,20 +184,10 @@ fn each_fault_of_the_fabric_is_found() {
                 .retain(|row| row.prefix != address(10).into());
         }),
         ("routes/rib-fib", Fail, |e| {
-            let row = e
-                .routes
-                .routes
-                .iter_mut()
-                .find(|row| row.prefix == address(10).into());
-            row.unwrap().action = RouteAction::Withhold;
+            route_to(e, address(10)).action = RouteAction::Withhold;
         }),
         ("routes/rib-fib", Fail, |e| {
-            let row = e
-                .routes
-                .routes
-                .iter_mut()
-                .find(|row| row.prefix == address(10).into());
-            row.unwrap().node = None;
+            route_to(e, address(10)).node = None;
         }),
         ("routes/rib-fib", Fail, |e| e.owners.owners[0].owner = None),
     ];
@@ -396,4 +387,11 @@ fn sighting(last_s: f64) -> SightingRow {
         count: 1,
         last_s,
     }
+}
+
+fn route_to<'a>(evidence: &'a mut Evidence<'_>, address: Ipv4Addr) -> &'a mut RouteRow {
+    let rows = &mut evidence.routes.routes;
+    rows.iter_mut()
+        .find(|row| row.prefix == address.into())
+        .unwrap()
 }

@@ -8,6 +8,7 @@
 mod attack;
 mod interop;
 mod load;
+mod restart;
 mod roaming;
 mod session;
 mod world;

@@ -391,53 +391,6 @@ fn a_peer_that_lost_its_sessions_is_found_again_by_traffic() {
 }
 
 #[test]
-fn a_peer_that_restarts_right_after_a_handshake_is_followed_at_once() {
-    // Whichever side wins when both initiate at once.
-    for initiator in [A, B] {
-        let mut world = World::connected(1);
-        assert_eq!(world.send(initiator, 0), Err(SealError::NoSession));
-        world.run(millis(100));
-        world.chat(&[A, B], 1, millis(100));
-        let restarted = 1 - initiator;
-
-        world.restart(restarted, 2);
-
-        assert_eq!(world.send(restarted, 0), Err(SealError::NoSession));
-        world.run(millis(100));
-        world
-            .nodes
-            .iter_mut()
-            .for_each(|node| node.received.clear());
-        world.chat(&[A, B], 3, millis(100));
-        assert_eq!(world.nodes[A].received, packets(3));
-        assert_eq!(world.nodes[B].received, packets(3));
-    }
-}
-
-#[test]
-fn a_peer_that_restarts_before_it_said_anything_is_followed_within_three_seconds() {
-    for initiator in [A, B] {
-        let mut world = World::connected(1);
-        assert_eq!(world.send(initiator, 0), Err(SealError::NoSession));
-        world.run(millis(100));
-        let restarted = 1 - initiator;
-
-        world.restart(restarted, 2);
-
-        assert_eq!(world.send(restarted, 0), Err(SealError::NoSession));
-        world.run(millis(100));
-        world.chat(&[A, B], 30, millis(100));
-        world
-            .nodes
-            .iter_mut()
-            .for_each(|node| node.received.clear());
-        world.chat(&[A, B], 3, millis(100));
-        assert_eq!(world.nodes[A].received, packets(3));
-        assert_eq!(world.nodes[B].received, packets(3));
-    }
-}
-
-#[test]
 fn an_idle_session_is_refused_after_180_seconds_and_the_next_packet_starts_a_handshake() {
     let mut world = World::established(1);
     world.send(A, 0).unwrap();
