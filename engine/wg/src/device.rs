@@ -1,42 +1,33 @@
-//! All peers of one WireGuard interface: finds the peer of a message and drives it.
+//! All peers of one WireGuard interface: handshakes, timers, endpoints. Packets go by [`DataPath`].
 //!
-//! The order of checks on a received message: form, mac1, limits, mac2, then the first Diffie-Hellman, which tells the
-//! sender of an initiation; responses, cookie replies and data are found by their receiver index without any.
+//! The order of checks on a handshake message: form, mac1, limits, mac2, then the Diffie-Hellman computations, which tell
+//! the sender of an initiation; responses and cookie replies are found by their receiver index without any. A data path
+//! has made those that need no state of ours (form, mac1, index) before; they are made again, for a caller may pass on
+//! anything, and a table in the hands of a worker may be old.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use boringtun::noise::{HandshakeInit, Packet, Tunn};
-use boringtun::x25519;
-
-use crate::OVERHEAD;
-use crate::error::{OpenError, SealError};
+use crate::config::{PeerConfig, PeerIndex};
+use crate::data_path::DataPath;
+use crate::error::OpenError;
 use crate::gate::{Gate, Refused};
-use crate::identity::Identity;
 use crate::indices::Indices;
 use crate::key::{PrivateKey, PublicKey};
-use crate::outbox::{Dropped, MESSAGE_MAX, Outbox};
-use crate::peer::{Peer, PeerConfig, PeerIndex, PeerStatus, Shared};
+use crate::message::{INITIATION_NOISE, Kind, RECEIVER, RESPONSE_RECEIVER, SENDER, index};
+use crate::noise::{Identity, Received};
+use crate::outbox::{Dropped, Outbox};
+use crate::peer::{Peer, Shared};
 use crate::random::Random;
-use crate::session::Inner;
+use crate::signal::Signal;
+use crate::status::PeerStatus;
+use crate::table::{Published, Table};
+use crate::tai64n::Clock;
 use crate::timers::TimerName;
-
-/// What a received datagram turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opened {
-    /// An inner IP packet of `len` bytes at the start of `out`, authenticated as sent by `peer`.
-    Packet {
-        /// Who sent it.
-        peer: PeerIndex,
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// Handshake, cookie or keepalive: nothing to forward; answers wait in [`Device::poll_transmit`].
-    Control,
-}
 
 /// Something that happened to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,35 +61,60 @@ pub struct Device {
     by_key: BTreeMap<PublicKey, PeerIndex>,
     shared: Shared,
     gate: Gate,
+    published: Arc<Published>,
     /// Not later than the earliest deadline of any peer; exact after each timeout.
     wake: Option<(Instant, TimerName)>,
 }
 
 impl Device {
-    /// Makes a device without peers. `seed` feeds the jitter of timers and the choice of session indices.
+    /// Makes a device without peers. All its randomness comes from `seed`, which must be secret and random. `wall` is the
+    /// time since the Unix epoch at `now`; peers remember the newest that they saw. No later `now` may be before this one.
     #[must_use]
-    pub fn new(private_key: &PrivateKey, seed: u64) -> Self {
-        let gate = Gate::new(&x25519::PublicKey::from(private_key.public().0));
+    pub fn new(private_key: &PrivateKey, seed: [u8; 32], wall: Duration, now: Instant) -> Self {
         let shared = Shared {
-            identity: Identity::new(private_key, gate.open_limiter()),
+            identity: Identity::new(private_key),
             indices: Indices::default(),
             random: Random::new(seed),
+            clock: Clock::new(wall, now),
             outbox: Outbox::new(),
+            origin: now,
         };
-        let (peers, by_key) = (BTreeMap::new(), BTreeMap::new());
         Self {
-            peers,
-            by_key,
+            peers: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            gate: Gate::new(&shared.identity.public()),
+            published: Arc::new(Published::new(&shared.identity.public())),
             shared,
-            gate,
             wake: None,
         }
+    }
+
+    /// Makes a data path for one more worker.
+    #[must_use]
+    pub fn data_path(&self) -> DataPath {
+        DataPath::new(&self.published)
     }
 
     /// Makes the configured peers exactly `peers`; sessions of unchanged peers survive, a changed preshared key
     /// starts over, a changed endpoint or keepalive applies in place. Of entries with the same index or the same key
     /// the first counts.
+    ///
+    /// Workers know the peers before the handshakes are computed that these ask for, so that packets wait meanwhile.
     pub fn set_peers(&mut self, peers: &[PeerConfig], now: Instant) {
+        let changed = self.adopt(peers);
+        for name in changed {
+            if let Some(peer) = self.peers.get_mut(&name) {
+                peer.start(&mut self.shared, now);
+            }
+        }
+        self.find_wake();
+        if self.renew_views() {
+            self.publish();
+        }
+    }
+
+    /// Replaces the peers, lets workers know, and returns which are to be started.
+    fn adopt(&mut self, peers: &[PeerConfig]) -> Vec<PeerIndex> {
         let (mut wanted, mut by_key) = (BTreeMap::new(), BTreeMap::new());
         for config in peers {
             if !wanted.contains_key(&config.index) && !by_key.contains_key(&config.public_key) {
@@ -115,94 +131,71 @@ impl Device {
             }
             stays
         });
+        let mut changed = Vec::new();
         for (index, config) in wanted {
-            match self.peers.entry(index) {
-                Entry::Occupied(mut peer) => peer.get_mut().apply(config, shared, now),
+            let differs = match self.peers.entry(index) {
+                Entry::Occupied(mut peer) => peer.get_mut().apply(config, shared),
                 Entry::Vacant(place) => {
-                    place.insert(Peer::new(config.clone(), shared, now));
+                    place.insert(Peer::new(config.clone(), shared));
+                    true
                 }
+            };
+            if differs {
+                changed.push(index);
             }
         }
         self.by_key = by_key;
-        self.find_wake();
+        self.renew_views();
+        self.publish();
+        changed
+    }
+
+    /// Corrects the wall clock, from which the timestamps of handshakes are made (WireGuard paper section 5.1): `wall` is
+    /// the time since the Unix epoch at `now`. Timestamps grow all the same when it goes back.
+    pub fn set_wall(&mut self, wall: Duration, now: Instant) {
+        self.shared.clock.set(wall, now);
     }
 
     /// Sets the endpoint of a peer whose name was resolved again.
     pub fn set_endpoint(&mut self, peer: PeerIndex, endpoint: SocketAddr, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.set_endpoint(endpoint, &mut self.shared, now);
-            hasten(&mut self.wake, peer);
+        if let Some(found) = self.peers.get_mut(&peer) {
+            found.set_endpoint(endpoint, &mut self.shared, now);
+            self.after(peer);
         }
     }
 
-    /// Seals one inner packet into `out` and returns the datagram's length. The destination is [`Self::endpoint`].
-    /// `out` has at least [`crate::OVERHEAD`] bytes more than `inner`, and at least 148.
-    ///
-    /// Success neither allocates nor computes a handshake, even if one becomes due by it.
-    ///
-    /// # Errors
-    /// See [`SealError`].
-    pub fn seal(
-        &mut self,
-        peer: PeerIndex,
-        inner: &[u8],
-        out: &mut [u8],
-        now: Instant,
-    ) -> Result<usize, SealError> {
-        let peer = self.peers.get_mut(&peer).ok_or(SealError::NoPeer)?;
-        if out.len() < (inner.len() + OVERHEAD).max(MESSAGE_MAX) {
-            return Err(SealError::OutputTooSmall);
-        }
-        let sealed = peer.seal(inner, out, &mut self.shared, now);
-        hasten(&mut self.wake, peer);
-        sealed
-    }
-
-    /// Returns where sealed packets for `peer` go.
-    #[must_use]
-    pub fn endpoint(&self, peer: PeerIndex) -> Option<SocketAddr> {
-        self.peers.get(&peer)?.endpoint()
-    }
-
-    /// Whether packets for `peer` can be sealed, as of the last call with a `now`.
-    #[must_use]
-    pub fn has_session(&self, peer: PeerIndex) -> bool {
-        self.peers.get(&peer).is_some_and(Peer::has_session)
-    }
-
-    /// Opens one received datagram; an inner packet is written to `out` (at least as long as the datagram).
-    ///
-    /// Data messages do not allocate.
+    /// Handles a handshake message or cookie reply: what [`DataPath::open`] called [`crate::Opened::Handshake`].
+    /// Answers wait in [`Self::poll_transmit`].
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(
+    pub fn handle_message(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
-        out: &mut [u8],
         now: Instant,
-    ) -> Result<Opened, OpenError> {
-        if out.len() < datagram.len() {
-            return Err(OpenError::OutputTooSmall);
-        }
-        let packet = Tunn::parse_incoming_packet(datagram).map_err(|_| OpenError::UnknownType)?;
-        let received = (from, datagram);
-        match packet {
-            Packet::PacketData(message) => self.open_data(received, message.receiver_idx, out, now),
-            Packet::HandshakeInit(message) => self.open_initiation(received, &message, now),
-            Packet::HandshakeResponse(message) => {
-                self.open_response(received, message.receiver_idx, now)
+    ) -> Result<(), OpenError> {
+        match Kind::of(datagram) {
+            Some(Kind::Initiation) => self.open_initiation((from, datagram), now),
+            Some(Kind::Response) => self.open_response((from, datagram), now),
+            Some(Kind::CookieReply) => {
+                let (_, peer) = self.owner(index(datagram, RECEIVER))?;
+                peer.open_cookie_reply(datagram, now)
             }
-            Packet::PacketCookieReply(message) => {
-                let peer = owner(&mut self.peers, &self.shared, message.receiver_idx)?;
-                peer.open_cookie_reply(datagram, message.receiver_idx)?;
-                Ok(Opened::Control)
-            }
+            Some(Kind::Data) | None => Err(OpenError::UnknownType),
         }
     }
 
-    /// Takes the next waiting datagram (handshake, cookie reply, keepalive): writes it to `out` (at least 148 bytes),
+    /// Acts on what a worker reported.
+    pub fn handle_signal(&mut self, signal: Signal, now: Instant) {
+        let name = signal.peer();
+        if let Some(peer) = self.peers.get_mut(&name) {
+            peer.handle_signal(signal, &mut self.shared, now);
+            self.after(name);
+        }
+    }
+
+    /// Takes the next waiting datagram (handshake, cookie reply, keepalive): writes it to `out` (at least [`crate::HANDSHAKE_MAX`] bytes),
     /// returns destination and length.
     pub fn poll_transmit(&mut self, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
         self.shared.outbox.poll_transmit(out)
@@ -224,6 +217,9 @@ impl Device {
             }
         }
         self.find_wake();
+        if self.renew_views() {
+            self.publish();
+        }
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why. It may turn out that the deadline has moved
@@ -245,59 +241,44 @@ impl Device {
         self.shared.outbox.dropped()
     }
 
-    fn open_data(
-        &mut self,
-        received: (SocketAddr, &[u8]),
-        index: u32,
-        out: &mut [u8],
-        now: Instant,
-    ) -> Result<Opened, OpenError> {
-        let name = self
-            .shared
-            .indices
-            .owner(index)
-            .ok_or(OpenError::UnknownIndex)?;
-        let peer = self.peers.get_mut(&name).ok_or(OpenError::UnknownIndex)?;
-        let inner = peer.open(received, index, out, &mut self.shared, now);
-        hasten(&mut self.wake, peer);
-        match inner? {
-            Inner::Packet(len) => Ok(Opened::Packet { peer: name, len }),
-            Inner::Keepalive => Ok(Opened::Control),
-            Inner::NotIp => Err(OpenError::NotIp),
-        }
-    }
-
     fn open_initiation(
         &mut self,
         (from, datagram): (SocketAddr, &[u8]),
-        message: &HandshakeInit<'_>,
         now: Instant,
-    ) -> Result<Opened, OpenError> {
-        let admitted = self.gate.admit_initiation(from, datagram, now);
+    ) -> Result<(), OpenError> {
+        let random = &mut self.shared.random;
+        let admitted = self.gate.admit_initiation((from, datagram), random, now);
         self.admitted(from, admitted)?;
-        let key = self.shared.identity.initiator(message)?;
-        let name = self.by_key.get(&key).ok_or(OpenError::UnknownPeer)?;
-        let peer = self.peers.get_mut(name).ok_or(OpenError::UnknownPeer)?;
-        let opened = peer.open_initiation((from, datagram), &mut self.shared, now);
-        hasten(&mut self.wake, peer);
-        opened.map(|()| Opened::Control)
+        let Shared {
+            identity, random, ..
+        } = &mut self.shared;
+        let received = Received::read(identity, &datagram[INITIATION_NOISE], random)?;
+        let name = self.by_key.get(&received.initiator);
+        let name = *name.ok_or(OpenError::UnknownPeer)?;
+        let peer = self.peers.get_mut(&name).ok_or(OpenError::UnknownPeer)?;
+        let theirs = index(datagram, SENDER);
+        let opened = peer.open_initiation((from, received), theirs, &mut self.shared, now);
+        self.after(name);
+        opened
     }
 
     fn open_response(
         &mut self,
         (from, datagram): (SocketAddr, &[u8]),
-        index: u32,
         now: Instant,
-    ) -> Result<Opened, OpenError> {
-        if !owner(&mut self.peers, &self.shared, index)?.awaits_response(index) {
+    ) -> Result<(), OpenError> {
+        let local_index = index(datagram, RESPONSE_RECEIVER);
+        if !self.owner(local_index)?.1.awaits_response(local_index) {
             return Err(OpenError::UnknownIndex);
         }
-        let admitted = self.gate.admit_response(from, datagram, now);
+        let random = &mut self.shared.random;
+        let admitted = self.gate.admit_response((from, datagram), random, now);
         self.admitted(from, admitted)?;
-        let peer = owner(&mut self.peers, &self.shared, index)?;
+        let name = self.owner(local_index)?.0;
+        let peer = self.peers.get_mut(&name).ok_or(OpenError::UnknownIndex)?;
         let opened = peer.open_response((from, datagram), &mut self.shared, now);
-        hasten(&mut self.wake, peer);
-        opened.map(|()| Opened::Control)
+        self.after(name);
+        opened
     }
 
     /// Queues the cookie reply if there has to be one.
@@ -316,12 +297,49 @@ impl Device {
         })
     }
 
+    /// Returns the peer to whom the session or handshake `index` belongs.
+    fn owner(&mut self, index: u32) -> Result<(PeerIndex, &mut Peer), OpenError> {
+        let name = self.shared.indices.owner(index);
+        let name = name.ok_or(OpenError::UnknownIndex)?;
+        let peer = self.peers.get_mut(&name).ok_or(OpenError::UnknownIndex)?;
+        Ok((name, peer))
+    }
+
+    /// Lets the rest of the device, and the workers, know what changed with a peer. That a deadline was put off shows
+    /// only at the next timeout, so no other peer is looked at.
+    fn after(&mut self, name: PeerIndex) {
+        let Some(peer) = self.peers.get_mut(&name) else {
+            return;
+        };
+        if let Some(deadline) = peer.deadline()
+            && self.wake.is_none_or(|(at, _)| deadline.0 < at)
+        {
+            self.wake = Some(deadline);
+        }
+        if peer.renew_view(&self.shared) {
+            self.publish();
+        }
+    }
+
     fn find_wake(&mut self) {
         self.wake = self
             .peers
             .values()
             .filter_map(Peer::deadline)
             .min_by_key(|(at, _)| *at);
+    }
+
+    /// Brings all views up to date; false if that changed none.
+    fn renew_views(&mut self) -> bool {
+        let shared = &self.shared;
+        let renewed = self.peers.values_mut().map(|peer| peer.renew_view(shared));
+        renewed.fold(false, |any, renewed| any | renewed)
+    }
+
+    /// Lets workers see the views as they are.
+    fn publish(&self) {
+        let views = self.peers.iter().map(|(name, peer)| (*name, peer.view()));
+        self.published.publish(Table::new(views));
     }
 }
 
@@ -334,22 +352,38 @@ impl fmt::Debug for Device {
     }
 }
 
-/// Returns the peer to whom the session or handshake `index` belongs.
-fn owner<'a>(
-    peers: &'a mut BTreeMap<PeerIndex, Peer>,
-    shared: &Shared,
-    index: u32,
-) -> Result<&'a mut Peer, OpenError> {
-    let name = shared.indices.owner(index).ok_or(OpenError::UnknownIndex)?;
-    peers.get_mut(&name).ok_or(OpenError::UnknownIndex)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::SealError;
 
-/// Brings `wake` forward to the deadline of `peer`. That a deadline was put off shows only at the next timeout, so
-/// a packet costs no look at the other peers.
-fn hasten(wake: &mut Option<(Instant, TimerName)>, peer: &Peer) {
-    if let Some(deadline) = peer.deadline()
-        && wake.is_none_or(|(at, _)| deadline.0 < at)
-    {
-        *wake = Some(deadline);
+    #[test]
+    fn workers_know_new_peers_before_their_handshakes_are_computed() {
+        let now = start();
+        let mut device = Device::new(&PrivateKey::generate([1; 32]), [2; 32], Duration::ZERO, now);
+        let mut path = device.data_path();
+        let config = PeerConfig {
+            index: PeerIndex(3),
+            public_key: PrivateKey::generate([3; 32]).public(),
+            preshared_key: None,
+            endpoint: Some(SocketAddr::from(([192, 0, 2, 1], 1))),
+            persistent_keepalive: Some(Duration::from_secs(25)),
+            roaming: true,
+        };
+        let changed = device.adopt(std::slice::from_ref(&config));
+        assert_eq!(changed, [config.index]);
+        assert_eq!(device.poll_transmit(&mut [0; crate::HANDSHAKE_MAX]), None);
+        path.refresh();
+        let sealed = path.seal(config.index, &[], &mut [0; 32], now);
+        assert_eq!(sealed, Err(SealError::NoSession), "so it waits");
+        assert_eq!(device.adopt(&[config]), [], "nothing changed");
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant serves as the origin of virtual time"
+    )]
+    fn start() -> Instant {
+        Instant::now()
     }
 }

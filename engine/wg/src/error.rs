@@ -40,7 +40,8 @@ pub enum OpenError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// No session; a handshake has been started. Stage the packet and retry at [`crate::Event::SessionUp`].
+    /// No session; a handshake is asked for by a signal. Stage the packet and retry when [`crate::DataPath::refresh`]
+    /// tells of a change.
     #[error("no session")]
     NoSession,
     /// The peer's address is unknown.
@@ -49,7 +50,7 @@ pub enum SealError {
     /// No such peer.
     #[error("no such peer")]
     NoPeer,
-    /// `out` is shorter than the packet plus [`crate::OVERHEAD`] (and than 148 bytes).
+    /// `out` is shorter than the packet, its padding and [`crate::OVERHEAD`].
     #[error("output buffer too small")]
     OutputTooSmall,
 }

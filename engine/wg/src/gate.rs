@@ -1,23 +1,18 @@
 //! What a handshake message has to pass before any Diffie-Hellman work is spent on it: mac1, limits, mac2.
 //!
-//! boringtun's `RateLimiter` computes macs and cookies, but decides by a counter in real time what is "under load".
-//! Here [`Limiter`] decides, in `now`; of boringtun two instances are used, one that never is under load (it checks
-//! mac1) and one that always is (it demands mac2 or writes the cookie reply).
-//!
-//! Known limit: boringtun's cookie is bound to the source address but not to the port, and its secret changes every
-//! 128 s of real time. Whoever shares an address with a peer can use that peer's cookie (WireGuard paper section 5.3
-//! wants the port included).
+//! "Under load" is decided per source (`limiter.rs`); who is over a limit has to show a cookie, which is bound to address
+//! and port (data-plane.md section 10 row 33).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use boringtun::noise::TunnResult;
-use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::x25519;
-
+use crate::cookie::{Oven, reply};
+use crate::key::PublicKey;
 use crate::limiter::Limiter;
+use crate::mac::{cookie_key, has_mac1, mac1_key, verifies};
+use crate::message::MAC_LEN;
 use crate::outbox::Message;
+use crate::random::Random;
 
 /// Why a handshake message was not admitted.
 #[derive(Debug)]
@@ -30,41 +25,42 @@ pub(crate) enum Refused {
     ProofNeeded(Box<Message>),
 }
 
+/// A handshake message and where it came from.
+pub(crate) type Received<'a> = (SocketAddr, &'a [u8]);
+
 /// The checks of one device.
 pub(crate) struct Gate {
-    mac1: Arc<RateLimiter>,
-    mac2: RateLimiter,
+    mac1_key: [u8; 32],
+    cookie_key: [u8; 32],
+    oven: Oven,
     limiter: Limiter,
 }
 
 impl Gate {
     /// Makes the gate of the device with this public key.
-    pub(crate) fn new(public: &x25519::PublicKey) -> Self {
+    pub(crate) fn new(public: &PublicKey) -> Self {
         Self {
-            mac1: Arc::new(RateLimiter::new(public, u64::MAX)),
-            mac2: RateLimiter::new(public, 0),
+            mac1_key: mac1_key(public),
+            cookie_key: cookie_key(public),
+            oven: Oven::default(),
             limiter: Limiter::default(),
         }
-    }
-
-    /// Returns a rate limiter that admits everything with a valid mac1, for the `Tunn`s behind this gate.
-    pub(crate) fn open_limiter(&self) -> Arc<RateLimiter> {
-        Arc::clone(&self.mac1)
     }
 
     /// Decides on a handshake initiation.
     pub(crate) fn admit_initiation(
         &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
+        message: Received<'_>,
+        random: &mut Random,
         now: Instant,
     ) -> Result<(), Refused> {
-        self.check_mac1(datagram)?;
-        if self.limiter.admit_claimed(from.ip(), now) {
+        let address = message.0.ip();
+        self.check_mac1(message.1)?;
+        if self.limiter.admit_claimed(address, now) {
             return Ok(());
         }
-        self.check_mac2(from, datagram)?;
-        if self.limiter.admit_proven(from.ip(), now) {
+        self.check_mac2(message, random, now)?;
+        if self.limiter.admit_proven(address, now) {
             Ok(())
         } else {
             Err(Refused::OverLimit)
@@ -75,37 +71,37 @@ impl Gate {
     /// them on the way, so sources are not counted.
     pub(crate) fn admit_response(
         &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
+        message: Received<'_>,
+        random: &mut Random,
         now: Instant,
     ) -> Result<(), Refused> {
-        self.check_mac1(datagram)?;
+        self.check_mac1(message.1)?;
         if self.limiter.admit_any(now) {
             return Ok(());
         }
-        self.check_mac2(from, datagram)
+        self.check_mac2(message, random, now)
     }
 
-    fn check_mac1(&self, datagram: &[u8]) -> Result<(), Refused> {
-        let checked = self.mac1.verify_packet(None, datagram, &mut []);
-        checked.map(|_| ()).map_err(|_| Refused::BadMac)
-    }
-
-    fn check_mac2(&self, from: SocketAddr, datagram: &[u8]) -> Result<(), Refused> {
-        let address = from.ip().to_canonical();
-        match self
-            .mac2
-            .verify_packet(Some(address), datagram, &mut [0; COOKIE_REPLY_LEN])
-        {
-            Ok(_) => Ok(()),
-            Err(TunnResult::WriteToNetwork(reply)) => Err(Message::copy_of(reply)
-                .map_or(Refused::OverLimit, |reply| {
-                    Refused::ProofNeeded(Box::new(reply))
-                })),
-            Err(_) => Err(Refused::BadMac),
+    fn check_mac1(&self, message: &[u8]) -> Result<(), Refused> {
+        if has_mac1(&self.mac1_key, message) {
+            Ok(())
+        } else {
+            Err(Refused::BadMac)
         }
     }
-}
 
-/// Length of a cookie reply.
-const COOKIE_REPLY_LEN: usize = 64;
+    fn check_mac2(
+        &mut self,
+        (from, message): Received<'_>,
+        random: &mut Random,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let cookie = self.oven.bake(from, random, now);
+        let (covered, mac2) = message.split_at(message.len() - MAC_LEN);
+        if verifies(&cookie, covered, mac2) {
+            return Ok(());
+        }
+        let reply = reply(&self.cookie_key, &cookie, message, random);
+        Err(Refused::ProofNeeded(Box::new(Message::new(&reply))))
+    }
+}

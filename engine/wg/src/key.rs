@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use boringtun::x25519;
+use x25519_dalek::StaticSecret;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A Curve25519 public key.
@@ -52,18 +52,14 @@ impl PrivateKey {
     /// Computes the public key.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey(x25519::PublicKey::from(&self.secret()).to_bytes())
+        let secret = StaticSecret::from(self.0);
+        PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
     }
 
     /// Returns the text form; wiped on drop.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(self.0))
-    }
-
-    /// Returns the form that boringtun wants.
-    pub(crate) fn secret(&self) -> x25519::StaticSecret {
-        x25519::StaticSecret::from(self.0)
     }
 }
 

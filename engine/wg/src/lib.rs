@@ -1,36 +1,55 @@
-//! WireGuard behind a sans-IO seam: datagrams, packets and `now` go in; packets, datagrams and events come out.
+//! WireGuard as a value: datagrams, packets, randomness and `now` go in; packets, datagrams and events come out.
 //!
-//! boringtun (`Tunn`) does the Noise handshake and the AEAD; this crate owns everything that has to do with time,
-//! peers, endpoints and limits, because that is where boringtun's known defects lie (data-plane.md section 10, rows
-//! 27 to 35). No clock is read here: `Tunn::update_timers` is never called. What boringtun itself takes from the
-//! clock decides nothing but the timestamp of initiations (a wall clock that is set back makes peers refuse them until
-//! it has caught up, as with other implementations) and the age of cookie secrets.
+//! ```text
+//!             handshake messages, signals, deadlines          packets, datagrams
+//!                          |                                   |           |
+//!   one thread:         Device --publishes sessions--> DataPath      DataPath   one per worker
+//! ```
 //!
-//! Not here yet: cookies bound to the source port (row 33, see `gate.rs`), a replay window of more than 1024 packets
-//! (row 28), padding to 16 bytes.
+//! [`Device`] owns what is rare: handshakes, timers, peers, endpoints, limits. [`DataPath`]s seal and open in parallel,
+//! for the same peer too, with sessions that all of them share. No clock is read here, and no random source.
 //!
-//! Driver contract: after any mutating call, drain [`Device::poll_transmit`] and [`Device::poll_event`], then
-//! arrange for [`Device::handle_timeout`] at [`Device::poll_timeout`].
+//! Driver contract, control side: after any mutating call, drain [`Device::poll_transmit`] and [`Device::poll_event`], then
+//! arrange for [`Device::handle_timeout`] at [`Device::poll_timeout`]. Worker side: call [`DataPath::refresh`] before each
+//! batch; after it hand what [`DataPath::poll_signal`] gives to [`Device::handle_signal`], and every datagram called
+//! [`Opened::Handshake`] to [`Device::handle_message`].
 
+mod aead;
+mod config;
+mod cookie;
+mod data_path;
 mod device;
 mod error;
 mod gate;
-mod identity;
 mod indices;
 mod key;
 mod limiter;
+mod mac;
+mod message;
+mod noise;
 mod outbox;
 mod peer;
+mod primitives;
 mod random;
+mod replay;
 mod ring;
 mod session;
+mod signal;
+mod status;
+mod table;
+mod tai64n;
 mod timers;
+mod traffic;
 
-pub use device::{Device, Event, Opened};
+pub use config::{PeerConfig, PeerIndex};
+pub use data_path::{DataPath, Opened};
+pub use device::{Device, Event};
 pub use error::{OpenError, SealError};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use message::HANDSHAKE_MAX;
 pub use outbox::Dropped;
-pub use peer::{PeerConfig, PeerIndex, PeerStatus};
+pub use signal::Signal;
+pub use status::PeerStatus;
 pub use timers::TimerName;
 
 /// Bytes that WireGuard adds to an inner packet: 16 header, 16 tag.

@@ -7,33 +7,29 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::device::Event;
+use crate::message::HANDSHAKE_MAX;
 
 /// A handshake message, cookie reply or keepalive; none is longer than the initiation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
-    bytes: [u8; MESSAGE_MAX],
+    bytes: [u8; HANDSHAKE_MAX],
     len: usize,
 }
 
 impl Message {
-    /// Copies `bytes`; `None` if there are more than [`MESSAGE_MAX`].
-    pub(crate) fn copy_of(bytes: &[u8]) -> Option<Self> {
+    /// Copies `bytes`, at most [`HANDSHAKE_MAX`] of them.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut message = Self {
-            bytes: [0; MESSAGE_MAX],
+            bytes: [0; HANDSHAKE_MAX],
             len: bytes.len(),
         };
-        message.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(message)
+        message.bytes[..bytes.len()].copy_from_slice(bytes);
+        message
     }
 
     /// Returns the bytes to send.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-
-    /// Returns the sender index of an initiation or response.
-    pub(crate) fn sender_index(&self) -> u32 {
-        u32::from_le_bytes([self.bytes[4], self.bytes[5], self.bytes[6], self.bytes[7]])
     }
 }
 
@@ -110,9 +106,6 @@ impl Outbox {
     }
 }
 
-/// Length of the longest message, the handshake initiation.
-pub(crate) const MESSAGE_MAX: usize = 148;
-
 /// Bound of each queue without peers.
 const BOUND_BASE: usize = 64;
 
@@ -122,13 +115,13 @@ const BOUND_PER_PEER: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::PeerIndex;
+    use crate::config::PeerIndex;
 
     #[test]
     fn queues_are_bounded_and_count_what_they_lose() {
         let mut outbox = Outbox::new();
         outbox.fit(1);
-        let message = Message::copy_of(&[1; 32]).unwrap();
+        let message = Message::new(&[1; 32]);
         for _ in 0..100 {
             outbox.send("192.0.2.1:1".parse().unwrap(), message);
             outbox.report(Event::SessionDown { peer: PeerIndex(0) });
@@ -140,7 +133,7 @@ mod tests {
                 events: 32
             }
         );
-        let mut out = [0; MESSAGE_MAX];
+        let mut out = [0; HANDSHAKE_MAX];
         assert_eq!(
             std::iter::from_fn(|| outbox.poll_transmit(&mut out)).count(),
             68
@@ -152,14 +145,8 @@ mod tests {
     fn a_short_buffer_takes_nothing() {
         let mut outbox = Outbox::new();
         let to = "[2001:db8::1]:51820".parse().unwrap();
-        outbox.send(to, Message::copy_of(&[9; 92]).unwrap());
+        outbox.send(to, Message::new(&[9; 92]));
         assert_eq!(outbox.poll_transmit(&mut [0; 91]), None);
         assert_eq!(outbox.poll_transmit(&mut [0; 92]), Some((to, 92)));
-    }
-
-    #[test]
-    fn a_message_longer_than_an_initiation_is_none() {
-        assert!(Message::copy_of(&[0; MESSAGE_MAX]).is_some());
-        assert!(Message::copy_of(&[0; MESSAGE_MAX + 1]).is_none());
     }
 }

@@ -1,114 +1,99 @@
 //! One peer: configuration, state and what is shown of it.
 //!
 //! Joins the sessions, the handshake and the timers; decides about the endpoint. What it sends goes into the outbox of
-//! the device. The endpoint moves only by what is authenticated: handshake messages and data, never cookie replies
-//! (data-plane.md section 10 row 34).
+//! the device, what workers see of it into its view. The endpoint moves only by what is authenticated: handshake messages
+//! and data, never cookie replies (data-plane.md section 10 row 34).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boringtun::noise::Tunn;
-
+use crate::OVERHEAD;
+use crate::config::PeerConfig;
+use crate::cookie::Signer;
 use crate::device::Event;
-use crate::error::{OpenError, SealError};
-use crate::identity::Identity;
+use crate::error::OpenError;
 use crate::indices::Indices;
-use crate::key::{PresharedKey, PublicKey};
-use crate::outbox::{MESSAGE_MAX, Message, Outbox};
+use crate::key::PublicKey;
+use crate::message::{
+    INITIATION_LEN, INITIATION_NOISE, Kind, RESPONSE_LEN, RESPONSE_NOISE, RESPONSE_RECEIVER,
+    SENDER, index,
+};
+use crate::noise::{Identity, Initiator, Keys, Received};
+use crate::outbox::{Message, Outbox};
 use crate::random::Random;
 use crate::ring::Ring;
-use crate::session::{Handshake, Inner, Session, written};
+use crate::session::{Origin, Session};
+use crate::signal::Signal;
+use crate::status::PeerStatus;
+use crate::table::{OpenSession, PeerView};
+use crate::tai64n::{Clock, Stamp};
 use crate::timers::{Demand, Due, REKEY_TIMEOUT, RESPONDER_GRACE, TimerName, Timers};
-
-/// Names one peer of a device; stable as long as the peer is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerIndex(pub u16);
-
-/// What is configured for a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerConfig {
-    /// Its index; unique within the device.
-    pub index: PeerIndex,
-    /// Its static key; unique within the device.
-    pub public_key: PublicKey,
-    /// Preshared key.
-    pub preshared_key: Option<PresharedKey>,
-    /// Configured endpoint; replaces the current one only when it changes. Without one, the source of the first
-    /// authenticated packet is taken.
-    pub endpoint: Option<SocketAddr>,
-    /// Interval of persistent keepalives; they also bring the tunnel up without traffic and keep it up. Zero is none.
-    pub persistent_keepalive: Option<Duration>,
-    /// Whether authenticated packets from another address move the endpoint.
-    pub roaming: bool,
-}
-
-/// What is known about a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Its index.
-    pub index: PeerIndex,
-    /// Current outer address.
-    pub endpoint: Option<SocketAddr>,
-    /// When the newest session was established.
-    pub last_handshake: Option<Instant>,
-    /// When the last authenticated packet came.
-    pub last_received: Option<Instant>,
-    /// Whether packets can be sealed now.
-    pub session: bool,
-    /// Inner bytes received.
-    pub rx_bytes: u64,
-    /// Inner bytes sent.
-    pub tx_bytes: u64,
-    /// Handshakes completed.
-    pub handshakes: u64,
-    /// Handshake initiations sent since the last success.
-    pub attempts: u32,
-    /// How often the endpoint moved by roaming.
-    pub roams: u64,
-}
+use crate::traffic::Traffic;
 
 /// What all peers of a device share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) indices: Indices,
     pub(crate) random: Random,
+    pub(crate) clock: Clock,
     pub(crate) outbox: Outbox,
+    /// Not after any `now`.
+    pub(crate) origin: Instant,
+}
+
+/// A handshake that we started, and the index to which its response is addressed.
+struct Handshake {
+    noise: Initiator,
+    local_index: u32,
 }
 
 /// The state of one peer.
 pub(crate) struct Peer {
     config: PeerConfig,
-    /// Sees every initiation first and knows the newest timestamp, so a replayed one opens no session and moves no
-    /// endpoint. Its own answers are thrown away.
-    replay_guard: Box<Tunn>,
+    signer: Signer,
+    /// Of the newest initiation, so a replayed one opens no session and moves no endpoint.
+    newest: Stamp,
     handshake: Option<Handshake>,
     ring: Ring,
+    traffic: Arc<Traffic>,
     timers: Timers,
     /// Whether the lack of a session has been reported since the last one.
     down_reported: bool,
     status: PeerStatus,
+    view: Arc<PeerView>,
 }
 
 impl Peer {
-    /// Makes a peer and starts what its configuration asks for.
-    pub(crate) fn new(config: PeerConfig, shared: &mut Shared, now: Instant) -> Self {
-        let mut peer = Self {
-            replay_guard: shared.identity.tunn(&config.public_key, None, 0),
+    /// Makes a peer; [`Self::start`] is to follow.
+    pub(crate) fn new(config: PeerConfig, shared: &Shared) -> Self {
+        let traffic = Arc::new(Traffic::new(shared.origin));
+        Self {
+            signer: Signer::new(&config.public_key),
+            newest: [0; 12],
             handshake: None,
             ring: Ring::default(),
-            timers: Timers::default(),
+            timers: Timers::new(Arc::clone(&traffic)),
             down_reported: false,
             status: PeerStatus::new(&config),
+            view: Arc::new(PeerView {
+                endpoint: None,
+                roaming: false,
+                current: None,
+                others: [None, None],
+                handshake: None,
+                traffic: Arc::clone(&traffic),
+            }),
             config,
-        };
-        peer.start(shared, now);
-        peer
+            traffic,
+        }
     }
 
-    /// Applies a configuration with the same index and public key.
-    pub(crate) fn apply(&mut self, config: &PeerConfig, shared: &mut Shared, now: Instant) {
+    /// Applies a configuration with the same index and public key. False if it is the one applied; else
+    /// [`Self::start`] is to follow.
+    pub(crate) fn apply(&mut self, config: &PeerConfig, shared: &mut Shared) -> bool {
         if self.config == *config {
-            return;
+            return false;
         }
         let old = std::mem::replace(&mut self.config, config.clone());
         if old.preshared_key != config.preshared_key {
@@ -117,7 +102,7 @@ impl Peer {
         if old.endpoint != config.endpoint && config.endpoint.is_some() {
             self.status.endpoint = config.endpoint;
         }
-        self.start(shared, now);
+        true
     }
 
     /// Sets the endpoint.
@@ -131,155 +116,118 @@ impl Peer {
         self.drop_handshake(shared);
         let was_up = self.ring.can_seal();
         self.ring.clear(&mut shared.indices);
-        self.timers = Timers::default();
+        self.timers = Timers::new(Arc::clone(&self.traffic));
+        self.timers.on_session_down();
         if was_up {
             self.report_down(shared);
         }
     }
 
-    /// Seals one inner packet; `out` is long enough.
-    pub(crate) fn seal(
-        &mut self,
-        inner: &[u8],
-        out: &mut [u8],
-        shared: &mut Shared,
-        now: Instant,
-    ) -> Result<usize, SealError> {
-        if self.status.endpoint.is_none() {
-            return Err(SealError::NoEndpoint);
-        }
-        self.expire(shared, now);
-        if let Some(len) = self.seal_with_session(inner, out, &mut shared.random, now) {
-            return Ok(len);
-        }
-        // A session that we have just offered may be confirmed any moment: do not cross that handshake.
-        let offered = self.ring.next_born().map(|born| born + REKEY_TIMEOUT);
-        self.timers
-            .want_handshake(offered.map_or(now, |end| end.max(now)), Demand::Packet);
-        self.run(shared, now);
-        Err(SealError::NoSession)
-    }
-
-    /// Opens a data message for the session `local_index`; `out` is as long as `datagram`.
-    pub(crate) fn open(
-        &mut self,
-        (from, datagram): (SocketAddr, &[u8]),
-        local_index: u32,
-        out: &mut [u8],
-        shared: &mut Shared,
-        now: Instant,
-    ) -> Result<Inner, OpenError> {
-        self.expire(shared, now);
-        let session = self.ring.find(local_index).ok_or(OpenError::UnknownIndex)?;
-        let inner = session.open(datagram, out)?;
-        let old = session.old_for_receiving(now);
-        self.on_authenticated(from, shared, now);
-        match inner {
-            Inner::Packet(len) => {
-                self.status.rx_bytes += len as u64;
-                self.timers.on_data_received(now);
+    /// Acts on what a worker reported.
+    pub(crate) fn handle_signal(&mut self, signal: Signal, shared: &mut Shared, now: Instant) {
+        let followed = self.catch_up(shared, now);
+        match signal {
+            Signal::SessionWanted { .. } => self.want_session(now),
+            Signal::SessionOld { .. } => self.renew_session(now),
+            Signal::SessionUsed { session, .. } => {
+                if followed != Some(session) {
+                    let wins_ties = self.wins_ties(shared);
+                    self.ring.reconsider(session, wins_ties, now);
+                }
             }
-            Inner::NotIp => self.timers.on_data_received(now),
-            Inner::Keepalive => {}
+            Signal::PeerMoved { session, from, .. } => {
+                // A worker may have opened the packet with a session that is forgotten by now.
+                if self.ring.contains(session) {
+                    self.on_seen_at(from, shared);
+                }
+            }
+            // Planning follows every call.
+            Signal::DataFlows { .. } => {}
         }
-        if self.ring.is_next(local_index) {
-            self.confirm(shared, now);
-        } else {
-            self.ring
-                .reconsider(local_index, self.wins_ties(shared), now);
-        }
-        if old {
-            self.timers.want_handshake(now, Demand::Keepalive);
-        }
-        Ok(inner)
+        self.settle(shared, now);
     }
 
     /// Answers a handshake initiation that passed the gate and bears this peer's key.
     pub(crate) fn open_initiation(
         &mut self,
-        (from, datagram): (SocketAddr, &[u8]),
+        (from, received): (SocketAddr, Received),
+        remote_index: u32,
         shared: &mut Shared,
         now: Instant,
     ) -> Result<(), OpenError> {
-        self.expire(shared, now);
-        written(
-            self.replay_guard
-                .decapsulate(None, datagram, &mut [0; MESSAGE_MAX]),
-        )?;
-        self.on_authenticated(from, shared, now);
-        let (tunn, wire_index) = match self.ring.take_next() {
-            Some(unused) => {
-                let index = unused.local_index();
-                (unused.into_tunn(), index)
-            }
-            None => self.make_tunn(shared),
-        };
-        match Session::respond(tunn, datagram, now) {
-            Ok((session, response)) => {
-                self.ring.install_next(session, &mut shared.indices);
-                self.send(response, shared, now);
-                self.timers.want_tunnel(now, RESPONDER_GRACE);
-                Ok(())
-            }
-            Err(error) => {
-                shared.indices.release(wire_index);
-                Err(error)
-            }
+        self.catch_up(shared, now);
+        if received.stamp <= self.newest {
+            return Err(OpenError::HandshakeRejected);
         }
+        let stamp = received.stamp;
+        let (keys, noise) = received.answer(self.config.preshared_key.as_ref())?;
+        self.newest = stamp;
+        self.on_authenticated(from, shared, now);
+        let origin = Origin {
+            local_index: self.allocate(shared),
+            remote_index,
+            initiator: false,
+            born: now,
+            asked_over: self.ring.used(),
+        };
+        let mut response = [0; RESPONSE_LEN];
+        response[..4].copy_from_slice(&Kind::Response.bytes());
+        response[SENDER].copy_from_slice(&origin.local_index.to_le_bytes());
+        response[RESPONSE_RECEIVER].copy_from_slice(&remote_index.to_le_bytes());
+        response[RESPONSE_NOISE].copy_from_slice(&noise);
+        self.signer.sign(&mut response, now);
+        self.ring
+            .install_next(Session::new(&keys, origin), &mut shared.indices);
+        self.send(&response, shared, now);
+        self.timers.want_tunnel(now, RESPONDER_GRACE);
+        self.settle(shared, now);
+        Ok(())
     }
 
     /// Whether the response to our latest initiation is addressed to `local_index`.
     pub(crate) fn awaits_response(&self, local_index: u32) -> bool {
         self.handshake
             .as_ref()
-            .is_some_and(|handshake| handshake.local_index() == local_index)
+            .is_some_and(|handshake| handshake.local_index == local_index)
     }
 
     /// Takes a handshake response that passed the gate.
     pub(crate) fn open_response(
         &mut self,
-        (from, datagram): (SocketAddr, &[u8]),
+        (from, response): (SocketAddr, &[u8]),
         shared: &mut Shared,
         now: Instant,
     ) -> Result<(), OpenError> {
-        self.expire(shared, now);
-        let mut handshake = self.handshake.take().ok_or(OpenError::UnknownIndex)?;
-        let keepalive = match handshake.finish(datagram) {
-            Ok(keepalive) => keepalive,
-            Err(error) => {
-                self.handshake = Some(handshake);
-                return Err(error);
-            }
+        self.catch_up(shared, now);
+        let handshake = self.handshake.as_mut().ok_or(OpenError::UnknownIndex)?;
+        let keys = handshake.noise.finish(&response[RESPONSE_NOISE])?;
+        let origin = Origin {
+            local_index: handshake.local_index,
+            remote_index: index(response, SENDER),
+            initiator: true,
+            born: now,
+            asked_over: None,
         };
+        self.handshake = None;
         self.on_authenticated(from, shared, now);
-        let first = !self.ring.can_seal();
-        self.ring
-            .install(handshake.into_session(now), &mut shared.indices);
-        self.send(keepalive, shared, now);
-        self.on_established(now);
-        self.report_up(first, shared);
+        self.install(&keys, origin, shared, now);
+        self.settle(shared, now);
         Ok(())
     }
 
     /// Takes a cookie reply. It proves nothing about where the peer is.
     pub(crate) fn open_cookie_reply(
         &mut self,
-        datagram: &[u8],
-        local_index: u32,
+        reply: &[u8],
+        now: Instant,
     ) -> Result<(), OpenError> {
-        if let Some(handshake) = &mut self.handshake
-            && handshake.local_index() == local_index
-        {
-            return handshake.take_cookie(datagram);
-        }
-        let session = self.ring.find(local_index).ok_or(OpenError::UnknownIndex)?;
-        session.take_cookie(datagram)
+        self.signer.take(reply, now)
     }
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant) {
-        self.expire(shared, now);
-        self.run(shared, now);
+        self.catch_up(shared, now);
+        self.settle(shared, now);
     }
 
     /// Returns the earliest deadline.
@@ -291,30 +239,53 @@ impl Peer {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Returns the current endpoint.
-    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
-        self.status.endpoint
-    }
-
     /// Returns its static key.
     pub(crate) fn public_key(&self) -> PublicKey {
         self.config.public_key
     }
 
-    /// Whether packets can be sealed.
-    pub(crate) fn has_session(&self) -> bool {
-        self.ring.can_seal()
+    /// Returns what workers see.
+    pub(crate) fn view(&self) -> &Arc<PeerView> {
+        &self.view
+    }
+
+    /// Makes a new view if workers would see a difference; true if they do.
+    pub(crate) fn renew_view(&mut self, shared: &Shared) -> bool {
+        let others = self.ring.others(self.wins_ties(shared)).map(|other| {
+            other.map(|(session, watched)| OpenSession {
+                session: Arc::clone(session),
+                watched,
+            })
+        });
+        let view = PeerView {
+            endpoint: self.status.endpoint,
+            roaming: self.config.roaming,
+            current: self.ring.current().cloned(),
+            others,
+            handshake: self.handshake.as_ref().map(|started| started.local_index),
+            traffic: Arc::clone(&self.traffic),
+        };
+        let differs = !view.same(&self.view);
+        if differs {
+            self.view = Arc::new(view);
+            self.traffic.listen();
+        }
+        differs
     }
 
     /// Returns what is known about the peer.
     pub(crate) fn status(&self) -> PeerStatus {
         PeerStatus {
-            session: self.has_session(),
+            session: self.ring.can_seal(),
+            last_received: self.traffic.last_received(),
+            rx_bytes: self.traffic.bytes_received(),
+            tx_bytes: self.traffic.bytes_sent(),
             ..self.status.clone()
         }
     }
 
-    fn start(&mut self, shared: &mut Shared, now: Instant) {
+    /// Starts what the configuration asks for.
+    pub(crate) fn start(&mut self, shared: &mut Shared, now: Instant) {
         self.timers.set_persistent(self.config.persistent_keepalive);
         if self.status.endpoint.is_some() {
             self.timers.want_tunnel(now, Duration::ZERO);
@@ -322,7 +293,8 @@ impl Peer {
         self.handle_timeout(shared, now);
     }
 
-    fn run(&mut self, shared: &mut Shared, now: Instant) {
+    /// Does what is due and plans the next look at the traffic.
+    fn settle(&mut self, shared: &mut Shared, now: Instant) {
         while let Some(due) = self.timers.take_due(now) {
             match due {
                 Due::Start => self.initiate(shared, now),
@@ -342,6 +314,17 @@ impl Peer {
                 Due::Keepalive => self.send_keepalive(shared, now),
             }
         }
+        self.timers.plan(now);
+    }
+
+    /// Learns what became of the sessions since the last look: by time, and by what workers opened. Returns the session
+    /// that the peer was followed to.
+    fn catch_up(&mut self, shared: &mut Shared, now: Instant) -> Option<u32> {
+        self.expire(shared, now);
+        // Asked of the session itself, for the word of a worker may have been lost.
+        let heard = self.ring.heard_next()?;
+        self.follow(shared, now);
+        Some(heard)
     }
 
     fn expire(&mut self, shared: &mut Shared, now: Instant) {
@@ -358,63 +341,85 @@ impl Peer {
         self.timers.want_tunnel(now, grace);
     }
 
-    /// Starts a cycle of attempts with a new `Tunn`, which so forgets a cookie before it is too old to be of use.
+    /// Asks for a handshake because a packet waits, unless a session has come up meanwhile.
+    fn want_session(&mut self, now: Instant) {
+        if self.ring.can_seal() {
+            return;
+        }
+        // A session that we have just offered may be confirmed any moment: do not cross that handshake.
+        let offered = self.ring.next_born().map(|born| born + REKEY_TIMEOUT);
+        self.timers
+            .want_handshake(offered.map_or(now, |end| end.max(now)), Demand::Packet);
+    }
+
+    /// Asks for a handshake because of the age of the session in use, unless it was replaced meanwhile.
+    fn renew_session(&mut self, now: Instant) {
+        let current = self.ring.current();
+        if let Some(current) = current.filter(|current| current.old_for_sending(now)) {
+            self.timers.want_handshake(now, Demand::Keepalive);
+            current.note_renewed(now);
+        }
+    }
+
     fn initiate(&mut self, shared: &mut Shared, now: Instant) {
         self.drop_handshake(shared);
-        let (tunn, wire_index) = self.make_tunn(shared);
-        self.handshake = Some(Handshake::new(tunn, wire_index >> 8));
         self.send_initiation(shared, now);
     }
 
+    /// Starts a handshake; the response to an earlier initiation is not accepted any more.
     fn send_initiation(&mut self, shared: &mut Shared, now: Instant) {
-        let Some(message) = self.handshake.as_mut().and_then(Handshake::initiate) else {
+        self.drop_handshake(shared);
+        let keys = (&self.config.public_key, self.config.preshared_key.as_ref());
+        let stamp = shared.clock.stamp(now);
+        let Some((noise, message)) =
+            Initiator::start(&shared.identity, keys, stamp, &mut shared.random)
+        else {
             return;
         };
-        self.send(message, shared, now);
+        let local_index = self.allocate(shared);
+        self.handshake = Some(Handshake { noise, local_index });
+        let mut initiation = [0; INITIATION_LEN];
+        initiation[..4].copy_from_slice(&Kind::Initiation.bytes());
+        initiation[SENDER].copy_from_slice(&local_index.to_le_bytes());
+        initiation[INITIATION_NOISE].copy_from_slice(&message);
+        self.signer.sign(&mut initiation, now);
+        self.send(&initiation, shared, now);
         self.timers.on_initiation_sent(now, shared.random.jitter());
         self.status.attempts = self.status.attempts.saturating_add(1);
+        self.traffic.listen();
     }
 
     fn send_keepalive(&mut self, shared: &mut Shared, now: Instant) {
-        let mut buffer = [0; MESSAGE_MAX];
-        let len = self.seal_with_session(&[], &mut buffer, &mut shared.random, now);
-        if let Some(message) = len.and_then(|len| Message::copy_of(&buffer[..len])) {
-            self.send(message, shared, now);
+        let Some(session) = self.ring.current() else {
+            return;
+        };
+        let mut keepalive = [0; OVERHEAD];
+        if session.seal(&[], 0, &mut keepalive).is_some() {
+            self.send(&keepalive, shared, now);
         }
+        self.renew_session(now);
     }
 
-    fn seal_with_session(
-        &mut self,
-        inner: &[u8],
-        out: &mut [u8],
-        random: &mut Random,
-        now: Instant,
-    ) -> Option<usize> {
-        let session = self.ring.current()?;
-        let len = session.seal(inner, out)?;
-        if session.old_for_sending(now) {
-            // Only wished for here: a handshake costs more than this packet may wait.
-            self.timers.want_handshake(now, Demand::Keepalive);
-        }
-        if inner.is_empty() {
-            self.timers.on_sent(now);
-        } else {
-            self.timers.on_data_sent(now, || random.jitter());
-        }
-        self.status.tx_bytes += inner.len() as u64;
-        Some(len)
-    }
-
-    fn send(&mut self, message: Message, shared: &mut Shared, now: Instant) {
+    fn send(&self, message: &[u8], shared: &mut Shared, now: Instant) {
         if let Some(endpoint) = self.status.endpoint {
-            shared.outbox.send(endpoint, message);
-            self.timers.on_sent(now);
+            shared.outbox.send(endpoint, Message::new(message));
+            self.traffic.on_sent(self.traffic.tick(now));
         }
     }
 
-    fn confirm(&mut self, shared: &mut Shared, now: Instant) {
+    /// Installs a session that the peer has confirmed by its response, and tells it so by a keepalive.
+    fn install(&mut self, keys: &Keys, origin: Origin, shared: &mut Shared, now: Instant) {
         let first = !self.ring.can_seal();
-        let wins_ties = self.wins_ties(shared);
+        self.ring
+            .install(Session::new(keys, origin), &mut shared.indices);
+        self.send_keepalive(shared, now);
+        self.on_established(now);
+        self.report_up(first, shared);
+    }
+
+    /// Follows the peer to the session offered, which it has used.
+    fn follow(&mut self, shared: &mut Shared, now: Instant) {
+        let (first, wins_ties) = (!self.ring.can_seal(), self.wins_ties(shared));
         self.on_established(now);
         if self.ring.confirm(wins_ties, &mut shared.indices) {
             self.drop_handshake(shared);
@@ -434,8 +439,12 @@ impl Peer {
     }
 
     fn on_authenticated(&mut self, from: SocketAddr, shared: &mut Shared, now: Instant) {
-        self.timers.on_received();
-        self.status.last_received = Some(now);
+        self.traffic.on_received(self.traffic.tick(now));
+        self.on_seen_at(from, shared);
+    }
+
+    /// Moves the endpoint to where an authenticated message came from, if it may move.
+    fn on_seen_at(&mut self, from: SocketAddr, shared: &mut Shared) {
         let known = self.status.endpoint;
         if known == Some(from) || (known.is_some() && !self.config.roaming) {
             return;
@@ -451,7 +460,7 @@ impl Peer {
     }
 
     fn report_up(&mut self, first: bool, shared: &mut Shared) {
-        self.timers.on_session_up();
+        self.timers.on_session_up(shared.random.jitter());
         self.down_reported = false;
         shared.outbox.report(Event::SessionUp {
             peer: self.config.index,
@@ -468,36 +477,13 @@ impl Peer {
 
     fn drop_handshake(&mut self, shared: &mut Shared) {
         if let Some(handshake) = self.handshake.take() {
-            shared.indices.release(handshake.local_index());
+            shared.indices.release(handshake.local_index);
         }
     }
 
-    /// Makes a `Tunn` and returns it with its index in wire form.
-    fn make_tunn(&self, shared: &mut Shared) -> (Box<Tunn>, u32) {
-        let index = shared
+    fn allocate(&self, shared: &mut Shared) -> u32 {
+        shared
             .indices
-            .allocate(self.config.index, &mut shared.random);
-        let key = self.config.preshared_key.as_ref();
-        (
-            shared.identity.tunn(&self.config.public_key, key, index),
-            index << 8,
-        )
-    }
-}
-
-impl PeerStatus {
-    fn new(config: &PeerConfig) -> Self {
-        Self {
-            index: config.index,
-            endpoint: config.endpoint,
-            last_handshake: None,
-            last_received: None,
-            session: false,
-            rx_bytes: 0,
-            tx_bytes: 0,
-            handshakes: 0,
-            attempts: 0,
-            roams: 0,
-        }
+            .allocate(self.config.index, &mut shared.random)
     }
 }

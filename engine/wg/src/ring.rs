@@ -3,6 +3,7 @@
 //! *Current* seals. *Previous* opens what was under way when current replaced it. *Next* is the answer to the peer's
 //! initiation: it opens, and becomes current when the first packet on it proves that the peer has it too.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::indices::Indices;
@@ -11,15 +12,15 @@ use crate::session::Session;
 /// Up to three sessions.
 #[derive(Default)]
 pub(crate) struct Ring {
-    current: Option<Session>,
-    previous: Option<Session>,
-    next: Option<Session>,
+    current: Option<Arc<Session>>,
+    previous: Option<Arc<Session>>,
+    next: Option<Arc<Session>>,
 }
 
 impl Ring {
     /// Returns the session that seals.
-    pub(crate) fn current(&mut self) -> Option<&mut Session> {
-        self.current.as_mut()
+    pub(crate) fn current(&self) -> Option<&Arc<Session>> {
+        self.current.as_ref()
     }
 
     /// Whether something can be sealed.
@@ -29,40 +30,54 @@ impl Ring {
 
     /// Returns when the session was offered that waits for its first packet.
     pub(crate) fn next_born(&self) -> Option<Instant> {
-        self.next.as_ref().map(Session::born)
+        self.next.as_ref().map(|next| next.born())
     }
 
-    /// Returns the session with this local index.
-    pub(crate) fn find(&mut self, local_index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
+    /// Returns the sessions that open but do not seal, and whether their use means something: that next is to become
+    /// current, or that previous may have to return, see [`Self::reconsider`].
+    pub(crate) fn others(&self, wins_ties: bool) -> [Option<(&Arc<Session>, bool)>; 2] {
+        let contested = self.tie().is_some_and(|tie| {
+            if wins_ties {
+                tie.current.initiator()
+            } else {
+                tie.previous.initiator()
+            }
+        });
+        [
+            self.previous.as_ref().map(|previous| (previous, contested)),
+            self.next.as_ref().map(|next| (next, true)),
+        ]
+    }
+
+    /// Whether there is a session with this local index.
+    pub(crate) fn contains(&self, local_index: u32) -> bool {
+        [&self.current, &self.next, &self.previous]
             .into_iter()
             .flatten()
-            .find(|session| session.local_index() == local_index)
+            .any(|session| session.local_index() == local_index)
     }
 
-    /// Whether `local_index` belongs to the session that waits for its first packet.
-    pub(crate) fn is_next(&self, local_index: u32) -> bool {
-        self.next
-            .as_ref()
-            .is_some_and(|next| next.local_index() == local_index)
+    /// Returns the local index of the session that waits for its first packet, if a worker has opened that packet.
+    pub(crate) fn heard_next(&self) -> Option<u32> {
+        let next = self.next.as_ref().filter(|next| next.heard())?;
+        Some(next.local_index())
     }
 
     /// Installs a session that we initiated: it is current at once.
     pub(crate) fn install(&mut self, session: Session, indices: &mut Indices) {
         retire(self.previous.take(), indices);
-        self.previous = self.current.replace(session);
+        self.previous = self.current.replace(Arc::new(session));
     }
 
     /// Installs a session that the peer initiated.
-    pub(crate) fn install_next(&mut self, mut session: Session, indices: &mut Indices) {
-        let used = self.current.as_ref().filter(|current| current.heard());
-        session.set_asked_over(used.map(Session::local_index));
-        retire(self.next.replace(session), indices);
+    pub(crate) fn install_next(&mut self, session: Session, indices: &mut Indices) {
+        retire(self.next.replace(Arc::new(session)), indices);
     }
 
-    /// Takes the session that waits for its first packet out of the ring, with its index still reserved.
-    pub(crate) fn take_next(&mut self) -> Option<Session> {
-        self.next.take()
+    /// Returns the local index of the session that the peer has used, if it uses one that seals.
+    pub(crate) fn used(&self) -> Option<u32> {
+        let used = self.current.as_ref().filter(|current| current.heard());
+        used.map(|current| current.local_index())
     }
 
     /// Lets next become current, for the peer has used it; false if current stays.
@@ -77,7 +92,7 @@ impl Ring {
             return false;
         };
         retire(self.previous.take(), indices);
-        let stays = |current: &Session| {
+        let stays = |current: &Arc<Session>| {
             let clearly_younger = current.born() > next.born() + CLEARLY;
             let clearly_older = next.born() > current.born() + CLEARLY
                 || next.asked_over() == Some(current.local_index());
@@ -97,22 +112,32 @@ impl Ring {
     ///    died with its memory;
     /// 2. on the other side at once, for only so can the peer have come to use what we initiated.
     pub(crate) fn reconsider(&mut self, local_index: u32, wins_ties: bool, now: Instant) {
-        let (Some(current), Some(previous)) = (&self.current, &self.previous) else {
+        let Some(tie) = self.tie() else {
             return;
         };
+        let peer_returned = if wins_ties {
+            tie.current.initiator() && !tie.current.heard() && now > tie.decided + CLEARLY
+        } else {
+            tie.previous.initiator()
+        };
+        if peer_returned && tie.previous.local_index() == local_index {
+            std::mem::swap(&mut self.current, &mut self.previous);
+        }
+    }
+
+    /// Returns current and previous if they look like two sessions that came to life because both peers initiated.
+    fn tie(&self) -> Option<Tie<'_>> {
+        let (current, previous) = (self.current.as_ref()?, self.previous.as_ref()?);
         let (older, younger) = (
             current.born().min(previous.born()),
             current.born().max(previous.born()),
         );
-        let was_tie = younger < older + CLEARLY && current.initiator() != previous.initiator();
-        let peer_returned = if wins_ties {
-            current.initiator() && !current.heard() && now > younger + CLEARLY
-        } else {
-            previous.initiator()
-        };
-        if was_tie && peer_returned && previous.local_index() == local_index {
-            std::mem::swap(&mut self.current, &mut self.previous);
-        }
+        let is_tie = younger < older + CLEARLY && current.initiator() != previous.initiator();
+        is_tie.then_some(Tie {
+            current,
+            previous,
+            decided: younger,
+        })
     }
 
     /// Forgets what is too old; returns current if it is among it.
@@ -140,9 +165,16 @@ impl Ring {
         [&self.previous, &self.current, &self.next]
             .into_iter()
             .flatten()
-            .map(Session::expires)
+            .map(|session| session.expires())
             .min()
     }
+}
+
+/// Two sessions about equally old, each initiated by another side.
+struct Tie<'a> {
+    current: &'a Session,
+    previous: &'a Session,
+    decided: Instant,
 }
 
 /// What is to be known of an expired current session.
@@ -157,7 +189,7 @@ pub(crate) struct Expired {
 /// is far from them and from the delay of most paths.
 const CLEARLY: Duration = Duration::from_millis(2500);
 
-fn retire(session: Option<Session>, indices: &mut Indices) {
+fn retire(session: Option<Arc<Session>>, indices: &mut Indices) {
     if let Some(session) = session {
         indices.release(session.local_index());
     }

@@ -1,21 +1,23 @@
-//! One session and one handshake, each a boringtun `Tunn` of its own.
+//! One session: two keys, a counter for what is sent, a window for what is received.
 //!
-//! A `Tunn` could hold eight sessions, but then it alone chooses which one seals: without its own timers it falls back
-//! to an old session whenever a late packet arrives on it. With a single session per `Tunn` the choice is ours, and
-//! dropping the `Tunn` is what erases the keys. `Tunn::update_timers` is never called, so nothing inside expires;
-//! `Tunn::encapsulate` is called only where a session exists, so nothing inside queues.
+//! Any number of threads seal and open with it at once. Its keys are wiped when the last of them forgets it.
 
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::{Tunn, TunnResult};
-
+use crate::aead::{Key, TAG_LEN};
 use crate::error::OpenError;
-use crate::outbox::{MESSAGE_MAX, Message};
+use crate::message::{COUNTER, DATA_HEADER, Kind, RECEIVER};
+use crate::noise::Keys;
+use crate::replay::{Place, Window};
 use crate::timers::{
     REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME,
     REKEY_ON_RECEIVE_TIME,
 };
+use crate::traffic::Line;
 
 /// What was inside a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,327 +30,373 @@ pub(crate) enum Inner {
     NotIp,
 }
 
-/// A handshake that we started.
-pub(crate) struct Handshake {
-    tunn: Box<Tunn>,
-    local_index: u32,
+/// A data message that was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsealed {
+    /// What was inside.
+    pub(crate) inner: Inner,
+    /// Where it stands among the messages received on this session.
+    pub(crate) place: Place,
 }
 
-impl Handshake {
-    /// Prepares a handshake; `index` is the 24-bit index of `tunn`.
-    pub(crate) fn new(tunn: Box<Tunn>, index: u32) -> Self {
+/// How a session came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Index under which the peer addresses it.
+    pub(crate) local_index: u32,
+    /// Index under which we address it.
+    pub(crate) remote_index: u32,
+    /// Whether we started the handshake.
+    pub(crate) initiator: bool,
+    /// When it was established.
+    pub(crate) born: Instant,
+    /// Local index of the session that the peer had used before it asked for this one.
+    pub(crate) asked_over: Option<u32>,
+}
+
+/// When a session comes of age; computed once because every packet asks.
+struct Ages {
+    old_for_sending: Instant,
+    old_for_receiving: Instant,
+    expires: Instant,
+}
+
+impl Ages {
+    /// Only the initiator renews a session because of its age.
+    fn of(origin: &Origin) -> Self {
+        let expires = origin.born + REJECT_AFTER_TIME;
+        let age = |age| {
+            if origin.initiator {
+                origin.born + age
+            } else {
+                expires
+            }
+        };
         Self {
-            tunn,
-            local_index: index << 8,
-        }
-    }
-
-    /// Returns the index to which a response to the latest initiation is addressed.
-    pub(crate) fn local_index(&self) -> u32 {
-        self.local_index
-    }
-
-    /// Writes the next initiation. A response to an earlier one is not accepted any more.
-    pub(crate) fn initiate(&mut self) -> Option<Message> {
-        let mut buffer = [0; MESSAGE_MAX];
-        let message = written(self.tunn.format_handshake_initiation(&mut buffer, true)).ok()?;
-        self.local_index = message.sender_index();
-        Some(message)
-    }
-
-    /// Takes a response and returns the keepalive that tells the responder so. After that [`Self::into_session`].
-    pub(crate) fn finish(&mut self, response: &[u8]) -> Result<Message, OpenError> {
-        written(self.tunn.decapsulate(None, response, &mut [0; MESSAGE_MAX]))
-    }
-
-    /// Takes a cookie reply; the next initiation carries mac2.
-    pub(crate) fn take_cookie(&mut self, reply: &[u8]) -> Result<(), OpenError> {
-        take_cookie(&mut self.tunn, reply)
-    }
-
-    /// Becomes the session that a finished handshake has established.
-    pub(crate) fn into_session(self, now: Instant) -> Session {
-        let sent = 1; // the keepalive of `finish`
-        let initiator = true;
-        let Self { tunn, local_index } = self;
-        Session {
-            tunn,
-            local_index,
-            born: now,
-            initiator,
-            sent,
-            heard: false,
-            asked_over: None,
-            renewed: false,
+            old_for_sending: age(REKEY_AFTER_TIME),
+            old_for_receiving: age(REKEY_ON_RECEIVE_TIME),
+            expires,
         }
     }
 }
 
 /// An established session.
 pub(crate) struct Session {
-    tunn: Box<Tunn>,
-    local_index: u32,
-    born: Instant,
-    initiator: bool,
-    /// Messages sealed.
-    sent: u64,
+    origin: Origin,
+    ages: Ages,
+    seal_key: Key,
+    open_key: Key,
+    /// Counter of the next message sent.
+    sent: Line<AtomicU64>,
+    window: Line<Mutex<Window>>,
     /// Whether the peer has used it.
-    heard: bool,
-    /// Local index of the session that the peer had used before it asked for this one.
-    asked_over: Option<u32>,
-    /// Whether a packet received late in its life has asked for the next session already.
-    renewed: bool,
+    heard: AtomicBool,
+    /// Whether the device has been asked for the next session since packets received ask for it.
+    renewed: AtomicBool,
 }
 
 impl Session {
-    /// Answers an initiation. The session seals only after the initiator has used it.
-    pub(crate) fn respond(
-        mut tunn: Box<Tunn>,
-        initiation: &[u8],
-        now: Instant,
-    ) -> Result<(Self, Message), OpenError> {
-        let response = written(tunn.decapsulate(None, initiation, &mut [0; MESSAGE_MAX]))?;
-        let local_index = response.sender_index();
-        let session = Self {
-            tunn,
-            local_index,
-            born: now,
-            initiator: false,
-            sent: 0,
-            heard: false,
-            asked_over: None,
-            renewed: false,
-        };
-        Ok((session, response))
-    }
-
-    /// Gives its `Tunn` back, to answer a repeated initiation with the cookie that it may hold.
-    pub(crate) fn into_tunn(self) -> Box<Tunn> {
-        self.tunn
-    }
-
-    /// Notes that the peer asked for this session after it had used `other`.
-    pub(crate) fn set_asked_over(&mut self, other: Option<u32>) {
-        self.asked_over = other;
-    }
-
-    /// Takes a cookie reply to our response.
-    pub(crate) fn take_cookie(&mut self, reply: &[u8]) -> Result<(), OpenError> {
-        take_cookie(&mut self.tunn, reply)
-    }
-
-    /// Seals `inner` (empty: a keepalive) into `out`, which is long enough, and returns the length.
-    pub(crate) fn seal(&mut self, inner: &[u8], out: &mut [u8]) -> Option<usize> {
-        if self.sent >= REJECT_AFTER_MESSAGES {
-            return None;
+    /// Makes the session that a handshake has established.
+    pub(crate) fn new(keys: &Keys, origin: Origin) -> Self {
+        Self {
+            origin,
+            ages: Ages::of(&origin),
+            seal_key: Key::new(&keys.seal),
+            open_key: Key::new(&keys.open),
+            sent: Line::default(),
+            window: Line(Mutex::new(Window::new())),
+            heard: AtomicBool::new(false),
+            renewed: AtomicBool::new(false),
         }
-        self.sent += 1;
-        let TunnResult::WriteToNetwork(sealed) = self.tunn.encapsulate(inner, out) else {
-            return None;
-        };
-        Some(sealed.len())
     }
 
-    /// Opens a data message into `out`, which is as long as `datagram`. Every `Ok` is authenticated.
-    pub(crate) fn open(&mut self, datagram: &[u8], out: &mut [u8]) -> Result<Inner, OpenError> {
-        // boringtun's replay window overflows at the end of the counter's range, which a peer could use on purpose.
-        let counter = datagram.get(8..16).and_then(|bytes| bytes.try_into().ok());
-        if counter.is_none_or(|bytes| u64::from_le_bytes(bytes) >= REJECT_AFTER_MESSAGES) {
+    /// Seals `inner` (empty: a keepalive), zeros up to `padded` bytes after it, into `out`, which is long enough, and
+    /// returns the length; `None` if the counters are used up.
+    pub(crate) fn seal(&self, inner: &[u8], padded: usize, out: &mut [u8]) -> Option<usize> {
+        let counter = self.next_counter()?;
+        let (header, rest) = out.split_at_mut(DATA_HEADER);
+        header[..4].copy_from_slice(&Kind::Data.bytes());
+        header[RECEIVER].copy_from_slice(&self.origin.remote_index.to_le_bytes());
+        header[COUNTER].copy_from_slice(&counter.to_le_bytes());
+        let (text, rest) = rest.split_at_mut(padded);
+        text[..inner.len()].copy_from_slice(inner);
+        text[inner.len()..].fill(0);
+        rest[..TAG_LEN].copy_from_slice(&self.seal_key.seal(counter, &[], text));
+        Some(DATA_HEADER + padded + TAG_LEN)
+    }
+
+    /// Opens a data message into `out`, which is as long as `datagram`. Every `Ok` is authenticated and new.
+    pub(crate) fn open(&self, datagram: &[u8], out: &mut [u8]) -> Result<Unsealed, OpenError> {
+        let mut counter = [0; 8];
+        counter.copy_from_slice(&datagram[COUNTER]);
+        let counter = u64::from_le_bytes(counter);
+        if counter >= REJECT_AFTER_MESSAGES {
             return Err(OpenError::Replay);
         }
-        let opened = match self.tunn.decapsulate(None, datagram, out) {
-            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
-                Ok(Inner::Packet(packet.len()))
-            }
-            TunnResult::Done => Ok(Inner::Keepalive),
-            TunnResult::Err(WireGuardError::InvalidPacket) => Ok(Inner::NotIp),
-            TunnResult::Err(error) => Err(data_error(&error)),
-            TunnResult::WriteToNetwork(_) => Err(OpenError::UnknownType),
-        };
-        self.heard |= opened.is_ok();
-        opened
+        let sealed = &datagram[DATA_HEADER..];
+        let out = &mut out[..sealed.len()];
+        out.copy_from_slice(sealed);
+        let opened = self.open_key.open(counter, &[], out);
+        let len = opened.ok_or(OpenError::DecryptFailed)?;
+        // Marked only now: a forged counter must not move the window. A poisoned lock cannot be, nothing panics in it.
+        let mut window = self.window.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = window.mark(counter).ok_or(OpenError::Replay)?;
+        drop(window);
+        self.note_heard();
+        let inner = inner(&out[..len]);
+        Ok(Unsealed { inner, place })
     }
 
     /// Returns the index under which the peer addresses this session.
     pub(crate) fn local_index(&self) -> u32 {
-        self.local_index
+        self.origin.local_index
     }
 
     /// Returns when it was established.
     pub(crate) fn born(&self) -> Instant {
-        self.born
+        self.origin.born
     }
 
     /// Whether we started the handshake.
     pub(crate) fn initiator(&self) -> bool {
-        self.initiator
+        self.origin.initiator
     }
 
     /// Whether the peer has used it, which proves that it has it.
     pub(crate) fn heard(&self) -> bool {
-        self.heard
+        self.heard.load(Relaxed)
     }
 
     /// Returns the local index of the session that the peer had used before it asked for this one.
     pub(crate) fn asked_over(&self) -> Option<u32> {
-        self.asked_over
+        self.origin.asked_over
     }
 
     /// Returns when it is to be forgotten. The paper lets keys lie until `REJECT_AFTER_TIME` * 3; as nothing uses them
     /// after `REJECT_AFTER_TIME`, they go then.
     pub(crate) fn expires(&self) -> Instant {
-        self.born + REJECT_AFTER_TIME
+        self.ages.expires
     }
 
     /// Whether it may seal and open.
     pub(crate) fn alive(&self, now: Instant) -> bool {
-        now < self.expires() && self.sent < REJECT_AFTER_MESSAGES
+        self.opens(now) && self.sent.0.load(Relaxed) < REJECT_AFTER_MESSAGES
+    }
+
+    /// Whether it may open. Who only opens leaves the counter alone, which others write all the time.
+    pub(crate) fn opens(&self, now: Instant) -> bool {
+        now < self.ages.expires
     }
 
     /// Whether a packet just sent asks for the next session.
     pub(crate) fn old_for_sending(&self, now: Instant) -> bool {
-        let age = now.saturating_duration_since(self.born);
-        self.sent >= REKEY_AFTER_MESSAGES || (self.initiator && age >= REKEY_AFTER_TIME)
+        now >= self.ages.old_for_sending || self.sent.0.load(Relaxed) >= REKEY_AFTER_MESSAGES
     }
 
-    /// Whether a packet just received asks for the next session; true only once.
-    pub(crate) fn old_for_receiving(&mut self, now: Instant) -> bool {
-        let age = now.saturating_duration_since(self.born);
-        let old = self.initiator && age >= REKEY_ON_RECEIVE_TIME && !self.renewed;
-        self.renewed |= old;
-        old
+    /// Whether a packet just received asks for the next session.
+    pub(crate) fn old_for_receiving(&self, now: Instant) -> bool {
+        now >= self.ages.old_for_receiving && !self.renewed.load(Relaxed)
+    }
+
+    /// Notes that the device asks for the next session: from now on packets received do not, if they have begun to. It is
+    /// the device that notes it, because the word of a worker may be lost on the way to it.
+    pub(crate) fn note_renewed(&self, now: Instant) {
+        if self.old_for_receiving(now) {
+            self.renewed.store(true, Relaxed);
+        }
+    }
+
+    fn note_heard(&self) {
+        if !self.heard() {
+            self.heard.store(true, Relaxed);
+        }
+    }
+
+    /// Takes a counter that nobody else gets.
+    fn next_counter(&self) -> Option<u64> {
+        // Looked at first so that refused packets do not count on; 2^13 threads would have to pass at once to wrap it.
+        if self.sent.0.load(Relaxed) >= REJECT_AFTER_MESSAGES {
+            return None;
+        }
+        let counter = self.sent.0.fetch_add(1, Relaxed);
+        (counter < REJECT_AFTER_MESSAGES).then_some(counter)
     }
 }
 
-/// Returns the message that boringtun wants to be sent.
-pub(crate) fn written(result: TunnResult<'_>) -> Result<Message, OpenError> {
-    if let TunnResult::WriteToNetwork(bytes) = result {
-        Message::copy_of(bytes).ok_or(OpenError::HandshakeRejected)
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names what is in the text of a data message; padding after an IP packet is cut off by the length that the packet
+/// itself states.
+fn inner(text: &[u8]) -> Inner {
+    let (header, stated) = match text {
+        [] => return Inner::Keepalive,
+        [0x40..=0x4f, _, high, low, ..] => (20, usize::from(u16::from_be_bytes([*high, *low]))),
+        [0x60..=0x6f, _, _, _, high, low, ..] => {
+            (40, 40 + usize::from(u16::from_be_bytes([*high, *low])))
+        }
+        _ => return Inner::NotIp,
+    };
+    if (header..=text.len()).contains(&stated) {
+        Inner::Packet(stated)
     } else {
-        Err(OpenError::HandshakeRejected)
-    }
-}
-
-fn take_cookie(tunn: &mut Tunn, reply: &[u8]) -> Result<(), OpenError> {
-    match tunn.decapsulate(None, reply, &mut [0; MESSAGE_MAX]) {
-        TunnResult::Err(WireGuardError::InvalidAeadTag) => Err(OpenError::DecryptFailed),
-        TunnResult::Err(_) => Err(OpenError::UnknownIndex),
-        TunnResult::Done
-        | TunnResult::WriteToNetwork(_)
-        | TunnResult::WriteToTunnelV4(..)
-        | TunnResult::WriteToTunnelV6(..) => Ok(()),
-    }
-}
-
-fn data_error(error: &WireGuardError) -> OpenError {
-    use WireGuardError as E;
-    match error {
-        E::InvalidCounter | E::DuplicateCounter => OpenError::Replay,
-        E::InvalidAeadTag => OpenError::DecryptFailed,
-        E::WrongIndex | E::NoCurrentSession | E::ConnectionExpired => OpenError::UnknownIndex,
-        E::InvalidMac => OpenError::BadMac,
-        E::UnderLoad => OpenError::UnderLoad,
-        E::DestinationBufferTooSmall => OpenError::OutputTooSmall,
-        E::IncorrectPacketLength | E::WrongPacketType | E::InvalidPacket => OpenError::UnknownType,
-        E::UnexpectedPacket
-        | E::WrongKey
-        | E::InvalidTai64nTimestamp
-        | E::WrongTai64nTimestamp
-        | E::LockFailed => OpenError::HandshakeRejected,
+        Inner::NotIp
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use boringtun::noise::rate_limiter::RateLimiter;
-    use boringtun::x25519;
+    use zeroize::Zeroizing;
 
     use super::*;
-    use crate::identity::Identity;
-    use crate::key::PrivateKey;
 
     #[test]
     fn after_2_to_the_60_messages_either_side_wants_the_next_session() {
-        for session in pair().iter_mut() {
-            let now = session.born;
-            session.sent = REKEY_AFTER_MESSAGES - 1;
+        for session in pair() {
+            let now = session.born();
+            session.sent.0.store(REKEY_AFTER_MESSAGES - 1, Relaxed);
             assert!(!session.old_for_sending(now));
-            session.seal(&[], &mut [0; MESSAGE_MAX]).unwrap();
+            session.seal(&[], 0, &mut [0; 32]).unwrap();
             assert!(session.old_for_sending(now));
             assert!(session.alive(now));
         }
     }
 
     #[test]
-    fn the_last_counters_are_never_used() {
-        let [mut session, _] = pair();
-        session.sent = REJECT_AFTER_MESSAGES - 1;
-        assert!(session.seal(&[], &mut [0; MESSAGE_MAX]).is_some());
-        assert!(session.seal(&[], &mut [0; MESSAGE_MAX]).is_none());
-        assert!(!session.alive(session.born));
+    fn the_last_counters_are_never_used_however_often_one_tries() {
+        let [session, _] = pair();
+        session.sent.0.store(REJECT_AFTER_MESSAGES - 1, Relaxed);
+        assert!(session.seal(&[], 0, &mut [0; 32]).is_some());
+        for _ in 0..20_000 {
+            assert!(session.seal(&[], 0, &mut [0; 32]).is_none());
+        }
+        assert!(!session.alive(session.born()));
     }
 
     #[test]
     fn by_age_only_the_initiator_wants_the_next_session() {
-        let [mut initiator, mut responder] = pair();
-        let at = |seconds| initiator.born + Duration::from_secs(seconds);
+        let [initiator, responder] = pair();
+        let at = |seconds| initiator.born() + Duration::from_secs(seconds);
         let (at_119, at_120, at_164, at_165) = (at(119), at(120), at(164), at(165));
         assert!(!initiator.old_for_sending(at_119));
         assert!(initiator.old_for_sending(at_120));
         assert!(!responder.old_for_sending(at_120));
         assert!(!initiator.old_for_receiving(at_164));
         assert!(initiator.old_for_receiving(at_165));
-        assert!(!initiator.old_for_receiving(at_165), "once");
         assert!(!responder.old_for_receiving(at_165));
+        initiator.note_renewed(at_164);
+        assert!(initiator.old_for_receiving(at_165));
+        initiator.note_renewed(at_165);
+        assert!(!initiator.old_for_receiving(at_165), "once");
     }
 
     #[test]
     fn a_session_lives_for_180_seconds() {
         let [session, _] = pair();
-        assert!(session.alive(session.born + REJECT_AFTER_TIME - Duration::from_nanos(1)));
-        assert!(!session.alive(session.born + REJECT_AFTER_TIME));
+        assert!(session.alive(session.born() + REJECT_AFTER_TIME - Duration::from_nanos(1)));
+        assert!(!session.alive(session.born() + REJECT_AFTER_TIME));
     }
 
     #[test]
-    fn each_side_opens_what_the_other_seals() {
-        let [mut initiator, mut responder] = pair();
-        let (mut sealed, mut opened) = ([0; MESSAGE_MAX], [0; MESSAGE_MAX]);
-        let len = initiator.seal(&[], &mut sealed).unwrap();
+    fn each_side_opens_what_the_other_seals_once() {
+        let [initiator, responder] = pair();
+        let (mut sealed, mut opened) = ([0; 64], [0; 64]);
+        let len = initiator.seal(&[], 0, &mut sealed).unwrap();
+        assert!(!responder.heard());
         assert_eq!(
             responder.open(&sealed[..len], &mut opened),
-            Ok(Inner::Keepalive)
+            Ok(highest(Inner::Keepalive))
         );
+        assert!(responder.heard());
         assert_eq!(
             responder.open(&sealed[..len], &mut opened),
             Err(OpenError::Replay)
         );
-        let len = responder.seal(&[9; 20], &mut sealed).unwrap();
+        let len = responder.seal(&[9; 20], 32, &mut sealed).unwrap();
+        assert_eq!(len, 64);
         assert_eq!(
             initiator.open(&sealed[..len], &mut opened),
-            Ok(Inner::NotIp)
+            Ok(highest(Inner::NotIp))
         );
+        assert_eq!(opened[..20], [9; 20]);
+        assert_eq!(opened[20..32], [0; 12]);
     }
 
-    /// The two ends of a session, initiator first. The responder has seen the keepalive that confirms.
-    fn pair() -> [Session; 2] {
-        let keys = [PrivateKey::generate([1; 32]), PrivateKey::generate([2; 32])];
-        let tunn = |own: usize| {
-            let public = x25519::PublicKey::from(keys[own].public().0);
-            let limiter = Arc::new(RateLimiter::new(&public, u64::MAX));
-            let identity = Identity::new(&keys[own], limiter);
-            identity.tunn(&keys[1 - own].public(), None, 7)
+    #[test]
+    fn what_was_sent_before_the_newest_message_is_late() {
+        let [initiator, responder] = pair();
+        let sealed = [(); 3].map(|()| {
+            let mut sealed = [0; 32];
+            initiator.seal(&[], 0, &mut sealed).unwrap();
+            sealed
+        });
+        let places = [1, 0, 2].map(|number: usize| {
+            let opened = responder.open(&sealed[number], &mut [0; 32]);
+            opened.unwrap().place
+        });
+        assert_eq!(places, [Place::Highest, Place::Late, Place::Highest]);
+    }
+
+    #[test]
+    fn an_inner_packet_is_as_long_as_it_says() {
+        let packet = |first: u8, at: usize, stated: u16, len: usize| {
+            let mut bytes = vec![0; len];
+            bytes[0] = first;
+            bytes[at..at + 2].copy_from_slice(&stated.to_be_bytes());
+            inner(&bytes)
         };
-        let now = start();
-        let mut handshake = Handshake::new(tunn(0), 7);
-        let initiation = handshake.initiate().unwrap();
-        let (mut responder, response) = Session::respond(tunn(1), initiation.bytes(), now).unwrap();
-        let keepalive = handshake.finish(response.bytes()).unwrap();
-        let opened = responder.open(keepalive.bytes(), &mut [0; MESSAGE_MAX]);
-        assert_eq!(opened, Ok(Inner::Keepalive));
-        [handshake.into_session(now), responder]
+        assert_eq!(packet(0x45, 2, 20, 20), Inner::Packet(20));
+        assert_eq!(packet(0x45, 2, 21, 32), Inner::Packet(21));
+        assert_eq!(packet(0x45, 2, 33, 32), Inner::NotIp);
+        assert_eq!(packet(0x45, 2, 19, 32), Inner::NotIp);
+        assert_eq!(packet(0x60, 4, 0, 40), Inner::Packet(40));
+        assert_eq!(packet(0x60, 4, 8, 64), Inner::Packet(48));
+        assert_eq!(packet(0x60, 4, 25, 64), Inner::NotIp);
+        assert_eq!(packet(0x60, 4, u16::MAX, 64), Inner::NotIp);
+        assert_eq!(packet(0x50, 4, 8, 64), Inner::NotIp);
+        assert_eq!(inner(&[0x45]), Inner::NotIp);
+        assert_eq!(inner(&[0x60, 0, 0, 0, 0]), Inner::NotIp);
+        assert_eq!(inner(&[]), Inner::Keepalive);
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        let [session, _] = pair();
+        assert!(!format!("{session:?}").contains("key"));
+    }
+
+    fn highest(inner: Inner) -> Unsealed {
+        let place = Place::Highest;
+        Unsealed { inner, place }
+    }
+
+    /// The two ends of a session, initiator first.
+    fn pair() -> [Session; 2] {
+        let [a, b] = [1, 2].map(|byte| Zeroizing::new([byte; 32]));
+        let born = start();
+        [(1, 2), (2, 1)].map(|(local_index, remote_index)| {
+            let initiator = local_index == 1;
+            let (seal, open) = if initiator { (&a, &b) } else { (&b, &a) };
+            let keys = Keys {
+                seal: seal.clone(),
+                open: open.clone(),
+            };
+            let origin = Origin {
+                local_index,
+                remote_index,
+                initiator,
+                born,
+                asked_over: None,
+            };
+            Session::new(&keys, origin)
+        })
     }
 
     #[expect(

@@ -1,13 +1,16 @@
 //! Timers of one peer: the state machine of the WireGuard paper section 6, on `now` alone.
 //!
-//! It knows neither keys nor packets: facts come in by `on_*`, wishes by `want_*`, and [`Timers::take_due`] says what
-//! is to be done. Where it goes beyond the paper:
+//! It knows neither keys nor packets: what was sent and received is read from [`Traffic`], other facts come in by
+//! `on_*`, wishes by `want_*`, and [`Timers::take_due`] says what is to be done. Where it goes beyond the paper:
 //! - attempts never end while a persistent keepalive is configured or packets wait (data-plane.md section 10 row 31);
 //! - the 15 s without an answer count from the first unanswered packet, not from the last one (row 29);
 //! - whoever was the responder waits [`RESPONDER_GRACE`] before it starts a handshake just to keep the tunnel up, so
 //!   two peers with keepalives do not fight for the initiator's role (row 30).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::traffic::Traffic;
 
 /// Says which deadline is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,9 @@ struct Attempt {
 }
 
 /// All deadlines of a peer but the expiry of its sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
+    traffic: Arc<Traffic>,
     /// Interval of persistent keepalives, not zero.
     persistent: Option<Duration>,
     /// Whether there is a session to send keepalives with.
@@ -58,48 +62,36 @@ pub(crate) struct Timers {
     attempt: Option<Attempt>,
     /// When to start a cycle; `None` while there is one.
     start: Option<Instant>,
-    /// When data sent without an answer leads to a new handshake.
-    unanswered: Option<Instant>,
-    /// When received data is answered by a keepalive.
-    passive: Option<Instant>,
-    /// When an authenticated packet was sent.
-    last_sent: Option<Instant>,
     last_initiation: Option<Instant>,
+    /// Spreads the handshakes that follow when no answer comes.
+    jitter: Duration,
+    /// When to look at the traffic again.
+    look: Option<Instant>,
 }
 
 impl Timers {
+    /// Makes the timers of the peer with this traffic.
+    pub(crate) fn new(traffic: Arc<Traffic>) -> Self {
+        Self {
+            traffic,
+            persistent: None,
+            session: false,
+            attempt: None,
+            start: None,
+            last_initiation: None,
+            jitter: Duration::ZERO,
+            look: None,
+        }
+    }
+
     /// Sets the interval of persistent keepalives; zero means none.
     pub(crate) fn set_persistent(&mut self, interval: Option<Duration>) {
         self.persistent = interval.filter(|interval| !interval.is_zero());
     }
 
-    /// Notes that an authenticated packet of any kind was sent.
-    pub(crate) fn on_sent(&mut self, now: Instant) {
-        self.last_sent = Some(now);
-        self.passive = None;
-    }
-
-    /// Notes that an inner packet was sent; `jitter` spreads the handshake that follows if no answer comes.
-    pub(crate) fn on_data_sent(&mut self, now: Instant, jitter: impl FnOnce() -> Duration) {
-        self.on_sent(now);
-        self.unanswered
-            .get_or_insert_with(|| now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter());
-    }
-
-    /// Notes that an authenticated packet of any kind was received.
-    pub(crate) fn on_received(&mut self) {
-        self.unanswered = None;
-    }
-
-    /// Notes that an inner packet was received.
-    pub(crate) fn on_data_received(&mut self, now: Instant) {
-        self.on_received();
-        self.passive.get_or_insert(now + KEEPALIVE_TIMEOUT);
-    }
-
     /// Notes that a handshake initiation was sent.
     pub(crate) fn on_initiation_sent(&mut self, now: Instant, jitter: Duration) {
-        self.on_sent(now);
+        self.traffic.on_sent(self.traffic.tick(now));
         self.last_initiation = Some(now);
         self.start = None;
         let retry = now + REKEY_TIMEOUT + jitter;
@@ -113,9 +105,11 @@ impl Timers {
             .retry = retry;
     }
 
-    /// Notes that packets can be sealed with a fresh session; attempts end.
-    pub(crate) fn on_session_up(&mut self) {
+    /// Notes that packets can be sealed with a fresh session; attempts end. `jitter` spreads the handshakes that follow
+    /// if no answer comes.
+    pub(crate) fn on_session_up(&mut self, jitter: Duration) {
         self.session = true;
+        self.jitter = jitter;
         self.attempt = None;
         self.start = None;
     }
@@ -123,8 +117,8 @@ impl Timers {
     /// Notes that there is no session to seal with.
     pub(crate) fn on_session_down(&mut self) {
         self.session = false;
-        self.passive = None;
-        self.unanswered = None;
+        self.traffic.forget_unacknowledged();
+        self.traffic.forget_unanswered();
     }
 
     /// Asks for a handshake as soon as the distance between initiations allows; `demand` tells that packets wait.
@@ -154,8 +148,8 @@ impl Timers {
     /// Tells what is due at `now` and disarms it; call until `None`.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<Due> {
         // 1. Silence after data asks for a handshake, which may be due at once.
-        if is_due(self.unanswered, now) {
-            self.unanswered = None;
+        if is_due(self.silence_deadline(), now) {
+            self.traffic.forget_unanswered();
             self.want_handshake(now, Demand::Keepalive);
         }
         // 2. Handshakes come before keepalives, which need a session.
@@ -173,11 +167,24 @@ impl Timers {
             return Some(Due::Start);
         }
         // 3. Whatever keepalive is due, one empty packet serves both.
-        if is_due(self.passive, now) || is_due(self.persistent_deadline(), now) {
-            self.on_sent(now);
+        if is_due(self.passive_deadline(), now) || is_due(self.persistent_deadline(), now) {
+            self.traffic.on_sent(self.traffic.tick(now));
             return Some(Due::Keepalive);
         }
         None
+    }
+
+    /// Plans the next look at the traffic, to be called when nothing is due any more. Whatever workers note from now on
+    /// has its deadline [`KEEPALIVE_TIMEOUT`] later or more, so a look by then is early enough for all of it; without
+    /// one planned they ask for it.
+    pub(crate) fn plan(&mut self, now: Instant) {
+        self.traffic.unplan();
+        let waiting = [self.silence_deadline(), self.passive_deadline()];
+        let first = waiting.into_iter().flatten().min();
+        self.look = first.map(|at| at.min(now + KEEPALIVE_TIMEOUT));
+        if let Some(at) = self.look {
+            self.traffic.plan(at);
+        }
     }
 
     /// Returns the earliest deadline.
@@ -186,18 +193,29 @@ impl Timers {
         [
             (retry, TimerName::HandshakeRetry),
             (self.start, TimerName::Rekey),
-            (self.unanswered, TimerName::Rekey),
-            (self.passive, TimerName::Keepalive),
+            (self.silence_deadline(), TimerName::Rekey),
+            (self.passive_deadline(), TimerName::Keepalive),
             (self.persistent_deadline(), TimerName::PersistentKeepalive),
+            (self.look, TimerName::Keepalive),
         ]
         .into_iter()
         .filter_map(|(at, name)| Some((at?, name)))
         .min_by_key(|(at, _)| *at)
     }
 
+    /// When data sent without an answer leads to a new handshake.
+    fn silence_deadline(&self) -> Option<Instant> {
+        Some(self.traffic.unanswered()? + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.jitter)
+    }
+
+    /// When received data is answered by a keepalive.
+    fn passive_deadline(&self) -> Option<Instant> {
+        Some(self.traffic.unacknowledged()? + KEEPALIVE_TIMEOUT)
+    }
+
     fn persistent_deadline(&self) -> Option<Instant> {
         let interval = self.persistent.filter(|_| self.session)?;
-        Some(self.last_sent? + interval)
+        Some(self.traffic.last_sent()? + interval)
     }
 }
 
@@ -246,6 +264,7 @@ pub(crate) const RESPONDER_GRACE: Duration = KEEPALIVE_TIMEOUT.saturating_add(RE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::Tick;
 
     #[test]
     fn initiations_repeat_every_five_seconds_and_end_after_ninety() {
@@ -298,7 +317,7 @@ mod tests {
     #[test]
     fn initiations_keep_their_distance_across_cycles() {
         let (mut timers, t0) = started();
-        timers.on_session_up();
+        timers.on_session_up(Duration::ZERO);
         timers.want_handshake(t0 + secs(2), Demand::Packet);
         assert_eq!(timers.deadline(), Some((t0 + secs(5), TimerName::Rekey)));
         assert_eq!(timers.take_due(t0 + secs(5)), Some(Due::Start));
@@ -306,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_waiting_packet_does_not_wait_for_the_grace() {
-        let (mut timers, t0) = (Timers::default(), start());
+        let (mut timers, t0) = fresh();
         timers.set_persistent(Some(secs(25)));
         timers.want_tunnel(t0, RESPONDER_GRACE);
         assert_eq!(timers.deadline(), Some((t0 + secs(15), TimerName::Rekey)));
@@ -317,8 +336,10 @@ mod tests {
     #[test]
     fn silence_counts_from_the_first_unanswered_packet() {
         let (mut timers, t0) = up();
-        timers.on_data_sent(t0, || secs(0));
-        timers.on_data_sent(t0 + secs(14), || secs(0));
+        note(&timers, t0, |traffic, at| traffic.on_data_sent(1, at));
+        note(&timers, t0 + secs(14), |traffic, at| {
+            traffic.on_data_sent(1, at)
+        });
         assert_eq!(timers.deadline(), Some((t0 + secs(15), TimerName::Rekey)));
         assert_eq!(timers.take_due(t0 + secs(15)), Some(Due::Start));
     }
@@ -326,16 +347,18 @@ mod tests {
     #[test]
     fn any_answer_ends_the_silence() {
         let (mut timers, t0) = up();
-        timers.on_data_sent(t0, || secs(0));
-        timers.on_received();
+        note(&timers, t0, |traffic, at| traffic.on_data_sent(1, at));
+        note(&timers, t0, Traffic::on_received);
         assert_eq!(timers.take_due(t0 + secs(60)), None);
     }
 
     #[test]
     fn received_data_is_answered_after_ten_seconds_unless_something_is_sent() {
         let (mut timers, t0) = up();
-        timers.on_data_received(t0);
-        timers.on_data_received(t0 + secs(9));
+        note(&timers, t0, |traffic, at| traffic.on_data_received(1, at));
+        note(&timers, t0 + secs(9), |traffic, at| {
+            traffic.on_data_received(1, at)
+        });
         assert_eq!(
             timers.deadline(),
             Some((t0 + secs(10), TimerName::Keepalive))
@@ -343,15 +366,17 @@ mod tests {
         assert_eq!(timers.take_due(t0 + secs(10)), Some(Due::Keepalive));
         assert_eq!(timers.take_due(t0 + secs(10)), None);
 
-        timers.on_data_received(t0 + secs(20));
-        timers.on_sent(t0 + secs(21));
+        note(&timers, t0 + secs(20), |traffic, at| {
+            traffic.on_data_received(1, at)
+        });
+        note(&timers, t0 + secs(21), Traffic::on_sent);
         assert_eq!(timers.deadline(), None);
     }
 
     #[test]
     fn a_keepalive_is_not_answered() {
-        let (mut timers, _) = up();
-        timers.on_received();
+        let (timers, t0) = up();
+        note(&timers, t0, Traffic::on_received);
         assert_eq!(timers.deadline(), None);
     }
 
@@ -359,7 +384,7 @@ mod tests {
     fn persistent_keepalive_counts_from_the_last_packet_sent() {
         let (mut timers, t0) = up();
         timers.set_persistent(Some(secs(25)));
-        timers.on_sent(t0 + secs(7));
+        note(&timers, t0 + secs(7), Traffic::on_sent);
         assert_eq!(
             timers.deadline(),
             Some((t0 + secs(32), TimerName::PersistentKeepalive))
@@ -375,11 +400,30 @@ mod tests {
     fn without_a_session_no_keepalive_is_due() {
         let (mut timers, t0) = up();
         timers.set_persistent(Some(secs(25)));
-        timers.on_data_received(t0);
-        timers.on_data_sent(t0, || secs(0));
-        timers.on_data_received(t0);
+        note(&timers, t0, |traffic, at| traffic.on_data_received(1, at));
+        note(&timers, t0, |traffic, at| traffic.on_data_sent(1, at));
+        note(&timers, t0, |traffic, at| traffic.on_data_received(1, at));
         timers.on_session_down();
         assert_eq!(timers.take_due(t0 + secs(1000)), None);
+    }
+
+    #[test]
+    fn while_something_waits_a_look_is_planned_within_ten_seconds() {
+        let (mut timers, t0) = up();
+        timers.plan(t0);
+        assert_eq!(timers.deadline(), None);
+        note(&timers, t0, |traffic, at| traffic.on_data_sent(1, at));
+        timers.plan(t0);
+        // Silence would count 15 s, but data that comes in the next moment is to be answered after 10 s.
+        assert_eq!(
+            timers.deadline(),
+            Some((t0 + secs(10), TimerName::Keepalive))
+        );
+        timers.plan(t0 + secs(10));
+        assert_eq!(timers.deadline(), Some((t0 + secs(15), TimerName::Rekey)));
+        note(&timers, t0 + secs(11), Traffic::on_received);
+        timers.plan(t0 + secs(15));
+        assert_eq!(timers.deadline(), None);
     }
 
     #[test]
@@ -388,9 +432,19 @@ mod tests {
         assert_eq!(REJECT_AFTER_MESSAGES, 18_446_744_073_709_543_423); // 2^64 - 2^13 - 1
     }
 
+    /// Notes in the traffic what happened `at`.
+    fn note(timers: &Timers, at: Instant, what: impl Fn(&Traffic, Tick)) {
+        what(&timers.traffic, timers.traffic.tick(at));
+    }
+
+    fn fresh() -> (Timers, Instant) {
+        let now = start();
+        (Timers::new(Arc::new(Traffic::new(now))), now)
+    }
+
     /// Timers in their first attempt, without jitter, and when it started.
     fn started() -> (Timers, Instant) {
-        let (mut timers, now) = (Timers::default(), start());
+        let (mut timers, now) = fresh();
         timers.on_initiation_sent(now, Duration::ZERO);
         (timers, now)
     }
@@ -398,7 +452,7 @@ mod tests {
     /// Timers with a session.
     fn up() -> (Timers, Instant) {
         let (mut timers, now) = started();
-        timers.on_session_up();
+        timers.on_session_up(Duration::ZERO);
         (timers, now + REKEY_TIMEOUT)
     }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use sam_wg::{Device, Opened, PeerConfig, PeerIndex, PrivateKey};
+use sam_wg::{DataPath, Device, Opened, PeerConfig, PeerIndex, PrivateKey};
 
 fuzz_target!(|input: &[u8]| {
     let mut world = World::new();
@@ -44,6 +44,7 @@ fuzz_target!(|input: &[u8]| {
 struct World {
     now: Instant,
     devices: [Device; 2],
+    paths: [DataPath; 2],
     /// Every datagram that a device sent, the newest 64.
     recorded: Vec<Vec<u8>>,
     /// Inner packets sealed so far.
@@ -56,7 +57,8 @@ impl World {
         let keys = [PrivateKey::generate([1; 32]), PrivateKey::generate([2; 32])];
         let now = Instant::now();
         let devices = [0, 1].map(|own| {
-            let mut device = Device::new(&keys[own], own as u64);
+            let wall = Duration::from_secs(1_800_000_000);
+            let mut device = Device::new(&keys[own], [own as u8; 32], wall, now);
             let config = PeerConfig {
                 index: PEER,
                 public_key: keys[1 - own].public(),
@@ -68,20 +70,35 @@ impl World {
             device.set_peers(&[config], now);
             device
         });
+        let paths = [0, 1].map(|own: usize| devices[own].data_path());
         let (recorded, sealed) = (Vec::new(), BTreeSet::new());
-        let mut world = Self { now, devices, recorded, sealed, next: 0 };
+        let mut world = Self { now, devices, paths, recorded, sealed, next: 0 };
         world.settle();
         world
     }
 
     /// Lets device `to` receive `bytes` and checks what it makes of them.
     fn deliver(&mut self, to: usize, bytes: &[u8]) {
-        let mut out = vec![0; bytes.len()];
-        let opened = self.devices[to].open(address(1 - to), bytes, &mut out, self.now);
-        if let Ok(Opened::Packet { peer, len }) = opened {
-            assert_eq!(peer, PEER);
-            assert!(self.sealed.contains(&out[..len]), "a packet that nobody sealed");
+        let (mut out, from) = (vec![0; bytes.len()], address(1 - to));
+        match self.paths[to].open(from, bytes, &mut out, self.now) {
+            Ok(Opened::Packet { peer, len }) => {
+                assert_eq!(peer, PEER);
+                assert!(self.sealed.contains(&out[..len]), "a packet that nobody sealed");
+            }
+            Ok(Opened::Handshake) => {
+                let _handled = self.devices[to].handle_message(from, bytes, self.now);
+            }
+            Ok(Opened::Keepalive) | Err(_) => {}
         }
+        self.exchange(to);
+    }
+
+    /// Lets a device and its data path know what the other one knows.
+    fn exchange(&mut self, own: usize) {
+        while let Some(signal) = self.paths[own].poll_signal() {
+            self.devices[own].handle_signal(signal, self.now);
+        }
+        self.paths[own].refresh();
     }
 
     /// Seals a packet that carries its number.
@@ -90,7 +107,9 @@ impl World {
         inner.extend(self.next.to_be_bytes());
         self.next += 1;
         let mut out = [0; 148];
-        if let Ok(len) = self.devices[from].seal(PEER, &inner, &mut out, self.now) {
+        let sealed = self.paths[from].seal(PEER, &inner, &mut out, self.now);
+        self.exchange(from);
+        if let Ok(len) = sealed {
             self.sealed.insert(inner);
             self.record(&out[..len]);
             self.deliver(1 - from, &out[..len]);
@@ -111,6 +130,7 @@ impl World {
         for _ in 0..100 {
             let mut quiet = true;
             for from in [0, 1] {
+                self.exchange(from);
                 let mut out = [0; 148];
                 while let Some((_, len)) = self.devices[from].poll_transmit(&mut out) {
                     quiet = false;
@@ -138,7 +158,7 @@ impl World {
         for _ in 0..300 {
             self.pass(Duration::from_secs(1));
         }
-        assert!(self.devices.iter().all(|device| device.has_session(PEER)));
+        assert!(self.paths.iter().all(|path| path.has_session(PEER)));
     }
 }
 

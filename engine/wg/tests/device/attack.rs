@@ -2,6 +2,9 @@
 
 use crate::load::stranger;
 use crate::world::{A, B, Flight, PEER, World, millis, packet, packets, secs};
+use blake2::digest::consts::U16;
+use blake2::digest::{KeyInit, Mac as _};
+use blake2::{Blake2s256, Blake2sMac, Digest as _};
 use proptest::prelude::*;
 use sam_wg::{OpenError, Opened};
 
@@ -23,13 +26,13 @@ fn a_replayed_packet_is_refused() {
 #[test]
 fn packets_out_of_order_are_accepted_within_the_window() {
     let mut world = World::established(1);
-    let flights = seal_many(&mut world, 1500);
-    // The window is 1024 packets wide.
-    for flight in flights.iter().rev().take(1024) {
+    let flights = seal_many(&mut world, 10_000);
+    // The window is 8192 packets wide.
+    for flight in flights.iter().rev().take(8192) {
         world.deliver(B, flight.source, &flight.bytes).unwrap();
     }
-    assert_eq!(world.nodes[B].received.len(), 1024);
-    for flight in &flights[..400] {
+    assert_eq!(world.nodes[B].received.len(), 8192);
+    for flight in &flights {
         assert_eq!(
             world.deliver(B, flight.source, &flight.bytes),
             Err(OpenError::Replay)
@@ -98,13 +101,13 @@ fn an_authenticated_packet_that_is_no_ip_packet_is_refused() {
     ] {
         let mut out = [0; 256];
         let len = world.nodes[A]
-            .device
+            .path
             .seal(PEER, inner, &mut out, world.now)
             .unwrap();
         let source = world.nodes[A].address;
         assert_eq!(world.deliver(B, source, &out[..len]), Err(OpenError::NotIp));
     }
-    assert!(world.nodes[B].device.has_session(PEER));
+    assert!(world.nodes[B].path.has_session(PEER));
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn padding_after_the_inner_packet_is_cut_off() {
     padded.resize(32, 0);
     let mut out = [0; 256];
     let len = world.nodes[A]
-        .device
+        .path
         .seal(PEER, &padded, &mut out, world.now)
         .unwrap();
     let source = world.nodes[A].address;
@@ -136,7 +139,7 @@ fn a_short_output_buffer_is_refused() {
     let (short, now) = (&mut [0; 55], world.now);
     assert_eq!(flight.bytes.len(), 56);
     let opened = world.nodes[B]
-        .device
+        .path
         .open(flight.source, &flight.bytes, short, now);
     assert_eq!(opened, Err(OpenError::OutputTooSmall));
 }
@@ -167,7 +170,7 @@ fn a_replayed_initiation_opens_no_session_and_moves_no_endpoint() {
         Err(OpenError::HandshakeRejected)
     );
     assert_eq!(
-        world.nodes[B].device.endpoint(PEER),
+        world.nodes[B].path.endpoint(PEER),
         Some(world.nodes[A].address)
     );
     assert_eq!(world.flights.len(), 0, "no answer");
@@ -215,7 +218,7 @@ fn every_changed_bit_of_a_handshake_message_is_noticed() {
     }
     assert_eq!(
         world.deliver(A, response.source, &response.bytes),
-        Ok(Opened::Control)
+        Ok(Opened::Handshake)
     );
     assert_eq!(
         world.deliver(A, response.source, &response.bytes),
@@ -236,7 +239,7 @@ fn an_answer_to_an_earlier_initiation_is_not_accepted() {
     // The first answer needs 14 s; by then a has initiated two more times.
     world.run(secs(3));
     assert_eq!(world.nodes[A].errors, [OpenError::UnknownIndex]);
-    assert!(!world.nodes[A].device.has_session(PEER));
+    assert!(!world.nodes[A].path.has_session(PEER));
 }
 
 #[test]
@@ -255,7 +258,7 @@ fn garbage_of_every_length_is_refused() {
         }
     }
     assert_eq!(
-        world.nodes[B].device.endpoint(PEER),
+        world.nodes[B].path.endpoint(PEER),
         Some(world.nodes[A].address)
     );
     world.chat(&[A, B], 1, secs(1));
@@ -312,6 +315,40 @@ proptest! {
     }
 
     #[test]
+    fn random_messages_of_the_right_form_are_refused_for_a_reason(
+        kind in 0..4_usize,
+        mut bytes in proptest::collection::vec(any::<u8>(), 200),
+        signed in any::<bool>(),
+        addressed in any::<bool>(),
+    ) {
+        let mut world = World::connected(1);
+        let _no_session = world.send(A, 0);
+        let initiation = world.flights.remove(0);
+        bytes.truncate([148, 92, 64, 200][kind]);
+        bytes[..4].copy_from_slice(&[[1, 2, 3, 4][kind], 0, 0, 0]);
+        if addressed {
+            // To the handshake that a has started.
+            let place = if kind == 1 { 8..12 } else { 4..8 };
+            bytes[place].copy_from_slice(&initiation.bytes[4..8]);
+        }
+        if signed && kind < 2 {
+            sign(&mut bytes, world.nodes[A].public());
+        }
+        let expected = match (kind, signed, addressed) {
+            (0, false, _) | (1, false, true) => OpenError::BadMac,
+            (0, true, _) | (1, true, true) => OpenError::HandshakeRejected,
+            (2, _, true) => OpenError::DecryptFailed,
+            _ => OpenError::UnknownIndex,
+        };
+        let source = world.nodes[B].address;
+        prop_assert_eq!(world.deliver(A, source, &bytes), Err(expected));
+        // The handshake under way is none the worse.
+        world.deliver(B, initiation.source, &initiation.bytes).unwrap();
+        world.run(secs(1));
+        prop_assert!(world.nodes[A].path.has_session(PEER));
+    }
+
+    #[test]
     fn a_session_survives_any_mutation_of_its_messages(mutations in mutations()) {
         let mut world = World::connected(5);
         let _no_session = world.send(A, 0);
@@ -331,9 +368,21 @@ proptest! {
         world.chat(&[A, B], 3, millis(20));
         prop_assert_eq!(&world.nodes[A].received, &packets(3));
         prop_assert_eq!(&world.nodes[B].received, &packets(3));
-        prop_assert_eq!(world.nodes[A].device.endpoint(PEER), Some(world.nodes[B].address));
-        prop_assert_eq!(world.nodes[B].device.endpoint(PEER), Some(world.nodes[A].address));
+        prop_assert_eq!(world.nodes[A].path.endpoint(PEER), Some(world.nodes[B].address));
+        prop_assert_eq!(world.nodes[B].path.endpoint(PEER), Some(world.nodes[A].address));
     }
+}
+
+/// Writes the mac1 of a message to the owner of `public`, which everybody can compute who knows this key.
+pub(crate) fn sign(message: &mut [u8], public: sam_wg::PublicKey) {
+    let key = Blake2s256::new()
+        .chain_update(b"mac1----")
+        .chain_update(public.0)
+        .finalize();
+    let covered = message.len() - 32;
+    let mac = Blake2sMac::<U16>::new_from_slice(&key).unwrap();
+    let mac = mac.chain_update(&message[..covered]).finalize();
+    message[covered..covered + 16].copy_from_slice(&mac.into_bytes());
 }
 
 /// How a recorded message is changed; an empty change replays it.

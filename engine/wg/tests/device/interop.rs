@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::world::{PEER, origin, packet, packets, secs};
+use crate::world::{PEER, WALL, origin, packet, packets, secs, seed_of};
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519;
-use sam_wg::{Device, Opened, PeerConfig, PresharedKey, PrivateKey, SealError};
+use sam_wg::{DataPath, Device, Opened, PeerConfig, PresharedKey, PrivateKey, SealError};
 
 #[test]
 fn as_initiator_towards_boringtun() {
@@ -87,6 +87,7 @@ fn both_at_once_towards_boringtun() {
 struct Pair {
     now: Instant,
     device: Device,
+    path: DataPath,
     tunn: Tunn,
     tunn_address: SocketAddr,
     to_device: VecDeque<Vec<u8>>,
@@ -111,7 +112,7 @@ impl Pair {
             Some(limiter),
         );
         let (now, tunn_address) = (origin(), "192.0.2.2:51820".parse().unwrap());
-        let mut device = Device::new(&ours, 9);
+        let mut device = Device::new(&ours, seed_of(9), WALL, now);
         let config = PeerConfig {
             index: PEER,
             public_key: theirs.public(),
@@ -123,6 +124,7 @@ impl Pair {
         device.set_peers(&[config], now);
         Self {
             now,
+            path: device.data_path(),
             device,
             tunn,
             tunn_address,
@@ -136,10 +138,9 @@ impl Pair {
 
     fn send_from_device(&mut self, number: u32) -> Result<(), SealError> {
         let mut out = [0; 256];
-        let len = self
-            .device
-            .seal(PEER, &packet(number), &mut out, self.now)?;
-        self.to_tunn.push_back(out[..len].to_vec());
+        let sealed = self.path.seal(PEER, &packet(number), &mut out, self.now);
+        self.exchange();
+        self.to_tunn.push_back(out[..sealed?].to_vec());
         Ok(())
     }
 
@@ -160,10 +161,19 @@ impl Pair {
         self.to_device.push_back(bytes.to_vec());
     }
 
+    /// Lets device and data path know what the other one knows.
+    fn exchange(&mut self) {
+        while let Some(signal) = self.path.poll_signal() {
+            self.device.handle_signal(signal, self.now);
+        }
+        self.path.refresh();
+    }
+
     /// Delivers until nothing is under way.
     fn settle(&mut self) {
         for _ in 0..100 {
             self.device.handle_timeout(self.now);
+            self.exchange();
             let mut out = [0; 256];
             while let Some((to, len)) = self.device.poll_transmit(&mut out) {
                 assert_eq!(to, self.tunn_address);
@@ -207,12 +217,13 @@ impl Pair {
     fn deliver_to_device(&mut self) {
         while let Some(datagram) = self.to_device.pop_front() {
             let mut out = [0; 256];
-            let opened = self
-                .device
-                .open(self.tunn_address, &datagram, &mut out, self.now);
-            if let Opened::Packet { len, .. } = opened.unwrap() {
-                self.at_device.push(out[..len].to_vec());
+            let (from, now) = (self.tunn_address, self.now);
+            match self.path.open(from, &datagram, &mut out, now).unwrap() {
+                Opened::Packet { len, .. } => self.at_device.push(out[..len].to_vec()),
+                Opened::Keepalive => {}
+                Opened::Handshake => self.device.handle_message(from, &datagram, now).unwrap(),
             }
+            self.exchange();
         }
     }
 }

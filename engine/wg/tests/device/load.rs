@@ -41,6 +41,45 @@ fn a_source_over_its_limit_needs_a_cookie_and_even_with_it_has_a_limit() {
 }
 
 #[test]
+fn a_cookie_is_of_no_use_from_another_port_or_two_minutes_later() {
+    let mut world = World::connected(1);
+    let [source, other_port]: [SocketAddr; 2] =
+        ["203.0.113.5:1000", "203.0.113.5:1001"].map(|text| text.parse().unwrap());
+    let mut stranger = stranger(&world, 77);
+    let mut ask = |world: &mut World, from: SocketAddr, cookie: bool| {
+        let initiation = stranger.initiation();
+        assert_eq!(initiation[132..] != [0; 16], cookie, "mac2");
+        let refused = world.deliver(B, from, &initiation).unwrap_err();
+        let reply = world.flights.pop().map(|flight| flight.bytes);
+        if let Some(reply) = &reply {
+            stranger.take(reply);
+        }
+        (refused, reply.is_some())
+    };
+    let (passes, needs_proof) = (
+        (OpenError::UnknownPeer, false),
+        (OpenError::UnderLoad, true),
+    );
+    for _ in 0..5 {
+        assert_eq!(ask(&mut world, source, false), passes);
+    }
+    assert_eq!(ask(&mut world, source, false), needs_proof);
+    assert_eq!(ask(&mut world, source, true), passes, "by its cookie");
+    // The reply to the other port brings the cookie of the other port, of no use from the first one.
+    assert_eq!(ask(&mut world, other_port, true), needs_proof);
+    assert_eq!(ask(&mut world, source, true), needs_proof);
+    assert_eq!(ask(&mut world, source, true), passes);
+    // Two minutes later the bucket is full again, and behind it another cookie is wanted. The stranger keeps his
+    // cookie by the clock of the machine, so he still shows it.
+    world.run(secs(121));
+    for _ in 0..5 {
+        assert_eq!(ask(&mut world, source, true), passes);
+    }
+    assert_eq!(ask(&mut world, source, true), needs_proof);
+    assert_eq!(ask(&mut world, source, true), passes);
+}
+
+#[test]
 fn a_flood_from_the_forged_address_of_a_peer_does_not_keep_the_peer_out() {
     let mut world = World::connected(1);
     let mut stranger = stranger(&world, 77);
@@ -64,8 +103,8 @@ fn a_flood_from_the_forged_address_of_a_peer_does_not_keep_the_peer_out() {
         2,
         "the second initiation carries the cookie"
     );
-    assert!(world.nodes[A].device.has_session(PEER));
-    assert!(world.nodes[B].device.has_session(PEER));
+    assert!(world.nodes[A].path.has_session(PEER));
+    assert!(world.nodes[B].path.has_session(PEER));
 }
 
 #[test]
@@ -82,14 +121,14 @@ fn a_flood_from_many_addresses_does_not_keep_peers_out() {
         Err(OpenError::UnderLoad)
     );
     let reply = last(&world, B, 3);
-    assert_eq!(world.deliver(A, address_b, &reply), Ok(Opened::Control));
+    assert_eq!(world.deliver(A, address_b, &reply), Ok(Opened::Handshake));
     // 2. With it the responder answers, and needs a cookie too.
     world.run(secs(6));
     flood(&mut world, B);
     let initiation = last(&world, A, 1);
     assert_eq!(
         world.deliver(B, address_a, &initiation),
-        Ok(Opened::Control)
+        Ok(Opened::Handshake)
     );
     flood(&mut world, A);
     let response = last(&world, B, 2);
@@ -98,19 +137,22 @@ fn a_flood_from_many_addresses_does_not_keep_peers_out() {
         Err(OpenError::UnderLoad)
     );
     let reply = last(&world, A, 3);
-    assert_eq!(world.deliver(B, address_a, &reply), Ok(Opened::Control));
+    assert_eq!(world.deliver(B, address_a, &reply), Ok(Opened::Handshake));
     // 3. Now both have one.
     world.run(secs(6));
     flood(&mut world, B);
     let initiation = last(&world, A, 1);
     assert_eq!(
         world.deliver(B, address_a, &initiation),
-        Ok(Opened::Control)
+        Ok(Opened::Handshake)
     );
     flood(&mut world, A);
     let response = last(&world, B, 2);
-    assert_eq!(world.deliver(A, address_b, &response), Ok(Opened::Control));
-    assert!(world.nodes[A].device.has_session(PEER));
+    assert_eq!(
+        world.deliver(A, address_b, &response),
+        Ok(Opened::Handshake)
+    );
+    assert!(world.nodes[A].path.has_session(PEER));
     assert_eq!(world.sent_ms(A, 1).len(), 3);
 }
 
@@ -136,9 +178,9 @@ fn a_cookie_reply_moves_no_endpoint_and_a_forged_one_does_nothing() {
         world.deliver(A, elsewhere, &forged),
         Err(OpenError::UnknownIndex)
     );
-    assert_eq!(world.deliver(A, elsewhere, &reply), Ok(Opened::Control));
+    assert_eq!(world.deliver(A, elsewhere, &reply), Ok(Opened::Handshake));
     assert_eq!(
-        world.nodes[A].device.endpoint(PEER),
+        world.nodes[A].path.endpoint(PEER),
         Some(world.nodes[B].address)
     );
 }

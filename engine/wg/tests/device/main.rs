@@ -6,9 +6,11 @@
 )]
 
 mod attack;
+mod configuration;
 mod interop;
 mod load;
 mod restart;
 mod roaming;
 mod session;
+mod workers;
 mod world;

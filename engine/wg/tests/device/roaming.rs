@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::world::{A, B, PEER, World, millis, packet, secs};
-use sam_wg::{Event, SealError};
+use sam_wg::{Event, Opened, SealError};
 
 #[test]
 fn authenticated_packets_of_every_kind_move_the_endpoint() {
@@ -15,7 +15,7 @@ fn authenticated_packets_of_every_kind_move_the_endpoint() {
             from: Some(known),
             to: elsewhere,
         };
-        world.nodes[node].device.endpoint(PEER) == Some(elsewhere)
+        world.nodes[node].path.endpoint(PEER) == Some(elsewhere)
             && world.nodes[node].events.contains(&event)
             && world.nodes[node].status().roams == 1
     };
@@ -37,12 +37,37 @@ fn authenticated_packets_of_every_kind_move_the_endpoint() {
         let mut world = World::established(1);
         let mut out = [0; 148];
         let len = world.nodes[A]
-            .device
+            .path
             .seal(PEER, &inner, &mut out, world.now)
             .unwrap();
         world.deliver(B, elsewhere, &out[..len]).unwrap();
         assert!(moved(&world, B), "data of {} bytes", inner.len());
     }
+}
+
+#[test]
+fn only_the_newest_packet_of_a_session_moves_the_endpoint() {
+    let elsewhere: SocketAddr = "198.51.100.7:4444".parse().unwrap();
+    let mut world = World::established(1);
+    let home = world.nodes[A].address;
+    let mut other = world.nodes[B].device.data_path();
+    for number in 0..3 {
+        world.send(A, number).unwrap();
+    }
+    let [backlog, moved, back] = world.flights.split_off(0).try_into().unwrap();
+    world.deliver(B, elsewhere, &moved.bytes).unwrap();
+    assert_eq!(world.nodes[B].path.endpoint(PEER), Some(elsewhere));
+    // What the peer had sent before it moved is read by another worker only now.
+    other.refresh();
+    let opened = other.open(home, &backlog.bytes, &mut [0; 256], world.now);
+    assert!(matches!(opened, Ok(Opened::Packet { .. })), "{opened:?}");
+    while let Some(signal) = other.poll_signal() {
+        world.nodes[B].device.handle_signal(signal, world.now);
+    }
+    world.drain(B);
+    assert_eq!(world.nodes[B].path.endpoint(PEER), Some(elsewhere));
+    world.deliver(B, home, &back.bytes).unwrap();
+    assert_eq!(world.nodes[B].path.endpoint(PEER), Some(home));
 }
 
 #[test]
@@ -55,7 +80,7 @@ fn without_roaming_the_endpoint_stays_but_packets_are_accepted() {
     world.deliver(B, elsewhere, &initiation.bytes).unwrap();
     assert_eq!(world.flights[0].destination, world.nodes[A].address);
     assert_eq!(
-        world.nodes[B].device.endpoint(PEER),
+        world.nodes[B].path.endpoint(PEER),
         Some(world.nodes[A].address)
     );
     assert_eq!(world.nodes[B].status().roams, 0);
@@ -72,7 +97,7 @@ fn an_unknown_endpoint_is_learned_even_without_roaming() {
     let _no_session = world.send(A, 0);
     world.run(secs(1));
     assert_eq!(
-        world.nodes[B].device.endpoint(PEER),
+        world.nodes[B].path.endpoint(PEER),
         Some(world.nodes[A].address)
     );
     assert_eq!(world.nodes[B].status().roams, 0);
@@ -91,7 +116,7 @@ fn what_is_refused_does_not_move_the_endpoint() {
     world.deliver(B, elsewhere, &flight.bytes).unwrap_err();
     world.deliver(B, elsewhere, &tampered).unwrap_err();
     assert_eq!(
-        world.nodes[B].device.endpoint(PEER),
+        world.nodes[B].path.endpoint(PEER),
         Some(world.nodes[A].address)
     );
 }

@@ -4,14 +4,15 @@
 //!   a 192.0.2.1:51820 ----- link: delay, filter ----- 192.0.2.2:51820 b
 //! ```
 //!
-//! Nothing sleeps: [`World::run`] jumps from one arrival or deadline to the next.
+//! Each device has one data path, whose signals it handles at once. Nothing sleeps: [`World::run`] jumps from one arrival
+//! or deadline to the next.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sam_wg::{
-    Device, Event, OpenError, Opened, PeerConfig, PeerIndex, PresharedKey, PrivateKey, PublicKey,
-    SealError,
+    DataPath, Device, Event, OpenError, Opened, PeerConfig, PeerIndex, PresharedKey, PrivateKey,
+    PublicKey, SealError,
 };
 
 /// The index under which each device knows the other one.
@@ -43,6 +44,7 @@ impl Flight {
 /// One device and what came out of it.
 pub(crate) struct Node {
     pub(crate) device: Device,
+    pub(crate) path: DataPath,
     pub(crate) private: PrivateKey,
     pub(crate) address: SocketAddr,
     pub(crate) received: Vec<Vec<u8>>,
@@ -74,8 +76,8 @@ impl World {
             start,
             delay: Duration::from_millis(10),
             nodes: [
-                Node::new("192.0.2.1:51820", 1, seed),
-                Node::new("192.0.2.2:51820", 2, !seed),
+                Node::new("192.0.2.1:51820", 1, seed, start),
+                Node::new("192.0.2.2:51820", 2, !seed, start),
             ],
             flights: Vec::new(),
             filter: Box::new(|_| true),
@@ -132,7 +134,10 @@ impl World {
 
     /// Replaces a node by one with the same keys and configuration that remembers nothing.
     pub(crate) fn restart(&mut self, node: usize, seed: u64) {
-        self.nodes[node].device = Device::new(&self.nodes[node].private, seed);
+        let (wall, former) = (WALL + self.since_start(), &self.nodes[node]);
+        let device = Device::new(&former.private, seed_of(seed), wall, self.now);
+        self.nodes[node].path = device.data_path();
+        self.nodes[node].device = device;
         let config = self.config(node);
         self.configure(node, &[config]);
     }
@@ -147,11 +152,10 @@ impl World {
     /// Seals `packet(number)` at `node` and puts it on the link.
     pub(crate) fn send(&mut self, node: usize, number: u32) -> Result<(), SealError> {
         let mut out = [0; 2048];
-        let sealed = self.nodes[node]
-            .device
-            .seal(PEER, &packet(number), &mut out, self.now);
+        let path = &mut self.nodes[node].path;
+        let sealed = path.seal(PEER, &packet(number), &mut out, self.now);
         if let Ok(len) = sealed {
-            let destination = self.nodes[node].device.endpoint(PEER).unwrap();
+            let destination = self.nodes[node].path.endpoint(PEER).unwrap();
             self.transmit(node, destination, &out[..len]);
         }
         self.drain(node);
@@ -166,16 +170,21 @@ impl World {
         bytes: &[u8],
     ) -> Result<Opened, OpenError> {
         let mut out = vec![0; bytes.len()];
-        let opened = self.nodes[node]
-            .device
-            .open(source, bytes, &mut out, self.now);
+        let (now, receiver) = (self.now, &mut self.nodes[node]);
+        let opened = match receiver.path.open(source, bytes, &mut out, now) {
+            Ok(Opened::Handshake) => {
+                let handled = receiver.device.handle_message(source, bytes, now);
+                handled.map(|()| Opened::Handshake)
+            }
+            opened => opened,
+        };
         match opened {
             Ok(Opened::Packet { peer, len }) => {
                 assert_eq!(peer, PEER);
-                self.nodes[node].received.push(out[..len].to_vec());
+                receiver.received.push(out[..len].to_vec());
             }
-            Ok(Opened::Control) => {}
-            Err(error) => self.nodes[node].errors.push(error),
+            Ok(Opened::Keepalive | Opened::Handshake) => {}
+            Err(error) => receiver.errors.push(error),
         }
         self.drain(node);
         opened
@@ -234,10 +243,8 @@ impl World {
     /// The receiver index that a packet sealed at `node` now bears: names the session in use.
     pub(crate) fn session_in_use(&mut self, node: usize) -> [u8; 4] {
         let mut out = [0; 2048];
-        self.nodes[node]
-            .device
-            .seal(PEER, &packet(0), &mut out, self.now)
-            .unwrap();
+        let path = &mut self.nodes[node].path;
+        path.seal(PEER, &packet(0), &mut out, self.now).unwrap();
         out[4..8].try_into().unwrap()
     }
 
@@ -266,8 +273,13 @@ impl World {
         }
     }
 
-    fn drain(&mut self, node: usize) {
+    pub(crate) fn drain(&mut self, node: usize) {
         let mut out = [0; 148];
+        let Node { path, device, .. } = &mut self.nodes[node];
+        while let Some(signal) = path.poll_signal() {
+            device.handle_signal(signal, self.now);
+        }
+        path.refresh();
         while let Some((to, len)) = self.nodes[node].device.poll_transmit(&mut out) {
             self.transmit(node, to, &out[..len]);
         }
@@ -293,10 +305,12 @@ impl World {
 }
 
 impl Node {
-    fn new(address: &str, key: u8, seed: u64) -> Self {
+    fn new(address: &str, key: u8, seed: u64, now: Instant) -> Self {
         let private = PrivateKey::generate([key; 32]);
+        let device = Device::new(&private, seed_of(seed), WALL, now);
         Self {
-            device: Device::new(&private, seed),
+            path: device.data_path(),
+            device,
             private,
             address: address.parse().unwrap(),
             received: Vec::new(),
@@ -312,6 +326,15 @@ impl Node {
     pub(crate) fn public(&self) -> PublicKey {
         self.private.public()
     }
+}
+
+/// The wall clock at the start.
+pub(crate) const WALL: Duration = Duration::from_secs(1_800_000_000);
+
+pub(crate) fn seed_of(number: u64) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    seed
 }
 
 /// An IPv4 packet that carries `number`.

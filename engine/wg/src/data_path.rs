@@ -1,0 +1,303 @@
+//! The sessions of a device as one worker uses them: seals and opens packets, and tells the device what it has to know.
+//!
+//! No lock on the way but the one around the replay window of the session that opens, no allocation, no handshake: what
+//! costs more than a packet may wait is left to [`crate::Device`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::OVERHEAD;
+use crate::config::PeerIndex;
+use crate::error::{OpenError, SealError};
+use crate::message::{Kind, RECEIVER, RESPONSE_RECEIVER, index};
+use crate::replay::Place;
+use crate::session::{Inner, Session, Unsealed};
+use crate::signal::{Signal, Signals};
+use crate::table::{PeerView, Published, Reader, Table};
+use crate::traffic::{Tick, Traffic};
+
+/// What a received datagram turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// An inner IP packet of `len` bytes at the start of `out`, authenticated as sent by `peer`.
+    Packet {
+        /// Who sent it.
+        peer: PeerIndex,
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// An authenticated message with nothing in it.
+    Keepalive,
+    /// An initiation or response whose sender knows our public key, or an answer to a message of ours: it is for
+    /// [`crate::Device::handle_message`].
+    Handshake,
+}
+
+/// The sessions of a device in the hands of one worker.
+#[derive(Debug)]
+pub struct DataPath {
+    reader: Reader,
+    /// Whether the table has changed since [`Self::refresh`] was called.
+    changed: bool,
+    padding_limit: usize,
+    signals: Signals,
+    /// The latest `now`, which all packets of a batch share.
+    latest: Option<(Instant, Tick)>,
+}
+
+impl DataPath {
+    /// Makes the data path of a device that publishes to `published`.
+    pub(crate) fn new(published: &Arc<Published>) -> Self {
+        Self {
+            reader: Reader::new(published),
+            changed: false,
+            padding_limit: 0,
+            signals: Signals::new(),
+            latest: None,
+        }
+    }
+
+    /// Takes over what the device has published; to be called once per batch. True if sessions, handshakes, peers or
+    /// endpoints have changed since the last call, which costs one atomic load when they have not.
+    pub fn refresh(&mut self) -> bool {
+        self.update();
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Lets inner packets be padded with zeros to a multiple of 16 bytes (WireGuard paper section 5.4.6), but never to
+    /// more than `limit`, which is to be the MTU of the tunnel. Without this call, or with 0, there is no padding. The
+    /// receiver cuts padding off by the length that the IP header states.
+    pub fn pad_up_to(&mut self, limit: usize) {
+        self.padding_limit = limit;
+    }
+
+    /// Whether the device has published this peer yet.
+    #[must_use]
+    pub fn has_peer(&self, peer: PeerIndex) -> bool {
+        self.reader.table().peer(peer).is_some()
+    }
+
+    /// Returns where sealed packets for `peer` go.
+    #[must_use]
+    pub fn endpoint(&self, peer: PeerIndex) -> Option<SocketAddr> {
+        self.reader.table().peer(peer)?.endpoint
+    }
+
+    /// Whether packets for `peer` can be sealed, as far as the device knew.
+    #[must_use]
+    pub fn has_session(&self, peer: PeerIndex) -> bool {
+        let peer = self.reader.table().peer(peer);
+        peer.is_some_and(|peer| peer.current.is_some())
+    }
+
+    /// Seals one inner packet into `out` and returns the datagram's length. The destination is [`Self::endpoint`].
+    /// `out` has at least [`crate::OVERHEAD`] bytes more than `inner`, and room for the padding.
+    ///
+    /// What is sealed is to be sent soon: after 8192 packets that other workers seal and send for the same peer, the
+    /// receiver refuses it as too old.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal(
+        &mut self,
+        peer: PeerIndex,
+        inner: &[u8],
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<usize, SealError> {
+        let view = self.reader.table().peer(peer).ok_or(SealError::NoPeer)?;
+        let padded = inner.len().next_multiple_of(16).min(self.padding_limit);
+        let padded = padded.max(inner.len());
+        if out.len() < padded + OVERHEAD {
+            return Err(SealError::OutputTooSmall);
+        }
+        if view.endpoint.is_none() {
+            return Err(SealError::NoEndpoint);
+        }
+        let (signals, traffic) = (&mut self.signals, &view.traffic);
+        let tick = tick(&mut self.latest, traffic, now);
+        let session = view.current.as_ref().filter(|current| current.opens(now));
+        let sealed = session.and_then(|session| {
+            let len = session.seal(inner, padded, out)?;
+            Some((session, len))
+        });
+        let Some((session, len)) = sealed else {
+            signals.raise(Signal::SessionWanted { peer }, traffic, tick);
+            return Err(SealError::NoSession);
+        };
+        if session.old_for_sending(now) {
+            signals.raise(Signal::SessionOld { peer }, traffic, tick);
+        }
+        if inner.is_empty() {
+            traffic.on_sent(tick);
+        } else {
+            traffic.on_data_sent(inner.len(), tick);
+            signals.raise(Signal::DataFlows { peer }, traffic, tick);
+        }
+        Ok(len)
+    }
+
+    /// Opens one received datagram; an inner packet is written to `out` (at least as long as the datagram).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<Opened, OpenError> {
+        if out.len() < datagram.len() {
+            return Err(OpenError::OutputTooSmall);
+        }
+        match Kind::of(datagram).ok_or(OpenError::UnknownType)? {
+            Kind::Data => return self.open_data((from, datagram), out, now),
+            Kind::Initiation => self.check_mac1(datagram)?,
+            Kind::Response => {
+                self.check_answered(index(datagram, RESPONSE_RECEIVER))?;
+                self.check_mac1(datagram)?;
+            }
+            // It has no mac1.
+            Kind::CookieReply => self.check_answered(index(datagram, RECEIVER))?,
+        }
+        Ok(Opened::Handshake)
+    }
+
+    /// Takes the next word for [`crate::Device::handle_signal`]; to be asked after each batch until there is none. A
+    /// caller without room may stop and go on later: what is not taken stays in its order, and what would be said about
+    /// the same subject of the same peer again takes its place. Nothing else is lost by that, for what does not fit into
+    /// the queue is said by a later packet.
+    pub fn poll_signal(&mut self) -> Option<Signal> {
+        self.signals.take()
+    }
+
+    fn open_data(
+        &mut self,
+        (from, datagram): (SocketAddr, &[u8]),
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<Opened, OpenError> {
+        let local_index = index(datagram, RECEIVER);
+        let peer = self.find(|table| table.owner(local_index))?;
+        let view = self.reader.table().peer(peer);
+        let view = view.ok_or(OpenError::UnknownIndex)?;
+        let (session, watched) = view
+            .session(local_index)
+            .filter(|(session, _)| session.opens(now))
+            .ok_or(OpenError::UnknownIndex)?;
+        let Unsealed { inner, place } = session.open(datagram, out)?;
+        let arrival = Arrival {
+            peer,
+            view,
+            session,
+            watched,
+            place,
+            from,
+        };
+        let tick = tick(&mut self.latest, &view.traffic, now);
+        arrival.note(inner, &mut self.signals, (now, tick));
+        match inner {
+            Inner::Packet(len) => Ok(Opened::Packet { peer, len }),
+            Inner::Keepalive => Ok(Opened::Keepalive),
+            Inner::NotIp => Err(OpenError::NotIp),
+        }
+    }
+
+    /// Refuses an initiation or response whose sender does not know our public key (WireGuard paper section 5.4.4), so
+    /// that it fills no queue to the device.
+    fn check_mac1(&self, message: &[u8]) -> Result<(), OpenError> {
+        if self.reader.has_mac1(message) {
+            Ok(())
+        } else {
+            Err(OpenError::BadMac)
+        }
+    }
+
+    /// Refuses a response or cookie reply to no message of ours.
+    fn check_answered(&mut self, local_index: u32) -> Result<(), OpenError> {
+        self.find(|table| table.may_be_answered(local_index).then_some(()))
+    }
+
+    /// Returns what `find` finds in the table. What it looks for may be younger than the table in hand: the device
+    /// publishes an index before it sends the message that names it, but the peer may be faster than this batch.
+    fn find<T>(&mut self, find: impl Fn(&Table) -> Option<T>) -> Result<T, OpenError> {
+        if let Some(found) = find(self.reader.table()) {
+            return Ok(found);
+        }
+        self.update();
+        find(self.reader.table()).ok_or(OpenError::UnknownIndex)
+    }
+
+    fn update(&mut self) {
+        self.changed |= self.reader.refresh();
+    }
+}
+
+/// An authenticated message.
+struct Arrival<'a> {
+    peer: PeerIndex,
+    view: &'a PeerView,
+    session: &'a Session,
+    watched: bool,
+    place: Place,
+    from: SocketAddr,
+}
+
+impl Arrival<'_> {
+    /// Notes it in the traffic, and what the device has to know of it.
+    fn note(&self, inner: Inner, signals: &mut Signals, (now, tick): (Instant, Tick)) {
+        let (peer, traffic, from) = (self.peer, &self.view.traffic, self.from);
+        let session = self.session.local_index();
+        match inner {
+            Inner::Packet(len) => traffic.on_data_received(len, tick),
+            Inner::NotIp => traffic.on_data_received(0, tick),
+            Inner::Keepalive => traffic.on_received(tick),
+        }
+        if self.has_moved() {
+            let moved = Signal::PeerMoved {
+                peer,
+                session,
+                from,
+            };
+            signals.raise(moved, traffic, tick);
+        }
+        if self.watched {
+            signals.raise(Signal::SessionUsed { peer, session }, traffic, tick);
+        }
+        if self.session.old_for_receiving(now) && self.is_current() {
+            signals.raise(Signal::SessionOld { peer }, traffic, tick);
+        }
+        if inner != Inner::Keepalive {
+            signals.raise(Signal::DataFlows { peer }, traffic, tick);
+        }
+    }
+
+    /// Whether it shows that the peer is elsewhere. What comes late does not: it may have been sent before the peer moved,
+    /// and have waited in the queue of this worker.
+    fn has_moved(&self) -> bool {
+        let known = self.view.endpoint;
+        known != Some(self.from)
+            && (self.view.roaming || known.is_none())
+            && self.place == Place::Highest
+    }
+
+    /// Whether packets are sealed with its session.
+    fn is_current(&self) -> bool {
+        let current = self.view.current.as_deref();
+        current.is_some_and(|current| std::ptr::eq(current, self.session))
+    }
+}
+
+/// Returns `now` as all peers of the device note it.
+fn tick(latest: &mut Option<(Instant, Tick)>, traffic: &Traffic, now: Instant) -> Tick {
+    match latest {
+        Some((at, tick)) if *at == now => *tick,
+        Some(_) | None => {
+            let tick = traffic.tick(now);
+            *latest = Some((now, tick));
+            tick
+        }
+    }
+}
