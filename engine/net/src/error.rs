@@ -48,6 +48,12 @@ impl NetError {
     pub fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
+
+    /// Tells whether the host does not have the address family that was asked for, such as IPv6.
+    #[must_use]
+    pub fn lacks_address_family(&self) -> bool {
+        matches!(self.errno(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    }
 }
 
 /// Attaches operation and object to an `io::Result`.

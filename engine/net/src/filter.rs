@@ -1,6 +1,6 @@
 //! The classic BPF program in front of a LAN port: foreign traffic is dropped before the kernel copies it.
 //!
-//! Accepted are ARP and IPv4 to the prefixes of interest, whole (a program's result is a length). Dropped are frames
+//! Accepted are ARP or IPv4 to the prefixes of interest, whole (a program's result is a length). Dropped are frames
 //! of other VLANs (the kernel strips the tag before a packet socket sees it, so they would look like ours) and
 //! frames to other hosts' MAC addresses (seen when something else made the interface promiscuous).
 
@@ -16,6 +16,8 @@ pub const LIMIT: usize = 16;
 /// Says which frames a LAN port wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FrameFilter {
+    /// Whether ARP is wanted.
+    pub arp: bool,
     /// IPv4 destinations that are wanted: the pools.
     pub prefixes: Vec<Ipv4Net>,
     /// Further destinations that are wanted.
@@ -52,8 +54,10 @@ impl FrameFilter {
             ));
         }
         let mut code = Assembler::default();
+        code.load(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE));
+        // A fanout group sees what this host sends, whatever its members were told to ignore.
+        code.jump_if_equal(u32::from(libc::PACKET_OUTGOING), Target::Drop);
         if !self.other_macs {
-            code.load(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE));
             code.jump_if_equal(u32::from(libc::PACKET_OTHERHOST), Target::Drop);
         }
         // A priority tag (VLAN 0) is no VLAN.
@@ -61,7 +65,9 @@ impl FrameFilter {
         code.and(VLAN_ID);
         code.jump_unless_equal(0, Target::Drop);
         code.load(LOAD_HALF, ETHERNET_PROTOCOL);
-        code.jump_if_equal(PROTOCOL_ARP, Target::Accept);
+        if self.arp {
+            code.jump_if_equal(PROTOCOL_ARP, Target::Accept);
+        }
         code.jump_unless_equal(PROTOCOL_IPV4, Target::Drop);
         code.load(LOAD_WORD, IPV4_DESTINATION);
         for address in &self.left_to_kernel {
@@ -249,6 +255,7 @@ mod tests {
     fn full_lists_still_jump_to_the_right_end() {
         let nth = |n: u8| Ipv4Addr::new(10, n, 0, 0);
         let full = FrameFilter {
+            arp: true,
             prefixes: (0..16).map(|n| Ipv4Net::new_assert(nth(n), 16)).collect(),
             addresses: (100..116).map(nth).collect(),
             left_to_kernel: (0..16).map(|n| Ipv4Addr::new(10, n, 0, 1)).collect(),
@@ -280,8 +287,21 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn arp_passes_only_when_asked_for() {
+        let without = FrameFilter {
+            arp: false,
+            ..settings()
+        };
+        assert!(!passes_filter(
+            &without.build().unwrap(),
+            &frame_of(0x0806, "10.77.60.1")
+        ));
+    }
+
     fn settings() -> FrameFilter {
         FrameFilter {
+            arp: true,
             prefixes: vec![
                 "10.77.60.0/24".parse().unwrap(),
                 "172.16.0.0/12".parse().unwrap(),

@@ -9,6 +9,7 @@
 //! | `tun` | local delivery: TUN device with virtio headers |
 //! | `packet_socket`, `filter` | LAN port: AF_PACKET with virtio headers behind a cBPF program |
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
+//! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -31,6 +32,7 @@ pub mod netlink;
 pub mod netns;
 pub mod packet_socket;
 pub mod process;
+mod raw_ip;
 mod send_failure;
 mod socket_option;
 pub mod sysctl;

@@ -57,13 +57,25 @@ impl PacketSocket {
     /// # Errors
     /// EPERM without CAP_NET_RAW, ENODEV.
     pub fn open(name: &str, filter: Option<&Filter>) -> Result<Self, NetError> {
+        Self::open_with(name, filter, RECEIVE_BUFFER)
+    }
+
+    /// Like [`Self::open`], with a receive buffer of up to `receive_buffer` bytes.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        name: &str,
+        filter: Option<&Filter>,
+        receive_buffer: i32,
+    ) -> Result<Self, NetError> {
         let link = Netlink::open()?.link(name)?;
         let open = || {
             // Protocol 0 receives nothing until bind, so no frame slips past the filter.
             let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
             // SAFETY: no pointers.
             let fd = owned(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-            let receive_buffer = configure(fd.as_fd(), filter)?;
+            let receive_buffer = configure(fd.as_fd(), filter, receive_buffer)?;
             bind(fd.as_fd(), link.index)?;
             drain(fd.as_fd());
             Ok((fd, receive_buffer))
@@ -82,6 +94,42 @@ impl PacketSocket {
             inbound,
             outbound,
             spare,
+        })
+    }
+
+    /// Spreads the frames of the interface over `sockets`, by flow: a flow keeps to one of them. Frames that came
+    /// before are discarded, for each socket had its own copy.
+    ///
+    /// # Errors
+    /// EINVAL when the sockets are not of one interface.
+    pub fn fan_out(sockets: &[Self]) -> Result<(), NetError> {
+        let Some(first) = sockets.first() else {
+            return Ok(());
+        };
+        let join = || {
+            let unique = FANOUT_HASH | libc::PACKET_FANOUT_FLAG_UNIQUEID << 16;
+            set(
+                first.fd.as_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_FANOUT,
+                unique.cast_signed(),
+            )?;
+            let group: libc::c_int =
+                socket_option::read(first.fd.as_fd(), libc::SOL_PACKET, libc::PACKET_FANOUT)?;
+            let group = FANOUT_HASH | group.cast_unsigned() & 0xffff;
+            for socket in &sockets[1..] {
+                set(
+                    socket.fd.as_fd(),
+                    libc::SOL_PACKET,
+                    libc::PACKET_FANOUT,
+                    group.cast_signed(),
+                )?;
+            }
+            sockets.iter().for_each(|socket| drain(socket.fd.as_fd()));
+            Ok(())
+        };
+        join().map_err(|error| {
+            NetError::new("fan out packet sockets of", first.link.name.clone(), error)
         })
     }
 
@@ -216,7 +264,11 @@ impl AsFd for PacketSocket {
 }
 
 /// Sets everything that must be in place before the first frame arrives; returns the receive buffer granted.
-fn configure(fd: BorrowedFd<'_>, filter: Option<&Filter>) -> io::Result<usize> {
+fn configure(
+    fd: BorrowedFd<'_>,
+    filter: Option<&Filter>,
+    receive_buffer: i32,
+) -> io::Result<usize> {
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     if let Some(filter) = filter {
@@ -229,7 +281,7 @@ fn configure(fd: BorrowedFd<'_>, filter: Option<&Filter>) -> io::Result<usize> {
         };
         set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)?;
     }
-    let granted = set_receive_buffer(fd, RECEIVE_BUFFER)?;
+    let granted = set_receive_buffer(fd, receive_buffer)?;
     set_send_buffer(fd, SEND_BUFFER)?;
     if filter.is_some() {
         set(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1)?;
@@ -307,7 +359,9 @@ fn outgoing(unit: &Unit) -> Option<Outgoing<'_>> {
     })
 }
 
-/// 10 Gb/s for 10 ms and some.
-const RECEIVE_BUFFER: i32 = 16 << 20;
+/// Distribution by flow, in the upper half of the option's value.
+const FANOUT_HASH: u32 = libc::PACKET_FANOUT_HASH << 16;
+/// Bytes of receive buffer that a socket asks for: 10 Gb/s for 10 ms and some.
+pub const RECEIVE_BUFFER: i32 = 16 << 20;
 const SEND_BUFFER: i32 = 4 << 20;
 const DRAIN_LIMIT: usize = 1024;

@@ -1,8 +1,8 @@
 //! Local delivery and host egress: a TUN device whose packets carry a virtio header, so that the kernel hands over
 //! and takes whole superpackets.
 //!
-//! The device vanishes with its last descriptor. It is attached exclusively (no IFF_MULTI_QUEUE): a second process
-//! gets EBUSY instead of a share of the flows. On a kernel without the virtio header everything works packet by
+//! The device vanishes with its last descriptor. It belongs to one process: a second one gets EBUSY instead of a share
+//! of the flows. Several workers read it by several queues; the kernel keeps a flow to one of them. On a kernel without the virtio header everything works packet by
 //! packet; [`Tun::offloads`] says what was obtained.
 
 use std::fs::{File, OpenOptions};
@@ -17,7 +17,7 @@ use crate::netlink::Netlink;
 use crate::vnet_hdr::{self, LinkType};
 
 /// What the kernel agreed to hand over and to take unfinished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TunOffloads {
     /// No virtio header: packets are plain and complete.
     Plain,
@@ -44,13 +44,49 @@ impl Tun {
     /// # Errors
     /// With the remedy: no /dev/net/tun, no permission, the name in use.
     pub fn open(name: &str) -> Result<Self, NetError> {
-        let (file, offloads) = match attach(name, IFF_VNET_HDR) {
+        Self::attach(name, 0, TunOffloads::TcpUdp)
+    }
+
+    /// Like [`Self::open`], with offloads up to `limit`, and up to `count` queues: fewer where the device existed before with a single one, or
+    /// where the kernel has no more.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_queues(
+        name: &str,
+        count: usize,
+        limit: TunOffloads,
+    ) -> Result<Vec<Self>, NetError> {
+        if count <= 1 {
+            return Ok(vec![Self::attach(name, 0, limit)?]);
+        }
+        // IFF_TUN_EXCL refuses a device that exists, perhaps with the queues of another process.
+        let first = match Self::attach(name, libc::IFF_MULTI_QUEUE | libc::IFF_TUN_EXCL, limit) {
+            Ok(first) => first,
+            // A persistent device with one queue is attached exclusively, as ever.
+            Err(error) if error.errno() == Some(libc::EBUSY) => {
+                return Ok(vec![Self::attach(name, 0, limit)?]);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut queues = vec![first];
+        while queues.len() < count {
+            match Self::attach(name, libc::IFF_MULTI_QUEUE, limit) {
+                Ok(queue) => queues.push(queue),
+                Err(_) => break,
+            }
+        }
+        Ok(queues)
+    }
+
+    fn attach(name: &str, flags: i32, limit: TunOffloads) -> Result<Self, NetError> {
+        let (file, offloads) = match attach(name, IFF_VNET_HDR | flags) {
             Ok(file) => {
-                let offloads = negotiate(&file);
+                let offloads = negotiate(&file, limit);
                 (file, offloads)
             }
             Err(error) if error.errno() == Some(libc::EINVAL) => {
-                (attach(name, 0)?, TunOffloads::Plain)
+                (attach(name, flags)?, TunOffloads::Plain)
             }
             Err(error) => return Err(error),
         };
@@ -60,6 +96,19 @@ impl Tun {
             name: name.to_owned(),
             index,
             offloads,
+        })
+    }
+
+    /// Returns another handle of this queue, to write by.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            file: self.file.try_clone()?,
+            name: self.name.clone(),
+            index: self.index,
+            offloads: self.offloads,
         })
     }
 
@@ -199,7 +248,7 @@ fn short(flags: i32) -> libc::c_short {
 }
 
 /// Asks for offloads, best first. TSO_ECN and USO (Linux 6.2) are what older kernels lack.
-fn negotiate(file: &File) -> TunOffloads {
+fn negotiate(file: &File, limit: TunOffloads) -> TunOffloads {
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
     let ladder = [
@@ -208,7 +257,8 @@ fn negotiate(file: &File) -> TunOffloads {
         (tcp | libc::TUN_F_TSO_ECN, TunOffloads::Tcp),
         (tcp, TunOffloads::Tcp),
     ];
-    let accepted = ladder.iter().find(|(flags, _)| {
+    let mut allowed = ladder.iter().filter(|(_, offloads)| *offloads <= limit);
+    let accepted = allowed.find(|(flags, _)| {
         // SAFETY: TUNSETOFFLOAD takes its flags by value.
         let result = unsafe {
             libc::ioctl(
@@ -239,7 +289,9 @@ fn attach_remedy(errno: Option<i32>) -> Option<&'static str> {
     match errno? {
         libc::EPERM => Some("grant CAP_NET_ADMIN, or make the device beforehand for this user"),
         libc::EBUSY => Some("another process has it open: stop that one or choose another name"),
-        libc::EINVAL => Some("an interface of this name exists and is no TUN device"),
+        libc::EINVAL => {
+            Some("an interface of this name exists and is no TUN device, or another router uses it")
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@
 //! into 64 KiB buffers: a shorter one would lose the rest of a train. One socket serves one address family.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use sam_dataplane::{Buffer, BufferPool};
@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
+use crate::raw_ip;
 use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
 use crate::socket_option::{set, set_receive_buffer, set_send_buffer};
 
@@ -50,10 +51,12 @@ pub struct Train {
     pub buffer: Buffer,
 }
 
-/// A bound, nonblocking UDP socket.
+/// A bound, nonblocking UDP socket; or one of raw IP, see [`UdpSocket::open_raw`].
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: Socket,
+    /// Whether received packets begin with their IPv4 header.
+    begins_with_ip: bool,
     local: SocketAddr,
     receive_buffer: usize,
     inbound: MessageBatch,
@@ -71,19 +74,100 @@ impl UdpSocket {
     /// # Errors
     /// EADDRINUSE, EADDRNOTAVAIL, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
     pub fn bind(address: SocketAddr) -> Result<Self, NetError> {
+        Self::bind_with(address, false, RECEIVE_BUFFER)
+    }
+
+    /// Binds `count` sockets to one address; the kernel spreads senders over them, each to one socket. Nobody else
+    /// has the port at that moment.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_group(address: SocketAddr, count: usize) -> Result<Vec<Self>, NetError> {
+        let alone = Self::bind(address)?;
+        if count <= 1 {
+            return Ok(vec![alone]);
+        }
+        // Another process of this user could have joined a group; it could not be joined by a socket alone.
+        let address = alone.local;
+        drop(alone);
+        let share = RECEIVE_BUFFER / i32::try_from(count).unwrap_or(i32::MAX);
+        (0..count)
+            .map(|_| Self::bind_with(address, true, share.max(LEAST_BUFFER)))
+            .collect()
+    }
+
+    /// Returns the address that stands for any of a family, with a port.
+    #[must_use]
+    pub fn any(ipv6: bool, port: u16) -> SocketAddr {
+        let mut any = unspecified(ipv6);
+        any.set_port(port);
+        any
+    }
+
+    /// Binds a socket that only sends, to a port that nobody else has; the kernel discards what is sent to it.
+    ///
+    /// # Errors
+    /// When the host lacks the address family or has no port left.
+    pub fn bind_sender(ipv6: bool) -> Result<Self, NetError> {
+        let socket = Self::bind(unspecified(ipv6))?;
+        socket.deafen()?;
+        Ok(socket)
+    }
+
+    /// Makes the kernel discard everything that arrives.
+    ///
+    /// # Errors
+    /// None that a correct program meets.
+    pub fn deafen(&self) -> Result<(), NetError> {
+        // A filter's result is the number of bytes to keep.
+        let program = [libc::sock_filter {
+            code: RETURN,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }];
+        // The kernel reads the program during the call and keeps a copy.
+        let program = libc::sock_fprog {
+            len: 1,
+            filter: program.as_ptr().cast_mut(),
+        };
+        set(
+            self.socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            program,
+        )
+        .map_err(|error| NetError::new("attach filter to", self.local.to_string(), error))
+    }
+
+    fn bind_with(address: SocketAddr, group: bool, receive_buffer: i32) -> Result<Self, NetError> {
         let bind = || {
             let domain = Domain::for_address(address);
             let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
             socket.set_nonblocking(true)?;
-            let receive_buffer = configure(socket.as_fd(), address.is_ipv4())?;
+            set(
+                socket.as_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_REUSEPORT,
+                i32::from(group),
+            )?;
+            let receive_buffer = configure(socket.as_fd(), address.is_ipv4(), receive_buffer)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
             socket.bind(&address.into())?;
             let local = socket.local_addr()?.as_socket().unwrap_or(address);
             Ok((socket, local, receive_buffer))
         };
         let (socket, local, receive_buffer) = bind()
             .map_err(|error| NetError::new("bind UDP socket to", address.to_string(), error))?;
-        Ok(Self {
+        Ok(Self::new(socket, local, receive_buffer))
+    }
+
+    pub(crate) fn new(socket: Socket, local: SocketAddr, receive_buffer: usize) -> Self {
+        Self {
             socket,
+            begins_with_ip: false,
             local,
             receive_buffer,
             inbound: MessageBatch::new(RECEIVE_BATCH),
@@ -92,7 +176,26 @@ impl UdpSocket {
             segmentation: Segmentation::Allowed { refusals: 0 },
             truncated: 0,
             overflows: 0,
-        })
+        }
+    }
+
+    /// Returns another handle of the socket, to send by.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self::new(
+            self.socket.try_clone()?,
+            self.local,
+            self.receive_buffer,
+        ))
+    }
+
+    /// Makes it a raw one: single packets, without the IPv4 header that the kernel puts in front of received ones.
+    pub(crate) fn into_raw(mut self) -> Self {
+        self.begins_with_ip = self.local.is_ipv4();
+        self.forbid_segmentation();
+        self
     }
 
     /// Returns the bound address, with the port that was chosen for port 0.
@@ -134,6 +237,12 @@ impl UdpSocket {
     /// Makes every datagram leave alone, for kernels and hosts that corrupt trains.
     pub fn forbid_segmentation(&mut self) {
         self.segmentation = Segmentation::Refused;
+    }
+
+    /// Makes the kernel hand over every datagram alone.
+    pub fn forbid_joining(&self) {
+        // Kernels that do not know the option do not join either.
+        set(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0).ok();
     }
 
     /// Receives up to `budget` trains and appends them to `out`; returns how many messages were read, dropped ones
@@ -215,8 +324,11 @@ impl UdpSocket {
 
     /// Makes trains of the first `received` spare buffers.
     fn hand_over(&mut self, received: usize, pool: &mut BufferPool, out: &mut Vec<Datagrams>) {
-        for (index, buffer) in self.spare.drain(..received).enumerate() {
+        for (index, mut buffer) in self.spare.drain(..received).enumerate() {
             let incoming = self.inbound.incoming(index);
+            if self.begins_with_ip {
+                raw_ip::trim_header(&mut buffer);
+            }
             let (mut segment, mut tos) = (buffer.len(), 0);
             for (level, kind, value) in control_message::iterate(incoming.control) {
                 let Some(value) = control_message::integer(value) else {
@@ -416,9 +528,18 @@ fn control_of(train: &Train, length: usize) -> (Control, usize) {
     (control, used)
 }
 
+/// Returns the address of a family that stands for any, with a port that the kernel chooses.
+pub(crate) fn unspecified(ipv6: bool) -> SocketAddr {
+    if ipv6 {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    }
+}
+
 /// Sets the options of data-plane sockets; returns the receive buffer granted.
-fn configure(fd: BorrowedFd<'_>, ipv4: bool) -> io::Result<usize> {
-    let granted = set_receive_buffer(fd, RECEIVE_BUFFER)?;
+pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> io::Result<usize> {
+    let granted = set_receive_buffer(fd, receive_buffer)?;
     set_send_buffer(fd, SEND_BUFFER)?;
     // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
@@ -433,7 +554,6 @@ fn configure(fd: BorrowedFd<'_>, ipv4: bool) -> io::Result<usize> {
             libc::IP_PMTUDISC_PROBE,
         )?;
     } else {
-        set(fd, libc::SOL_IPV6, libc::IPV6_V6ONLY, 1)?;
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set(
             fd,
@@ -445,8 +565,12 @@ fn configure(fd: BorrowedFd<'_>, ipv4: bool) -> io::Result<usize> {
     Ok(granted)
 }
 
+/// BPF_RET with a constant.
+const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.
-const RECEIVE_BUFFER: i32 = 16 << 20;
+pub(crate) const RECEIVE_BUFFER: i32 = 16 << 20;
+/// Of a group, each socket has a share, but never less than this.
+const LEAST_BUFFER: i32 = 1 << 20;
 const SEND_BUFFER: i32 = 4 << 20;
 /// The largest UDP payload: 65 535 less the IP and UDP headers.
 const MAX_BYTES_IPV4: usize = 65_507;

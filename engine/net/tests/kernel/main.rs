@@ -18,5 +18,7 @@ mod frame;
 mod netlink;
 mod netns;
 mod packet_socket;
+mod raw_ip;
 mod tun;
 mod udp;
+mod workers;

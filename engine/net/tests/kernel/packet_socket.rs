@@ -163,7 +163,8 @@ fn more_frames_than_one_call_takes_arrive_in_order_and_nothing_leaks() {
         right.pool.give(unit.buffer);
     }
     right.socket.release(&mut right.pool);
-    assert_eq!(right.pool.available(), POOL);
+    // The kernel's own IPv6 frames may have come along.
+    assert_eq!(right.pool.available() + right.waiting.len(), POOL);
     assert_eq!(right.socket.overflows().unwrap(), 0);
 }
 
@@ -176,6 +177,7 @@ fn the_filter_lets_through_what_is_wanted() {
         return;
     };
     let filter = FrameFilter {
+        arp: true,
         prefixes: vec!["10.77.60.0/24".parse().unwrap()],
         left_to_kernel: vec!["10.77.60.1".parse().unwrap()],
         ..FrameFilter::default()
