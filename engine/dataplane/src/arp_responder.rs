@@ -51,7 +51,7 @@ pub enum Withheld {
 }
 
 impl Withheld {
-    /// Returns the short name for events and `samctl explain`.
+    /// Returns the short name for events, `samctl explain` and `samctl trace`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,6 +64,22 @@ impl Withheld {
             Self::OffLink => "off-link",
             Self::Alive => "alive",
             Self::RateLimited => "rate-limited",
+        }
+    }
+
+    /// Returns the reason in words for people.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NotRequest => "it is no request",
+            Self::NotAnswered => "this router does not answer for the address",
+            Self::GateClosed => "this router may not act on the LAN now",
+            Self::NotByTunnel => "the address does not live behind a tunnel",
+            Self::Probe => "it is a probe: somebody wants to use the address",
+            Self::OwnAddress => "the sender asks for its own address",
+            Self::OffLink => "the sender is neither in the LAN's subnet nor in a pool",
+            Self::Alive => "somebody on the LAN uses the address",
+            Self::RateLimited => "the sender asks too often",
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where an IPv4 packet goes, or why it goes nowhere: one pure function of the snapshot.
 //!
-//! `samctl explain` asks the same function. It changes nothing and sends nothing.
+//! `samctl trace` asks the same function. It changes nothing and sends nothing.
 
 use std::net::Ipv4Addr;
 

@@ -10,6 +10,7 @@
 mod arp;
 mod icmp;
 mod lan;
+mod plain;
 mod session;
 mod tunnel;
 
@@ -23,7 +24,9 @@ use crate::buffer::Buffer;
 use crate::coalesce::{Coalescer, RUNS_MAX};
 use crate::decision::{Refusal, Way, decide};
 use crate::drop_reason::DropReason;
+use crate::encap::Sources;
 use crate::fib::NextHop;
+use crate::handshake_post::{HandshakePost, POSTS_MAX, Posts};
 use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
@@ -35,6 +38,7 @@ use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
+use crate::role::Role;
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
 use crate::staging::Staging;
@@ -61,14 +65,19 @@ pub struct NeighborView {
     pub queued: usize,
 }
 
-/// Decides what happens to each packet. One per worker.
+/// Decides what happens to each packet. One per worker; workers share nothing but the WireGuard sessions.
 #[derive(Debug)]
 pub struct Forwarder {
     snapshot: Arc<Snapshot>,
     stats: Arc<Stats>,
-    wg: sam_wg::Device,
+    role: Role,
+    wg: sam_wg::DataPath,
+    /// What waits to be told to [`crate::Handshakes`].
+    posts: Posts,
     /// The tunnel to each WireGuard peer, by peer index.
     tunnel_of_peer: Vec<Option<TunnelId>>,
+    /// The tunnel of each far end without encryption.
+    sources: Sources,
     /// Open trains, one per tunnel at most.
     trains: Trains,
     /// Packets that wait for a session.
@@ -98,12 +107,15 @@ struct Run {
 impl Forwarder {
     /// Makes a forwarder with an empty snapshot: it drops everything until [`Self::install`].
     #[must_use]
-    pub fn new(wg: sam_wg::Device, stats: Arc<Stats>) -> Self {
+    pub fn new(wg: sam_wg::DataPath, role: Role, stats: Arc<Stats>) -> Self {
         Self {
             snapshot: Arc::default(),
             stats,
+            role,
             wg,
+            posts: Posts::new(POSTS_MAX),
             tunnel_of_peer: Vec::new(),
+            sources: Sources::default(),
             trains: Trains::default(),
             staging: Staging::default(),
             coalescer: Coalescer::new(),
@@ -134,7 +146,8 @@ impl Forwarder {
             now,
         };
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
-        self.tunnel_of_peer = session::by_peer(&self.snapshot);
+        self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
+        self.sources = Sources::of(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
         self.neighbors
@@ -147,12 +160,14 @@ impl Forwarder {
 
     /// Handles an Ethernet frame from a LAN port.
     pub fn handle_frame(&mut self, port: PortId, unit: Unit, io: &mut Io<'_>, now: Instant) {
+        self.refresh_sessions(io, now);
         self.receive_frame(port, unit, io, now);
         self.drain_neighbors(io, now);
     }
 
     /// Handles an IP packet that the router's own host sent into the TUN port.
     pub fn handle_host_packet(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
+        self.refresh_sessions(io, now);
         self.stats.add(&self.stats.tun_rx_units, 1);
         self.record(TapPoint::Tun, unit.buffer.bytes(), now);
         self.receive_ip(Ingress::Host, unit, io, now);
@@ -170,6 +185,7 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
+        self.refresh_sessions(io, now);
         let outer = tunnel::Outer { from, tos };
         for datagram in buffer.bytes().chunks(segment.max(1)) {
             self.receive_datagram(outer, datagram, io, now);
@@ -178,13 +194,12 @@ impl Forwarder {
         self.drain_neighbors(io, now);
     }
 
-    /// Ends a batch: closes coalesced runs and trains, and queues what WireGuard wants to send.
+    /// Ends a batch: closes coalesced runs and trains.
     pub fn flush(&mut self, io: &mut Io<'_>, now: Instant) {
-        self.drain_events(io, now);
+        self.refresh_sessions(io, now);
         self.close_runs(io, now);
         self.drain_neighbors(io, now);
-        // Control messages before data: an answered handshake lets the data behind it be read.
-        self.drain_transmits(io, now);
+        self.collect_signals();
         let tap = self.tap.as_mut();
         self.trains.close_all(&mut Outlet {
             io,
@@ -194,9 +209,9 @@ impl Forwarder {
         });
     }
 
-    /// Does what is due: ARP retries, announcements, WireGuard timers.
+    /// Does what is due: ARP retries, announcements, the end of waiting for a session.
     pub fn handle_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
-        self.wg.handle_timeout(now);
+        self.discard_expired(io, now);
         self.neighbors.handle_timeout(now);
         self.send_announcements(io, now);
         self.flush(io, now);
@@ -207,11 +222,8 @@ impl Forwarder {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let neighbors = self.neighbors.poll_timeout().map(|at| (at, "neighbor"));
         let announcer = self.announcer.poll_timeout().map(|at| (at, "announcer"));
-        let wireguard = self
-            .wg
-            .poll_timeout()
-            .map(|(at, timer)| (at, session::timer_name(timer)));
-        [neighbors, announcer, wireguard]
+        let staging = self.staging.poll_timeout().map(|at| (at, "staging"));
+        [neighbors, announcer, staging]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -227,9 +239,9 @@ impl Forwarder {
         self.notices.pop()
     }
 
-    /// The WireGuard device, for configuration and status.
-    pub fn device(&mut self) -> &mut sam_wg::Device {
-        &mut self.wg
+    /// Takes the next message for [`crate::Handshakes`].
+    pub fn poll_post(&mut self) -> Option<HandshakePost> {
+        self.posts.pop()
     }
 
     /// Starts or stops copying packets.
@@ -311,30 +323,12 @@ impl Forwarder {
 
     /// Lowers the MSS of a SYN to what fits the tunnels it comes from and goes to.
     fn clamp_mss(&self, packet: &mut IpPacket, way: Way) {
-        let to = match way {
-            Way::Tunnel { tunnel, .. } => Some(tunnel),
-            Way::Lan { .. } | Way::Host => None,
-        };
-        let from = match packet.ingress {
-            Ingress::Tunnel(tunnel) => Some(tunnel),
-            Ingress::Lan(_) | Ingress::Host => None,
-        };
-        let tunnels = from
-            .into_iter()
-            .chain(to)
-            .filter_map(|id| self.snapshot.tunnel(id));
-        let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
-        let Some(mtu) = clamping.map(|tunnel| tunnel.mtu).min() else {
+        let Some(max) = mss::limit(&self.snapshot, packet.ingress, way) else {
             return;
         };
         let checksum = packet.unit.offload.checksum;
         let bytes = packet.unit.buffer.bytes_mut();
-        if mss::clamp(
-            bytes,
-            &packet.classified,
-            mtu.saturating_sub(TCP_IP_HEADERS),
-            checksum,
-        ) {
+        if mss::clamp(bytes, &packet.classified, max, checksum) {
             self.stats.add(&self.stats.mss_clamped, 1);
         }
     }
@@ -383,8 +377,10 @@ impl Forwarder {
     }
 }
 
-/// Bytes of IPv4 and TCP headers without options: what the MSS leaves out (RFC 9293 section 3.7.1).
-const TCP_IP_HEADERS: u16 = 40;
+pub use plain::PlainDatagrams;
+pub(crate) use session::tunnels_by_peer;
+pub(crate) use tunnel::open_reason;
+
 /// Superpackets that one call can complete: all open runs and the packet that closed them.
 const RUNS: usize = RUNS_MAX + 1;
 /// Length of the longest wire packet in bytes.

@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 
 use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
+use crate::ingress::Ingress;
 use crate::packet::checksum::Sum;
 use crate::packet::icmp::{ICMP_HEADER, IcmpError, is_error};
 use crate::packet::ipv4::{ICMP, IPV4_HEADER, Ipv4Header, low_word, put};
 use crate::packet::{Classified, L4};
 use crate::segment::Segments;
+use crate::snapshot::Snapshot;
 use crate::unit::Offload;
 
 /// Longest ICMP error in bytes, IP header included (RFC 1812 section 4.3.2.3).
@@ -80,6 +82,21 @@ pub fn may_answer(classified: &Classified) -> bool {
         && !classified.later_fragment
         && is_single_host(classified.source)
         && is_single_host(classified.destination)
+}
+
+/// Returns the source address of an error about a packet to `destination`: ours, where the packet came in; `None` when
+/// there is none.
+///
+/// The host is the exception: a kernel drops, as a martian, what claims to come from one of its own addresses, so
+/// the error seems to come from where the packet was going.
+#[must_use]
+pub fn reporter(snapshot: &Snapshot, ingress: Ingress, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+    let overlay = snapshot.tun.as_ref().map(|tun| tun.address);
+    match ingress {
+        Ingress::Lan(port) => snapshot.lan(port)?.address.or(overlay),
+        Ingress::Tunnel(_) => overlay,
+        Ingress::Host => Some(destination),
+    }
 }
 
 /// Tells whether an address names one host: not zero, loopback, multicast, broadcast or class E.

@@ -35,13 +35,25 @@ impl MergePolicy {
         }
     }
 
-    /// Stops making superpackets of this kind.
-    pub fn forbid(&mut self, gso: Gso) {
+    /// Tells whether a unit with this metadata may be sent whole.
+    #[must_use]
+    pub fn takes(self, gso: Gso) -> bool {
+        match gso {
+            Gso::None => true,
+            Gso::Tcp { .. } => self.tcp,
+            Gso::Udp { .. } => self.udp,
+        }
+    }
+
+    /// Stops making superpackets of this kind; returns whether that is news.
+    pub fn forbid(&mut self, gso: Gso) -> bool {
+        let is_news = self.takes(gso) && gso != Gso::None;
         match gso {
             Gso::None => {}
             Gso::Tcp { .. } => self.tcp = false,
             Gso::Udp { .. } => self.udp = false,
         }
+        is_news
     }
 }
 
@@ -63,11 +75,13 @@ mod tests {
     fn what_is_forbidden_is_not_allowed_and_nothing_else_changes() {
         let tcp = L4::Tcp { flags: 0 };
         let mut policy = MergePolicy::default();
-        policy.forbid(Gso::None);
+        assert!(!policy.forbid(Gso::None));
         assert!(policy.allows(tcp) && policy.allows(L4::Udp));
-        policy.forbid(Gso::Udp { size: 100 });
+        assert!(policy.forbid(Gso::Udp { size: 100 }));
+        assert!(!policy.forbid(Gso::Udp { size: 100 }));
+        assert!(!policy.takes(Gso::Udp { size: 9 }) && policy.takes(Gso::None));
         assert!(policy.allows(tcp) && !policy.allows(L4::Udp));
-        policy.forbid(Gso::Tcp { size: 100 });
+        assert!(policy.takes(Gso::Tcp { size: 9 }) && policy.forbid(Gso::Tcp { size: 100 }));
         assert!(!policy.allows(tcp) && policy.allows(L4::Other));
     }
 }

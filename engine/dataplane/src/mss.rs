@@ -3,11 +3,35 @@
 //! Works on SYN and SYN-ACK only (RFC 9293 section 3.7.1). Never raises a value and never adds an option: without one
 //! the sender stays at 536 bytes, which fits every tunnel.
 
+use crate::decision::Way;
+use crate::ingress::Ingress;
 use crate::packet::checksum::{update, update_odd};
 use crate::packet::classify::TCP_HEADER;
 use crate::packet::ipv4::{put, word};
 use crate::packet::{Classified, L4};
+use crate::snapshot::Snapshot;
 use crate::unit::Checksum;
+
+/// Returns the MSS in bytes that fits the tunnels that a packet comes from and goes to; `None` when none of them asks
+/// for it.
+#[must_use]
+pub fn limit(snapshot: &Snapshot, ingress: Ingress, way: Way) -> Option<u16> {
+    let to = match way {
+        Way::Tunnel { tunnel, .. } => Some(tunnel),
+        Way::Lan { .. } | Way::Host => None,
+    };
+    let from = match ingress {
+        Ingress::Tunnel(tunnel) => Some(tunnel),
+        Ingress::Lan(_) | Ingress::Host => None,
+    };
+    let tunnels = from
+        .into_iter()
+        .chain(to)
+        .filter_map(|id| snapshot.tunnel(id));
+    let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
+    let mtu = clamping.map(|tunnel| tunnel.mtu).min()?;
+    Some(mtu.saturating_sub(TCP_IP_HEADERS))
+}
 
 /// Lowers the MSS option of a SYN in `packet` to at most `max` bytes and returns whether it changed anything.
 ///
@@ -62,6 +86,8 @@ fn find_option(tcp: &[u8]) -> Option<usize> {
     }
 }
 
+/// Bytes of IPv4 and TCP headers without options: what the MSS leaves out (RFC 9293 section 3.7.1).
+const TCP_IP_HEADERS: u16 = 40;
 const SYN: u8 = 0x02;
 const TCP_CHECKSUM: usize = 16;
 const END_OF_OPTIONS: u8 = 0;

@@ -4,9 +4,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::encap::Plain;
 use crate::fib::Fib;
 use crate::ids::{PortId, TunnelId};
 use crate::notice::Mac;
+use crate::packet::ipv4::low_word;
 
 /// A LAN interface on which the engine forwards and answers ARP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,14 @@ impl LanPort {
     pub fn is_on_link(&self, address: Ipv4Addr) -> bool {
         let mut pools = self.pools.iter();
         self.subnet.contains(&address) || pools.any(|pool| pool.contains(&address))
+    }
+
+    /// Tells whether IPv4 packets from this LAN to `destination` reach the engine: those to a pool, but not those to
+    /// the host itself. The filter in front of the port leaves all others to the host's kernel.
+    #[must_use]
+    pub fn is_taken(&self, destination: Ipv4Addr) -> bool {
+        let mut pools = self.pools.iter();
+        self.address != Some(destination) && pools.any(|pool| pool.contains(&destination))
     }
 
     /// Tells whether this router answers for `address` here now.
@@ -81,6 +91,8 @@ pub struct Tunnel {
 pub enum Encap {
     /// WireGuard peer of this index in `sam_wg::Device`.
     WireGuard(sam_wg::PeerIndex),
+    /// Without encryption.
+    Plain(Plain),
 }
 
 impl Encap {
@@ -90,6 +102,9 @@ impl Encap {
         let outer_ip = if outer_ipv6 { 40 } else { 20 };
         match self {
             Self::WireGuard(_) => outer_ip + 8 + 32,
+            Self::Plain(plain) => {
+                outer_ip + plain.carrier.header() + low_word(plain.framing.header())
+            }
         }
     }
 }

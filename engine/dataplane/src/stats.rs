@@ -1,4 +1,4 @@
-//! Counters of one worker: written by it alone, read by anybody.
+//! Counters of one thread of the packet path, a worker or the handshakes: written by it alone, read by anybody.
 //!
 //! Plain relaxed atomics: a store on the worker costs no more than an ordinary one.
 
@@ -8,7 +8,7 @@ use crate::drop_reason::DropReason;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident = $name:literal : $text:literal,)*) => {
-        /// Counters of one worker.
+        /// Counters of one thread.
         #[derive(Debug)]
         pub struct Stats {
             $(#[doc = $text] pub $field: AtomicU64,)*

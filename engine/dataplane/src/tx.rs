@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::buffer::Buffer;
+use crate::encap::Lane;
 use crate::ids::PortId;
 use crate::unit::Unit;
 
@@ -19,6 +20,8 @@ pub enum Egress {
     },
     /// Datagrams of equal size (the last may be shorter) to one underlay destination, back to back.
     Train {
+        /// By which socket it leaves.
+        lane: Lane,
         /// Outer destination.
         to: SocketAddr,
         /// Bytes per datagram; equals the buffer length when there is one datagram.

@@ -11,7 +11,9 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use lab::{A, B, Lab, Router, frame, superpacket, tcp, udp};
-use sam_dataplane::{Egress, Offload};
+use sam_dataplane::encap::{Framing, Gre, Plain};
+use sam_dataplane::snapshot::Encap;
+use sam_dataplane::{Carrier, Egress, Lane, Offload, PlainDatagrams};
 
 /// Passes everything on to the system and counts what the current thread asks for.
 struct Counting;
@@ -45,7 +47,31 @@ unsafe impl GlobalAlloc for Counting {
 
 #[test]
 fn ten_thousand_packets_each_way_allocate_nothing() {
-    let mut lab = Lab::connected();
+    assert_nothing_is_allocated(Lab::connected());
+}
+
+#[test]
+fn without_encryption_nothing_is_allocated_either() {
+    for carrier in [Carrier::Udp { port: 6080 }, Carrier::GRE] {
+        let mut lab = Lab::connected();
+        let now = lab.now;
+        for (router, far) in [(&mut lab.a, B), (&mut lab.b, A)] {
+            let gre = Gre {
+                key: Some(7),
+                checksum: true,
+            };
+            let encap = Encap::Plain(Plain {
+                carrier,
+                framing: Framing::Gre(gre),
+                to: Some(lab::socket(far)),
+            });
+            router.install(now, |snapshot| snapshot.tunnels[0].encap = encap);
+        }
+        assert_nothing_is_allocated(lab);
+    }
+}
+
+fn assert_nothing_is_allocated(mut lab: Lab) {
     let plain = frame(
         A.router_mac,
         A.host_mac,
@@ -80,6 +106,7 @@ fn round(lab: &mut Lab, plain: &[u8], long: &[u8]) {
     a.with(|forwarder, io| forwarder.flush(io, *now));
     while let Some(egress) = a.tx.pop() {
         let Egress::Train {
+            lane,
             segment,
             tos,
             buffer,
@@ -92,9 +119,25 @@ fn round(lab: &mut Lab, plain: &[u8], long: &[u8]) {
         assert!(copy.append(buffer.bytes()));
         a.pool.give(buffer);
         let from = lab::socket(A);
-        b.with(|forwarder, io| {
-            forwarder.handle_datagrams(from, tos, usize::from(segment), copy, io, *now);
-        });
+        let (segment, port) = (usize::from(segment), 6080);
+        let carrier = match lane {
+            Lane::WireGuard => {
+                b.with(|forwarder, io| {
+                    forwarder.handle_datagrams(from, tos, segment, copy, io, *now);
+                });
+                continue;
+            }
+            Lane::Udp(_) => Carrier::Udp { port },
+            Lane::Ip { protocol } => Carrier::Ip { protocol },
+        };
+        let datagrams = PlainDatagrams {
+            carrier,
+            from,
+            tos,
+            segment,
+            buffer: copy,
+        };
+        b.with(|forwarder, io| forwarder.handle_plain(datagrams, io, *now));
     }
     b.with(|forwarder, io| forwarder.flush(io, *now));
     while let Some(egress) = b.tx.pop() {

@@ -13,7 +13,8 @@ use crate::neighbor::{Evidence, NeighborKey, NeighborOutput};
 use crate::notice::{Mac, Notice};
 use crate::outlet::Io;
 use crate::packet::arp::{ARP_FRAME, ArpOperation, ArpPacket};
-use crate::packet::ethernet::ETHERNET_HEADER;
+use crate::packet::ethernet::{BROADCAST, ETHERNET_HEADER, EtherType, EthernetHeader};
+use crate::role::Role;
 use crate::snapshot::{LanPort, Snapshot};
 use crate::unit::Unit;
 
@@ -70,6 +71,36 @@ impl Forwarder {
         }
     }
 
+    /// Tells whether a frame reaches every worker and this one is not the speaker, who counts and answers it.
+    pub(super) fn is_heard_elsewhere(&self, frame: &[u8]) -> bool {
+        self.role == Role::Learner
+            && EthernetHeader::parse(frame).is_ok_and(|header| header.ether_type == EtherType::Arp)
+    }
+
+    /// Learns from this worker's copy of an ARP frame; what is wrong with it, the speaker counts.
+    pub(super) fn receive_copy(&mut self, port: PortId, unit: Unit, io: &mut Io<'_>, now: Instant) {
+        let snapshot = Arc::clone(&self.snapshot);
+        let bytes = unit.buffer.bytes();
+        let header = EthernetHeader::parse(bytes);
+        let packet = bytes.get(ETHERNET_HEADER..).map(ArpPacket::parse);
+        if let (Some(lan), Ok(header), Some(Ok(packet))) = (snapshot.lan(port), header, packet)
+            && header.source != lan.mac
+        {
+            let unicast = header.destination == lan.mac;
+            let addressed = lan.is_answered(packet.target) || lan.address == Some(packet.target);
+            if unicast || header.destination == BROADCAST {
+                self.learn(lan, &packet, unicast, addressed, now);
+            }
+        }
+        io.pool.give(unit.buffer);
+    }
+
+    fn notify_as_speaker(&mut self, notice: Notice) {
+        if self.role == Role::Speaker {
+            self.notify(notice);
+        }
+    }
+
     fn withhold(&mut self, port: PortId, packet: &ArpPacket, withheld: Withheld, now: Instant) {
         if withheld.is_deliberate() {
             self.stats.add(&self.stats.arp_withheld, 1);
@@ -123,14 +154,10 @@ impl Forwarder {
                 NeighborOutput::Up {
                     key: NeighborKey { port, address },
                     mac,
-                } => {
-                    self.notify(Notice::NeighborUp { port, address, mac });
-                }
+                } => self.notify_as_speaker(Notice::NeighborUp { port, address, mac }),
                 NeighborOutput::Down {
                     key: NeighborKey { port, address },
-                } => {
-                    self.notify(Notice::NeighborDown { port, address });
-                }
+                } => self.notify_as_speaker(Notice::NeighborDown { port, address }),
             }
         }
     }
@@ -152,6 +179,9 @@ impl Forwarder {
 
     /// Starts to announce what this router answers for since this snapshot, and stops what it no longer does.
     pub(super) fn update_announcements(&mut self, former: &Snapshot, now: Instant) {
+        if self.role == Role::Learner {
+            return;
+        }
         let snapshot = Arc::clone(&self.snapshot);
         let is_announced = |port, address| {
             snapshot.lan(port).is_some_and(|lan| {

@@ -1,11 +1,10 @@
 //! ICMP errors that this router originates (RFC 1812 section 4.3.2): rate limited, and never about an error.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::Forwarder;
 use crate::drop_reason::DropReason;
-use crate::icmp_error::{Offending, may_answer, write_icmp_error};
+use crate::icmp_error::{Offending, may_answer, reporter, write_icmp_error};
 use crate::icmp_limiter::IcmpLimiter;
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
@@ -23,7 +22,8 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let Some(source) = self.reporter(packet) else {
+        let destination = packet.classified.destination;
+        let Some(source) = reporter(&self.snapshot, packet.ingress, destination) else {
             return;
         };
         if !may_answer(&packet.classified) {
@@ -54,19 +54,6 @@ impl Forwarder {
                 self.send_back(report, packet.ingress, io, now);
             }
             Err(reason) => self.discard(buffer, reason, io),
-        }
-    }
-
-    /// Returns the source address of an error about `packet`: ours, where the packet came in.
-    ///
-    /// The host is the exception: a kernel drops, as a martian, what claims to come from one of its own addresses, so
-    /// the error seems to come from where the packet was going.
-    fn reporter(&self, packet: &IpPacket) -> Option<Ipv4Addr> {
-        let overlay = self.snapshot.tun.as_ref().map(|tun| tun.address);
-        match packet.ingress {
-            Ingress::Lan(port) => self.snapshot.lan(port)?.address.or(overlay),
-            Ingress::Tunnel(_) => overlay,
-            Ingress::Host => Some(packet.classified.destination),
         }
     }
 

@@ -30,6 +30,9 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
+        if self.is_heard_elsewhere(unit.buffer.bytes()) {
+            return self.receive_copy(port, unit, io, now);
+        }
         self.stats.add(&self.stats.lan_rx_units, 1);
         self.stats
             .add(&self.stats.lan_rx_bytes, unit.buffer.len() as u64);

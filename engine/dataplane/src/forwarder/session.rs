@@ -1,28 +1,34 @@
-//! Sessions as they concern the forwarder: what waits for one, and what WireGuard reports and sends by itself.
+//! Sessions as they concern a worker: what waits for one, and what their owner has to know.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use sam_wg::{Event, PeerIndex, TimerName};
+use sam_wg::PeerIndex;
 
 use super::Forwarder;
 use super::lan::RESERVE_BUFFERS;
 use crate::drop_reason::DropReason;
+use crate::handshake_post::{HandshakeMessage, HandshakePost};
 use crate::ids::TunnelId;
 use crate::ip_packet::IpPacket;
-use crate::notice::Notice;
-use crate::outlet::{Io, Outlet};
+use crate::outlet::Io;
 use crate::snapshot::{Encap, Snapshot};
 use crate::stats::Stats;
-use crate::train::Trains;
 
 impl Forwarder {
     /// Keeps a packet until its tunnel has a session.
-    pub(super) fn stage(&mut self, packet: IpPacket, tunnel: TunnelId, io: &mut Io<'_>) {
+    pub(super) fn stage(
+        &mut self,
+        packet: IpPacket,
+        tunnel: TunnelId,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
         if io.pool.available() < RESERVE_BUFFERS {
             return self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io);
         }
         let stats = &self.stats;
-        self.staging.stage(tunnel, packet, |refused| {
+        self.staging.stage(tunnel, packet, now, |refused| {
             Stats::drop(stats, DropReason::TunnelNoSession);
             io.pool.give(refused.unit.buffer);
         });
@@ -61,60 +67,55 @@ impl Forwarder {
     }
 
     pub(super) fn has_session(&self, tunnel: TunnelId) -> bool {
-        self.snapshot.tunnel(tunnel).is_some_and(|tunnel| {
-            let Encap::WireGuard(peer) = tunnel.encap;
-            self.wg.has_session(peer)
-        })
+        self.snapshot
+            .tunnel(tunnel)
+            .is_some_and(|tunnel| match tunnel.encap {
+                Encap::WireGuard(peer) => self.wg.has_session(peer),
+                Encap::Plain(_) => true,
+            })
     }
 
-    /// Handles what WireGuard reports.
-    pub(super) fn drain_events(&mut self, io: &mut Io<'_>, now: Instant) {
-        while let Some(event) = self.wg.poll_event() {
-            self.on_event(event, io, now);
+    /// Takes over new sessions, and sends what waited for them.
+    pub(super) fn refresh_sessions(&mut self, io: &mut Io<'_>, now: Instant) {
+        if !self.wg.refresh() || self.staging.is_empty() {
+            return;
         }
-    }
-
-    /// Queues what WireGuard wants to send by itself.
-    pub(super) fn drain_transmits(&mut self, io: &mut Io<'_>, now: Instant) {
-        while let Some(mut buffer) = io.pool.take() {
-            let Some((to, len)) = self.wg.poll_transmit(buffer.tail_mut()) else {
-                return io.pool.give(buffer);
-            };
-            buffer.grow(len);
-            let tap = self.tap.as_mut();
-            let mut outlet = Outlet {
-                io,
-                stats: &self.stats,
-                tap,
-                now,
-            };
-            Trains::send_alone(to, buffer, &mut outlet);
-        }
-    }
-
-    fn on_event(&mut self, event: Event, io: &mut Io<'_>, now: Instant) {
-        match event {
-            Event::SessionUp { peer, first } => {
-                self.stats.add(&self.stats.handshakes_completed, 1);
-                let Some(tunnel) = self.tunnel_of(peer) else {
-                    return;
-                };
-                self.notify(Notice::SessionUp { tunnel, first });
+        for index in 0..self.snapshot.tunnels.len() {
+            let tunnel = self.snapshot.tunnels[index].id;
+            if self.staging.len(tunnel) > 0 && self.has_session(tunnel) {
                 self.replay(tunnel, io, now);
             }
-            Event::SessionDown { peer } => {
-                let Some(tunnel) = self.tunnel_of(peer) else {
-                    return;
-                };
-                self.notify(Notice::SessionDown { tunnel });
-                self.discard_staged(tunnel, DropReason::TunnelNoSession, io);
-            }
-            Event::EndpointChanged { peer, from, to } => {
-                let Some(tunnel) = self.tunnel_of(peer) else {
-                    return;
-                };
-                self.notify(Notice::EndpointChanged { tunnel, from, to });
-            }
+        }
+    }
+
+    /// Drops what has waited for too long: its sender has given up or sent it again.
+    pub(super) fn discard_expired(&mut self, io: &mut Io<'_>, now: Instant) {
+        while let Some(packet) = self.staging.take_expired(now) {
+            self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io);
+        }
+    }
+
+    /// Collects what the owner of the handshakes has to know of this batch.
+    pub(super) fn collect_signals(&mut self) {
+        // What finds no room stays where it is until the queue is read.
+        while self.posts.has_room()
+            && let Some(signal) = self.wg.poll_signal()
+        {
+            self.post(HandshakePost::Signal(signal));
+        }
+    }
+
+    /// Passes a handshake message on to its owner.
+    pub(super) fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
+        match HandshakeMessage::new(from, datagram) {
+            Some(message) => self.post(HandshakePost::Message(message)),
+            None => self.count_drop(DropReason::WgUnknownType),
+        }
+    }
+
+    fn post(&mut self, post: HandshakePost) {
+        if !self.posts.push(post) {
+            self.count_drop(DropReason::WgQueueFull);
         }
     }
 
@@ -127,10 +128,12 @@ impl Forwarder {
 }
 
 /// Lists the tunnel of each peer, by peer index.
-pub(super) fn by_peer(snapshot: &Snapshot) -> Vec<Option<TunnelId>> {
+pub(crate) fn tunnels_by_peer(snapshot: &Snapshot) -> Vec<Option<TunnelId>> {
     let mut tunnels = Vec::new();
     for tunnel in &snapshot.tunnels {
-        let Encap::WireGuard(PeerIndex(index)) = tunnel.encap;
+        let Encap::WireGuard(PeerIndex(index)) = tunnel.encap else {
+            continue;
+        };
         let index = usize::from(index);
         if tunnels.len() <= index {
             tunnels.resize(index + 1, None);
@@ -138,15 +141,4 @@ pub(super) fn by_peer(snapshot: &Snapshot) -> Vec<Option<TunnelId>> {
         tunnels[index] = Some(tunnel.id);
     }
     tunnels
-}
-
-/// Names a WireGuard deadline.
-pub(super) fn timer_name(timer: TimerName) -> &'static str {
-    match timer {
-        TimerName::HandshakeRetry => "wg-handshake-retry",
-        TimerName::Rekey => "wg-rekey",
-        TimerName::Keepalive => "wg-keepalive",
-        TimerName::PersistentKeepalive => "wg-persistent-keepalive",
-        TimerName::Expiry => "wg-expiry",
-    }
 }

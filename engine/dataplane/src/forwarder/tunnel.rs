@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sam_wg::{OpenError, Opened, PeerIndex};
+use sam_wg::{DataPath, OpenError, Opened, PeerIndex, SealError};
 
+use super::plain::{frame, plain_passage};
 use super::{Forwarder, Run, Way};
-use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
+use crate::encap::Lane;
 use crate::fragment::fragment;
 use crate::ids::TunnelId;
 use crate::ingress::Ingress;
@@ -19,7 +20,7 @@ use crate::segment::segment;
 use crate::snapshot::Encap;
 use crate::stats::Stats;
 use crate::trace::TapPoint;
-use crate::train::Passage;
+use crate::train::{Passage, SEALING};
 use crate::unit::{Gso, Offload, Unit};
 
 /// What the outer headers say about a datagram.
@@ -49,28 +50,38 @@ impl Forwarder {
         match self.wg.open(outer.from, datagram, buffer.tail_mut(), now) {
             Ok(Opened::Packet { peer, len }) => {
                 buffer.grow(len);
-                self.receive_inner(peer, outer.tos, buffer, io, now);
+                match self.tunnel_of(peer) {
+                    Some(tunnel) => {
+                        self.receive_inner(tunnel, outer.tos, Unit::plain(buffer), io, now);
+                    }
+                    None => self.discard(buffer, DropReason::TunnelDown, io),
+                }
             }
-            Ok(Opened::Control) => {
+            Ok(Opened::Keepalive) => {
                 self.stats.add(&self.stats.wg_control_received, 1);
                 io.pool.give(buffer);
+            }
+            Ok(Opened::Handshake) => {
+                io.pool.give(buffer);
+                self.pass_on(outer.from, datagram);
             }
             Err(error) => self.discard(buffer, open_reason(error), io),
         }
     }
 
-    /// Handles an inner packet that `peer` sent.
-    fn receive_inner(
+    /// Handles an inner packet that came by `tunnel`.
+    pub(super) fn receive_inner(
         &mut self,
-        peer: PeerIndex,
+        tunnel: TunnelId,
         outer_tos: u8,
-        mut buffer: Buffer,
+        unit: Unit,
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let Some(tunnel) = self.tunnel_of(peer) else {
-            return self.discard(buffer, DropReason::TunnelDown, io);
-        };
+        let Unit {
+            mut buffer,
+            offload,
+        } = unit;
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
         self.stats
             .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
@@ -90,7 +101,7 @@ impl Forwarder {
         let ingress = Ingress::Tunnel(tunnel);
         self.forward(
             IpPacket {
-                unit: Unit::plain(buffer),
+                unit: Unit { buffer, offload },
                 classified,
                 ingress,
             },
@@ -105,6 +116,11 @@ impl Forwarder {
             Way::Lan { .. } => self.merging.lan,
             Way::Host | Way::Tunnel { .. } => self.merging.host,
         };
+        if packet.unit.offload != Offload::default() {
+            // The kernel merged it; what came before leaves first.
+            self.close_runs(io, now);
+            return self.dispatch(packet, way, io, now);
+        }
         if !policy.allows(packet.classified.l4) {
             return self.dispatch(packet, way, io, now);
         }
@@ -200,12 +216,12 @@ impl Forwarder {
                 }
                 io.pool.give(packet.unit.buffer);
             }
-            Err(DropReason::TunnelNoSession) => self.stage(packet, tunnel, io),
+            Err(DropReason::TunnelNoSession) => self.stage(packet, tunnel, io, now),
             Err(reason) => self.discard(packet.unit.buffer, reason, io),
         }
     }
 
-    /// Seals all wire packets of `packet`. After the first failure the rest is left out.
+    /// Encapsulates all wire packets of `packet`. After the first failure the rest is left out.
     fn seal(
         &mut self,
         packet: &IpPacket,
@@ -223,33 +239,64 @@ impl Forwarder {
             tap,
             ..
         } = self;
-        let Encap::WireGuard(peer) = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
-        let passage = Passage {
-            tunnel,
-            peer,
-            tos: packet.classified.tos & ECN,
-        };
+        let encap = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
         let mut outlet = Outlet {
             io,
             stats,
             tap: tap.as_mut(),
             now,
         };
-        let mut seal = |inner: &[u8]| trains.seal(wg, passage, inner, &mut outlet);
-        let (bytes, offload) = (packet.unit.buffer.bytes(), packet.unit.offload);
-        if offload == Offload::default() && bytes.len() <= usize::from(mtu) {
-            return seal(bytes);
-        }
-        let mut outcome = Ok(());
-        segment(bytes, &packet.classified, offload, |len, write| {
-            if outcome.is_ok() {
-                let wire = &mut scratch[..len];
-                write(wire);
-                outcome = for_each_fragment(wire, mtu, stats, &mut seal);
+        let tos = packet.classified.tos & ECN;
+        match encap {
+            Encap::WireGuard(peer) => {
+                let passage = Passage {
+                    tunnel,
+                    lane: Lane::WireGuard,
+                    to: wg.endpoint(peer).ok_or_else(|| no_endpoint(wg, peer))?,
+                    tos,
+                    growth: SEALING,
+                };
+                for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
+                    trains.load(passage, inner.len(), &mut outlet, |slot| {
+                        wg.seal(peer, inner, slot, now).map_err(seal_reason)
+                    })
+                })
             }
-        })?;
-        outcome
+            Encap::Plain(plain) => {
+                let (passage, framing) =
+                    (plain_passage(packet, tunnel, plain, tos)?, plain.framing);
+                for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
+                    trains.load(passage, inner.len(), &mut outlet, |slot| {
+                        frame(framing, inner, slot)
+                    })
+                })
+            }
+        }
     }
+}
+
+/// Hands every wire packet of `packet` to `each`, cut in `scratch` and in fragments of at most `mtu` bytes. After the
+/// first failure the rest is left out.
+fn for_each_wire_packet(
+    packet: &IpPacket,
+    mtu: u16,
+    scratch: &mut [u8],
+    stats: &Stats,
+    mut each: impl FnMut(&[u8]) -> Result<(), DropReason>,
+) -> Result<(), DropReason> {
+    let (bytes, offload) = (packet.unit.buffer.bytes(), packet.unit.offload);
+    if offload == Offload::default() && bytes.len() <= usize::from(mtu) {
+        return each(bytes);
+    }
+    let mut outcome = Ok(());
+    segment(bytes, &packet.classified, offload, |len, write| {
+        if outcome.is_ok() {
+            let wire = &mut scratch[..len];
+            write(wire);
+            outcome = for_each_fragment(wire, mtu, stats, &mut each);
+        }
+    })?;
+    outcome
 }
 
 /// Hands `wire` to `each`, in fragments of at most `mtu` bytes when it is longer; stops at the first failure.
@@ -290,8 +337,28 @@ fn merge_ecn(inner: u8, outer: u8) -> Option<u8> {
     }
 }
 
+/// Tells why a peer has no endpoint. A snapshot may name a peer that the owner of the handshakes is about to publish:
+/// what is for it can wait like what has no session.
+fn no_endpoint(wg: &DataPath, peer: PeerIndex) -> DropReason {
+    if wg.has_peer(peer) {
+        DropReason::TunnelNoEndpoint
+    } else {
+        DropReason::TunnelNoSession
+    }
+}
+
+/// Names what sealing refused.
+fn seal_reason(error: SealError) -> DropReason {
+    match error {
+        SealError::NoSession => DropReason::TunnelNoSession,
+        SealError::NoEndpoint => DropReason::TunnelNoEndpoint,
+        SealError::OutputTooSmall => DropReason::TooBig,
+        SealError::NoPeer | _ => DropReason::TunnelDown,
+    }
+}
+
 /// Names what WireGuard refused.
-fn open_reason(error: OpenError) -> DropReason {
+pub(crate) fn open_reason(error: OpenError) -> DropReason {
     match error {
         OpenError::BadMac => DropReason::WgBadMac,
         OpenError::UnknownPeer => DropReason::WgUnknownPeer,

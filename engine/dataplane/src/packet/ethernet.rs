@@ -5,6 +5,8 @@ use crate::notice::Mac;
 
 /// Length of an untagged Ethernet header in bytes.
 pub const ETHERNET_HEADER: usize = 14;
+/// Ether type of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
 /// The broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];
 

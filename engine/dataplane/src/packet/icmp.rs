@@ -33,6 +33,18 @@ impl IcmpError {
             Self::AdminProhibited => (DESTINATION_UNREACHABLE, 13, [0; 4]),
         }
     }
+
+    /// Returns the name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TimeExceeded => "time exceeded",
+            Self::NetUnreachable => "network unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::FragmentationNeeded { .. } => "fragmentation needed",
+            Self::AdminProhibited => "administratively prohibited",
+        }
+    }
 }
 
 /// Tells whether `kind` is an ICMP error, which must never be answered by another one (RFC 1122 section 3.2.2).

@@ -15,6 +15,10 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of IPv4 in IP (RFC 2003).
+pub const IPIP: u8 = 4;
+/// Protocol number of GRE (RFC 2784).
+pub const GRE: u8 = 47;
 
 /// Flag Don't Fragment in the word of flags and fragment offset.
 pub const DONT_FRAGMENT: u16 = 0x4000;
@@ -141,7 +145,7 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, word: u16) {
     clippy::cast_possible_truncation,
     reason = "lengths come from 16-bit fields, ids wrap"
 )]
-pub(crate) fn low_word(value: usize) -> u16 {
+pub(crate) const fn low_word(value: usize) -> u16 {
     value as u16
 }
 

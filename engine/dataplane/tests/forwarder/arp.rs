@@ -307,3 +307,37 @@ fn announcements(lab: &Lab) -> Vec<(u128, ArpPacket)> {
         .filter(|(_, packet)| packet.is_gratuitous())
         .collect()
 }
+
+#[test]
+fn a_learner_learns_and_leaves_the_rest_to_the_speaker() {
+    let mut lab = Lab::connected();
+    let (now, sessions) = (lab.now, lab.a.handshakes.data_path());
+    let stats = std::sync::Arc::new(sam_dataplane::Stats::default());
+    lab.a.forwarder = sam_dataplane::Forwarder::new(
+        sessions,
+        sam_dataplane::Role::Learner,
+        std::sync::Arc::clone(&stats),
+    );
+    lab.a.stats = stats;
+    lab.a.install(now, |_| ());
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(lab.from_a, [], "it announces nothing");
+
+    lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+
+    assert_eq!(lab.from_a, [], "it answers nothing");
+    assert_eq!(lab.a.counter("arp-requests-received"), 0);
+    assert_eq!(lab.a.counter("lan-rx-units"), 0);
+    assert_eq!(lab.a.notices(), []);
+    let rows = lab.a.forwarder.neighbors();
+    let known: Vec<_> = rows.iter().map(|row| (row.address, row.mac)).collect();
+    assert_eq!(known, [(A.host, Some(A.host_mac))]);
+
+    // A broken frame is the speaker's to count.
+    let mut broken = ArpPacket::request(A.host_mac, A.host, B.host).emit_frame();
+    broken[14] = 9;
+    lab.a
+        .frame_with(&broken, sam_dataplane::Offload::default(), now);
+    assert_eq!(lab.a.drops(), []);
+    lab.assert_no_buffer_is_lost();
+}

@@ -16,8 +16,8 @@ use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::snapshot::{Encap, LanPort, TunPort, Tunnel};
 use sam_dataplane::trace::Tap;
 use sam_dataplane::{
-    Buffer, BufferPool, DropReason, Egress, FibBuilder, Forwarder, Io, NextHop, Notice, Offload,
-    PortId, Snapshot, Stats, TunnelId, TxQueue, Unit,
+    BufferPool, DropReason, Egress, FibBuilder, Forwarder, Handshakes, Io, Lane, NextHop, Notice,
+    Offload, PortId, Role, Snapshot, Stats, TunnelId, TxQueue,
 };
 use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
 
@@ -25,6 +25,8 @@ use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
 #[path = "packets.rs"]
 mod packets;
 pub(crate) use packets::*;
+#[path = "arrivals.rs"]
+mod arrivals;
 
 pub(crate) const LAN: PortId = PortId(1);
 pub(crate) const TUN: PortId = PortId(9);
@@ -94,6 +96,7 @@ impl Sent {
 /// A train of datagrams on the underlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Train {
+    pub(crate) lane: Lane,
     pub(crate) to: SocketAddr,
     pub(crate) segment: usize,
     pub(crate) tos: u8,
@@ -104,22 +107,32 @@ pub(crate) struct Train {
 #[derive(Debug)]
 pub(crate) struct Router {
     pub(crate) forwarder: Forwarder,
+    pub(crate) handshakes: Handshakes,
     pub(crate) stats: Arc<Stats>,
     pub(crate) pool: BufferPool,
     pub(crate) tx: TxQueue,
     pub(crate) snapshot: Snapshot,
 }
 
+/// Wall time at the start, since the Unix epoch.
+pub(crate) const WALL: Duration = Duration::from_secs(1_700_000_000);
 /// Buffers per router; after everything is sent all must be back.
 pub(crate) const BUFFERS: usize = 256;
 
 impl Router {
     pub(crate) fn new(site: Site, other: Site, now: Instant) -> Self {
-        let mut device = Device::new(&key(site), 7);
+        Self::with_seed(site, other, 7, now)
+    }
+
+    /// A router whose handshakes differ by `seed`.
+    pub(crate) fn with_seed(site: Site, other: Site, seed: u8, now: Instant) -> Self {
+        let mut device = Device::new(&key(site), [seed; 32], WALL, now);
         device.set_peers(&[peer(other)], now);
         let stats = Arc::new(Stats::default());
+        let handshakes = Handshakes::new(device, Arc::clone(&stats));
         let mut router = Self {
-            forwarder: Forwarder::new(device, Arc::clone(&stats)),
+            forwarder: Forwarder::new(handshakes.data_path(), Role::Speaker, Arc::clone(&stats)),
+            handshakes,
             stats,
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(4096),
@@ -134,6 +147,7 @@ impl Router {
         change(&mut self.snapshot);
         self.snapshot.generation += 1;
         let snapshot = Arc::new(self.snapshot.clone());
+        self.handshakes.install(&snapshot);
         self.with(|forwarder, io| forwarder.install(snapshot, io, now));
     }
 
@@ -145,34 +159,30 @@ impl Router {
         run(&mut self.forwarder, &mut io)
     }
 
-    pub(crate) fn unit(&mut self, bytes: &[u8], offload: Offload) -> Unit {
-        let mut buffer = self.pool.take().expect("a free buffer");
-        assert!(buffer.append(bytes));
-        Unit { buffer, offload }
+    /// Ends the batch and lets the handshakes go on.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        let mut io = Io {
+            pool: &mut self.pool,
+            tx: &mut self.tx,
+        };
+        self.forwarder.flush(&mut io, now);
+        self.handshakes.serve(&mut self.forwarder, &mut io, now);
+        self.forwarder.flush(&mut io, now);
     }
 
-    /// Lets a frame with a pending-work description arrive on the LAN.
-    pub(crate) fn frame_with(&mut self, bytes: &[u8], offload: Offload, now: Instant) {
-        let unit = self.unit(bytes, offload);
-        self.with(|forwarder, io| forwarder.handle_frame(LAN, unit, io, now));
+    /// Returns the next deadline, and its name.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let deadlines = [
+            self.forwarder.poll_timeout(),
+            self.handshakes.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    pub(crate) fn host_packet(&mut self, bytes: &[u8], now: Instant) {
-        let unit = self.unit(bytes, Offload::default());
-        self.with(|forwarder, io| forwarder.handle_host_packet(unit, io, now));
-    }
-
-    pub(crate) fn datagrams(
-        &mut self,
-        from: SocketAddr,
-        tos: u8,
-        segment: usize,
-        bytes: &[u8],
-        now: Instant,
-    ) {
-        let mut buffer: Buffer = self.pool.take().expect("a free buffer");
-        assert!(buffer.append(bytes));
-        self.with(|forwarder, io| forwarder.handle_datagrams(from, tos, segment, buffer, io, now));
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.handshakes.handle_timeout(now);
+        self.with(|forwarder, io| forwarder.handle_timeout(io, now));
     }
 
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
@@ -184,7 +194,9 @@ impl Router {
     }
 
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
-        std::iter::from_fn(|| self.forwarder.poll_notice()).collect()
+        let (forwarder, handshakes) = (&mut self.forwarder, &mut self.handshakes);
+        std::iter::from_fn(|| handshakes.poll_notice().or_else(|| forwarder.poll_notice()))
+            .collect()
     }
 
     pub(crate) fn counter(&self, name: &str) -> u64 {
@@ -287,8 +299,8 @@ impl Lab {
     pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             let now = self.now;
-            self.a.with(|forwarder, io| forwarder.flush(io, now));
-            self.b.with(|forwarder, io| forwarder.flush(io, now));
+            self.a.flush(now);
+            self.b.flush(now);
             if self.a.tx.is_empty() && self.b.tx.is_empty() {
                 return;
             }
@@ -308,9 +320,7 @@ impl Lab {
                 Out::Train(train) => {
                     if self.underlay_up {
                         let tos = self.remark.unwrap_or(train.tos);
-                        let (from, now) = (socket(A), self.now);
-                        self.b
-                            .datagrams(from, tos, train.segment, &train.bytes, now);
+                        self.b.train(socket(A), tos, &train, self.now);
                     }
                     self.trains.push(train);
                 }
@@ -324,9 +334,7 @@ impl Lab {
                 }
                 Out::Train(train) if self.underlay_up => {
                     let tos = self.remark.unwrap_or(train.tos);
-                    let (from, now) = (socket(B), self.now);
-                    self.a
-                        .datagrams(from, tos, train.segment, &train.bytes, now);
+                    self.a.train(socket(B), tos, &train, self.now);
                 }
                 Out::Train(_) => {}
             }
@@ -351,20 +359,15 @@ impl Lab {
     pub(crate) fn advance(&mut self, span: Duration) {
         let end = self.now + span;
         for _ in 0..100_000 {
-            let due = [
-                self.a.forwarder.poll_timeout(),
-                self.b.forwarder.poll_timeout(),
-            ];
+            let due = [self.a.poll_timeout(), self.b.poll_timeout()];
             let Some((at, _)) = due.into_iter().flatten().min().filter(|(at, _)| *at <= end) else {
                 self.now = end;
                 return self.settle();
             };
             self.now = self.now.max(at);
             let now = self.now;
-            self.a
-                .with(|forwarder, io| forwarder.handle_timeout(io, now));
-            self.b
-                .with(|forwarder, io| forwarder.handle_timeout(io, now));
+            self.a.handle_timeout(now);
+            self.b.handle_timeout(now);
             self.settle();
         }
         panic!("a deadline does not move");
@@ -410,7 +413,7 @@ pub(crate) enum Out {
 
 /// Ends the batch of a router and takes all that it sent.
 pub(crate) fn outputs(router: &mut Router, now: Instant) -> Vec<Out> {
-    router.with(|forwarder, io| forwarder.flush(io, now));
+    router.flush(now);
     let mut outputs = Vec::new();
     while let Some(egress) = router.tx.pop() {
         outputs.push(take(router, egress));
@@ -431,6 +434,7 @@ fn take(router: &mut Router, egress: Egress) -> Out {
             Out::Port(sent)
         }
         Egress::Train {
+            lane,
             to,
             segment,
             tos,
@@ -439,6 +443,7 @@ fn take(router: &mut Router, egress: Egress) -> Out {
             let bytes = buffer.bytes().to_vec();
             router.pool.give(buffer);
             Out::Train(Train {
+                lane,
                 to,
                 segment: usize::from(segment),
                 tos,

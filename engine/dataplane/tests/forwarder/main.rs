@@ -8,6 +8,7 @@ mod fitting;
 mod forwarding;
 mod lab;
 mod neighbors;
+mod plain;
 mod refusals;
 mod sessions;
 mod tapping;

@@ -136,3 +136,12 @@ pub(crate) fn with_ecn(packet: Vec<u8>, ecn: u8) -> Vec<u8> {
 pub(crate) fn may_fragment(packet: Vec<u8>) -> Vec<u8> {
     edit(packet, |packet| packet[6] &= !0x40)
 }
+
+/// Replaces the TCP checksum by the pseudo-header sum, as the kernel hands over packets it did not finish.
+pub(crate) fn partial(mut packet: Vec<u8>) -> Vec<u8> {
+    let length = u16::try_from(packet.len() - 20).unwrap();
+    let address = |at: usize| <[u8; 4]>::try_from(&packet[at..at + 4]).unwrap().into();
+    let sum = sam_dataplane::packet::checksum::pseudo_header(address(12), address(16), 6, length);
+    packet[36..38].copy_from_slice(&sum.fold().to_be_bytes());
+    packet
+}

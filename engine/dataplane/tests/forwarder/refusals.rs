@@ -1,10 +1,12 @@
 //! Every reason to drop a packet can happen, and each drop is counted once.
 
 use proptest::prelude::*;
+use sam_dataplane::encap::{Framing, Gre, Gue};
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_dataplane::{Checksum, DropReason, Gso, NextHop, Offload, TunnelId, TxQueue};
+use sam_dataplane::{Carrier, Checksum, DropReason, Gso, NextHop, Offload, TunnelId, TxQueue};
 
 use crate::lab::*;
+use crate::plain::GUE;
 
 /// Reasons that the drivers count, not the forwarder.
 const BY_DRIVERS: &[DropReason] = &[
@@ -157,7 +159,7 @@ const CASES: &[(DropReason, Case)] = &[
         let mut config = peer(B);
         config.public_key = sam_wg::PrivateKey::generate([5; 32]).public();
         config.endpoint = None;
-        lab.a.forwarder.device().set_peers(&[config], now);
+        lab.a.handshakes.set_peers(&[config], now);
         lab.send_a(&udp(A.host, B.host, 64, b"x"));
     }),
     (DropReason::TunnelDown, |lab| {
@@ -209,35 +211,51 @@ const CASES: &[(DropReason, Case)] = &[
     }),
     (DropReason::WgUnderLoad, |lab| {
         for index in 0..2000_u32 {
-            let mut again = Router::new(B, A, lab.now);
-            again.forwarder = sam_dataplane::Forwarder::new(
-                {
-                    let mut device = sam_wg::Device::new(&key(B), u64::from(index));
-                    device.set_peers(&[peer(A)], lab.now);
-                    device
-                },
-                std::sync::Arc::clone(&again.stats),
-            );
-            again.install(lab.now, |_| ());
+            let seed = u8::try_from(index % 251).expect("small");
+            let mut again = Router::with_seed(B, A, seed, lab.now);
             let initiation = first_datagram(&mut again, lab.now);
             let now = lab.now;
             lab.a
                 .datagrams(socket(B), 0, initiation.len(), &initiation, now);
+            lab.a.flush(now);
             if lab.a.dropped(DropReason::WgUnderLoad) > 0 {
                 return;
             }
         }
     }),
+    (DropReason::WgQueueFull, |lab| {
+        // More handshake messages in one batch than a worker keeps for their owner.
+        let mut again = Router::new(B, A, lab.now);
+        let flood = first_datagram(&mut again, lab.now).repeat(64);
+        let now = lab.now;
+        lab.a
+            .datagrams(socket(B), 0, sam_wg::HANDSHAKE_MAX, &flood, now);
+    }),
     (DropReason::WgNotIp, |lab| {
         let now = lab.now;
         let mut sealed = vec![0; 2000];
-        let junk = lab
-            .b
-            .forwarder
-            .device()
-            .seal(PEER, &[0; 40], &mut sealed, now);
+        let mut sessions = lab.b.handshakes.data_path();
+        let junk = sessions.seal(PEER, &[0; 40], &mut sealed, now);
         let len = junk.expect("the far device seals anything");
         outer(lab, &sealed[..len]);
+    }),
+    (DropReason::EncapUnknownSource, |lab| {
+        let now = lab.now;
+        lab.a.plain(GUE, socket(A), 0, 40, &[0x45; 40], now);
+    }),
+    (DropReason::EncapMalformed, |lab| {
+        framed(lab, GUE, Framing::Gue(Gue::Variant1), &[0xc0; 40])
+    }),
+    (DropReason::EncapWrongKey, |lab| {
+        framed(lab, Carrier::GRE, KEYED, &[0x20, 0, 8, 0, 0, 0, 0, 8, 0x45]);
+    }),
+    (DropReason::EncapChecksum, |lab| {
+        framed(
+            lab,
+            Carrier::GRE,
+            KEYED,
+            &[0xa0, 0, 8, 0, 9, 9, 0, 0, 0, 0, 0, 7],
+        );
     }),
     (DropReason::BufferPoolEmpty, |lab| {
         let unit = lab
@@ -290,6 +308,7 @@ fn one_packet_is_counted_once() {
     let several = [
         DropReason::IcmpRateLimited,
         DropReason::NeighborTableFull,
+        DropReason::WgQueueFull,
         DropReason::WgUnderLoad,
         DropReason::WgHandshakeRejected,
     ];
@@ -444,6 +463,7 @@ proptest! {
             if index % 5 == 0 {
                 lab.a.host_packet(bytes, lab.now);
                 lab.a.datagrams(socket(B), 3, 100, bytes, lab.now);
+                lab.a.plain(GUE, socket(B), 3, 100, bytes, lab.now);
             }
         }
         lab.settle();
@@ -501,7 +521,21 @@ fn raw(lab: &mut Lab, bytes: &[u8]) {
 fn outer(lab: &mut Lab, datagram: &[u8]) {
     lab.a
         .datagrams(socket(B), 0, datagram.len(), datagram, lab.now);
+    lab.a.flush(lab.now);
 }
+
+/// Lets a packet arrive at A, whose tunnel has this framing, from B's address.
+fn framed(lab: &mut Lab, carrier: Carrier, framing: Framing, packet: &[u8]) {
+    *lab = Lab::plain(carrier, framing);
+    let now = lab.now;
+    lab.a
+        .plain(carrier, socket(B), 0, packet.len(), packet, now);
+}
+
+const KEYED: Framing = Framing::Gre(Gre {
+    key: Some(7),
+    checksum: false,
+});
 
 /// Changes a route of A.
 fn route(lab: &mut Lab, address: std::net::Ipv4Addr, next_hop: NextHop) {
@@ -516,7 +550,7 @@ fn unknown_peer(lab: &mut Lab, endpoint: Option<std::net::SocketAddr>) {
     let mut config = peer(B);
     config.public_key = sam_wg::PrivateKey::generate([5; 32]).public();
     config.endpoint = endpoint.or(config.endpoint);
-    lab.a.forwarder.device().set_peers(&[config], now);
+    lab.a.handshakes.set_peers(&[config], now);
     lab.underlay_up = false;
 }
 
@@ -543,7 +577,7 @@ fn first_datagram(router: &mut Router, now: std::time::Instant) -> Vec<u8> {
 }
 
 fn first_train(router: &mut Router, now: std::time::Instant) -> Vec<u8> {
-    router.with(|forwarder, io| forwarder.flush(io, now));
+    router.flush(now);
     loop {
         match router.tx.pop().expect("a train") {
             sam_dataplane::Egress::Train { buffer, .. } => {

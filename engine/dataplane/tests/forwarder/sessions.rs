@@ -37,6 +37,21 @@ fn packets_wait_for_the_first_session_and_leave_in_order() {
 }
 
 #[test]
+fn packets_wait_for_a_peer_that_is_not_known_yet() {
+    let mut lab = Lab::new();
+    lab.a.handshakes.set_peers(&[], lab.now);
+    lab.send_a(&udp(A.host, B.host, 64, b"1"));
+    assert_eq!(lab.a.drops(), []);
+    let known = sam_wg::PeerConfig {
+        persistent_keepalive: Some(Duration::from_secs(25)),
+        ..peer(B)
+    };
+    lab.a.handshakes.set_peers(&[known], lab.now);
+    lab.advance(Duration::from_secs(1));
+    assert_eq!((lab.at_server().len(), lab.a.drops()), (1, vec![]));
+}
+
+#[test]
 fn a_superpacket_waits_whole() {
     let mut lab = Lab::new();
     lab.send_a_with(&tcp(A.host, B.host, 1, &vec![7; 13_800]), superpacket(1380));
@@ -97,7 +112,7 @@ fn a_peer_that_moves_is_told_and_followed() {
         lab.b.notices(),
         [Notice::EndpointChanged { tunnel, from, to }]
     );
-    assert_eq!(lab.b.forwarder.device().endpoint(PEER), Some(moved));
+    assert_eq!(lab.b.handshakes.data_path().endpoint(PEER), Some(moved));
 }
 
 #[test]
@@ -126,16 +141,13 @@ fn waiting_packets_leave_the_last_buffers_to_the_others() {
 #[test]
 fn the_next_deadline_has_a_name() {
     let mut lab = Lab::new();
-    assert_eq!(lab.a.forwarder.poll_timeout().unwrap().1, "announcer");
+    assert_eq!(lab.a.poll_timeout().unwrap().1, "announcer");
     lab.advance(Duration::from_secs(10));
-    assert_eq!(lab.a.forwarder.poll_timeout(), None, "nothing is due");
+    assert_eq!(lab.a.poll_timeout(), None, "nothing is due");
     lab.underlay_up = false;
     lab.send_a(&udp(A.host, B.host, 64, b"x"));
-    assert_eq!(
-        lab.a.forwarder.poll_timeout().unwrap().1,
-        "wg-handshake-retry"
-    );
+    assert_eq!(lab.a.poll_timeout().unwrap().1, "wg-handshake-retry");
     lab.a
         .host_packet(&udp(A.router, silent(A), 64, b"x"), lab.now);
-    assert_eq!(lab.a.forwarder.poll_timeout().unwrap().1, "neighbor");
+    assert_eq!(lab.a.poll_timeout().unwrap().1, "neighbor");
 }

@@ -9,11 +9,14 @@ mod lab;
 
 use std::time::Duration;
 
+use sam_dataplane::encap::{Framing, Gre, Gue, Plain};
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_dataplane::{Checksum, Gso, NextHop, Offload};
+use sam_dataplane::snapshot::Encap;
+use sam_dataplane::{Carrier, Checksum, Gso, NextHop, Offload};
 
 use lab::{A, B, BROADCAST, Lab, TUNNEL, peer, silent, socket, superpacket, tcp, udp};
 
+const CARRIERS: [Carrier; 3] = [Carrier::Udp { port: 6080 }, Carrier::GRE, Carrier::IPIP];
 /// Steps of one input that are carried out; more would only be slow.
 const STEPS: usize = 64;
 
@@ -34,7 +37,7 @@ pub(crate) fn check(data: &[u8]) {
 
 fn step(lab: &mut Lab, kind: u8, argument: u8, input: &mut Input<'_>) {
     let now = lab.now;
-    match kind % 12 {
+    match kind % 13 {
         0 => lab
             .a
             .frame_with(input.bytes(argument), Offload::default(), now),
@@ -73,6 +76,12 @@ fn step(lab: &mut Lab, kind: u8, argument: u8, input: &mut Input<'_>) {
         }
         9 => lab.advance(Duration::from_millis(u64::from(argument) * 20)),
         10 => change(lab, argument),
+        12 => {
+            let [tos, segment] = input.array().unwrap_or_default();
+            let (bytes, carrier) = (input.bytes(argument), CARRIERS[usize::from(argument % 3)]);
+            lab.a
+                .plain(carrier, socket(B), tos, segment.into(), bytes, now);
+        }
         _ => {
             (lab.underlay_up, lab.hosts_up) = (argument & 1 == 0, argument & 2 == 0);
             lab.remark = (argument & 4 != 0).then_some(argument >> 3);
@@ -86,8 +95,26 @@ fn change(lab: &mut Lab, argument: u8) {
     let now = lab.now;
     if argument.is_multiple_of(7) {
         // The peer disappears and comes back without a session.
-        lab.a.forwarder.device().set_peers(&[], now);
-        lab.a.forwarder.device().set_peers(&[peer(B)], now);
+        lab.a.handshakes.set_peers(&[], now);
+        lab.a.handshakes.set_peers(&[peer(B)], now);
+    }
+    if argument.is_multiple_of(5) {
+        // The way to B has no encryption from now on; B goes on as before.
+        let carrier = CARRIERS[usize::from(argument % 3)];
+        let framing = match carrier {
+            Carrier::Udp { .. } => Framing::Gue(Gue::Variant1),
+            Carrier::Ip { .. } => Framing::Gre(Gre::PLAIN),
+        };
+        lab.a.install(now, |snapshot| {
+            for tunnel in &mut snapshot.tunnels {
+                tunnel.encap = Encap::Plain(Plain {
+                    carrier,
+                    framing,
+                    to: Some(socket(B)),
+                });
+            }
+        });
+        return;
     }
     lab.a.install(now, |snapshot| match argument % 8 {
         0 => snapshot.lans.clear(),

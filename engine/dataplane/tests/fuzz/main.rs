@@ -5,6 +5,7 @@
 mod arp;
 mod classify;
 mod coalesce;
+mod encap;
 mod forwarder;
 mod mss;
 mod segment;
@@ -36,6 +37,11 @@ proptest! {
     }
 
     #[test]
+    fn framings_read_what_they_write(data in framed()) {
+        encap::check(&data);
+    }
+
+    #[test]
     fn mss_options_are_lowered_and_nothing_else(data in options()) {
         mss::check(&data);
     }
@@ -62,6 +68,16 @@ proptest! {
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..most)
+}
+
+/// Bytes that often begin like a tunnel packet.
+fn framed() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop::collection::vec(
+        prop::sample::select(vec![0, 4, 8, 7, 47, 0x20, 0x45, 0x80]),
+        4..30,
+    );
+    (any::<[u8; 2]>(), start, bytes(60))
+        .prop_map(|(head, start, rest)| [&head[..], &start, &rest].concat())
 }
 
 /// Bytes that often make sense as TCP options.

@@ -1,0 +1,117 @@
+//! Tunnels without encryption: who may send into them, and how a packet is framed.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Forwarder;
+use crate::buffer::Buffer;
+use crate::drop_reason::DropReason;
+use crate::encap::lane::udp_lane;
+use crate::encap::merged::offload_of;
+use crate::encap::{Carrier, Framing, Lane, Plain};
+use crate::ids::TunnelId;
+use crate::ip_packet::IpPacket;
+use crate::outlet::Io;
+use crate::trace::TapPoint;
+use crate::train::{Growth, Passage};
+use crate::unit::{Offload, Unit};
+
+/// Packets of one carrier from one source, back to back: all `segment` bytes long, the last perhaps shorter.
+#[derive(Debug)]
+pub struct PlainDatagrams {
+    /// By which socket they came.
+    pub carrier: Carrier,
+    /// Outer source.
+    pub from: SocketAddr,
+    /// Outer TOS byte.
+    pub tos: u8,
+    /// Bytes per packet, without the header of the carrier.
+    pub segment: usize,
+    /// The packets.
+    pub buffer: Buffer,
+}
+
+impl Forwarder {
+    /// Handles packets of tunnels without encryption.
+    pub fn handle_plain(&mut self, datagrams: PlainDatagrams, io: &mut Io<'_>, now: Instant) {
+        self.refresh_sessions(io, now);
+        let PlainDatagrams {
+            carrier,
+            from,
+            tos,
+            segment,
+            buffer,
+        } = datagrams;
+        let found = self.sources.find(carrier, from.ip());
+        for packet in buffer.bytes().chunks(segment.max(1)) {
+            if let Some(tap) = &mut self.tap {
+                tap.record(TapPoint::Outer, false, packet, Some(from), now);
+            }
+            match found {
+                Some((tunnel, plain)) => self.receive_framed(tunnel, plain, tos, packet, io, now),
+                None => self.count_drop(DropReason::EncapUnknownSource),
+            }
+        }
+        io.pool.give(buffer);
+        self.drain_neighbors(io, now);
+    }
+
+    fn receive_framed(
+        &mut self,
+        tunnel: TunnelId,
+        plain: Plain,
+        tos: u8,
+        packet: &[u8],
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        let inner = match plain.framing.parse(packet) {
+            Ok(inner) => inner,
+            Err(reason) => return self.count_drop(reason),
+        };
+        let Some(mut buffer) = io.pool.take() else {
+            return self.count_drop(DropReason::BufferPoolEmpty);
+        };
+        if !buffer.append(inner) {
+            return self.discard(buffer, DropReason::EncapMalformed, io);
+        }
+        let offload = match (plain.carrier, self.snapshot.tunnel(tunnel)) {
+            (Carrier::Ip { .. }, Some(tunnel)) => offload_of(inner, tunnel.mtu),
+            (Carrier::Ip { .. }, None) | (Carrier::Udp { .. }, _) => Offload::default(),
+        };
+        self.receive_inner(tunnel, tos, Unit { buffer, offload }, io, now);
+    }
+}
+
+/// Finds the passage of a packet through a tunnel without encryption.
+pub(super) fn plain_passage(
+    packet: &IpPacket,
+    tunnel: TunnelId,
+    plain: Plain,
+    tos: u8,
+) -> Result<Passage, DropReason> {
+    let header = plain.framing.header();
+    let lane = match plain.carrier {
+        Carrier::Udp { .. } => Lane::Udp(udp_lane(packet.unit.buffer.bytes(), &packet.classified)),
+        Carrier::Ip { protocol } => Lane::Ip { protocol },
+    };
+    Ok(Passage {
+        tunnel,
+        lane,
+        to: plain.to.ok_or(DropReason::TunnelNoEndpoint)?,
+        tos,
+        growth: Growth {
+            least: header,
+            most: header,
+        },
+    })
+}
+
+/// Writes a framed packet to the start of `slot` and returns its length.
+pub(super) fn frame(framing: Framing, inner: &[u8], slot: &mut [u8]) -> Result<usize, DropReason> {
+    let (header, len) = (framing.header(), framing.header() + inner.len());
+    let slot = slot.get_mut(..len).ok_or(DropReason::TooBig)?;
+    slot[header..].copy_from_slice(inner);
+    framing.write(slot);
+    Ok(len)
+}
