@@ -5,12 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
+use sam_dataplane::Carrier;
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
+
+use crate::encapsulation::Encapsulation;
+use crate::offloads::Offloads;
 
 /// Everything that is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,24 +35,37 @@ pub struct Fabric {
     pub asn: u32,
     /// Pools; disjoint.
     pub pools: Vec<Pool>,
+    /// UDP port of WireGuard where none is written.
+    pub wireguard_port: u16,
     /// How nodes reach each other.
     pub transport: Transport,
+    /// How pairs of nodes reach each other that do it in another way; the smaller id first.
+    pub pairs: BTreeMap<(NodeId, NodeId), Transport>,
     /// BGP settings.
     pub bgp: BgpSettings,
     /// All nodes, by id; ids, names, overlay addresses and public keys are unique, overlays outside all pools.
     pub nodes: BTreeMap<NodeId, Node>,
 }
 
+impl Fabric {
+    /// Returns how two nodes reach each other.
+    #[must_use]
+    pub fn transport_between(&self, one: NodeId, other: NodeId) -> &Transport {
+        let pair = (one.min(other), one.max(other));
+        self.pairs.get(&pair).unwrap_or(&self.transport)
+    }
+}
+
 /// How nodes reach each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
-    /// Default UDP port of WireGuard.
-    pub port: u16,
+    /// How packets are wrapped.
+    pub encapsulation: Encapsulation,
     /// Inner MTU.
     pub mtu: TunnelMtu,
     /// Lower the MSS of passing SYNs.
     pub mss_clamp: bool,
-    /// Persistent keepalive; `None` when switched off.
+    /// Persistent keepalive of WireGuard; `None` when switched off, and for other encapsulations.
     pub keepalive: Option<Duration>,
 }
 
@@ -112,6 +130,9 @@ pub enum Host {
     Name(String),
 }
 
+/// Most packet workers: more than any machine that forwards for one LAN has use for.
+pub const WORKERS_MAX: u16 = 64;
+
 /// What is this router's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
@@ -125,6 +146,10 @@ pub struct Local {
     pub listen_port: u16,
     /// Name of the TUN device.
     pub tun: String,
+    /// Packet workers; `None` is one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// What the kernel may be asked to do.
+    pub offloads: Offloads,
     /// How packets for other sites' addresses are drawn in.
     pub capture: Capture,
     /// Addresses that live at this site; inside a pool, not excluded.
@@ -169,6 +194,25 @@ impl Config {
             .nodes
             .get(&self.local.node)
             .expect("lower() checked that self.node exists")
+    }
+
+    /// Returns how this router and another node reach each other.
+    #[must_use]
+    pub fn transport_to(&self, node: NodeId) -> &Transport {
+        self.fabric.transport_between(self.local.node, node)
+    }
+
+    /// Lists what this router's tunnels without encryption travel in.
+    #[must_use]
+    pub fn carriers(&self) -> BTreeSet<Carrier> {
+        let others = self
+            .fabric
+            .nodes
+            .keys()
+            .filter(|node| **node != self.local.node);
+        others
+            .filter_map(|node| self.transport_to(*node).encapsulation.carrier())
+            .collect()
     }
 
     /// Returns the pool that admits `address`.

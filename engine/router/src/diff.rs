@@ -9,6 +9,7 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
     let (old_self, new_self) = (&old.local, &new.local);
     let table = [
         ("fabric.asn", old.fabric.asn == new.fabric.asn),
+        ("fabric.transport", old.carriers() == new.carriers()),
         ("self.node", old_self.node == new_self.node),
         ("fabric.nodes.overlay", old_own.overlay == new_own.overlay),
         (
@@ -20,6 +21,8 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
             old_self.listen_port == new_self.listen_port,
         ),
         ("self.tun", old_self.tun == new_self.tun),
+        ("self.workers", old_self.workers == new_self.workers),
+        ("self.offloads", old_self.offloads == new_self.offloads),
         (
             "self.capture.interface",
             old_self.capture.interface() == new_self.capture.interface(),
@@ -52,7 +55,17 @@ mod tests {
                 drop(c.fabric.nodes.remove(&sam_capture::NodeId(3)))
             }),
             (&["fabric.asn"], |c| c.fabric.asn = 1),
+            (&["fabric.transport"], |c| {
+                c.fabric.transport.encapsulation = crate::Encapsulation::Ipip
+            }),
+            (&[], |c| {
+                c.fabric.transport.mtu = crate::config::TunnelMtu::Fixed(1300)
+            }),
             (&["self.listenPort"], |c| c.local.listen_port = 1),
+            (&["self.offloads"], |c| c.local.offloads.lan_udp = false),
+            (&["self.workers"], |c| {
+                c.local.workers = std::num::NonZeroUsize::new(3)
+            }),
             (&["self.capture.interface"], |c| {
                 c.local.capture = Capture::None
             }),

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::offloads::Offloads;
+
 /// Everything that the runtime knows beside the router.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
@@ -97,6 +99,14 @@ pub struct LanFacts {
 pub struct WorkerFacts {
     /// Its number.
     pub worker: u16,
+    /// Units received from LAN ports.
+    pub lan_rx_units: u64,
+    /// Units received from the router's own host.
+    pub tun_rx_units: u64,
+    /// Packets received from tunnels.
+    pub tunnel_rx_packets: u64,
+    /// Offloads in force.
+    pub offloads: Offloads,
     /// Generation of the snapshot that it forwards by.
     pub generation: u64,
     /// Packet buffers free.

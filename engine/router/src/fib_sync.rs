@@ -66,29 +66,29 @@ pub(crate) struct Desired {
 /// The published forwarding state.
 #[derive(Debug, Default)]
 pub(crate) struct FibSync {
-    generation: u64,
     published: Desired,
+    snapshot: Arc<Snapshot>,
 }
 
 impl FibSync {
     /// Publishes `desired`, if it differs from what was published last.
     pub(crate) fn update(&mut self, desired: Desired) -> Option<Arc<Snapshot>> {
-        if self.generation > 0 && desired == self.published {
+        if self.generation() > 0 && desired == self.published {
             return None;
         }
-        self.generation += 1;
         self.published = desired;
         let mut builder = FibBuilder::default();
         for (prefix, route) in &self.published.routes {
             builder.insert(*prefix, route.next_hop);
         }
-        Some(Arc::new(Snapshot {
-            generation: self.generation,
+        self.snapshot = Arc::new(Snapshot {
+            generation: self.generation() + 1,
             fib: builder.build(),
             lans: self.published.lans.clone(),
             tun: self.published.tun.clone(),
             tunnels: self.published.tunnels.clone(),
-        }))
+        });
+        Some(Arc::clone(&self.snapshot))
     }
 
     /// Returns what was published last.
@@ -97,10 +97,16 @@ impl FibSync {
         &self.published
     }
 
+    /// Returns what the packet path was given last.
+    #[must_use]
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Returns the generation of what was published last.
     #[must_use]
     pub(crate) fn generation(&self) -> u64 {
-        self.generation
+        self.snapshot.generation
     }
 
     /// Returns the entry that a packet to `address` takes.

@@ -11,6 +11,7 @@ use crate::config::{
     ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host, Local, Node, Transport,
     TunnelMtu,
 };
+use crate::encapsulation::Encapsulation;
 use crate::input::HostEvent;
 
 /// Makes the configuration of node `own` in a fabric of `nodes` nodes.
@@ -24,8 +25,10 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             prefix: "10.77.60.0/24".parse().unwrap(),
             exclude: BTreeSet::from([address(1), address(254)]),
         }],
+        wireguard_port: 51_820,
+        pairs: BTreeMap::new(),
         transport: Transport {
-            port: 51_820,
+            encapsulation: Encapsulation::WireGuard,
             mtu: TunnelMtu::Auto,
             mss_clamp: true,
             keepalive: Some(Duration::from_secs(25)),
@@ -43,6 +46,8 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
         private_key: PrivateKey([1; 32]),
         preshared_keys: BTreeMap::new(),
         listen_port: 51_820,
+        workers: None,
+        offloads: crate::Offloads::default(),
         tun: "sam0".into(),
         capture: Capture::ProxyArp {
             interface: "eth1".into(),

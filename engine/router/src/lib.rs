@@ -6,11 +6,12 @@
 //!
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `identity` whether
-//! a node is one router. `router` only connects them; `view`, `doctor` and `explain` only read.
+//! a node is one router. `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
 mod diff;
 mod doctor;
+pub mod encapsulation;
 pub mod events;
 mod explain;
 pub mod facts;
@@ -30,6 +31,7 @@ mod host;
 mod identity;
 mod notices;
 mod numbering;
+mod offloads;
 mod origination;
 mod owner_table;
 mod peers;
@@ -40,15 +42,19 @@ mod sightings;
 mod testnet;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod tunnels;
 
 pub use commands::CommandRefusal;
 pub use config::Config;
 pub use diff::restart_only;
+pub use encapsulation::Encapsulation;
 pub use events::Event;
 pub use facts::Facts;
 pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
+pub use offloads::Offloads;
 pub use output::{BgpOrder, Output};
 pub use router::{Router, Start, TimerName};
+pub use trace::TraceRefusal;

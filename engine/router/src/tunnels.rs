@@ -1,4 +1,4 @@
-//! The ways to the other nodes: tunnels for the packet path and WireGuard peers, one of each per node.
+//! The ways to the other nodes: a tunnel for the packet path per node, and a WireGuard peer where it is encrypted.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use sam_dataplane::TunnelId;
 use sam_dataplane::snapshot::{Encap, Tunnel};
 use sam_wg::{PeerConfig, PeerIndex};
 
-use crate::config::{Config, TunnelMtu};
+use crate::config::{Config, Node, TunnelMtu};
 use crate::host::Host;
 use crate::numbering::Numbering;
 use crate::peers::other_nodes;
@@ -20,6 +20,8 @@ pub(crate) struct TunnelPlan {
     pub(crate) tunnel: TunnelId,
     /// The WireGuard peer.
     pub(crate) peer: PeerIndex,
+    /// How packets are wrapped.
+    pub(crate) encap: Encap,
     /// Where the node was last seen.
     pub(crate) endpoint: Option<SocketAddr>,
     /// MTU of the underlay to it.
@@ -28,6 +30,8 @@ pub(crate) struct TunnelPlan {
     pub(crate) overhead: u16,
     /// Largest inner packet.
     pub(crate) mtu: u16,
+    /// Whether the MSS of passing SYNs is lowered.
+    pub(crate) mss_clamp: bool,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
@@ -40,32 +44,41 @@ pub(crate) fn plan(
     numbering: &Numbering,
     host: &Host,
 ) -> BTreeMap<NodeId, TunnelPlan> {
-    let way = |node: NodeId| {
-        let tunnel = numbering.tunnel(node)?;
-        let peer = numbering.peer(node)?;
-        let endpoint = host.current_endpoint(config, node);
-        let underlay_mtu = host.underlay_mtu(node);
-        let outer_ipv6 = endpoint.is_some_and(|endpoint| endpoint.is_ipv6());
-        let overhead = Encap::WireGuard(peer).overhead(outer_ipv6);
-        let mtu = match config.fabric.transport.mtu {
-            TunnelMtu::Fixed(mtu) => mtu,
-            TunnelMtu::Auto => underlay_mtu.saturating_sub(overhead).max(MINIMUM_MTU),
-        };
-        Some((
-            node,
-            TunnelPlan {
-                tunnel,
-                peer,
-                endpoint,
-                underlay_mtu,
-                overhead,
-                mtu,
-            },
-        ))
-    };
     other_nodes(config)
-        .filter_map(|node| way(node.id))
+        .filter_map(|node| Some((node.id, plan_to(config, node, numbering, host)?)))
         .collect()
+}
+
+fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> Option<TunnelPlan> {
+    let tunnel = numbering.tunnel(node.id)?;
+    let peer = numbering.peer(node.id)?;
+    let transport = config.transport_to(node.id);
+    let own = config.own_node().overlay;
+    // Nobody roams without authentication: only the configured address counts.
+    let fixed = host.endpoint(config, node.id).map(|endpoint| endpoint.ip());
+    let (encap, endpoint) = match transport.encapsulation.plain(own, node.overlay, fixed) {
+        Some(plain) => (Encap::Plain(plain), plain.to),
+        None => (
+            Encap::WireGuard(peer),
+            host.current_endpoint(config, node.id),
+        ),
+    };
+    let underlay_mtu = host.underlay_mtu(node.id);
+    let overhead = encap.overhead(endpoint.is_some_and(|endpoint| endpoint.is_ipv6()));
+    let mtu = match transport.mtu {
+        TunnelMtu::Fixed(mtu) => mtu,
+        TunnelMtu::Auto => underlay_mtu.saturating_sub(overhead).max(MINIMUM_MTU),
+    };
+    Some(TunnelPlan {
+        tunnel,
+        peer,
+        encap,
+        endpoint,
+        underlay_mtu,
+        overhead,
+        mtu,
+        mss_clamp: transport.mss_clamp,
+    })
 }
 
 /// Makes the tunnel table of a snapshot. Numbers without a node get a tunnel to nobody, because the table is indexed
@@ -85,9 +98,9 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
                 .nodes
                 .get(node)
                 .map_or_else(String::new, |node| node.name.clone()),
-            encap: Encap::WireGuard(plan.peer),
+            encap: plan.encap,
             mtu: plan.mtu,
-            mss_clamp: config.fabric.transport.mss_clamp,
+            mss_clamp: plan.mss_clamp,
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -100,7 +113,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
     (0..last).map(entry).collect()
 }
 
-/// Makes the WireGuard peers, by index.
+/// Makes the WireGuard peers, by index: one per node that is reached by it.
 #[must_use]
 pub(crate) fn wireguard_peers(
     config: &Config,
@@ -109,12 +122,12 @@ pub(crate) fn wireguard_peers(
 ) -> Vec<PeerConfig> {
     let peer = |(node, plan): (&NodeId, &TunnelPlan)| {
         let configured = config.fabric.nodes.get(node)?;
-        Some(PeerConfig {
+        matches!(plan.encap, Encap::WireGuard(_)).then(|| PeerConfig {
             index: plan.peer,
             public_key: configured.public_key,
             preshared_key: config.local.preshared_keys.get(node).cloned(),
             endpoint: host.endpoint(config, *node),
-            persistent_keepalive: config.fabric.transport.keepalive,
+            persistent_keepalive: config.transport_to(*node).keepalive,
             roaming: true,
         })
     };

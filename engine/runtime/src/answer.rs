@@ -100,6 +100,14 @@ impl Control {
             View::Tunnels => document(&self.router.tunnels(&facts, now)),
             View::Arp => document(&self.router.arp(&facts, now)),
             View::Explain(address) => document(&self.router.explain(address, &facts, now)),
+            View::Trace(query) => match self.router.trace(&query, &facts, now) {
+                Ok(view) => document(&view),
+                Err(refusal) => refused(
+                    StatusCode::BAD_REQUEST,
+                    refusal.to_string(),
+                    &refusal.remedy(),
+                ),
+            },
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
             View::Counters => document(&self.router.counters(&facts)),
             View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
@@ -132,10 +140,10 @@ impl Control {
     }
 
     async fn gather(&mut self) -> sam_router::facts::Facts {
-        let report = self.worker.report().await;
+        let report = self.data_plane.report().await;
         let uptime = self.uptime();
         self.facts
-            .gather(report, uptime, &mut self.host, self.router.config())
+            .gather(&report, uptime, &mut self.host, self.router.config())
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {
@@ -156,7 +164,7 @@ impl Control {
     }
 
     fn start_pcap(&mut self) -> Reply {
-        let Some(receiver) = self.worker.tap(TAP_QUEUE) else {
+        let Some(receiver) = self.data_plane.tap(TAP_QUEUE) else {
             return refused(
                 StatusCode::CONFLICT,
                 "another capture runs".to_owned(),

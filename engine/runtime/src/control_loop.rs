@@ -1,23 +1,23 @@
 //! The one loop that owns the `Router`: everything that happens becomes an input, every output is carried out.
 //!
 //! ```text
-//!  BGP sockets ─┐                         ┌─► worker mailbox (peers, snapshot)
+//!  BGP sockets ─┐                         ┌─► mailboxes of the packet path
 //!  notices ─────┤  bounded   ┌────────┐   ├─► BGP sockets
 //!  host facts ──┼──────────► │ Router │ ──┼─► journal file
 //!  API calls ───┤            └────────┘   ├─► events: log, `samctl events`
 //!  signals ─────┘                         └─► host (TUN MTU)
 //! ```
-//! The loop takes no decision. Outputs are carried out in their order, so a snapshot is posted to the worker before
-//! the UPDATE that tells others about it is written. Without its worker or its TUN device the router ends with the
-//! reason: whoever supervises it starts a whole one again.
+//! The loop takes no decision. Outputs are carried out in their order, so a snapshot is posted to the workers before
+//! the UPDATE that tells others about it is written. When a thread of the packet path ends, or the TUN device is gone,
+//! the router ends with the reason: whoever supervises it starts a whole one again.
 
+use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use sam_dataplane::Notice;
 use sam_router::events::Event;
 use sam_router::output::BgpOrder;
 use sam_router::restart_only;
@@ -28,12 +28,12 @@ use tracing::{info, warn};
 
 use crate::bgp_io::{BgpEvent, BgpIo, Near, send_hold};
 use crate::control_socket::{self, Call};
+use crate::data_plane::{DataPlane, Reports, worker_count};
 use crate::event_log::EventLog;
 use crate::facts::FactSource;
 use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::signals::{Order, Signals};
-use crate::worker::WorkerHandle;
 use crate::{Reload, StartError};
 
 /// Connection events that may wait; readers pause beyond that.
@@ -48,7 +48,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// Everything that the loop owns.
 pub(crate) struct Control {
     pub(crate) router: Router,
-    pub(crate) worker: WorkerHandle,
+    pub(crate) data_plane: DataPlane,
     pub(crate) host: HostIo,
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
@@ -63,7 +63,7 @@ pub(crate) struct Control {
 struct Inbox {
     bgp: mpsc::Receiver<BgpEvent>,
     calls: mpsc::Receiver<Call>,
-    notices: mpsc::Receiver<Notice>,
+    reports: Reports,
     signals: Signals,
 }
 
@@ -90,12 +90,11 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
         let deadline = control.router.poll_timeout().map(|(at, _)| at);
         tokio::select! {
             Some(event) = inbox.bgp.recv() => control.on_bgp(event),
-            notice = inbox.notices.recv() => match notice {
-                Some(notice) => control.input(Input::Notice(notice)),
-                None => bail!(
-                    "the packet worker ended, its last words are on standard error; start the router again"
-                ),
-            },
+            Some(notice) = inbox.reports.notices.recv() => control.input(Input::Notice(notice)),
+            Some(thread) = inbox.reports.ended.recv() => bail!(
+                "the thread {thread} of the packet path ended, its last words are on standard error; start the \
+                 router again"
+            ),
             Some((request, reply)) = inbox.calls.recv() => control.answer(request, reply).await,
             () = sleep_until(deadline) => {
                 // What arrived in time must not be late because nobody read it: a hold timer would fire.
@@ -124,9 +123,10 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         None => sam_router::journal::RuntimeState::default(),
     };
     let seed = seed();
-    let mut host = HostIo::open(&config)?;
-    let (notice_sender, notices) = mpsc::channel(crate::worker::NOTICES);
-    let worker = WorkerHandle::start(&config, host.take_tun()?, notice_sender, seed)?;
+    let workers = worker_count(&config);
+    let mut host = HostIo::open(&config, workers)?;
+    let (data_plane, reports) =
+        DataPlane::start(&config, workers, host.take_tuns(), wireguard_seed()?)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
     let near = Near {
         overlay: config.own_node().overlay,
@@ -151,8 +151,8 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
             },
             now,
         ),
-        facts: FactSource::new(worker.stats()),
-        worker,
+        facts: FactSource::new(data_plane.stats()),
+        data_plane,
         host,
         events: EventLog::new(),
         reload,
@@ -165,7 +165,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         Inbox {
             bgp: bgp_events,
             calls,
-            notices,
+            reports,
             signals,
         },
     ))
@@ -218,7 +218,7 @@ impl Control {
 
     fn refresh_host(&mut self) -> Result<(), StartError> {
         self.facts.sample();
-        for event in self.host.poll(&self.router, &self.worker)? {
+        for event in self.host.poll(&self.router, &self.data_plane)? {
             self.input(Input::Host(event));
         }
         Ok(())
@@ -231,9 +231,9 @@ impl Control {
                 Output::Journal(state) => self.save(&state),
                 Output::Publish(snapshot) => {
                     self.host.on_snapshot(&snapshot);
-                    self.worker.install(snapshot);
+                    self.data_plane.install(&snapshot);
                 }
-                Output::WireGuardPeers(peers) => self.worker.set_peers(peers),
+                Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,
                     address,
@@ -293,7 +293,7 @@ impl Control {
         self.input(Input::Command(Command::Shutdown));
         self.drive();
         tokio::time::sleep(FAREWELL).await;
-        self.worker.stop();
+        self.data_plane.stop();
         std::fs::remove_file(&self.router.config().local.control_socket).ok();
     }
 }
@@ -313,13 +313,22 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// A number that differs at each start: feeds jitter, session indices and the marker's epoch.
+/// A number that differs at each start: feeds jitter and the marker's epoch.
 fn seed() -> u64 {
     let since_epoch = std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let nanos = u64::try_from(since_epoch.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
     nanos ^ (u64::from(std::process::id()) << 40)
+}
+
+/// Feeds the keys of handshakes: from the kernel's random source.
+fn wireguard_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut seed))
+        .context("cannot read /dev/urandom")?;
+    Ok(seed)
 }
 
 /// Tells a service manager that the router is up (sd_notify(3)), if there is one.

@@ -12,6 +12,7 @@ use std::path::Path as FilePath;
 
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Json, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +20,7 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
 use sam_dataplane::trace::TapRecord;
+use sam_router::view::TraceQuery;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -67,6 +69,8 @@ pub(crate) enum View {
     Arp,
     /// `samctl explain`
     Explain(Ipv4Addr),
+    /// `samctl trace`
+    Trace(TraceQuery),
     /// `samctl doctor`
     Doctor(Option<String>),
     /// `samctl counters`
@@ -173,6 +177,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
+        .route("/v1/trace", get(trace))
         .route(
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
@@ -261,6 +266,19 @@ async fn explain(State(calls): Calls, Path(address): Path<String>) -> Response {
     match address.parse() {
         Ok(address) => view(calls, View::Explain(address)).await,
         Err(_) => not_an_address(&address),
+    }
+}
+
+async fn trace(State(calls): Calls, query: Result<Query<TraceQuery>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(query)) => view(calls, View::Trace(query)).await,
+        Err(rejection) => refused(
+            StatusCode::BAD_REQUEST,
+            &rejection.body_text(),
+            Some(
+                "/v1/trace?from=ADDRESS&to=ADDRESS[&protocol=icmp|tcp|udp][&port=N][&size=BYTES][&df=true]",
+            ),
+        ),
     }
 }
 
@@ -367,4 +385,110 @@ async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> 
     let start = stream::once(async move { Ok(header) });
     let body = Body::from_stream(stream::StreamExt::chain(start, packets));
     ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use sam_router::view::TraceProtocol;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_for_a_trace_has_defaults() {
+        let mut api = Api::start("defaults").await;
+
+        let asked = api.ask("/v1/trace?from=10.77.60.10&to=10.77.60.11").await;
+
+        let expected = TraceQuery {
+            from: Ipv4Addr::new(10, 77, 60, 10),
+            to: Ipv4Addr::new(10, 77, 60, 11),
+            protocol: TraceProtocol::Icmp,
+            port: None,
+            size: TraceQuery::DEFAULT_SIZE,
+            df: false,
+        };
+        assert_eq!(asked, Ok(expected));
+        let asked = api
+            .ask("/v1/trace?from=10.77.60.10&to=10.77.60.11&protocol=tcp&port=22&size=1500&df=true")
+            .await;
+        let expected = TraceQuery {
+            protocol: TraceProtocol::Tcp,
+            port: Some(22),
+            size: 1500,
+            df: true,
+            ..expected
+        };
+        assert_eq!(asked, Ok(expected));
+    }
+
+    #[tokio::test]
+    async fn a_query_that_makes_no_sense_is_refused_in_json_and_asks_nobody() {
+        let mut api = Api::start("nonsense").await;
+        for (query, words) in [
+            ("", "missing field `from`"),
+            ("from=10.77.60.10", "missing field `to`"),
+            ("from=lan60&to=10.77.60.11", "from"),
+            (
+                "from=10.77.60.10&to=10.77.60.11&protocol=sctp",
+                "`icmp`, `tcp`, `udp`",
+            ),
+            ("from=10.77.60.10&to=10.77.60.11&size=65536", "size"),
+            ("from=10.77.60.10&to=10.77.60.11&port=-1", "port"),
+            ("from=10.77.60.10&to=10.77.60.11&df=perhaps", "df"),
+        ] {
+            let refused = api.ask(&format!("/v1/trace?{query}")).await;
+
+            let refused = refused.expect_err(query);
+            assert!(refused.starts_with("HTTP/1.1 400 "), "{query}: {refused}");
+            let (_, body) = refused.split_once("\r\n\r\n").expect("a body");
+            let body: Value = serde_json::from_str(body).expect("JSON");
+            let error = body["error"].as_str().unwrap_or_default();
+            assert!(error.contains(words), "{query}: {error}");
+            assert!(body["remedy"].is_string(), "{query}");
+        }
+    }
+
+    /// The control API without a router behind it.
+    struct Api {
+        folder: PathBuf,
+        calls: mpsc::Receiver<Call>,
+    }
+
+    impl Api {
+        async fn start(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("api-{}-{name}", std::process::id()));
+            let (sender, calls) = mpsc::channel(1);
+            serve(&folder.join("s"), sender).await.expect("served");
+            Self { folder, calls }
+        }
+
+        /// Returns what the router was asked for, or the answer when it was not asked.
+        async fn ask(&mut self, target: &str) -> Result<TraceQuery, String> {
+            let stream = UnixStream::connect(self.folder.join("s")).await;
+            let mut stream = stream.expect("connected");
+            let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = String::new();
+            tokio::select! {
+                call = self.calls.recv() => match call {
+                    Some((Request::View(View::Trace(query)), _)) => Ok(query),
+                    other => panic!("{other:?}"),
+                },
+                read = stream.read_to_string(&mut answer) => {
+                    read.expect("an answer");
+                    Err(answer)
+                }
+            }
+        }
+    }
+
+    impl Drop for Api {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.folder));
+        }
+    }
 }

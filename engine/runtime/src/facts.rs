@@ -1,7 +1,9 @@
 //! Gathers what the router cannot know: counters, WireGuard peers, neighbors, the host.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use sam_dataplane::{DropReason, NeighborView, Stats};
@@ -11,8 +13,8 @@ use sam_router::facts::{
 };
 use sam_wg::PeerStatus;
 
+use crate::data_plane::{BUFFERS, DataPlaneReport, NOTICES};
 use crate::host_io::HostIo;
-use crate::worker::{BUFFERS, WorkerReport};
 
 /// Samples of the drop counters, one a second, for "within the last minute".
 const SAMPLES: usize = 60;
@@ -20,14 +22,15 @@ const SAMPLES: usize = 60;
 /// Where facts come from.
 #[derive(Debug)]
 pub(crate) struct FactSource {
-    stats: Arc<Stats>,
+    /// One block per thread of the packet path.
+    stats: Vec<Arc<Stats>>,
     samples: VecDeque<Vec<u64>>,
     bgp_stalled: u64,
 }
 
 impl FactSource {
-    /// Reads the counters of one worker.
-    pub(crate) fn new(stats: Arc<Stats>) -> Self {
+    /// Reads these counters.
+    pub(crate) fn new(stats: Vec<Arc<Stats>>) -> Self {
         Self {
             stats,
             samples: VecDeque::with_capacity(SAMPLES),
@@ -40,8 +43,7 @@ impl FactSource {
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
-        self.samples
-            .push_back(self.stats.drops().map(|(_, count)| count).collect());
+        self.samples.push_back(self.dropped());
     }
 
     /// Counts a BGP connection that was given up because its peer does not read.
@@ -52,31 +54,33 @@ impl FactSource {
     /// Gathers everything for one answer.
     pub(crate) fn gather(
         &self,
-        report: Option<WorkerReport>,
+        report: &DataPlaneReport,
         uptime: Duration,
         host: &mut HostIo,
         config: &Config,
     ) -> Facts {
         let now = Instant::now();
-        let report = report.unwrap_or_default();
         Facts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: uptime.as_secs_f64(),
             host: host.facts(config),
-            workers: vec![WorkerFacts {
-                worker: 0,
-                generation: report.generation,
-                buffers_free: report.buffers_free as u64,
-                buffers: BUFFERS as u64,
-            }],
-            counters: self
-                .stats
-                .counters()
-                .map(|(name, text, value)| CounterFacts {
-                    name: name.to_owned(),
-                    text: text.to_owned(),
-                    value,
+            workers: report
+                .workers
+                .iter()
+                .map(|(index, worker)| WorkerFacts {
+                    worker: u16::try_from(*index).unwrap_or(u16::MAX),
+                    lan_rx_units: self.read(*index, |stats| &stats.lan_rx_units),
+                    tun_rx_units: self.read(*index, |stats| &stats.tun_rx_units),
+                    tunnel_rx_packets: self.read(*index, |stats| &stats.tunnel_rx_packets),
+                    offloads: worker.offloads,
+                    generation: worker.generation,
+                    buffers_free: worker.buffers_free as u64,
+                    buffers: BUFFERS as u64,
                 })
+                .collect(),
+            counters: self
+                .counters()
+                .into_iter()
                 .chain([
                     CounterFacts {
                         name: "wg-messages-lost".to_owned(),
@@ -91,28 +95,58 @@ impl FactSource {
                     },
                 ])
                 .collect(),
-            drops: self
-                .stats
-                .drops()
-                .map(|(reason, total)| self.drop(reason, total))
+            drops: DropReason::ALL
+                .iter()
+                .zip(self.dropped())
+                .map(|(reason, total)| self.drop(*reason, total))
                 .collect(),
             peers: report
                 .peers
                 .iter()
                 .map(|peer| peer_facts(peer, now))
                 .collect(),
-            neighbors: report
-                .neighbors
+            neighbors: neighbors(report)
                 .iter()
                 .map(|row| neighbor_facts(row, now))
                 .collect(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
                 length: report.notices_waiting as u64,
-                limit: crate::worker::NOTICES as u64,
+                limit: NOTICES as u64,
                 full: report.notices_lost,
             }],
         }
+    }
+
+    /// Reads a counter of one thread.
+    fn read(&self, index: usize, counter: impl Fn(&Stats) -> &AtomicU64) -> u64 {
+        self.stats
+            .get(index)
+            .map_or(0, |stats| counter(stats).load(Relaxed))
+    }
+
+    /// Sums the counters of all threads.
+    fn counters(&self) -> Vec<CounterFacts> {
+        let mut sums: Vec<CounterFacts> = Vec::new();
+        for stats in &self.stats {
+            for (index, (name, text, value)) in stats.counters().enumerate() {
+                match sums.get_mut(index) {
+                    Some(sum) => sum.value += value,
+                    None => sums.push(CounterFacts {
+                        name: name.to_owned(),
+                        text: text.to_owned(),
+                        value,
+                    }),
+                }
+            }
+        }
+        sums
+    }
+
+    /// Sums the drops of all threads, in the order of [`DropReason::ALL`].
+    fn dropped(&self) -> Vec<u64> {
+        let sum = |reason| self.stats.iter().map(|stats| stats.dropped(reason)).sum();
+        DropReason::ALL.iter().copied().map(sum).collect()
     }
 
     fn drop(&self, reason: DropReason, total: u64) -> DropFacts {
@@ -127,6 +161,27 @@ impl FactSource {
             last_minute: total.saturating_sub(before.copied().unwrap_or(0)),
         }
     }
+}
+
+/// Joins the neighbor tables of the workers: of each neighbor the newest row, one with a MAC before one without.
+fn neighbors(report: &DataPlaneReport) -> Vec<NeighborView> {
+    let mut rows: BTreeMap<_, NeighborView> = BTreeMap::new();
+    let rank = |row: &NeighborView| (row.mac.is_some(), row.since);
+    let all = report.workers.iter().map(|(_, worker)| &worker.neighbors);
+    for row in all.flatten() {
+        let known = rows
+            .entry((row.port, row.address))
+            .or_insert_with(|| NeighborView {
+                queued: 0,
+                ..row.clone()
+            });
+        let queued = known.queued + row.queued;
+        if rank(row) > rank(known) {
+            known.clone_from(row);
+        }
+        known.queued = queued;
+    }
+    rows.into_values().collect()
 }
 
 fn seconds_ago(at: Instant, now: Instant) -> f64 {

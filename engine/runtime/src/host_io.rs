@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
+use sam_net::packet_socket::RECEIVE_BUFFER;
 use sam_net::{
     Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
 };
@@ -20,8 +21,8 @@ use sam_router::{Config, HostEvent, LAN_PORT, Router};
 use tracing::warn;
 
 use crate::StartError;
+use crate::data_plane::{DataPlane, LanSockets, tun_limit};
 use crate::resolver::Resolver;
-use crate::worker::WorkerHandle;
 
 /// TUN MTU until the tunnels' MTU is known; fits every usual underlay.
 const FIRST_TUN_MTU: u32 = 1420;
@@ -29,6 +30,9 @@ const FIRST_TUN_MTU: u32 = 1420;
 const TUN_QUEUE: u32 = 10_000;
 /// Underlay MTU where the kernel does not tell.
 const DEFAULT_UNDERLAY_MTU: u16 = 1500;
+
+/// Bytes of receive buffer that a socket has in any case; enough for ARP.
+const LEAST_BUFFER: i32 = 1 << 20;
 
 /// What the LAN socket in use was opened for; anything else needs another socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +46,7 @@ struct LanSocket {
 #[derive(Debug)]
 pub(crate) struct HostIo {
     netlink: Netlink,
-    tun: Option<Tun>,
+    tuns: Vec<Tun>,
     tun_index: u32,
     tun_mtu: u32,
     told_tun_mtu: u32,
@@ -56,14 +60,14 @@ pub(crate) struct HostIo {
 }
 
 impl HostIo {
-    /// Makes the TUN device with the overlay address.
+    /// Makes the TUN device with the overlay address, and up to one queue per worker.
     ///
     /// # Errors
     /// When the device cannot be made; the message says what is missing.
-    pub(crate) fn open(config: &Config) -> Result<Self, StartError> {
+    pub(crate) fn open(config: &Config, workers: usize) -> Result<Self, StartError> {
         let mut netlink = Netlink::open()?;
-        let tun = Tun::open(&config.local.tun)?;
-        let index = tun.index();
+        let tuns = Tun::open_queues(&config.local.tun, workers, tun_limit(config.local.offloads))?;
+        let index = tuns[0].index();
         let overlay = IpNet::from(IpAddr::V4(config.own_node().overlay));
         netlink.add_address(index, overlay)?;
         netlink.set_mtu(index, FIRST_TUN_MTU)?;
@@ -71,7 +75,7 @@ impl HostIo {
         netlink.set_up(index)?;
         let mut host = Self {
             netlink,
-            tun: Some(tun),
+            tuns,
             tun_index: index,
             tun_mtu: FIRST_TUN_MTU,
             told_tun_mtu: 0,
@@ -87,14 +91,9 @@ impl HostIo {
         Ok(host)
     }
 
-    /// Hands the TUN device to the worker.
-    ///
-    /// # Errors
-    /// When it was handed over before.
-    pub(crate) fn take_tun(&mut self) -> Result<Tun, StartError> {
-        self.tun
-            .take()
-            .context("the TUN device was already handed over")
+    /// Hands the queues of the TUN device to the workers.
+    pub(crate) fn take_tuns(&mut self) -> Vec<Tun> {
+        std::mem::take(&mut self.tuns)
     }
 
     /// Looks at the host and returns what is new.
@@ -104,7 +103,7 @@ impl HostIo {
     pub(crate) fn poll(
         &mut self,
         router: &Router,
-        worker: &WorkerHandle,
+        data_plane: &DataPlane,
     ) -> Result<Vec<HostEvent>, StartError> {
         let config = router.config();
         let tun = &config.local.tun;
@@ -126,7 +125,7 @@ impl HostIo {
             warn!(%error, "cannot route the overlay addresses to the TUN");
         }
         if let Capture::ProxyArp { interface, .. } = &config.local.capture {
-            let event = self.look_at_lan(interface, config, worker);
+            let event = self.look_at_lan(interface, config, data_plane);
             if self.told_lan.as_ref() != Some(&event) {
                 self.told_lan = Some(event.clone());
                 events.push(event);
@@ -208,7 +207,7 @@ impl HostIo {
         }
     }
 
-    fn look_at_lan(&mut self, name: &str, config: &Config, worker: &WorkerHandle) -> HostEvent {
+    fn look_at_lan(&mut self, name: &str, config: &Config, data_plane: &DataPlane) -> HostEvent {
         let link = match self.netlink.link(name) {
             Ok(link) => link,
             Err(error) if error.errno() == Some(ENODEV) => {
@@ -229,11 +228,11 @@ impl HostIo {
             pools,
         };
         if self.lan.as_ref() != Some(&wanted) {
-            match wanted.open(name) {
-                Ok(socket) => {
+            match wanted.open(name, data_plane.workers()) {
+                Ok(members) => {
                     self.lan = Some(wanted);
                     self.lan_failure = None;
-                    worker.set_lan(LAN_PORT, socket);
+                    data_plane.set_lan(LAN_PORT, members);
                 }
                 Err(error) => {
                     let reason = format!("{error:#}");
@@ -422,17 +421,36 @@ impl LanSocket {
         self.index == index
     }
 
-    /// Frames for the pools and ARP reach us; those for the router's own LAN address stay with the kernel.
-    fn open(&self, name: &str) -> Result<PacketSocket, StartError> {
-        let filter: Filter = FrameFilter {
+    /// Opens the sockets of `count` workers: IPv4 for the pools is spread over them by flow, ARP reaches each. Packets
+    /// for the router's own LAN address stay with the kernel: the rule of `sam_dataplane`'s `LanPort::is_taken`.
+    fn open(&self, name: &str, count: usize) -> Result<Vec<LanSockets>, StartError> {
+        let ipv4 = FrameFilter {
             prefixes: self.pools.clone(),
-            addresses: Vec::new(),
             left_to_kernel: self.own.into_iter().collect(),
-            other_macs: false,
-        }
-        .build()?;
-        Ok(PacketSocket::open(name, Some(&filter))?)
+            ..FrameFilter::default()
+        };
+        let arp = FrameFilter {
+            arp: true,
+            ..FrameFilter::default()
+        };
+        let share = RECEIVE_BUFFER / i32::try_from(count).unwrap_or(i32::MAX).max(1);
+        let members = open_sockets(name, &ipv4.build()?, share.max(LEAST_BUFFER), count)?;
+        PacketSocket::fan_out(&members)?;
+        let listeners = open_sockets(name, &arp.build()?, LEAST_BUFFER, count)?;
+        let pairs = members.into_iter().zip(listeners);
+        Ok(pairs.map(|(ipv4, arp)| LanSockets { ipv4, arp }).collect())
     }
+}
+
+fn open_sockets(
+    name: &str,
+    filter: &Filter,
+    receive_buffer: i32,
+    count: usize,
+) -> Result<Vec<PacketSocket>, NetError> {
+    (0..count)
+        .map(|_| PacketSocket::open_with(name, Some(filter), receive_buffer))
+        .collect()
 }
 
 fn to_u16(mtu: u32) -> u16 {

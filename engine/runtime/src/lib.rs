@@ -1,12 +1,13 @@
 //! Threads, event loops and sockets around the pure cores. Nothing here decides.
 //!
-//! One control thread (tokio, current thread) owns the `Router`; one worker thread owns the `Forwarder`. They talk
-//! by bounded queues only.
+//! One control thread (tokio, current thread) owns the `Router`; each worker thread owns a `Forwarder`; one thread owns
+//! the WireGuard handshakes. They talk by bounded queues only.
 
 mod answer;
 mod bgp_io;
 mod control_loop;
 mod control_socket;
+mod data_plane;
 mod event_log;
 mod facts;
 mod host_io;
@@ -14,7 +15,6 @@ mod journal_io;
 mod pcapng;
 mod resolver;
 mod signals;
-mod worker;
 
 use sam_router::Config;
 

@@ -1,6 +1,7 @@
 //! The ways to the other nodes: handshakes and MTU.
 
 use super::{Evidence, away, fail, pass, result, skip, warn};
+use crate::Encapsulation;
 use crate::view::{CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
@@ -21,6 +22,10 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
 fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> CheckRow {
     let node = &tunnel.node.name;
     let name = format!("handshake-{node}");
+    if tunnel.up && tunnel.encap != Encapsulation::WireGuard.name() {
+        let message = format!("the tunnel to {node} needs no handshake ({})", tunnel.encap);
+        return pass(AREA, &name, message);
+    }
     if tunnel.up {
         let age = tunnel
             .last_handshake_s
@@ -78,7 +83,9 @@ fn mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {
         .remedy("raise the underlay MTU or fabric.transport.mtu");
     }
     let lan_mtu = evidence.facts.host.lan.as_ref().map(|lan| lan.mtu);
-    if !evidence.config.fabric.transport.mss_clamp && lan_mtu.is_some_and(|lan| lan > tunnel.mtu) {
+    if !evidence.config.transport_to(tunnel.node.id).mss_clamp
+        && lan_mtu.is_some_and(|lan| lan > tunnel.mtu)
+    {
         return warn(
             AREA,
             &name,

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use crate::Router;
 use crate::doctor::Evidence;
+use crate::encapsulation::Encapsulation;
 use crate::facts::Facts;
 use crate::view::{ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow};
 
@@ -188,15 +189,21 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
         .map_or_else(|| "an unknown endpoint".into(), |to| to.to_string());
     let mtu = path_mtu(evidence, tunnel);
     let age = tunnel.last_handshake_s;
-    let lines = vec![
-        age.map_or_else(
-            || "no handshake yet".into(),
-            |age| format!("last handshake {age:.0} s ago"),
-        ),
-        format!(
-            "received {} bytes, sent {} bytes",
-            tunnel.rx_bytes, tunnel.tx_bytes
-        ),
+    let mut lines = if is_wireguard(tunnel) {
+        vec![
+            age.map_or_else(
+                || "no handshake yet".into(),
+                |age| format!("last handshake {age:.0} s ago"),
+            ),
+            format!(
+                "received {} bytes, sent {} bytes",
+                tunnel.rx_bytes, tunnel.tx_bytes
+            ),
+        ]
+    } else {
+        vec!["neither encrypted nor authenticated: the underlay is trusted".into()]
+    };
+    lines.extend([
         format!(
             "MTU: underlay {} - overhead {} = inner {}",
             mtu.underlay, mtu.overhead, mtu.tunnel
@@ -210,9 +217,14 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
             evidence.config.own_node().overlay,
             tunnel.overlay
         ),
-    ];
-    let state = if tunnel.up { "up" } else { "without session" };
-    row(format!("WireGuard to {endpoint}, {state}"), lines)
+    ]);
+    let (name, down) = if is_wireguard(tunnel) {
+        ("WireGuard".to_owned(), "without session")
+    } else {
+        (tunnel.encap.to_uppercase(), "without endpoint")
+    };
+    let state = if tunnel.up { "up" } else { down };
+    row(format!("{name} to {endpoint}, {state}"), lines)
 }
 
 fn visibility(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
@@ -340,8 +352,12 @@ fn transparency(evidence: &Evidence<'_>) -> QuestionRow {
     )
 }
 
+fn is_wireguard(tunnel: &TunnelRow) -> bool {
+    tunnel.encap == Encapsulation::WireGuard.name()
+}
+
 fn path_mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> PathMtu {
-    let clamp = evidence.config.fabric.transport.mss_clamp;
+    let clamp = evidence.config.transport_to(tunnel.node.id).mss_clamp;
     PathMtu {
         underlay: tunnel.underlay_mtu,
         overhead: tunnel.overhead,

@@ -25,6 +25,7 @@ const ADDRESS: u8 = 10;
 mod configuration;
 mod identity;
 mod ownership;
+mod transports;
 mod views;
 
 fn reconfigure(net: &mut Net, id: u32, change: impl FnOnce(&mut Config)) {

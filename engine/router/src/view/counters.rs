@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::NodeRef;
 use crate::Router;
-use crate::facts::{CounterFacts, DropFacts, Facts};
+use crate::facts::{CounterFacts, DropFacts, Facts, WorkerFacts};
 
 /// All counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountersView {
+    /// What each packet worker received.
+    pub workers: Vec<WorkerRow>,
     /// Counters that are no drops.
     pub counters: Vec<CounterRow>,
     /// Drops by reason, zeros included.
@@ -19,6 +21,23 @@ pub struct CountersView {
     pub events_suppressed: u64,
     /// Events that found the queue full.
     pub events_lost: u64,
+}
+
+/// What one packet worker received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRow {
+    /// Its number.
+    pub worker: u16,
+    /// Frames and superframes from LAN ports.
+    pub lan_rx_units: u64,
+    /// Packets and superpackets from the router's own host.
+    pub tun_rx_units: u64,
+    /// Packets from tunnels.
+    pub tunnel_rx_packets: u64,
+    /// Packet buffers free.
+    pub buffers_free: u64,
+    /// Packet buffers in all.
+    pub buffers: u64,
 }
 
 /// One counter.
@@ -60,6 +79,14 @@ impl Router {
     /// `samctl counters`
     #[must_use]
     pub fn counters(&self, facts: &Facts) -> CountersView {
+        let worker = |worker: &WorkerFacts| WorkerRow {
+            worker: worker.worker,
+            lan_rx_units: worker.lan_rx_units,
+            tun_rx_units: worker.tun_rx_units,
+            tunnel_rx_packets: worker.tunnel_rx_packets,
+            buffers_free: worker.buffers_free,
+            buffers: worker.buffers,
+        };
         let counter = |counter: &CounterFacts| CounterRow {
             name: counter.name.clone(),
             text: counter.text.clone(),
@@ -80,6 +107,7 @@ impl Router {
                 count: *count,
             });
         CountersView {
+            workers: facts.workers.iter().map(worker).collect(),
             counters: facts.counters.iter().map(counter).collect(),
             drops: facts.drops.iter().map(drop).collect(),
             rejections: rejections.collect(),

@@ -21,6 +21,7 @@ mod owners;
 mod routes;
 mod status;
 mod step;
+mod trace;
 mod tunnels;
 
 pub use arp::{ArpView, NeighborRow, SightingRow};
@@ -33,8 +34,13 @@ pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
-pub use status::{API_VERSION, CaptureSummary, PoolSummary, StatusView, UpCount, VersionView};
+pub use status::{
+    API_VERSION, CaptureSummary, OffloadOff, PoolSummary, StatusView, UpCount, VersionView,
+};
 pub use step::{StepView, step_name};
+pub use trace::{
+    StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage, TraceVerdict, TraceView,
+};
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 
 /// A node, as named in views.

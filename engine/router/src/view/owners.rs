@@ -95,7 +95,12 @@ impl Router {
     }
 
     /// Shows one address; `None` when it lies in no pool.
-    fn owner_row(&self, address: Ipv4Addr, configured: bool, now: Instant) -> Option<OwnerRow> {
+    pub(crate) fn owner_row(
+        &self,
+        address: Ipv4Addr,
+        configured: bool,
+        now: Instant,
+    ) -> Option<OwnerRow> {
         let pool = self.config.pool_of(address)?;
         let holding = self.owners.holding(address);
         let owner = holding.map(|holding| holding.owner);

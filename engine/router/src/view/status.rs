@@ -45,6 +45,10 @@ pub struct StatusView {
     pub pools: Vec<PoolSummary>,
     /// How packets are drawn in.
     pub capture: CaptureSummary,
+    /// Packet workers that answered in time.
+    pub workers: usize,
+    /// Offloads that are not in force.
+    pub offloads_off: Vec<OffloadOff>,
     /// Packets dropped since start, all reasons.
     pub drops: u64,
     /// Events that found the queue full.
@@ -53,6 +57,15 @@ pub struct StatusView {
     pub health: CheckStatus,
     /// Messages of the checks that warn or fail.
     pub problems: Vec<String>,
+}
+
+/// An offload that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffloadOff {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `configured` or `refused by the kernel`.
+    pub why: String,
 }
 
 /// How many of how many are up.
@@ -158,11 +171,33 @@ impl Router {
             },
             pools: self.pool_summaries(),
             capture: self.capture_summary(),
+            workers: facts.workers.len(),
+            offloads_off: self.offloads_off(facts),
             drops: facts.drops.iter().map(|drop| drop.total).sum(),
             events_lost: self.events.lost(),
             health: doctor.overall,
             problems: bad.map(|check| check.message).collect(),
         }
+    }
+
+    fn offloads_off(&self, facts: &Facts) -> Vec<OffloadOff> {
+        let wanted = self.config.local.offloads;
+        let mut in_force = wanted;
+        for worker in &facts.workers {
+            in_force = in_force.and(worker.offloads);
+        }
+        let both = wanted.list().into_iter().zip(in_force.list());
+        both.filter(|(_, (_, on))| !on)
+            .map(|((name, wanted), _)| OffloadOff {
+                name: name.to_owned(),
+                why: if wanted {
+                    "refused by the kernel"
+                } else {
+                    "configured"
+                }
+                .to_owned(),
+            })
+            .collect()
     }
 
     fn pool_summaries(&self) -> Vec<PoolSummary> {

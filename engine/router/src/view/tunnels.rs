@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+use sam_dataplane::snapshot::Encap;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago};
@@ -34,9 +35,10 @@ pub struct TunnelRow {
     pub tunnel: u16,
     /// Its WireGuard public key, in base64.
     pub public_key: String,
-    /// Encapsulation: `wireguard`.
+    /// Encapsulation: `wireguard`, `gue`, `fou`, `gre`, `ipip` or `vxlan`.
     pub encap: String,
-    /// Whether packets can be sent now.
+    /// Whether packets can be sent now: WireGuard has a session; without encryption there are none, and a known
+    /// endpoint is enough.
     pub up: bool,
     /// Current outer address.
     pub endpoint: Option<SocketAddr>,
@@ -46,9 +48,9 @@ pub struct TunnelRow {
     pub last_handshake_s: Option<f64>,
     /// Seconds since the last authenticated packet.
     pub last_received_s: Option<f64>,
-    /// Inner bytes received.
+    /// Inner bytes received; 0 without encryption, where only the router's counters know.
     pub rx_bytes: u64,
-    /// Inner bytes sent.
+    /// Inner bytes sent; 0 without encryption.
     pub tx_bytes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
@@ -113,14 +115,20 @@ impl Router {
     fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts) -> TunnelRow {
         let peer = facts.peers.iter().find(|peer| peer.index == plan.peer.0);
         // Without the device's word, the last notice tells.
-        let up = peer.map_or_else(|| self.host.tunnel_up(node.id), |peer| peer.session);
+        let up = match plan.encap {
+            Encap::WireGuard(_) => {
+                peer.map_or_else(|| self.host.tunnel_up(node.id), |peer| peer.session)
+            }
+            Encap::Plain(_) => plan.endpoint.is_some(),
+        };
+        let transport = self.config.transport_to(node.id);
         let shown = peer.cloned().unwrap_or_default();
         TunnelRow {
             node: NodeRef::new(&self.config, node.id),
             overlay: node.overlay,
             tunnel: plan.tunnel.0,
             public_key: node.public_key.to_string(),
-            encap: "wireguard".into(),
+            encap: transport.encapsulation.name().into(),
             up,
             endpoint: shown.endpoint.or(plan.endpoint),
             configured_endpoint: node.endpoint.as_ref().map(endpoint_text),
@@ -135,12 +143,7 @@ impl Router {
             overhead: plan.overhead,
             mtu: plan.mtu,
             preshared_key: self.config.local.preshared_keys.contains_key(&node.id),
-            keepalive_s: self
-                .config
-                .fabric
-                .transport
-                .keepalive
-                .map(|every| every.as_secs_f64()),
+            keepalive_s: transport.keepalive.map(|every| every.as_secs_f64()),
         }
     }
 }

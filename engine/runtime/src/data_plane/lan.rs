@@ -1,57 +1,79 @@
 //! One LAN port: frames in, frames out, with the same rules as [`super::underlay`].
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::collections::VecDeque;
 
-use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, MergePolicy, PortId, Stats, Unit};
+use sam_dataplane::{BufferPool, DropReason, MergePolicy, PortId, Role, Stats, Unit};
 use sam_net::packet_socket::FrameError;
 use sam_net::{PacketSocket, SendFailure};
+use tracing::warn;
 
+use super::mailbox::LanSockets;
 use super::ports::{BUDGET, PENDING, more};
 use super::software::{cut, is_refusal};
 
 /// A LAN port with what waits for it.
 pub(super) struct Lan {
     pub(super) port: PortId,
-    socket: PacketSocket,
-    received: Vec<Result<Unit, FrameError>>,
+    ipv4: PacketSocket,
+    arp: PacketSocket,
+    batch: Vec<Result<Unit, FrameError>>,
+    received: VecDeque<Unit>,
     pending: Vec<Unit>,
     failures: Vec<SendFailure>,
 }
 
 impl Lan {
-    /// Serves a port by a socket.
-    pub(super) fn new(port: PortId, socket: PacketSocket) -> Self {
+    /// Serves a port by its sockets.
+    pub(super) fn new(port: PortId, sockets: LanSockets) -> Self {
         Self {
             port,
-            socket,
-            received: Vec::new(),
+            ipv4: sockets.ipv4,
+            arp: sockets.arp,
+            batch: Vec::new(),
+            received: VecDeque::new(),
             pending: Vec::new(),
             failures: Vec::new(),
         }
     }
 
-    /// Moves one batch into the forwarder. Returns whether more may wait.
-    pub(super) fn receive(
-        &mut self,
-        forwarder: &mut Forwarder,
-        io: &mut Io<'_>,
-        stats: &Stats,
-        now: Instant,
-    ) -> bool {
-        let result = self.socket.recv_batch(io.pool, &mut self.received, BUDGET);
-        for frame in self.received.drain(..) {
+    /// Receives one batch, for [`Self::poll_frame`]. Returns whether more may wait.
+    pub(super) fn receive(&mut self, is_arp: bool, pool: &mut BufferPool, stats: &Stats) -> bool {
+        let (socket, budget) = if is_arp {
+            (&mut self.arp, ARP_BUDGET)
+        } else {
+            (&mut self.ipv4, BUDGET)
+        };
+        let result = socket.recv_batch(pool, &mut self.batch, budget);
+        for frame in self.batch.drain(..) {
             match frame {
-                Ok(unit) => forwarder.handle_frame(self.port, unit, io, now),
+                Ok(unit) => self.received.push_back(unit),
                 Err(error) => stats.drop(reason(error)),
             }
         }
-        more(result, stats)
+        more(result, budget, stats)
     }
 
-    /// Queues a frame for [`Self::send`].
-    pub(super) fn queue(&mut self, unit: Unit) {
-        self.pending.push(unit);
+    /// Takes the oldest frame of the batch.
+    pub(super) fn poll_frame(&mut self) -> Option<Unit> {
+        self.received.pop_front()
+    }
+
+    /// Queues a frame for [`Self::send`], cut when `policy` does not take it whole.
+    pub(super) fn queue(
+        &mut self,
+        unit: Unit,
+        policy: MergePolicy,
+        pool: &mut BufferPool,
+        stats: &Stats,
+    ) {
+        if policy.takes(unit.offload.gso) {
+            return self.pending.push(unit);
+        }
+        let pending = &mut self.pending;
+        if let Err(reason) = cut(&unit, LINK, pool, |piece, _| pending.push(piece)) {
+            stats.drop(reason);
+        }
+        pool.give(unit.buffer);
     }
 
     /// Tells whether something waits.
@@ -87,14 +109,19 @@ impl Lan {
         policy: &mut MergePolicy,
     ) -> Vec<Unit> {
         let mut pieces = Vec::new();
-        let done = self.socket.send_batch(&self.pending, &mut self.failures);
+        let done = self.ipv4.send_batch(&self.pending, &mut self.failures);
         for failure in self.failures.drain(..) {
             let unit = &self.pending[failure.index];
             if !is_refusal(unit, &failure.error) {
                 stats.drop_many(DropReason::SendFailed, failure.packets as u64);
                 continue;
             }
-            policy.forbid(unit.offload.gso);
+            if policy.forbid(unit.offload.gso) {
+                warn!(
+                    "the kernel refuses superpackets on the LAN ({:?}): from now on they are cut here",
+                    unit.offload.gso
+                );
+            }
             stats.add(&stats.superpackets_refused, 1);
             if let Err(reason) = cut(unit, LINK, pool, |piece, _| pieces.push(piece)) {
                 stats.drop(reason);
@@ -106,29 +133,29 @@ impl Lan {
         pieces
     }
 
-    /// Counts what the kernel lost since the last look.
-    pub(super) fn count_losses(&self, stats: &Stats) {
+    /// Counts what the kernel lost since the last look; lost ARP frames are the speaker's to count.
+    pub(super) fn count_losses(&self, role: Role, stats: &Stats) {
+        let arp = (role == Role::Speaker).then_some(&self.arp);
         // The kernel starts anew with each answer.
-        if let Ok(lost) = self.socket.overflows() {
-            stats.drop_many(DropReason::ReceiveOverflow, lost);
+        for socket in arp.into_iter().chain([&self.ipv4]) {
+            if let Ok(lost) = socket.overflows() {
+                stats.drop_many(DropReason::ReceiveOverflow, lost);
+            }
         }
     }
 
     /// Gives every buffer back.
     pub(super) fn retire(mut self, pool: &mut BufferPool) {
-        self.socket.release(pool);
+        self.ipv4.release(pool);
+        self.arp.release(pool);
         for unit in self.pending {
             pool.give(unit.buffer);
         }
     }
 }
 
-impl AsFd for Lan {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
+/// ARP frames in one round.
+const ARP_BUDGET: usize = 8;
 /// Bytes of Ethernet header.
 const LINK: u16 = 14;
 

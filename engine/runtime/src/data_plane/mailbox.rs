@@ -10,18 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{NeighborView, PortId, Snapshot};
 use sam_net::{EventFd, PacketSocket};
-use sam_wg::{PeerConfig, PeerStatus};
+use sam_router::Offloads;
 use tokio::sync::{mpsc, oneshot};
 
 /// What the worker has not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
-    /// Make the WireGuard peers exactly these.
-    pub(super) peers: Option<Vec<PeerConfig>>,
     /// Forward by this from now on.
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
-    pub(super) lans: BTreeMap<PortId, PacketSocket>,
+    pub(super) lans: BTreeMap<PortId, LanSockets>,
     /// Copy packets to the sender until it is closed.
     pub(super) tap: Option<mpsc::Sender<TapRecord>>,
     /// Say how things are; whoever asked before has given up.
@@ -33,20 +31,25 @@ pub(super) struct Letters {
 /// How things are in the worker.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerReport {
-    /// WireGuard peers.
-    pub peers: Vec<PeerStatus>,
+    /// Offloads in force.
+    pub offloads: Offloads,
     /// Neighbors.
     pub neighbors: Vec<NeighborView>,
     /// Free packet buffers.
     pub buffers_free: usize,
     /// Generation of the snapshot in force.
     pub generation: u64,
-    /// Notices that wait for control.
-    pub notices_waiting: usize,
     /// Notices that found their queue full.
     pub notices_lost: u64,
-    /// WireGuard messages and events that found their queue full.
-    pub wireguard_lost: u64,
+}
+
+/// The sockets of one worker on one LAN port.
+#[derive(Debug)]
+pub(crate) struct LanSockets {
+    /// Its share of the IPv4 frames, by flow; everything is sent here.
+    pub(crate) ipv4: PacketSocket,
+    /// Every ARP frame. On a socket of its own no flood of IPv4 can displace it.
+    pub(crate) arp: PacketSocket,
 }
 
 /// The mailbox, shared by control and worker.
@@ -71,6 +74,11 @@ impl Mailbox {
     /// Writes and wakes the worker.
     pub(super) fn post(&self, write: impl FnOnce(&mut Letters)) {
         write(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.wake();
+    }
+
+    /// Wakes the worker without telling it anything.
+    pub(super) fn wake(&self) {
         self.wake.wake();
     }
 
@@ -109,16 +117,5 @@ mod tests {
         let generation = letters.snapshot.map(|snapshot| snapshot.generation);
         assert_eq!(generation, Some(10_000));
         assert!(mailbox.take().snapshot.is_none());
-    }
-
-    #[test]
-    fn peers_survive_a_later_snapshot() {
-        let mailbox = Mailbox::new().expect("descriptor");
-
-        mailbox.post(|letters| letters.peers = Some(Vec::new()));
-        mailbox.post(|letters| letters.snapshot = Some(Arc::default()));
-
-        let letters = mailbox.take();
-        assert!(letters.peers.is_some() && letters.snapshot.is_some());
     }
 }

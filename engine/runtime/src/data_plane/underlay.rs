@@ -3,20 +3,24 @@
 //! What a busy kernel does not take stays here in order and is tried again; beyond a bound the oldest is dropped and
 //! counted.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Stats};
+use sam_dataplane::{BufferPool, Carrier, DropReason, Forwarder, Io, PlainDatagrams, Stats};
 use sam_net::{Datagrams, SendFailure, Train, UdpSocket};
+use sam_router::Offloads;
+use tracing::warn;
 
 use super::ports::{BUDGET, PENDING, more};
-use crate::StartError;
 
 /// An underlay socket with what waits for it.
 pub(super) struct Underlay {
+    /// Of tunnels without encryption; `None` for WireGuard.
+    carrier: Option<Carrier>,
     socket: UdpSocket,
-    received: Vec<Datagrams>,
+    batch: Vec<Datagrams>,
+    received: VecDeque<Datagrams>,
     pending: Vec<Train>,
     failures: Vec<SendFailure>,
     /// Losses as counted so far.
@@ -25,39 +29,81 @@ pub(super) struct Underlay {
 }
 
 impl Underlay {
-    /// Binds the socket.
-    ///
-    /// # Errors
-    /// When the port is taken, or the host lacks the address family.
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, StartError> {
-        Ok(Self {
-            socket: UdpSocket::bind(address)?,
-            received: Vec::new(),
+    /// Serves a bound socket.
+    pub(super) fn new(mut socket: UdpSocket, offloads: Offloads) -> Self {
+        if !offloads.udp_segment {
+            socket.forbid_segmentation();
+        }
+        if !offloads.udp_gro {
+            socket.forbid_joining();
+        }
+        Self {
+            carrier: None,
+            socket,
+            batch: Vec::new(),
+            received: VecDeque::new(),
             pending: Vec::new(),
             failures: Vec::new(),
             truncated: 0,
             overflows: 0,
-        })
+        }
     }
 
-    /// Moves one batch into the forwarder. Returns whether more may wait.
-    pub(super) fn receive(
+    /// Serves a socket that receives packets of tunnels without encryption.
+    pub(super) fn of_carrier(carrier: Carrier, socket: UdpSocket, offloads: Offloads) -> Self {
+        Self {
+            carrier: Some(carrier),
+            ..Self::new(socket, offloads)
+        }
+    }
+
+    /// Receives one batch, for [`Self::poll_train`]. Returns whether more may wait.
+    pub(super) fn receive(&mut self, pool: &mut BufferPool, stats: &Stats) -> bool {
+        let result = self.socket.recv_batch(pool, &mut self.batch, BUDGET);
+        self.received.extend(self.batch.drain(..));
+        more(result, BUDGET, stats)
+    }
+
+    /// Hands the oldest train of the batch to the forwarder; returns whether there was one.
+    pub(super) fn poll_train(
         &mut self,
         forwarder: &mut Forwarder,
         io: &mut Io<'_>,
-        stats: &Stats,
         now: Instant,
     ) -> bool {
-        let result = self.socket.recv_batch(io.pool, &mut self.received, BUDGET);
-        for train in self.received.drain(..) {
-            forwarder.handle_datagrams(train.from, train.tos, train.segment, train.buffer, io, now);
+        let Some(train) = self.received.pop_front() else {
+            return false;
+        };
+        let Datagrams {
+            buffer,
+            segment,
+            from,
+            tos,
+        } = train;
+        match self.carrier {
+            None => forwarder.handle_datagrams(from, tos, segment, buffer, io, now),
+            Some(carrier) => {
+                let datagrams = PlainDatagrams {
+                    carrier,
+                    from,
+                    tos,
+                    segment,
+                    buffer,
+                };
+                forwarder.handle_plain(datagrams, io, now);
+            }
         }
-        more(result, stats)
+        true
     }
 
     /// Queues a train for [`Self::send`].
     pub(super) fn queue(&mut self, train: Train) {
         self.pending.push(train);
+    }
+
+    /// Tells whether trains leave as trains.
+    pub(super) fn segments(&self) -> bool {
+        self.socket.segments()
     }
 
     /// Tells whether something waits.
@@ -70,9 +116,13 @@ impl Underlay {
         if self.pending.is_empty() {
             return;
         }
+        let segmented = self.socket.segments();
         let done = self
             .socket
             .send_trains(&mut self.pending, &mut self.failures);
+        if segmented && !self.socket.segments() {
+            warn!("the kernel refuses to cut trains of datagrams: from now on each is sent alone");
+        }
         for failure in self.failures.drain(..) {
             stats.drop_many(DropReason::SendFailed, failure.packets as u64);
         }
@@ -111,7 +161,7 @@ impl AsFd for Underlay {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
 
@@ -158,11 +208,11 @@ mod tests {
         let drain = |underlay: &mut Underlay, pool: &mut BufferPool| {
             while underlay
                 .socket
-                .recv_batch(pool, &mut underlay.received, 1)
+                .recv_batch(pool, &mut underlay.batch, 1)
                 .expect("readable")
                 > 0
             {
-                for train in underlay.received.drain(..) {
+                for train in underlay.batch.drain(..) {
                     pool.give(train.buffer);
                 }
             }
@@ -183,7 +233,11 @@ mod tests {
     const BUFFERS: usize = PENDING + 8;
 
     fn fixture() -> (Underlay, BufferPool, Stats) {
-        let underlay = Underlay::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("socket");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let underlay = Underlay::new(
+            UdpSocket::bind(address).expect("socket"),
+            Offloads::default(),
+        );
         (underlay, BufferPool::new(BUFFERS), Stats::default())
     }
 

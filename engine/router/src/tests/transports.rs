@@ -1,0 +1,145 @@
+//! How nodes reach each other: what configured transports become on the packet path.
+
+use std::net::SocketAddr;
+
+use sam_dataplane::encap::{Carrier, Framing, Plain, Vxlan};
+use sam_dataplane::snapshot::Encap;
+
+use super::*;
+use crate::encapsulation::{Encapsulation, Gre, Gue, Payload};
+use crate::facts::Facts;
+
+const GUE: Encapsulation = Encapsulation::Gue {
+    port: 6080,
+    gue: Gue::Variant1,
+};
+
+#[test]
+fn each_transport_has_its_carrier_framing_and_mtu() {
+    let fou = Encapsulation::Fou {
+        port: 5555,
+        payload: Payload::Gre,
+    };
+    let gre = Gre {
+        key: Some(7),
+        checksum: true,
+    };
+    let vxlan = Encapsulation::Vxlan { port: 4789, vni: 9 };
+    for (encapsulation, carrier, framing, expected) in [
+        (
+            GUE,
+            Carrier::Udp { port: 6080 },
+            Framing::Gue(Gue::Variant1),
+            1472,
+        ),
+        (
+            fou,
+            Carrier::Udp { port: 5555 },
+            Framing::Fou(Payload::Gre),
+            1468,
+        ),
+        (
+            Encapsulation::Gre(gre),
+            Carrier::GRE,
+            Framing::Gre(gre),
+            1468,
+        ),
+        (Encapsulation::Ipip, Carrier::IPIP, Framing::Ipip, 1480),
+        (
+            vxlan,
+            Carrier::Udp { port: 4789 },
+            Framing::Vxlan(Vxlan::between(9, overlay(1), overlay(2))),
+            1450,
+        ),
+    ] {
+        let mut net = Net::new(2, FULL_MESH);
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = encapsulation;
+        });
+        let endpoint = net.station(1).router.config().fabric.nodes[&NodeId(2)]
+            .endpoint
+            .clone();
+        let Some(Host::Address(host)) = endpoint.map(|endpoint| endpoint.host) else {
+            panic!("the fixture has literal endpoints")
+        };
+        let port = match carrier {
+            Carrier::Udp { port } => port,
+            Carrier::Ip { .. } => 0,
+        };
+        let plain = Plain {
+            carrier,
+            framing,
+            to: Some(SocketAddr::new(host, port)),
+        };
+        let tunnel = &net.station(1).snapshot.tunnels[0];
+        assert_eq!(tunnel.encap, Encap::Plain(plain));
+        assert_eq!(tunnel.mtu, expected, "{encapsulation:?}");
+        assert_eq!(net.station(1).wireguard, [], "no peer without WireGuard");
+        assert!(net.station(1).router.config().carriers().contains(&carrier));
+    }
+}
+
+#[test]
+fn a_pair_differs_from_the_fabric_and_the_others_do_not() {
+    let mut net = Net::new(3, FULL_MESH);
+    restart(&mut net, |config| {
+        let mut transport = config.fabric.transport.clone();
+        transport.encapsulation = GUE;
+        transport.mtu = TunnelMtu::Fixed(1300);
+        transport.mss_clamp = false;
+        config
+            .fabric
+            .pairs
+            .insert((NodeId(1), NodeId(3)), transport);
+    });
+
+    let station = net.station(1);
+    let [two, three] = &station.snapshot.tunnels[..] else {
+        panic!("two tunnels")
+    };
+    assert!(matches!(two.encap, Encap::WireGuard(_)) && two.mss_clamp);
+    assert!(matches!(three.encap, Encap::Plain(_)) && !three.mss_clamp);
+    assert_eq!((two.mtu, three.mtu), (1440, 1300));
+    assert_eq!(station.wireguard.len(), 1);
+}
+
+#[test]
+fn a_tunnel_without_sessions_is_up_while_its_endpoint_is_known() {
+    let mut net = Net::new(2, FULL_MESH);
+    let shown = |net: &Net| {
+        let station = &net.stations[&1];
+        let row = station
+            .router
+            .tunnels(&Facts::default(), net.now)
+            .tunnels
+            .remove(0);
+        (row.encap, row.up, row.keepalive_s)
+    };
+    restart(&mut net, |config| {
+        config.fabric.transport.encapsulation = GUE;
+        config.fabric.transport.keepalive = None;
+    });
+    assert_eq!(shown(&net), ("gue".to_owned(), true, None));
+
+    reconfigure(&mut net, 1, |config| {
+        let node = config.fabric.nodes.get_mut(&NodeId(2)).unwrap();
+        node.endpoint.as_mut().unwrap().host = Host::Name("b.example".into());
+    });
+    assert_eq!(shown(&net), ("gue".to_owned(), false, None));
+
+    let resolved = HostEvent::Endpoint {
+        node: NodeId(2),
+        address: "[2001:db8::2]:51820".parse().unwrap(),
+        underlay_mtu: 1500,
+    };
+    net.host(1, resolved);
+    assert_eq!(shown(&net), ("gue".to_owned(), true, None));
+    assert_eq!(mtu(&net), 1452);
+}
+
+/// Starts node 1 again with another configuration: sockets are opened at the start.
+fn restart(net: &mut Net, change: impl FnOnce(&mut Config)) {
+    let mut config = net.station(1).router.config().clone();
+    change(&mut config);
+    net.start(1, config, RuntimeState::default());
+}

@@ -1,0 +1,181 @@
+//! The stages of the way, and what each one of the decision looks at.
+
+use sam_dataplane::ingress::Ingress;
+use sam_dataplane::packet::Classified;
+use sam_dataplane::{DropReason, NextHop};
+
+use super::Walk;
+
+/// A stage, in the order of the packet path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Where the packet comes in.
+    Entrance,
+    /// Whether this router draws the packet in.
+    Arp,
+    /// Whether the packet reaches the engine.
+    Filter,
+    /// What one pass over the packet tells.
+    Packet,
+    /// Both addresses name one host.
+    Addresses,
+    /// The source lives where the packet came from.
+    Source,
+    /// Where the destination lives.
+    Route,
+    /// One more hop is allowed.
+    Ttl,
+    /// The packet fits.
+    Mtu,
+    /// What the sender is told.
+    Icmp,
+    /// What it is cut into.
+    Fragments,
+    /// What passing SYNs announce.
+    Mss,
+    /// How it leaves through a tunnel.
+    Encapsulation,
+    /// To whom it leaves on the LAN.
+    Neighbor,
+    /// How the host gets it.
+    Host,
+}
+
+impl Stage {
+    /// The stages of [`sam_dataplane::decision::decide`], in its order.
+    pub(super) const DECISION: [Self; 5] = [
+        Self::Addresses,
+        Self::Source,
+        Self::Route,
+        Self::Ttl,
+        Self::Mtu,
+    ];
+
+    /// The stage of the decision that refuses for a reason.
+    pub(super) fn of(reason: DropReason) -> Self {
+        const BESIDE_ROUTE: [(DropReason, Stage); 6] = [
+            (DropReason::SourceInvalid, Stage::Addresses),
+            (DropReason::Multicast, Stage::Addresses),
+            (DropReason::SourceNotAllowed, Stage::Source),
+            (DropReason::ForwardedByKernel, Stage::Source),
+            (DropReason::TtlExceeded, Stage::Ttl),
+            (DropReason::TooBig, Stage::Mtu),
+        ];
+        let mut found = BESIDE_ROUTE.iter();
+        found
+            .find(|(known, _)| *known == reason)
+            .map_or(Self::Route, |(_, stage)| *stage)
+    }
+
+    /// Returns the name as in JSON.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Entrance => "entrance",
+            Self::Arp => "arp",
+            Self::Filter => "filter",
+            Self::Packet => "packet",
+            Self::Addresses => "addresses",
+            Self::Source => "source",
+            Self::Route => "route",
+            Self::Ttl => "ttl",
+            Self::Mtu => "mtu",
+            Self::Icmp => "icmp",
+            Self::Fragments => "fragments",
+            Self::Mss => "mss",
+            Self::Encapsulation => "encapsulation",
+            Self::Neighbor => "neighbor",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Says what a packet is.
+    pub(super) fn describe(&self, classified: &Classified) -> String {
+        let port = self
+            .query
+            .port
+            .map_or_else(String::new, |port| format!(" to port {port}"));
+        format!(
+            "{}{port}, {} bytes, TTL {}, DF {}",
+            self.query.protocol.name(),
+            classified.total,
+            classified.ttl,
+            if classified.dont_fragment {
+                "set"
+            } else {
+                "clear"
+            }
+        )
+    }
+
+    /// Says what a stage of the decision looks at.
+    pub(super) fn seen_by(
+        &self,
+        stage: Stage,
+        ingress: Ingress,
+        classified: &Classified,
+    ) -> String {
+        match stage {
+            Stage::Addresses => format!("{} to {}", classified.source, classified.destination),
+            Stage::Source => {
+                let way_back = self.way_to(classified.source);
+                format!("{}: {way_back}", classified.source)
+            }
+            Stage::Route => self.route_text(),
+            Stage::Ttl if ingress == Ingress::Host || self.is_for_host() => {
+                format!("{}, unchanged", classified.ttl)
+            }
+            Stage::Ttl => {
+                let left = classified.ttl.saturating_sub(1);
+                format!("{}, {left} when it leaves", classified.ttl)
+            }
+            Stage::Mtu => self.mtu_text(classified.total),
+            Stage::Entrance
+            | Stage::Arp
+            | Stage::Filter
+            | Stage::Packet
+            | Stage::Icmp
+            | Stage::Fragments
+            | Stage::Mss
+            | Stage::Encapsulation
+            | Stage::Neighbor
+            | Stage::Host => String::new(),
+        }
+    }
+
+    fn is_for_host(&self) -> bool {
+        self.snapshot.fib.lookup(self.query.to) == Some(NextHop::Local)
+    }
+
+    /// Compares a length with the MTU of the way to the destination, which is a sum where a tunnel is involved.
+    fn mtu_text(&self, length: usize) -> String {
+        match self.snapshot.fib.lookup(self.query.to) {
+            Some(NextHop::Tunnel(id)) => {
+                let Some(row) = self.tunnels.iter().find(|row| row.tunnel == id.0) else {
+                    return format!("{length} bytes");
+                };
+                let (underlay, overhead, mtu) = (row.underlay_mtu, row.overhead, row.mtu);
+                let sum = match underlay.checked_sub(overhead) {
+                    Some(difference) if difference == mtu => {
+                        format!("underlay {underlay} - overhead {overhead} = tunnel {mtu}")
+                    }
+                    Some(_) | None => {
+                        format!(
+                            "tunnel {mtu} as configured, underlay {underlay}, overhead {overhead}"
+                        )
+                    }
+                };
+                format!("{length} bytes; {sum}")
+            }
+            Some(NextHop::Lan(port)) => {
+                let mtu = self.snapshot.lan(port).map_or(0, |lan| lan.mtu);
+                format!("{length} bytes; LAN {mtu}")
+            }
+            Some(
+                NextHop::Local | NextHop::Withhold | NextHop::Blackhole | NextHop::Unreachable,
+            )
+            | None => format!("{length} bytes; the host takes any"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The sockets of tunnels without encryption, opened once for all workers.
+//!
+//! ```text
+//!   UDP carrier:  each worker one member of the port's group, to receive; lanes, to send from several ports
+//!   IP carrier:   the first worker a socket to receive, because the kernel gives each raw socket a copy;
+//!                 each worker a deaf one to send
+//! ```
+
+use std::collections::BTreeSet;
+
+use sam_dataplane::encap::{Carrier, LANES};
+use sam_net::{NetError, UdpSocket};
+use tracing::debug;
+
+/// The sockets of one worker.
+#[derive(Debug, Default)]
+pub(super) struct CarrierSockets {
+    /// To receive.
+    pub(super) receivers: Vec<(Carrier, UdpSocket)>,
+    /// To send from, per address family (IPv4, IPv6); all lanes share what there is.
+    pub(super) lanes: [Vec<UdpSocket>; 2],
+    /// To send raw packets of a protocol.
+    pub(super) raw: [Vec<(u8, UdpSocket)>; 2],
+}
+
+/// Opens the sockets of `count` workers: IPv4 always, IPv6 where the host has it.
+///
+/// # Errors
+/// When another program has the port, or without CAP_NET_RAW for raw sockets.
+pub(super) fn open(
+    carriers: &BTreeSet<Carrier>,
+    count: usize,
+) -> Result<Vec<CarrierSockets>, NetError> {
+    let mut workers: Vec<CarrierSockets> = (0..count).map(|_| CarrierSockets::default()).collect();
+    for &carrier in carriers {
+        for ipv6 in [false, true] {
+            optional(ipv6, open_carrier(carrier, ipv6, &mut workers))?;
+        }
+    }
+    if carriers
+        .iter()
+        .any(|carrier| matches!(carrier, Carrier::Udp { .. }))
+    {
+        for ipv6 in [false, true] {
+            optional(ipv6, open_lanes(ipv6, &mut workers))?;
+        }
+    }
+    Ok(workers)
+}
+
+fn open_carrier(
+    carrier: Carrier,
+    ipv6: bool,
+    workers: &mut [CarrierSockets],
+) -> Result<(), NetError> {
+    match carrier {
+        Carrier::Udp { port } => {
+            let group = UdpSocket::bind_group(UdpSocket::any(ipv6, port), workers.len())?;
+            for (worker, socket) in workers.iter_mut().zip(group) {
+                worker.receivers.push((carrier, socket));
+            }
+        }
+        Carrier::Ip { protocol } => {
+            if let Some(first) = workers.first_mut() {
+                first
+                    .receivers
+                    .push((carrier, UdpSocket::open_raw(protocol, ipv6)?));
+            }
+            for worker in workers {
+                let sender = UdpSocket::open_raw(protocol, ipv6)?;
+                sender.deafen()?;
+                worker.raw[usize::from(ipv6)].push((protocol, sender));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_lanes(ipv6: bool, workers: &mut [CarrierSockets]) -> Result<(), NetError> {
+    // All workers together have about as many ports as there are lanes, for descriptors are scarce.
+    let each = (usize::from(LANES) / workers.len().max(1)).max(1);
+    for worker in workers {
+        for _ in 0..each {
+            worker.lanes[usize::from(ipv6)].push(UdpSocket::bind_sender(ipv6)?);
+        }
+    }
+    Ok(())
+}
+
+/// Forgives a host without IPv6.
+fn optional(ipv6: bool, opened: Result<(), NetError>) -> Result<(), NetError> {
+    match opened {
+        Err(error) if ipv6 && error.lacks_address_family() => {
+            debug!(%error, "no IPv6 underlay");
+            Ok(())
+        }
+        opened => opened,
+    }
+}

@@ -1,0 +1,363 @@
+//! The worker's attachments: TUN, underlay sockets, LAN ports; batches in, batches out.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use anyhow::Context;
+use sam_dataplane::{
+    BufferPool, DropReason, Egress, Forwarder, Io, Lane, Merging, PortId, Role, Stats, TxQueue,
+    Unit,
+};
+use sam_net::{Epoll, Interest, Train, Tun, UdpSocket};
+use sam_router::{Offloads, TUN_PORT};
+use tracing::warn;
+
+use super::carriers::CarrierSockets;
+use super::lan::Lan;
+use super::mailbox::LanSockets;
+use super::plain_ports::{PLAIN, PlainPorts};
+use super::software::{cut, is_refusal};
+use super::switches::merging;
+use super::underlay::Underlay;
+use crate::StartError;
+
+/// Packets, frames or trains of one port in one round.
+pub(super) const BUDGET: usize = 32;
+/// Sends kept for a busy socket.
+pub(super) const PENDING: usize = 128;
+
+/// With fewer free buffers, what is ready leaves before the next train: a train has at most 64 datagrams, and half as
+/// many buffers are left to others.
+const LOW_BUFFERS: usize = 96;
+
+/// Sends that do not wait for the end of the batch.
+const EARLY_SENDS: usize = 16;
+
+const TUN: u64 = 0;
+const UDP: u64 = 1;
+/// Two tokens per LAN port: IPv4, and ARP behind it.
+const LAN: u64 = 16;
+
+/// All attachments of a worker.
+pub(super) struct Ports {
+    tun: Tun,
+    underlays: Vec<Underlay>,
+    plain: PlainPorts,
+    lans: Vec<Lan>,
+    role: Role,
+    wanted: Offloads,
+    merging: Merging,
+}
+
+impl Ports {
+    /// Watches the TUN device, if this worker reads it, and the underlay sockets.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub(super) fn new(
+        tun: Tun,
+        reads_tun: bool,
+        sockets: Vec<UdpSocket>,
+        carriers: CarrierSockets,
+        offloads: Offloads,
+        role: Role,
+        epoll: &Epoll,
+    ) -> Result<Self, StartError> {
+        if reads_tun {
+            epoll
+                .add(tun.as_fd(), TUN, Interest::Read)
+                .context("cannot watch the TUN device")?;
+        }
+        let underlay = |socket| Underlay::new(socket, offloads);
+        let underlays: Vec<Underlay> = sockets.into_iter().map(underlay).collect();
+        for (index, underlay) in underlays.iter().enumerate() {
+            epoll
+                .add(underlay.as_fd(), UDP + index as u64, Interest::Read)
+                .context("cannot watch the UDP socket")?;
+        }
+        Ok(Self {
+            role,
+            wanted: offloads,
+            merging: merging(offloads, tun.offloads()),
+            tun,
+            underlays,
+            plain: PlainPorts::new(carriers, offloads, epoll)?,
+            lans: Vec::new(),
+        })
+    }
+
+    /// Serves a LAN port, in place of former sockets, whose buffers return to the pool.
+    pub(super) fn set_lan(
+        &mut self,
+        port: PortId,
+        sockets: LanSockets,
+        epoll: &Epoll,
+        pool: &mut BufferPool,
+    ) {
+        let token = LAN + 2 * u64::from(port.0);
+        let watched = epoll
+            .add(sockets.ipv4.as_fd(), token, Interest::Read)
+            .and_then(|()| epoll.add(sockets.arp.as_fd(), token + 1, Interest::Read));
+        if let Err(error) = watched {
+            warn!(%error, "cannot watch the LAN port");
+            return;
+        }
+        for former in self.lans.extract_if(.., |lan| lan.port == port) {
+            former.retire(pool);
+        }
+        self.lans.push(Lan::new(port, sockets));
+    }
+
+    /// Returns which superpackets the kernel takes, as far as known.
+    pub(super) fn merging(&self) -> Merging {
+        self.merging
+    }
+
+    /// Returns the offloads in force.
+    pub(super) fn offloads(&self) -> Offloads {
+        let Merging { lan, host } = self.merging;
+        self.wanted.and(Offloads {
+            tun_tcp: host.tcp,
+            tun_udp: host.udp,
+            lan_tcp: lan.tcp,
+            lan_udp: lan.udp,
+            udp_segment: self.underlays.iter().all(Underlay::segments) && self.plain.segments(),
+            udp_gro: true,
+        })
+    }
+
+    /// Tells whether a busy socket holds something back.
+    pub(super) fn has_pending(&self) -> bool {
+        self.underlays.iter().any(Underlay::has_pending)
+            || self.plain.has_pending()
+            || self.lans.iter().any(Lan::has_pending)
+    }
+
+    /// Moves one batch from the port of `token` into the forwarder. Returns whether more may wait.
+    pub(super) fn receive(
+        &mut self,
+        token: u64,
+        forwarder: &mut Forwarder,
+        io: &mut Io<'_>,
+        stats: &Stats,
+        now: Instant,
+    ) -> bool {
+        if token == TUN {
+            return self.receive_host(forwarder, io, stats, now);
+        }
+        if (LAN..PLAIN).contains(&token) {
+            let (number, is_arp) = ((token - LAN) / 2, (token - LAN) % 2 == 1);
+            return self.receive_frames(number, is_arp, forwarder, io, stats, now);
+        }
+        self.receive_datagrams(token, forwarder, io, stats, now)
+    }
+
+    /// Moves one batch from a LAN port.
+    fn receive_frames(
+        &mut self,
+        number: u64,
+        is_arp: bool,
+        forwarder: &mut Forwarder,
+        io: &mut Io<'_>,
+        stats: &Stats,
+        now: Instant,
+    ) -> bool {
+        let mut lans = self.lans.iter();
+        let Some(index) = lans.position(|lan| u64::from(lan.port.0) == number) else {
+            return false;
+        };
+        let port = self.lans[index].port;
+        let more = self.lans[index].receive(is_arp, io.pool, stats);
+        while let Some(unit) = self.lans[index].poll_frame() {
+            forwarder.handle_frame(port, unit, io, now);
+            self.send_early(io, stats);
+        }
+        more
+    }
+
+    /// Sends complete trains before the batch ends: of what is sealed but not sent, other workers must not get ahead by
+    /// a replay window.
+    fn send_early(&mut self, io: &mut Io<'_>, stats: &Stats) {
+        if io.tx.len() >= EARLY_SENDS {
+            self.send(io.tx, io.pool, stats);
+        }
+    }
+
+    /// Moves one batch from an underlay socket. One train may become as many packets as it has datagrams, each in a
+    /// buffer of its own; before buffers run out, what is ready leaves.
+    fn receive_datagrams(
+        &mut self,
+        token: u64,
+        forwarder: &mut Forwarder,
+        io: &mut Io<'_>,
+        stats: &Stats,
+        now: Instant,
+    ) -> bool {
+        let Some(underlay) = self.underlay(token) else {
+            return false;
+        };
+        let more = underlay.receive(io.pool, stats);
+        while self
+            .underlay(token)
+            .is_some_and(|underlay| underlay.poll_train(forwarder, io, now))
+        {
+            if io.pool.available() < LOW_BUFFERS {
+                forwarder.flush(io, now);
+                self.send(io.tx, io.pool, stats);
+            }
+        }
+        more
+    }
+
+    /// Returns the underlay socket of `token`.
+    fn underlay(&mut self, token: u64) -> Option<&mut Underlay> {
+        if token >= PLAIN {
+            return self.plain.receiver(token);
+        }
+        let index = usize::try_from(token.checked_sub(UDP)?).ok()?;
+        self.underlays.get_mut(index)
+    }
+
+    fn receive_host(
+        &mut self,
+        forwarder: &mut Forwarder,
+        io: &mut Io<'_>,
+        stats: &Stats,
+        now: Instant,
+    ) -> bool {
+        for _ in 0..BUDGET {
+            let Some(mut buffer) = io.pool.take() else {
+                stats.drop(DropReason::BufferPoolEmpty);
+                return false;
+            };
+            match self.tun.recv(&mut buffer) {
+                Ok(Some(offload)) => {
+                    forwarder.handle_host_packet(Unit { buffer, offload }, io, now);
+                    self.send_early(io, stats);
+                }
+                Ok(None) => {
+                    io.pool.give(buffer);
+                    return false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    io.pool.give(buffer);
+                    stats.drop(DropReason::OffloadMalformed);
+                }
+                // The device is gone; control finds out and ends the router.
+                Err(_) => {
+                    io.pool.give(buffer);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends everything in `tx`, and what waited; buffers return to the pool.
+    pub(super) fn send(&mut self, tx: &mut TxQueue, pool: &mut BufferPool, stats: &Stats) {
+        while let Some(egress) = tx.pop() {
+            match egress {
+                Egress::Train {
+                    lane,
+                    to,
+                    segment,
+                    tos,
+                    buffer,
+                } => {
+                    let family = usize::from(to.is_ipv6());
+                    let underlay = match lane {
+                        Lane::WireGuard => self.underlays.get_mut(family),
+                        Lane::Udp(_) | Lane::Ip { .. } => self.plain.sender(lane, to.is_ipv6()),
+                    };
+                    let Some(underlay) = underlay else {
+                        stats.drop(DropReason::SendFailed);
+                        pool.give(buffer);
+                        continue;
+                    };
+                    underlay.queue(Train {
+                        to,
+                        segment,
+                        tos,
+                        buffer,
+                    });
+                }
+                Egress::Port { port, unit } => self.send_unit(port, unit, pool, stats),
+            }
+        }
+        for underlay in &mut self.underlays {
+            underlay.send(pool, stats);
+        }
+        self.plain.send(pool, stats);
+        for lan in &mut self.lans {
+            lan.send(pool, stats, &mut self.merging.lan);
+        }
+    }
+
+    fn send_unit(&mut self, port: PortId, unit: Unit, pool: &mut BufferPool, stats: &Stats) {
+        if let Some(lan) = self.lans.iter_mut().find(|lan| lan.port == port) {
+            return lan.queue(unit, self.merging.lan, pool, stats);
+        }
+        // A LAN port may be in the forwarding state before its socket is open.
+        if port != TUN_PORT {
+            stats.drop(DropReason::SendFailed);
+        } else if !self.merging.host.takes(unit.offload.gso) {
+            self.send_cut(&unit, pool, stats);
+        } else if let Err(error) = self.tun.send(&unit) {
+            if is_refusal(&unit, &error) {
+                self.refused(&unit, stats);
+                self.send_cut(&unit, pool, stats);
+            } else {
+                stats.drop(DropReason::SendFailed);
+            }
+        }
+        pool.give(unit.buffer);
+    }
+
+    fn refused(&mut self, unit: &Unit, stats: &Stats) {
+        stats.add(&stats.superpackets_refused, 1);
+        if self.merging.host.forbid(unit.offload.gso) {
+            warn!(
+                "the kernel refuses superpackets on the TUN device ({:?}): from now on they are cut here",
+                unit.offload.gso
+            );
+        }
+    }
+
+    /// Delivers packet by packet what the TUN device does not take as a whole.
+    fn send_cut(&self, unit: &Unit, pool: &mut BufferPool, stats: &Stats) {
+        let tun = &self.tun;
+        let sent = cut(unit, 0, pool, |piece, pool| {
+            if tun.send(&piece).is_err() {
+                stats.drop(DropReason::SendFailed);
+            }
+            pool.give(piece.buffer);
+        });
+        if let Err(reason) = sent {
+            stats.drop(reason);
+        }
+    }
+
+    /// Counts what the kernel lost since the last look.
+    pub(super) fn count_losses(&mut self, stats: &Stats) {
+        for underlay in &mut self.underlays {
+            underlay.count_losses(stats);
+        }
+        self.plain.count_losses(stats);
+        for lan in &self.lans {
+            lan.count_losses(self.role, stats);
+        }
+    }
+}
+
+/// Reads the result of a batch: whether more may wait; an empty pool is counted.
+pub(super) fn more(result: io::Result<usize>, budget: usize, stats: &Stats) -> bool {
+    match result {
+        Ok(count) => count >= budget,
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+            stats.drop(DropReason::BufferPoolEmpty);
+            false
+        }
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,288 @@
+//! One packet worker: a thread that owns a `Forwarder`, its ports and its buffers.
+//!
+//! Loop: wait for readiness → mailbox → one batch per ready port → flush → send → timers → notices. Everything per
+//! packet happens inside `Forwarder`; this file only moves batches between it and the kernel.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use sam_dataplane::trace::{Tap, TapRecord};
+use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
+use sam_net::{Epoll, Interest, Tun, UdpSocket};
+use sam_router::Offloads;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::carriers::CarrierSockets;
+use super::handshake_thread::HandshakeBox;
+use super::mailbox::{Letters, Mailbox, WorkerReport};
+use super::ports::Ports;
+use super::{TAP_BYTES, TAP_RECORDS, offer};
+use crate::StartError;
+
+/// Packet buffers of 64 KiB; pages are touched only as far as they are used.
+pub(crate) const BUFFERS: usize = 256;
+/// Sends that may wait within one batch.
+const SENDS: usize = 1024;
+/// Batches of one port before the others get their turn.
+const ROUNDS: usize = 4;
+/// Longest wait, so that a lost wake-up cannot stall the worker.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Wait before a busy socket is tried again.
+const BUSY_WAIT: Duration = Duration::from_micros(500);
+/// Time between two questions to the kernel what it lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Token of the mailbox in the readiness set.
+const WAKE: u64 = u64::MAX;
+
+/// What a worker is made of.
+pub(super) struct WorkerStart {
+    /// Its number.
+    pub(super) index: usize,
+    /// Its queue of the TUN device, or a handle to write by.
+    pub(super) tun: Tun,
+    /// Whether it reads the TUN device.
+    pub(super) reads_tun: bool,
+    /// Its members of the underlay sockets, one per address family.
+    pub(super) underlays: Vec<UdpSocket>,
+    /// Its sockets of tunnels without encryption.
+    pub(super) carriers: CarrierSockets,
+    /// What the kernel may be asked to do.
+    pub(super) offloads: Offloads,
+    /// Its sessions.
+    pub(super) sessions: sam_wg::DataPath,
+    /// Its counters.
+    pub(super) stats: Arc<Stats>,
+    /// What control tells it.
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Where it passes handshakes on.
+    pub(super) handshakes: Arc<HandshakeBox>,
+    /// Where it tells control something.
+    pub(super) notices: mpsc::Sender<Notice>,
+}
+
+/// A worker, ready to run.
+pub(super) struct Worker {
+    forwarder: Forwarder,
+    pool: BufferPool,
+    tx: TxQueue,
+    ports: Ports,
+    epoll: Epoll,
+    mailbox: Arc<Mailbox>,
+    handshakes: Arc<HandshakeBox>,
+    notices: mpsc::Sender<Notice>,
+    notices_lost: u64,
+    generation: u64,
+    /// When to ask the kernel next what it lost.
+    next_look: Instant,
+    listener: Option<mpsc::Sender<TapRecord>>,
+    stats: Arc<Stats>,
+}
+
+impl Worker {
+    /// Watches everything that can wake the worker.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub(super) fn new(start: WorkerStart) -> Result<Self, StartError> {
+        let epoll = Epoll::new(64).context("cannot make an epoll set")?;
+        epoll
+            .add(start.mailbox.as_ref().as_fd(), WAKE, Interest::Read)
+            .context("cannot watch the mailbox")?;
+        let role = Role::of_worker(start.index);
+        let ports = Ports::new(
+            start.tun,
+            start.reads_tun,
+            start.underlays,
+            start.carriers,
+            start.offloads,
+            role,
+            &epoll,
+        )?;
+        Ok(Self {
+            forwarder: Forwarder::new(start.sessions, role, Arc::clone(&start.stats)),
+            pool: BufferPool::new(BUFFERS),
+            tx: TxQueue::new(SENDS),
+            ports,
+            epoll,
+            mailbox: start.mailbox,
+            handshakes: start.handshakes,
+            notices: start.notices,
+            notices_lost: 0,
+            generation: 0,
+            next_look: Instant::now(),
+            listener: None,
+            stats: start.stats,
+        })
+    }
+
+    /// Forwards until told to stop.
+    pub(super) fn run(mut self) {
+        self.forwarder.set_merging(self.ports.merging());
+        let mut ready = Vec::with_capacity(64);
+        loop {
+            ready.clear();
+            let wait = self.wait();
+            match self.epoll.wait(Some(wait)) {
+                Ok(events) => ready.extend(events.map(|event| event.token)),
+                Err(error) => {
+                    warn!(%error, "cannot wait for packets");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            let now = Instant::now();
+            if ready.contains(&WAKE) {
+                let letters = self.mailbox.take();
+                if letters.stop {
+                    return;
+                }
+                self.read(letters, now);
+            }
+            self.receive(&ready, now);
+            self.due(now);
+            if self.ports.has_pending() {
+                self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
+            }
+            self.pass_on_posts();
+            self.send_notices();
+            self.send_tap();
+            if now >= self.next_look {
+                self.next_look = now + LOOK_INTERVAL;
+                self.ports.count_losses(&self.stats);
+                // An idle worker lets go of sessions that are no more.
+                self.flush(now);
+            }
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        if self.ports.has_pending() {
+            return BUSY_WAIT;
+        }
+        let now = Instant::now();
+        self.forwarder
+            .poll_timeout()
+            .map_or(LONGEST_WAIT, |(at, _)| {
+                at.saturating_duration_since(now).min(LONGEST_WAIT)
+            })
+    }
+
+    fn receive(&mut self, ready: &[u64], now: Instant) {
+        for _ in 0..ROUNDS {
+            let mut more = false;
+            for &token in ready.iter().filter(|token| **token != WAKE) {
+                let mut io = Io {
+                    pool: &mut self.pool,
+                    tx: &mut self.tx,
+                };
+                more |= self
+                    .ports
+                    .receive(token, &mut self.forwarder, &mut io, &self.stats, now);
+                self.flush(now);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn due(&mut self, now: Instant) {
+        if self
+            .forwarder
+            .poll_timeout()
+            .is_some_and(|(at, _)| at <= now)
+        {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.handle_timeout(&mut io, now);
+            self.flush(now);
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.forwarder.flush(
+            &mut Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            },
+            now,
+        );
+        self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
+        self.forwarder.set_merging(self.ports.merging());
+    }
+
+    /// Does what control wants. An empty letter says that a session came up.
+    fn read(&mut self, letters: Letters, now: Instant) {
+        for (port, sockets) in letters.lans {
+            self.ports
+                .set_lan(port, sockets, &self.epoll, &mut self.pool);
+        }
+        if let Some(snapshot) = letters.snapshot {
+            self.generation = snapshot.generation;
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.install(snapshot, &mut io, now);
+        }
+        if let Some(sender) = letters.tap {
+            self.listener = Some(sender);
+            self.forwarder
+                .set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
+        }
+        self.flush(now);
+        if let Some(reply) = letters.report {
+            // Whoever asked may have given up.
+            reply.send(self.report()).ok();
+        }
+    }
+
+    fn report(&self) -> WorkerReport {
+        WorkerReport {
+            offloads: self.ports.offloads(),
+            neighbors: self.forwarder.neighbors(),
+            buffers_free: self.pool.available(),
+            generation: self.generation,
+            notices_lost: self.notices_lost + self.stats.notices_lost.load(Relaxed),
+        }
+    }
+
+    /// Hands over what belongs to the owner of the handshakes.
+    fn pass_on_posts(&mut self) {
+        let refused = self.handshakes.pass_on(&mut self.forwarder);
+        self.stats.drop_many(DropReason::WgQueueFull, refused);
+    }
+
+    fn send_notices(&mut self) {
+        while let Some(notice) = self.forwarder.poll_notice() {
+            if !offer(&self.notices, notice) {
+                self.notices_lost += 1;
+            }
+        }
+    }
+
+    fn send_tap(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        if listener.is_closed() {
+            self.listener = None;
+            self.forwarder.set_tap(None);
+            return;
+        }
+        let Some(tap) = self.forwarder.tap() else {
+            return;
+        };
+        while let Some(record) = tap.pop() {
+            // A reader that does not keep up misses packets; `Tap` bounds what waits.
+            if listener.try_send(record).is_err() {
+                break;
+            }
+        }
+    }
+}
