@@ -3,11 +3,15 @@
 //! The help text of a verb is its doc comment here. Nothing is checked beyond the shape of single values.
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use sam_router::view::TraceQuery;
+
+use crate::bench::PORT;
+use crate::bench::parameters::{MAX_RATE, MAX_SECONDS, MAX_STREAMS};
 
 /// Where the router listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
@@ -70,6 +74,8 @@ pub enum Command {
         /// A mobile address
         address: Ipv4Addr,
     },
+    /// Say what this router would do to a packet, stage by stage; sends nothing; exit 1 unless it arrives
+    Trace(TraceArgs),
     /// Check the router, its host and its network; exit 5 when a check fails
     Doctor {
         /// Only this area: host, lan, tunnel, bgp, routes, owners, identity, drops
@@ -111,6 +117,10 @@ pub enum Command {
     },
     /// Show a four-site fabric at work in namespaces of this machine
     Demo(DemoArgs),
+    /// Measure throughput to a node or host; speaks the iperf3 protocol
+    ///
+    /// The other side runs `samctl bench --server` or a stock `iperf3 -s`; `iperf3 -c` measures against --server.
+    Bench(BenchArgs),
 }
 
 /// `samctl run`
@@ -134,12 +144,97 @@ pub struct CheckArgs {
     pub effective: bool,
 }
 
+/// `samctl trace`
+#[derive(Debug, clap::Args)]
+pub struct TraceArgs {
+    /// Where the packet comes from
+    #[arg(value_name = "SRC")]
+    pub from: Ipv4Addr,
+    /// Where it goes to
+    #[arg(value_name = "DST")]
+    pub to: Ipv4Addr,
+    /// Transport protocol
+    #[arg(value_name = "PROTO", value_enum, default_value_t = TraceProtocol::Icmp)]
+    pub protocol: TraceProtocol,
+    /// Destination port, of tcp and udp
+    #[arg(value_name = "PORT", requires = "protocol")]
+    pub port: Option<u16>,
+    /// Length of the packet, IP header included
+    #[arg(long, value_name = "BYTES", default_value_t = TraceQuery::DEFAULT_SIZE)]
+    pub size: u16,
+    /// Set Don't Fragment
+    #[arg(long)]
+    pub df: bool,
+}
+
+/// Transport protocol of a traced packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TraceProtocol {
+    /// An echo request
+    Icmp,
+    /// A segment
+    Tcp,
+    /// A datagram
+    Udp,
+}
+
 /// `samctl demo`
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
     /// Keep the sites running until interrupted
     #[arg(long)]
     pub keep: bool,
+}
+
+/// `samctl bench`
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Whom to measure against: an address, or the name of a node
+    #[arg(value_name = "ADDRESS|NODE", required_unless_present = "server")]
+    #[arg(conflicts_with = "server")]
+    pub target: Option<String>,
+    /// Wait for clients instead
+    #[arg(long)]
+    pub server: bool,
+    /// Address to listen on; by default the router's overlay address, without a router all
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "target")]
+    pub bind: Option<IpAddr>,
+    /// TCP and UDP port of the server
+    #[arg(long, default_value_t = PORT)]
+    pub port: u16,
+    /// End after one test
+    #[arg(long, conflicts_with = "target")]
+    pub one_off: bool,
+    /// Length of the test in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        conflicts_with = "server"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS)))]
+    pub time: u32,
+    /// Streams at the same time
+    #[arg(
+        long,
+        value_name = "STREAMS",
+        default_value_t = 1,
+        conflicts_with = "server"
+    )]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_STREAMS)))]
+    pub parallel: u8,
+    /// Let the server send
+    #[arg(long, conflicts_with = "server")]
+    pub reverse: bool,
+    /// Send datagrams instead of a byte stream
+    #[arg(long, conflicts_with = "server")]
+    pub udp: bool,
+    /// Bytes of a block (TCP, by default 131072) or datagram (UDP, by default 1232)
+    #[arg(long, value_name = "BYTES", conflicts_with = "server")]
+    pub length: Option<usize>,
+    /// Bits a second of each stream, such as 500M; 0 is no limit; by default 1M for UDP, none for TCP
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "server")]
+    pub bitrate: Option<u64>,
 }
 
 /// `samctl bgp`
@@ -193,6 +288,20 @@ fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {
     Ok(prefix)
 }
 
+/// Parses bits a second with a decimal suffix.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'g' | 'G')) => (&text[..at], 1_000_000_000),
+        Some(_) | None => (text, 1),
+    };
+    let rate = digits.parse::<u64>().ok();
+    rate.and_then(|rate| rate.checked_mul(factor))
+        .filter(|rate| *rate <= MAX_RATE)
+        .ok_or_else(|| "write a rate such as 500M or 2G, at most 1000G".to_owned())
+}
+
 /// Tells whether JSON was asked for on a command line that cannot be parsed.
 pub(crate) fn wants_json(args: &[OsString]) -> bool {
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
@@ -215,6 +324,31 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_have_decimal_suffixes_and_a_bound() {
+        for (text, rate) in [
+            ("0", 0),
+            ("64000", 64_000),
+            ("8k", 8_000),
+            ("500M", 500_000_000),
+            ("1000G", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse_rate(text), Ok(rate));
+        }
+        for text in [
+            "",
+            "M",
+            "1.5G",
+            "-1",
+            "1001G",
+            "99999999999999999999",
+            "5 M",
+            "5é",
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

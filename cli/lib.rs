@@ -4,6 +4,7 @@
 //! program without its process: [`main_with`] takes arguments and streams, so that tests run verbs directly.
 
 pub mod args;
+pub mod bench;
 pub mod client;
 pub mod commands;
 pub mod config;

@@ -1,5 +1,6 @@
 //! One verb per file; verbs that only show a view share [`show`].
 
+pub mod bench;
 pub mod check;
 pub mod completion;
 pub mod demo;
@@ -9,6 +10,7 @@ pub mod order;
 pub mod pcap;
 pub mod run;
 pub mod show;
+pub mod trace;
 pub mod version;
 
 use sam_router::view::{
@@ -46,6 +48,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Explain { address } => {
             show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
         }
+        Command::Trace(args) => trace::trace(args, &view, streams),
         Command::Doctor { area } => doctor(area.as_deref(), &view, streams),
         Command::Counters => show::<CountersView>(&view, "/v1/counters", streams),
         Command::Events { follow } => events::events(*follow, &view, streams),
@@ -54,6 +57,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Withdraw { address } => order::withdraw(*address, &view, streams),
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),
+        Command::Bench(args) => bench::bench(args, &view, streams),
         Command::Completion { shell } => completion::completion(*shell, streams),
     }
 }

@@ -1,12 +1,13 @@
 //! From what is written to what is meant: [`raw`](super::raw) to [`Config`], all checks, all errors.
 //!
 //! Every check reports and carries on with a harmless stand-in, so that one run names every mistake; the caller
-//! throws the result away when anything was reported. Split by noun: fabric, nodes, endpoint, local.
+//! throws the result away when anything was reported. Split by noun: fabric, transport, nodes, endpoint, local.
 
 mod endpoint;
 mod fabric;
 mod local;
 mod nodes;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,11 +41,12 @@ pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Confi
     let before = findings.errors();
     let pools = fabric::pools(raw, at, findings);
     let pools_sound = findings.errors() == before && all(&raw.pools, pools.len());
-    let transport = fabric::transport(raw, findings);
+    let wireguard_port = transport::wireguard_port(raw, findings);
+    let profile = transport::profile(raw, findings);
     let scope = nodes::Scope {
         pools: &pools,
         pools_sound,
-        port: transport.port,
+        port: wireguard_port,
     };
     let before = findings.errors();
     let nodes = nodes::nodes(raw, at, &scope, findings);
@@ -58,9 +60,14 @@ pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Confi
         asn: fabric::asn(raw, at, findings),
         bgp: fabric::bgp(raw, &names, findings),
         pools,
-        transport,
+        wireguard_port,
+        transport: profile,
+        pairs: transport::pairs(raw, &names, findings),
         nodes,
     };
+    if sound.nodes {
+        transport::check_endpoints(raw, &fabric, findings);
+    }
     let (local, key_files) = local::local(
         input,
         &Checked {
@@ -70,7 +77,10 @@ pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Confi
         },
         findings,
     )?;
-    Some((Config { fabric, local }, key_files))
+    let config = Config { fabric, local };
+    let at = input.local.value.listen_port.given();
+    transport::check_listen_port(&config, at.map_or(input.local.span, |at| at.span), findings);
+    Some((config, key_files))
 }
 
 /// Tells whether a list was read whole.

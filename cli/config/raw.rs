@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use sam_capture::Role;
 use sam_router::config::ActiveWhen;
+use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
 use super::node::{Node, Value};
@@ -58,6 +59,8 @@ mapping! {
         "pools" => pools: Vec<At<Pool>>,
         /// How nodes reach each other.
         "transport" => transport: Transport,
+        /// Pairs of nodes with another transport.
+        "pairs" => pairs: Vec<At<Pair>>,
         /// BGP settings.
         "bgp" => bgp: Bgp,
         /// All routers.
@@ -82,14 +85,36 @@ mapping! {
     Transport {
         /// Encapsulation.
         "encap" => encap: Encap,
+        /// Nobody else can read or send there.
+        "trustedUnderlay" => trusted_underlay: bool,
         /// UDP port.
         "port" => port: u16,
+        /// Variant of GUE.
+        "variant" => variant: GueVariant,
+        /// What FOU and GUE carry.
+        "inner" => inner: Payload,
+        /// Key of GRE.
+        "key" => key: u32,
+        /// Whether GRE packets carry a checksum.
+        "checksum" => checksum: bool,
+        /// Network of VXLAN.
+        "vni" => vni: u32,
         /// `auto` or bytes.
         "mtu" => mtu: Mtu,
         /// Lower the MSS of passing SYNs.
         "mssClamp" => mss_clamp: bool,
         /// Duration or `off`.
         "keepalive" => keepalive: Keepalive,
+    }
+}
+
+mapping! {
+    /// Two nodes and how they reach each other.
+    Pair {
+        /// Names of both.
+        "nodes" => nodes: Vec<At<String>>,
+        /// How they do.
+        "transport" => transport: Transport,
     }
 }
 
@@ -150,6 +175,10 @@ mapping! {
         "listenPort" => listen_port: u16,
         /// Name of the TUN device.
         "tun" => tun: String,
+        /// Packet workers.
+        "workers" => workers: u16,
+        /// What the kernel may be asked to do.
+        "offloads" => offloads: Offloads,
         /// How packets are drawn in.
         "capture" => capture: Capture,
         /// Addresses that live here.
@@ -158,6 +187,24 @@ mapping! {
         "control" => control: Control,
         /// File for run-time state.
         "stateFile" => state_file: PathBuf,
+    }
+}
+
+mapping! {
+    /// What the kernel may be asked to do; everything by default.
+    Offloads {
+        /// TCP superpackets from and to the host.
+        "tunTcp" => tun_tcp: bool,
+        /// UDP superpackets from and to the host.
+        "tunUdp" => tun_udp: bool,
+        /// TCP superpackets to the LAN.
+        "lanTcp" => lan_tcp: bool,
+        /// UDP superpackets to the LAN.
+        "lanUdp" => lan_udp: bool,
+        /// Trains that the kernel cuts.
+        "udpSegment" => udp_segment: bool,
+        /// Trains that the kernel joins.
+        "udpGro" => udp_gro: bool,
     }
 }
 
@@ -224,10 +271,29 @@ pub(crate) enum TimersProfile {
 }
 
 /// Encapsulations.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encap {
     /// Encrypted UDP.
     Wireguard,
+    /// Generic UDP Encapsulation.
+    Gue,
+    /// Foo over UDP.
+    Fou,
+    /// Generic Routing Encapsulation.
+    Gre,
+    /// IPv4 in IP.
+    Ipip,
+    /// Virtual Extensible LAN.
+    Vxlan,
+}
+
+/// Variants of GUE.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum GueVariant {
+    /// With a header.
+    Zero,
+    /// Without.
+    One,
 }
 
 /// Kinds of capture.
@@ -240,8 +306,22 @@ pub(crate) enum CaptureKind {
 }
 
 impl Word for Encap {
-    const WORDS: &'static [(&'static str, Self)] = &[("wireguard", Self::Wireguard)];
-    const LATER: &'static [&'static str] = &["gre", "gue", "ipip", "vxlan"];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("wireguard", Self::Wireguard),
+        ("gue", Self::Gue),
+        ("fou", Self::Fou),
+        ("gre", Self::Gre),
+        ("ipip", Self::Ipip),
+        ("vxlan", Self::Vxlan),
+    ];
+}
+
+impl Word for GueVariant {
+    const WORDS: &'static [(&'static str, Self)] = &[("0", Self::Zero), ("1", Self::One)];
+}
+
+impl Word for Payload {
+    const WORDS: &'static [(&'static str, Self)] = &[("ipip", Self::Ipip), ("gre", Self::Gre)];
 }
 
 impl Word for CaptureKind {
@@ -278,7 +358,7 @@ macro_rules! read_words {
         }
     )*};
 }
-read_words!(Encap, CaptureKind, Role, TimersProfile);
+read_words!(Encap, GueVariant, Payload, CaptureKind, Role, TimersProfile);
 
 impl Read for ActiveWhen {
     /// A gate with settings is a mapping, `vrrp: {…}`; it is answered by its name.

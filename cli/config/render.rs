@@ -7,7 +7,10 @@ use std::fmt::{self, Write};
 use std::path::Path;
 
 use sam_capture::NodeId;
-use sam_router::config::{ActiveWhen, Capture, Config, Endpoint, Fabric, Host, Node, TunnelMtu};
+use sam_router::config::{
+    ActiveWhen, Capture, Config, Endpoint, Fabric, Host, Node, Transport, TunnelMtu,
+};
+use sam_router::encapsulation::{Encapsulation, Gue, Payload};
 
 use super::scalar::duration_text;
 use super::{KeyFiles, Loaded, SCHEMA_VERSION};
@@ -41,21 +44,19 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
             pool.name, pool.prefix
         )?;
     }
-    let transport = &fabric.transport;
-    writeln!(
-        out,
-        "  transport:\n    encap: wireguard\n    port: {}",
-        transport.port
-    )?;
-    match transport.mtu {
-        TunnelMtu::Auto => writeln!(out, "    mtu: auto")?,
-        TunnelMtu::Fixed(bytes) => writeln!(out, "    mtu: {bytes}")?,
+    let mut profile = transport_keys(&fabric.transport);
+    if fabric.transport.encapsulation == Encapsulation::WireGuard {
+        profile.push(("port", fabric.wireguard_port.to_string()));
     }
-    writeln!(out, "    mssClamp: {}", transport.mss_clamp)?;
-    let keepalive = transport
-        .keepalive
-        .map_or_else(|| "off".into(), duration_text);
-    writeln!(out, "    keepalive: {keepalive}")?;
+    writeln!(out, "  transport: {}", mapping(&profile))?;
+    if !fabric.pairs.is_empty() {
+        writeln!(out, "  pairs:")?;
+    }
+    for ((one, other), transport) in &fabric.pairs {
+        let nodes = list([name(fabric, *one), name(fabric, *other)]);
+        let transport = mapping(&transport_keys(transport));
+        writeln!(out, "    - {{nodes: {nodes}, transport: {transport}}}")?;
+    }
     let bgp = &fabric.bgp;
     let (hold, retry) = (
         duration_text(bgp.hold_time),
@@ -76,6 +77,67 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         .nodes
         .values()
         .try_for_each(|node| write_node(out, node))
+}
+
+/// The keys of a transport with their values, but the port of WireGuard.
+fn transport_keys(transport: &Transport) -> Vec<(&'static str, String)> {
+    let encapsulation = transport.encapsulation;
+    let mut keys = vec![("encap", encapsulation.name().to_owned())];
+    if encapsulation != Encapsulation::WireGuard {
+        keys.push(("trustedUnderlay", "true".into()));
+    }
+    match encapsulation {
+        Encapsulation::WireGuard => {
+            let keepalive = transport
+                .keepalive
+                .map_or_else(|| "off".into(), duration_text);
+            keys.push(("keepalive", keepalive));
+        }
+        Encapsulation::Gue { port, gue } => {
+            keys.push(("port", port.to_string()));
+            match gue {
+                Gue::Variant1 => keys.push(("variant", "1".into())),
+                Gue::Variant0(payload) => {
+                    keys.push(("variant", "0".into()));
+                    keys.push(("inner", payload_word(payload).into()));
+                }
+            }
+        }
+        Encapsulation::Fou { port, payload } => {
+            keys.push(("port", port.to_string()));
+            keys.push(("inner", payload_word(payload).into()));
+        }
+        Encapsulation::Gre(gre) => {
+            keys.extend(gre.key.map(|key| ("key", key.to_string())));
+            keys.push(("checksum", gre.checksum.to_string()));
+        }
+        Encapsulation::Ipip => {}
+        Encapsulation::Vxlan { port, vni } => {
+            keys.push(("port", port.to_string()));
+            keys.push(("vni", vni.to_string()));
+        }
+    }
+    let mtu = match transport.mtu {
+        TunnelMtu::Auto => "auto".into(),
+        TunnelMtu::Fixed(bytes) => bytes.to_string(),
+    };
+    keys.extend([("mtu", mtu), ("mssClamp", transport.mss_clamp.to_string())]);
+    keys
+}
+
+fn payload_word(payload: Payload) -> &'static str {
+    match payload {
+        Payload::Ipip => "ipip",
+        Payload::Gre => "gre",
+    }
+}
+
+fn mapping(keys: &[(&str, String)]) -> String {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    format!("{{{}}}", keys.join(", "))
 }
 
 fn write_node(out: &mut String, node: &Node) -> fmt::Result {
@@ -120,6 +182,23 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
         local.listen_port,
         quoted(&local.tun)
     )?;
+    if let Some(workers) = local.workers {
+        writeln!(out, "  workers: {workers}")?;
+    }
+    let off: Vec<_> = local
+        .offloads
+        .list()
+        .into_iter()
+        .filter(|(_, on)| !on)
+        .collect();
+    if !off.is_empty() {
+        let off = off.iter().map(|(name, _)| format!("{name}: false"));
+        writeln!(
+            out,
+            "  offloads: {{{}}}",
+            off.collect::<Vec<_>>().join(", ")
+        )?;
+    }
     match &local.capture {
         Capture::None => writeln!(out, "  capture: {{type: none}}")?,
         Capture::ProxyArp {

@@ -3,6 +3,7 @@
 //! Headers name units. Colors only mark verdicts (good, look at it, bad) and carry no meaning of their own.
 
 mod arp;
+mod bench;
 mod bgp;
 mod counters;
 mod doctor;
@@ -11,6 +12,7 @@ mod explain;
 mod owners;
 mod routes;
 mod status;
+mod trace;
 mod tunnels;
 
 use std::fmt::Display;

@@ -120,6 +120,20 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
                 "areas: host, lan",
             );
         }
+        _ if target.contains("protocol=icmp&port=80") => {
+            return refuse(
+                "400 Bad Request",
+                "icmp has no ports",
+                "leave the port out, or name tcp or udp",
+            );
+        }
+        _ if target.ends_with("size=10&df=false") => {
+            return refuse(
+                "400 Bad Request",
+                "the headers of icmp alone are 28 bytes long",
+                "give 28 to 65535 bytes",
+            );
+        }
         "/v1/doctor?area=nonsense" => return ("200 OK", b"<html>".to_vec()),
         "/v1/pcap" => return ("200 OK", b"\x0a\x0d\x0d\x0apcapng".to_vec()),
         _ => {}

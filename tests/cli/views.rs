@@ -61,6 +61,7 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/tunnels",
         "GET /v1/arp",
         "GET /v1/explain/10.77.60.20",
+        "GET /v1/trace?from=10.77.60.10&to=10.77.60.20&protocol=tcp&port=443&size=1500&df=true",
         "GET /v1/doctor",
         "GET /v1/counters",
         "GET /v1/events?follow=false",
@@ -181,14 +182,52 @@ fn the_version_names_program_and_router() {
     );
 }
 
-/// The doctor of the fixture finds something, and says so by its exit code.
-fn expected_exit(name: &str) -> Exit {
-    if name == "doctor" {
-        Exit::ChecksFailed
-    } else {
-        Exit::Ok
+#[test]
+fn a_packet_that_no_protocol_has_is_refused() {
+    let server = Server::start("trace");
+    let addresses = ["trace", "10.77.60.10", "10.77.60.20"];
+    let cases = [
+        (&["sctp"][..], "invalid value 'sctp'"),
+        (&["tcp", "70000"], "70000 is not in 0..=65535"),
+        (&["--size", "65536"], "65536 is not in 0..=65535"),
+        (&["icmp", "80"], "icmp has no ports"),
+        (
+            &["--size", "10"],
+            "the headers of icmp alone are 28 bytes long",
+        ),
+    ];
+    for (rest, words) in cases {
+        let arguments = [&["--socket", server.socket()][..], &addresses, rest].concat();
+        let printed = run(&arguments);
+        assert_eq!(printed.exit, Exit::Usage, "{rest:?}: {}", printed.stderr);
+        assert!(
+            printed.stderr.contains(words),
+            "{rest:?}: {}",
+            printed.stderr
+        );
+        assert_eq!(printed.stdout, "");
     }
 }
+
+/// The doctor of the fixture finds something, the traced packet is dropped, and both say so by their exit code.
+fn expected_exit(name: &str) -> Exit {
+    match name {
+        "doctor" => Exit::ChecksFailed,
+        "trace" => Exit::Failed,
+        _ => Exit::Ok,
+    }
+}
+
+const TRACE: &[&str] = &[
+    "trace",
+    "10.77.60.10",
+    "10.77.60.20",
+    "tcp",
+    "443",
+    "--size",
+    "1500",
+    "--df",
+];
 
 /// Verbs and the files with their views.
 const VERBS: &[(&[&str], &str)] = &[
@@ -202,6 +241,7 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["tunnels"], "tunnels"),
     (&["arp"], "arp"),
     (&["explain", "10.77.60.20"], "explain-10.77.60.20"),
+    (TRACE, "trace"),
     (&["doctor"], "doctor"),
     (&["counters"], "counters"),
     (&["events"], "events"),

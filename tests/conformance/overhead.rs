@@ -3,9 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
+use sam_wg::{DataPath, Device, Opened, PeerConfig, PeerIndex, PrivateKey};
 
 const PEER: PeerIndex = PeerIndex(0);
+/// Wall time at the start, since the Unix epoch.
+const WALL: Duration = Duration::from_secs(1_700_000_000);
 
 /// Lengths of the messages of sections 5.4.2, 5.4.3 and 5.4.6 of the paper, by message type.
 #[test]
@@ -33,7 +35,7 @@ fn a_data_message_is_the_packet_and_32_bytes() {
         packet[2..4].copy_from_slice(&total.to_be_bytes());
         let mut out = [0; 2048];
 
-        let length = pair.devices[0]
+        let length = pair.paths[0]
             .seal(PEER, &packet, &mut out, pair.now)
             .expect("a session");
 
@@ -45,6 +47,7 @@ fn a_data_message_is_the_packet_and_32_bytes() {
 /// Two devices on a link without loss.
 struct Pair {
     devices: [Device; 2],
+    paths: [DataPath; 2],
     now: Instant,
 }
 
@@ -53,7 +56,7 @@ impl Pair {
         let now = Instant::now();
         let keys = [PrivateKey::generate([1; 32]), PrivateKey::generate([2; 32])];
         let devices = [0, 1].map(|own: usize| {
-            let mut device = Device::new(&keys[own], 1);
+            let mut device = Device::new(&keys[own], [1; 32], WALL, now);
             let peer = PeerConfig {
                 index: PEER,
                 public_key: keys[1 - own].public(),
@@ -65,7 +68,12 @@ impl Pair {
             device.set_peers(&[peer], now);
             device
         });
-        Self { devices, now }
+        let paths = [0, 1].map(|own: usize| devices[own].data_path());
+        Self {
+            devices,
+            paths,
+            now,
+        }
     }
 
     /// Brings a session up and returns type and length of each message.
@@ -73,19 +81,33 @@ impl Pair {
         let mut seen = Vec::new();
         let mut out = [0; 2048];
         // Asking for a session starts the handshake.
-        let refused = self.devices[0].seal(PEER, &[0x45; 20], &mut out, self.now);
+        let refused = self.paths[0].seal(PEER, &[0x45; 20], &mut out, self.now);
         assert!(refused.is_err());
+        while let Some(signal) = self.paths[0].poll_signal() {
+            self.devices[0].handle_signal(signal, self.now);
+        }
         for round in 0..8 {
             let from = round % 2;
             while let Some((_, length)) = self.devices[from].poll_transmit(&mut out) {
                 seen.push((out[0], length));
                 let message = out[..length].to_vec();
                 let mut inner = vec![0; length];
-                self.devices[1 - from]
-                    .open(address(from), &message, &mut inner, self.now)
-                    .expect("an honest message");
+                let (device, path) = (&mut self.devices[1 - from], &mut self.paths[1 - from]);
+                path.refresh();
+                let opened = path.open(address(from), &message, &mut inner, self.now);
+                if opened == Ok(Opened::Handshake) {
+                    device
+                        .handle_message(address(from), &message, self.now)
+                        .expect("an honest message");
+                } else {
+                    assert_eq!(opened, Ok(Opened::Keepalive));
+                }
+                while let Some(signal) = path.poll_signal() {
+                    device.handle_signal(signal, self.now);
+                }
             }
             while self.devices[from].poll_event().is_some() {}
+            self.paths[0].refresh();
             self.now += Duration::from_millis(10);
         }
         seen

@@ -81,6 +81,9 @@ fn killed() {
 fn stopped() {
     let mut fabric = Fabric::new(samctl(), 3);
     let namespace = fabric.topology.router(Site::AWS).clone();
+    wait_until("IPv6 addresses are settled", RETURN, || {
+        !residue(&namespace).contains("tentative")
+    });
     let before = residue(&namespace);
     fabric.start_all();
     wait_for_ping(

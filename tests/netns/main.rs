@@ -3,6 +3,8 @@
 //! A test whose tools or privileges are missing says why and counts as ignored. Two tests run at a time unless
 //! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
 
+mod bench;
+mod bulk;
 mod case;
 mod demo;
 mod doctor;
@@ -11,15 +13,18 @@ mod failure;
 mod identity;
 mod moving;
 mod mtu;
+mod overload;
 mod protocols;
 mod readme;
 mod reload;
 mod start;
 mod steady;
+mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
 mod wireguard;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let areas = [
+        bench::CASES,
         demo::CASES,
         doctor::CASES,
         exposure::CASES,
@@ -39,15 +45,18 @@ fn main() -> ExitCode {
         identity::CASES,
         moving::CASES,
         mtu::CASES,
+        overload::CASES,
         protocols::CASES,
         readme::CASES,
         reload::CASES,
         start::CASES,
         steady::CASES,
+        transports::CASES,
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
         wireguard::CASES,
+        workers::CASES,
     ];
     let trials = areas.into_iter().flatten().map(case::Case::trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

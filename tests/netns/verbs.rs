@@ -29,6 +29,11 @@ pub(crate) const CASES: &[Case] = &[
         run: pcap,
     },
     Case {
+        name: "verbs::trace_foretells_what_becomes_of_real_packets",
+        needs: &[],
+        run: trace,
+    },
+    Case {
         name: "verbs::drops_are_counted_by_reason",
         needs: &[],
         run: drops,
@@ -55,6 +60,9 @@ const VIEWS: &[&str] = &[
     "explain 10.77.60.11",
     "explain 10.77.60.77",
     "explain 192.0.2.1",
+    "trace 10.77.60.10 10.77.60.11",
+    "trace 10.77.60.10 10.77.60.11 tcp 22 --size 1440 --df",
+    "trace 10.77.60.11 10.77.60.10 udp 53",
     "doctor",
     "doctor host",
     "doctor lan",
@@ -106,6 +114,8 @@ fn views() {
         ("bgp neighbor nobody", 1),
         ("doctor nonsense", 1),
         ("bgp why 10.0.0.1/8", 2),
+        ("trace 10.77.60.10 10.77.60.11 icmp 80", 2),
+        ("trace 10.77.60.10 10.77.60.11 tcp --size 39", 2),
     ] {
         let outcome = router.samctl(unknown);
         assert!(
@@ -234,6 +244,105 @@ fn pcap() {
         assert_eq!(row[3], "51820", "{row:?}");
     }
     assert_eq!(packets.count("_ws.malformed"), 0);
+}
+
+/// Each row is a real ping and the same packet on paper: both arrive, or both end for one reason.
+///
+/// ```text
+/// .10 ping ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
+///                     ▲ samctl trace
+/// ```
+fn trace() {
+    let fabric = Fabric::running(samctl(), 2);
+    let client = fabric.topology.client(Site::ONPREM);
+    let target = Site::AWS.client();
+    wait_for_ping(client, target, PATIENCE);
+    // Nobody owns .77; its holder may send nevertheless, to whom it will.
+    sh(client, "ip address add 10.77.60.77/32 dev eth0").success();
+    let router = fabric.router(Site::ONPREM);
+    let mac = router.json("arp")["mac"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let neighbors = format!(
+        "ip neigh replace {target} lladdr {mac} dev eth0; ip neigh replace 10.77.60.78 lladdr {mac} dev eth0"
+    );
+    sh(client, &neighbors).success();
+    // Towards addresses beyond the pools, the client uses the router's host as its gateway.
+    sh(client, "ip route replace 192.0.2.0/24 via 10.77.60.1").success();
+    let forwarded = ("forwarded", None);
+    for (ping, query, (outcome, reason)) in [
+        (
+            "-I 10.77.60.10 10.77.60.11",
+            "10.77.60.10 10.77.60.11",
+            forwarded,
+        ),
+        (
+            "-M do -s 1412 10.77.60.11",
+            "10.77.60.10 10.77.60.11 --size 1440 --df",
+            forwarded,
+        ),
+        (
+            "-M do -s 1413 10.77.60.11",
+            "10.77.60.10 10.77.60.11 --size 1441 --df",
+            ("dropped", Some("too-big")),
+        ),
+        (
+            "-M dont -s 1413 10.77.60.11",
+            "10.77.60.10 10.77.60.11 --size 1441",
+            forwarded,
+        ),
+        (
+            "-I 10.77.60.77 10.77.60.11",
+            "10.77.60.77 10.77.60.11",
+            ("dropped", Some("source-not-allowed")),
+        ),
+        (
+            "-I 10.77.60.10 10.77.60.78",
+            "10.77.60.10 10.77.60.78",
+            ("dropped", Some("pool-withheld")),
+        ),
+        (
+            "-I 10.77.60.10 10.77.60.1",
+            "10.77.60.10 10.77.60.1",
+            ("delivered", None),
+        ),
+        (
+            "-I 10.77.60.10 192.0.2.1",
+            "10.77.60.10 192.0.2.1",
+            ("left-to-kernel", None),
+        ),
+    ] {
+        // A learned path MTU would keep the host from sending.
+        sh(client, "ip route flush cache").success();
+        let arrives = matches!(outcome, "forwarded" | "delivered");
+        let view = router.samctl(&format!("-o json trace {query}"));
+        let foretold: serde_json::Value = serde_json::from_str(&view.stdout).expect("JSON");
+        let verdict = &foretold["verdict"];
+        assert_eq!(view.code, i32::from(!arrives), "{}", view.text());
+        assert_eq!(verdict["outcome"], outcome, "{foretold}");
+        assert_eq!(verdict["reason"].as_str(), reason, "{foretold}");
+
+        let before = reason.map(|reason| dropped(&fabric, reason));
+        let unseen = dropped(&fabric, "no-route");
+        let answered = sh(client, &format!("ping -n -c 1 -W 2 {ping}")).code == 0;
+        assert_eq!(answered, arrives, "ping {ping}");
+        assert_eq!(dropped(&fabric, "no-route"), unseen, "{outcome}");
+        if let (Some(reason), Some(before)) = (reason, before) {
+            wait_until(&format!("{reason} is counted"), PATIENCE, || {
+                dropped(&fabric, reason) > before
+            });
+        }
+    }
+}
+
+/// Packets that the first router dropped for a reason.
+fn dropped(fabric: &Fabric, reason: &str) -> u64 {
+    let view = fabric.router(Site::ONPREM).json("counters");
+    let mut rows = view["drops"].as_array().into_iter().flatten();
+    let row = rows.find(|row| row["reason"] == reason);
+    row.and_then(|row| row["total"].as_u64())
+        .unwrap_or_else(|| panic!("no drop reason {reason} in {view}"))
 }
 
 /// ```text

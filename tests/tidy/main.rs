@@ -1,10 +1,11 @@
 //! House rules that the compiler does not check (engine/ARCHITECTURE.md): sizes, heads, `unsafe`, bounds, crate
-//! arrows, proofs of drops, documents in step.
+//! arrows, proofs of drops, documents in step, figures from the JSON.
 //!
 //! An exception needs a line `PATH: RULE: reason` in `tests/tidy/allow.txt`; one that is not needed is an error too.
 
 mod crates;
 mod documents;
+mod figures;
 mod rules;
 mod source;
 

@@ -1,15 +1,15 @@
-//! The fabric but its nodes: name, AS number, pools, transport, BGP.
+//! The fabric but its nodes and transports: name, AS number, pools, BGP.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Pool;
-use sam_router::config::{BgpSettings, Transport, TunnelMtu};
+use sam_router::config::BgpSettings;
 
 use super::{Names, check_name, check_unique, find_node};
 use crate::config::finding::Findings;
-use crate::config::raw::{self, Keepalive, Mtu, Timers, TimersProfile};
+use crate::config::raw::{self, Timers, TimersProfile};
 use crate::config::read::At;
 use crate::config::source::Span;
 
@@ -160,37 +160,6 @@ fn check_disjoint(pools: &[At<raw::Pool>], findings: &mut Findings) {
     }
 }
 
-/// Checks the transport; everything in it has a default.
-pub(super) fn transport(raw: &raw::Fabric, findings: &mut Findings) -> Transport {
-    let mut transport = Transport {
-        port: DEFAULT_PORT,
-        mtu: TunnelMtu::Auto,
-        mss_clamp: true,
-        keepalive: Some(DEFAULT_KEEPALIVE),
-    };
-    let Some(raw) = raw.transport.given().map(|raw| &raw.value) else {
-        return transport;
-    };
-    if let Some(raw::Encap::Wireguard) = raw.encap.given().map(|encap| encap.value) {
-        // The only one; its settings follow.
-    }
-    transport.port = port("port", raw.port.given(), DEFAULT_PORT, findings);
-    transport.mss_clamp = raw.mss_clamp.or(true);
-    if let Some(mtu) = raw.mtu.given() {
-        transport.mtu = tunnel_mtu(mtu, findings);
-    }
-    if let Some(keepalive) = raw.keepalive.given() {
-        transport.keepalive = match keepalive.value {
-            Keepalive::Off => None,
-            Keepalive::Every(every) => {
-                check_seconds("keepalive", (every, keepalive.span), 1, findings);
-                Some(every)
-            }
-        };
-    }
-    transport
-}
-
 /// Checks a UDP port.
 pub(super) fn port(
     key: &str,
@@ -205,24 +174,6 @@ pub(super) fn port(
             .help(format!("write `{key}: {default}`"));
     }
     port.value
-}
-
-fn tunnel_mtu(mtu: &At<Mtu>, findings: &mut Findings) -> TunnelMtu {
-    let Mtu::Bytes(bytes) = mtu.value else {
-        return TunnelMtu::Auto;
-    };
-    if !(MIN_MTU..=MAX_MTU).contains(&bytes) {
-        findings
-            .error(mtu.span, format!("an MTU of {bytes} bytes is not possible"))
-            .help(format!("write `auto` or {MIN_MTU} to {MAX_MTU}"));
-    } else if bytes < COMFORTABLE_MTU {
-        findings
-            .warn(mtu.span, format!("an MTU of {bytes} bytes is small"))
-            .help(format!(
-                "below {COMFORTABLE_MTU} bytes IPv6 does not fit; prefer `auto`"
-            ));
-    }
-    TunnelMtu::Fixed(bytes)
 }
 
 /// Checks the BGP settings; everything in them has a default.
@@ -290,7 +241,12 @@ fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Durat
 }
 
 /// Checks a time that the protocol carries in 16 bits of seconds.
-fn check_seconds(key: &str, (time, at): (Duration, Span), least: u64, findings: &mut Findings) {
+pub(super) fn check_seconds(
+    key: &str,
+    (time, at): (Duration, Span),
+    least: u64,
+    findings: &mut Findings,
+) {
     let most = u64::from(u16::MAX);
     if time.subsec_nanos() != 0 || !(least..=most).contains(&time.as_secs()) {
         let shown = crate::config::scalar::duration_text(time);
@@ -314,13 +270,6 @@ fn reserved_prefixes() -> [Ipv4Net; 4] {
 /// RFC 6793 section 9: stands in for numbers that do not fit into two octets, never a real AS.
 const AS_TRANS: u32 = 23_456;
 const POOL_LENGTHS: std::ops::RangeInclusive<u8> = 8..=30;
-const DEFAULT_PORT: u16 = 51_820;
-const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(25);
-/// The least that every IPv4 host accepts, RFC 791 section 3.1.
-const MIN_MTU: u16 = 576;
-const MAX_MTU: u16 = 9_000;
-/// The least link MTU of IPv6, RFC 8200 section 5.
-const COMFORTABLE_MTU: u16 = 1_280;
 const DEFAULT_MAX_PREFIXES: usize = 4_096;
 /// RFC 4271 section 4.2: zero or at least three seconds; zero would never notice a dead peer.
 const MIN_HOLD_SECONDS: u64 = 3;

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sam_capture::NodeId;
-use sam_router::config::{Capture, Fabric, Local, Node};
+use sam_router::Offloads;
+use sam_router::config::{Capture, Fabric, Local, Node, WORKERS_MAX};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
 use super::{Checked, Input, Names, check_unique, fabric, find_node};
@@ -37,10 +39,11 @@ pub(super) fn local(
     let port = fabric::port(
         "listenPort",
         raw.listen_port.given(),
-        fabric.transport.port,
+        fabric.wireguard_port,
         findings,
     );
     let tun = tun(raw, findings);
+    let workers = workers(raw, findings);
     let capture = capture(raw, *span, &tun, findings);
     let owned = owned(raw, checked, own, findings);
     let control_socket = control_socket(input, findings);
@@ -53,6 +56,8 @@ pub(super) fn local(
         preshared_keys,
         listen_port: port,
         tun,
+        workers,
+        offloads: offloads(raw),
         capture: capture?,
         owned,
         control_socket,
@@ -173,6 +178,39 @@ fn tun(raw: &raw::Local, findings: &mut Findings) -> String {
     };
     check_interface("tun", tun, findings);
     tun.value.clone()
+}
+
+/// Reads the number of packet workers; by default there is one per core.
+fn workers(raw: &raw::Local, findings: &mut Findings) -> Option<NonZeroUsize> {
+    let workers = raw.workers.given()?;
+    if !(1..=WORKERS_MAX).contains(&workers.value) {
+        findings
+            .error(
+                workers.span,
+                format!("{} packet workers are not possible", workers.value),
+            )
+            .help(format!(
+                "write 1 to {WORKERS_MAX}, or leave `workers` out for one per core"
+            ));
+    }
+    NonZeroUsize::new(workers.value.into())
+}
+
+/// Reads what the kernel may be asked to do.
+fn offloads(raw: &raw::Local) -> Offloads {
+    let Some(At { value: raw, .. }) = raw.offloads.given() else {
+        return Offloads::default();
+    };
+    let on = |field: &Field<bool>| field.given().is_none_or(|on| on.value);
+    Offloads {
+        tun_tcp: on(&raw.tun_tcp),
+        // The kernel hands over no superpacket without unfinished checksums.
+        tun_udp: on(&raw.tun_tcp) && on(&raw.tun_udp),
+        lan_tcp: on(&raw.lan_tcp),
+        lan_udp: on(&raw.lan_udp),
+        udp_segment: on(&raw.udp_segment),
+        udp_gro: on(&raw.udp_gro),
+    }
 }
 
 /// Checks a name by the kernel's rules: 1 to 15 bytes, no `/`, `:`, `%` or white space, neither `.` nor `..`.

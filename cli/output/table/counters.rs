@@ -6,6 +6,29 @@ use super::{Page, Text, node};
 
 impl Text for CountersView {
     fn write(&self, page: &mut Page) {
+        page.title("Packet workers");
+        let rows = self.workers.iter().map(|worker| {
+            let number = worker.worker.to_string();
+            let (free, all) = (worker.buffers_free, worker.buffers);
+            [
+                number,
+                worker.lan_rx_units.to_string(),
+                worker.tun_rx_units.to_string(),
+                worker.tunnel_rx_packets.to_string(),
+                format!("{free} of {all}"),
+            ]
+        });
+        page.table(
+            [
+                "WORKER",
+                "FROM LAN",
+                "FROM HOST",
+                "FROM TUNNELS",
+                "BUFFERS FREE",
+            ],
+            rows.collect(),
+            "none answered in time",
+        );
         page.title("Counters");
         let rows = self.counters.iter().map(|counter| {
             [

@@ -1,6 +1,6 @@
 //! `samctl status`
 
-use sam_router::view::{CaptureSummary, PoolSummary, StatusView};
+use sam_router::view::{CaptureSummary, OffloadOff, PoolSummary, StatusView};
 
 use super::{Page, Text, ago, status_mark, status_word, yes};
 
@@ -43,6 +43,8 @@ impl Text for StatusView {
                 format!("{} (generation {})", self.routes, self.generation),
             ),
             ("capture", capture_line(&self.capture)),
+            ("workers", self.workers.to_string()),
+            ("offloads", offloads_line(&self.offloads_off)),
             ("drops", format!("{} packets", self.drops)),
         ]);
         if self.events_lost > 0 {
@@ -66,6 +68,14 @@ impl Text for StatusView {
             page.line(format!("- {problem}"));
         }
     }
+}
+
+fn offloads_line(off: &[OffloadOff]) -> String {
+    if off.is_empty() {
+        return "all on".to_owned();
+    }
+    let all = off.iter().map(|off| format!("{} ({})", off.name, off.why));
+    format!("off: {}", all.collect::<Vec<_>>().join(", "))
 }
 
 fn capture_line(capture: &CaptureSummary) -> String {

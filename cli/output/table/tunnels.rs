@@ -1,5 +1,6 @@
 //! `samctl tunnels`
 
+use sam_router::Encapsulation;
 use sam_router::view::{TunnelRow, TunnelsView};
 
 use super::{Page, Text, node, optional, optional_ago};
@@ -12,6 +13,7 @@ impl Text for TunnelsView {
             "TUNNEL",
             "NODE",
             "OVERLAY",
+            "ENCAP",
             "STATE",
             "ENDPOINT",
             "HANDSHAKE",
@@ -43,7 +45,7 @@ impl Text for TunnelsView {
     }
 }
 
-fn row(tunnel: &TunnelRow) -> [String; 11] {
+fn row(tunnel: &TunnelRow) -> [String; 12] {
     let endpoint = match (&tunnel.endpoint, &tunnel.configured_endpoint) {
         (Some(address), _) => address.to_string(),
         (None, Some(name)) => format!("{name} (unresolved)"),
@@ -53,16 +55,23 @@ fn row(tunnel: &TunnelRow) -> [String; 11] {
         tunnel.tunnel.to_string(),
         node(&tunnel.node),
         tunnel.overlay.to_string(),
+        tunnel.encap.clone(),
         if tunnel.up { "up" } else { "down" }.into(),
         endpoint,
         optional_ago(tunnel.last_handshake_s),
         optional_ago(tunnel.last_received_s),
-        tunnel.rx_bytes.to_string(),
-        tunnel.tx_bytes.to_string(),
+        counted(tunnel, tunnel.rx_bytes),
+        counted(tunnel, tunnel.tx_bytes),
         format!(
             "{} = {} - {}",
             tunnel.mtu, tunnel.underlay_mtu, tunnel.overhead
         ),
         optional(tunnel.preshared_key.then_some("yes")),
     ]
+}
+
+/// Only WireGuard counts per tunnel.
+fn counted(tunnel: &TunnelRow, bytes: u64) -> String {
+    let is_counted = tunnel.encap == Encapsulation::WireGuard.name();
+    optional(is_counted.then_some(bytes))
 }

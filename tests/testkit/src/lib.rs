@@ -4,6 +4,7 @@
 //! instead of sockets there are links that delay, lose, reorder and cut; instead of the host's TCP there is a small
 //! reliable stream (`stream`) whose packets travel through the engines like any other.
 
+pub mod data_plane;
 pub mod forgery;
 pub mod host;
 mod invariants;

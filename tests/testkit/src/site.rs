@@ -6,19 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sam_bgp::ConnectionId;
-use sam_dataplane::{
-    Buffer, BufferPool, DropReason, Egress, Forwarder, Io, Snapshot, Stats, TxQueue, Unit,
-};
+use sam_dataplane::{DropReason, Egress, Snapshot, Stats};
 use sam_router::config::Config;
 use sam_router::journal::RuntimeState;
 use sam_router::output::BgpOrder;
 use sam_router::router::Start;
 use sam_router::{Event, Input, LAN_PORT, Output, Router};
-use sam_wg::Device;
 
+use crate::data_plane::{BUFFERS, DataPlane};
 use crate::forgery::Forgery;
 use crate::host::Host;
 use crate::invariants::{Drain, check_message};
@@ -26,10 +24,6 @@ use crate::rng::Rng;
 use crate::stream::{StreamEvent, Streams};
 use crate::topology::{Topology, overlay};
 
-/// Packet buffers per site.
-const BUFFERS: usize = 64;
-/// Entries of the send queue.
-const SENDS: usize = 512;
 /// Drops that mean a fault of ours: nothing in a simulation sends malformed packets or exhausts a queue.
 const OUR_FAULTS: [DropReason; 14] = [
     DropReason::PortUnknown,
@@ -54,7 +48,7 @@ pub struct Site {
     /// The control core.
     pub router: Router,
     /// The packet path.
-    pub forwarder: Forwarder,
+    pub data_plane: DataPlane,
     /// Its counters.
     pub stats: Arc<Stats>,
     /// Hosts on the LAN.
@@ -80,12 +74,12 @@ pub struct Site {
     /// What the router's UPDATEs are turned into before they leave.
     pub forgery: Option<Forgery>,
     pub(crate) index: usize,
+    /// When it was made.
+    born: Instant,
     /// The router got an input since the world last looked at it.
     pub(crate) touched: bool,
     /// Number of events that the world has looked at.
     pub(crate) seen_events: usize,
-    pool: BufferPool,
-    tx: TxQueue,
     streams: Streams,
     /// Bytes of messages that a forgery has not seen whole yet.
     unforged: BTreeMap<ConnectionId, Vec<u8>>,
@@ -117,7 +111,8 @@ impl Site {
         let mut site = Self {
             index,
             router: router(&config, &state, rng, now),
-            forwarder: forwarder(&config, &stats, rng),
+            data_plane: DataPlane::new(&config, &stats, rng, Duration::ZERO, now),
+            born: now,
             stats,
             hosts: config.local.owned.iter().copied().map(Host::new).collect(),
             told: config.local.owned.clone(),
@@ -132,8 +127,6 @@ impl Site {
             forgery: None,
             touched: false,
             seen_events: 0,
-            pool: BufferPool::new(BUFFERS),
-            tx: TxQueue::new(SENDS),
             streams: Streams::new(overlay(index), rng.draw()),
             unforged: BTreeMap::new(),
         };
@@ -144,10 +137,9 @@ impl Site {
     /// Starts the router anew, from its configuration and what it had to keep.
     pub fn restart(&mut self, rng: &mut Rng, now: Instant) {
         self.router = router(&self.config, &self.state, rng, now);
-        self.forwarder = forwarder(&self.config, &self.stats, rng);
+        let wall = now - self.born;
+        self.data_plane = DataPlane::new(&self.config, &self.stats, rng, wall, now);
         self.snapshot = Arc::default();
-        self.pool = BufferPool::new(BUFFERS);
-        self.tx = TxQueue::new(SENDS);
         self.streams = Streams::new(overlay(self.index), rng.draw());
         self.unforged.clear();
         self.up = true;
@@ -168,12 +160,12 @@ impl Site {
     /// When that is not so.
     pub fn assert_clean(&self) {
         let waiting: usize = self
-            .forwarder
+            .data_plane
             .neighbors()
             .iter()
             .map(|row| row.queued)
             .sum();
-        let free = self.pool.available();
+        let free = self.data_plane.available();
         assert_eq!(
             free + waiting,
             BUFFERS,
@@ -198,8 +190,8 @@ impl Site {
     /// Returns when [`Self::timeout`] wants to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let router = self.router.poll_timeout().map(|(at, _)| at);
-        let forwarder = self.forwarder.poll_timeout().map(|(at, _)| at);
-        let deadlines = [router, forwarder, self.streams.poll_timeout()];
+        let data_plane = self.data_plane.poll_timeout();
+        let deadlines = [router, data_plane, self.streams.poll_timeout()];
         deadlines.into_iter().flatten().min().filter(|_| self.up)
     }
 
@@ -209,13 +201,7 @@ impl Site {
             self.router.handle_timeout(now);
             self.drain_router(now);
         }
-        let Self {
-            forwarder,
-            pool,
-            tx,
-            ..
-        } = self;
-        forwarder.handle_timeout(&mut Io { pool, tx }, now);
+        self.data_plane.handle_timeout(now);
         self.streams.handle_timeout(now);
     }
 
@@ -233,26 +219,12 @@ impl Site {
         bytes: &[u8],
         now: Instant,
     ) {
-        let buffer = self.filled(bytes);
-        let Self {
-            forwarder,
-            pool,
-            tx,
-            ..
-        } = self;
-        forwarder.handle_datagrams(from, tos, bytes.len(), buffer, &mut Io { pool, tx }, now);
+        self.data_plane.receive_datagram(from, tos, bytes, now);
     }
 
     /// Takes a frame from the LAN.
     pub(crate) fn receive_frame(&mut self, bytes: &[u8], now: Instant) {
-        let unit = Unit::plain(self.filled(bytes));
-        let Self {
-            forwarder,
-            pool,
-            tx,
-            ..
-        } = self;
-        forwarder.handle_frame(LAN_PORT, unit, &mut Io { pool, tx }, now);
+        self.data_plane.receive_frame(bytes, now);
     }
 
     /// Lets the next thing happen that follows at this instant; returns what leaves the site, or `None` when nothing
@@ -272,15 +244,9 @@ impl Site {
             match output {
                 Output::Publish(snapshot) => {
                     self.snapshot = Arc::clone(&snapshot);
-                    let Self {
-                        forwarder,
-                        pool,
-                        tx,
-                        ..
-                    } = self;
-                    forwarder.install(snapshot, &mut Io { pool, tx }, now);
+                    self.data_plane.install(&snapshot, now);
                 }
-                Output::WireGuardPeers(peers) => self.forwarder.device().set_peers(&peers, now),
+                Output::WireGuardPeers(peers) => self.data_plane.set_peers(&peers, now),
                 Output::Bgp(BgpOrder::Connect {
                     connection,
                     address,
@@ -316,15 +282,9 @@ impl Site {
 
     /// Takes everything that the packet path sends; tells whether there was something.
     fn drain_forwarder(&mut self, now: Instant) -> (bool, Vec<Emission>) {
-        let Self {
-            forwarder,
-            pool,
-            tx,
-            ..
-        } = self;
-        forwarder.flush(&mut Io { pool, tx }, now);
+        self.data_plane.flush(now);
         let (mut busy, mut emissions) = (false, Vec::new());
-        while let Some(egress) = self.tx.pop() {
+        while let Some(egress) = self.data_plane.poll_egress() {
             busy = true;
             let buffer = match egress {
                 Egress::Port { port, unit } if port == LAN_PORT => {
@@ -340,6 +300,7 @@ impl Site {
                     segment,
                     tos,
                     buffer,
+                    ..
                 } => {
                     let size = usize::from(segment).max(1);
                     let datagrams = buffer.bytes().chunks(size);
@@ -350,7 +311,7 @@ impl Site {
                     buffer
                 }
             };
-            self.pool.give(buffer);
+            self.data_plane.give(buffer);
         }
         (busy, emissions)
     }
@@ -360,21 +321,14 @@ impl Site {
         let mut busy = false;
         while let Some(packet) = self.streams.poll_packet() {
             busy = true;
-            let unit = Unit::plain(self.filled(&packet));
-            let Self {
-                forwarder,
-                pool,
-                tx,
-                ..
-            } = self;
-            forwarder.handle_host_packet(unit, &mut Io { pool, tx }, now);
+            self.data_plane.receive_host_packet(&packet, now);
         }
         busy
     }
 
     /// Tells the router the next news; tells whether there was one.
     fn tell_router(&mut self, now: Instant) -> bool {
-        if let Some(notice) = self.forwarder.poll_notice() {
+        if let Some(notice) = self.data_plane.poll_notice() {
             self.input(Input::Notice(notice), now);
             return true;
         }
@@ -395,15 +349,6 @@ impl Site {
         self.input(Input::Bgp(input), now);
         true
     }
-
-    fn filled(&mut self, bytes: &[u8]) -> Buffer {
-        let mut buffer = self
-            .pool
-            .take()
-            .expect("a simulated site never runs out of buffers");
-        assert!(buffer.append(bytes), "packet larger than a buffer");
-        buffer
-    }
 }
 
 fn router(config: &Config, state: &RuntimeState, rng: &mut Rng, now: Instant) -> Router {
@@ -413,9 +358,4 @@ fn router(config: &Config, state: &RuntimeState, rng: &mut Rng, now: Instant) ->
         seed: rng.draw(),
     };
     Router::new(start, now)
-}
-
-fn forwarder(config: &Config, stats: &Arc<Stats>, rng: &mut Rng) -> Forwarder {
-    let device = Device::new(&config.local.private_key, rng.draw());
-    Forwarder::new(device, Arc::clone(stats))
 }

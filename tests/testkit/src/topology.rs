@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
+use sam_router::Encapsulation;
 use sam_router::config::{
     ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host as EndpointHost, Local, Node,
     Transport, TunnelMtu,
@@ -66,6 +67,8 @@ impl Topology {
                 private_key: self.keys[index].clone(),
                 preshared_keys: BTreeMap::new(),
                 listen_port: PORT,
+                workers: None,
+                offloads: sam_router::Offloads::default(),
                 tun: "sam0".to_owned(),
                 capture: Capture::ProxyArp {
                     interface: LAN.to_owned(),
@@ -90,8 +93,10 @@ impl Topology {
                 prefix: pool(),
                 exclude: BTreeSet::from([GATEWAY]),
             }],
+            wireguard_port: PORT,
+            pairs: BTreeMap::new(),
             transport: Transport {
-                port: PORT,
+                encapsulation: Encapsulation::WireGuard,
                 mtu: TunnelMtu::Auto,
                 mss_clamp: true,
                 keepalive: Some(Duration::from_secs(5)),

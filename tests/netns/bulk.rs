@@ -1,0 +1,81 @@
+//! Bytes from one client to another, compared at the far end: kernels do not verify the checksums of virtual links.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use sam_net::Namespace;
+
+/// Longest silence.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends `bytes` bytes over each of `streams` TCP connections at once and compares what arrives.
+///
+/// # Panics
+/// When something is missing or different.
+pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: u8, bytes: usize) {
+    let listener = to.enter(|| TcpListener::bind((address, 0)).expect("a free port"));
+    let listener = listener.expect("the client's namespace");
+    let server = listener.local_addr().expect("bound");
+    std::thread::scope(|scope| {
+        for number in 0..streams {
+            let sent = pattern(number, bytes);
+            scope.spawn(move || {
+                let stream = from.enter(|| TcpStream::connect_timeout(&server, PATIENCE));
+                let mut stream = stream.expect("the client's namespace").expect("connected");
+                stream.set_write_timeout(Some(PATIENCE)).expect("valid");
+                stream.write_all(&sent).expect("sent");
+            });
+        }
+        for _ in 0..streams {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            scope.spawn(move || {
+                stream.set_read_timeout(Some(PATIENCE)).expect("valid");
+                let mut received = Vec::with_capacity(bytes);
+                stream.read_to_end(&mut received).expect("received");
+                let number = received.first().copied().expect("not empty");
+                assert!(
+                    received == pattern(number, bytes),
+                    "stream {number} arrived damaged"
+                );
+            });
+        }
+    });
+}
+
+/// Sends datagrams of `sizes` one after the other and compares what arrives, in order.
+///
+/// # Panics
+/// When one is missing, late or different.
+pub(crate) fn udp(from: &Namespace, to: &Namespace, address: Ipv4Addr, sizes: &[usize]) {
+    let bind = |namespace: &Namespace, address: SocketAddr| {
+        let socket = namespace.enter(|| UdpSocket::bind(address).expect("a free port"));
+        let socket = socket.expect("the client's namespace");
+        socket.set_read_timeout(Some(PATIENCE)).expect("valid");
+        socket
+    };
+    let receiver = bind(to, SocketAddr::from((address, 0)));
+    let sender = bind(from, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let target = receiver.local_addr().expect("bound");
+    let mut buffer = vec![0; 65_536];
+    for (number, size) in (0_u8..).zip(sizes) {
+        let sent = pattern(number, *size);
+        sender.send_to(&sent, target).expect("sent");
+        let length = receiver.recv(&mut buffer).expect("received");
+        assert!(
+            buffer[..length] == sent[..],
+            "a datagram of {size} bytes arrived damaged"
+        );
+    }
+}
+
+/// Bytes that look like no others: the first one is `number`.
+fn pattern(number: u8, bytes: usize) -> Vec<u8> {
+    let mut state = u32::from(number) | 0x9e37_0000;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let rest = std::iter::repeat_with(&mut next).take(bytes.saturating_sub(1));
+    std::iter::once(number).chain(rest).collect()
+}

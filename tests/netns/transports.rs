@@ -1,0 +1,319 @@
+//! Tunnels without encryption between two real routers: reach, sizes, bulk, and who is not heard.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
+use sam_testkit::netns::{Capture, Fabric, GATEWAY, Site, sh, wait_until};
+use serde_json::Value;
+
+use crate::case::{Case, Need, samctl, wait_for_ping};
+
+const NEEDS: &[Need] = &[Need::Tool("tcpdump"), Need::Tool("tshark")];
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "transports::gue_variant_1",
+        needs: NEEDS,
+        run: || carries("encap: gue", 1472, "udp.dstport == 6080"),
+    },
+    Case {
+        name: "transports::gue_variant_0",
+        needs: NEEDS,
+        run: || carries("encap: gue, variant: 0", 1468, "udp.dstport == 6080"),
+    },
+    Case {
+        name: "transports::gue_variant_0_with_gre",
+        needs: NEEDS,
+        run: || {
+            let transport = "encap: gue, variant: 0, inner: gre, port: 6090";
+            carries(transport, 1464, "udp.dstport == 6090");
+        },
+    },
+    Case {
+        name: "transports::fou",
+        needs: NEEDS,
+        run: || carries("encap: fou", 1472, "udp.dstport == 5555"),
+    },
+    Case {
+        name: "transports::fou_with_gre",
+        needs: NEEDS,
+        run: || carries("encap: fou, inner: gre", 1468, "udp.dstport == 5555"),
+    },
+    Case {
+        name: "transports::vxlan",
+        needs: NEEDS,
+        run: || {
+            let seen = "vxlan.vni == 77 && eth.src == 02:53:0a:63:00:01 && ip.src == 10.77.60.10";
+            carries("encap: vxlan, vni: 77", 1450, seen);
+        },
+    },
+    Case {
+        name: "transports::gre",
+        needs: NEEDS,
+        run: || {
+            carries(
+                "encap: gre",
+                1476,
+                "gre && !gre.key && ip.src == 10.77.60.10",
+            )
+        },
+    },
+    Case {
+        name: "transports::gre_with_key_and_checksum",
+        needs: NEEDS,
+        run: || {
+            let seen =
+                "gre.key == 0x2a && gre.checksum.status == \"Good\" && ip.src == 10.77.60.10";
+            carries("encap: gre, key: 42, checksum: true", 1468, seen);
+        },
+    },
+    Case {
+        name: "transports::ipip",
+        needs: NEEDS,
+        run: || {
+            carries(
+                "encap: ipip",
+                1480,
+                "ip.proto == 4 && ip.src == 10.77.60.10",
+            )
+        },
+    },
+    Case {
+        name: "transports::a_pair_differs_from_its_fabric",
+        needs: &[],
+        run: pair,
+    },
+    Case {
+        name: "transports::over_ipv6",
+        needs: &[],
+        run: ipv6,
+    },
+];
+
+/// Time for a tunnel to carry packets again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// IPv4 and ICMP headers of an echo request.
+const HEADERS: usize = 28;
+/// Bytes of a bulk transfer.
+const BULK: usize = 24 << 20;
+
+/// ```text
+/// .10 ── lan1 (1500) ── router onprem ══ transport, wan (1500) ══ router aws ── lan2 (1500) ── .11
+/// ```
+/// `mtu` is that of the tunnel; `seen` is what another parser must find in the packets between the routers.
+fn carries(transport: &str, mtu: usize, seen: &str) {
+    let fabric = running(2, transport);
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let client = fabric.topology.client(here);
+    let wan = Capture::start(
+        fabric.topology.router(there),
+        "wan0",
+        "not arp",
+        &fabric.path("wan.pcap"),
+    );
+    for (from, to) in [(here, there), (there, here)] {
+        wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
+    }
+
+    let ping = |size: usize| {
+        let size = size - HEADERS;
+        sh(
+            client,
+            &format!("ping -n -c 1 -W 2 -M do -s {size} {}", there.client()),
+        )
+    };
+    ping(mtu).success();
+    let refused = ping(mtu + 1);
+    let expected = format!("From {GATEWAY} icmp_seq=1 Frag needed and DF set (mtu = {mtu})");
+    assert!(refused.text().contains(&expected), "{}", refused.text());
+    let long = format!("ping -n -c 1 -W 2 -M dont -s 3000 {}", there.client());
+    sh(client, &long).success();
+
+    for (from, to) in [(here, there), (there, here)] {
+        assert!(bulk(&fabric, from, to) == BULK, "not all bytes arrived");
+    }
+    assert!(
+        !wan.stop().fields(seen, &["ip.src"]).is_empty(),
+        "nothing like `{seen}` on the wire"
+    );
+    let row = tunnel(&fabric, here, there);
+    let encap = transport["encap: ".len()..].split(',').next();
+    assert_eq!(
+        (row["encap"].as_str(), row["up"].as_bool()),
+        (encap, Some(true))
+    );
+    assert_eq!(row["mtu"], mtu);
+    let doctor = fabric.router(here).json("doctor");
+    let checks = doctor["checks"].as_array().cloned().unwrap_or_default();
+    let tunnel_checks = checks.iter().filter(|check| check["area"] == "tunnel");
+    for check in tunnel_checks {
+        assert_eq!(check["status"], "pass", "{check}");
+    }
+    let explained = fabric
+        .router(here)
+        .samctl(&format!("explain {}", there.client()));
+    let expected = format!(
+        "{} to {}",
+        row["encap"].as_str().unwrap_or_default().to_uppercase(),
+        there.underlay()
+    );
+    assert!(explained.text().contains(&expected), "{}", explained.text());
+
+    strangers_are_not_heard(&fabric);
+}
+
+/// A router whose packets come from another address is not heard, and heard again when it has its own back.
+fn strangers_are_not_heard(fabric: &Fabric) {
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let (router, client) = (fabric.topology.router(here), fabric.topology.client(here));
+    let before = refused(fabric, there);
+    let disguise = format!(
+        "ip address add 203.0.113.99/24 dev wan0 && ip route add {}/32 dev wan0 src 203.0.113.99",
+        there.underlay()
+    );
+    sh(router, &disguise).success();
+
+    let ping = format!("ping -n -c 2 -i 0.2 -W 1 {}", there.client());
+    assert_ne!(sh(client, &ping).code, 0, "a stranger was heard");
+    wait_until("the refusals are counted", PATIENCE, || {
+        refused(fabric, there) >= before + 2
+    });
+
+    sh(
+        router,
+        &format!("ip route delete {}/32 dev wan0", there.underlay()),
+    )
+    .success();
+    wait_for_ping(client, there.client(), PATIENCE);
+}
+
+/// ```text
+///   onprem ══ wireguard ══ aws        onprem ══ gue ══ azure        aws ══ wireguard ══ azure
+/// ```
+fn pair() {
+    let mut fabric = Fabric::new(samctl(), 3);
+    let pairs = "  pairs:\n    - {nodes: [azure, onprem], transport: {encap: gue, trustedUnderlay: true}}\n  bgp:";
+    fabric.edit_all("  bgp:", pairs);
+    fabric.start_all();
+    for (from, to, encap) in [
+        (Site::ONPREM, Site::AWS, "wireguard"),
+        (Site::ONPREM, Site::AZURE, "gue"),
+        (Site::AZURE, Site::ONPREM, "gue"),
+        (Site::AZURE, Site::AWS, "wireguard"),
+    ] {
+        wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
+        let row = tunnel(&fabric, from, to);
+        assert_eq!(row["encap"], encap, "{} to {}", from.name(), to.name());
+        assert_eq!(row["up"], true, "{} to {}", from.name(), to.name());
+        assert_eq!(row["last_handshake_s"].is_null(), encap == "gue");
+    }
+}
+
+/// The overhead is 20 bytes more than over IPv4.
+fn ipv6() {
+    for (transport, mtu) in [
+        ("encap: gue", 1452),
+        ("encap: gre, key: 7", 1452),
+        ("encap: ipip", 1460),
+    ] {
+        let mut fabric = Fabric::new(samctl(), 2);
+        configure(&fabric, transport);
+        for site in [Site::ONPREM, Site::AWS] {
+            let address = format!("2001:db8::{}", site.number());
+            let command = format!("ip address add {address}/64 dev wan0 nodad");
+            sh(fabric.topology.router(site), &command).success();
+            let endpoint = format!("{}:51820", site.underlay());
+            fabric.edit_all(&endpoint, &format!("[{address}]:51820"));
+        }
+        fabric.start_all();
+        let (here, there) = (Site::ONPREM, Site::AWS);
+        let client = fabric.topology.client(here);
+        wait_for_ping(client, there.client(), PATIENCE);
+        let ping = |size: usize| {
+            let size = size - HEADERS;
+            sh(
+                client,
+                &format!("ping -n -c 1 -W 2 -M do -s {size} {}", there.client()),
+            )
+        };
+        ping(mtu).success();
+        assert!(
+            ping(mtu + 1).text().contains(&format!("(mtu = {mtu})")),
+            "{transport}"
+        );
+        assert!(bulk(&fabric, here, there) == BULK, "not all bytes arrived");
+    }
+}
+
+/// Starts routers that use a transport.
+fn running(sites: u8, transport: &str) -> Fabric {
+    let mut fabric = Fabric::new(samctl(), sites);
+    configure(&fabric, transport);
+    fabric.start_all();
+    fabric
+}
+
+fn configure(fabric: &Fabric, transport: &str) {
+    let line = format!("  transport: {{{transport}, trustedUnderlay: true}}\n  bgp:");
+    fabric.edit_all("  bgp:", &line);
+}
+
+/// Sends bytes from one client to another and compares them there; returns how many were right.
+fn bulk(fabric: &Fabric, from: Site, to: Site) -> usize {
+    let (near, far) = (fabric.topology.client(from), fabric.topology.client(to));
+    let listener = far
+        .enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)))
+        .expect("the namespace can be entered")
+        .expect("the port is free");
+    let target = to.client();
+    let mut sender = near
+        .enter(|| TcpStream::connect_timeout(&(target, 7000).into(), PATIENCE))
+        .expect("the namespace can be entered")
+        .expect("the far client answers");
+    let (mut receiver, source) = listener.accept().expect("connected");
+    assert_eq!(source.ip(), from.client(), "the source is kept");
+    receiver.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let sending = std::thread::spawn(move || {
+        sender.write_all(&pattern())?;
+        sender.shutdown(Shutdown::Write)
+    });
+    let mut received = Vec::with_capacity(BULK);
+    receiver.read_to_end(&mut received).expect("no stall");
+    sending.join().expect("no panic").expect("all was sent");
+    let expected = pattern();
+    received
+        .iter()
+        .zip(&expected)
+        .take_while(|(one, other)| one == other)
+        .count()
+}
+
+/// Bytes that do not repeat within any packet.
+fn pattern() -> Vec<u8> {
+    let mut state = 1_u32;
+    let step = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(step).take(BULK).collect()
+}
+
+fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
+    let view = fabric.router(at).json("tunnels");
+    let rows = view["tunnels"].as_array().cloned().unwrap_or_default();
+    let mut rows = rows.into_iter();
+    rows.find(|row| row["node"]["name"] == to.name())
+        .unwrap_or_default()
+}
+
+/// How many packets of strangers a router refused.
+fn refused(fabric: &Fabric, at: Site) -> u64 {
+    let view = fabric.router(at).json("counters");
+    let drops = view["drops"].as_array().cloned().unwrap_or_default();
+    let mut drops = drops.into_iter();
+    drops
+        .find(|row| row["reason"] == "encap-unknown-source")
+        .and_then(|row| row["total"].as_u64())
+        .unwrap_or_default()
+}

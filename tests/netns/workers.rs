@@ -1,0 +1,118 @@
+//! One and many packet workers, and every offload switched off in turn: the same bytes arrive.
+
+use std::time::Duration;
+
+use sam_testkit::netns::{Fabric, Site};
+
+use crate::bulk;
+use crate::case::{Case, samctl, wait_for_ping};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "workers::one_and_four_carry_the_same_bytes",
+        needs: &[],
+        run: one_and_four,
+    },
+    Case {
+        name: "workers::flows_are_spread_and_each_worker_forwards",
+        needs: &[],
+        run: spread,
+    },
+    Case {
+        name: "workers::with_each_offload_off_in_turn_the_bytes_arrive",
+        needs: &[],
+        run: without_offloads,
+    },
+];
+
+const SWITCHES: [&str; 6] = [
+    "tunTcp",
+    "tunUdp",
+    "lanTcp",
+    "lanUdp",
+    "udpSegment",
+    "udpGro",
+];
+/// Datagrams of at most one inner packet, and such as their senders have to fragment.
+const SIZES: [usize; 5] = [1, 500, 1412, 4000, 60_000];
+const START: Duration = Duration::from_secs(10);
+
+/// Two sites whose routers have these settings.
+///
+/// ```text
+/// .10 ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
+/// ```
+fn fabric(settings: &str) -> Fabric {
+    let mut fabric = Fabric::new(samctl(), 2);
+    fabric.edit_all("  control:", &format!("  {settings}\n  control:"));
+    fabric.start_all();
+    let client = fabric.topology.client(Site::ONPREM);
+    wait_for_ping(client, Site::AWS.client(), START);
+    fabric
+}
+
+/// Sends both ways, by TCP and UDP.
+fn exchange(fabric: &Fabric, streams: u8) {
+    for (from, to) in [(Site::ONPREM, Site::AWS), (Site::AWS, Site::ONPREM)] {
+        let (near, far) = (fabric.topology.client(from), fabric.topology.client(to));
+        bulk::tcp(near, far, to.client(), streams, 8 << 20);
+        bulk::udp(near, far, to.client(), &SIZES);
+    }
+}
+
+fn one_and_four() {
+    for workers in [1, 4] {
+        let fabric = fabric(&format!("workers: {workers}"));
+        exchange(&fabric, 4);
+        let status = fabric.router(Site::AWS).json("status");
+        assert_eq!(status["workers"], workers, "{status}");
+        assert_eq!(status["offloads_off"].as_array().map(Vec::len), Some(0));
+    }
+}
+
+fn spread() {
+    let fabric = fabric("workers: 3");
+    let (near, far) = (
+        fabric.topology.client(Site::ONPREM),
+        fabric.topology.client(Site::AWS),
+    );
+    // Many small flows: with three workers, none of forty stays without one but by a chance of 3 in 10^7.
+    for _ in 0..4 {
+        bulk::tcp(near, far, Site::AWS.client(), 10, 20_000);
+    }
+    let workers = fabric.router(Site::ONPREM).json("counters")["workers"].clone();
+    let received: Vec<_> = workers
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|worker| worker["lan_rx_units"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(received.len(), 3, "{workers}");
+    assert!(received.iter().all(|units| *units > 0), "{received:?}");
+}
+
+fn without_offloads() {
+    let all_off = SWITCHES.map(|name| format!("{name}: false")).join(", ");
+    let each = SWITCHES.map(|name| format!("{name}: false"));
+    for off in each.into_iter().chain([all_off]) {
+        let fabric = fabric(&format!("offloads: {{{off}}}"));
+        let before = drops(&fabric);
+        exchange(&fabric, 2);
+        let status = fabric.router(Site::ONPREM).json("status");
+        let shown = status["offloads_off"].to_string();
+        for name in SWITCHES.iter().filter(|name| off.contains(*name)) {
+            assert!(shown.contains(name), "{name} of {off} is not in {shown}");
+        }
+        assert_eq!(drops(&fabric), before, "{off}: packets were dropped");
+    }
+}
+
+/// Drops at the first router, by reason. The host's own IPv6 does not count.
+fn drops(fabric: &Fabric) -> Vec<(String, u64)> {
+    let counters = fabric.router(Site::ONPREM).json("counters");
+    let rows = counters["drops"].as_array().expect("a list").iter();
+    let rows = rows.filter_map(|row| Some((row["reason"].as_str()?, row["total"].as_u64()?)));
+    rows.filter(|(reason, total)| *total > 0 && *reason != "not-ipv4")
+        .map(|(reason, total)| (reason.to_owned(), total))
+        .collect()
+}
