@@ -1,4 +1,4 @@
-//! Two sites that share one subnet: clients, routers, a WAN; veth everywhere, offloads as the kernel sets them.
+//! Two sites that share one subnet: clients, routers, a WAN; veth everywhere.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
@@ -16,6 +16,11 @@ pub(crate) const WAN: [Ipv4Addr; 2] =
     [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)];
 /// Every router's LAN address.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
+
+/// Largest packet between the clients through any tunnel, in bytes.
+pub(crate) const INNER_MTU: u32 = 1440;
+/// Largest packet on any link, in bytes.
+pub(crate) const OUTER_MTU: u32 = 1500;
 
 /// The namespaces.
 #[derive(Debug)]

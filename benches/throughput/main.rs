@@ -1,11 +1,10 @@
-//! Throughput through two routers, ours beside others, in one run: `cargo bench --bench throughput`.
+//! Throughput, cost and latency through two routers, ours beside others, in one run.
 //!
 //! ```text
 //!   client a ── lan ── router a ── wan ── router b ── lan ── client b        (network namespaces, veth)
 //! ```
-//! Systems take turns within each round, so a machine whose speed drifts treats all alike; what counts is the ratio
-//! to plain kernel forwarding of the same round. Needs root, iperf3 and, for the other systems, wireguard-go, wg and
-//! boringtun-cli; what is missing is named and left out. `BENCH_ROUNDS` (default 3), `BENCH_SECONDS` (default 4).
+//! All systems stand side by side and take turns at every case, so a machine whose speed drifts treats all alike;
+//! what counts is the ratio within a round. What cannot run is named. benches/README.md says how to use it.
 
 #![expect(
     clippy::print_stdout,
@@ -13,16 +12,29 @@
     reason = "a benchmark is run for what it prints"
 )]
 
+mod cases;
 mod iperf;
 mod lab;
+mod latency;
+mod machine;
 mod moments;
+mod offloads;
+mod picture;
+mod results;
 mod systems;
+mod table;
 
-use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use iperf::{Case, Sample};
-use lab::Lab;
-use systems::System;
+use anyhow::{Context, Result};
+
+use cases::Case;
+use lab::{INNER_MTU, Lab, OUTER_MTU};
+use offloads::Offloads;
+use results::{Named, Results, Sample, Setting};
+use systems::{Running, System, installed};
 
 fn main() {
     if let Err(error) = run() {
@@ -31,68 +43,203 @@ fn main() {
     }
 }
 
-fn run() -> anyhow::Result<()> {
-    let rounds = number("BENCH_ROUNDS", 3);
-    let seconds = number("BENCH_SECONDS", 4);
-    let systems: Vec<System> = System::ALL
-        .into_iter()
-        .filter(|system| match system.missing() {
-            None => true,
-            Some(what) => {
-                eprintln!("skipped: {}: {what} is not installed", system.name());
-                false
-            }
-        })
-        .collect();
-    let mut samples: BTreeMap<(Case, System), Vec<Sample>> = BTreeMap::new();
-    for round in 1..=rounds {
-        for &system in &systems {
-            eprintln!("round {round} of {rounds}: {}", system.name());
+/// Measures and writes, or with `--render FILE` makes tables and picture of an earlier run anew.
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let earlier = arguments
+        .iter()
+        .position(|argument| argument == "--render")
+        .and_then(|at| arguments.get(at + 1));
+    if let Some(path) = earlier {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        let folder = Path::new(path).parent().unwrap_or_else(|| Path::new("."));
+        return render(&serde_json::from_str(&text)?, folder);
+    }
+    let folder = std::env::var_os("BENCH_OUT").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/throughput"),
+        PathBuf::from,
+    );
+    fs::create_dir_all(&folder)?;
+    let mut results = describe();
+    let (systems, offloads) = select(&mut results);
+    for round in 1..=results.rounds {
+        for &offloads in &offloads {
+            let mut stands = Stand::build(&systems, offloads, &mut results)?;
+            measure(&mut stands, offloads, round, &mut results);
+        }
+        // A run that is interrupted has written what it knows.
+        write_json(&results, &folder)?;
+    }
+    results.moments = moments::measure_all()?;
+    write_json(&results, &folder)?;
+    render(&results, &folder)
+}
+
+/// One system in a topology of its own.
+struct Stand {
+    system: System,
+    // Ended before the namespaces go.
+    running: Running,
+    lab: Lab,
+}
+
+impl Stand {
+    /// Builds one per system; one that does not come up is named and left out.
+    fn build(systems: &[System], offloads: Offloads, results: &mut Results) -> Result<Vec<Self>> {
+        let mut stands = Vec::new();
+        for &system in systems {
             let lab = Lab::build()?;
-            let running = system.start(&lab)?;
-            for case in Case::ALL {
-                match iperf::measure(&lab, case, seconds) {
-                    Ok(sample) => samples.entry((case, system)).or_default().push(sample),
-                    Err(error) => eprintln!("  {}: {error:#}", case.name()),
+            offloads.apply(&lab)?;
+            if !results
+                .offloads
+                .iter()
+                .any(|known| known.name == offloads.name())
+            {
+                results.offloads.push(Setting {
+                    name: offloads.name().to_owned(),
+                    title: offloads.title().to_owned(),
+                    links: Offloads::read(&lab),
+                });
+            }
+            match system.start(&lab) {
+                Ok(running) => stands.push(Self {
+                    system,
+                    running,
+                    lab,
+                }),
+                Err(error) => {
+                    let what = format!("{} with {}", system.name(), offloads.title());
+                    skip(results, &what, format!("{error:#}"));
                 }
             }
-            drop(running);
         }
+        Ok(stands)
     }
-    print(&systems, &samples);
-    moments::print()
 }
 
-fn print(systems: &[System], samples: &BTreeMap<(Case, System), Vec<Sample>>) {
-    println!(
-        "\nMedians; TCP and UDP in Gbit/s of payload received, packets in thousands a second received.\n"
-    );
-    print!("| case |");
-    for system in systems {
-        print!(" {} |", system.name());
-    }
-    println!("\n|---|{}", "--:|".repeat(systems.len()));
-    for case in Case::ALL {
-        print!("| {} |", case.name());
-        for system in systems {
-            match samples.get(&(case, *system)) {
-                Some(list) => print!(" {} |", case.render(&median(list))),
-                None => print!(" – |"),
+fn measure(stands: &mut [Stand], offloads: Offloads, round: u32, results: &mut Results) {
+    let seconds = results.seconds;
+    for case in Case::ALL
+        .into_iter()
+        .filter(|case| case.runs_with(offloads))
+    {
+        for stand in &mut *stands {
+            let system = stand.system.name();
+            let title = format!(
+                "round {round}, {}, {}, {system}",
+                offloads.name(),
+                case.name()
+            );
+            match case.measure(&stand.lab, &stand.running, seconds) {
+                Ok(values) => {
+                    eprintln!("{title}: {}", in_words(&values));
+                    results.samples.push(Sample {
+                        round,
+                        offloads: offloads.name().to_owned(),
+                        case: case.name().to_owned(),
+                        system: system.to_owned(),
+                        values,
+                    });
+                }
+                Err(error) => skip(results, &title, format!("{error:#}")),
             }
         }
-        println!();
     }
 }
 
-fn median(samples: &[Sample]) -> Sample {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(|a, b| a.gbit_s.total_cmp(&b.gbit_s));
-    sorted[sorted.len() / 2].clone()
+fn in_words(values: &std::collections::BTreeMap<String, f64>) -> String {
+    let words = values
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.2}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn describe() -> Results {
+    let date = Command::new("date").args(["-u", "+%F"]).output();
+    let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    Results {
+        date: date.unwrap_or_default(),
+        machine: machine::description(),
+        build: if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+        .to_owned(),
+        rounds: number("BENCH_ROUNDS", 3),
+        seconds: number("BENCH_SECONDS", 4),
+        load: machine::load(),
+        inner_mtu: INNER_MTU,
+        outer_mtu: OUTER_MTU,
+        ..Results::default()
+    }
+}
+
+/// What this machine can run, of what is wanted; the rest is named.
+fn select(results: &mut Results) -> (Vec<System>, Vec<Offloads>) {
+    let mut systems = Vec::new();
+    for system in System::ALL {
+        if !wanted("BENCH_SYSTEMS", system.name()) {
+            continue;
+        }
+        match system.missing() {
+            Some(what) => skip(results, system.name(), what),
+            None => {
+                results.systems.push(named(system.name(), system.version()));
+                systems.push(system);
+            }
+        }
+    }
+    let mut offloads = Vec::new();
+    for choice in Offloads::ALL {
+        if !wanted("BENCH_OFFLOADS", choice.name()) {
+            continue;
+        }
+        if choice.features().is_empty() || installed("ethtool") {
+            offloads.push(choice);
+        } else {
+            skip(
+                results,
+                choice.title(),
+                "ethtool is not installed".to_owned(),
+            );
+        }
+    }
+    (systems, offloads)
+}
+
+fn skip(results: &mut Results, what: &str, why: String) {
+    eprintln!("not run: {what}: {why}");
+    results.skipped.push(named(what, why));
+}
+
+fn named(name: &str, text: String) -> Named {
+    Named {
+        name: name.to_owned(),
+        text,
+    }
+}
+
+fn write_json(results: &Results, folder: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(results)? + "\n";
+    Ok(fs::write(folder.join("throughput.json"), text)?)
+}
+
+/// Writes tables and picture, and prints the tables.
+fn render(results: &Results, folder: &Path) -> Result<()> {
+    let tables = table::markdown(results);
+    fs::write(folder.join("throughput.md"), &tables)?;
+    fs::write(folder.join("throughput.svg"), picture::svg(results))?;
+    println!("{tables}\nwritten to {}", folder.display());
+    Ok(())
+}
+
+/// Tells whether a list in the environment, separated by commas, has a name; no list has all.
+fn wanted(variable: &str, name: &str) -> bool {
+    std::env::var(variable).map_or(true, |list| list.split(',').any(|item| item.trim() == name))
 }
 
 fn number(name: &str, default: u32) -> u32 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    let text = std::env::var(name).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -1,6 +1,5 @@
 //! Times and sizes that operators ask for: start-up, from `announce` to the first packet, memory.
 
-use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -11,44 +10,53 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::lab::{Lab, address};
+use crate::machine::resident_mib;
+use crate::results::{Moment, median};
 use crate::systems::{Running, configure};
 
-/// Measurements of each; the median is printed.
+/// Measurements of each.
 const REPEATS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The address that appears.
 const NEW: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 99);
 
-/// Measures and prints.
-pub(crate) fn print() -> Result<()> {
+/// Measures each some times and returns the medians.
+pub(crate) fn measure_all() -> Result<Vec<Moment>> {
     let (mut start, mut announce, mut memory) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPEATS {
         let sample = measure()?;
-        start.push(sample.0);
-        announce.push(sample.1);
+        start.push(sample.0 * 1e3);
+        announce.push(sample.1 * 1e3);
         memory.push(sample.2);
     }
-    println!("\n| moment | median of {REPEATS} |\n|---|--:|");
-    println!(
-        "| start of the process to answering control socket | {:.0} ms |",
-        median(start) * 1e3
-    );
-    println!(
-        "| `samctl announce` at one site to first packet delivered from the other | {:.1} ms |",
-        median(announce) * 1e3
-    );
-    println!(
-        "| resident memory of an idle router | {:.1} MiB |",
-        median(memory)
-    );
-    Ok(())
+    let moment = |name: &str, values: Vec<f64>, unit: &str| {
+        median(values).map(|median| Moment {
+            name: name.to_owned(),
+            median,
+            unit: unit.to_owned(),
+        })
+    };
+    let moments = [
+        moment(
+            "start of the process to answering control socket",
+            start,
+            "ms",
+        ),
+        moment(
+            "`samctl announce` at one site to first packet delivered from the other",
+            announce,
+            "ms",
+        ),
+        moment("resident memory of an idle router", memory, "MiB"),
+    ];
+    Ok(moments.into_iter().flatten().collect())
 }
 
 fn measure() -> Result<(f64, f64, f64)> {
     let lab = Lab::build()?;
     let mut running = Running::default();
     let folder = running.folder()?;
-    let files = configure(&folder)?;
+    let files = configure(&folder, "wireguard")?;
     let begun = Instant::now();
     let mut processes = Vec::new();
     for (site, file) in files.iter().enumerate() {
@@ -120,16 +128,6 @@ fn owner_known(socket: &Path, address: &str) -> bool {
         .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(address))
 }
 
-fn resident_mib(process: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .context("no VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;
-    Ok(kib / 1024.0)
-}
-
 fn wait(mut condition: impl FnMut() -> bool) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while !condition() {
@@ -139,9 +137,4 @@ fn wait(mut condition: impl FnMut() -> bool) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

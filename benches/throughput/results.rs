@@ -1,0 +1,137 @@
+//! What a run gave, as written to `throughput.json`; tables and picture are made from it and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+/// A run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// Day of the run (UTC).
+    pub(crate) date: String,
+    /// Processors and kernel.
+    pub(crate) machine: String,
+    /// `release`, or `debug` for a look only.
+    pub(crate) build: String,
+    /// Measurements of each.
+    pub(crate) rounds: u32,
+    /// Length of each, in seconds.
+    pub(crate) seconds: u32,
+    /// Processes that wanted to run when the run began (the one-minute load average of the kernel).
+    #[serde(default)]
+    pub(crate) load: Option<f64>,
+    /// Largest inner packet of all systems, in bytes.
+    pub(crate) inner_mtu: u32,
+    /// Largest packet between the routers, in bytes.
+    pub(crate) outer_mtu: u32,
+    /// Systems that ran, with their versions.
+    pub(crate) systems: Vec<Named>,
+    /// Settings of the links.
+    pub(crate) offloads: Vec<Setting>,
+    /// What could not run, and why.
+    pub(crate) skipped: Vec<Named>,
+    /// All measurements.
+    pub(crate) samples: Vec<Sample>,
+    /// Times and sizes of samctl alone.
+    pub(crate) moments: Vec<Moment>,
+}
+
+/// A name and what there is to say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+/// A setting of the links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Setting {
+    /// Its name in the samples.
+    pub(crate) name: String,
+    /// Its name for people.
+    pub(crate) title: String,
+    /// What ethtool said of each link of a router.
+    pub(crate) links: Vec<String>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) round: u32,
+    pub(crate) offloads: String,
+    pub(crate) case: String,
+    pub(crate) system: String,
+    /// What was measured, by its name with unit.
+    pub(crate) values: std::collections::BTreeMap<String, f64>,
+}
+
+/// A time or size of samctl alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub(crate) name: String,
+    pub(crate) median: f64,
+    pub(crate) unit: String,
+}
+
+impl Results {
+    /// When, where and how it was measured; a run too short to compare by says so.
+    pub(crate) fn method(&self) -> String {
+        let load = self
+            .load
+            .map_or_else(String::new, |load| format!(", load {load:.1} at the start"));
+        let smoke = if self.rounds < 3 || self.seconds < 4 || self.build != "release" {
+            " – a smoke run, too short to compare by"
+        } else {
+            ""
+        };
+        format!(
+            "{}: {}, {} build{load}; medians of {} × {} s{smoke}",
+            self.date, self.machine, self.build, self.rounds, self.seconds
+        )
+    }
+
+    /// The values of one kind, in the order of rounds.
+    pub(crate) fn values(&self, key: Key<'_>, system: &str) -> Vec<(u32, f64)> {
+        self.samples
+            .iter()
+            .filter(|sample| {
+                sample.offloads == key.offloads
+                    && sample.case == key.case
+                    && sample.system == system
+            })
+            .filter_map(|sample| Some((sample.round, *sample.values.get(key.value)?)))
+            .collect()
+    }
+
+    /// Their median.
+    pub(crate) fn median(&self, key: Key<'_>, system: &str) -> Option<f64> {
+        let values = self.values(key, system);
+        median(values.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// Median of the ratios of two systems in the same round.
+    pub(crate) fn ratio(&self, key: Key<'_>, system: &str, other: &str) -> Option<f64> {
+        let others = self.values(key, other);
+        let ratios = self
+            .values(key, system)
+            .into_iter()
+            .filter_map(|(round, value)| {
+                let (_, other) = others.iter().find(|(found, _)| *found == round)?;
+                (*other > 0.0).then(|| value / other)
+            });
+        median(ratios.collect())
+    }
+}
+
+/// Which values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub(crate) offloads: &'a str,
+    pub(crate) case: &'a str,
+    pub(crate) value: &'a str,
+}
+
+/// The middle value; of an even number the mean of the two in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f64::midpoint(*values.get(low)?, *values.get(high)?))
+}
