@@ -246,7 +246,7 @@ impl Forwarder {
             tap: tap.as_mut(),
             now,
         };
-        let tos = packet.classified.tos & ECN;
+        let tos = outer_tos(packet);
         match encap {
             Encap::WireGuard(peer) => {
                 let passage = Passage {
@@ -327,6 +327,14 @@ pub(super) fn for_each_fragment(
     outcome
 }
 
+/// Returns the outer TOS byte: the inner ECN field (RFC 6040 section 4.1), and the DSCP of routing protocols for the
+/// router's own, so that the far router hears them however busy it is. No DSCP of others leaves the overlay.
+fn outer_tos(packet: &IpPacket) -> u8 {
+    let tos = packet.classified.tos;
+    let is_control = packet.ingress == Ingress::Host && tos & !ECN == ROUTING;
+    (if is_control { ROUTING } else { 0 }) | tos & ECN
+}
+
 /// Merges the outer ECN field into the inner one (RFC 6040 section 4.2); `None` drops the packet.
 fn merge_ecn(inner: u8, outer: u8) -> Option<u8> {
     match (inner, outer) {
@@ -374,6 +382,8 @@ pub(crate) fn open_reason(error: OpenError) -> DropReason {
 
 /// Longest fragment in bytes; longer MTUs get more fragments than needed.
 const FRAGMENT_MAX: usize = 16 * 1024;
+/// DSCP CS6, as it stands in the TOS byte: routing protocols (RFC 4594 section 3.2).
+const ROUTING: u8 = 0xc0;
 /// Mask of the ECN field in the TOS byte (RFC 3168 section 5).
 const ECN: u8 = 3;
 const NOT_ECT: u8 = 0;

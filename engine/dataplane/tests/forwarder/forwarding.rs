@@ -262,6 +262,22 @@ fn ecn_is_copied_to_the_outer_header_and_dscp_is_not() {
 }
 
 #[test]
+fn only_the_routers_own_routing_messages_are_marked_as_such_outside() {
+    const CS6: u8 = 0xc0;
+    let mut lab = Lab::connected();
+    lab.clear();
+    for tos in [CS6 | 2, 0x20] {
+        let packet = with_ecn(udp(A.overlay, B.overlay, 64, b"bgp"), tos);
+        lab.a.host_packet(&packet, lab.now);
+    }
+    lab.settle();
+    lab.send_a(&with_ecn(udp(A.host, B.host, 64, b"x"), CS6));
+
+    let tos: Vec<_> = lab.trains.iter().map(|train| train.tos).collect();
+    assert_eq!(tos, [CS6 | 2, 0, 0]);
+}
+
+#[test]
 fn congestion_marks_of_the_underlay_reach_the_inner_packet_as_rfc_6040_says() {
     // Rows: inner field, outer field as it arrived, inner field afterwards.
     let mut lab = Lab::connected();

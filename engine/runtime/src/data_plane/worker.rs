@@ -48,6 +48,8 @@ pub(super) struct WorkerStart {
     pub(super) reads_tun: bool,
     /// Its members of the underlay sockets, one per address family.
     pub(super) underlays: Vec<UdpSocket>,
+    /// Sockets that control messages come by; one worker has them.
+    pub(super) controls: Vec<UdpSocket>,
     /// Its sockets of tunnels without encryption.
     pub(super) carriers: CarrierSockets,
     /// What the kernel may be asked to do.
@@ -97,6 +99,7 @@ impl Worker {
             start.tun,
             start.reads_tun,
             start.underlays,
+            start.controls,
             start.carriers,
             start.offloads,
             role,
