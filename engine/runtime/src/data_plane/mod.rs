@@ -43,6 +43,7 @@ pub(crate) use worker::BUFFERS;
 use crate::StartError;
 use handshake_thread::{HandshakeBox, HandshakeThread};
 use mailbox::Mailbox;
+use ports::UnderlaySockets;
 use worker::{Worker, WorkerStart};
 
 /// Notices that may wait for control.
@@ -148,8 +149,10 @@ impl DataPlane {
                 index,
                 tun,
                 reads_tun,
-                underlays: members.iter_mut().filter_map(Iterator::next).collect(),
-                controls: std::mem::take(&mut controls),
+                underlay: UnderlaySockets {
+                    members: members.iter_mut().filter_map(Iterator::next).collect(),
+                    controls: std::mem::take(&mut controls),
+                },
                 carriers: carriers.next().unwrap_or_default(),
                 offloads: config.local.offloads,
                 sessions: owner.data_path(),

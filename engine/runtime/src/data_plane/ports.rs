@@ -40,6 +40,15 @@ const CONTROL: u64 = 8;
 /// Two tokens per LAN port: IPv4, and ARP behind it.
 const LAN: u64 = 16;
 
+/// A worker's sockets of the WireGuard port, at most one per address family.
+#[derive(Debug, Default)]
+pub(super) struct UnderlaySockets {
+    /// To send and receive.
+    pub(super) members: Vec<UdpSocket>,
+    /// That control messages come by; one worker has them.
+    pub(super) controls: Vec<UdpSocket>,
+}
+
 /// All attachments of a worker.
 pub(super) struct Ports {
     tun: Tun,
@@ -61,8 +70,7 @@ impl Ports {
     pub(super) fn new(
         tun: Tun,
         reads_tun: bool,
-        sockets: Vec<UdpSocket>,
-        controls: Vec<UdpSocket>,
+        underlay: UnderlaySockets,
         carriers: CarrierSockets,
         offloads: Offloads,
         role: Role,
@@ -73,9 +81,13 @@ impl Ports {
                 .add(tun.as_fd(), TUN, Interest::Read)
                 .context("cannot watch the TUN device")?;
         }
-        let underlay = |socket| Underlay::new(socket, offloads);
-        let underlays: Vec<Underlay> = sockets.into_iter().map(underlay).collect();
-        let controls: Vec<Underlay> = controls.into_iter().map(underlay).collect();
+        let serve = |sockets: Vec<UdpSocket>| -> Vec<Underlay> {
+            let sockets = sockets.into_iter();
+            sockets
+                .map(|socket| Underlay::new(socket, offloads))
+                .collect()
+        };
+        let (underlays, controls) = (serve(underlay.members), serve(underlay.controls));
         for (first, sockets) in [(UDP, &underlays), (CONTROL, &controls)] {
             for (index, socket) in sockets.iter().enumerate() {
                 epoll
