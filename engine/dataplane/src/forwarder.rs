@@ -10,6 +10,7 @@
 mod arp;
 mod icmp;
 mod lan;
+mod path;
 mod plain;
 mod session;
 mod tunnel;
@@ -38,6 +39,7 @@ use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
+use crate::path_watch::PathWatch;
 use crate::role::Role;
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
@@ -78,6 +80,8 @@ pub struct Forwarder {
     tunnel_of_peer: Vec<Option<TunnelId>>,
     /// The tunnel of each far end without encryption.
     sources: Sources,
+    /// The path of each tunnel, by tunnel number.
+    paths: Vec<PathWatch>,
     /// Open trains, one per tunnel at most.
     trains: Trains,
     /// Packets that wait for a session.
@@ -116,6 +120,7 @@ impl Forwarder {
             posts: Posts::new(POSTS_MAX),
             tunnel_of_peer: Vec::new(),
             sources: Sources::default(),
+            paths: Vec::new(),
             trains: Trains::default(),
             staging: Staging::default(),
             coalescer: Coalescer::new(),
@@ -146,6 +151,8 @@ impl Forwarder {
             now,
         };
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
+        self.paths
+            .resize(self.snapshot.tunnels.len(), PathWatch::default());
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
@@ -293,7 +300,12 @@ impl Forwarder {
     fn forward(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
         let size = segment_size(&packet.classified, packet.unit.offload);
         match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
-            Ok(way) => self.send(packet, way, io, now),
+            Ok(way) => {
+                if let Way::Tunnel { tunnel, .. } = way {
+                    self.watch_size(tunnel, size, now);
+                }
+                self.send(packet, way, io, now);
+            }
             Err(refusal) => self.refuse(packet, refusal, io, now),
         }
     }

@@ -33,6 +33,8 @@ pub mod neighbor;
 pub mod notice;
 pub mod outlet;
 pub mod packet;
+pub mod path_probe;
+pub mod path_watch;
 pub mod role;
 #[cfg(test)]
 mod sample;
@@ -56,6 +58,7 @@ pub use ids::{PortId, TunnelId};
 pub use merging::{MergePolicy, Merging};
 pub use notice::Notice;
 pub use outlet::Io;
+pub use path_probe::PathProbe;
 pub use role::Role;
 pub use snapshot::Snapshot;
 pub use stats::Stats;

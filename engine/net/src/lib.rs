@@ -10,6 +10,7 @@
 //! | `packet_socket`, `filter` | LAN port: AF_PACKET with virtio headers behind a cBPF program |
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
+//! | `error_queue` | what the underlay says about packets that were too long |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -26,6 +27,7 @@ pub mod caps;
 mod control_message;
 pub mod epoll;
 mod error;
+pub mod error_queue;
 pub mod filter;
 mod message_batch;
 pub mod netlink;
@@ -44,6 +46,7 @@ pub mod vnet_hdr;
 pub use caps::{Capabilities, Capability};
 pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
+pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
 pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};

@@ -256,7 +256,7 @@ impl UdpSocket {
         out: &mut Vec<Datagrams>,
         budget: usize,
     ) -> io::Result<usize> {
-        let mut total = 0;
+        let (mut total, mut told) = (0, 0);
         while total < budget {
             let wanted = RECEIVE_BATCH.min(budget - total);
             while self.spare.len() < wanted {
@@ -278,6 +278,11 @@ impl UdpSocket {
             {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                // An ICMP error about a packet that was sent; the kernel tells it once, and what waits comes after it.
+                Err(_) if told < RECEIVE_BATCH => {
+                    told += 1;
+                    continue;
+                }
                 Err(_) if total > 0 => return Ok(total),
                 Err(error) => return Err(error),
             };
@@ -294,11 +299,7 @@ impl UdpSocket {
     /// socket is busy and the rest is to be sent when it is writable. What was sent is cut off the buffers, so the
     /// first unsent train holds exactly its unsent datagrams. Refused datagrams are appended to `failures`.
     pub fn send_trains(&mut self, trains: &mut [Train], failures: &mut Vec<SendFailure>) -> usize {
-        let mut send = Sending {
-            next: 0,
-            alone: false,
-            retries: 0,
-        };
+        let mut send = Sending::default();
         while let Some(train) = trains.get(send.next) {
             if train.buffer.is_empty() {
                 send.advance();
@@ -391,6 +392,8 @@ impl UdpSocket {
         let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
         let segment = usize::from(train.segment).clamp(1, length);
         match error.raw_os_error() {
+            // An ICMP error about an earlier packet is told by the next send; the kernel then forgets it.
+            Some(_) if !send.told => send.told = true,
             // The device cannot finish the checksums of segments.
             Some(libc::EIO) if length > segment => self.segmentation = Segmentation::Refused,
             // Too many bytes for the path, or a kernel that says EINVAL for the same reason: let each datagram try.
@@ -452,6 +455,7 @@ impl Segmentation {
 }
 
 /// Where a call of [`UdpSocket::send_trains`] stands.
+#[derive(Debug, Default)]
 struct Sending {
     /// First train not dealt with.
     next: usize,
@@ -459,14 +463,15 @@ struct Sending {
     alone: bool,
     /// ENOBUFS met by its first message.
     retries: u8,
+    /// Whether an error was taken for one of an earlier packet, and the train tried again.
+    told: bool,
 }
 
 impl Sending {
     fn advance(&mut self) {
         *self = Self {
             next: self.next + 1,
-            alone: false,
-            retries: 0,
+            ..Self::default()
         };
     }
 }
@@ -544,9 +549,10 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find.
+    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find, by the error queue.
     if ipv4 {
         set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
         set(
             fd,
             libc::SOL_IP,
@@ -555,6 +561,7 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
         )?;
     } else {
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
         set(
             fd,
             libc::SOL_IPV6,

@@ -98,6 +98,9 @@ impl Forwarder {
             set_ecn(buffer.bytes_mut(), ecn);
             classified.tos = classified.tos & !ECN | ecn;
         }
+        if self.take_answer(tunnel, buffer.bytes(), &classified) {
+            return io.pool.give(buffer);
+        }
         let ingress = Ingress::Tunnel(tunnel);
         self.forward(
             IpPacket {
