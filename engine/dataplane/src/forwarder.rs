@@ -301,8 +301,8 @@ impl Forwarder {
         let size = segment_size(&packet.classified, packet.unit.offload);
         match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
             Ok(way) => {
-                if let Way::Tunnel { tunnel, .. } = way {
-                    self.watch_size(tunnel, size, now);
+                if let Way::Tunnel { tunnel, mtu } = way {
+                    self.watch_size(tunnel, size, mtu, now);
                 }
                 self.send(packet, way, io, now);
             }

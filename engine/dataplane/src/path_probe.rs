@@ -100,7 +100,10 @@ mod tests {
             let packet = write(PathProbe { size, ..PROBE });
             let classified = classify(&packet).unwrap();
             assert_eq!((packet.len(), classified.total), (size.into(), size.into()));
-            assert_eq!((classified.source, classified.destination), (FROM, PROBE.to));
+            assert_eq!(
+                (classified.source, classified.destination),
+                (FROM, PROBE.to)
+            );
             assert_eq!(classified.l4, L4::Icmp { kind: ECHO_REQUEST });
             assert!(classified.dont_fragment && Sum::of(&packet[20..]).is_intact());
         }

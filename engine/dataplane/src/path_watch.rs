@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Longest inner packet whose way is taken for granted: the base of RFC 8899 section 5.1.2. Longer ones depend on the
-/// MTU of the path.
+/// Longest inner packet whose way is taken for granted while more is in force: the base of RFC 8899 section 5.1.2.
 pub const BASE_SIZE: u16 = 1200;
 /// Time between two notices about long packets of one tunnel.
 pub const LONG_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,9 +29,10 @@ impl PathWatch {
         is_news
     }
 
-    /// Tells whether it is worth telling that a packet of `size` bytes goes into the tunnel.
-    pub fn on_packet(&mut self, size: usize, now: Instant) -> bool {
-        let is_long = size > usize::from(BASE_SIZE);
+    /// Tells whether it is worth telling that a packet of `size` bytes goes into the tunnel that carries `mtu`.
+    pub fn on_packet(&mut self, size: usize, mtu: u16, now: Instant) -> bool {
+        let granted = if mtu > BASE_SIZE { BASE_SIZE } else { mtu / 2 };
+        let is_long = size > usize::from(granted);
         let is_news = is_long && self.long.is_none_or(|at| now >= at + LONG_INTERVAL);
         if is_news {
             self.long = Some(now);
@@ -61,9 +61,14 @@ mod tests {
     fn long_packets_are_told_once_per_interval_and_short_ones_never() {
         let (mut watch, start) = (PathWatch::default(), start());
         let base = usize::from(BASE_SIZE);
-        assert!(!watch.on_packet(base, start));
+        assert!(!watch.on_packet(base, 1440, start));
+        assert!(!watch.on_packet(300, 600, start));
         let told = (0..5000)
-            .filter(|milli| watch.on_packet(base + 1, start + Duration::from_millis(*milli)));
+            .filter(|milli| watch.on_packet(base + 1, 1440, start + Duration::from_millis(*milli)));
         assert_eq!(told.count(), 5);
+        assert!(
+            watch.on_packet(301, 600, start + LONG_INTERVAL * 5),
+            "a narrow tunnel"
+        );
     }
 }

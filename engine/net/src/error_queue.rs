@@ -101,12 +101,30 @@ mod tests {
             [&errno[..], &[origin, 3, 4, 0], &mtu.to_ne_bytes(), &[0; 4]].concat()
         };
         for (bytes, expected) in [
-            (error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_ICMP, 1300), Some(1300)),
-            (error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_ICMP6, 1280), Some(1280)),
-            (error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_LOCAL, 1500), Some(1500)),
-            (error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_LOCAL, 70_000), Some(u16::MAX)),
-            (error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_TXSTATUS, 1500), None),
-            (error(libc::ECONNREFUSED, libc::SO_EE_ORIGIN_ICMP, 1300), None),
+            (
+                error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_ICMP, 1300),
+                Some(1300),
+            ),
+            (
+                error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_ICMP6, 1280),
+                Some(1280),
+            ),
+            (
+                error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_LOCAL, 1500),
+                Some(1500),
+            ),
+            (
+                error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_LOCAL, 70_000),
+                Some(u16::MAX),
+            ),
+            (
+                error(libc::EMSGSIZE, libc::SO_EE_ORIGIN_TXSTATUS, 1500),
+                None,
+            ),
+            (
+                error(libc::ECONNREFUSED, libc::SO_EE_ORIGIN_ICMP, 1300),
+                None,
+            ),
             (vec![0; 7], None),
         ] {
             assert_eq!(too_long(&bytes), expected, "{bytes:?}");

@@ -11,6 +11,7 @@ use sam_wg::{PeerConfig, PeerIndex};
 use crate::config::{Config, Node, TunnelMtu};
 use crate::host::Host;
 use crate::numbering::Numbering;
+use crate::path_mtu::Learnt;
 use crate::peers::other_nodes;
 
 /// What is known about the way to one node.
@@ -28,8 +29,10 @@ pub(crate) struct TunnelPlan {
     pub(crate) underlay_mtu: u16,
     /// Bytes that encapsulation adds.
     pub(crate) overhead: u16,
-    /// Largest inner packet.
+    /// Largest inner packet: as configured or as the underlay promises, or less when less was learnt.
     pub(crate) mtu: u16,
+    /// What was learnt about the path, if it lowers the MTU.
+    pub(crate) learnt: Option<Learnt>,
     /// Whether the MSS of passing SYNs is lowered.
     pub(crate) mss_clamp: bool,
 }
@@ -37,7 +40,7 @@ pub(crate) struct TunnelPlan {
 /// Smallest MTU that IPv4 allows (RFC 791).
 const MINIMUM_MTU: u16 = 68;
 
-/// Plans the way to each other node.
+/// Plans the way to each other node, as far as it follows from configuration and host; nothing is learnt yet.
 #[must_use]
 pub(crate) fn plan(
     config: &Config,
@@ -77,6 +80,7 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         underlay_mtu,
         overhead,
         mtu,
+        learnt: None,
         mss_clamp: transport.mss_clamp,
     })
 }

@@ -78,9 +78,9 @@ impl Forwarder {
     }
 
     /// Tells control about packets that depend on the size of a path.
-    pub(super) fn watch_size(&mut self, tunnel: TunnelId, size: usize, now: Instant) {
+    pub(super) fn watch_size(&mut self, tunnel: TunnelId, size: usize, mtu: u16, now: Instant) {
         let watch = self.paths.get_mut(usize::from(tunnel.0));
-        if watch.is_some_and(|watch| watch.on_packet(size, now)) {
+        if watch.is_some_and(|watch| watch.on_packet(size, mtu, now)) {
             self.notify(Notice::LongPackets { tunnel });
         }
     }

@@ -93,7 +93,10 @@ fn narrow() -> Option<Cable> {
     assert!(cable.left.enter(route).unwrap().unwrap());
     let narrow = || {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        Netlink::open().unwrap().create_veth("far", "end", None).unwrap();
+        Netlink::open()
+            .unwrap()
+            .create_veth("far", "end", None)
+            .unwrap();
         let index = set_up("far", Some("10.8.0.1/24"));
         set_up("end", None);
         Netlink::open().unwrap().set_mtu(index, 1300).unwrap();
