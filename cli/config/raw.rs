@@ -103,6 +103,8 @@ mapping! {
         "mtu" => mtu: Mtu,
         /// Lower the MSS of passing SYNs.
         "mssClamp" => mss_clamp: bool,
+        /// Fragment what its sender forbids to fragment.
+        "forceFragmentIPv4" => force_fragment: bool,
         /// Duration or `off`.
         "keepalive" => keepalive: Keepalive,
     }

@@ -121,7 +121,11 @@ fn transport_keys(transport: &Transport) -> Vec<(&'static str, String)> {
         TunnelMtu::Auto => "auto".into(),
         TunnelMtu::Fixed(bytes) => bytes.to_string(),
     };
-    keys.extend([("mtu", mtu), ("mssClamp", transport.mss_clamp.to_string())]);
+    keys.extend([
+        ("mtu", mtu),
+        ("mssClamp", transport.mss_clamp.to_string()),
+        ("forceFragmentIPv4", transport.force_fragment.to_string()),
+    ]);
     keys
 }
 

@@ -32,6 +32,7 @@ pub(super) fn profile(raw: &raw::Fabric, findings: &mut Findings) -> Transport {
             encapsulation: Encapsulation::WireGuard,
             mtu: TunnelMtu::Auto,
             mss_clamp: true,
+            force_fragment: false,
             keepalive: Some(DEFAULT_KEEPALIVE),
         },
     }
@@ -114,6 +115,7 @@ fn transport(raw: &At<raw::Transport>, findings: &mut Findings) -> Transport {
             .given()
             .map_or(TunnelMtu::Auto, |mtu| tunnel_mtu(mtu, findings)),
         mss_clamp: raw.mss_clamp.or(true),
+        force_fragment: raw.force_fragment.or(false),
         keepalive: match raw.keepalive.given() {
             None => keepalive,
             Some(given) => match given.value {

@@ -27,6 +27,7 @@ use crate::decision::{Refusal, Way, decide};
 use crate::drop_reason::DropReason;
 use crate::encap::Sources;
 use crate::fib::NextHop;
+use crate::force_fragment::force;
 use crate::handshake_post::{HandshakePost, POSTS_MAX, Posts};
 use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
@@ -99,6 +100,8 @@ pub struct Forwarder {
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
     scratch: Vec<u8>,
+    /// Identification of the last packet that got one here.
+    fragment_id: u16,
 }
 
 /// What all packets of a superpacket from a tunnel share.
@@ -133,6 +136,7 @@ impl Forwarder {
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],
+            fragment_id: 0,
         }
     }
 
@@ -297,10 +301,14 @@ impl Forwarder {
         }
     }
 
-    fn forward(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
+    fn forward(&mut self, mut packet: IpPacket, io: &mut Io<'_>, now: Instant) {
         let size = segment_size(&packet.classified, packet.unit.offload);
         match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
             Ok(way) => {
+                // Only a tunnel that is configured so takes such a packet.
+                if size > usize::from(way.mtu()) && packet.classified.dont_fragment {
+                    self.force(&mut packet, way.mtu());
+                }
                 if let Way::Tunnel { tunnel, mtu } = way {
                     self.watch_size(tunnel, size, mtu, now);
                 }
@@ -308,6 +316,17 @@ impl Forwarder {
             }
             Err(refusal) => self.refuse(packet, refusal, io, now),
         }
+    }
+
+    /// Makes a packet fit that its sender does not allow to be fragmented.
+    fn force(&mut self, packet: &mut IpPacket, mtu: u16) {
+        let IpPacket {
+            unit, classified, ..
+        } = packet;
+        self.fragment_id = self.fragment_id.wrapping_add(1).max(1);
+        let (bytes, offload) = (unit.buffer.bytes_mut(), &mut unit.offload);
+        force(bytes, classified, offload, mtu, self.fragment_id);
+        self.stats.add(&self.stats.packets_forced, 1);
     }
 
     /// Sends a packet on its way, one hop older.

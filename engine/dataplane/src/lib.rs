@@ -18,6 +18,7 @@ pub mod decision;
 pub mod drop_reason;
 pub mod encap;
 pub mod fib;
+pub mod force_fragment;
 pub mod forwarder;
 pub mod fragment;
 pub mod handshake_post;

@@ -84,6 +84,8 @@ pub struct Tunnel {
     pub mtu: u16,
     /// Whether to lower the MSS of passing SYNs to fit `mtu`.
     pub mss_clamp: bool,
+    /// Whether packets that do not fit are fragmented even if they say that they may not be.
+    pub force_fragment: bool,
 }
 
 /// How an inner packet becomes an outer one.

@@ -53,6 +53,7 @@ counters! {
     icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
     fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
+    packets_forced = "packets-forced": "Packets fragmented or cut smaller although their sender forbade it (forceFragmentIPv4)",
     segments_merged = "segments-merged": "Received tunnel packets merged into superpackets",
     superpackets_refused = "superpackets-refused": "Superpackets and unfinished checksums that the kernel refused, done in software",
     path_errors = "path-errors": "ICMP errors and refusals of the kernel about packets too long for the underlay",

@@ -65,6 +65,8 @@ pub struct Transport {
     pub mtu: TunnelMtu,
     /// Lower the MSS of passing SYNs.
     pub mss_clamp: bool,
+    /// Fragment packets that do not fit though their sender forbids it, instead of telling the sender.
+    pub force_fragment: bool,
     /// Persistent keepalive of WireGuard; `None` when switched off, and for other encapsulations.
     pub keepalive: Option<Duration>,
 }

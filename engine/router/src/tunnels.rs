@@ -35,6 +35,8 @@ pub(crate) struct TunnelPlan {
     pub(crate) learnt: Option<Learnt>,
     /// Whether the MSS of passing SYNs is lowered.
     pub(crate) mss_clamp: bool,
+    /// Whether packets that may not be fragmented are.
+    pub(crate) force_fragment: bool,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
@@ -82,6 +84,7 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         mtu,
         learnt: None,
         mss_clamp: transport.mss_clamp,
+        force_fragment: transport.force_fragment,
     })
 }
 
@@ -105,6 +108,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             encap: plan.encap,
             mtu: plan.mtu,
             mss_clamp: plan.mss_clamp,
+            force_fragment: plan.force_fragment,
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -112,6 +116,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             encap: Encap::WireGuard(PeerIndex(number)),
             mtu: MINIMUM_MTU,
             mss_clamp: false,
+            force_fragment: false,
         },
     };
     (0..last).map(entry).collect()

@@ -99,6 +99,7 @@ impl Topology {
                 encapsulation: Encapsulation::WireGuard,
                 mtu: TunnelMtu::Auto,
                 mss_clamp: true,
+                force_fragment: false,
                 keepalive: Some(Duration::from_secs(5)),
             },
             bgp: BgpSettings {

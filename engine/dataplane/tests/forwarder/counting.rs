@@ -159,6 +159,7 @@ fn no_counter_is_without_a_case() {
         ("handshakes-completed", "here"),
         ("mss-clamped", "fitting.rs"),
         ("notices-lost", "refusals.rs"),
+        ("packets-forced", "fitting.rs"),
         ("path-errors", "paths.rs"),
         ("path-errors-foreign", "paths.rs"),
         ("path-probes-answered", "paths.rs"),

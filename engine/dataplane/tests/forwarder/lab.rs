@@ -520,6 +520,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             encap: Encap::WireGuard(PEER),
             mtu: MTU,
             mss_clamp: true,
+            force_fragment: false,
         }],
     }
 }
