@@ -12,10 +12,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use sam_net::netlink::Route;
+use sam_net::netlink::{OperState, Route};
 use sam_net::{Namespace, Netlink};
+
+use super::wait::wait_until;
 
 /// The routers' address on every LAN, and every client's default gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
@@ -23,6 +26,8 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 /// Addresses of the router between ([`Topology::put_behind`]).
 const BETWEEN_NEAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const BETWEEN_FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+const CABLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One of at most four sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +128,13 @@ impl Topology {
                 add_address(netlink, "wan0", site.underlay(), 24);
             });
         }
+        for &site in &topology.sites {
+            let n = site.number();
+            let ports = [format!("c{n}"), format!("r{n}"), format!("w{n}")];
+            await_up(&topology.wires, &ports.each_ref().map(String::as_str));
+            await_up(topology.client(site), &["eth0"]);
+            await_up(topology.router(site), &["lan0", "wan0"]);
+        }
         topology
     }
 
@@ -166,6 +178,8 @@ impl Topology {
         let host = Namespace::create().expect("a network namespace can be made");
         self.cable(port, &lan(site), "eth0", &host);
         host_addresses(&host, address);
+        await_up(&self.wires, &[port]);
+        await_up(&host, &["eth0"]);
         host
     }
 
@@ -183,12 +197,15 @@ impl Topology {
     ) -> Namespace {
         let router = Namespace::create().expect("a network namespace can be made");
         let n = site.number();
-        self.cable(&format!("r{n}{suffix}"), &lan(site), "lan0", &router);
-        self.cable(&format!("w{n}{suffix}"), "wan", "wan0", &router);
+        let (lan_port, wan_port) = (format!("r{n}{suffix}"), format!("w{n}{suffix}"));
+        self.cable(&lan_port, &lan(site), "lan0", &router);
+        self.cable(&wan_port, "wan", "wan0", &router);
         within(&router, |netlink| {
             add_address(netlink, "lan0", lan_address, 24);
             add_address(netlink, "wan0", underlay, 24);
         });
+        await_up(&self.wires, &[&lan_port, &wan_port]);
+        await_up(&router, &["lan0", "wan0"]);
         router
     }
 
@@ -231,6 +248,9 @@ impl Topology {
                 default_route(netlink, index, BETWEEN_NEAR);
             });
         }
+        await_up(&self.wires, &["between"]);
+        await_up(&between, &["near", "far"]);
+        await_up(router, &["wan0"]);
         between
     }
 
@@ -252,6 +272,17 @@ fn within(namespace: &Namespace, work: impl FnOnce(&mut Netlink) + Send) {
     namespace
         .enter(|| work(&mut Netlink::open().expect("netlink opens")))
         .expect("the namespace can be entered");
+}
+
+/// Waits until interfaces carry. Until the kernel has noticed that both ends of a cable are up, which may take it a
+/// second, it drops what is sent there and says nothing.
+fn await_up(namespace: &Namespace, names: &[&str]) {
+    within(namespace, |netlink| {
+        wait_until(&format!("{names:?} carry"), CABLE_PATIENCE, || {
+            let mut state = |name| netlink.link(name).expect("the interface exists").state;
+            names.iter().all(|&name| state(name) == OperState::Up)
+        });
+    });
 }
 
 fn lan(site: Site) -> String {
