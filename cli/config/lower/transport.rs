@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sam_capture::NodeId;
-use sam_router::config::{Config, Fabric, Host, Node, Transport, TunnelMtu};
+use sam_router::config::{Config, Dscp, Fabric, Host, Node, Transport, TunnelMtu};
 use sam_router::encapsulation::{Carrier, Encapsulation, Gre, Gue, Payload};
 
 use super::fabric::{check_seconds, port};
@@ -33,6 +33,7 @@ pub(super) fn profile(raw: &raw::Fabric, findings: &mut Findings) -> Transport {
             mtu: TunnelMtu::Auto,
             mss_clamp: true,
             force_fragment: false,
+            dscp: Dscp::default(),
             keepalive: Some(DEFAULT_KEEPALIVE),
         },
     }
@@ -116,6 +117,10 @@ fn transport(raw: &At<raw::Transport>, findings: &mut Findings) -> Transport {
             .map_or(TunnelMtu::Auto, |mtu| tunnel_mtu(mtu, findings)),
         mss_clamp: raw.mss_clamp.or(true),
         force_fragment: raw.force_fragment.or(false),
+        dscp: raw
+            .dscp
+            .given()
+            .map_or_else(Dscp::default, |dscp| outer_dscp(dscp, findings)),
         keepalive: match raw.keepalive.given() {
             None => keepalive,
             Some(given) => match given.value {
@@ -331,6 +336,19 @@ fn tunnel_mtu(mtu: &At<Mtu>, findings: &mut Findings) -> TunnelMtu {
     TunnelMtu::Fixed(bytes)
 }
 
+fn outer_dscp(dscp: &At<raw::Dscp>, findings: &mut Findings) -> Dscp {
+    match dscp.value {
+        raw::Dscp::Inherit => Dscp::Inherit,
+        raw::Dscp::Value(value) if value <= DSCP_MAX => Dscp::Fixed(value),
+        raw::Dscp::Value(value) => {
+            findings
+                .error(dscp.span, format!("`dscp` cannot be {value}"))
+                .help(format!("write `inherit` or 0 to {DSCP_MAX}"));
+            Dscp::default()
+        }
+    }
+}
+
 fn encap(raw: &raw::Transport) -> Encap {
     raw.encap.or(Encap::Wireguard)
 }
@@ -342,6 +360,8 @@ fn word_of(encap: Encap) -> &'static str {
         .map_or("", |(word, _)| word)
 }
 
+/// Largest code point: 6 bits (RFC 2474 section 3).
+const DSCP_MAX: u8 = 63;
 const WIREGUARD_PORT: u16 = 51_820;
 /// As registered (IANA): gue, and the usual one of FOU, which has none.
 const GUE_PORT: u16 = 6080;

@@ -16,6 +16,7 @@ pub mod buffer;
 pub mod coalesce;
 pub mod decision;
 pub mod drop_reason;
+pub mod dscp;
 pub mod encap;
 pub mod fib;
 pub mod force_fragment;
@@ -50,6 +51,7 @@ pub mod unit;
 
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;
+pub use dscp::Dscp;
 pub use encap::{Carrier, Lane};
 pub use fib::{Fib, FibBuilder, NextHop};
 pub use forwarder::{Forwarder, NeighborView, PlainDatagrams};

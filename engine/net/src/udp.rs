@@ -553,6 +553,7 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     if ipv4 {
         set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
         set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_TTL, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IP,
@@ -562,6 +563,7 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     } else {
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IPV6,
@@ -572,6 +574,8 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     Ok(granted)
 }
 
+/// TTL of outer headers, whatever the host's default and the inner TTL: a tunnel is one hop (RFC 2003 section 3.1).
+const OUTER_TTL: i32 = 64;
 /// BPF_RET with a constant.
 const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.

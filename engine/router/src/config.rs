@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
+pub use sam_dataplane::Dscp;
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;
@@ -67,6 +68,8 @@ pub struct Transport {
     pub mss_clamp: bool,
     /// Fragment packets that do not fit though their sender forbids it, instead of telling the sender.
     pub force_fragment: bool,
+    /// DSCP of outer headers.
+    pub dscp: Dscp,
     /// Persistent keepalive of WireGuard; `None` when switched off, and for other encapsulations.
     pub keepalive: Option<Duration>,
 }

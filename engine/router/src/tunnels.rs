@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sam_capture::NodeId;
-use sam_dataplane::TunnelId;
 use sam_dataplane::snapshot::{Encap, Tunnel};
+use sam_dataplane::{Dscp, TunnelId};
 use sam_wg::{PeerConfig, PeerIndex};
 
 use crate::config::{Config, Node, TunnelMtu};
@@ -37,6 +37,8 @@ pub(crate) struct TunnelPlan {
     pub(crate) mss_clamp: bool,
     /// Whether packets that may not be fragmented are.
     pub(crate) force_fragment: bool,
+    /// DSCP of outer headers.
+    pub(crate) dscp: Dscp,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
@@ -85,6 +87,7 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         learnt: None,
         mss_clamp: transport.mss_clamp,
         force_fragment: transport.force_fragment,
+        dscp: transport.dscp,
     })
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mtu: plan.mtu,
             mss_clamp: plan.mss_clamp,
             force_fragment: plan.force_fragment,
+            dscp: plan.dscp,
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -117,6 +121,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mtu: MINIMUM_MTU,
             mss_clamp: false,
             force_fragment: false,
+            dscp: Dscp::default(),
         },
     };
     (0..last).map(entry).collect()

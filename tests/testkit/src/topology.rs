@@ -100,6 +100,7 @@ impl Topology {
                 mtu: TunnelMtu::Auto,
                 mss_clamp: true,
                 force_fragment: false,
+                dscp: sam_dataplane::Dscp::default(),
                 keepalive: Some(Duration::from_secs(5)),
             },
             bgp: BgpSettings {
