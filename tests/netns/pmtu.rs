@@ -34,6 +34,11 @@ pub(crate) const CASES: &[Case] = &[
         run: || shrinks("encap: gre, trustedUnderlay: true", 24),
     },
     Case {
+        name: "pmtu::the_routers_own_link_shrinks_and_widens",
+        needs: &[],
+        run: own_link,
+    },
+    Case {
         name: "pmtu::errors_about_packets_to_others_are_not_believed",
         needs: &[],
         run: lies,
@@ -115,6 +120,31 @@ fn shrinks(transport: &str, overhead: u64) {
     let expected = format!("mtu={}", 1100 - overhead);
     let text = text.replace(' ', "");
     assert!(code != 0 && text.contains(&expected), "{text}");
+}
+
+/// The kernel itself refuses: nobody has to say so, and nobody has to wait when the link is wide again.
+fn own_link() {
+    let (fabric, _between) = behind("encap: wireguard");
+    let flows = [Flow::default()];
+    let router = fabric.topology.router(HERE);
+    let follows = |underlay: u64| {
+        wait_until("the tunnel follows the link", PATIENCE, || {
+            let row = tunnel(&fabric, HERE, THERE);
+            row["underlay_mtu"] == underlay && row["mtu"] == underlay - 60
+        });
+    };
+    thread::scope(|scope| {
+        let _stop = Stop(&flows);
+        flows[0].start(scope, &fabric, HERE, THERE);
+        go_on(&flows, PATIENCE);
+        for mtu in [1300, 1500] {
+            sh(router, &format!("ip link set wan0 mtu {mtu}")).success();
+            go_on(&flows, PATIENCE);
+            follows(mtu);
+        }
+    });
+    let longest = flows[0].longest();
+    assert!(longest <= STALL, "{longest:?}");
 }
 
 /// Another program's packets are refused from the router's own host; its tunnels do not care.

@@ -40,6 +40,43 @@ fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
 }
 
 #[test]
+fn a_narrow_path_over_ipv6_is_told_too() {
+    let Some(cable) = narrow() else { return };
+    if !cable.left.enter(|| std::path::Path::new("/proc/net/if_inet6").exists()).unwrap() {
+        println!("skipped: no IPv6");
+        return;
+    }
+    let route = || {
+        let mut netlink = Netlink::open().unwrap();
+        let index = at_once("left", "2001:db8:9::1/64");
+        let network = "2001:db8:8::/64".parse().unwrap();
+        let gateway = Some("2001:db8:9::2".parse().unwrap());
+        let route = Route {
+            gateway,
+            ..Route::on_link(network, index)
+        };
+        netlink.add_route(&route).unwrap();
+    };
+    cable.left.enter(route).unwrap();
+    let forward = || {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        at_once("right", "2001:db8:9::2/64");
+        at_once("far", "2001:db8:8::1/64");
+    };
+    cable.right.enter(forward).unwrap();
+    let to: SocketAddr = "[2001:db8:8::2]:9".parse().unwrap();
+    let mut socket = cable
+        .left
+        .enter(|| UdpSocket::bind_sender(true))
+        .unwrap()
+        .unwrap();
+
+    assert_eq!(send(&mut socket, to, 1400), 0);
+
+    assert_eq!(errors(&socket), [PathError { to, mtu: 1300 }]);
+}
+
+#[test]
 fn a_link_that_is_too_narrow_is_told_at_once() {
     let Some(cable) = narrow() else { return };
     let mut socket = cable
@@ -103,6 +140,13 @@ fn narrow() -> Option<Cable> {
     };
     cable.right.enter(narrow).unwrap();
     Some(cable)
+}
+
+/// Gives a link an IPv6 address that can be used at once: nobody else can have it. Returns the link's index.
+fn at_once(link: &str, address: &str) -> u32 {
+    let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_dad");
+    std::fs::write(path, "0").unwrap();
+    set_up(link, Some(address))
 }
 
 /// Sends one datagram and returns how many packets failed.
