@@ -15,7 +15,7 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
-use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
+use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_receive_buffer, set_send_buffer};
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
@@ -377,7 +377,6 @@ impl UdpSocket {
                 send.advance();
             }
         }
-        send.retries = 0;
     }
 
     /// Decides what becomes of the first unsent message after an error.
@@ -392,6 +391,8 @@ impl UdpSocket {
         let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
         let segment = usize::from(train.segment).clamp(1, length);
         match error.raw_os_error() {
+            // The device's queue is full, which a socket with an error queue is told. It will not be empty at once.
+            Some(libc::ENOBUFS) => send.fail(train, length, segment, error, failures),
             // An ICMP error about an earlier packet is told by the next send; the kernel then forgets it.
             Some(_) if !send.told => send.told = true,
             // The device cannot finish the checksums of segments.
@@ -402,23 +403,7 @@ impl UdpSocket {
                 send.alone = true;
             }
             Some(libc::EMSGSIZE) if length > segment => send.alone = true,
-            Some(libc::ENOBUFS) if send.retries < ENOBUFS_RETRIES => {
-                send.retries += 1;
-                std::thread::yield_now();
-            }
-            _ => {
-                let packets = length.div_ceil(segment);
-                failures.push(SendFailure {
-                    index: send.next,
-                    packets,
-                    error,
-                });
-                train.buffer.trim_front(length);
-                send.retries = 0;
-                if train.buffer.is_empty() {
-                    send.advance();
-                }
-            }
+            _ => send.fail(train, length, segment, error, failures),
         }
     }
 }
@@ -461,13 +446,31 @@ struct Sending {
     next: usize,
     /// Whether that train must leave as single datagrams.
     alone: bool,
-    /// ENOBUFS met by its first message.
-    retries: u8,
     /// Whether an error was taken for one of an earlier packet, and the train tried again.
     told: bool,
 }
 
 impl Sending {
+    /// Gives the first message of the train up.
+    fn fail(
+        &mut self,
+        train: &mut Train,
+        length: usize,
+        segment: usize,
+        error: io::Error,
+        failures: &mut Vec<SendFailure>,
+    ) {
+        failures.push(SendFailure {
+            index: self.next,
+            packets: length.div_ceil(segment),
+            error,
+        });
+        train.buffer.trim_front(length);
+        if train.buffer.is_empty() {
+            self.advance();
+        }
+    }
+
     fn advance(&mut self) {
         *self = Self {
             next: self.next + 1,
