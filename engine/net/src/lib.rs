@@ -11,6 +11,7 @@
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
 //! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
+//! | `error_queue` | what the underlay says about packets that were too long |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -27,6 +28,7 @@ pub mod caps;
 mod control_message;
 pub mod epoll;
 mod error;
+pub mod error_queue;
 pub mod filter;
 mod message_batch;
 pub mod netlink;
@@ -46,6 +48,7 @@ pub mod vnet_hdr;
 pub use caps::{Capabilities, Capability};
 pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
+pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
 pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};

@@ -15,7 +15,7 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
-use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
+use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
@@ -236,7 +236,7 @@ impl UdpSocket {
         out: &mut Vec<Datagrams>,
         budget: usize,
     ) -> io::Result<usize> {
-        let mut total = 0;
+        let (mut total, mut told) = (0, 0);
         while total < budget {
             let wanted = RECEIVE_BATCH.min(budget - total);
             while self.spare.len() < wanted {
@@ -258,6 +258,11 @@ impl UdpSocket {
             {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                // An ICMP error about a packet that was sent; the kernel tells it once, and what waits comes after it.
+                Err(_) if told < RECEIVE_BATCH => {
+                    told += 1;
+                    continue;
+                }
                 Err(_) if total > 0 => return Ok(total),
                 Err(error) => return Err(error),
             };
@@ -274,11 +279,7 @@ impl UdpSocket {
     /// socket is busy and the rest is to be sent when it is writable. What was sent is cut off the buffers, so the
     /// first unsent train holds exactly its unsent datagrams. Refused datagrams are appended to `failures`.
     pub fn send_trains(&mut self, trains: &mut [Train], failures: &mut Vec<SendFailure>) -> usize {
-        let mut send = Sending {
-            next: 0,
-            alone: false,
-            retries: 0,
-        };
+        let mut send = Sending::default();
         while let Some(train) = trains.get(send.next) {
             if train.buffer.is_empty() {
                 send.advance();
@@ -356,7 +357,6 @@ impl UdpSocket {
                 send.advance();
             }
         }
-        send.retries = 0;
     }
 
     /// Decides what becomes of the first unsent message after an error.
@@ -371,6 +371,10 @@ impl UdpSocket {
         let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
         let segment = usize::from(train.segment).clamp(1, length);
         match error.raw_os_error() {
+            // The device's queue is full, which a socket with an error queue is told. It will not be empty at once.
+            Some(libc::ENOBUFS) => send.fail(train, length, segment, error, failures),
+            // An ICMP error about an earlier packet is told by the next send; the kernel then forgets it.
+            Some(_) if !send.told => send.told = true,
             // The device cannot finish the checksums of segments.
             Some(libc::EIO) if length > segment => self.segmentation = Segmentation::Refused,
             // Too many bytes for the path, or a kernel that says EINVAL for the same reason: let each datagram try.
@@ -379,23 +383,7 @@ impl UdpSocket {
                 send.alone = true;
             }
             Some(libc::EMSGSIZE) if length > segment => send.alone = true,
-            Some(libc::ENOBUFS) if send.retries < ENOBUFS_RETRIES => {
-                send.retries += 1;
-                std::thread::yield_now();
-            }
-            _ => {
-                let packets = length.div_ceil(segment);
-                failures.push(SendFailure {
-                    index: send.next,
-                    packets,
-                    error,
-                });
-                train.buffer.trim_front(length);
-                send.retries = 0;
-                if train.buffer.is_empty() {
-                    send.advance();
-                }
-            }
+            _ => send.fail(train, length, segment, error, failures),
         }
     }
 }
@@ -432,21 +420,41 @@ impl Segmentation {
 }
 
 /// Where a call of [`UdpSocket::send_trains`] stands.
+#[derive(Debug, Default)]
 struct Sending {
     /// First train not dealt with.
     next: usize,
     /// Whether that train must leave as single datagrams.
     alone: bool,
-    /// ENOBUFS met by its first message.
-    retries: u8,
+    /// Whether an error was taken for one of an earlier packet, and the train tried again.
+    told: bool,
 }
 
 impl Sending {
+    /// Gives the first message of the train up.
+    fn fail(
+        &mut self,
+        train: &mut Train,
+        length: usize,
+        segment: usize,
+        error: io::Error,
+        failures: &mut Vec<SendFailure>,
+    ) {
+        failures.push(SendFailure {
+            index: self.next,
+            packets: length.div_ceil(segment),
+            error,
+        });
+        train.buffer.trim_front(length);
+        if train.buffer.is_empty() {
+            self.advance();
+        }
+    }
+
     fn advance(&mut self) {
         *self = Self {
             next: self.next + 1,
-            alone: false,
-            retries: 0,
+            ..Self::default()
         };
     }
 }
@@ -524,9 +532,11 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find.
+    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find, by the error queue.
     if ipv4 {
         set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_TTL, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IP,
@@ -535,6 +545,8 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
         )?;
     } else {
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IPV6,
@@ -545,6 +557,8 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     Ok(granted)
 }
 
+/// TTL of outer headers, whatever the host's default and the inner TTL: a tunnel is one hop (RFC 2003 section 3.1).
+const OUTER_TTL: i32 = 64;
 /// BPF_RET with a constant.
 const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.

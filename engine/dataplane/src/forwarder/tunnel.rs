@@ -17,7 +17,7 @@ use crate::outlet::{Io, Outlet};
 use crate::packet::ipv4::set_ecn;
 use crate::packet::{Classified, classify};
 use crate::segment::segment;
-use crate::snapshot::Encap;
+use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
 use crate::trace::TapPoint;
 use crate::train::{Passage, SEALING};
@@ -97,6 +97,9 @@ impl Forwarder {
         if ecn != classified.tos & ECN {
             set_ecn(buffer.bytes_mut(), ecn);
             classified.tos = classified.tos & !ECN | ecn;
+        }
+        if self.take_answer(tunnel, buffer.bytes(), &classified) {
+            return io.pool.give(buffer);
         }
         let ingress = Ingress::Tunnel(tunnel);
         self.forward(
@@ -239,15 +242,15 @@ impl Forwarder {
             tap,
             ..
         } = self;
-        let encap = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
+        let Tunnel { encap, dscp, .. } = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
         let mut outlet = Outlet {
             io,
             stats,
             tap: tap.as_mut(),
             now,
         };
-        let tos = outer_tos(packet);
-        match encap {
+        let tos = dscp.outer_tos(packet.classified.tos, packet.ingress == Ingress::Host);
+        match *encap {
             Encap::WireGuard(peer) => {
                 let passage = Passage {
                     tunnel,
@@ -327,14 +330,6 @@ pub(super) fn for_each_fragment(
     outcome
 }
 
-/// Returns the outer TOS byte: the inner ECN field (RFC 6040 section 4.1), and the DSCP of routing protocols for the
-/// router's own, so that the far router hears them however busy it is. No DSCP of others leaves the overlay.
-fn outer_tos(packet: &IpPacket) -> u8 {
-    let tos = packet.classified.tos;
-    let is_control = packet.ingress == Ingress::Host && tos & !ECN == ROUTING;
-    (if is_control { ROUTING } else { 0 }) | tos & ECN
-}
-
 /// Merges the outer ECN field into the inner one (RFC 6040 section 4.2); `None` drops the packet.
 fn merge_ecn(inner: u8, outer: u8) -> Option<u8> {
     match (inner, outer) {
@@ -382,8 +377,6 @@ pub(crate) fn open_reason(error: OpenError) -> DropReason {
 
 /// Longest fragment in bytes; longer MTUs get more fragments than needed.
 const FRAGMENT_MAX: usize = 16 * 1024;
-/// DSCP CS6, as it stands in the TOS byte: routing protocols (RFC 4594 section 3.2).
-const ROUTING: u8 = 0xc0;
 /// Mask of the ECN field in the TOS byte (RFC 3168 section 5).
 const ECN: u8 = 3;
 const NOT_ECT: u8 = 0;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
-use sam_dataplane::{Handshakes, Notice, PortId, Snapshot, Stats};
+use sam_dataplane::{Handshakes, Notice, PathProbe, PortId, Snapshot, Stats};
 use sam_net::{Tun, UdpGroup};
 use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
@@ -191,6 +191,15 @@ impl DataPlane {
             .post(|letters| letters.snapshot = Some(Arc::clone(snapshot)));
         for worker in &self.workers {
             worker.post(|letters| letters.snapshot = Some(Arc::clone(snapshot)));
+        }
+    }
+
+    /// Sends a probe of a tunnel's size; of two that wait for one tunnel, the newer counts.
+    pub(crate) fn probe(&self, probe: PathProbe) {
+        if let Some(first) = self.workers.first() {
+            first.post(|letters| {
+                letters.probes.insert(probe.tunnel, probe);
+            });
         }
     }
 

@@ -173,6 +173,18 @@ impl Ports {
         self.receive_datagrams(token, forwarder, io, stats, now)
     }
 
+    /// Hands over what the underlay says about packets that were too long, if `token` is one of its sockets.
+    pub(super) fn take_path_errors(&mut self, token: u64, forwarder: &mut Forwarder, now: Instant) {
+        let underlay = if token >= PLAIN {
+            self.plain.socket(token)
+        } else {
+            self.underlay(token)
+        };
+        if let Some(underlay) = underlay {
+            underlay.take_path_errors(forwarder, now);
+        }
+    }
+
     /// Moves one batch from a LAN port.
     fn receive_frames(
         &mut self,

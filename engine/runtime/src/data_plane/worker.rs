@@ -122,12 +122,16 @@ impl Worker {
     /// Forwards until told to stop.
     pub(super) fn run(mut self) {
         self.forwarder.set_merging(self.ports.merging());
-        let mut ready = Vec::with_capacity(64);
+        let (mut ready, mut failed) = (Vec::with_capacity(64), Vec::with_capacity(64));
         loop {
             ready.clear();
+            failed.clear();
             let wait = self.wait();
             match self.epoll.wait(Some(wait)) {
-                Ok(events) => ready.extend(events.map(|event| event.token)),
+                Ok(events) => ready.extend(events.map(|event| {
+                    failed.extend(event.failed.then_some(event.token));
+                    event.token
+                })),
                 Err(error) => {
                     warn!(%error, "cannot wait for packets");
                     std::thread::sleep(Duration::from_millis(10));
@@ -140,6 +144,9 @@ impl Worker {
                     return;
                 }
                 self.read(letters, now);
+            }
+            for &token in &failed {
+                self.ports.take_path_errors(token, &mut self.forwarder, now);
             }
             self.receive(&ready, now);
             self.due(now);
@@ -229,6 +236,13 @@ impl Worker {
                 tx: &mut self.tx,
             };
             self.forwarder.install(snapshot, &mut io, now);
+        }
+        for probe in letters.probes.values() {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.send_probe(probe, &mut io, now);
         }
         if let Some(sender) = letters.tap {
             self.listener = Some(sender);

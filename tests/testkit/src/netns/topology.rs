@@ -23,6 +23,10 @@ use super::wait::wait_until;
 /// The routers' address on every LAN, and every client's default gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 
+/// Addresses of the router between ([`Topology::put_behind`]).
+const BETWEEN_NEAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const BETWEEN_FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
 const CABLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One of at most four sites.
@@ -67,6 +71,12 @@ impl Site {
     #[must_use]
     pub fn overlay(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, 0, self.0)
+    }
+
+    /// The router's address behind a router of the underlay ([`Topology::put_behind`]).
+    #[must_use]
+    pub fn behind(self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 51, 100, 10 + self.0)
     }
 
     /// The router's address on the WAN.
@@ -199,6 +209,51 @@ impl Topology {
         router
     }
 
+    /// Takes a site's router off the shared WAN and puts it behind a router of the underlay, which is returned:
+    ///
+    /// ```text
+    ///   other routers, wan0 203.0.113.1x ── wan ── near 203.0.113.1, far 198.51.100.1 ── wan0 198.51.100.1x, the site's
+    /// ```
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn put_behind(&self, site: Site) -> Namespace {
+        let between = Namespace::create().expect("a network namespace can be made");
+        self.cable("between", "wan", "near", &between);
+        within(&between, |netlink| {
+            add_address(netlink, "near", BETWEEN_NEAR, 24);
+        });
+        let router = self.router(site);
+        within(router, |netlink| {
+            let index = netlink.link("wan0").expect("the interface exists").index;
+            netlink.delete_link(index).expect("a cable can be pulled");
+            netlink
+                .create_veth("wan0", "far", Some(between.as_fd()))
+                .expect("a cable can be made");
+            let index = add_address(netlink, "wan0", site.behind(), 24);
+            default_route(netlink, index, BETWEEN_FAR);
+        });
+        let forward = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+        between
+            .enter(forward)
+            .expect("the namespace can be entered")
+            .expect("forwarding can be switched on");
+        within(&between, |netlink| {
+            add_address(netlink, "far", BETWEEN_FAR, 24);
+        });
+        for other in self.sites.iter().filter(|other| **other != site) {
+            within(self.router(*other), |netlink| {
+                let index = netlink.link("wan0").expect("the interface exists").index;
+                default_route(netlink, index, BETWEEN_NEAR);
+            });
+        }
+        await_up(&self.wires, &["between"]);
+        await_up(&between, &["near", "far"]);
+        await_up(router, &["wan0"]);
+        between
+    }
+
     fn cable(&self, port: &str, bridge: &str, far_name: &str, far: &Namespace) {
         within(&self.wires, |netlink| {
             netlink
@@ -243,13 +298,17 @@ fn bridge(netlink: &mut Netlink, name: &str) {
 fn host_addresses(host: &Namespace, address: Ipv4Addr) {
     within(host, |netlink| {
         let interface = add_address(netlink, "eth0", address, 24);
-        let default = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let route = Route {
-            gateway: Some(IpAddr::V4(GATEWAY)),
-            ..Route::on_link(default, interface)
-        };
-        netlink.replace_route(&route).expect("a default route");
+        default_route(netlink, interface, GATEWAY);
     });
+}
+
+fn default_route(netlink: &mut Netlink, interface: u32, gateway: Ipv4Addr) {
+    let default = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let route = Route {
+        gateway: Some(IpAddr::V4(gateway)),
+        ..Route::on_link(default, interface)
+    };
+    netlink.replace_route(&route).expect("a default route");
 }
 
 fn add_address(netlink: &mut Netlink, link: &str, address: Ipv4Addr, length: u8) -> u32 {
