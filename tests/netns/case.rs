@@ -66,7 +66,8 @@ pub(crate) fn wait_for_listener(server: &Namespace, port: u16) {
     });
 }
 
-fn missing(needs: &[Need]) -> Option<String> {
+/// Says what is missing on this machine, if anything.
+pub(crate) fn missing(needs: &[Need]) -> Option<String> {
     let needed = [
         Capability::NetAdmin,
         Capability::NetRaw,

@@ -14,11 +14,11 @@ mod identity;
 mod moving;
 mod mtu;
 mod overload;
-mod protocols;
 mod readme;
 mod reload;
 mod start;
 mod steady;
+mod transparency;
 mod transports;
 mod two_sites;
 mod unprivileged;
@@ -46,11 +46,11 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
-        protocols::CASES,
         readme::CASES,
         reload::CASES,
         start::CASES,
         steady::CASES,
+        transparency::CASES,
         transports::CASES,
         two_sites::CASES,
         unprivileged::CASES,

@@ -60,19 +60,45 @@ impl Capture {
         &self.packets
     }
 
-    /// Ends the capture.
+    /// Ends the capture, with every packet in the file that had passed the interface before.
     ///
     /// # Panics
     /// When tcpdump does not end.
     #[must_use]
     pub fn stop(mut self) -> Packets {
+        self.drain();
         self.tcpdump.signal("INT");
         wait_until("tcpdump ends", PATIENCE, || {
             self.tcpdump.exit_code().is_some()
         });
         self.packets
     }
+
+    /// Waits until everything received is written: tcpdump, interrupted, drops what it has not read. Asked by SIGUSR1,
+    /// it tells both numbers.
+    fn drain(&self) {
+        let reports = |log: &str| log.matches(REPORT).count();
+        let before = reports(&self.tcpdump.log());
+        wait_until("tcpdump writes all that it received", PATIENCE, || {
+            self.tcpdump.signal("USR1");
+            let log = self.tcpdump.log();
+            reports(&log) > before && is_drained(&log)
+        });
+    }
 }
+
+/// Tells whether the last report of tcpdump counts as many packets written as received.
+fn is_drained(log: &str) -> bool {
+    let Some(line) = log.lines().rfind(|line| line.contains(REPORT)) else {
+        return false;
+    };
+    let mut numbers = line.split(|other: char| !other.is_ascii_digit());
+    let mut number = || numbers.find(|text| !text.is_empty());
+    matches!((number(), number()), (Some(written), Some(received)) if written == received)
+}
+
+/// What tcpdump says when it is asked how far it is.
+const REPORT: &str = " packets received by filter, ";
 
 impl Packets {
     /// Reads a capture that something else wrote.

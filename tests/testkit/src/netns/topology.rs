@@ -134,6 +134,18 @@ impl Topology {
         &self.routers[site.index()]
     }
 
+    /// Where all wires are.
+    #[must_use]
+    pub fn wires(&self) -> &Namespace {
+        &self.wires
+    }
+
+    /// The port among the wires that a router's cable to its LAN is plugged into.
+    #[must_use]
+    pub fn router_port(&self, site: Site) -> String {
+        format!("r{}", site.number())
+    }
+
     /// Pulls a client's cable out of one site's LAN and plugs it into another's.
     ///
     /// # Panics
