@@ -21,7 +21,7 @@ pub(super) const NEEDS: &[Need] = &[
 const DAEMON: u32 = 1;
 /// What curl ends with when it does not understand a server.
 const WEIRD_SERVER_REPLY: i32 = 8;
-const OVERTAKEN_AT_MOST: usize = 5;
+const OVERTAKEN_AT_MOST: usize = 3;
 const TEXT: &str = "through the overlay\n";
 /// What curl is told for each kind of data connection: PASV, EPSV, PORT, EPRT.
 const KINDS: [&str; 4] = ["--disable-epsv", "", "-P - --disable-eprt", "-P -"];
@@ -39,15 +39,17 @@ pub(super) fn check(lab: &Lab) {
     let original = sh(lab.client(FAR), &make).success();
     let copy = lab.path("copy");
     let url = format!("ftp://{}", FAR.client());
-    let curl = |arguments: &str| curl(lab, arguments);
-    lab.twice(|| {
+    lab.twice(|_| {
         for kind in KINDS {
-            let text = curl(&format!("{kind} {url}/small")).success();
+            let text = curl(lab, &format!("{kind} {url}/small")).success();
             assert_eq!(text, TEXT, "curl {kind}");
         }
-        let sum = curl(&format!("{url}/big | tee {} | sha256sum", copy.display()));
+        let sum = curl(
+            lab,
+            &format!("{url}/big | tee {} | sha256sum", copy.display()),
+        );
         assert_eq!(sum.success(), original, "download");
-        curl(&format!("-P - -T {} {url}/up/back", copy.display())).success();
+        curl(lab, &format!("-P - -T {} {url}/up/back", copy.display())).success();
         let back = root.join("up/back");
         let sum = sh(lab.client(FAR), &format!("sha256sum < {}", back.display()));
         assert_eq!(sum.success(), original, "upload");
@@ -55,8 +57,9 @@ pub(super) fn check(lab: &Lab) {
     });
 }
 
-/// Runs curl, again where it was overtaken: it takes a "150" for an error that arrives before the last packet of the
-/// data connection's handshake. These are two flows, which nobody promises to keep in order.
+/// Runs curl, again where it was overtaken: curl 7 takes the server's "226" for an error when it arrives before the last
+/// packet of an active data connection's handshake. These are two flows, which two workers may carry, and nobody
+/// promises to keep them in order (RFC 2991 section 2); it happens about once in a hundred tiny files.
 fn curl(lab: &Lab, arguments: &str) -> Outcome {
     let command = format!("curl -sS -m 60 {arguments}");
     let mut outcomes = (0..OVERTAKEN_AT_MOST).map(|_| sh(lab.client(NEAR), &command));

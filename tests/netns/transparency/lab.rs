@@ -55,12 +55,12 @@ impl Lab {
         self.fabric.path(name)
     }
 
-    /// Runs a check as first contact (no client knows a neighbor or a path MTU) and again.
-    pub(super) fn twice(&self, check: impl Fn()) {
+    /// Runs a check as first contact (no client knows a neighbor or a path MTU) and again; it is told which.
+    pub(super) fn twice(&self, check: impl Fn(&str)) {
         self.forget();
         for round in ["first contact", "repeated"] {
             let _told = Round(round);
-            check();
+            check(round);
         }
     }
 

@@ -4,13 +4,17 @@
 //! | file | group |
 //! |---|---|
 //! | `ssh`, `ftp` | logins, every kind of FTP data connection |
+//! | `nfs` | rpcbind, NFS 3 and 4 |
+//! | `speed` | iperf3 and bulk TCP, both ways |
 //! | `sizes` | the largest packet to the byte, ICMP errors, fragments, tracepath |
 //!
 //! One fabric per transport; `lab` holds it, and `witness` looks at every connection from four places.
 
 mod ftp;
 mod lab;
+mod nfs;
 mod sizes;
+mod speed;
 mod ssh;
 mod witness;
 
@@ -137,6 +141,21 @@ const GROUPS: &[Group] = &[
         name: "ftp",
         needs: ftp::NEEDS,
         check: ftp::check,
+    },
+    Group {
+        name: "nfs",
+        needs: nfs::NEEDS,
+        check: nfs::check,
+    },
+    Group {
+        name: "iperf3",
+        needs: speed::IPERF3_NEEDS,
+        check: speed::iperf3,
+    },
+    Group {
+        name: "bulk",
+        needs: &[],
+        check: speed::bulk,
     },
     Group {
         name: "sizes",

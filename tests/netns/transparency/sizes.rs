@@ -13,7 +13,7 @@ const HEADERS: usize = 28;
 const AROUND: usize = 3;
 
 pub(super) fn check(lab: &Lab) {
-    lab.twice(|| {
+    lab.twice(|_| {
         for (from, to) in [(NEAR, FAR), (FAR, NEAR)] {
             sweep(lab, from, to);
             learn(lab, from, to);

@@ -28,7 +28,7 @@ pub(super) fn check(lab: &Lab) {
     }
     fs::create_dir_all("/run/sshd").expect("sshd's folder for privilege separation");
     let _servers = [NEAR, FAR].map(|site| server(lab, site));
-    lab.twice(|| {
+    lab.twice(|_| {
         for (from, to) in [(NEAR, FAR), (FAR, NEAR)] {
             let text = sh(lab.client(from), &login(lab, to)).success();
             let words: Vec<&str> = text.split_whitespace().collect();
