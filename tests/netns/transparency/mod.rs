@@ -7,15 +7,18 @@
 //! | `nfs` | rpcbind, NFS 3 and 4 |
 //! | `speed` | iperf3 and bulk TCP, both ways |
 //! | `sizes` | the largest packet to the byte, ICMP errors, fragments, tracepath |
+//! | `unusual` | hand-made packets, byte by byte at six `places` of the way |
 //!
 //! One fabric per transport; `lab` holds it, and `witness` looks at every connection from four places.
 
 mod ftp;
 mod lab;
 mod nfs;
+mod places;
 mod sizes;
 mod speed;
 mod ssh;
+mod unusual;
 mod witness;
 
 use std::io::{self, Write};
@@ -161,6 +164,11 @@ const GROUPS: &[Group] = &[
         name: "sizes",
         needs: sizes::NEEDS,
         check: sizes::check,
+    },
+    Group {
+        name: "unusual packets",
+        needs: &[],
+        check: unusual::check,
     },
 ];
 
