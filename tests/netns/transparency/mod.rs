@@ -8,10 +8,14 @@
 //! | `speed` | iperf3 and bulk TCP, both ways |
 //! | `sizes` | the largest packet to the byte, ICMP errors, fragments, tracepath |
 //! | `unusual` | hand-made packets, byte by byte at six `places` of the way |
+//! | `errors` | what ICMP errors quote, packets with options cut |
+//! | `jumbo` | frames of 9000 bytes on both LANs |
 //!
 //! One fabric per transport; `lab` holds it, and `witness` looks at every connection from four places.
 
+mod errors;
 mod ftp;
+mod jumbo;
 mod lab;
 mod nfs;
 mod places;
@@ -169,6 +173,16 @@ const GROUPS: &[Group] = &[
         name: "unusual packets",
         needs: &[],
         check: unusual::check,
+    },
+    Group {
+        name: "ICMP errors",
+        needs: &[],
+        check: errors::check,
+    },
+    Group {
+        name: "jumbo frames",
+        needs: &[],
+        check: jumbo::check,
     },
 ];
 

@@ -8,7 +8,7 @@ use crate::case::Need;
 pub(super) const NEEDS: &[Need] = &[Need::Tool("tracepath")];
 
 /// IPv4 and ICMP headers of an echo request.
-const HEADERS: usize = 28;
+pub(super) const HEADERS: usize = 28;
 /// Sizes tried on either side of the largest one.
 const AROUND: usize = 3;
 
@@ -86,12 +86,13 @@ fn tracepath(lab: &Lab) {
     }
 }
 
-fn ping(lab: &Lab, from: Site, to: Site, options: &str) -> Outcome {
+pub(super) fn ping(lab: &Lab, from: Site, to: Site, options: &str) -> Outcome {
     let command = format!("ping -n -c 1 -W 2 {options} {}", to.client());
     sh(lab.client(from), &command)
 }
 
-fn too_big(lab: &Lab) -> String {
+/// What ping says of a packet that must not be cut.
+pub(super) fn too_big(lab: &Lab) -> String {
     format!(
         "From {GATEWAY} icmp_seq=1 Frag needed and DF set (mtu = {})",
         lab.mtu

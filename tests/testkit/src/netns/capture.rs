@@ -107,7 +107,7 @@ const RING_KIB: &str = "16384";
 /// Bytes kept of a packet: all of a superpacket.
 const LONGEST: &str = "65600";
 /// What tcpdump says when it is asked how far it is.
-const REPORT: &str = " packets received by filter, ";
+const REPORT: &str = " received by filter, ";
 
 impl Packets {
     /// Reads a capture that something else wrote.
