@@ -10,7 +10,6 @@
 use sam_testkit::netns::{
     Capture, CapturedPacket, Daemon, Packets, Site, holds_within, wait_until,
 };
-use sam_testkit::packet::aged;
 
 use super::lab::{FAR, Lab, NEAR, PATIENCE};
 use super::unusual::{BODY, Sample};
@@ -54,17 +53,16 @@ impl Places {
         }
     }
 
-    /// Waits for the last packet at the last place; whether all others came is judged at the end.
-    pub(super) fn wait_for_last(&self, from: Site, sent: &[Sample]) {
+    /// Waits until all packets are at the last place; what did not come is judged at the end.
+    pub(super) fn wait(&self, from: Site, sent: &[Sample]) {
         let last = if from == NEAR {
             &self.hosts[3]
         } else {
             &self.hosts[0]
         };
-        let expected = aged(&sent[sent.len() - 1].bytes, 2);
         holds_within(PATIENCE, || {
             let seen = last.so_far().ipv4();
-            seen.iter().any(|packet| packet.bytes == expected)
+            sent.iter().all(|sample| times(&seen, &sample.after(2)) > 0)
         });
     }
 
@@ -90,32 +88,23 @@ pub(super) struct Views {
 impl Views {
     /// Notes every packet that some place has not seen exactly once, as it must look there.
     pub(super) fn judge(&mut self, lab: &Lab, from: Site, sent: &[Sample]) {
-        for Sample { name, bytes } in sent {
+        for sample in sent {
+            let mut note = |fault: String| {
+                let name = format!("{} from {}", sample.name, from.name());
+                self.faults.push(format!("{name}: {fault}"));
+            };
             for ((place, hops), seen) in PLACES.into_iter().zip(&self.places) {
                 let hops = if from == NEAR { hops } else { 2 - hops };
-                let expected = aged(bytes, hops);
-                let count = seen
-                    .iter()
-                    .filter(|packet| packet.bytes == expected)
-                    .count();
-                if count != 1 {
-                    self.faults.push(format!(
-                        "{name} from {}: {count} times at {place}",
-                        from.name()
-                    ));
+                let times = times(seen, &sample.after(hops));
+                if times != 1 {
+                    note(format!("{times} times at {place}"));
                 }
             }
-            let inner = aged(bytes, 1);
-            let seen = self
-                .wire
-                .iter()
-                .map(|outer| count(&outer.bytes, &inner))
-                .sum::<usize>();
-            if seen != usize::from(!lab.encrypted) {
-                self.faults.push(format!(
-                    "{name} from {}: {seen} times on the wire",
-                    from.name()
-                ));
+            let inner = sample.after(1);
+            let outer = self.wire.iter();
+            let times: usize = outer.map(|outer| count(&outer.bytes, &inner)).sum();
+            if times != usize::from(!lab.encrypted) {
+                note(format!("{times} times on the wire"));
             }
         }
         let clear = self.wire.iter().any(|outer| count(&outer.bytes, BODY) > 0);
@@ -129,6 +118,12 @@ impl Views {
     pub(super) fn finish(self) {
         assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
     }
+}
+
+/// How often a packet was seen.
+fn times(seen: &[CapturedPacket], expected: &[u8]) -> usize {
+    let equal = |packet: &&CapturedPacket| packet.bytes == expected;
+    seen.iter().filter(equal).count()
 }
 
 /// How often `part` occurs in `whole`.

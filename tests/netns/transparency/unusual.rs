@@ -1,9 +1,9 @@
 //! Hand-made packets that few hosts send: IP options, odd flags, fragments, missing and wrong checksums, other
-//! protocols. Each arrives exactly once and byte by byte, but for TTL and header checksum: nothing on the way
-//! translates, repairs, reassembles or drops.
+//! protocols. Each arrives exactly once and byte by byte, but for TTL, header checksum and the MSS of SYNs: nothing on
+//! the way translates, repairs, reassembles or drops.
 
 use sam_testkit::netns::Site;
-use sam_testkit::packet::Ipv4;
+use sam_testkit::packet::{Ipv4, aged, transport_checksum};
 
 use super::lab::{FAR, Lab, NEAR, PATIENCE, ROUNDS, other};
 use super::places::Places;
@@ -20,6 +20,8 @@ const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const RESERVED: u16 = 0x8000;
 const SYN: u8 = 0x02;
+/// Port where nothing answers and nothing real goes.
+const DISCARD: u16 = 9;
 /// A checksum that is right for nothing here.
 const WRONG: u16 = 0xbad1;
 /// What no wire may show in the clear when the transport encrypts.
@@ -29,7 +31,20 @@ pub(super) const BODY: &[u8; 48] = b"as it was sent, byte by byte, 48 bytes in t
 #[derive(Debug)]
 pub(super) struct Sample {
     pub(super) name: &'static str,
-    pub(super) bytes: Vec<u8>,
+    /// As it leaves its host.
+    pub(super) sent: Vec<u8>,
+    /// As the first router passes it on, but for TTL and header checksum.
+    pub(super) passed: Vec<u8>,
+}
+
+impl Sample {
+    /// As it must look after some routers.
+    pub(super) fn after(&self, hops: u8) -> Vec<u8> {
+        match hops {
+            0 => self.sent.clone(),
+            hops => aged(&self.passed, hops),
+        }
+    }
 }
 
 pub(super) fn check(lab: &Lab) {
@@ -41,8 +56,8 @@ pub(super) fn check(lab: &Lab) {
     lab.twice(|round| {
         for from in [NEAR, FAR] {
             let sent = samples(lab, from, round);
-            lab.send(from, sent.iter().map(|sample| &sample.bytes[..]));
-            places.wait_for_last(from, &sent);
+            lab.send(from, sent.iter().map(|sample| &sample.sent[..]));
+            places.wait(from, &sent);
         }
     });
     let mut views = places.stop();
@@ -66,12 +81,13 @@ fn samples(lab: &Lab, from: Site, round: &str) -> Vec<Sample> {
     list.checksums();
     list.protocols();
     list.fragments();
+    list.clamped(lab.mtu - 40);
     let full = Ipv4 {
         protocol: UDP,
         ..Ipv4::default()
     };
     let body = [&BODY[..]; 32].concat();
-    let datagram = udp(7, WRONG, &body[..lab.mtu - 28]);
+    let datagram = udp(DISCARD, WRONG, &body[..lab.mtu - 28]);
     list.add("as long as the tunnel carries", full, &datagram);
     list.samples
 }
@@ -102,8 +118,9 @@ impl List {
         if matches!(header.protocol, UDP | TCP) && header.fragment & 0x1fff == 0 {
             body[..2].copy_from_slice(&(20_000 + header.id).to_be_bytes());
         }
-        let bytes = header.packet(from, to, &body);
-        self.samples.push(Sample { name, bytes });
+        let sent = header.packet(from, to, &body);
+        let passed = sent.clone();
+        self.samples.push(Sample { name, sent, passed });
     }
 
     /// RFC 791 section 3.1, RFC 2113 (router alert), RFC 4727 (experiments).
@@ -124,7 +141,7 @@ impl List {
                 protocol: UDP,
                 ..Ipv4::default()
             };
-            self.add(name, header, &udp(9, WRONG, BODY));
+            self.add(name, header, &udp(DISCARD, WRONG, BODY));
         }
     }
 
@@ -155,7 +172,7 @@ impl List {
             ("TTL 255", Ipv4 { ttl: 255, ..plain }),
             ("TTL just enough", Ipv4 { ttl: 3, ..plain }),
         ] {
-            self.add(name, header, &udp(9, WRONG, BODY));
+            self.add(name, header, &udp(DISCARD, WRONG, BODY));
         }
         self.add(
             "no payload",
@@ -163,7 +180,7 @@ impl List {
                 protocol: UDP,
                 ..plain
             },
-            &udp(9, WRONG, b""),
+            &udp(DISCARD, WRONG, b""),
         );
         self.add(
             "one odd byte",
@@ -171,7 +188,7 @@ impl List {
                 protocol: UDP,
                 ..plain
             },
-            &udp(9, WRONG, b"x"),
+            &udp(DISCARD, WRONG, b"x"),
         );
     }
 
@@ -180,9 +197,13 @@ impl List {
             protocol: UDP,
             ..Ipv4::default()
         };
-        self.add("UDP without checksum", datagram, &udp(9, 0, BODY));
-        self.add("UDP, checksum of ones", datagram, &udp(9, 0xffff, BODY));
-        self.add("UDP, wrong checksum", datagram, &udp(9, WRONG, BODY));
+        self.add("UDP without checksum", datagram, &udp(DISCARD, 0, BODY));
+        self.add(
+            "UDP, checksum of ones",
+            datagram,
+            &udp(DISCARD, 0xffff, BODY),
+        );
+        self.add("UDP, wrong checksum", datagram, &udp(DISCARD, WRONG, BODY));
         let segment = Ipv4 {
             protocol: TCP,
             ..Ipv4::default()
@@ -216,6 +237,31 @@ impl List {
         );
     }
 
+    /// SYNs with a right checksum whose MSS is lowered, the option at an even offset and at an odd one.
+    fn clamped(&mut self, max: usize) {
+        let max = u16::try_from(max).expect("an MSS").to_be_bytes();
+        let high_mss: [(&str, &[u8], usize); 2] = [
+            ("SYN with a high MSS", &[2, 4, 5, 180], 22),
+            (
+                "SYN with a high MSS, odd offset",
+                &[1, 2, 4, 5, 180, 1, 1, 1],
+                23,
+            ),
+        ];
+        for (name, options, at) in high_mss {
+            let segment = Ipv4 {
+                protocol: TCP,
+                ..Ipv4::default()
+            };
+            self.add(name, segment, &tcp(SYN, options, b""));
+            if let Some(sample) = self.samples.last_mut() {
+                sample.passed[20 + at..][..2].copy_from_slice(&max);
+                complete(&mut sample.sent);
+                complete(&mut sample.passed);
+            }
+        }
+    }
+
     fn protocols(&mut self) {
         for (name, protocol) in [
             ("IP in IP", IPIP),
@@ -239,7 +285,7 @@ impl List {
     /// One datagram in pieces, the last one first, one of them twice with other bytes.
     fn fragments(&mut self) {
         self.id += 1;
-        let datagram = udp(9, WRONG, &BODY[..36]);
+        let datagram = udp(DISCARD, WRONG, &BODY[..36]);
         let pieces = [
             ("last fragment", 5, &datagram[40..]),
             (
@@ -263,6 +309,13 @@ impl List {
     }
 }
 
+/// Writes the right checksum into a TCP segment.
+fn complete(packet: &mut [u8]) {
+    packet[36..38].fill(0);
+    let checksum = transport_checksum(packet);
+    packet[36..38].copy_from_slice(&checksum.to_be_bytes());
+}
+
 fn udp(port: u16, checksum: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).expect("short");
     let words = [0, port, length, checksum];
@@ -273,7 +326,9 @@ fn udp(port: u16, checksum: u16, payload: &[u8]) -> Vec<u8> {
 /// A segment with a wrong checksum.
 fn tcp(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let words = u8::try_from(5 + options.len() / 4).expect("at most 15");
-    let mut segment = vec![0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, words << 4, flags, 16, 0];
+    let mut segment = vec![0, 0];
+    segment.extend(DISCARD.to_be_bytes());
+    segment.extend([1, 2, 3, 4, 5, 6, 7, 8, words << 4, flags, 16, 0]);
     segment.extend(WRONG.to_be_bytes());
     segment.extend([0, 0]);
     segment.extend(options);

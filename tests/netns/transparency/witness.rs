@@ -8,11 +8,13 @@
 
 use std::collections::BTreeSet;
 
-use sam_testkit::netns::{Capture, Packets, Site};
+use sam_testkit::netns::{Capture, CapturedPacket, Packets, Site};
+use sam_testkit::packet::{addresses, transport_checksum};
 
 use super::lab::{FAR, Lab, NEAR};
 
-const SYNS: &str = "tcp[tcpflags] & tcp-syn != 0";
+/// Real ones: hand-made packets go to the port of discard.
+const SYNS: &str = "tcp[tcpflags] & tcp-syn != 0 and not dst port 9";
 /// TCP and IPv4 headers: what the MSS leaves out.
 const HEADERS: usize = 40;
 /// What hosts send, and what is left after two routers.
@@ -90,10 +92,16 @@ impl Witness {
     }
 }
 
-/// Checks TTL and MSS of the SYNs at one place: those of its own client, and those from the other site.
+/// Checks TTL and MSS of the SYNs at one place: those of its own client, whose kernel leaves their checksums unfinished
+/// on a virtual wire, and those from the other site.
 fn arrived(lab: &Lab, name: &str, site: Site, packets: &Packets) {
     let own = site.client().to_string();
     let clamped = lab.mtu - HEADERS;
+    let from_afar = |packet: &&CapturedPacket| addresses(&packet.bytes).0 != site.client();
+    for packet in packets.ipv4().iter().filter(from_afar) {
+        let remainder = transport_checksum(&packet.bytes);
+        assert_eq!(remainder, 0, "{name}: checksum of {packet:?}");
+    }
     for row in packets.fields("tcp", &["ip.src", "ip.ttl", "tcp.options.mss_val"]) {
         let mss: usize = row[2].parse().expect("every SYN has an MSS");
         let (ttl, as_expected) = if row[0] == own {

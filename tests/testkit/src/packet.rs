@@ -233,10 +233,24 @@ pub fn aged(packet: &[u8], hops: u8) -> Vec<u8> {
     aged
 }
 
+/// Returns the checksum of a whole TCP segment or UDP datagram with its pseudo header: zero when its own checksum is
+/// right, and what that should be when it was zero (RFC 9293 section 3.1).
+#[must_use]
+pub fn transport_checksum(packet: &[u8]) -> u16 {
+    let segment = &packet[usize::from(packet[0] & 0x0f) * 4..];
+    let length = u16::try_from(segment.len()).expect("no longer than a packet");
+    let mut bytes = packet[12..20].to_vec();
+    bytes.extend([0, packet[9]]);
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(segment);
+    header_checksum(&bytes)
+}
+
 fn header_checksum(header: &[u8]) -> u16 {
-    let words = header
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words = header.chunks(2).map(|pair| {
+        let low = pair.get(1).copied().unwrap_or_default();
+        u32::from(u16::from_be_bytes([pair[0], low]))
+    });
     let mut sum: u32 = words.sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);
