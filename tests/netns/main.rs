@@ -15,11 +15,11 @@ mod moving;
 mod mtu;
 mod overload;
 mod pmtu;
-mod protocols;
 mod readme;
 mod reload;
 mod start;
 mod steady;
+mod transparency;
 mod transports;
 mod two_sites;
 mod unprivileged;
@@ -48,11 +48,11 @@ fn main() -> ExitCode {
         mtu::CASES,
         overload::CASES,
         pmtu::CASES,
-        protocols::CASES,
         readme::CASES,
         reload::CASES,
         start::CASES,
         steady::CASES,
+        transparency::CASES,
         transports::CASES,
         two_sites::CASES,
         unprivileged::CASES,
