@@ -16,7 +16,7 @@ use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
 use crate::send_failure::SendFailure;
-use crate::socket_option::{set, set_receive_buffer, set_send_buffer};
+use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
 pub const RECEIVE_BATCH: usize = 16;
@@ -77,25 +77,6 @@ impl UdpSocket {
         Self::bind_with(address, false, RECEIVE_BUFFER)
     }
 
-    /// Binds `count` sockets to one address; the kernel spreads senders over them, each to one socket. Nobody else
-    /// has the port at that moment.
-    ///
-    /// # Errors
-    /// As [`Self::bind`].
-    pub fn bind_group(address: SocketAddr, count: usize) -> Result<Vec<Self>, NetError> {
-        let alone = Self::bind(address)?;
-        if count <= 1 {
-            return Ok(vec![alone]);
-        }
-        // Another process of this user could have joined a group; it could not be joined by a socket alone.
-        let address = alone.local;
-        drop(alone);
-        let share = RECEIVE_BUFFER / i32::try_from(count).unwrap_or(i32::MAX);
-        (0..count)
-            .map(|_| Self::bind_with(address, true, share.max(LEAST_BUFFER)))
-            .collect()
-    }
-
     /// Returns the address that stands for any of a family, with a port.
     #[must_use]
     pub fn any(ipv6: bool, port: u16) -> SocketAddr {
@@ -120,27 +101,26 @@ impl UdpSocket {
     /// None that a correct program meets.
     pub fn deafen(&self) -> Result<(), NetError> {
         // A filter's result is the number of bytes to keep.
-        let program = [libc::sock_filter {
+        self.filter(&[libc::sock_filter {
             code: RETURN,
             jt: 0,
             jf: 0,
             k: 0,
-        }];
-        // The kernel reads the program during the call and keeps a copy.
-        let program = libc::sock_fprog {
-            len: 1,
-            filter: program.as_ptr().cast_mut(),
-        };
-        set(
-            self.socket.as_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            program,
-        )
-        .map_err(|error| NetError::new("attach filter to", self.local.to_string(), error))
+        }])
     }
 
-    fn bind_with(address: SocketAddr, group: bool, receive_buffer: i32) -> Result<Self, NetError> {
+    /// Makes the kernel keep only what a program chooses.
+    pub(crate) fn filter(&self, program: &[libc::sock_filter]) -> Result<(), NetError> {
+        set_program(self.socket.as_fd(), libc::SO_ATTACH_FILTER, program)
+            .map_err(|error| NetError::new("attach filter to", self.local.to_string(), error))
+    }
+
+    /// Binds a socket alone, or as a member of the group that has the port.
+    pub(crate) fn bind_with(
+        address: SocketAddr,
+        group: bool,
+        receive_buffer: i32,
+    ) -> Result<Self, NetError> {
         let bind = || {
             let domain = Domain::for_address(address);
             let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -583,8 +563,6 @@ const OUTER_TTL: i32 = 64;
 const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.
 pub(crate) const RECEIVE_BUFFER: i32 = 16 << 20;
-/// Of a group, each socket has a share, but never less than this.
-const LEAST_BUFFER: i32 = 1 << 20;
 const SEND_BUFFER: i32 = 4 << 20;
 /// The largest UDP payload: 65 535 less the IP and UDP headers.
 const MAX_BYTES_IPV4: usize = 65_507;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
-pub use sam_dataplane::Dscp;
+pub use sam_dataplane::dscp::{Dscp, is_reserved};
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;

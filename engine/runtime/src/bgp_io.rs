@@ -22,6 +22,8 @@ use tracing::warn;
 
 /// The BGP port (RFC 4271 section 8).
 pub(crate) const PORT: u16 = 179;
+/// DSCP CS6 as it stands in the TOS byte: routing protocols (RFC 4594 section 3.2).
+const ROUTING: u32 = 0xc0;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 /// Bytes that may wait for a slow peer, beside those that the kernel holds; beyond that the connection is closed.
@@ -85,6 +87,8 @@ impl Near {
         socket.bind_device(Some(self.tun.as_bytes()))?;
         // A restart must not wait for the connections of the former run.
         socket.set_reuseaddr(port != 0)?;
+        // Accepted connections have it from the socket that listens.
+        socket.set_tos_v4(ROUTING)?;
         socket.bind(SocketAddr::from((self.overlay, port)))?;
         Ok(socket)
     }

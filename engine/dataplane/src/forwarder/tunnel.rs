@@ -8,6 +8,7 @@ use sam_wg::{DataPath, OpenError, Opened, PeerIndex, SealError};
 use super::plain::{frame, plain_passage};
 use super::{Forwarder, Run, Way};
 use crate::drop_reason::DropReason;
+use crate::dscp::{Dscp, ROUTING};
 use crate::encap::Lane;
 use crate::fragment::fragment;
 use crate::ids::TunnelId;
@@ -249,7 +250,7 @@ impl Forwarder {
             tap: tap.as_mut(),
             now,
         };
-        let tos = dscp.outer_tos(packet.classified.tos);
+        let tos = outer_tos(packet, *dscp);
         match *encap {
             Encap::WireGuard(peer) => {
                 let passage = Passage {
@@ -328,6 +329,14 @@ pub(super) fn for_each_fragment(
     )?;
     stats.add(&stats.fragments_made, count as u64);
     outcome
+}
+
+/// Returns the outer TOS byte: that of the tunnel, or that of routing protocols for the router's own, so that the far
+/// router hears them however busy it is.
+fn outer_tos(packet: &IpPacket, dscp: Dscp) -> u8 {
+    let tos = packet.classified.tos;
+    let is_control = packet.ingress == Ingress::Host && tos & !ECN == ROUTING;
+    if is_control { tos } else { dscp.outer_tos(tos) }
 }
 
 /// Merges the outer ECN field into the inner one (RFC 6040 section 4.2); `None` drops the packet.

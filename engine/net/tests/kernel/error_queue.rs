@@ -42,7 +42,11 @@ fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
 #[test]
 fn a_narrow_path_over_ipv6_is_told_too() {
     let Some(cable) = narrow() else { return };
-    if !cable.left.enter(|| std::path::Path::new("/proc/net/if_inet6").exists()).unwrap() {
+    if !cable
+        .left
+        .enter(|| std::path::Path::new("/proc/net/if_inet6").exists())
+        .unwrap()
+    {
         println!("skipped: no IPv6");
         return;
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sam_dataplane::trace::{Tap, TapRecord};
 use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
-use sam_net::{Epoll, Interest, Tun, UdpSocket};
+use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -19,7 +19,7 @@ use tracing::warn;
 use super::carriers::CarrierSockets;
 use super::handshake_thread::HandshakeBox;
 use super::mailbox::{Letters, Mailbox, WorkerReport};
-use super::ports::Ports;
+use super::ports::{Ports, UnderlaySockets};
 use super::{TAP_BYTES, TAP_RECORDS, offer};
 use crate::StartError;
 
@@ -46,8 +46,8 @@ pub(super) struct WorkerStart {
     pub(super) tun: Tun,
     /// Whether it reads the TUN device.
     pub(super) reads_tun: bool,
-    /// Its members of the underlay sockets, one per address family.
-    pub(super) underlays: Vec<UdpSocket>,
+    /// Its sockets of the WireGuard port.
+    pub(super) underlay: UnderlaySockets,
     /// Its sockets of tunnels without encryption.
     pub(super) carriers: CarrierSockets,
     /// What the kernel may be asked to do.
@@ -96,7 +96,7 @@ impl Worker {
         let ports = Ports::new(
             start.tun,
             start.reads_tun,
-            start.underlays,
+            start.underlay,
             start.carriers,
             start.offloads,
             role,
