@@ -33,6 +33,7 @@ pub mod neighbor;
 pub mod notice;
 pub mod outlet;
 pub mod packet;
+pub mod packet_filter;
 pub mod role;
 #[cfg(test)]
 mod sample;
@@ -44,6 +45,7 @@ pub mod trace;
 pub mod train;
 pub mod tx;
 pub mod unit;
+pub mod verdict;
 
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;
@@ -56,8 +58,10 @@ pub use ids::{PortId, TunnelId};
 pub use merging::{MergePolicy, Merging};
 pub use notice::Notice;
 pub use outlet::Io;
+pub use packet_filter::PacketFilter;
 pub use role::Role;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use tx::{Egress, TxQueue};
 pub use unit::{Checksum, Gso, Offload, Unit};
+pub use verdict::Verdict;

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{NeighborView, PortId, Snapshot};
 use sam_net::{EventFd, PacketSocket};
 use sam_router::Offloads;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+use super::listener::Listener;
 
 /// What the worker has not read yet.
 #[derive(Debug, Default)]
@@ -20,8 +21,8 @@ pub(super) struct Letters {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
-    /// Copy packets to the sender until it is closed.
-    pub(super) tap: Option<mpsc::Sender<TapRecord>>,
+    /// Copy packets to the listener until it is gone.
+    pub(super) tap: Option<Listener>,
     /// Say how things are; whoever asked before has given up.
     pub(super) report: Option<oneshot::Sender<WorkerReport>>,
     /// End the thread.
