@@ -14,6 +14,7 @@ mod identity;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod protocols;
 mod readme;
 mod reload;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         protocols::CASES,
         readme::CASES,
         reload::CASES,

@@ -11,6 +11,7 @@
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
 //! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
+//! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -25,6 +26,7 @@
 
 pub mod caps;
 mod control_message;
+pub mod echo_socket;
 pub mod epoll;
 mod error;
 pub mod filter;

@@ -14,6 +14,7 @@
 )]
 
 mod cable;
+mod echo_socket;
 mod frame;
 mod netlink;
 mod netns;
