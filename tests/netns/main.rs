@@ -24,6 +24,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];
