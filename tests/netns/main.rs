@@ -14,6 +14,7 @@ mod identity;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
@@ -24,6 +25,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];
