@@ -14,16 +14,18 @@ mod identity;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod pmtu;
-mod protocols;
 mod readme;
 mod reload;
 mod start;
 mod steady;
+mod transparency;
 mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -47,16 +49,18 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         pmtu::CASES,
-        protocols::CASES,
         readme::CASES,
         reload::CASES,
         start::CASES,
         steady::CASES,
+        transparency::CASES,
         transports::CASES,
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];

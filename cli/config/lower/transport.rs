@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sam_capture::NodeId;
-use sam_router::config::{Config, Dscp, Fabric, Host, Node, Transport, TunnelMtu, is_reserved};
+use sam_router::config::{CONTROL_TOS, Config, Dscp, Fabric, Host, Node, Transport, TunnelMtu};
 use sam_router::encapsulation::{Carrier, Encapsulation, Gre, Gue, Payload};
 
 use super::fabric::{check_seconds, port};
@@ -339,13 +339,17 @@ fn tunnel_mtu(mtu: &At<Mtu>, findings: &mut Findings) -> TunnelMtu {
 fn outer_dscp(dscp: &At<raw::Dscp>, findings: &mut Findings) -> Dscp {
     match dscp.value {
         raw::Dscp::Inherit => Dscp::Inherit,
-        raw::Dscp::Value(value) if value <= DSCP_MAX && !is_reserved(value) => Dscp::Fixed(value),
+        raw::Dscp::Value(value) if value == CONTROL_TOS >> 2 => {
+            findings
+                .error(dscp.span, format!("`dscp` cannot be {value} (CS6)"))
+                .help("routers mark their own messages with it: write another, such as 40 (CS5)");
+            Dscp::default()
+        }
+        raw::Dscp::Value(value) if value <= DSCP_MAX => Dscp::Fixed(value),
         raw::Dscp::Value(value) => {
             findings
                 .error(dscp.span, format!("`dscp` cannot be {value}"))
-                .help(format!(
-                    "write `inherit` or 0 to {DSCP_MAX}, but not 34 and 48, which mark messages of the routers"
-                ));
+                .help(format!("write `inherit` or 0 to {DSCP_MAX}"));
             Dscp::default()
         }
     }

@@ -4,26 +4,24 @@
 //! than it can carry still hears the keepalives of BGP. A classic BPF program of the group chooses
 //! (`SO_ATTACH_REUSEPORT_CBPF`, Linux 4.5):
 //!
-//! 1. TOS of a control message: the control socket, behind the members.
+//! 1. The DSCP of control messages: the control socket, behind the members.
 //! 2. Else a hash of source address and source port: always the same member for one sender.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use sam_dataplane::dscp::CONTROL_TOS;
+
 use crate::error::NetError;
 use crate::socket_option::set_program;
 use crate::udp::{RECEIVE_BUFFER, UdpSocket};
-
-/// TOS bytes of control messages: DSCP CS6 (routing protocols, RFC 4594 section 3.2) and AF41 (WireGuard handshakes as
-/// the Linux kernel sends them).
-pub const CONTROL_TOS: [u8; 2] = [0xc0, 0x88];
 
 /// Sockets of one address and port.
 #[derive(Debug)]
 pub struct UdpGroup {
     /// One per worker; each sender's datagrams reach one of them, in order.
     pub members: Vec<UdpSocket>,
-    /// Receives what carries one of [`CONTROL_TOS`].
+    /// Receives what carries [`CONTROL_TOS`].
     pub control: UdpSocket,
 }
 
@@ -96,11 +94,11 @@ fn choice(ipv6: bool, members: u32) -> Vec<libc::sock_filter> {
     assemble(&program)
 }
 
-/// Jumps to the last instruction if the packet carries one of [`CONTROL_TOS`].
+/// Jumps to the last instruction if the packet carries [`CONTROL_TOS`].
 fn recognize_control(ipv6: bool) -> Vec<(u32, u32)> {
     let mut program = if ipv6 { IPV6_TOS } else { IPV4_TOS }.to_vec();
     program.push((ALU | libc::BPF_AND, DSCP));
-    program.extend(CONTROL_TOS.map(|tos| (JUMP_EQUAL, u32::from(tos))));
+    program.push((JUMP_EQUAL, CONTROL_TOS.into()));
     program
 }
 

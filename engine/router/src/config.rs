@@ -12,7 +12,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
-pub use sam_dataplane::dscp::{Dscp, is_reserved};
+pub use sam_dataplane::Dscp;
+pub use sam_dataplane::dscp::CONTROL_TOS;
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sam_bgp::ConnectionId;
+use sam_dataplane::dscp::CONTROL_TOS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -22,8 +23,6 @@ use tracing::warn;
 
 /// The BGP port (RFC 4271 section 8).
 pub(crate) const PORT: u16 = 179;
-/// DSCP CS6 as it stands in the TOS byte: routing protocols (RFC 4594 section 3.2).
-const ROUTING: u32 = 0xc0;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 /// Bytes that may wait for a slow peer, beside those that the kernel holds; beyond that the connection is closed.
@@ -82,13 +81,13 @@ pub(crate) struct Near {
 
 impl Near {
     /// Makes a socket at `port` of the overlay address that hears and speaks through the TUN only.
-    fn socket(&self, port: u16) -> io::Result<TcpSocket> {
+    pub(crate) fn socket(&self, port: u16) -> io::Result<TcpSocket> {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(Some(self.tun.as_bytes()))?;
         // A restart must not wait for the connections of the former run.
         socket.set_reuseaddr(port != 0)?;
         // Accepted connections have it from the socket that listens.
-        socket.set_tos_v4(ROUTING)?;
+        socket.set_tos_v4(CONTROL_TOS.into())?;
         socket.bind(SocketAddr::from((self.overlay, port)))?;
         Ok(socket)
     }

@@ -154,7 +154,7 @@ fn control_messages_without_udp_have_a_socket_of_their_own_too() {
             println!("skipped: no IPv6");
             continue;
         };
-        for (tos, text) in [(0xc2, b"bgp"), (0x03, b"abc"), (0x88, b"key")] {
+        for (tos, text) in [(0xc2, b"bgp"), (0x03, b"abc"), (0xc0, b"key")] {
             let mut trains = [Train {
                 to: loopback.parse().unwrap(),
                 ..train(3, tos, text)

@@ -269,7 +269,7 @@ fn control_messages_have_a_socket_of_their_own_that_a_flood_cannot_fill() {
         for _ in 0..40_000 {
             send(0x03);
         }
-        for tos in [0xc0, 0xc2, 0x88, 0x8a] {
+        for tos in [0xc0, 0xc1, 0xc2, 0xc3] {
             send(tos);
         }
 

@@ -156,6 +156,38 @@ impl Topology {
         &self.routers[site.index()]
     }
 
+    /// Where all wires are.
+    #[must_use]
+    pub fn wires(&self) -> &Namespace {
+        &self.wires
+    }
+
+    /// The port among the wires that a router's cable to its LAN is plugged into.
+    #[must_use]
+    pub fn router_port(&self, site: Site) -> String {
+        format!("r{}", site.number())
+    }
+
+    /// Changes the MTU of a site's LAN: of its switch, its client and its router.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn set_lan_mtu(&self, site: Site, mtu: u32) {
+        let client = format!("c{}", site.number());
+        for (namespace, link) in [
+            (self.client(site), "eth0"),
+            (self.router(site), "lan0"),
+            (&self.wires, client.as_str()),
+            (&self.wires, &self.router_port(site)),
+            (&self.wires, &lan(site)),
+        ] {
+            within(namespace, |netlink| {
+                let index = netlink.link(link).expect("the interface exists").index;
+                netlink.set_mtu(index, mtu).expect("an MTU");
+            });
+        }
+    }
+
     /// Pulls a client's cable out of one site's LAN and plugs it into another's.
     ///
     /// # Panics
