@@ -229,12 +229,12 @@ impl Flow {
             .expect("the far client answers");
         let (receiver, _) = listener.accept().expect("connected");
         let (room, taken) = mpsc::sync_channel(WINDOW);
-        scope.spawn(|| self.send(sender, room));
-        scope.spawn(|| self.receive(receiver, taken));
+        scope.spawn(move || self.send(sender, &room));
+        scope.spawn(move || self.receive(receiver, &taken));
     }
 
     /// Sends as fast as the receiver takes it, but never so much ahead that queues say more than the path.
-    fn send(&self, mut stream: TcpStream, room: mpsc::SyncSender<()>) {
+    fn send(&self, mut stream: TcpStream, room: &mpsc::SyncSender<()>) {
         stream.set_write_timeout(Some(FOUND_OUT)).expect("valid");
         let bytes = vec![0x5a; CHUNK];
         while !self.stop.load(Relaxed) && room.send(()).is_ok() {
@@ -245,7 +245,7 @@ impl Flow {
         stream.shutdown(Shutdown::Write).expect("connected");
     }
 
-    fn receive(&self, mut stream: TcpStream, taken: mpsc::Receiver<()>) {
+    fn receive(&self, mut stream: TcpStream, taken: &mpsc::Receiver<()>) {
         stream.set_read_timeout(Some(FOUND_OUT)).expect("valid");
         let (mut bytes, mut open) = (vec![0; CHUNK], 0);
         let mut last = Instant::now();
