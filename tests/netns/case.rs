@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use sam_net::{Capabilities, Capability, Namespace};
+use sam_testkit::guest::Image;
 use sam_testkit::netns::{is_installed, sh, wait_until};
 
 /// Something that a test needs beside root over namespaces and /dev/net/tun.
@@ -17,6 +18,8 @@ pub(crate) enum Need {
     Tool(&'static str),
     /// A file of the checkout.
     File(&'static str),
+    /// A foreign kernel in an emulator.
+    Guest,
     /// Several users: root of the machine, not that of a user namespace.
     Users,
 }
@@ -88,8 +91,15 @@ fn missing(needs: &[Need]) -> Option<String> {
             Some(format!("{tool} needs real root, not a user namespace"))
         }
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
+        Need::Guest => guest_image().err(),
         Need::Tool(_) | Need::File(_) | Need::Users => None,
     })
+}
+
+/// What `tests/guest/fetch` made.
+pub(crate) fn guest_image() -> Result<Image, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    Image::find(folder.parent().unwrap_or(folder))
 }
 
 /// Tells whether this is root of the machine itself.

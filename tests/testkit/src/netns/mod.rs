@@ -26,5 +26,5 @@ pub use capture::{Capture, Packets};
 pub use fabric::Fabric;
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
-pub use topology::{GATEWAY, Site, Topology};
+pub use topology::{GATEWAY, Site, Topology, Wire};
 pub use wait::{holds_within, wait_until};

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use sam_net::netlink::{OperState, Route};
 use sam_net::{Namespace, Netlink};
 
+use super::shell::sh;
 use super::wait::wait_until;
 
 /// The routers' address on every LAN, and every client's default gateway.
@@ -74,6 +75,15 @@ impl Site {
     pub fn underlay(self) -> Ipv4Addr {
         Ipv4Addr::new(203, 0, 113, 10 + self.0)
     }
+}
+
+/// What a cable can be plugged into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// What lies between the routers.
+    Wan,
+    /// The LAN of a site.
+    Lan(Site),
 }
 
 /// All namespaces.
@@ -157,6 +167,40 @@ impl Topology {
             let port = netlink.link(&port).expect("the cable exists").index;
             netlink.set_bridge(port, Some(bridge)).expect("plugged");
         });
+    }
+
+    /// Pulls out both cables of a site's router, so that something else can take its place and addresses.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn unplug_router(&self, site: Site) {
+        within(&self.wires, |netlink| {
+            for letter in ['r', 'w'] {
+                let port = format!("{letter}{}", site.number());
+                let port = netlink.link(&port).expect("the cable exists").index;
+                netlink.set_bridge(port, None).expect("unplugged");
+            }
+        });
+    }
+
+    /// Adds a tap to a wire, for a machine that runs in the namespace of [`Self::wires`].
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn add_tap(&self, wire: Wire, name: &str) {
+        let bridge = match wire {
+            Wire::Wan => "wan".to_owned(),
+            Wire::Lan(site) => lan(site),
+        };
+        let command =
+            format!("ip tuntap add {name} mode tap && ip link set {name} master {bridge} up");
+        sh(&self.wires, &command).success();
+    }
+
+    /// The namespace of all wires.
+    #[must_use]
+    pub fn wires(&self) -> &Namespace {
+        &self.wires
     }
 
     /// Adds a further host with interface `eth0` to a site's LAN; `port` names its cable.
