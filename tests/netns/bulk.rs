@@ -34,6 +34,7 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
                 let mut received = Vec::with_capacity(bytes);
                 stream.read_to_end(&mut received).expect("received");
                 let number = received.first().copied().expect("not empty");
+                assert_eq!(received.len(), bytes, "stream {number} was cut off");
                 assert!(
                     received == pattern(number, bytes),
                     "stream {number} arrived damaged"

@@ -3,9 +3,11 @@
 //!
 //! A guest takes seconds to boot, so each case asks a lot of one.
 
+mod delay;
 mod exchange;
 mod flood;
 mod site;
+mod transports;
 mod wireguard;
 
 use crate::case::{Case, Need};
@@ -20,5 +22,20 @@ pub(crate) const CASES: &[Case] = &[
         name: "kernel::wireguard_that_moves_that_is_under_load_and_that_has_a_wrong_key",
         needs: &[Need::Guest, Need::Tool("tcpdump"), Need::Tool("tshark")],
         run: wireguard::troubles,
+    },
+    Case {
+        name: "kernel::gre_and_ipip",
+        needs: &[Need::Guest],
+        run: transports::raw,
+    },
+    Case {
+        name: "kernel::fou_gue_and_vxlan",
+        needs: &[Need::Guest],
+        run: transports::udp,
+    },
+    Case {
+        name: "kernel::a_long_way_keeps_a_flow_fast_and_in_order",
+        needs: &[Need::Guest],
+        run: delay::delay,
     },
 ];

@@ -56,16 +56,13 @@ impl KernelSite {
         sites.filter(|site| *site != KERNEL)
     }
 
-    /// Starts or restarts the router of a site and waits until the kernel's client has its owner there.
+    /// Starts the router of a site, or another one with what its configuration says by then, and waits until it has
+    /// heard from BIRD.
     pub(super) fn start(&mut self, site: Site) {
+        self.fabric.stop(site);
         self.fabric.start(site);
-        self.await_owner(site);
-    }
-
-    /// Waits until the router of a site has heard from BIRD.
-    pub(super) fn await_owner(&self, at: Site) {
         wait_until("BIRD's route arrives", AGREEMENT, || {
-            self.fabric.owner(at, KERNEL.client()).as_deref() == Some(KERNEL.name())
+            self.fabric.owner(site, KERNEL.client()).as_deref() == Some(KERNEL.name())
         });
     }
 

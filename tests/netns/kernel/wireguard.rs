@@ -142,7 +142,7 @@ fn we_pay(world: &mut KernelSite) {
     with_cookie(world, CALLER, CALLER, |world| {
         let stranger = Stranger::arrive(&world.fabric, STRANGE);
         let calls = || {
-            drop(world.fabric.take(CALLER));
+            world.fabric.stop(CALLER);
             world.fabric.start(CALLER);
             wait_until("samctl gets a session", RECOVERY, || {
                 handshakes(world, CALLER) > 0
@@ -194,7 +194,7 @@ fn wrong_keys(world: &mut KernelSite) {
         forget(world, site);
         introduce(world, site, "/tmp/wrong");
     }
-    drop(world.fabric.take(CALLER));
+    world.fabric.stop(CALLER);
     world.fabric.start(CALLER);
     wait_until("responses are refused", RECOVERY, || {
         world.drops(CALLER, "wg-handshake-rejected") >= 2

@@ -24,6 +24,7 @@ use super::wait::wait_until;
 /// The routers' address on every LAN, and every client's default gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 
+const FAR_WAN: &str = "far-wan";
 const CABLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One of at most four sites.
@@ -82,6 +83,8 @@ impl Site {
 pub enum Wire {
     /// What lies between the routers.
     Wan,
+    /// The end of the WAN behind [`Topology::move_far`].
+    FarWan,
     /// The LAN of a site.
     Lan(Site),
 }
@@ -183,6 +186,20 @@ impl Topology {
         });
     }
 
+    /// Plugs the WAN cable of a site's router into a wire of its own: somebody has to join that to the WAN.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn move_far(&self, site: Site) {
+        within(&self.wires, |netlink| {
+            bridge(netlink, FAR_WAN);
+            let bridge = netlink.link(FAR_WAN).expect("just made").index;
+            let port = format!("w{}", site.number());
+            let port = netlink.link(&port).expect("the cable exists").index;
+            netlink.set_bridge(port, Some(bridge)).expect("plugged");
+        });
+    }
+
     /// Adds a tap to a wire, for a machine that runs in the namespace of [`Self::wires`].
     ///
     /// # Panics
@@ -190,6 +207,7 @@ impl Topology {
     pub fn add_tap(&self, wire: Wire, name: &str) {
         let bridge = match wire {
             Wire::Wan => "wan".to_owned(),
+            Wire::FarWan => FAR_WAN.to_owned(),
             Wire::Lan(site) => lan(site),
         };
         let command =
