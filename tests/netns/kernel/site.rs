@@ -13,6 +13,8 @@ use crate::case::{guest_image, samctl};
 pub(super) const KERNEL: Site = Site::AWS;
 /// Its MAC address on the WAN.
 pub(super) const WAN_MAC: &str = "52:54:00:00:00:00";
+/// Arguments of [`KernelSite::leave_checksums_to_cards`].
+pub(super) const OFFLOADS: [&str; 2] = ["off", "on"];
 /// Time for BGP over a new tunnel, on a machine that is busy.
 const AGREEMENT: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,14 @@ impl KernelSite {
         wait_until("BIRD's route arrives", AGREEMENT, || {
             self.fabric.owner(site, KERNEL.client()).as_deref() == Some(KERNEL.name())
         });
+    }
+
+    /// Switches checksum offloads: on, the kernel leaves checksums to cards which do not fill them in, as on any virtual
+    /// machine whose peer is on the same host.
+    pub(super) fn leave_checksums_to_cards(&self, state: &str) {
+        self.guest.order(&format!(
+            "ethtool -K eth0 tx {state} && ethtool -K eth1 tx {state}"
+        ));
     }
 
     /// A node's private key.
