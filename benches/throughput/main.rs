@@ -70,7 +70,9 @@ fn run() -> Result<()> {
         // A run that is interrupted has written what it knows.
         write_json(&results, &folder)?;
     }
-    results.moments = moments::measure_all()?;
+    if wanted("BENCH_CASES", "moments") {
+        results.moments = moments::measure_all()?;
+    }
     write_json(&results, &folder)?;
     render(&results, &folder)
 }
@@ -121,7 +123,7 @@ fn measure(stands: &mut [Stand], offloads: Offloads, round: u32, results: &mut R
     let seconds = results.seconds;
     for case in Case::ALL
         .into_iter()
-        .filter(|case| case.runs_with(offloads))
+        .filter(|case| case.runs_with(offloads) && wanted("BENCH_CASES", case.name()))
     {
         for stand in &mut *stands {
             let system = stand.system.name();

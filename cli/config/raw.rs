@@ -103,6 +103,10 @@ mapping! {
         "mtu" => mtu: Mtu,
         /// Lower the MSS of passing SYNs.
         "mssClamp" => mss_clamp: bool,
+        /// Fragment what its sender forbids to fragment.
+        "forceFragmentIPv4" => force_fragment: bool,
+        /// `inherit` or the DSCP of outer headers.
+        "dscp" => dscp: Dscp,
         /// Duration or `off`.
         "keepalive" => keepalive: Keepalive,
     }
@@ -241,6 +245,15 @@ pub(crate) enum Mtu {
     Auto,
     /// Bytes.
     Bytes(u16),
+}
+
+/// `inherit` or a number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dscp {
+    /// That of the inner packet.
+    Inherit,
+    /// Code point.
+    Value(u8),
 }
 
 /// A duration or `off`.
@@ -414,6 +427,25 @@ impl Read for Mtu {
         findings.error(
             node.span,
             format!("`{key}` must be `auto` or a number of bytes, not {found}"),
+        );
+        None
+    }
+}
+
+impl Read for Dscp {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        if let Value::Text(text) = &node.value {
+            if text == "inherit" {
+                return Some(Self::Inherit);
+            }
+            if let Ok(value) = text.parse() {
+                return Some(Self::Value(value));
+            }
+        }
+        let found = node.value.describe();
+        findings.error(
+            node.span,
+            format!("`{key}` must be `inherit` or a number from 0 to 63, not {found}"),
         );
         None
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, Capture, Config, Endpoint, Fabric, Host, Node, Transport, TunnelMtu,
+    ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu,
 };
 use sam_router::encapsulation::{Encapsulation, Gue, Payload};
 
@@ -121,7 +121,16 @@ fn transport_keys(transport: &Transport) -> Vec<(&'static str, String)> {
         TunnelMtu::Auto => "auto".into(),
         TunnelMtu::Fixed(bytes) => bytes.to_string(),
     };
-    keys.extend([("mtu", mtu), ("mssClamp", transport.mss_clamp.to_string())]);
+    let dscp = match transport.dscp {
+        Dscp::Inherit => "inherit".into(),
+        Dscp::Fixed(value) => value.to_string(),
+    };
+    keys.extend([
+        ("mtu", mtu),
+        ("mssClamp", transport.mss_clamp.to_string()),
+        ("forceFragmentIPv4", transport.force_fragment.to_string()),
+        ("dscp", dscp),
+    ]);
     keys
 }
 

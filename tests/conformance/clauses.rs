@@ -14,7 +14,9 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RFC 826", 2),
     ("RFC 5227", 2),
     ("RFC 1812", 4),
-    ("RFC 1191", 1),
+    ("RFC 1191", 2),
+    ("RFC 8899", 3),
+    ("RFC 2983", 1),
     ("RFC 791", 1),
     ("WireGuard", 8),
 ];

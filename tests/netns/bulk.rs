@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use sam_net::Namespace;
 
+/// Bytes that are made and compared at once.
+const BLOCK: usize = 1 << 16;
 /// Longest silence.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -19,26 +21,29 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
     let server = listener.local_addr().expect("bound");
     std::thread::scope(|scope| {
         for number in 0..streams {
-            let sent = pattern(number, bytes);
             scope.spawn(move || {
                 let stream = from.enter(|| TcpStream::connect_timeout(&server, PATIENCE));
                 let mut stream = stream.expect("the client's namespace").expect("connected");
                 stream.set_write_timeout(Some(PATIENCE)).expect("valid");
-                stream.write_all(&sent).expect("sent");
+                for block in blocks(number, bytes) {
+                    stream.write_all(&block).expect("sent");
+                }
             });
         }
         for _ in 0..streams {
             let (mut stream, _) = listener.accept().expect("a connection");
             scope.spawn(move || {
                 stream.set_read_timeout(Some(PATIENCE)).expect("valid");
-                let mut received = Vec::with_capacity(bytes);
-                stream.read_to_end(&mut received).expect("received");
-                let number = received.first().copied().expect("not empty");
-                assert_eq!(received.len(), bytes, "stream {number} was cut off");
-                assert!(
-                    received == pattern(number, bytes),
-                    "stream {number} arrived damaged"
-                );
+                let mut number = [0];
+                stream.peek(&mut number).expect("received");
+                let mut received = vec![0; BLOCK];
+                for (index, block) in blocks(number[0], bytes).enumerate() {
+                    let received = &mut received[..block.len()];
+                    stream.read_exact(received).expect("received");
+                    let damage = format!("stream {} is damaged in block {index}", number[0]);
+                    assert!(received == &block[..], "{damage}");
+                }
+                assert_eq!(stream.read(&mut number).expect("received"), 0, "too much");
             });
         }
     });
@@ -68,6 +73,17 @@ pub(crate) fn udp(from: &Namespace, to: &Namespace, address: Ipv4Addr, sizes: &[
             "a datagram of {size} bytes arrived damaged"
         );
     }
+}
+
+/// The stream `number` in blocks, each with its index in front.
+fn blocks(number: u8, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+    let base = pattern(number, BLOCK);
+    (0..bytes.div_ceil(BLOCK)).map(move |index| {
+        let mut block = base.clone();
+        block[1..9].copy_from_slice(&index.to_be_bytes());
+        block.truncate(bytes - index * BLOCK);
+        block
+    })
 }
 
 /// Bytes that look like no others: the first one is `number`.

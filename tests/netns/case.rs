@@ -16,6 +16,8 @@ use sam_testkit::netns::{is_installed, sh, wait_until};
 pub(crate) enum Need {
     /// A program.
     Tool(&'static str),
+    /// A file below `/usr/lib` or below a folder in there.
+    Library(&'static str),
     /// A file of the checkout.
     File(&'static str),
     /// A foreign kernel in an emulator.
@@ -69,7 +71,8 @@ pub(crate) fn wait_for_listener(server: &Namespace, port: u16) {
     });
 }
 
-fn missing(needs: &[Need]) -> Option<String> {
+/// Says what is missing on this machine, if anything.
+pub(crate) fn missing(needs: &[Need]) -> Option<String> {
     let needed = [
         Capability::NetAdmin,
         Capability::NetRaw,
@@ -86,14 +89,22 @@ fn missing(needs: &[Need]) -> Option<String> {
     let always = [Need::Tool("ip"), Need::Tool("ping"), Need::Tool("timeout")];
     always.iter().chain(needs).find_map(|need| match need {
         Need::Tool(tool) if !is_installed(tool) => Some(format!("{tool} is not installed")),
+        Need::Library(file) if !has_library(file) => Some(format!("{file} is not installed")),
         Need::File(file) if !checkout(file).exists() => Some(format!("there is no {file}")),
         Need::Tool(tool) if CHANGES_USER.contains(tool) && !is_real_root() => {
             Some(format!("{tool} needs real root, not a user namespace"))
         }
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
         Need::Guest => guest_image().err(),
-        Need::Tool(_) | Need::File(_) | Need::Users => None,
+        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::Users => None,
     })
+}
+
+fn has_library(file: &str) -> bool {
+    let root = Path::new("/usr/lib");
+    let folders = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut folders = folders.map(|entry| entry.path());
+    root.join(file).exists() || folders.any(|folder| folder.join(file).exists())
 }
 
 /// What `tests/guest/fetch` made.
@@ -108,7 +119,7 @@ pub(crate) fn is_real_root() -> bool {
 }
 
 /// Programs that become another user.
-const CHANGES_USER: [&str; 3] = ["tcpdump", "sshd", "vsftpd"];
+const CHANGES_USER: [&str; 4] = ["rpcbind", "tcpdump", "sshd", "vsftpd"];
 
 /// A path in the checkout.
 pub(crate) fn checkout(file: &str) -> std::path::PathBuf {

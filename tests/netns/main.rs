@@ -15,11 +15,12 @@ mod kernel;
 mod moving;
 mod mtu;
 mod overload;
-mod protocols;
+mod pmtu;
 mod readme;
 mod reload;
 mod start;
 mod steady;
+mod transparency;
 mod transports;
 mod two_sites;
 mod unprivileged;
@@ -48,11 +49,12 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
-        protocols::CASES,
+        pmtu::CASES,
         readme::CASES,
         reload::CASES,
         start::CASES,
         steady::CASES,
+        transparency::CASES,
         transports::CASES,
         two_sites::CASES,
         unprivileged::CASES,

@@ -17,8 +17,8 @@ pub(crate) const CASES: &[Case] = &[Case {
 const AGREEMENT: Duration = Duration::from_secs(5);
 /// Answers between two moves.
 const STEADY: Duration = Duration::from_millis(500);
-/// Pings lost per move at most: 50 ms.
-const LOST: u32 = 10;
+/// Pings lost per move at most: 150 ms, on a machine that does much else. `samctl demo` measures the time itself.
+const LOST: u32 = 30;
 
 /// ```text
 /// observer .10 ─ lan1 ─ onprem (reflector) ═╗             ╔═ azure ─ lan3   ◄ second stop

@@ -1,10 +1,12 @@
 //! Sizes: what fits a tunnel passes, what does not gets the right ICMP error, TCP never notices.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use sam_testkit::netns::{Capture, Daemon, Fabric, GATEWAY, Site, sh};
 
-use crate::case::{Case, Need, samctl, wait_for_listener};
+use crate::bulk;
+use crate::case::{Case, Need, samctl, wait_for_listener, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -16,6 +18,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "mtu::tracepath_sees_router_far_router_target_and_1440_bytes",
         needs: &[Need::Tool("tracepath")],
         run: tracepath,
+    },
+    Case {
+        name: "mtu::a_tunnel_that_forces_fragments_what_may_not_be_fragmented",
+        needs: &[],
+        run: forced,
     },
     Case {
         name: "mtu::the_mss_of_both_syns_is_clamped",
@@ -32,6 +39,8 @@ pub(crate) const CASES: &[Case] = &[
 const MTU: usize = 1440;
 /// IPv4 and ICMP headers of an echo request.
 const HEADERS: usize = 28;
+/// Time for a tunnel to carry packets.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// ```text
 /// .10 ── lan1 (1500) ── router onprem ══ 1440 ══ router aws ── lan2 (1500) ── .11
@@ -112,6 +121,41 @@ fn tracepath() {
     assert!(hop(2, Site::AWS.overlay()), "{text}");
     assert!(hop(3, Site::AWS.client()), "{text}");
     assert!(text.contains("Resume: pmtu 1440 hops 3"), "{text}");
+}
+
+/// ```text
+/// .10 ── lan1 (1500) ── router onprem ══ 1440, forceFragmentIPv4 ══ router aws ── lan2 (1500) ── .11
+/// ```
+fn forced() {
+    let mut fabric = Fabric::new(samctl(), 2);
+    let transport = "  transport: {mssClamp: false, forceFragmentIPv4: true}\n  bgp:";
+    fabric.edit_all("  bgp:", transport);
+    fabric.start_all();
+    let (near, far) = (
+        fabric.topology.client(Site::ONPREM),
+        fabric.topology.client(Site::AWS),
+    );
+    let target = Site::AWS.client();
+    wait_for_ping(near, target, PATIENCE);
+
+    let ping = format!(
+        "ping -n -c 2 -i 0.2 -W 2 -M do -s {} {target}",
+        1500 - HEADERS
+    );
+    sh(near, &ping).success();
+    // Nobody lowers the MSS, and nobody is told: segments of 1500 bytes arrive all the same.
+    bulk::tcp(near, far, target, 2, 4 << 20);
+    bulk::udp(near, far, target, &[1472, 1413, 1412, 100]);
+
+    let counters = fabric.router(Site::ONPREM).json("counters");
+    let counter = |name: &str| {
+        let rows = counters["counters"].as_array().cloned().unwrap_or_default();
+        let mut rows = rows.into_iter();
+        let row = rows.find(|row| row["name"] == name).unwrap_or_default();
+        row["value"].as_u64().unwrap_or_default()
+    };
+    assert!(counter("packets-forced") > 0);
+    assert_eq!(counter("icmp-errors-sent"), 0);
 }
 
 /// ```text

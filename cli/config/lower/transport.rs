@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sam_capture::NodeId;
-use sam_router::config::{Config, Fabric, Host, Node, Transport, TunnelMtu};
+use sam_router::config::{CONTROL_TOS, Config, Dscp, Fabric, Host, Node, Transport, TunnelMtu};
 use sam_router::encapsulation::{Carrier, Encapsulation, Gre, Gue, Payload};
 
 use super::fabric::{check_seconds, port};
@@ -32,6 +32,8 @@ pub(super) fn profile(raw: &raw::Fabric, findings: &mut Findings) -> Transport {
             encapsulation: Encapsulation::WireGuard,
             mtu: TunnelMtu::Auto,
             mss_clamp: true,
+            force_fragment: false,
+            dscp: Dscp::default(),
             keepalive: Some(DEFAULT_KEEPALIVE),
         },
     }
@@ -114,6 +116,11 @@ fn transport(raw: &At<raw::Transport>, findings: &mut Findings) -> Transport {
             .given()
             .map_or(TunnelMtu::Auto, |mtu| tunnel_mtu(mtu, findings)),
         mss_clamp: raw.mss_clamp.or(true),
+        force_fragment: raw.force_fragment.or(false),
+        dscp: raw
+            .dscp
+            .given()
+            .map_or_else(Dscp::default, |dscp| outer_dscp(dscp, findings)),
         keepalive: match raw.keepalive.given() {
             None => keepalive,
             Some(given) => match given.value {
@@ -329,6 +336,25 @@ fn tunnel_mtu(mtu: &At<Mtu>, findings: &mut Findings) -> TunnelMtu {
     TunnelMtu::Fixed(bytes)
 }
 
+fn outer_dscp(dscp: &At<raw::Dscp>, findings: &mut Findings) -> Dscp {
+    match dscp.value {
+        raw::Dscp::Inherit => Dscp::Inherit,
+        raw::Dscp::Value(value) if value == CONTROL_TOS >> 2 => {
+            findings
+                .error(dscp.span, format!("`dscp` cannot be {value} (CS6)"))
+                .help("routers mark their own messages with it: write another, such as 40 (CS5)");
+            Dscp::default()
+        }
+        raw::Dscp::Value(value) if value <= DSCP_MAX => Dscp::Fixed(value),
+        raw::Dscp::Value(value) => {
+            findings
+                .error(dscp.span, format!("`dscp` cannot be {value}"))
+                .help(format!("write `inherit` or 0 to {DSCP_MAX}"));
+            Dscp::default()
+        }
+    }
+}
+
 fn encap(raw: &raw::Transport) -> Encap {
     raw.encap.or(Encap::Wireguard)
 }
@@ -340,6 +366,8 @@ fn word_of(encap: Encap) -> &'static str {
         .map_or("", |(word, _)| word)
 }
 
+/// Largest code point: 6 bits (RFC 2474 section 3).
+const DSCP_MAX: u8 = 63;
 const WIREGUARD_PORT: u16 = 51_820;
 /// As registered (IANA): gue, and the usual one of FOU, which has none.
 const GUE_PORT: u16 = 6080;

@@ -47,6 +47,7 @@ impl Text for ExplainView {
 fn mtu_sum(mtu: &PathMtu) -> String {
     let PathMtu {
         underlay,
+        path,
         overhead,
         tunnel,
         lan,
@@ -57,5 +58,8 @@ fn mtu_sum(mtu: &PathMtu) -> String {
         || ", MSS is not clamped".into(),
         |mss| format!(", MSS of passing SYNs at most {mss}"),
     );
-    format!("underlay {underlay} - overhead {overhead} = tunnel {tunnel}{lan}{mss}")
+    let learnt = path
+        .and_then(|path| underlay.checked_sub(path))
+        .map_or_else(String::new, |missing| format!(" - learnt {missing}"));
+    format!("underlay {underlay}{learnt} - overhead {overhead} = tunnel {tunnel}{lan}{mss}")
 }

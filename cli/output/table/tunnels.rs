@@ -34,6 +34,11 @@ impl Text for TunnelsView {
                 "{name} has not answered {attempts} handshake initiations"
             ));
         }
+        for tunnel in &self.tunnels {
+            if let Some(text) = tunnel.path_mtu_text() {
+                page.line(format!("{}: {text}", node(&tunnel.node)));
+            }
+        }
         for conflict in &self.identity_conflicts {
             page.line(format!(
                 "two routers seem to run as {}: {} alternated {} times",
@@ -62,10 +67,7 @@ fn row(tunnel: &TunnelRow) -> [String; 12] {
         optional_ago(tunnel.last_received_s),
         counted(tunnel, tunnel.rx_bytes),
         counted(tunnel, tunnel.tx_bytes),
-        format!(
-            "{} = {} - {}",
-            tunnel.mtu, tunnel.underlay_mtu, tunnel.overhead
-        ),
+        tunnel.mtu_sum(),
         optional(tunnel.preshared_key.then_some("yes")),
     ]
 }

@@ -95,6 +95,7 @@ pub fn decide(
         });
     }
     // 4. The destination lives somewhere else.
+    let mut forced = false;
     let way = match fib.lookup(destination) {
         Some(NextHop::Local) => return decide_local(ingress),
         Some(NextHop::Lan(port)) => {
@@ -106,6 +107,7 @@ pub fn decide(
         }
         Some(NextHop::Tunnel(id)) => {
             let tunnel = snapshot.tunnel(id).ok_or(DropReason::TunnelDown)?;
+            forced = tunnel.force_fragment;
             Way::Tunnel {
                 tunnel: id,
                 mtu: tunnel.mtu,
@@ -130,9 +132,9 @@ pub fn decide(
             error,
         });
     }
-    // 6. It fits, or may be made to fit (RFC 1191 section 4).
+    // 6. It fits, or may be made to fit (RFC 1191 section 4); some tunnels do not ask its sender.
     let mtu = way.mtu();
-    if size > usize::from(mtu) && packet.dont_fragment {
+    if size > usize::from(mtu) && packet.dont_fragment && !forced {
         let error = Some(IcmpError::FragmentationNeeded { mtu });
         return Err(Refusal {
             reason: DropReason::TooBig,

@@ -10,6 +10,7 @@
 mod arp;
 mod icmp;
 mod lan;
+mod path;
 mod plain;
 mod session;
 mod tunnel;
@@ -26,6 +27,7 @@ use crate::decision::{Refusal, Way, decide};
 use crate::drop_reason::DropReason;
 use crate::encap::Sources;
 use crate::fib::NextHop;
+use crate::force_fragment::force;
 use crate::handshake_post::{HandshakePost, POSTS_MAX, Posts};
 use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
@@ -38,6 +40,7 @@ use crate::notice::{Mac, Notice, NoticeQueue};
 use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
+use crate::path_watch::PathWatch;
 use crate::role::Role;
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
@@ -78,6 +81,8 @@ pub struct Forwarder {
     tunnel_of_peer: Vec<Option<TunnelId>>,
     /// The tunnel of each far end without encryption.
     sources: Sources,
+    /// The path of each tunnel, by tunnel number.
+    paths: Vec<PathWatch>,
     /// Open trains, one per tunnel at most.
     trains: Trains,
     /// Packets that wait for a session.
@@ -95,6 +100,8 @@ pub struct Forwarder {
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
     scratch: Vec<u8>,
+    /// Identification of the last packet that got one here.
+    fragment_id: u16,
 }
 
 /// What all packets of a superpacket from a tunnel share.
@@ -116,6 +123,7 @@ impl Forwarder {
             posts: Posts::new(POSTS_MAX),
             tunnel_of_peer: Vec::new(),
             sources: Sources::default(),
+            paths: Vec::new(),
             trains: Trains::default(),
             staging: Staging::default(),
             coalescer: Coalescer::new(),
@@ -128,6 +136,7 @@ impl Forwarder {
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],
+            fragment_id: 0,
         }
     }
 
@@ -146,6 +155,8 @@ impl Forwarder {
             now,
         };
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
+        self.paths
+            .resize(self.snapshot.tunnels.len(), PathWatch::default());
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
@@ -290,12 +301,32 @@ impl Forwarder {
         }
     }
 
-    fn forward(&mut self, packet: IpPacket, io: &mut Io<'_>, now: Instant) {
+    fn forward(&mut self, mut packet: IpPacket, io: &mut Io<'_>, now: Instant) {
         let size = segment_size(&packet.classified, packet.unit.offload);
         match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
-            Ok(way) => self.send(packet, way, io, now),
+            Ok(way) => {
+                // Only a tunnel that is configured so takes such a packet.
+                if size > usize::from(way.mtu()) && packet.classified.dont_fragment {
+                    self.force(&mut packet, way.mtu());
+                }
+                if let Way::Tunnel { tunnel, mtu } = way {
+                    self.watch_size(tunnel, size, mtu, now);
+                }
+                self.send(packet, way, io, now);
+            }
             Err(refusal) => self.refuse(packet, refusal, io, now),
         }
+    }
+
+    /// Makes a packet fit that its sender does not allow to be fragmented.
+    fn force(&mut self, packet: &mut IpPacket, mtu: u16) {
+        let IpPacket {
+            unit, classified, ..
+        } = packet;
+        self.fragment_id = self.fragment_id.wrapping_add(1).max(1);
+        let (bytes, offload) = (unit.buffer.bytes_mut(), &mut unit.offload);
+        force(bytes, classified, offload, mtu, self.fragment_id);
+        self.stats.add(&self.stats.packets_forced, 1);
     }
 
     /// Sends a packet on its way, one hop older.

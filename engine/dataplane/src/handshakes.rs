@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sam_wg::{Device, Dropped, Event, PeerConfig, PeerIndex, PeerStatus, TimerName};
 
+use crate::dscp::CONTROL_TOS;
 use crate::encap::Lane;
 use crate::forwarder::Forwarder;
 use crate::forwarder::{open_reason, tunnels_by_peer};
@@ -21,9 +22,6 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::trace::TapPoint;
 use crate::tx::Egress;
-
-/// TOS of handshakes and keepalives, as the Linux kernel's WireGuard sends them: DSCP AF41.
-pub const CONTROL_TOS: u8 = 0x88;
 
 /// Owner of the WireGuard device. One per router.
 #[derive(Debug)]

@@ -57,6 +57,25 @@ pub enum Notice {
         /// The tunnel.
         tunnel: TunnelId,
     },
+    /// The underlay refused a packet to the far end of a tunnel because it was too long (RFC 1191).
+    PathTooNarrow {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Longest packet that fits, outer IP header included; 0 when the refusal does not tell.
+        mtu: u16,
+    },
+    /// Packets go into a tunnel that are long enough to depend on its MTU; told once in a while.
+    LongPackets {
+        /// The tunnel.
+        tunnel: TunnelId,
+    },
+    /// The far router answered a [`crate::PathProbe`].
+    ProbeAnswered {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Number of the probe.
+        id: u32,
+    },
     /// An authenticated packet came from a new outer address (roaming).
     EndpointChanged {
         /// The tunnel.
@@ -77,9 +96,12 @@ impl Notice {
             | Self::AddressProbed { .. }
             | Self::NeighborUp { .. }
             | Self::NeighborDown { .. } => true,
-            Self::SessionUp { .. } | Self::SessionDown { .. } | Self::EndpointChanged { .. } => {
-                false
-            }
+            Self::SessionUp { .. }
+            | Self::SessionDown { .. }
+            | Self::PathTooNarrow { .. }
+            | Self::LongPackets { .. }
+            | Self::ProbeAnswered { .. }
+            | Self::EndpointChanged { .. } => false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::dscp::Dscp;
 use crate::encap::Plain;
 use crate::fib::Fib;
 use crate::ids::{PortId, TunnelId};
@@ -84,6 +85,10 @@ pub struct Tunnel {
     pub mtu: u16,
     /// Whether to lower the MSS of passing SYNs to fit `mtu`.
     pub mss_clamp: bool,
+    /// Whether packets that do not fit are fragmented even if they say that they may not be.
+    pub force_fragment: bool,
+    /// DSCP of outer headers.
+    pub dscp: Dscp,
 }
 
 /// How an inner packet becomes an outer one.

@@ -53,8 +53,13 @@ counters! {
     icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
     fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
+    packets_forced = "packets-forced": "Packets fragmented or cut smaller although their sender forbade it (forceFragmentIPv4)",
     segments_merged = "segments-merged": "Received tunnel packets merged into superpackets",
     superpackets_refused = "superpackets-refused": "Superpackets and unfinished checksums that the kernel refused, done in software",
+    path_errors = "path-errors": "ICMP errors and refusals of the kernel about packets too long for the underlay",
+    path_errors_foreign = "path-errors-foreign": "Such errors about packets that were not sent to a tunnel's far end; ignored",
+    path_probes_sent = "path-probes-sent": "Echo requests sent to find the size of a tunnel's path",
+    path_probes_answered = "path-probes-answered": "Answers to them",
     notices_lost = "notices-lost": "Facts for the control plane that found their queue full",
     handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
 }

@@ -26,7 +26,7 @@ pub enum Egress {
         to: SocketAddr,
         /// Bytes per datagram; equals the buffer length when there is one datagram.
         segment: u16,
-        /// Outer TOS byte: ECN of the inner packets.
+        /// Outer TOS byte: ECN of the inner packets, DSCP of the tunnel or theirs.
         tos: u8,
         /// The datagrams.
         buffer: Buffer,

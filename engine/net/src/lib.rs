@@ -9,7 +9,9 @@
 //! | `tun` | local delivery: TUN device with virtio headers |
 //! | `packet_socket`, `filter` | LAN port: AF_PACKET with virtio headers behind a cBPF program |
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
+//! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
+//! | `error_queue` | what the underlay says about packets that were too long |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -26,6 +28,7 @@ pub mod caps;
 mod control_message;
 pub mod epoll;
 mod error;
+pub mod error_queue;
 pub mod filter;
 mod message_batch;
 pub mod netlink;
@@ -38,12 +41,14 @@ mod socket_option;
 pub mod sysctl;
 pub mod tun;
 pub mod udp;
+pub mod udp_group;
 pub mod user_namespace;
 pub mod vnet_hdr;
 
 pub use caps::{Capabilities, Capability};
 pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
+pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
 pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};
@@ -51,4 +56,5 @@ pub use packet_socket::{FrameError, PacketSocket};
 pub use send_failure::SendFailure;
 pub use tun::Tun;
 pub use udp::{Datagrams, Train, UdpSocket};
+pub use udp_group::UdpGroup;
 pub use vnet_hdr::{LinkType, VnetError};

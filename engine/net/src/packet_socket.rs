@@ -17,7 +17,7 @@ use crate::filter::Filter;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::netlink::{Link, Netlink};
 use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
-use crate::socket_option::{self, set, set_receive_buffer, set_send_buffer};
+use crate::socket_option::{self, set, set_program, set_receive_buffer, set_send_buffer};
 use crate::vnet_hdr::{self, LinkType, VnetError};
 
 /// Frames per system call, and buffers that a socket keeps from its pool between calls.
@@ -272,14 +272,7 @@ fn configure(
     set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     if let Some(filter) = filter {
-        let program = filter.program();
-        let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // The kernel reads the program during the call and keeps a copy.
-        let program = libc::sock_fprog {
-            len: length,
-            filter: program.as_ptr().cast_mut(),
-        };
-        set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)?;
+        set_program(fd, libc::SO_ATTACH_FILTER, filter.program())?;
     }
     let granted = set_receive_buffer(fd, receive_buffer)?;
     set_send_buffer(fd, SEND_BUFFER)?;

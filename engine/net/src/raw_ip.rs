@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::NetError;
 use crate::udp::{RECEIVE_BUFFER, UdpSocket, configure, unspecified};
+use crate::udp_group::{UdpGroup, keep};
 
 impl UdpSocket {
     /// Opens a socket of an IP protocol number: it receives all packets of this protocol to any address of the host,
@@ -38,6 +39,24 @@ impl UdpSocket {
             .with_remedy(denied.then_some("grant CAP_NET_RAW"))
         })?;
         Ok(Self::new(socket, local, receive_buffer).into_raw())
+    }
+}
+
+impl UdpGroup {
+    /// Opens two sockets of an IP protocol number: one for control messages, one member for all others.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::open_raw`].
+    pub fn open_raw(protocol: u8, ipv6: bool) -> Result<Self, NetError> {
+        let open = |control| {
+            let socket = UdpSocket::open_raw(protocol, ipv6)?;
+            socket.filter(&keep(ipv6, control))?;
+            Ok(socket)
+        };
+        Ok(Self {
+            members: vec![open(false)?],
+            control: open(true)?,
+        })
     }
 }
 

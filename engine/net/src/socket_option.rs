@@ -41,6 +41,21 @@ pub(crate) fn set<T: OptionValue>(
     }
 }
 
+/// Attaches a classic BPF program by an option of `SOL_SOCKET`.
+pub(crate) fn set_program(
+    fd: BorrowedFd<'_>,
+    name: i32,
+    program: &[libc::sock_filter],
+) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel reads the program during the call and keeps a copy.
+    let program = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
+    set(fd, libc::SOL_SOCKET, name, program)
+}
+
 /// Reads one option.
 pub(crate) fn read<T: OptionValue>(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<T> {
     // All-zero is a valid `T`, so that a short answer of the kernel leaves no uninitialized byte.

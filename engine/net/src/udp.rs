@@ -15,8 +15,8 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
-use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
-use crate::socket_option::{set, set_receive_buffer, set_send_buffer};
+use crate::send_failure::SendFailure;
+use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
 pub const RECEIVE_BATCH: usize = 16;
@@ -77,25 +77,6 @@ impl UdpSocket {
         Self::bind_with(address, false, RECEIVE_BUFFER)
     }
 
-    /// Binds `count` sockets to one address; the kernel spreads senders over them, each to one socket. Nobody else
-    /// has the port at that moment.
-    ///
-    /// # Errors
-    /// As [`Self::bind`].
-    pub fn bind_group(address: SocketAddr, count: usize) -> Result<Vec<Self>, NetError> {
-        let alone = Self::bind(address)?;
-        if count <= 1 {
-            return Ok(vec![alone]);
-        }
-        // Another process of this user could have joined a group; it could not be joined by a socket alone.
-        let address = alone.local;
-        drop(alone);
-        let share = RECEIVE_BUFFER / i32::try_from(count).unwrap_or(i32::MAX);
-        (0..count)
-            .map(|_| Self::bind_with(address, true, share.max(LEAST_BUFFER)))
-            .collect()
-    }
-
     /// Returns the address that stands for any of a family, with a port.
     #[must_use]
     pub fn any(ipv6: bool, port: u16) -> SocketAddr {
@@ -120,27 +101,26 @@ impl UdpSocket {
     /// None that a correct program meets.
     pub fn deafen(&self) -> Result<(), NetError> {
         // A filter's result is the number of bytes to keep.
-        let program = [libc::sock_filter {
+        self.filter(&[libc::sock_filter {
             code: RETURN,
             jt: 0,
             jf: 0,
             k: 0,
-        }];
-        // The kernel reads the program during the call and keeps a copy.
-        let program = libc::sock_fprog {
-            len: 1,
-            filter: program.as_ptr().cast_mut(),
-        };
-        set(
-            self.socket.as_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            program,
-        )
-        .map_err(|error| NetError::new("attach filter to", self.local.to_string(), error))
+        }])
     }
 
-    fn bind_with(address: SocketAddr, group: bool, receive_buffer: i32) -> Result<Self, NetError> {
+    /// Makes the kernel keep only what a program chooses.
+    pub(crate) fn filter(&self, program: &[libc::sock_filter]) -> Result<(), NetError> {
+        set_program(self.socket.as_fd(), libc::SO_ATTACH_FILTER, program)
+            .map_err(|error| NetError::new("attach filter to", self.local.to_string(), error))
+    }
+
+    /// Binds a socket alone, or as a member of the group that has the port.
+    pub(crate) fn bind_with(
+        address: SocketAddr,
+        group: bool,
+        receive_buffer: i32,
+    ) -> Result<Self, NetError> {
         let bind = || {
             let domain = Domain::for_address(address);
             let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -256,7 +236,7 @@ impl UdpSocket {
         out: &mut Vec<Datagrams>,
         budget: usize,
     ) -> io::Result<usize> {
-        let mut total = 0;
+        let (mut total, mut told) = (0, 0);
         while total < budget {
             let wanted = RECEIVE_BATCH.min(budget - total);
             while self.spare.len() < wanted {
@@ -278,6 +258,11 @@ impl UdpSocket {
             {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
+                // An ICMP error about a packet that was sent; the kernel tells it once, and what waits comes after it.
+                Err(_) if told < RECEIVE_BATCH => {
+                    told += 1;
+                    continue;
+                }
                 Err(_) if total > 0 => return Ok(total),
                 Err(error) => return Err(error),
             };
@@ -294,11 +279,7 @@ impl UdpSocket {
     /// socket is busy and the rest is to be sent when it is writable. What was sent is cut off the buffers, so the
     /// first unsent train holds exactly its unsent datagrams. Refused datagrams are appended to `failures`.
     pub fn send_trains(&mut self, trains: &mut [Train], failures: &mut Vec<SendFailure>) -> usize {
-        let mut send = Sending {
-            next: 0,
-            alone: false,
-            retries: 0,
-        };
+        let mut send = Sending::default();
         while let Some(train) = trains.get(send.next) {
             if train.buffer.is_empty() {
                 send.advance();
@@ -376,7 +357,6 @@ impl UdpSocket {
                 send.advance();
             }
         }
-        send.retries = 0;
     }
 
     /// Decides what becomes of the first unsent message after an error.
@@ -391,6 +371,10 @@ impl UdpSocket {
         let length = chunk_length(train, train.buffer.len(), self.segments() && !send.alone);
         let segment = usize::from(train.segment).clamp(1, length);
         match error.raw_os_error() {
+            // The device's queue is full, which a socket with an error queue is told. It will not be empty at once.
+            Some(libc::ENOBUFS) => send.fail(train, length, segment, error, failures),
+            // An ICMP error about an earlier packet is told by the next send; the kernel then forgets it.
+            Some(_) if !send.told => send.told = true,
             // The device cannot finish the checksums of segments.
             Some(libc::EIO) if length > segment => self.segmentation = Segmentation::Refused,
             // Too many bytes for the path, or a kernel that says EINVAL for the same reason: let each datagram try.
@@ -399,23 +383,7 @@ impl UdpSocket {
                 send.alone = true;
             }
             Some(libc::EMSGSIZE) if length > segment => send.alone = true,
-            Some(libc::ENOBUFS) if send.retries < ENOBUFS_RETRIES => {
-                send.retries += 1;
-                std::thread::yield_now();
-            }
-            _ => {
-                let packets = length.div_ceil(segment);
-                failures.push(SendFailure {
-                    index: send.next,
-                    packets,
-                    error,
-                });
-                train.buffer.trim_front(length);
-                send.retries = 0;
-                if train.buffer.is_empty() {
-                    send.advance();
-                }
-            }
+            _ => send.fail(train, length, segment, error, failures),
         }
     }
 }
@@ -452,21 +420,41 @@ impl Segmentation {
 }
 
 /// Where a call of [`UdpSocket::send_trains`] stands.
+#[derive(Debug, Default)]
 struct Sending {
     /// First train not dealt with.
     next: usize,
     /// Whether that train must leave as single datagrams.
     alone: bool,
-    /// ENOBUFS met by its first message.
-    retries: u8,
+    /// Whether an error was taken for one of an earlier packet, and the train tried again.
+    told: bool,
 }
 
 impl Sending {
+    /// Gives the first message of the train up.
+    fn fail(
+        &mut self,
+        train: &mut Train,
+        length: usize,
+        segment: usize,
+        error: io::Error,
+        failures: &mut Vec<SendFailure>,
+    ) {
+        failures.push(SendFailure {
+            index: self.next,
+            packets: length.div_ceil(segment),
+            error,
+        });
+        train.buffer.trim_front(length);
+        if train.buffer.is_empty() {
+            self.advance();
+        }
+    }
+
     fn advance(&mut self) {
         *self = Self {
             next: self.next + 1,
-            alone: false,
-            retries: 0,
+            ..Self::default()
         };
     }
 }
@@ -544,9 +532,11 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
     set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find.
+    // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find, by the error queue.
     if ipv4 {
         set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
+        set(fd, libc::SOL_IP, libc::IP_TTL, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IP,
@@ -555,6 +545,8 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
         )?;
     } else {
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
+        set(fd, libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, OUTER_TTL)?;
         set(
             fd,
             libc::SOL_IPV6,
@@ -565,12 +557,12 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     Ok(granted)
 }
 
+/// TTL of outer headers, whatever the host's default and the inner TTL: a tunnel is one hop (RFC 2003 section 3.1).
+const OUTER_TTL: i32 = 64;
 /// BPF_RET with a constant.
 const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.
 pub(crate) const RECEIVE_BUFFER: i32 = 16 << 20;
-/// Of a group, each socket has a share, but never less than this.
-const LEAST_BUFFER: i32 = 1 << 20;
 const SEND_BUFFER: i32 = 4 << 20;
 /// The largest UDP payload: 65 535 less the IP and UDP headers.
 const MAX_BYTES_IPV4: usize = 65_507;

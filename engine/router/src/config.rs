@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
+pub use sam_dataplane::Dscp;
+pub use sam_dataplane::dscp::CONTROL_TOS;
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;
@@ -65,6 +67,10 @@ pub struct Transport {
     pub mtu: TunnelMtu,
     /// Lower the MSS of passing SYNs.
     pub mss_clamp: bool,
+    /// Fragment packets that do not fit though their sender forbids it, instead of telling the sender.
+    pub force_fragment: bool,
+    /// DSCP of outer headers.
+    pub dscp: Dscp,
     /// Persistent keepalive of WireGuard; `None` when switched off, and for other encapsulations.
     pub keepalive: Option<Duration>,
 }

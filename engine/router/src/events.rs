@@ -127,6 +127,15 @@ pub enum Event {
         /// New address.
         to: SocketAddr,
     },
+    /// The path to a node carries less than before, or more.
+    PathMtu {
+        /// The far node.
+        node: NodeId,
+        /// Largest inner packet in bytes.
+        mtu: u16,
+        /// What tells: `error` (ICMP, or a refusal of the kernel), `probe`, or `underlay` (nothing speaks against it).
+        by: String,
+    },
     /// Two routers seem to run as one node.
     IdentityConflict {
         /// The node.
@@ -249,6 +258,7 @@ impl Event {
             Self::TunnelUp { .. } => "tunnel-up",
             Self::TunnelDown { .. } => "tunnel-down",
             Self::EndpointMoved { .. } => "endpoint-moved",
+            Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
             Self::AddressProbed { .. } => "address-probed",
@@ -280,6 +290,7 @@ impl Event {
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
             | Self::EndpointMoved { .. }
+            | Self::PathMtu { .. }
             | Self::Stopping => false,
         }
     }
@@ -303,6 +314,7 @@ impl Event {
             | Self::SessionDown { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
+            | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,

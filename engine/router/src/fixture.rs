@@ -31,6 +31,8 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             encapsulation: Encapsulation::WireGuard,
             mtu: TunnelMtu::Auto,
             mss_clamp: true,
+            force_fragment: false,
+            dscp: sam_dataplane::Dscp::default(),
             keepalive: Some(Duration::from_secs(25)),
         },
         bgp: BgpSettings {

@@ -5,7 +5,8 @@
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
 //!
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
-//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `identity` whether
+//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_mtu` and `prober` how much each
+//! path carries, `identity` whether
 //! a node is one router. `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -34,8 +35,10 @@ mod numbering;
 mod offloads;
 mod origination;
 mod owner_table;
+mod path_mtu;
 mod peers;
 mod policy;
+mod prober;
 mod publication;
 mod sightings;
 #[cfg(test)]

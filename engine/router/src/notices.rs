@@ -37,6 +37,26 @@ impl Router {
                     .on_tunnel(node, false)
                     .then_some(Event::TunnelDown { node })
             }),
+            Notice::PathTooNarrow { tunnel, mtu } => {
+                if let Some(node) = self.numbering.node(tunnel) {
+                    self.on_path_error(node, mtu, now);
+                }
+                None
+            }
+            Notice::LongPackets { tunnel } => {
+                if let Some(node) = self.numbering.node(tunnel) {
+                    self.path_mtus
+                        .handle(node, |prober| prober.handle_traffic(now));
+                }
+                None
+            }
+            Notice::ProbeAnswered { tunnel, id } => {
+                if let Some(node) = self.numbering.node(tunnel) {
+                    self.path_mtus
+                        .handle(node, |prober| prober.handle_answer(id, now));
+                }
+                None
+            }
             Notice::EndpointChanged { tunnel, from, to } => {
                 self.numbering.node(tunnel).map(|node| {
                     self.host.on_roamed(node, to);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sam_dataplane::Snapshot;
+use sam_dataplane::{PathProbe, Snapshot};
 
 use crate::events::Event;
 use crate::journal::RuntimeState;
@@ -18,6 +18,8 @@ pub enum Output {
     WireGuardPeers(Vec<sam_wg::PeerConfig>),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
+    /// Send a probe of a tunnel's size.
+    Probe(PathProbe),
     /// Tell operators.
     Event(Event),
 }

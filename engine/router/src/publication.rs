@@ -11,12 +11,14 @@ use crate::answer_set::answers;
 use crate::config::Capture;
 use crate::fib_sync::{Desired, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
 use crate::output::Output;
-use crate::tunnels::{TunnelPlan, tunnel_table, wireguard_peers};
+use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
 
 impl Router {
     /// Publishes tunnels, and then the routes into them, as far as they changed.
     pub(crate) fn publish(&mut self) {
-        let plans = self.tunnel_plans();
+        let mut plans = plan(&self.config, &self.numbering, &self.host);
+        self.path_mtus.follow(&plans);
+        self.path_mtus.limit(&mut plans);
         let peers = wireguard_peers(&self.config, &plans, &self.host);
         if self.wireguard.as_ref() != Some(&peers) {
             self.wireguard = Some(peers.clone());

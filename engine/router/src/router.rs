@@ -22,6 +22,7 @@ use crate::numbering::Numbering;
 use crate::origination::{Edit, Mandate, Origination};
 use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
+use crate::path_mtu::PathMtus;
 use crate::peers::{node_of, other_nodes, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
@@ -45,6 +46,8 @@ pub enum TimerName {
     Bgp(sam_bgp::TimerName),
     /// Look for addresses with several claimants.
     ClaimScan,
+    /// Probe the size of a path.
+    PathMtu,
 }
 
 /// The control core.
@@ -60,6 +63,7 @@ pub struct Router {
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) numbering: Numbering,
+    pub(crate) path_mtus: PathMtus,
     pub(crate) fib: FibSync,
     pub(crate) identity: IdentityWatch,
     pub(crate) foreign_answers: Sightings,
@@ -89,6 +93,8 @@ impl Router {
             seed,
         } = start;
         let policy = FabricPolicy::new(&config);
+        // The low half of the seed: random per start, so that two routers of one identity differ.
+        let epoch = u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits");
         let mut router = Self {
             speaker: Speaker::new(speaker_config(&config), policy, seed, now),
             journaled: state.clone(),
@@ -97,8 +103,8 @@ impl Router {
                 state.follow(&config);
                 state
             },
-            // The low half of the seed: random per start, so that two routers of one identity differ.
-            epoch: u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits"),
+            epoch,
+            path_mtus: PathMtus::new(epoch),
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
@@ -156,6 +162,7 @@ impl Router {
         {
             self.speaker.handle_timeout(now);
         }
+        self.path_mtus.handle_timeout(now);
         if self.duplicates.due().is_some_and(|due| due <= now) {
             for event in self.duplicates.scan(&self.speaker, &self.config) {
                 self.events.push(event, now);
@@ -177,7 +184,10 @@ impl Router {
             .poll_timeout()
             .map(|(due, name)| (due, TimerName::Bgp(name)));
         let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
-        bgp.into_iter().chain(scan).min_by_key(|(due, _)| *due)
+        let path = self.path_mtus.poll_timeout();
+        let path = path.map(|due| (due, TimerName::PathMtu));
+        let due = [bgp, scan, path].into_iter().flatten();
+        due.min_by_key(|(due, _)| *due)
     }
 
     /// The configuration in force.
@@ -205,7 +215,9 @@ impl Router {
 
     /// The ways to the other nodes.
     pub(crate) fn tunnel_plans(&self) -> BTreeMap<NodeId, TunnelPlan> {
-        plan(&self.config, &self.numbering, &self.host)
+        let mut plans = plan(&self.config, &self.numbering, &self.host);
+        self.path_mtus.limit(&mut plans);
+        plans
     }
 
     /// Applies a configuration with as few edits as possible; an equal one changes nothing.
@@ -266,10 +278,12 @@ impl Router {
             self.outputs.push_back(Output::Journal(self.state.clone()));
         }
         // 3. The FIB before the peers (R6).
+        self.tell_paths(now);
         if std::mem::take(&mut self.forwarding_stale) {
             self.publish();
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
+        self.send_probes();
         // 4. People last.
         while let Some(event) = self.events.pop() {
             self.outputs.push_back(Output::Event(event));

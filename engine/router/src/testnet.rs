@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sam_bgp::ConnectionId;
 use sam_bgp::wire::{DecodeContext, Message};
 use sam_capture::NodeId;
-use sam_dataplane::{NextHop, Snapshot, TunnelId};
+use sam_dataplane::{NextHop, PathProbe, Snapshot, TunnelId};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -41,6 +41,7 @@ pub(crate) struct Station {
     /// Kinds of outputs since the last look.
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) wireguard: Vec<sam_wg::PeerConfig>,
+    pub(crate) probes: Vec<PathProbe>,
 }
 
 /// What arrives at a router.
@@ -98,6 +99,7 @@ impl Net {
             events: Vec::new(),
             kinds: Vec::new(),
             wireguard: Vec::new(),
+            probes: Vec::new(),
         };
         self.stations.insert(id, station);
         self.drain(id);
@@ -263,6 +265,10 @@ impl Net {
                 Output::WireGuardPeers(peers) => {
                     station.kinds.push("wireguard");
                     station.wireguard = peers;
+                }
+                Output::Probe(probe) => {
+                    station.kinds.push("probe");
+                    station.probes.push(probe);
                 }
                 Output::Event(event) => {
                     station.kinds.push("event");

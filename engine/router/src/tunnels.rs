@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sam_capture::NodeId;
-use sam_dataplane::TunnelId;
 use sam_dataplane::snapshot::{Encap, Tunnel};
+use sam_dataplane::{Dscp, TunnelId};
 use sam_wg::{PeerConfig, PeerIndex};
 
 use crate::config::{Config, Node, TunnelMtu};
 use crate::host::Host;
 use crate::numbering::Numbering;
+use crate::path_mtu::Learnt;
 use crate::peers::other_nodes;
 
 /// What is known about the way to one node.
@@ -28,16 +29,22 @@ pub(crate) struct TunnelPlan {
     pub(crate) underlay_mtu: u16,
     /// Bytes that encapsulation adds.
     pub(crate) overhead: u16,
-    /// Largest inner packet.
+    /// Largest inner packet: as configured or as the underlay promises, or less when less was learnt.
     pub(crate) mtu: u16,
+    /// What was learnt about the path, if it lowers the MTU.
+    pub(crate) learnt: Option<Learnt>,
     /// Whether the MSS of passing SYNs is lowered.
     pub(crate) mss_clamp: bool,
+    /// Whether packets that may not be fragmented are.
+    pub(crate) force_fragment: bool,
+    /// DSCP of outer headers.
+    pub(crate) dscp: Dscp,
 }
 
 /// Smallest MTU that IPv4 allows (RFC 791).
 const MINIMUM_MTU: u16 = 68;
 
-/// Plans the way to each other node.
+/// Plans the way to each other node, as far as it follows from configuration and host; nothing is learnt yet.
 #[must_use]
 pub(crate) fn plan(
     config: &Config,
@@ -77,7 +84,10 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         underlay_mtu,
         overhead,
         mtu,
+        learnt: None,
         mss_clamp: transport.mss_clamp,
+        force_fragment: transport.force_fragment,
+        dscp: transport.dscp,
     })
 }
 
@@ -101,6 +111,8 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             encap: plan.encap,
             mtu: plan.mtu,
             mss_clamp: plan.mss_clamp,
+            force_fragment: plan.force_fragment,
+            dscp: plan.dscp,
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -108,6 +120,8 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             encap: Encap::WireGuard(PeerIndex(number)),
             mtu: MINIMUM_MTU,
             mss_clamp: false,
+            force_fragment: false,
+            dscp: Dscp::default(),
         },
     };
     (0..last).map(entry).collect()

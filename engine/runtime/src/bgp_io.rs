@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sam_bgp::ConnectionId;
+use sam_dataplane::dscp::CONTROL_TOS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -85,6 +86,8 @@ impl Near {
         socket.bind_device(Some(self.tun.as_bytes()))?;
         // A restart must not wait for the connections of the former run.
         socket.set_reuseaddr(port != 0)?;
+        // Accepted connections have it from the socket that listens.
+        socket.set_tos_v4(CONTROL_TOS.into())?;
         socket.bind(SocketAddr::from((self.overlay, port)))?;
         Ok(socket)
     }

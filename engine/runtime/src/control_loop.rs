@@ -233,6 +233,7 @@ impl Control {
                     self.host.on_snapshot(&snapshot);
                     self.data_plane.install(&snapshot);
                 }
+                Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sam_dataplane::{
-    Buffer, BufferPool, Egress, Forwarder, Handshakes, Io, NeighborView, Notice, Role, Snapshot,
-    Stats, TxQueue, Unit,
+    Buffer, BufferPool, Egress, Forwarder, Handshakes, Io, NeighborView, Notice, PathProbe, Role,
+    Snapshot, Stats, TxQueue, Unit,
 };
 use sam_router::LAN_PORT;
 use sam_router::config::Config;
@@ -81,6 +81,11 @@ impl DataPlane {
     pub(crate) fn install(&mut self, snapshot: &Arc<Snapshot>, now: Instant) {
         self.handshakes.install(snapshot);
         self.each(|worker, io| worker.install(Arc::clone(snapshot), io, now));
+    }
+
+    /// Sends a probe of a tunnel's size.
+    pub(crate) fn send_probe(&mut self, probe: &PathProbe, now: Instant) {
+        self.on(0, |worker, io| worker.send_probe(probe, io, now));
     }
 
     /// Makes the WireGuard peers exactly these.

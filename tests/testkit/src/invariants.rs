@@ -56,7 +56,7 @@ impl Drain {
                 self.published = true;
             }
             Output::Bgp(_) => self.spoken = true,
-            Output::Event(_) => {}
+            Output::Probe(_) | Output::Event(_) => {}
         }
     }
 }

@@ -155,16 +155,67 @@ pub fn addresses(packet: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
 /// When the packet is longer than 65,535 bytes.
 #[must_use]
 pub fn ipv4_packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
-    let total = u16::try_from(20 + body.len()).expect("test packets are small");
-    let mut packet = vec![0x45, 0];
-    packet.extend(total.to_be_bytes());
-    packet.extend([0, 0, 0x40, 0, HOST_TTL, protocol, 0, 0]);
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    let checksum = header_checksum(&packet);
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-    packet.extend(body);
-    packet
+    let fields = Ipv4 {
+        protocol,
+        ..Ipv4::default()
+    };
+    fields.packet(source, destination, body)
+}
+
+/// Fields of an IPv4 header that a test chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4<'a> {
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Identification.
+    pub id: u16,
+    /// Flags (reserved 0x8000, DF 0x4000, MF 0x2000) and fragment offset in units of eight bytes.
+    pub fragment: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Options, padded to a multiple of four bytes.
+    pub options: &'a [u8],
+}
+
+impl Default for Ipv4<'_> {
+    fn default() -> Self {
+        Self {
+            tos: 0,
+            id: 0,
+            fragment: 0x4000,
+            ttl: HOST_TTL,
+            protocol: PROBE_PROTOCOL,
+            options: &[],
+        }
+    }
+}
+
+impl Ipv4<'_> {
+    /// Builds the packet.
+    ///
+    /// # Panics
+    /// When it is longer than 65,535 bytes or the options are no multiple of four bytes up to forty.
+    #[must_use]
+    pub fn packet(&self, source: Ipv4Addr, destination: Ipv4Addr, body: &[u8]) -> Vec<u8> {
+        let header = 20 + self.options.len();
+        assert!(header <= 60 && header.is_multiple_of(4), "{self:?}");
+        let words = u8::try_from(header / 4).expect("at most 15");
+        let total = u16::try_from(header + body.len()).expect("test packets are small");
+        let mut packet = vec![0x40 | words, self.tos];
+        packet.extend(total.to_be_bytes());
+        packet.extend(self.id.to_be_bytes());
+        packet.extend(self.fragment.to_be_bytes());
+        packet.extend([self.ttl, self.protocol, 0, 0]);
+        packet.extend(source.octets());
+        packet.extend(destination.octets());
+        packet.extend(self.options);
+        let checksum = header_checksum(&packet);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        packet.extend(body);
+        packet
+    }
 }
 
 /// Returns the packet as it must look after `hops` routers: TTL and header checksum changed, nothing else.
@@ -176,15 +227,30 @@ pub fn aged(packet: &[u8], hops: u8) -> Vec<u8> {
     let mut aged = packet.to_vec();
     aged[8] = aged[8].checked_sub(hops).expect("test packets live long");
     aged[10..12].fill(0);
-    let checksum = header_checksum(&aged[..20]);
+    let header = usize::from(aged[0] & 0x0f) * 4;
+    let checksum = header_checksum(&aged[..header]);
     aged[10..12].copy_from_slice(&checksum.to_be_bytes());
     aged
 }
 
+/// Returns the checksum of a whole TCP segment or UDP datagram with its pseudo header: zero when its own checksum is
+/// right, and what that should be when it was zero (RFC 9293 section 3.1).
+#[must_use]
+pub fn transport_checksum(packet: &[u8]) -> u16 {
+    let segment = &packet[usize::from(packet[0] & 0x0f) * 4..];
+    let length = u16::try_from(segment.len()).expect("no longer than a packet");
+    let mut bytes = packet[12..20].to_vec();
+    bytes.extend([0, packet[9]]);
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(segment);
+    header_checksum(&bytes)
+}
+
 fn header_checksum(header: &[u8]) -> u16 {
-    let words = header
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words = header.chunks(2).map(|pair| {
+        let low = pair.get(1).copied().unwrap_or_default();
+        u32::from(u16::from_be_bytes([pair[0], low]))
+    });
     let mut sum: u32 = words.sum();
     while sum > 0xFFFF {
         sum = (sum & 0xFFFF) + (sum >> 16);

@@ -258,6 +258,7 @@ impl Site {
                     self.unforged.remove(&connection);
                     self.streams.close(connection, now);
                 }
+                Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
                 Output::Journal(state) => self.state = state,
                 Output::Event(event) => self.events.push(event),
             }

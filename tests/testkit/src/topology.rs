@@ -99,6 +99,8 @@ impl Topology {
                 encapsulation: Encapsulation::WireGuard,
                 mtu: TunnelMtu::Auto,
                 mss_clamp: true,
+                force_fragment: false,
+                dscp: sam_dataplane::Dscp::default(),
                 keepalive: Some(Duration::from_secs(5)),
             },
             bgp: BgpSettings {

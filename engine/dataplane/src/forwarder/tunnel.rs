@@ -17,7 +17,7 @@ use crate::outlet::{Io, Outlet};
 use crate::packet::ipv4::set_ecn;
 use crate::packet::{Classified, classify};
 use crate::segment::segment;
-use crate::snapshot::Encap;
+use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
 use crate::trace::TapPoint;
 use crate::train::{Passage, SEALING};
@@ -97,6 +97,9 @@ impl Forwarder {
         if ecn != classified.tos & ECN {
             set_ecn(buffer.bytes_mut(), ecn);
             classified.tos = classified.tos & !ECN | ecn;
+        }
+        if self.take_answer(tunnel, buffer.bytes(), &classified) {
+            return io.pool.give(buffer);
         }
         let ingress = Ingress::Tunnel(tunnel);
         self.forward(
@@ -239,15 +242,15 @@ impl Forwarder {
             tap,
             ..
         } = self;
-        let encap = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?.encap;
+        let Tunnel { encap, dscp, .. } = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
         let mut outlet = Outlet {
             io,
             stats,
             tap: tap.as_mut(),
             now,
         };
-        let tos = packet.classified.tos & ECN;
-        match encap {
+        let tos = dscp.outer_tos(packet.classified.tos, packet.ingress == Ingress::Host);
+        match *encap {
             Encap::WireGuard(peer) => {
                 let passage = Passage {
                     tunnel,

@@ -56,6 +56,10 @@ pub fn is_error(kind: u8) -> bool {
     )
 }
 
+/// Type of an echo reply.
+pub const ECHO_REPLY: u8 = 0;
+/// Type of an echo request.
+pub const ECHO_REQUEST: u8 = 8;
 /// Length of an ICMP header in bytes.
 pub const ICMP_HEADER: usize = 8;
 /// Type of destination unreachable.

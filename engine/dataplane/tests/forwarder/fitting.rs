@@ -74,6 +74,56 @@ fn a_fragmentable_superpacket_is_cut_first_and_fragmented_then() {
 }
 
 #[test]
+fn a_tunnel_that_forces_fragments_whatever_the_sender_says() {
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.tunnels[0].force_fragment = true
+    });
+    let payload: Vec<u8> = (0..=250).cycle().take(1460).collect();
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        lab.clear();
+        let packet = edit(tcp(A.host, B.host, 1, &payload), |header| {
+            header[4..6].fill(0);
+        });
+        lab.send_a(&packet);
+        let fragments = lab.at_server();
+        let lengths: Vec<usize> = fragments.iter().map(|(packet, _)| packet.len()).collect();
+        assert_eq!(lengths, [1420, 100]);
+        for (packet, _) in &fragments {
+            assert_checksums_of_header(packet);
+            assert_eq!(packet[6] & 0x40, 0, "the next router may fragment them too");
+            numbers.push(u16::from_be_bytes([packet[4], packet[5]]));
+        }
+    }
+    assert!(numbers[0] == numbers[1] && numbers[2] == numbers[3] && numbers[1] != numbers[2]);
+    assert_eq!((lab.at_client(), lab.a.drops()), (vec![], vec![]));
+    assert_eq!(lab.a.counter("packets-forced"), 2);
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn a_tunnel_that_forces_cuts_superpackets_smaller_instead() {
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.tunnels[0].force_fragment = true
+    });
+    let payload: Vec<u8> = (0..=250).cycle().take(1460 * 5).collect();
+    lab.send_a_with(&tcp(A.host, B.host, 1, &payload), superpacket(1460));
+    assert_eq!(lab.a.counter("fragments-made"), 0);
+    let arrived = lab.at_server();
+    let joined: Vec<u8> = arrived
+        .iter()
+        .flat_map(|(packet, _)| packet[40..].to_vec())
+        .collect();
+    assert_eq!(joined, payload);
+    let longest = lab.trains.iter().map(|train| train.segment).max();
+    assert_eq!(longest, Some(usize::from(MTU) + 32));
+    assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
 fn a_lan_that_is_smaller_than_the_tunnel_refuses_and_fragments_too() {
     let mut lab = Lab::connected();
     lab.b

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sam_dataplane::packet::arp::ArpPacket;
 use sam_dataplane::snapshot::Encap;
-use sam_dataplane::{Checksum, DropReason, Gso, Merging, NextHop, Offload, TunnelId};
+use sam_dataplane::{Checksum, DropReason, Dscp, Gso, Merging, NextHop, Offload, TunnelId};
 
 use crate::lab::*;
 
@@ -259,6 +259,53 @@ fn ecn_is_copied_to_the_outer_header_and_dscp_is_not() {
         assert_eq!(lab.trains[0].tos, tos & 3);
         assert_eq!(lab.at_server()[0].0[1], tos);
     }
+}
+
+#[test]
+fn only_the_routers_own_routing_messages_are_marked_as_such_outside() {
+    const CS6: u8 = 0xc0;
+    let mut lab = Lab::connected();
+    lab.clear();
+    for tos in [CS6 | 2, 0x20] {
+        let packet = with_ecn(udp(A.overlay, B.overlay, 64, b"bgp"), tos);
+        lab.a.host_packet(&packet, lab.now);
+    }
+    lab.settle();
+    lab.send_a(&with_ecn(udp(A.host, B.host, 64, b"x"), CS6));
+
+    let tos: Vec<_> = lab.trains.iter().map(|train| train.tos).collect();
+    assert_eq!(tos, [CS6 | 2, 0, 0]);
+}
+
+#[test]
+fn the_outer_dscp_is_that_of_the_tunnel_or_of_the_packet_and_none_comes_in() {
+    let mut lab = Lab::connected();
+    let packet = || with_ecn(udp(A.host, B.host, 64, b"x"), 0x2a);
+    for (dscp, outer) in [(Dscp::Fixed(46), 0xba), (Dscp::Inherit, 0x2a)] {
+        lab.clear();
+        lab.a
+            .install(lab.now, |snapshot| snapshot.tunnels[0].dscp = dscp);
+        lab.send_a(&packet());
+        assert_eq!(lab.trains[0].tos, outer);
+    }
+    lab.clear();
+    lab.remark = Some(0xb8 | 2);
+    lab.send_a(&packet());
+    assert_eq!(
+        lab.at_server()[0].0[1],
+        0x2a,
+        "the underlay's marks stay outside"
+    );
+    // Packets of one train share their outer header.
+    lab.clear();
+    for tos in [0x00, 0xb8, 0xb8] {
+        let packet = with_ecn(udp(A.host, B.host, 64, b"x"), tos);
+        let frame = frame(A.router_mac, A.host_mac, &packet);
+        lab.a.frame_with(&frame, Offload::default(), lab.now);
+    }
+    lab.settle();
+    let trains: Vec<u8> = lab.trains.iter().map(|train| train.tos).collect();
+    assert_eq!(trains, [0x00, 0xb8]);
 }
 
 #[test]

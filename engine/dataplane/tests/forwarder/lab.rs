@@ -16,8 +16,8 @@ use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::snapshot::{Encap, LanPort, TunPort, Tunnel};
 use sam_dataplane::trace::Tap;
 use sam_dataplane::{
-    BufferPool, DropReason, Egress, FibBuilder, Forwarder, Handshakes, Io, Lane, NextHop, Notice,
-    Offload, PortId, Role, Snapshot, Stats, TunnelId, TxQueue,
+    BufferPool, DropReason, Dscp, Egress, FibBuilder, Forwarder, Handshakes, Io, Lane, NextHop,
+    Notice, Offload, PortId, Role, Snapshot, Stats, TunnelId, TxQueue,
 };
 use sam_wg::{Device, PeerConfig, PeerIndex, PrivateKey};
 
@@ -520,6 +520,8 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             encap: Encap::WireGuard(PEER),
             mtu: MTU,
             mss_clamp: true,
+            force_fragment: false,
+            dscp: Dscp::default(),
         }],
     }
 }

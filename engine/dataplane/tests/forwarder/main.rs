@@ -8,6 +8,7 @@ mod fitting;
 mod forwarding;
 mod lab;
 mod neighbors;
+mod paths;
 mod plain;
 mod refusals;
 mod sessions;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric,
+    RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -56,7 +56,8 @@ pub struct RouteAnswer {
     pub gateway: Option<IpAddr>,
     /// Whether the destination is this host itself.
     pub local: bool,
-    /// Largest packet, in bytes: of the route where it has one (configured or learned), else of the link.
+    /// Largest packet, in bytes: of the route where one is configured, else of the link. What ICMP errors told the kernel
+    /// does not count.
     pub mtu: u32,
 }
 
@@ -174,7 +175,9 @@ fn as_answer(message: &RouteNetlinkMessage) -> Option<(RouteAnswer, Option<u32>)
         local,
         mtu: 0,
     };
-    let mut mtu = None;
+    // An MTU that expires is what some ICMP error told; the underlay's own is that of the link then.
+    let (mut mtu, mut expires) = (None, false);
+    let is_learnt = message.header.flags.contains(RouteFlags::Cloned);
     for attribute in &message.attributes {
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -185,9 +188,11 @@ fn as_answer(message: &RouteNetlinkMessage) -> Option<(RouteAnswer, Option<u32>)
             RouteAttribute::Gateway(gateway) => answer.gateway = as_ip(gateway),
             RouteAttribute::PrefSource(source) => answer.source = as_ip(source),
             RouteAttribute::Metrics(metrics) => mtu = metrics.iter().find_map(as_mtu),
+            RouteAttribute::CacheInfo(info) => expires = info.expires > 0,
             _ => {}
         }
     }
+    let mtu = mtu.filter(|_| !(is_learnt && expires));
     (answer.interface != 0).then_some((answer, mtu))
 }
 

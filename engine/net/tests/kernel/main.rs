@@ -14,6 +14,7 @@
 )]
 
 mod cable;
+mod error_queue;
 mod frame;
 mod netlink;
 mod netns;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use sam_dataplane::{BufferPool, Checksum, Gso, Unit};
-use sam_net::{FrameError, FrameFilter, NetError, Netlink, PacketSocket};
+use sam_net::{FrameError, FrameFilter, NetError, Netlink, PacketSocket, Train};
 
 use crate::cable::{Cable, LEFT, RIGHT, wait_for};
 use crate::frame::{self, ETHERNET, IPV4};
@@ -35,6 +35,42 @@ fn a_datagram_of_the_kernel_is_received_and_its_echo_delivered() {
     let (length, from) = host.recv_from(&mut answer).unwrap();
     assert_eq!(&answer[..length], b"through the port");
     assert_eq!(from, "10.9.0.77:9".parse().unwrap());
+}
+
+#[test]
+fn packets_of_the_underlay_have_a_ttl_of_64_and_may_not_be_fragmented() {
+    let Some(cable) = Cable::lay(Some("10.9.0.1/24"), None) else {
+        return;
+    };
+    let Some(mut port) = port(cable.right.enter(|| PacketSocket::open(RIGHT, None))) else {
+        return;
+    };
+    let other = || std::fs::write("/proc/sys/net/ipv4/ip_default_ttl", "99");
+    cable.left.enter(other).unwrap().unwrap();
+    let sockets: [fn() -> Result<sam_net::UdpSocket, NetError>; 2] = [
+        || sam_net::UdpSocket::bind_sender(false),
+        || sam_net::UdpSocket::open_raw(47, false),
+    ];
+    for open in sockets {
+        let mut socket = cable.left.enter(open).unwrap().unwrap();
+        let mut buffer = sam_dataplane::Buffer::new();
+        assert!(buffer.append(b"outer"));
+        let train = Train {
+            to: "10.9.0.77:0".parse().unwrap(),
+            segment: 5,
+            tos: 0xb9,
+            buffer,
+        };
+        let to = std::net::SocketAddr::new(train.to.ip(), socket.local_addr().port());
+        assert_eq!(
+            socket.send_trains(&mut [Train { to, ..train }], &mut Vec::new()),
+            1
+        );
+
+        let unit = port.next_ipv4();
+        let ip = &unit.buffer.bytes()[ETHERNET..][..IPV4];
+        assert_eq!((ip[1], ip[6], ip[8]), (0xb9, 0x40, 64));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use sam_dataplane::{Buffer, BufferPool};
-use sam_net::{Datagrams, Train, UdpSocket};
+use sam_net::{Datagrams, Train, UdpGroup, UdpSocket};
 
 use crate::cable::{Cable, wait_for};
 use crate::frame;
@@ -130,6 +130,49 @@ fn raw_packets_travel_over_ipv6_too() {
     assert_eq!(received.len(), 2);
     assert_eq!((received[0].from, received[0].tos), (loopback, 1));
     assert_eq!(received[1].buffer.bytes(), b"two");
+}
+
+#[test]
+fn control_messages_without_udp_have_a_socket_of_their_own_too() {
+    let Some(cable) = Cable::lay(None, None) else {
+        return;
+    };
+    cable
+        .left
+        .enter(|| crate::cable::set_up("lo", None))
+        .unwrap();
+    for (ipv6, loopback) in [(false, "127.0.0.1:0"), (true, "[::1]:0")] {
+        let open = || {
+            if ipv6 && std::fs::metadata("/proc/net/if_inet6").is_err() {
+                return None;
+            }
+            let sender = UdpSocket::open_raw(GRE, ipv6).unwrap();
+            sender.deafen().unwrap();
+            Some((sender, UdpGroup::open_raw(GRE, ipv6).unwrap()))
+        };
+        let Some((mut sender, mut group)) = cable.left.enter(open).unwrap() else {
+            println!("skipped: no IPv6");
+            continue;
+        };
+        for (tos, text) in [(0xc2, b"bgp"), (0x03, b"abc"), (0xc0, b"key")] {
+            let mut trains = [Train {
+                to: loopback.parse().unwrap(),
+                ..train(3, tos, text)
+            }];
+            assert_eq!(sender.send_trains(&mut trains, &mut Vec::new()), 1);
+        }
+
+        let control = receive(&mut group.control, 6);
+        let others = receive(&mut group.members[0], 3);
+        let texts = |parts: &[Datagrams]| {
+            parts
+                .iter()
+                .map(|part| part.buffer.bytes().to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&control), [b"bgp", b"key"]);
+        assert_eq!(texts(&others), [b"abc"]);
+    }
 }
 
 fn pair() -> Option<(Cable, UdpSocket, UdpSocket)> {

@@ -1,12 +1,12 @@
 //! Ports that several workers share: every packet reaches one of them, and a flow keeps to one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sam_dataplane::{Buffer, BufferPool, Gso};
 use sam_net::tun::TunOffloads;
-use sam_net::{FrameFilter, PacketSocket, Tun, UdpSocket};
+use sam_net::{FrameFilter, PacketSocket, Tun, UdpGroup, UdpSocket};
 
 use crate::cable::{Cable, LEFT, RIGHT, namespace, set_up};
 use crate::frame::{self, ETHERNET};
@@ -214,37 +214,100 @@ fn host_packets_are_spread_over_tun_queues_and_the_device_stays_ours() {
 
 #[test]
 fn senders_are_spread_over_underlay_sockets_and_the_port_stays_ours() {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut group = UdpSocket::bind_group(any, WORKERS).unwrap();
-    let to = group[0].local_addr();
-    assert!(group.iter().all(|socket| socket.local_addr() == to));
-    for count in [1, WORKERS] {
-        let error = UdpSocket::bind_group(to, count).expect_err("a second router");
-        assert_eq!(error.errno(), Some(libc::EADDRINUSE), "{error}");
-    }
-    let senders: Vec<_> = (0..FLOWS)
-        .map(|_| std::net::UdpSocket::bind(any).unwrap())
-        .collect();
-    for _ in 0..PACKETS {
-        for sender in &senders {
-            sender.send_to(b"x", to).unwrap();
+    for any in [LOCAL_V4, LOCAL_V6] {
+        let mut group = UdpGroup::bind(any, WORKERS).unwrap();
+        let to = group.control.local_addr();
+        assert!(group.members.iter().all(|socket| socket.local_addr() == to));
+        for count in [1, WORKERS] {
+            let error = UdpGroup::bind(to, count).expect_err("a second router");
+            assert_eq!(error.errno(), Some(libc::EADDRINUSE), "{error}");
         }
-    }
-
-    let (mut tally, mut pool) = (Tally::default(), BufferPool::new(64 * WORKERS));
-    poll_until(|| {
-        for (worker, socket) in group.iter_mut().enumerate() {
-            let mut trains = Vec::new();
-            socket.recv_batch(&mut pool, &mut trains, 32).unwrap();
-            for train in trains {
-                tally.count(train.from.port(), worker);
-                pool.give(train.buffer);
+        let senders: Vec<_> = (0..FLOWS)
+            .map(|_| std::net::UdpSocket::bind(any).unwrap())
+            .collect();
+        for _ in 0..PACKETS {
+            for sender in &senders {
+                sender.send_to(b"x", to).unwrap();
             }
         }
-        tally.total() >= usize::from(FLOWS) * PACKETS
-    });
-    tally.assert_spread();
+
+        let mut tally = Tally::default();
+        poll_until(|| {
+            for (worker, socket) in group.members.iter_mut().enumerate() {
+                for from in receive(socket) {
+                    tally.count(from, worker);
+                }
+            }
+            tally.total() >= usize::from(FLOWS) * PACKETS
+        });
+        tally.assert_spread();
+        assert_eq!(receive(&mut group.control), []);
+    }
 }
+
+#[test]
+fn control_messages_have_a_socket_of_their_own_that_a_flood_cannot_fill() {
+    for any in [LOCAL_V4, LOCAL_V6] {
+        let mut group = UdpGroup::bind(any, WORKERS).unwrap();
+        let to = group.control.local_addr();
+        let sender = UdpSocket::bind(any).unwrap();
+        let port = sender.local_addr().port();
+        let send = |tos: u8| {
+            let mut buffer = Buffer::new();
+            assert!(buffer.append(&[tos; 1400]));
+            let segment = 1400;
+            let mut trains = [sam_net::Train {
+                to,
+                segment,
+                tos,
+                buffer,
+            }];
+            let mut handle = sender.try_clone().unwrap();
+            assert_eq!(handle.send_trains(&mut trains, &mut Vec::new()), 1);
+        };
+        // More than the members' receive buffers hold; the ECN field does not matter.
+        for _ in 0..40_000 {
+            send(0x03);
+        }
+        for tos in [0xc0, 0xc1, 0xc2, 0xc3] {
+            send(tos);
+        }
+
+        let mut heard = 0;
+        poll_until(|| {
+            let ports = receive(&mut group.control);
+            assert!(ports.iter().all(|from| *from == port));
+            heard += ports.len();
+            heard >= 4
+        });
+        let mut flood = 0;
+        for socket in &mut group.members {
+            loop {
+                let count = receive(socket).len();
+                flood += count;
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        assert!((1..40_000).contains(&flood), "{flood} of 40000 were kept");
+    }
+}
+
+/// Source ports of all datagrams of one batch.
+fn receive(socket: &mut UdpSocket) -> Vec<u16> {
+    let mut pool = BufferPool::new(64);
+    let mut trains = Vec::new();
+    socket.recv_batch(&mut pool, &mut trains, 32).unwrap();
+    let ports = trains.iter().flat_map(|train| {
+        let count = train.buffer.len().div_ceil(train.segment.max(1));
+        std::iter::repeat_n(train.from.port(), count)
+    });
+    ports.collect()
+}
+
+const LOCAL_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const LOCAL_V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
 
 #[test]
 fn another_handle_of_an_underlay_socket_sends_from_its_port() {

@@ -60,8 +60,11 @@ fn mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {
     let node = &tunnel.node.name;
     let name = format!("mtu-{node}");
     let needed = u32::from(tunnel.mtu) + u32::from(tunnel.overhead);
+    let learnt = tunnel
+        .path_mtu_text()
+        .map_or_else(String::new, |text| format!("; {text}"));
     let sum = format!(
-        "{} inner + {} overhead = {needed} bytes, underlay {}",
+        "{} inner + {} overhead = {needed} bytes, underlay {}{learnt}",
         tunnel.mtu, tunnel.overhead, tunnel.underlay_mtu
     );
     if needed > u32::from(tunnel.underlay_mtu) {

@@ -204,10 +204,7 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
         vec!["neither encrypted nor authenticated: the underlay is trusted".into()]
     };
     lines.extend([
-        format!(
-            "MTU: underlay {} - overhead {} = inner {}",
-            mtu.underlay, mtu.overhead, mtu.tunnel
-        ),
+        mtu_text(tunnel),
         mtu.tcp_mss.map_or_else(
             || "TCP MSS is left as it is".into(),
             |mss| format!("TCP MSS is lowered to {mss} (inner MTU - {TCP_HEADERS})"),
@@ -356,10 +353,23 @@ fn is_wireguard(tunnel: &TunnelRow) -> bool {
     tunnel.encap == Encapsulation::WireGuard.name()
 }
 
+/// Writes the MTU as a sum.
+fn mtu_text(tunnel: &TunnelRow) -> String {
+    let (underlay, overhead, mtu) = (tunnel.underlay_mtu, tunnel.overhead, tunnel.mtu);
+    let missing = tunnel.path_mtu.and_then(|path| underlay.checked_sub(path));
+    match (missing, tunnel.path_mtu_text()) {
+        (Some(missing), Some(text)) => format!(
+            "MTU: underlay {underlay} - learnt {missing} - overhead {overhead} = inner {mtu}; {text}"
+        ),
+        _ => format!("MTU: underlay {underlay} - overhead {overhead} = inner {mtu}"),
+    }
+}
+
 fn path_mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> PathMtu {
     let clamp = evidence.config.transport_to(tunnel.node.id).mss_clamp;
     PathMtu {
         underlay: tunnel.underlay_mtu,
+        path: tunnel.path_mtu,
         overhead: tunnel.overhead,
         tunnel: tunnel.mtu,
         lan: evidence.facts.host.lan.as_ref().map(|lan| lan.mtu),

@@ -25,6 +25,7 @@ const ADDRESS: u8 = 10;
 mod configuration;
 mod identity;
 mod ownership;
+mod paths;
 mod transports;
 mod views;
 

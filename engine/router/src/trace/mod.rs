@@ -18,10 +18,11 @@ mod tests;
 use std::time::Instant;
 
 use sam_dataplane::decision::{Refusal, Way, decide};
+use sam_dataplane::force_fragment::force;
 use sam_dataplane::fragment::fragment;
 use sam_dataplane::ingress::Ingress;
 use sam_dataplane::packet::{Classified, L4, classify};
-use sam_dataplane::{DropReason, Snapshot, mss};
+use sam_dataplane::{DropReason, Offload, Snapshot, mss};
 
 pub use packet::TraceRefusal;
 
@@ -146,8 +147,20 @@ impl Walk<'_> {
         if classified.total <= mtu {
             return None;
         }
+        let (mut bytes, mut classified) = (bytes.to_vec(), *classified);
+        if classified.dont_fragment {
+            let text = "its sender forbids fragments, but forceFragmentIPv4 is on";
+            self.note(Stage::Fragments, text.into());
+            force(
+                &mut bytes,
+                &mut classified,
+                &mut Offload::default(),
+                way.mtu(),
+                1,
+            );
+        }
         let mut lengths = Vec::new();
-        match fragment(bytes, classified, mtu, |length, _| lengths.push(length)) {
+        match fragment(&bytes, &classified, mtu, |length, _| lengths.push(length)) {
             Ok(count) => {
                 let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
                 let text = format!("{count} fragments of {} bytes", lengths.join(", "));

@@ -157,6 +157,10 @@ impl Walk<'_> {
                 };
                 let (underlay, overhead, mtu) = (row.underlay_mtu, row.overhead, row.mtu);
                 let sum = match underlay.checked_sub(overhead) {
+                    _ if row.path_mtu.is_some() => {
+                        let text = row.path_mtu_text().unwrap_or_default();
+                        format!("tunnel {}; {text}", row.mtu_sum())
+                    }
                     Some(difference) if difference == mtu => {
                         format!("underlay {underlay} - overhead {overhead} = tunnel {mtu}")
                     }

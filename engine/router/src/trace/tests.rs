@@ -148,6 +148,32 @@ fn what_is_too_long_is_refused_with_df_and_cut_without() {
 }
 
 #[test]
+fn a_tunnel_that_forces_fragments_what_may_not_be_fragmented() {
+    let mut net = net();
+    let mut config = net.station(1).router.config().clone();
+    config.fabric.transport.force_fragment = true;
+    net.input(1, Input::Config(Box::new(config)));
+    let long = TraceQuery {
+        size: 1500,
+        df: true,
+        ..ping(address(11), address(10))
+    };
+    let view = trace(&net, &long);
+    assert_eq!(view.verdict.outcome, TraceOutcome::Forwarded);
+    let texts: Vec<&str> = view
+        .stages
+        .iter()
+        .filter(|stage| stage.name == "fragments")
+        .map(|stage| stage.text.as_str())
+        .collect();
+    let expected = [
+        "its sender forbids fragments, but forceFragmentIPv4 is on",
+        "2 fragments of 1436, 84 bytes",
+    ];
+    assert_eq!(texts, expected);
+}
+
+#[test]
 fn an_error_about_a_packet_from_a_tunnel_comes_from_the_overlay_and_the_host_gets_none() {
     let tunneled = trace(&net(), &ping(address(10), STRANGER));
     assert_eq!(

@@ -39,6 +39,8 @@ pub struct QuestionRow {
 pub struct PathMtu {
     /// MTU of the underlay to the endpoint.
     pub underlay: u16,
+    /// What the path carries, where less was learnt.
+    pub path: Option<u16>,
     /// Bytes that encapsulation adds.
     pub overhead: u16,
     /// Largest inner packet.

@@ -60,6 +60,10 @@ pub struct TunnelRow {
     pub roams: u64,
     /// Underlay MTU to the endpoint.
     pub underlay_mtu: u16,
+    /// What the path carries, outer header included, where less than the underlay promises was learnt.
+    pub path_mtu: Option<u16>,
+    /// How that is known: `error` (an ICMP error, or a refusal of the kernel) or `probe`.
+    pub path_mtu_by: Option<String>,
     /// Bytes that encapsulation adds.
     pub overhead: u16,
     /// Largest inner packet.
@@ -140,11 +144,35 @@ impl Router {
             attempts: shown.attempts,
             roams: shown.roams,
             underlay_mtu: plan.underlay_mtu,
+            path_mtu: plan.learnt.map(|learnt| learnt.size + plan.overhead),
+            path_mtu_by: plan.learnt.map(|learnt| learnt.source.name().into()),
             overhead: plan.overhead,
             mtu: plan.mtu,
             preshared_key: self.config.local.preshared_keys.contains_key(&node.id),
             keepalive_s: transport.keepalive.map(|every| every.as_secs_f64()),
         }
+    }
+}
+
+impl TunnelRow {
+    /// Writes the MTU as the sum that it is: `1240 = 1500 - 200 - 60`; the middle is what was learnt about the path.
+    #[must_use]
+    pub fn mtu_sum(&self) -> String {
+        let (mtu, underlay, overhead) = (self.mtu, self.underlay_mtu, self.overhead);
+        match self.path_mtu.and_then(|path| underlay.checked_sub(path)) {
+            Some(missing) => format!("{mtu} = {underlay} - {missing} - {overhead}"),
+            None => format!("{mtu} = {underlay} - {overhead}"),
+        }
+    }
+
+    /// Says how the size of the path is known, where it was learnt.
+    #[must_use]
+    pub fn path_mtu_text(&self) -> Option<String> {
+        let by = match self.path_mtu_by.as_deref()? {
+            "error" => "said the underlay",
+            _ => "found by probes",
+        };
+        Some(format!("its path carries {} bytes, {by}", self.path_mtu?))
     }
 }
 

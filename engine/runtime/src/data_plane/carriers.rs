@@ -1,15 +1,16 @@
 //! The sockets of tunnels without encryption, opened once for all workers.
 //!
 //! ```text
-//!   UDP carrier:  each worker one member of the port's group, to receive; lanes, to send from several ports
-//!   IP carrier:   the first worker a socket to receive, because the kernel gives each raw socket a copy;
+//!   UDP carrier:  each worker one member of the port's group, to receive, the first also its control socket;
+//!                 lanes, to send from several ports
+//!   IP carrier:   the first worker two sockets to receive, because the kernel gives each raw socket a copy;
 //!                 each worker a deaf one to send
 //! ```
 
 use std::collections::BTreeSet;
 
 use sam_dataplane::encap::{Carrier, LANES};
-use sam_net::{NetError, UdpSocket};
+use sam_net::{NetError, UdpGroup, UdpSocket};
 use tracing::debug;
 
 /// The sockets of one worker.
@@ -55,16 +56,21 @@ fn open_carrier(
 ) -> Result<(), NetError> {
     match carrier {
         Carrier::Udp { port } => {
-            let group = UdpSocket::bind_group(UdpSocket::any(ipv6, port), workers.len())?;
-            for (worker, socket) in workers.iter_mut().zip(group) {
+            let UdpGroup { members, control } =
+                UdpGroup::bind(UdpSocket::any(ipv6, port), workers.len())?;
+            for (worker, socket) in workers.iter_mut().zip(members) {
                 worker.receivers.push((carrier, socket));
+            }
+            if let Some(first) = workers.first_mut() {
+                first.receivers.push((carrier, control));
             }
         }
         Carrier::Ip { protocol } => {
             if let Some(first) = workers.first_mut() {
-                first
-                    .receivers
-                    .push((carrier, UdpSocket::open_raw(protocol, ipv6)?));
+                let UdpGroup { members, control } = UdpGroup::open_raw(protocol, ipv6)?;
+                let sockets = members.into_iter().chain([control]);
+                let receivers = sockets.map(|socket| (carrier, socket));
+                first.receivers.extend(receivers);
             }
             for worker in workers {
                 let sender = UdpSocket::open_raw(protocol, ipv6)?;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sam_dataplane::handshakes::CONTROL_TOS;
+use sam_dataplane::dscp::CONTROL_TOS;
 use sam_dataplane::trace::{Tap, TapPoint, TapRecord};
 use sam_dataplane::{
     BufferPool, DropReason, Forwarder, Handshakes, Notice, Posts, Snapshot, Stats,

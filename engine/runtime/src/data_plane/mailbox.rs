@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sam_dataplane::trace::TapRecord;
-use sam_dataplane::{NeighborView, PortId, Snapshot};
+use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId};
 use sam_net::{EventFd, PacketSocket};
 use sam_router::Offloads;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,8 @@ pub(super) struct Letters {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
+    /// Send these probes, one per tunnel.
+    pub(super) probes: BTreeMap<TunnelId, PathProbe>,
     /// Copy packets to the sender until it is closed.
     pub(super) tap: Option<mpsc::Sender<TapRecord>>,
     /// Say how things are; whoever asked before has given up.

@@ -1,7 +1,7 @@
 //! The packet path as threads: N workers that share nothing but WireGuard sessions, and one thread for handshakes.
 //!
 //! ```text
-//!   control ──mailboxes──► worker 0 … N-1: TUN queue, LAN fanout member, UDP sockets of one port
+//!   control ──mailboxes──► worker 0 … N-1: TUN queue, LAN fanout member, UDP sockets of one port (0: control sockets)
 //!                              │ posts: handshake messages, signals      ▲ wake: a session came up
 //!                              ▼                                         │
 //!                          handshakes: peers, timers ── publishes sessions
@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
-use sam_dataplane::{Handshakes, Notice, PortId, Snapshot, Stats};
-use sam_net::{Tun, UdpSocket};
+use sam_dataplane::{Handshakes, Notice, PathProbe, PortId, Snapshot, Stats};
+use sam_net::{Tun, UdpGroup};
 use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
 use sam_wg::{PeerConfig, PeerStatus};
@@ -43,6 +43,7 @@ pub(crate) use worker::BUFFERS;
 use crate::StartError;
 use handshake_thread::{HandshakeBox, HandshakeThread};
 use mailbox::Mailbox;
+use ports::UnderlaySockets;
 use worker::{Worker, WorkerStart};
 
 /// Notices that may wait for control.
@@ -133,20 +134,25 @@ impl DataPlane {
             threads: Vec::new(),
         };
         let mut senders = Vec::new();
-        for sockets in &underlays {
-            senders.push(
-                sockets[0]
-                    .try_clone()
-                    .context("cannot share a UDP socket")?,
-            );
+        let (mut members, mut controls) = (Vec::new(), Vec::new());
+        for UdpGroup {
+            members: sockets,
+            control,
+        } in underlays
+        {
+            senders.push(control.try_clone().context("cannot share a UDP socket")?);
+            members.push(sockets.into_iter());
+            controls.push(control);
         }
-        let mut members: Vec<_> = underlays.into_iter().map(Vec::into_iter).collect();
         for (index, (tun, reads_tun)) in handles(tuns, count)?.into_iter().enumerate() {
             let worker = Worker::new(WorkerStart {
                 index,
                 tun,
                 reads_tun,
-                underlays: members.iter_mut().filter_map(Iterator::next).collect(),
+                underlay: UnderlaySockets {
+                    members: members.iter_mut().filter_map(Iterator::next).collect(),
+                    controls: std::mem::take(&mut controls),
+                },
                 carriers: carriers.next().unwrap_or_default(),
                 offloads: config.local.offloads,
                 sessions: owner.data_path(),
@@ -185,6 +191,15 @@ impl DataPlane {
             .post(|letters| letters.snapshot = Some(Arc::clone(snapshot)));
         for worker in &self.workers {
             worker.post(|letters| letters.snapshot = Some(Arc::clone(snapshot)));
+        }
+    }
+
+    /// Sends a probe of a tunnel's size; of two that wait for one tunnel, the newer counts.
+    pub(crate) fn probe(&self, probe: PathProbe) {
+        if let Some(first) = self.workers.first() {
+            first.post(|letters| {
+                letters.probes.insert(probe.tunnel, probe);
+            });
         }
     }
 
@@ -301,12 +316,12 @@ impl Drop for LastWords {
     }
 }
 
-/// Opens the underlay sockets, `count` per address family: IPv4 always, IPv6 where the host has it.
-fn open_underlays(port: u16, count: usize) -> Result<Vec<Vec<UdpSocket>>, StartError> {
-    let v4 = UdpSocket::bind_group(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), count)
+/// Opens the underlay sockets, `count` members per address family: IPv4 always, IPv6 where the host has it.
+fn open_underlays(port: u16, count: usize) -> Result<Vec<UdpGroup>, StartError> {
+    let v4 = UdpGroup::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), count)
         .context("another program uses the WireGuard port, or another router runs here")?;
     let mut families = vec![v4];
-    match UdpSocket::bind_group(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), count) {
+    match UdpGroup::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), count) {
         Ok(v6) => families.push(v6),
         Err(error) => tracing::debug!(%error, "no IPv6 underlay"),
     }

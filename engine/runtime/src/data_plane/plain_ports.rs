@@ -13,6 +13,8 @@ use crate::StartError;
 
 /// First token; far above those of LAN ports.
 pub(super) const PLAIN: u64 = 1 << 32;
+/// First token of what only sends: its errors wake the worker.
+const SENDERS: u64 = 1 << 33;
 
 /// The sockets, with what waits for them.
 pub(super) struct PlainPorts {
@@ -40,7 +42,7 @@ impl PlainPorts {
                 .context("cannot watch the socket of a transport")?;
         }
         let sender = |socket| Underlay::new(socket, offloads);
-        Ok(Self {
+        let ports = Self {
             receivers,
             lanes: sockets
                 .lanes
@@ -50,7 +52,13 @@ impl PlainPorts {
                 raw.map(|(protocol, socket)| (protocol, sender(socket)))
                     .collect()
             }),
-        })
+        };
+        for (index, sender) in ports.senders().enumerate() {
+            epoll
+                .add(sender.as_fd(), SENDERS + index as u64, Interest::Nothing)
+                .context("cannot watch the socket of a transport")?;
+        }
+        Ok(ports)
     }
 
     /// Returns the socket that trains of a lane leave by.
@@ -71,7 +79,15 @@ impl PlainPorts {
         }
     }
 
-    /// Returns the socket of `token`.
+    /// Returns the socket of `token`, whether it receives or only sends.
+    pub(super) fn socket(&mut self, token: u64) -> Option<&mut Underlay> {
+        match token.checked_sub(SENDERS) {
+            Some(index) => self.senders_mut().nth(usize::try_from(index).ok()?),
+            None => self.receiver(token),
+        }
+    }
+
+    /// Returns the receiving socket of `token`.
     pub(super) fn receiver(&mut self, token: u64) -> Option<&mut Underlay> {
         let index = usize::try_from(token.checked_sub(PLAIN)?).ok()?;
         self.receivers.get_mut(index)

@@ -36,13 +36,25 @@ const EARLY_SENDS: usize = 16;
 
 const TUN: u64 = 0;
 const UDP: u64 = 1;
+const CONTROL: u64 = 8;
 /// Two tokens per LAN port: IPv4, and ARP behind it.
 const LAN: u64 = 16;
+
+/// A worker's sockets of the WireGuard port, at most one per address family.
+#[derive(Debug, Default)]
+pub(super) struct UnderlaySockets {
+    /// To send and receive.
+    pub(super) members: Vec<UdpSocket>,
+    /// That control messages come by; one worker has them.
+    pub(super) controls: Vec<UdpSocket>,
+}
 
 /// All attachments of a worker.
 pub(super) struct Ports {
     tun: Tun,
     underlays: Vec<Underlay>,
+    /// These only receive.
+    controls: Vec<Underlay>,
     plain: PlainPorts,
     lans: Vec<Lan>,
     role: Role,
@@ -58,7 +70,7 @@ impl Ports {
     pub(super) fn new(
         tun: Tun,
         reads_tun: bool,
-        sockets: Vec<UdpSocket>,
+        underlay: UnderlaySockets,
         carriers: CarrierSockets,
         offloads: Offloads,
         role: Role,
@@ -69,12 +81,19 @@ impl Ports {
                 .add(tun.as_fd(), TUN, Interest::Read)
                 .context("cannot watch the TUN device")?;
         }
-        let underlay = |socket| Underlay::new(socket, offloads);
-        let underlays: Vec<Underlay> = sockets.into_iter().map(underlay).collect();
-        for (index, underlay) in underlays.iter().enumerate() {
-            epoll
-                .add(underlay.as_fd(), UDP + index as u64, Interest::Read)
-                .context("cannot watch the UDP socket")?;
+        let serve = |sockets: Vec<UdpSocket>| -> Vec<Underlay> {
+            let sockets = sockets.into_iter();
+            sockets
+                .map(|socket| Underlay::new(socket, offloads))
+                .collect()
+        };
+        let (underlays, controls) = (serve(underlay.members), serve(underlay.controls));
+        for (first, sockets) in [(UDP, &underlays), (CONTROL, &controls)] {
+            for (index, socket) in sockets.iter().enumerate() {
+                epoll
+                    .add(socket.as_fd(), first + index as u64, Interest::Read)
+                    .context("cannot watch the UDP socket")?;
+            }
         }
         Ok(Self {
             role,
@@ -82,6 +101,7 @@ impl Ports {
             merging: merging(offloads, tun.offloads()),
             tun,
             underlays,
+            controls,
             plain: PlainPorts::new(carriers, offloads, epoll)?,
             lans: Vec::new(),
         })
@@ -153,6 +173,18 @@ impl Ports {
         self.receive_datagrams(token, forwarder, io, stats, now)
     }
 
+    /// Hands over what the underlay says about packets that were too long, if `token` is one of its sockets.
+    pub(super) fn take_path_errors(&mut self, token: u64, forwarder: &mut Forwarder, now: Instant) {
+        let underlay = if token >= PLAIN {
+            self.plain.socket(token)
+        } else {
+            self.underlay(token)
+        };
+        if let Some(underlay) = underlay {
+            underlay.take_path_errors(forwarder, now);
+        }
+    }
+
     /// Moves one batch from a LAN port.
     fn receive_frames(
         &mut self,
@@ -215,8 +247,13 @@ impl Ports {
         if token >= PLAIN {
             return self.plain.receiver(token);
         }
-        let index = usize::try_from(token.checked_sub(UDP)?).ok()?;
-        self.underlays.get_mut(index)
+        let (sockets, first) = if token >= CONTROL {
+            (&mut self.controls, CONTROL)
+        } else {
+            (&mut self.underlays, UDP)
+        };
+        let index = usize::try_from(token.checked_sub(first)?).ok()?;
+        sockets.get_mut(index)
     }
 
     fn receive_host(
@@ -340,7 +377,7 @@ impl Ports {
 
     /// Counts what the kernel lost since the last look.
     pub(super) fn count_losses(&mut self, stats: &Stats) {
-        for underlay in &mut self.underlays {
+        for underlay in self.underlays.iter_mut().chain(&mut self.controls) {
             underlay.count_losses(stats);
         }
         self.plain.count_losses(stats);

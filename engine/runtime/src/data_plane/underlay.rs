@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use sam_dataplane::{BufferPool, Carrier, DropReason, Forwarder, Io, PlainDatagrams, Stats};
-use sam_net::{Datagrams, SendFailure, Train, UdpSocket};
+use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
 use tracing::warn;
 
@@ -23,6 +23,8 @@ pub(super) struct Underlay {
     received: VecDeque<Datagrams>,
     pending: Vec<Train>,
     failures: Vec<SendFailure>,
+    /// Empty between calls.
+    errors: Vec<PathError>,
     /// Losses as counted so far.
     truncated: u64,
     overflows: u32,
@@ -44,6 +46,7 @@ impl Underlay {
             received: VecDeque::new(),
             pending: Vec::new(),
             failures: Vec::new(),
+            errors: Vec::new(),
             truncated: 0,
             overflows: 0,
         }
@@ -139,6 +142,14 @@ impl Underlay {
             let packets = train.buffer.len().div_ceil(train.segment.max(1).into());
             stats.drop_many(DropReason::SendBusy, packets as u64);
             pool.give(train.buffer);
+        }
+    }
+
+    /// Hands over what the underlay says about packets that were too long.
+    pub(super) fn take_path_errors(&mut self, forwarder: &mut Forwarder, now: Instant) {
+        self.socket.take_path_errors(&mut self.errors);
+        for PathError { to, mtu } in self.errors.drain(..) {
+            forwarder.handle_path_error(to, mtu, now);
         }
     }
 

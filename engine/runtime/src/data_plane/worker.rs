@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sam_dataplane::trace::{Tap, TapRecord};
 use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
-use sam_net::{Epoll, Interest, Tun, UdpSocket};
+use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -19,7 +19,7 @@ use tracing::warn;
 use super::carriers::CarrierSockets;
 use super::handshake_thread::HandshakeBox;
 use super::mailbox::{Letters, Mailbox, WorkerReport};
-use super::ports::Ports;
+use super::ports::{Ports, UnderlaySockets};
 use super::{TAP_BYTES, TAP_RECORDS, offer};
 use crate::StartError;
 
@@ -46,8 +46,8 @@ pub(super) struct WorkerStart {
     pub(super) tun: Tun,
     /// Whether it reads the TUN device.
     pub(super) reads_tun: bool,
-    /// Its members of the underlay sockets, one per address family.
-    pub(super) underlays: Vec<UdpSocket>,
+    /// Its sockets of the WireGuard port.
+    pub(super) underlay: UnderlaySockets,
     /// Its sockets of tunnels without encryption.
     pub(super) carriers: CarrierSockets,
     /// What the kernel may be asked to do.
@@ -96,7 +96,7 @@ impl Worker {
         let ports = Ports::new(
             start.tun,
             start.reads_tun,
-            start.underlays,
+            start.underlay,
             start.carriers,
             start.offloads,
             role,
@@ -122,12 +122,16 @@ impl Worker {
     /// Forwards until told to stop.
     pub(super) fn run(mut self) {
         self.forwarder.set_merging(self.ports.merging());
-        let mut ready = Vec::with_capacity(64);
+        let (mut ready, mut failed) = (Vec::with_capacity(64), Vec::with_capacity(64));
         loop {
             ready.clear();
+            failed.clear();
             let wait = self.wait();
             match self.epoll.wait(Some(wait)) {
-                Ok(events) => ready.extend(events.map(|event| event.token)),
+                Ok(events) => ready.extend(events.map(|event| {
+                    failed.extend(event.failed.then_some(event.token));
+                    event.token
+                })),
                 Err(error) => {
                     warn!(%error, "cannot wait for packets");
                     std::thread::sleep(Duration::from_millis(10));
@@ -140,6 +144,9 @@ impl Worker {
                     return;
                 }
                 self.read(letters, now);
+            }
+            for &token in &failed {
+                self.ports.take_path_errors(token, &mut self.forwarder, now);
             }
             self.receive(&ready, now);
             self.due(now);
@@ -229,6 +236,13 @@ impl Worker {
                 tx: &mut self.tx,
             };
             self.forwarder.install(snapshot, &mut io, now);
+        }
+        for probe in letters.probes.values() {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.send_probe(probe, &mut io, now);
         }
         if let Some(sender) = letters.tap {
             self.listener = Some(sender);

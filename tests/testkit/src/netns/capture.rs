@@ -1,11 +1,13 @@
 //! Independent eyes: tcpdump while something happens, tshark afterwards.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sam_net::Namespace;
 
+use super::capture_file::{self, CapturedPacket};
 use super::shell::{Daemon, Outcome};
 use super::wait::wait_until;
 
@@ -42,6 +44,8 @@ impl Capture {
             "-i",
             interface,
         ]);
+        // In immediate mode every slot of the ring has room for the longest packet, and 2 MiB would be but a few.
+        command.args(["-B", RING_KIB, "-s", LONGEST]);
         command.arg("-w").arg(file).arg(filter);
         let mut tcpdump = Daemon::start(command, &file.with_extension("log"));
         wait_until("tcpdump listens", PATIENCE, || {
@@ -60,19 +64,50 @@ impl Capture {
         &self.packets
     }
 
-    /// Ends the capture.
+    /// Ends the capture, with every packet in the file that had passed the interface before.
     ///
     /// # Panics
     /// When tcpdump does not end.
     #[must_use]
     pub fn stop(mut self) -> Packets {
+        self.drain();
         self.tcpdump.signal("INT");
         wait_until("tcpdump ends", PATIENCE, || {
             self.tcpdump.exit_code().is_some()
         });
         self.packets
     }
+
+    /// Waits until everything received is written: tcpdump, interrupted, drops what it has not read. Asked by SIGUSR1,
+    /// it tells both numbers.
+    fn drain(&self) {
+        let reports = |log: &str| log.matches(REPORT).count();
+        let before = reports(&self.tcpdump.log());
+        wait_until("tcpdump writes all that it received", PATIENCE, || {
+            self.tcpdump.signal("USR1");
+            let log = self.tcpdump.log();
+            reports(&log) > before && is_drained(&log)
+        });
+    }
 }
+
+/// Tells whether the last report of tcpdump counts every packet received as written, or as dropped for want of room.
+fn is_drained(log: &str) -> bool {
+    let Some(line) = log.lines().rfind(|line| line.contains(REPORT)) else {
+        return false;
+    };
+    let mut numbers = line.split(|other: char| !other.is_ascii_digit());
+    let mut number = || numbers.find(|text| !text.is_empty());
+    let counts = [number(), number(), number()].map(|count| count?.parse::<u64>().ok());
+    matches!(counts, [Some(written), Some(received), Some(dropped)] if written + dropped == received)
+}
+
+/// Room for packets that tcpdump has not read.
+const RING_KIB: &str = "16384";
+/// Bytes kept of a packet: all of a superpacket.
+const LONGEST: &str = "65600";
+/// What tcpdump says when it is asked how far it is.
+const REPORT: &str = " received by filter, ";
 
 impl Packets {
     /// Reads a capture that something else wrote.
@@ -105,6 +140,16 @@ impl Packets {
         let outcome = Outcome::from(output.expect("tshark can be started"));
         let row = |line: &str| line.split(';').map(str::to_owned).collect();
         outcome.success().lines().map(row).collect()
+    }
+
+    /// Every IPv4 packet, in order, as bytes.
+    ///
+    /// # Panics
+    /// When the file is no capture.
+    #[must_use]
+    pub fn ipv4(&self) -> Vec<CapturedPacket> {
+        let bytes = fs::read(&self.file).expect("the capture is readable");
+        capture_file::ipv4(&bytes)
     }
 
     /// Number of packets that match a display filter.

@@ -7,7 +7,8 @@
 //! | `router` | one `samctl run` and the verbs that talk to it |
 //! | `shell` | commands and daemons inside a namespace |
 //! | `capture` | tcpdump, and tshark's view of what it wrote |
-//! | `arp` | hand-made ARP |
+//! | `capture_file` | the bytes in a capture |
+//! | `arp`, `frames` | hand-made ARP, hand-made IPv4 packets |
 //! | `wait` | conditions with a deadline |
 //!
 //! This is test equipment: what cannot be done panics and says what it was. Everything that is made (processes,
@@ -15,7 +16,9 @@
 
 mod arp;
 mod capture;
+mod capture_file;
 mod fabric;
+mod frames;
 mod router;
 mod shell;
 mod topology;
@@ -23,7 +26,9 @@ mod wait;
 
 pub use arp::{ArpAnswer, ask_who_has, probe_for};
 pub use capture::{Capture, Packets};
+pub use capture_file::CapturedPacket;
 pub use fabric::Fabric;
+pub use frames::send_ipv4;
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
 pub use topology::{GATEWAY, Site, Topology, Wire};

@@ -24,7 +24,12 @@ use super::wait::wait_until;
 /// The routers' address on every LAN, and every client's default gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 
+/// What is behind [`Topology::move_far`].
 const FAR_WAN: &str = "far-wan";
+/// Addresses of the router between ([`Topology::put_behind`]).
+const BETWEEN_NEAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+const BETWEEN_FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
 const CABLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One of at most four sites.
@@ -69,6 +74,12 @@ impl Site {
     #[must_use]
     pub fn overlay(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, 0, self.0)
+    }
+
+    /// The router's address behind a router of the underlay ([`Topology::put_behind`]).
+    #[must_use]
+    pub fn behind(self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 51, 100, 10 + self.0)
     }
 
     /// The router's address on the WAN.
@@ -159,6 +170,38 @@ impl Topology {
         &self.routers[site.index()]
     }
 
+    /// Where all wires are.
+    #[must_use]
+    pub fn wires(&self) -> &Namespace {
+        &self.wires
+    }
+
+    /// The port among the wires that a router's cable to its LAN is plugged into.
+    #[must_use]
+    pub fn router_port(&self, site: Site) -> String {
+        format!("r{}", site.number())
+    }
+
+    /// Changes the MTU of a site's LAN: of its switch, its client and its router.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn set_lan_mtu(&self, site: Site, mtu: u32) {
+        let client = format!("c{}", site.number());
+        for (namespace, link) in [
+            (self.client(site), "eth0"),
+            (self.router(site), "lan0"),
+            (&self.wires, client.as_str()),
+            (&self.wires, &self.router_port(site)),
+            (&self.wires, &lan(site)),
+        ] {
+            within(namespace, |netlink| {
+                let index = netlink.link(link).expect("the interface exists").index;
+                netlink.set_mtu(index, mtu).expect("an MTU");
+            });
+        }
+    }
+
     /// Pulls a client's cable out of one site's LAN and plugs it into another's.
     ///
     /// # Panics
@@ -215,12 +258,6 @@ impl Topology {
         sh(&self.wires, &command).success();
     }
 
-    /// The namespace of all wires.
-    #[must_use]
-    pub fn wires(&self) -> &Namespace {
-        &self.wires
-    }
-
     /// Adds a further host with interface `eth0` to a site's LAN; `port` names its cable.
     ///
     /// # Panics
@@ -259,6 +296,51 @@ impl Topology {
         await_up(&self.wires, &[&lan_port, &wan_port]);
         await_up(&router, &["lan0", "wan0"]);
         router
+    }
+
+    /// Takes a site's router off the shared WAN and puts it behind a router of the underlay, which is returned:
+    ///
+    /// ```text
+    ///   other routers, wan0 203.0.113.1x ── wan ── near 203.0.113.1, far 198.51.100.1 ── wan0 198.51.100.1x, the site's
+    /// ```
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    pub fn put_behind(&self, site: Site) -> Namespace {
+        let between = Namespace::create().expect("a network namespace can be made");
+        self.cable("between", "wan", "near", &between);
+        within(&between, |netlink| {
+            add_address(netlink, "near", BETWEEN_NEAR, 24);
+        });
+        let router = self.router(site);
+        within(router, |netlink| {
+            let index = netlink.link("wan0").expect("the interface exists").index;
+            netlink.delete_link(index).expect("a cable can be pulled");
+            netlink
+                .create_veth("wan0", "far", Some(between.as_fd()))
+                .expect("a cable can be made");
+            let index = add_address(netlink, "wan0", site.behind(), 24);
+            default_route(netlink, index, BETWEEN_FAR);
+        });
+        let forward = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+        between
+            .enter(forward)
+            .expect("the namespace can be entered")
+            .expect("forwarding can be switched on");
+        within(&between, |netlink| {
+            add_address(netlink, "far", BETWEEN_FAR, 24);
+        });
+        for other in self.sites.iter().filter(|other| **other != site) {
+            within(self.router(*other), |netlink| {
+                let index = netlink.link("wan0").expect("the interface exists").index;
+                default_route(netlink, index, BETWEEN_NEAR);
+            });
+        }
+        await_up(&self.wires, &["between"]);
+        await_up(&between, &["near", "far"]);
+        await_up(router, &["wan0"]);
+        between
     }
 
     fn cable(&self, port: &str, bridge: &str, far_name: &str, far: &Namespace) {
@@ -305,13 +387,17 @@ fn bridge(netlink: &mut Netlink, name: &str) {
 fn host_addresses(host: &Namespace, address: Ipv4Addr) {
     within(host, |netlink| {
         let interface = add_address(netlink, "eth0", address, 24);
-        let default = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let route = Route {
-            gateway: Some(IpAddr::V4(GATEWAY)),
-            ..Route::on_link(default, interface)
-        };
-        netlink.replace_route(&route).expect("a default route");
+        default_route(netlink, interface, GATEWAY);
     });
+}
+
+fn default_route(netlink: &mut Netlink, interface: u32, gateway: Ipv4Addr) {
+    let default = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let route = Route {
+        gateway: Some(IpAddr::V4(gateway)),
+        ..Route::on_link(default, interface)
+    };
+    netlink.replace_route(&route).expect("a default route");
 }
 
 fn add_address(netlink: &mut Netlink, link: &str, address: Ipv4Addr, length: u8) -> u32 {

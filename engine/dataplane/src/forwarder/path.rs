@@ -1,0 +1,111 @@
+//! The size of a tunnel's path: what the underlay refuses, what depends on it, and probes of it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Forwarder;
+use crate::drop_reason::DropReason;
+use crate::fib::NextHop;
+use crate::ids::TunnelId;
+use crate::ingress::Ingress;
+use crate::ip_packet::IpPacket;
+use crate::notice::Notice;
+use crate::outlet::Io;
+use crate::packet::{Classified, classify};
+use crate::path_probe::{PathProbe, answered};
+use crate::snapshot::Encap;
+use crate::unit::Unit;
+
+impl Forwarder {
+    /// Takes in that the underlay refused a packet to `to`, because only `mtu` bytes fit (0: it did not say). Port 0
+    /// stands for any. Only the far end of a tunnel is believed.
+    pub fn handle_path_error(&mut self, to: SocketAddr, mtu: u16, now: Instant) {
+        let mut is_known = false;
+        for index in 0..self.snapshot.tunnels.len() {
+            let tunnel = &self.snapshot.tunnels[index];
+            let end = match tunnel.encap {
+                Encap::WireGuard(peer) => self.wg.endpoint(peer),
+                Encap::Plain(plain) => plain.to,
+            };
+            let is_meant = end.is_some_and(|end| {
+                end.ip() == to.ip() && (to.port() == 0 || to.port() == end.port())
+            });
+            if !is_meant {
+                continue;
+            }
+            is_known = true;
+            let tunnel = tunnel.id;
+            if self.paths[index].on_refusal(mtu, now) {
+                self.notify(Notice::PathTooNarrow { tunnel, mtu });
+            }
+        }
+        let counter = if is_known {
+            &self.stats.path_errors
+        } else {
+            &self.stats.path_errors_foreign
+        };
+        self.stats.add(counter, 1);
+    }
+
+    /// Sends a probe, whatever the MTU of its tunnel.
+    pub fn send_probe(&mut self, probe: &PathProbe, io: &mut Io<'_>, now: Instant) {
+        self.refresh_sessions(io, now);
+        // A probe that waits for a session would measure the wait.
+        if !self.has_session(probe.tunnel) {
+            return self.count_drop(DropReason::TunnelNoSession);
+        }
+        let Some(overlay) = self.snapshot.tun.as_ref().map(|tun| tun.address) else {
+            return self.count_drop(DropReason::PortUnknown);
+        };
+        let Some(mut buffer) = io.pool.take() else {
+            return self.count_drop(DropReason::BufferPoolEmpty);
+        };
+        if !probe.write(overlay, &mut buffer) {
+            return self.discard(buffer, DropReason::IpMalformed, io);
+        }
+        match classify(buffer.bytes()) {
+            Ok(classified) => {
+                self.stats.add(&self.stats.path_probes_sent, 1);
+                let packet = IpPacket {
+                    unit: Unit::plain(buffer),
+                    classified,
+                    ingress: Ingress::Host,
+                };
+                self.encapsulate(packet, probe.tunnel, probe.size, io, now);
+            }
+            Err(reason) => self.discard(buffer, reason, io),
+        }
+    }
+
+    /// Tells control about packets that depend on the size of a path.
+    pub(super) fn watch_size(&mut self, tunnel: TunnelId, size: usize, mtu: u16, now: Instant) {
+        let watch = self.paths.get_mut(usize::from(tunnel.0));
+        if watch.is_some_and(|watch| watch.on_packet(size, mtu, now)) {
+            self.notify(Notice::LongPackets { tunnel });
+        }
+    }
+
+    /// Takes the answer to a probe out of what came by a tunnel; returns whether it was one.
+    pub(super) fn take_answer(
+        &mut self,
+        tunnel: TunnelId,
+        packet: &[u8],
+        classified: &Classified,
+    ) -> bool {
+        let Some(id) = answered(packet, classified) else {
+            return false;
+        };
+        let is_ours = self
+            .snapshot
+            .tun
+            .as_ref()
+            .is_some_and(|tun| tun.address == classified.destination);
+        // Only the router at the far end answers for its path.
+        let is_far = self.snapshot.fib.lookup(classified.source) == Some(NextHop::Tunnel(tunnel));
+        if is_ours && is_far {
+            self.stats.add(&self.stats.path_probes_answered, 1);
+            self.notify(Notice::ProbeAnswered { tunnel, id });
+        }
+        is_ours && is_far
+    }
+}

@@ -1,0 +1,153 @@
+//! The size of a tunnel's path: errors of the underlay, long packets, probes and their answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sam_dataplane::encap::{Framing, Plain};
+use sam_dataplane::path_watch::LONG_INTERVAL;
+use sam_dataplane::snapshot::Encap;
+use sam_dataplane::{Carrier, DropReason, Notice, PathProbe};
+
+use crate::lab::*;
+
+const PROBE: PathProbe = PathProbe {
+    tunnel: TUNNEL,
+    to: B.overlay,
+    size: MTU + 20,
+    id: 0xfeed_beef,
+};
+
+#[test]
+fn an_error_about_the_far_end_of_a_tunnel_is_told_once() {
+    let mut lab = Lab::connected();
+    let now = lab.now;
+    let too_narrow = |mtu| Notice::PathTooNarrow {
+        tunnel: TUNNEL,
+        mtu,
+    };
+    for mtu in [1400, 1400, 1300, 1400] {
+        lab.a.forwarder.handle_path_error(socket(B), mtu, now);
+    }
+    assert_eq!(lab.a.notices(), [too_narrow(1400), too_narrow(1300)]);
+    // The kernel's own refusals do not name a port.
+    let any_port = SocketAddr::new(socket(B).ip(), 0);
+    let later = now + Duration::from_secs(1);
+    lab.a.forwarder.handle_path_error(any_port, 1300, later);
+    assert_eq!(lab.a.notices(), [too_narrow(1300)]);
+    assert_eq!(lab.a.counter("path-errors"), 5);
+}
+
+#[test]
+fn an_error_about_anybody_else_is_counted_and_ignored() {
+    let mut lab = Lab::connected();
+    let now = lab.now;
+    let mut other_port = socket(B);
+    other_port.set_port(53);
+    for to in [
+        socket(A),
+        other_port,
+        "[2001:db8::1]:51820".parse().unwrap(),
+    ] {
+        lab.a.forwarder.handle_path_error(to, 1300, now);
+    }
+    assert_eq!(lab.a.notices(), []);
+    assert_eq!(lab.a.counter("path-errors-foreign"), 3);
+}
+
+#[test]
+fn a_tunnel_without_encryption_hears_errors_about_its_far_end() {
+    let mut lab = Lab::connected();
+    let to = "192.0.2.9:0".parse().unwrap();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.tunnels[0].encap = Encap::Plain(Plain {
+            carrier: Carrier::IPIP,
+            framing: Framing::Ipip,
+            to: Some(to),
+        });
+    });
+    lab.a.forwarder.handle_path_error(to, 1300, lab.now);
+    let told = Notice::PathTooNarrow {
+        tunnel: TUNNEL,
+        mtu: 1300,
+    };
+    assert_eq!(lab.a.notices(), [told]);
+}
+
+#[test]
+fn long_packets_are_told_now_and_then_and_short_ones_never() {
+    let mut lab = Lab::connected();
+    let told = Notice::LongPackets { tunnel: TUNNEL };
+    lab.send_a(&udp(A.host, B.host, 64, b"short"));
+    assert_eq!(lab.a.notices(), []);
+    for _ in 0..3 {
+        lab.send_a(&tcp(A.host, B.host, 1, &[7; 1300]));
+    }
+    assert_eq!(lab.a.notices(), [told.clone()]);
+    lab.advance(LONG_INTERVAL);
+    lab.send_a(&tcp(A.host, B.host, 1, &[7; 1300]));
+    assert_eq!(lab.a.notices(), [told]);
+    // What is refused does not travel.
+    lab.advance(LONG_INTERVAL);
+    lab.send_a(&tcp(A.host, B.host, 1, &[7; 1400]));
+    assert_eq!(lab.a.notices(), []);
+}
+
+#[test]
+fn a_probe_passes_the_mtu_and_arrives_whole_at_the_far_host() {
+    let mut lab = Lab::connected();
+    let now = lab.now;
+    lab.a
+        .with(|forwarder, io| forwarder.send_probe(&PROBE, io, now));
+    lab.settle();
+
+    let (_, arrived) = lab.from_b.last().expect("at B's host");
+    assert_eq!(arrived.port, TUN);
+    assert_eq!(arrived.bytes.len(), usize::from(PROBE.size));
+    assert_eq!(lab.trains[0].bytes.len(), usize::from(PROBE.size) + 32);
+    assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
+    assert_eq!(lab.a.counter("path-probes-sent"), 1);
+
+    // B's kernel answers in fragments; the first one tells.
+    let mut first = arrived.bytes[..796].to_vec();
+    first[20] = 0;
+    let first = edit(first, |header| {
+        header[2..4].copy_from_slice(&796_u16.to_be_bytes());
+        header[6] = 0x20;
+        header[12..16].copy_from_slice(&B.overlay.octets());
+        header[16..20].copy_from_slice(&A.overlay.octets());
+    });
+    lab.clear();
+    lab.b.host_packet(&first, now);
+    lab.settle();
+    let answered = Notice::ProbeAnswered {
+        tunnel: TUNNEL,
+        id: PROBE.id,
+    };
+    assert_eq!(lab.a.notices(), [answered]);
+    assert_eq!(lab.from_a, [], "the host did not ask");
+    assert_eq!(lab.a.counter("path-probes-answered"), 1);
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn an_answer_to_the_hosts_own_ping_reaches_the_host() {
+    let mut lab = Lab::connected();
+    let now = lab.now;
+    let mut reply = edit(udp(B.overlay, A.overlay, 64, &[0; 64]), |header| {
+        header[9] = 1
+    });
+    reply[20..22].copy_from_slice(&[0, 0]);
+    lab.b.host_packet(&reply, now);
+    lab.settle();
+    assert_eq!((lab.a.notices(), lab.from_a.len()), (vec![], 1));
+}
+
+#[test]
+fn a_probe_without_a_session_is_not_kept() {
+    let mut lab = Lab::new();
+    let now = lab.now;
+    lab.a
+        .with(|forwarder, io| forwarder.send_probe(&PROBE, io, now));
+    assert_eq!(lab.a.drops(), [(DropReason::TunnelNoSession, 1)]);
+    lab.assert_no_buffer_is_lost();
+}

@@ -1,0 +1,184 @@
+//! What a narrow path tells the sockets of the underlay.
+//!
+//! ```text
+//!   left 10.9.0.1 ──── 10.9.0.2 right, a router: 10.8.0.1 ── MTU 1300 ── 10.8.0.2
+//! ```
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use sam_dataplane::Buffer;
+use sam_net::netlink::Route;
+use sam_net::{Epoll, Interest, NetError, Netlink, PathError, Train, UdpSocket};
+
+use crate::cable::{Cable, LEFT, set_up, wait_for};
+
+const FAR: &str = "10.8.0.2";
+const GRE: u8 = 47;
+
+#[test]
+fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
+    let Some(cable) = narrow() else { return };
+    let sockets: [(fn() -> Result<UdpSocket, NetError>, u16); 3] = [
+        (|| UdpSocket::bind(UdpSocket::any(false, 6080)), 6080),
+        (|| UdpSocket::bind_sender(false), 9),
+        (|| UdpSocket::open_raw(GRE, false), 0),
+    ];
+    for (open, port) in sockets {
+        let mut socket = cable.left.enter(open).unwrap().unwrap();
+        let to = SocketAddr::new(FAR.parse().unwrap(), port);
+
+        assert_eq!(send(&mut socket, to, 1400), 0, "nobody knows yet");
+
+        let expected = PathError { to, mtu: 1300 };
+        assert_eq!(errors(&socket), [expected]);
+        // The error is told once, and what is sent next does not suffer from it.
+        assert_eq!(send(&mut socket, to, 1000), 0);
+        assert_eq!(send(&mut socket, to, 1400), 0, "the path is ours to find");
+        assert_eq!(errors(&socket), [expected]);
+    }
+}
+
+#[test]
+fn a_narrow_path_over_ipv6_is_told_too() {
+    let Some(cable) = narrow() else { return };
+    if !cable
+        .left
+        .enter(|| std::path::Path::new("/proc/net/if_inet6").exists())
+        .unwrap()
+    {
+        println!("skipped: no IPv6");
+        return;
+    }
+    let route = || {
+        let mut netlink = Netlink::open().unwrap();
+        let index = at_once("left", "2001:db8:9::1/64");
+        let network = "2001:db8:8::/64".parse().unwrap();
+        let gateway = Some("2001:db8:9::2".parse().unwrap());
+        let route = Route {
+            gateway,
+            ..Route::on_link(network, index)
+        };
+        netlink.add_route(&route).unwrap();
+    };
+    cable.left.enter(route).unwrap();
+    let forward = || {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        at_once("right", "2001:db8:9::2/64");
+        at_once("far", "2001:db8:8::1/64");
+    };
+    cable.right.enter(forward).unwrap();
+    let to: SocketAddr = "[2001:db8:8::2]:9".parse().unwrap();
+    let mut socket = cable
+        .left
+        .enter(|| UdpSocket::bind_sender(true))
+        .unwrap()
+        .unwrap();
+
+    assert_eq!(send(&mut socket, to, 1400), 0);
+
+    assert_eq!(errors(&socket), [PathError { to, mtu: 1300 }]);
+}
+
+#[test]
+fn a_link_that_is_too_narrow_is_told_at_once() {
+    let Some(cable) = narrow() else { return };
+    let mut socket = cable
+        .left
+        .enter(|| UdpSocket::bind_sender(false))
+        .unwrap()
+        .unwrap();
+    let to = SocketAddr::new("10.9.0.2".parse().unwrap(), 9);
+
+    assert_eq!(send(&mut socket, to, 1480), 1);
+
+    let [error] = errors(&socket)[..] else {
+        panic!("one error, however often it was tried")
+    };
+    assert_eq!((error.to.ip(), error.mtu), (to.ip(), 1500));
+}
+
+#[test]
+fn what_the_kernel_learnt_is_not_taken_for_the_mtu_of_the_route() {
+    let Some(cable) = narrow() else { return };
+    let mut socket = cable
+        .left
+        .enter(|| UdpSocket::bind_sender(false))
+        .unwrap()
+        .unwrap();
+    send(&mut socket, SocketAddr::new(FAR.parse().unwrap(), 9), 1400);
+    assert_eq!(errors(&socket).len(), 1);
+
+    let answer = cable
+        .left
+        .enter(|| Netlink::open()?.route_to(FAR.parse().unwrap()))
+        .unwrap()
+        .unwrap();
+
+    assert_eq!(answer.mtu, 1500);
+}
+
+/// Lays the cable and makes its right end a router with a narrow link.
+fn narrow() -> Option<Cable> {
+    let cable = Cable::lay(Some("10.9.0.1/24"), Some("10.9.0.2/24"))?;
+    let route = || {
+        let mut netlink = Netlink::open()?;
+        let index = netlink.link(LEFT)?.index;
+        let network = "10.8.0.0/24".parse().unwrap();
+        let gateway = Some("10.9.0.2".parse().unwrap());
+        netlink.add_route(&Route {
+            gateway,
+            ..Route::on_link(network, index)
+        })
+    };
+    assert!(cable.left.enter(route).unwrap().unwrap());
+    let narrow = || {
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        Netlink::open()
+            .unwrap()
+            .create_veth("far", "end", None)
+            .unwrap();
+        let index = set_up("far", Some("10.8.0.1/24"));
+        set_up("end", None);
+        Netlink::open().unwrap().set_mtu(index, 1300).unwrap();
+    };
+    cable.right.enter(narrow).unwrap();
+    Some(cable)
+}
+
+/// Gives a link an IPv6 address that can be used at once: nobody else can have it. Returns the link's index.
+fn at_once(link: &str, address: &str) -> u32 {
+    let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_dad");
+    std::fs::write(path, "0").unwrap();
+    set_up(link, Some(address))
+}
+
+/// Sends one datagram and returns how many packets failed.
+fn send(socket: &mut UdpSocket, to: SocketAddr, length: u16) -> usize {
+    let mut buffer = Buffer::new();
+    assert!(buffer.append(&vec![7; usize::from(length)]));
+    let train = Train {
+        to,
+        segment: length,
+        tos: 0,
+        buffer,
+    };
+    let mut failures = Vec::new();
+    assert_eq!(socket.send_trains(&mut [train], &mut failures), 1);
+    failures.iter().map(|failure| failure.packets).sum()
+}
+
+/// Waits for errors and takes what differs.
+fn errors(socket: &UdpSocket) -> Vec<PathError> {
+    let mut epoll = Epoll::new(1).unwrap();
+    epoll.add(socket.as_fd(), 0, Interest::Nothing).unwrap();
+    let mut errors = Vec::new();
+    wait_for(&socket.as_fd(), "error", || {
+        socket.take_path_errors(&mut errors);
+        (!errors.is_empty()).then_some(())
+    });
+    let left = epoll.wait(Some(std::time::Duration::ZERO)).unwrap();
+    assert_eq!(left.count(), 0, "an empty queue wakes nobody");
+    errors.dedup();
+    errors
+}

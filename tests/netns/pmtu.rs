@@ -1,0 +1,317 @@
+//! Paths that become narrow under way: transfers go on, and the operator sees what was learnt.
+//!
+//! ```text
+//!   .10 ── lan1 ── router onprem ── wan ── a router of the underlay ── wan0 of router aws ── lan2 ── .11
+//!                                          (routes with an MTU)
+//! ```
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sam_net::Namespace;
+use sam_testkit::netns::{Fabric, Site, sh, wait_until};
+use serde_json::Value;
+
+use crate::case::{Case, samctl, wait_for_ping};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "pmtu::wireguard_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: wireguard", 60),
+    },
+    Case {
+        name: "pmtu::gue_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: gue, trustedUnderlay: true", 28),
+    },
+    Case {
+        name: "pmtu::gre_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: gre, trustedUnderlay: true", 24),
+    },
+    Case {
+        name: "pmtu::the_routers_own_link_shrinks_and_widens",
+        needs: &[],
+        run: own_link,
+    },
+    Case {
+        name: "pmtu::errors_about_packets_to_others_are_not_believed",
+        needs: &[],
+        run: lies,
+    },
+    Case {
+        name: "pmtu::a_path_that_swallows_long_packets_is_found_out",
+        needs: &[],
+        run: swallows,
+    },
+];
+
+const HERE: Site = Site::ONPREM;
+const THERE: Site = Site::AWS;
+/// Time for a tunnel to carry packets.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest silence at the receiver when the underlay says that packets are too long.
+const STALL: Duration = Duration::from_secs(1);
+/// Time to find out by probes that long packets are swallowed: confirmation interval, three probes, the base, and the
+/// transfer's own next retransmission.
+const FOUND_OUT: Duration = Duration::from_secs(30);
+/// Bytes that show that a transfer goes on.
+const PROGRESS: u64 = 4 << 20;
+
+/// The path shrinks to 1300 and then to 1100 bytes, while a transfer runs in each direction.
+fn shrinks(transport: &str, overhead: u64) {
+    let (fabric, between) = behind(transport);
+    let flows = [Flow::default(), Flow::default()];
+    let ends = [(HERE, THERE), (THERE, HERE)];
+    thread::scope(|scope| {
+        let _stop = Stop(&flows);
+        for (flow, (from, to)) in flows.iter().zip(ends) {
+            flow.start(scope, &fabric, from, to);
+        }
+        go_on(&flows, PATIENCE);
+        for mtu in [1300, 1100] {
+            narrow(&between, mtu);
+            go_on(&flows, PATIENCE);
+            for (from, to) in ends {
+                let expected = mtu - overhead;
+                wait_until("the tunnel follows", PATIENCE, || {
+                    tunnel(&fabric, from, to)["mtu"] == expected
+                });
+            }
+        }
+        go_on(&flows, PATIENCE);
+    });
+    for (flow, (from, _)) in flows.iter().zip(ends) {
+        let longest = flow.longest();
+        assert!(longest <= STALL, "{longest:?} from {}", from.name());
+    }
+
+    let row = tunnel(&fabric, HERE, THERE);
+    assert_eq!(
+        (&row["path_mtu"], &row["underlay_mtu"]),
+        (&1100.into(), &1500.into())
+    );
+    assert_eq!(row["path_mtu_by"], "error");
+    let router = fabric.router(HERE);
+    let sum = format!("{} = 1500 - 400 - {overhead}", 1100 - overhead);
+    let shown = router.samctl("tunnels").success();
+    assert!(shown.contains(&sum), "{shown}");
+    assert!(
+        shown.contains("its path carries 1100 bytes, said the underlay"),
+        "{shown}"
+    );
+    let explained = router
+        .samctl(&format!("explain {}", THERE.client()))
+        .success();
+    let sum = format!(
+        "underlay 1500 - learnt 400 - overhead {overhead} = inner {}",
+        1100 - overhead
+    );
+    assert!(explained.contains(&sum), "{explained}");
+    // What fits the narrow path passes, to the byte.
+    let client = fabric.topology.client(HERE);
+    assert_eq!(ping(client, 1100 - overhead).0, 0);
+    let (code, text) = ping(client, 1100 - overhead + 1);
+    // Either the router says it, or the client's kernel that has heard it before.
+    let expected = format!("mtu={}", 1100 - overhead);
+    let text = text.replace(' ', "");
+    assert!(code != 0 && text.contains(&expected), "{text}");
+}
+
+/// The kernel itself refuses: nobody has to say so, and nobody has to wait when the link is wide again.
+fn own_link() {
+    let (fabric, _between) = behind("encap: wireguard");
+    let flows = [Flow::default()];
+    let router = fabric.topology.router(HERE);
+    let follows = |underlay: u64| {
+        wait_until("the tunnel follows the link", PATIENCE, || {
+            let row = tunnel(&fabric, HERE, THERE);
+            row["underlay_mtu"] == underlay && row["mtu"] == underlay - 60
+        });
+    };
+    thread::scope(|scope| {
+        let _stop = Stop(&flows);
+        flows[0].start(scope, &fabric, HERE, THERE);
+        go_on(&flows, PATIENCE);
+        for mtu in [1300, 1500] {
+            sh(router, &format!("ip link set wan0 mtu {mtu}")).success();
+            go_on(&flows, PATIENCE);
+            follows(mtu);
+        }
+    });
+    let longest = flows[0].longest();
+    assert!(longest <= STALL, "{longest:?}");
+}
+
+/// Another program's packets are refused from the router's own host; its tunnels do not care.
+fn lies() {
+    let (fabric, between) = behind("encap: wireguard");
+    let stranger = Ipv4Addr::new(198, 51, 100, 99);
+    sh(
+        &between,
+        &format!("ip route replace {stranger}/32 dev far mtu 600"),
+    )
+    .success();
+    let refused = format!("ping -n -c 1 -W 1 -M do -s 1000 {stranger}");
+    let text = sh(fabric.topology.router(HERE), &refused).text();
+    assert!(text.contains("mtu = 600"), "{text}");
+
+    assert_eq!(ping(fabric.topology.client(HERE), 1440).0, 0);
+    let row = tunnel(&fabric, HERE, THERE);
+    assert_eq!(
+        (&row["mtu"], row["path_mtu"].is_null()),
+        (&1440.into(), true)
+    );
+}
+
+/// The router between refuses in silence.
+fn swallows() {
+    let (fabric, between) = behind("encap: wireguard");
+    // Everything that the router between says for itself.
+    sh(&between, "ip rule add iif lo ipproto icmp blackhole").success();
+    let flows = [Flow::default()];
+    thread::scope(|scope| {
+        let _stop = Stop(&flows);
+        flows[0].start(scope, &fabric, HERE, THERE);
+        go_on(&flows, PATIENCE);
+        narrow(&between, 1400);
+        go_on(&flows, FOUND_OUT);
+    });
+
+    // What passes is searched for, to within a few bytes.
+    wait_until("the size is found", FOUND_OUT, || {
+        let mtu = tunnel(&fabric, HERE, THERE)["mtu"].as_u64();
+        mtu.is_some_and(|mtu| (1332..=1340).contains(&mtu))
+    });
+    let row = tunnel(&fabric, HERE, THERE);
+    assert_eq!(row["path_mtu_by"], "probe");
+}
+
+/// A transfer, as its receiver sees it.
+#[derive(Debug, Default)]
+struct Flow {
+    received: AtomicU64,
+    /// Longest silence in milliseconds.
+    longest: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Flow {
+    /// Starts sender and receiver.
+    fn start<'scope>(
+        &'scope self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        fabric: &Fabric,
+        from: Site,
+        to: Site,
+    ) {
+        let (near, far) = (fabric.topology.client(from), fabric.topology.client(to));
+        let listener = far
+            .enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)))
+            .expect("the namespace can be entered")
+            .expect("the port is free");
+        let sender = near
+            .enter(|| TcpStream::connect_timeout(&(to.client(), 7000).into(), PATIENCE))
+            .expect("the namespace can be entered")
+            .expect("the far client answers");
+        let (receiver, _) = listener.accept().expect("connected");
+        scope.spawn(|| self.send(sender));
+        scope.spawn(|| self.receive(receiver));
+    }
+
+    fn send(&self, mut stream: TcpStream) {
+        stream.set_write_timeout(Some(FOUND_OUT)).expect("valid");
+        let bytes = vec![0x5a; 64 << 10];
+        while !self.stop.load(Relaxed) {
+            stream
+                .write_all(&bytes)
+                .expect("the far end takes it in time");
+        }
+        stream.shutdown(Shutdown::Write).expect("connected");
+    }
+
+    fn receive(&self, mut stream: TcpStream) {
+        stream.set_read_timeout(Some(FOUND_OUT)).expect("valid");
+        let mut bytes = vec![0; 64 << 10];
+        let mut last = Instant::now();
+        loop {
+            let count = stream.read(&mut bytes).expect("bytes arrive in time");
+            let silence = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+            last = Instant::now();
+            self.longest.fetch_max(silence, Relaxed);
+            if count == 0 {
+                return;
+            }
+            self.received.fetch_add(count as u64, Relaxed);
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Relaxed))
+    }
+}
+
+/// Ends the flows, also when the test fails meanwhile.
+struct Stop<'a>(&'a [Flow]);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        for flow in self.0 {
+            flow.stop.store(true, Relaxed);
+        }
+    }
+}
+
+/// Waits until more has arrived by each flow.
+fn go_on(flows: &[Flow], patience: Duration) {
+    for flow in flows {
+        let before = flow.received.load(Relaxed);
+        wait_until("bytes arrive", patience, || {
+            flow.received.load(Relaxed) >= before + PROGRESS
+        });
+    }
+}
+
+/// Starts two routers with a router of the underlay between them, which is returned.
+fn behind(transport: &str) -> (Fabric, Namespace) {
+    let mut fabric = Fabric::new(samctl(), 2);
+    let between = fabric.topology.put_behind(THERE);
+    let endpoint = |address: Ipv4Addr| format!("{address}:51820");
+    fabric.edit_all(&endpoint(THERE.underlay()), &endpoint(THERE.behind()));
+    fabric.edit_all("  bgp:", &format!("  transport: {{{transport}}}\n  bgp:"));
+    fabric.start_all();
+    for (from, to) in [(HERE, THERE), (THERE, HERE)] {
+        wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
+    }
+    (fabric, between)
+}
+
+/// Makes the path narrow in both directions.
+fn narrow(between: &Namespace, mtu: u64) {
+    for (address, link) in [(HERE.underlay(), "near"), (THERE.behind(), "far")] {
+        let command = format!("ip route replace {address}/32 dev {link} mtu {mtu}");
+        sh(between, &command).success();
+    }
+}
+
+/// Sends an echo request of a size that may not be fragmented.
+fn ping(client: &Namespace, size: u64) -> (i32, String) {
+    let size = size - 28;
+    let outcome = sh(
+        client,
+        &format!("ping -n -c 1 -W 2 -M do -s {size} {}", THERE.client()),
+    );
+    (outcome.code, outcome.text())
+}
+
+fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
+    let view = fabric.router(at).json("tunnels");
+    let rows = view["tunnels"].as_array().cloned().unwrap_or_default();
+    let mut rows = rows.into_iter();
+    rows.find(|row| row["node"]["name"] == to.name())
+        .unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! Two sites with one client each, joined by one transport.
+//!
+//! ```text
+//! near .10 ── lan1 ── router onprem ══ transport, wan (1500) ══ router aws ── lan2 ── .11 far
+//! ```
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use sam_net::Namespace;
+use sam_testkit::netns::{Fabric, Site, send_ipv4, sh};
+use sam_testkit::packet::Mac;
+
+use super::Transport;
+use crate::case::samctl;
+
+/// Where most clients sit.
+pub(super) const NEAR: Site = Site::ONPREM;
+/// Where most servers sit.
+pub(super) const FAR: Site = Site::AWS;
+/// Every check runs once as each of them.
+pub(super) const ROUNDS: [&str; 2] = ["first contact", "repeated"];
+/// Time for packets to arrive, and for captures to start and end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the other client sits.
+pub(super) fn other(site: Site) -> Site {
+    if site == NEAR { FAR } else { NEAR }
+}
+
+/// A running fabric; nothing has passed between the clients yet.
+#[derive(Debug)]
+pub(super) struct Lab {
+    pub(super) fabric: Fabric,
+    /// Largest packet between the clients in bytes.
+    pub(super) mtu: usize,
+    /// Bytes of a large file or stream.
+    pub(super) bulk: usize,
+    /// Whether the transport hides what it carries.
+    pub(super) encrypted: bool,
+}
+
+impl Lab {
+    /// Starts both routers.
+    pub(super) fn running(transport: &Transport) -> Self {
+        let mut fabric = Fabric::new(samctl(), 2);
+        if let Some(encap) = transport.encap {
+            let line = format!("  transport: {{{encap}, trustedUnderlay: true}}\n  bgp:");
+            fabric.edit_all("  bgp:", &line);
+        }
+        fabric.start_all();
+        Self {
+            fabric,
+            mtu: transport.mtu,
+            bulk: transport.bulk,
+            encrypted: transport.encap.is_none(),
+        }
+    }
+
+    /// The client of a site.
+    pub(super) fn client(&self, site: Site) -> &Namespace {
+        self.fabric.topology.client(site)
+    }
+
+    /// A path in the folder of the fabric.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.fabric.path(name)
+    }
+
+    /// Runs a check as first contact (no client knows a neighbor or a path MTU) and again; it is told which.
+    pub(super) fn twice(&self, check: impl Fn(&str)) {
+        self.forget();
+        for round in ROUNDS {
+            let _told = Round(round);
+            check(round);
+        }
+    }
+
+    /// Puts hand-made packets on the wire of a client, for its router, in order.
+    pub(super) fn send<'a>(&self, from: Site, packets: impl Iterator<Item = &'a [u8]> + Send) {
+        let view = self.fabric.router(from).json("arp");
+        let text = view["mac"].as_str().expect("the router's MAC address");
+        let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
+        let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().expect("hexadecimal");
+        let mac: Mac = bytes.try_into().expect("six bytes");
+        send_ipv4(self.client(from), mac, packets);
+    }
+
+    /// Makes the clients forget MAC addresses and learnt path MTUs.
+    pub(super) fn forget(&self) {
+        for site in [NEAR, FAR] {
+            let flush = "ip neighbor flush dev eth0; ip route flush cache";
+            sh(self.client(site), flush).success();
+        }
+    }
+}
+
+/// Says which round failed.
+struct Round(&'static str);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            writeln!(io::stderr(), "failed in the round: {}", self.0).ok();
+        }
+    }
+}
