@@ -50,6 +50,19 @@ pub(super) fn pings(world: &KernelSite, near: Site) {
     wait_for_ping(topology.client(KERNEL), near.client(), PATIENCE);
 }
 
+/// Datagrams in both directions, one after the other: each arrives, however late.
+pub(super) fn nothing_is_lost(world: &KernelSite, near: Site) {
+    let topology = &world.fabric.topology;
+    for (from, to) in [(near, KERNEL), (KERNEL, near)] {
+        bulk::udp(
+            topology.client(from),
+            topology.client(to),
+            to.client(),
+            &[64; 5],
+        );
+    }
+}
+
 /// Neither client reaches the other.
 pub(super) fn silence(world: &KernelSite, near: Site) {
     let topology = &world.fabric.topology;
