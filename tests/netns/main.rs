@@ -15,6 +15,7 @@ mod kernel;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
@@ -25,6 +26,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];

@@ -9,6 +9,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -19,14 +20,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
+use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
+use sam_router::path_test::{Findings, TestTarget};
 use sam_router::view::TraceQuery;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::data_plane::Captured;
 use crate::event_log::Stamped;
+use crate::live_trace::LiveTrace;
+use crate::path_test::{self, TestPlan};
 use crate::pcapng::PcapngWriter;
 
 /// A question or order for the control loop.
@@ -44,6 +50,14 @@ pub(crate) enum Request {
     Events,
     /// Copies of packets.
     Pcap,
+    /// Copies of packets that match.
+    Trace(PacketFilter),
+    /// What became of a packet, and why.
+    TraceRecord(Box<TapRecord>),
+    /// Whom to test: one node by name, or all.
+    TestPlan(Option<String>),
+    /// What a test found out.
+    TestOutcome(Vec<(TestTarget, Findings)>),
 }
 
 /// The views of `samctl`'s verbs.
@@ -87,7 +101,11 @@ pub(crate) enum Reply {
     /// Kept events and the source of further ones.
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
     /// A capture under way.
-    Pcap(PcapngWriter, mpsc::Receiver<TapRecord>),
+    Pcap(PcapngWriter, Captured),
+    /// Whom to test.
+    TestPlan(TestPlan),
+    /// A live trace under way.
+    Trace(Captured),
     /// A refusal.
     Refused {
         /// HTTP status.
@@ -178,6 +196,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
         .route("/v1/trace", get(trace))
+        .route("/v1/trace/live", get(trace_live))
         .route(
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
@@ -192,6 +211,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
+        .route("/v1/test", post(test))
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -221,11 +241,26 @@ struct Follow {
 }
 
 #[derive(Debug, Deserialize)]
+struct Live {
+    #[serde(default)]
+    filter: String,
+    count: Option<u64>,
+    /// Seconds.
+    timeout: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    #[serde(default)]
+    node: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Address {
     address: String,
 }
 
-async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
+pub(crate) async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
     let (sender, receiver) = oneshot::channel();
     if calls.send((request, sender)).await.is_err() {
         return stopping();
@@ -245,7 +280,9 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
-        Reply::Pcap(..) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Pcap(..) | Reply::TestPlan(_) | Reply::Trace(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Reply::Refused {
             status,
             error,
@@ -324,7 +361,7 @@ async fn change(
 fn not_permitted() -> Response {
     refused(
         StatusCode::FORBIDDEN,
-        "only root and the router's own user may change things",
+        "only root and the router's own user may do this",
         Some("use sudo"),
     )
 }
@@ -334,6 +371,23 @@ async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -
         return not_permitted();
     }
     respond(ask(calls, Request::Reload).await)
+}
+
+/// Runs beside the control loop, which must not wait for the network.
+async fn test(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Node>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let reply = ask(calls.clone(), Request::TestPlan(body.node)).await;
+    let Reply::TestPlan(plan) = reply else {
+        return respond(reply);
+    };
+    let outcomes = path_test::run(plan).await;
+    respond(ask(calls, Request::TestOutcome(outcomes)).await)
 }
 
 async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
@@ -365,20 +419,55 @@ fn line(event: &Stamped) -> Result<Bytes, Infallible> {
     Ok(Bytes::from(text))
 }
 
+async fn trace_live(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    query: Result<Query<Live>, QueryRejection>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let usage = "/v1/trace/live[?filter=TERMS][&count=N][&timeout=SECONDS]";
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => {
+            return refused(StatusCode::BAD_REQUEST, &rejection.body_text(), Some(usage));
+        }
+    };
+    let filter = match query.filter.parse::<PacketFilter>() {
+        Ok(filter) => filter,
+        Err(refusal) => {
+            let remedy = refusal.remedy();
+            return refused(StatusCode::BAD_REQUEST, &refusal.to_string(), Some(&remedy));
+        }
+    };
+    let reply = ask(calls.clone(), Request::Trace(filter)).await;
+    let Reply::Trace(captured) = reply else {
+        return respond(reply);
+    };
+    let timeout = query
+        .timeout
+        .map(|seconds| Duration::from_secs(seconds.into()));
+    let until = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+    let trace = LiveTrace::new(calls, captured, query.count, until);
+    let body = Body::from_stream(stream::unfold(trace, LiveTrace::next));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
 async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
     if !caller.may_change {
         return not_permitted();
     }
     let reply = ask(calls, Request::Pcap).await;
-    let Reply::Pcap(writer, receiver) = reply else {
+    let Reply::Pcap(writer, captured) = reply else {
         return respond(reply);
     };
     let header = Bytes::from(writer.header());
-    let packets = stream::unfold((writer, receiver), |(writer, mut receiver)| async move {
+    let packets = stream::unfold((writer, captured), |(writer, mut captured)| async move {
         loop {
-            let record = receiver.recv().await?;
-            if let Some(bytes) = writer.packet(&record) {
-                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, receiver)));
+            let record = captured.next().await?;
+            if let Some(bytes) = writer.packet(&record, captured.take_missed()) {
+                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, captured)));
             }
         }
     });
