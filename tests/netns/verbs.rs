@@ -210,9 +210,19 @@ fn pcap() {
 
     let ping = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
     sh(client, &ping).success();
+    // Nobody owns .78; who sends to it nevertheless learns nothing, but the capture tells.
+    let mac = fabric.router(Site::ONPREM).json("arp")["mac"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let unowned = format!(
+        "ip neigh replace 10.77.60.78 lladdr {mac} dev eth0; ping -n -c 1 -W 1 10.77.60.78"
+    );
+    assert_ne!(sh(client, &unowned).code, 0);
     // What was seen is written within a turn of the worker.
     wait_until("all packets are written", PATIENCE, || {
-        Packets::of(&file).count("icmp.type == 0") >= 6
+        let packets = Packets::of(&file);
+        packets.count("icmp.type == 0") >= 6 && packets.count("ip.dst == 10.77.60.78") >= 1
     });
     capture.signal("INT");
     wait_until("the capture ends", PATIENCE, || {
@@ -221,6 +231,40 @@ fn pcap() {
 
     let packets = Packets::of(&file);
     let inner = packets.fields("icmp", &["frame.interface_name", "ip.src", "ip.dst"]);
+    let comments = |filter: &str| {
+        let rows = packets.fields(filter, &["frame.comment"]);
+        let rows: std::collections::BTreeSet<String> = rows.into_iter().flatten().collect();
+        rows.into_iter().collect::<Vec<_>>()
+    };
+    for (filter, expected) in [
+        (
+            "icmp.type == 8 && frame.interface_name == \"lan0\" && ip.dst == 10.77.60.11",
+            &["forwarded to aws"][..],
+        ),
+        (
+            "icmp.type == 8 && frame.interface_name == \"inner:aws\"",
+            &["sent to aws"],
+        ),
+        (
+            "icmp.type == 0 && frame.interface_name == \"inner:aws\"",
+            &["from aws: forwarded to lan0"],
+        ),
+        (
+            "icmp.type == 0 && frame.interface_name == \"lan0\"",
+            &["sent"],
+        ),
+        (
+            "wg.type == 4 && ip.src == 203.0.113.12 && udp.length > 100",
+            &["from aws: opened"],
+        ),
+        ("wg.type == 4 && ip.dst == 203.0.113.12", &["sent to aws"]),
+        (
+            "icmp.type == 8 && ip.dst == 10.77.60.78",
+            &["dropped: pool-withheld (The address is inside the pool, but no site owns it)"],
+        ),
+    ] {
+        assert_eq!(comments(filter), expected, "{filter}");
+    }
     let outer = packets.fields(
         "wg.type == 4",
         &["frame.interface_name", "ip.src", "ip.dst", "udp.dstport"],

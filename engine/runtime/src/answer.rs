@@ -1,25 +1,24 @@
 //! Answers of the control socket: the router's views over facts gathered at the moment of the question.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
-use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
-use sam_router::view::VersionView;
-use sam_router::{Command, Input};
+use sam_router::view::{TunnelRow, VersionView};
+use sam_router::{Command, Facts, Input};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::control_loop::Control;
 use crate::control_socket::{Reply, Request, View};
-use crate::pcapng::PcapngWriter;
+use crate::pcapng::{Names, Near, PcapngWriter};
 
-/// Captured packets that may wait for a slow reader; the rest is missed and counted.
+/// Captured packets that may wait for a slow reader; the rest waits in the workers, or is missed and counted.
 const TAP_QUEUE: usize = 4096;
 
 impl Control {
@@ -125,7 +124,7 @@ impl Control {
         document(&view)
     }
 
-    fn doctor(&self, area: Option<&str>, facts: &sam_router::facts::Facts, now: Instant) -> Reply {
+    fn doctor(&self, area: Option<&str>, facts: &Facts, now: Instant) -> Reply {
         let view = self.router.doctor(facts, now);
         match area {
             Some(area) => match view.area(area) {
@@ -139,7 +138,7 @@ impl Control {
         }
     }
 
-    async fn gather(&mut self) -> sam_router::facts::Facts {
+    async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
         let uptime = self.uptime();
         self.facts
@@ -164,33 +163,39 @@ impl Control {
     }
 
     fn start_pcap(&mut self) -> Reply {
-        let Some(receiver) = self.data_plane.tap(TAP_QUEUE) else {
+        let Some(captured) = self.data_plane.tap(TAP_QUEUE, None) else {
             return refused(
                 StatusCode::CONFLICT,
                 "another capture runs".to_owned(),
                 "end the other `samctl pcap`, or use its output",
             );
         };
-        let config = self.router.config();
-        let mut points = Vec::new();
-        if let sam_router::config::Capture::ProxyArp { interface, .. } = &config.local.capture {
-            points.push((TapPoint::Lan(sam_router::LAN_PORT), interface.clone()));
+        let near = Near {
+            address: self.host.underlay_address(),
+            wireguard_port: self.router.config().local.listen_port,
+        };
+        Reply::Pcap(PcapngWriter::new(self.names(), near), captured)
+    }
+
+    /// Names for the places of a capture.
+    fn names(&self) -> Names {
+        let local = &self.router.config().local;
+        let mut lans = BTreeMap::new();
+        if let sam_router::config::Capture::ProxyArp { interface, .. } = &local.capture {
+            lans.insert(sam_router::LAN_PORT, interface.clone());
         }
-        points.push((TapPoint::Tun, config.local.tun.clone()));
-        for row in self
-            .router
-            .tunnels(&sam_router::Facts::default(), Instant::now())
-            .tunnels
-        {
-            points.push((
-                TapPoint::Inner(TunnelId(row.tunnel)),
-                format!("inner:{}", row.node.name),
-            ));
+        let view = self.router.tunnels(&Facts::default(), Instant::now());
+        let rows = view.tunnels.iter();
+        let endpoint = |row: &TunnelRow| Some((row.endpoint?.ip(), TunnelId(row.tunnel)));
+        Names {
+            lans,
+            tun: local.tun.clone(),
+            nodes: rows
+                .clone()
+                .map(|row| (TunnelId(row.tunnel), row.node.name.clone()))
+                .collect(),
+            endpoints: rows.filter_map(endpoint).collect(),
         }
-        points.push((TapPoint::Outer, "outer".to_owned()));
-        let local = self.host.underlay_address();
-        let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
-        Reply::Pcap(writer, receiver)
     }
 }
 

@@ -19,13 +19,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
-use sam_dataplane::trace::TapRecord;
 use sam_router::view::TraceQuery;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::data_plane::Captured;
 use crate::event_log::Stamped;
 use crate::pcapng::PcapngWriter;
 
@@ -87,7 +87,7 @@ pub(crate) enum Reply {
     /// Kept events and the source of further ones.
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
     /// A capture under way.
-    Pcap(PcapngWriter, mpsc::Receiver<TapRecord>),
+    Pcap(PcapngWriter, Captured),
     /// A refusal.
     Refused {
         /// HTTP status.
@@ -324,7 +324,7 @@ async fn change(
 fn not_permitted() -> Response {
     refused(
         StatusCode::FORBIDDEN,
-        "only root and the router's own user may change things",
+        "only root and the router's own user may do this",
         Some("use sudo"),
     )
 }
@@ -370,15 +370,15 @@ async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> 
         return not_permitted();
     }
     let reply = ask(calls, Request::Pcap).await;
-    let Reply::Pcap(writer, receiver) = reply else {
+    let Reply::Pcap(writer, captured) = reply else {
         return respond(reply);
     };
     let header = Bytes::from(writer.header());
-    let packets = stream::unfold((writer, receiver), |(writer, mut receiver)| async move {
+    let packets = stream::unfold((writer, captured), |(writer, mut captured)| async move {
         loop {
-            let record = receiver.recv().await?;
-            if let Some(bytes) = writer.packet(&record) {
-                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, receiver)));
+            let record = captured.next().await?;
+            if let Some(bytes) = writer.packet(&record, captured.take_missed()) {
+                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, captured)));
             }
         }
     });
