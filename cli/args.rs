@@ -81,6 +81,15 @@ pub enum Command {
         /// Only this area: host, lan, tunnel, bgp, routes, owners, identity, drops
         area: Option<String>,
     },
+    /// Try what passes to the other nodes and back; exit 5 when a check fails
+    ///
+    /// Per node: the tunnel, the BGP session, an echo, the longest packet with DF set to the byte, a transfer by TCP
+    /// whose bytes are compared, and whether our source address arrives there unchanged.
+    Test {
+        /// Only this node: name or overlay address
+        #[arg(value_name = "NODE")]
+        node: Option<String>,
+    },
     /// Show packet counters and drops by reason
     Counters,
     /// Show what happened

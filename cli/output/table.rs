@@ -12,6 +12,7 @@ mod explain;
 mod owners;
 mod routes;
 mod status;
+mod test;
 mod trace;
 mod tunnels;
 

@@ -63,6 +63,7 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/explain/10.77.60.20",
         "GET /v1/trace?from=10.77.60.10&to=10.77.60.20&protocol=tcp&port=443&size=1500&df=true",
         "GET /v1/doctor",
+        r#"POST /v1/test {"node":"aws"}"#,
         "GET /v1/counters",
         "GET /v1/events?follow=false",
     ];
@@ -209,10 +210,10 @@ fn a_packet_that_no_protocol_has_is_refused() {
     }
 }
 
-/// The doctor of the fixture finds something, the traced packet is dropped, and both say so by their exit code.
+/// Doctor and test of the fixture find something, the traced packet is dropped, and both say so by their exit code.
 fn expected_exit(name: &str) -> Exit {
     match name {
-        "doctor" => Exit::ChecksFailed,
+        "doctor" | "test" => Exit::ChecksFailed,
         "trace" => Exit::Failed,
         _ => Exit::Ok,
     }
@@ -243,6 +244,7 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["explain", "10.77.60.20"], "explain-10.77.60.20"),
     (TRACE, "trace"),
     (&["doctor"], "doctor"),
+    (&["test", "aws"], "test"),
     (&["counters"], "counters"),
     (&["events"], "events"),
 ];

@@ -14,6 +14,7 @@ mod identity;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         pmtu::CASES,
         readme::CASES,
         reload::CASES,

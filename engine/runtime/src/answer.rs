@@ -1,6 +1,7 @@
 //! Answers of the control socket: the router's views over facts gathered at the moment of the question.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
@@ -14,8 +15,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::control_loop::Control;
+use crate::control_loop::{Control, near};
 use crate::control_socket::{Reply, Request, View};
+use crate::path_test::TestPlan;
 use crate::pcapng::{Names, Near, PcapngWriter};
 
 /// Captured packets that may wait for a slow reader; the rest waits in the workers, or is missed and counted.
@@ -41,6 +43,12 @@ impl Control {
                 Reply::Events(kept, receiver)
             }
             Request::Pcap => self.start_pcap(),
+            Request::TestPlan(node) => self.plan_test(node.as_deref()),
+            Request::TestOutcome(outcomes) => {
+                let facts = self.gather().await;
+                let now = Instant::now();
+                document(&self.router.judge_test(&outcomes, &facts, now))
+            }
         };
         // A caller that hung up does not want the answer.
         reply.send(answer).ok();
@@ -160,6 +168,33 @@ impl Control {
             format!("no node is called '{name}', and no node has that overlay address"),
             &format!("nodes: {}", names.join(", ")),
         )
+    }
+
+    fn plan_test(&self, name: Option<&str>) -> Reply {
+        let own = self.router.config().local.node;
+        let only = match name.map(|name| (name, self.find_node(name))) {
+            None => None,
+            Some((name, None)) => return self.no_such_node(name),
+            Some((name, Some(node))) if node == own => {
+                return missing(
+                    format!("'{name}' is this router itself"),
+                    "name another node, or none for all",
+                );
+            }
+            Some((_, node)) => node,
+        };
+        match Arc::clone(&self.test_turn).try_acquire_owned() {
+            Ok(turn) => Reply::TestPlan(TestPlan {
+                targets: self.router.test_targets(only),
+                near: near(self.router.config()),
+                turn,
+            }),
+            Err(_) => refused(
+                StatusCode::CONFLICT,
+                "another `samctl test` runs".to_owned(),
+                "wait until it ends",
+            ),
+        }
     }
 
     fn start_pcap(&mut self) -> Reply {

@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
+use sam_router::path_test::{Findings, TestTarget};
 use sam_router::view::TraceQuery;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::data_plane::Captured;
 use crate::event_log::Stamped;
+use crate::path_test::{self, TestPlan};
 use crate::pcapng::PcapngWriter;
 
 /// A question or order for the control loop.
@@ -44,6 +46,10 @@ pub(crate) enum Request {
     Events,
     /// Copies of packets.
     Pcap,
+    /// Whom to test: one node by name, or all.
+    TestPlan(Option<String>),
+    /// What a test found out.
+    TestOutcome(Vec<(TestTarget, Findings)>),
 }
 
 /// The views of `samctl`'s verbs.
@@ -88,6 +94,8 @@ pub(crate) enum Reply {
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
     /// A capture under way.
     Pcap(PcapngWriter, Captured),
+    /// Whom to test.
+    TestPlan(TestPlan),
     /// A refusal.
     Refused {
         /// HTTP status.
@@ -192,6 +200,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
+        .route("/v1/test", post(test))
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -221,6 +230,12 @@ struct Follow {
 }
 
 #[derive(Debug, Deserialize)]
+struct Node {
+    #[serde(default)]
+    node: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Address {
     address: String,
 }
@@ -245,7 +260,7 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
-        Reply::Pcap(..) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Pcap(..) | Reply::TestPlan(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Reply::Refused {
             status,
             error,
@@ -334,6 +349,23 @@ async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -
         return not_permitted();
     }
     respond(ask(calls, Request::Reload).await)
+}
+
+/// Runs beside the control loop, which must not wait for the network.
+async fn test(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Node>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let reply = ask(calls.clone(), Request::TestPlan(body.node)).await;
+    let Reply::TestPlan(plan) = reply else {
+        return respond(reply);
+    };
+    let outcomes = path_test::run(plan).await;
+    respond(ask(calls, Request::TestOutcome(outcomes)).await)
 }
 
 async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
