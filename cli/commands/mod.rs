@@ -6,6 +6,7 @@ pub mod completion;
 pub mod demo;
 pub mod events;
 pub mod key;
+mod lines;
 pub mod order;
 pub mod pcap;
 pub mod run;

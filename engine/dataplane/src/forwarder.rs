@@ -49,7 +49,7 @@ use crate::stats::Stats;
 use crate::trace::{Seen, Tap, TapPoint};
 use crate::train::Trains;
 use crate::tx::Egress;
-use crate::unit::Unit;
+use crate::unit::{Gso, Unit};
 use crate::verdict::Verdict;
 
 /// One row of the neighbor table, as shown by `samctl arp`.
@@ -181,7 +181,7 @@ impl Forwarder {
     pub fn handle_host_packet(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
         self.refresh_sessions(io, now);
         self.stats.add(&self.stats.tun_rx_units, 1);
-        self.record(TapPoint::Tun, unit.buffer.bytes(), now);
+        self.record(TapPoint::Tun, unit.buffer.bytes(), unit.offload.gso, now);
         self.receive_ip(Ingress::Host, unit, io, now);
         self.drain_neighbors(io, now);
     }
@@ -427,9 +427,10 @@ impl Forwarder {
     }
 
     /// Copies a received packet for the listener.
-    fn record(&mut self, point: TapPoint, bytes: &[u8], now: Instant) {
+    fn record(&mut self, point: TapPoint, bytes: &[u8], gso: Gso, now: Instant) {
         if let Some(tap) = &mut self.tap {
-            tap.record(Seen::inbound(point, bytes, now));
+            let seen = Seen::inbound(point, bytes, now);
+            tap.record(Seen { gso, ..seen });
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Off unless somebody listens: without a tap nothing is copied, parsed or allocated. A copy is made when a packet is
 //! received; until the packet path is done with it, the copy is the open one and takes the verdict, the last one said.
-//! What waited and is dropped later is recorded once more, at [`TapPoint::Dropped`].
+//! What waited for a neighbor or a session, or was merged with others, and is dropped later is recorded once more, at
+//! [`TapPoint::Dropped`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use crate::encap::Carrier;
 use crate::ids::{PortId, TunnelId};
 use crate::packet::ethernet::ETHERNET_HEADER;
 use crate::packet_filter::PacketFilter;
+use crate::unit::Gso;
 use crate::verdict::Verdict;
 
 /// Where a packet was seen; becomes an interface of the pcapng file.
@@ -41,6 +43,8 @@ pub struct Seen<'a> {
     pub data: &'a [u8],
     /// When.
     pub at: Instant,
+    /// How a superpacket is to be cut.
+    pub gso: Gso,
     /// Outer far end for [`TapPoint::Outer`].
     pub remote: Option<Remote>,
     /// The tunnel that it belongs to, where known.
@@ -65,6 +69,7 @@ impl<'a> Seen<'a> {
             outbound: false,
             data,
             at,
+            gso: Gso::None,
             remote: None,
             tunnel: match point {
                 TapPoint::Inner(tunnel) => Some(tunnel),
@@ -112,6 +117,8 @@ pub struct TapRecord {
     pub length: usize,
     /// The first bytes.
     pub data: Box<[u8]>,
+    /// How a superpacket is to be cut.
+    pub gso: Gso,
     /// Outer far end for [`TapPoint::Outer`].
     pub remote: Option<Remote>,
     /// The tunnel that it belongs to, where known.
@@ -236,6 +243,7 @@ impl Tap {
             at: seen.at,
             length: seen.data.len(),
             data: seen.data[..seen.data.len().min(self.snap)].into(),
+            gso: seen.gso,
             remote: seen.remote,
             tunnel: seen.tunnel,
             verdict,

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::control_loop::{Control, near};
 use crate::control_socket::{Reply, Request, View};
+use crate::live_trace::wall_seconds;
 use crate::path_test::TestPlan;
 use crate::pcapng::{Names, Near, PcapngWriter};
 
@@ -43,6 +44,15 @@ impl Control {
                 Reply::Events(kept, receiver)
             }
             Request::Pcap => self.start_pcap(),
+            Request::Trace(filter) => match self.data_plane.tap(TAP_QUEUE, Some(filter)) {
+                Some(captured) => Reply::Trace(captured),
+                None => busy(),
+            },
+            Request::TraceRecord(record) => {
+                let (time, now) = (wall_seconds(record.at), Instant::now());
+                let facts = Facts::default();
+                document(&self.router.trace_live(&record, time, &facts, now))
+            }
             Request::TestPlan(node) => self.plan_test(node.as_deref()),
             Request::TestOutcome(outcomes) => {
                 let facts = self.gather().await;
@@ -199,11 +209,7 @@ impl Control {
 
     fn start_pcap(&mut self) -> Reply {
         let Some(captured) = self.data_plane.tap(TAP_QUEUE, None) else {
-            return refused(
-                StatusCode::CONFLICT,
-                "another capture runs".to_owned(),
-                "end the other `samctl pcap`, or use its output",
-            );
+            return busy();
         };
         let near = Near {
             address: self.host.underlay_address(),
@@ -232,6 +238,15 @@ impl Control {
             endpoints: rows.filter_map(endpoint).collect(),
         }
     }
+}
+
+/// Packets are copied for one reader at a time.
+fn busy() -> Reply {
+    refused(
+        StatusCode::CONFLICT,
+        "another capture or live trace runs".to_owned(),
+        "end the other `samctl pcap` or `samctl trace --live`, or use its output",
+    )
 }
 
 fn document(view: &impl Serialize) -> Reply {

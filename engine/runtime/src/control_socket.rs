@@ -9,6 +9,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -19,6 +20,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
+use sam_dataplane::PacketFilter;
+use sam_dataplane::trace::TapRecord;
 use sam_router::path_test::{Findings, TestTarget};
 use sam_router::view::TraceQuery;
 use serde::Deserialize;
@@ -28,6 +31,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::data_plane::Captured;
 use crate::event_log::Stamped;
+use crate::live_trace::LiveTrace;
 use crate::path_test::{self, TestPlan};
 use crate::pcapng::PcapngWriter;
 
@@ -46,6 +50,10 @@ pub(crate) enum Request {
     Events,
     /// Copies of packets.
     Pcap,
+    /// Copies of packets that match.
+    Trace(PacketFilter),
+    /// What became of a packet, and why.
+    TraceRecord(Box<TapRecord>),
     /// Whom to test: one node by name, or all.
     TestPlan(Option<String>),
     /// What a test found out.
@@ -96,6 +104,8 @@ pub(crate) enum Reply {
     Pcap(PcapngWriter, Captured),
     /// Whom to test.
     TestPlan(TestPlan),
+    /// A live trace under way.
+    Trace(Captured),
     /// A refusal.
     Refused {
         /// HTTP status.
@@ -186,6 +196,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
         .route("/v1/trace", get(trace))
+        .route("/v1/trace/live", get(trace_live))
         .route(
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
@@ -230,6 +241,15 @@ struct Follow {
 }
 
 #[derive(Debug, Deserialize)]
+struct Live {
+    #[serde(default)]
+    filter: String,
+    count: Option<u64>,
+    /// Seconds.
+    timeout: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Node {
     #[serde(default)]
     node: Option<String>,
@@ -240,7 +260,7 @@ struct Address {
     address: String,
 }
 
-async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
+pub(crate) async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
     let (sender, receiver) = oneshot::channel();
     if calls.send((request, sender)).await.is_err() {
         return stopping();
@@ -260,7 +280,9 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
-        Reply::Pcap(..) | Reply::TestPlan(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Pcap(..) | Reply::TestPlan(_) | Reply::Trace(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Reply::Refused {
             status,
             error,
@@ -395,6 +417,41 @@ fn line(event: &Stamped) -> Result<Bytes, Infallible> {
     let mut text = serde_json::to_string(event).unwrap_or_default();
     text.push('\n');
     Ok(Bytes::from(text))
+}
+
+async fn trace_live(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    query: Result<Query<Live>, QueryRejection>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let usage = "/v1/trace/live[?filter=TERMS][&count=N][&timeout=SECONDS]";
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => {
+            return refused(StatusCode::BAD_REQUEST, &rejection.body_text(), Some(usage));
+        }
+    };
+    let filter = match query.filter.parse::<PacketFilter>() {
+        Ok(filter) => filter,
+        Err(refusal) => {
+            let remedy = refusal.remedy();
+            return refused(StatusCode::BAD_REQUEST, &refusal.to_string(), Some(&remedy));
+        }
+    };
+    let reply = ask(calls.clone(), Request::Trace(filter)).await;
+    let Reply::Trace(captured) = reply else {
+        return respond(reply);
+    };
+    let timeout = query
+        .timeout
+        .map(|seconds| Duration::from_secs(seconds.into()));
+    let until = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+    let trace = LiveTrace::new(calls, captured, query.count, until);
+    let body = Body::from_stream(stream::unfold(trace, LiveTrace::next));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
 async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {

@@ -142,6 +142,7 @@ fn padded(data: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use sam_dataplane::Gso;
     use sam_dataplane::trace::Remote;
 
     use super::*;
@@ -163,6 +164,7 @@ mod tests {
                 address: "192.0.2.2:51820".parse().expect("address"),
                 carrier: None,
             }),
+            gso: Gso::None,
             tunnel: None,
             verdict: None,
         };

@@ -37,7 +37,12 @@ impl Forwarder {
         self.stats.add(&self.stats.lan_rx_units, 1);
         self.stats
             .add(&self.stats.lan_rx_bytes, unit.buffer.len() as u64);
-        self.record(TapPoint::Lan(port), unit.buffer.bytes(), now);
+        self.record(
+            TapPoint::Lan(port),
+            unit.buffer.bytes(),
+            unit.offload.gso,
+            now,
+        );
         let Some(lan) = self.snapshot.lan(port) else {
             return self.discard(unit.buffer, DropReason::PortUnknown, io, now);
         };

@@ -89,7 +89,7 @@ impl Forwarder {
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
         self.stats
             .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
-        self.record(TapPoint::Inner(tunnel), buffer.bytes(), now);
+        self.record(TapPoint::Inner(tunnel), buffer.bytes(), offload.gso, now);
         let mut classified = match classify(buffer.bytes()) {
             Ok(classified) => classified,
             Err(reason) => return self.discard(buffer, reason, io, now),

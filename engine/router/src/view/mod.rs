@@ -41,7 +41,8 @@ pub use status::{
 };
 pub use step::{StepView, step_name};
 pub use trace::{
-    StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage, TraceVerdict, TraceView,
+    LiveTraceEnd, LiveTraceView, StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage,
+    TraceVerdict, TraceView,
 };
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 

@@ -124,8 +124,8 @@ impl Names {
 mod tests {
     use std::time::Instant;
 
-    use sam_dataplane::DropReason;
     use sam_dataplane::trace::Remote;
+    use sam_dataplane::{DropReason, Gso};
 
     use super::*;
 
@@ -148,6 +148,7 @@ mod tests {
             length: 0,
             data: [].into(),
             remote,
+            gso: Gso::None,
             tunnel,
             verdict,
         })

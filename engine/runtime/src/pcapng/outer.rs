@@ -86,6 +86,7 @@ const UDP_HEADER: usize = 8;
 mod tests {
     use std::time::Instant;
 
+    use sam_dataplane::Gso;
     use sam_dataplane::packet::classify;
     use sam_dataplane::trace::TapPoint;
 
@@ -107,6 +108,7 @@ mod tests {
             length: 100,
             data: [7; 100].into(),
             remote: Some(remote),
+            gso: Gso::None,
             tunnel: None,
             verdict: None,
         };
