@@ -25,6 +25,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];

@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use sam_testkit::netns::{Daemon, Fabric, Packets, Site, sh, wait_until};
+use sam_testkit::netns::{Daemon, Fabric, Site, sh, wait_until};
 
-use crate::case::{Case, Need, samctl, wait_for_ping};
+use crate::case::{Case, samctl, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -24,19 +24,9 @@ pub(crate) const CASES: &[Case] = &[
         run: events,
     },
     Case {
-        name: "verbs::a_capture_shows_a_ping_inside_and_outside_of_the_tunnel",
-        needs: &[Need::Tool("tshark")],
-        run: pcap,
-    },
-    Case {
         name: "verbs::trace_foretells_what_becomes_of_real_packets",
         needs: &[],
         run: trace,
-    },
-    Case {
-        name: "verbs::a_live_trace_shows_what_becomes_of_packets_as_they_come",
-        needs: &[],
-        run: live_trace,
     },
     Case {
         name: "verbs::drops_are_counted_by_reason",
@@ -196,105 +186,6 @@ fn events() {
     }
 }
 
-/// ```text
-/// .10 ping ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
-///                     ▲ samctl pcap
-/// ```
-fn pcap() {
-    let fabric = Fabric::running(samctl(), 2);
-    let client = fabric.topology.client(Site::ONPREM);
-    wait_for_ping(client, Site::AWS.client(), PATIENCE);
-    let file = fabric.path("own.pcapng");
-    let command = fabric
-        .router(Site::ONPREM)
-        .command(&format!("pcap -w {}", file.display()));
-    let mut capture = Daemon::start(command, &fabric.path("pcap.log"));
-    wait_until("the capture begins", PATIENCE, || {
-        file.metadata().is_ok_and(|file| file.len() > 0)
-    });
-
-    let ping = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
-    sh(client, &ping).success();
-    // Nobody owns .78; who sends to it nevertheless learns nothing, but the capture tells.
-    let mac = fabric.router(Site::ONPREM).json("arp")["mac"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let unowned = format!(
-        "ip neigh replace 10.77.60.78 lladdr {mac} dev eth0; ping -n -c 1 -W 1 10.77.60.78"
-    );
-    assert_ne!(sh(client, &unowned).code, 0);
-    // What was seen is written within a turn of the worker.
-    wait_until("all packets are written", PATIENCE, || {
-        let packets = Packets::of(&file);
-        packets.count("icmp.type == 0") >= 6 && packets.count("ip.dst == 10.77.60.78") >= 1
-    });
-    capture.signal("INT");
-    wait_until("the capture ends", PATIENCE, || {
-        capture.exit_code().is_some()
-    });
-
-    let packets = Packets::of(&file);
-    let inner = packets.fields("icmp", &["frame.interface_name", "ip.src", "ip.dst"]);
-    let comments = |filter: &str| {
-        let rows = packets.fields(filter, &["frame.comment"]);
-        let rows: std::collections::BTreeSet<String> = rows.into_iter().flatten().collect();
-        rows.into_iter().collect::<Vec<_>>()
-    };
-    for (filter, expected) in [
-        (
-            "icmp.type == 8 && frame.interface_name == \"lan0\" && ip.dst == 10.77.60.11",
-            &["forwarded to aws"][..],
-        ),
-        (
-            "icmp.type == 8 && frame.interface_name == \"inner:aws\"",
-            &["sent to aws"],
-        ),
-        (
-            "icmp.type == 0 && frame.interface_name == \"inner:aws\"",
-            &["from aws: forwarded to lan0"],
-        ),
-        (
-            "icmp.type == 0 && frame.interface_name == \"lan0\"",
-            &["sent"],
-        ),
-        (
-            "wg.type == 4 && ip.src == 203.0.113.12 && udp.length > 100",
-            &["from aws: opened"],
-        ),
-        ("wg.type == 4 && ip.dst == 203.0.113.12", &["sent to aws"]),
-        (
-            "icmp.type == 8 && ip.dst == 10.77.60.78",
-            &["dropped: pool-withheld (The address is inside the pool, but no site owns it)"],
-        ),
-    ] {
-        assert_eq!(comments(filter), expected, "{filter}");
-    }
-    let outer = packets.fields(
-        "wg.type == 4",
-        &["frame.interface_name", "ip.src", "ip.dst", "udp.dstport"],
-    );
-    let interfaces: std::collections::BTreeSet<&String> = inner.iter().map(|row| &row[0]).collect();
-    assert!(interfaces.len() >= 2, "LAN and tunnel: {interfaces:?}");
-    assert!(
-        inner.len() >= 12,
-        "3 requests and 3 answers, each seen twice: {inner:?}"
-    );
-    assert!(outer.len() >= 6, "{outer:?}");
-    let addresses = [
-        Site::ONPREM.underlay().to_string(),
-        Site::AWS.underlay().to_string(),
-    ];
-    for row in &outer {
-        assert!(
-            addresses.contains(&row[1]) && addresses.contains(&row[2]),
-            "{row:?}"
-        );
-        assert_eq!(row[3], "51820", "{row:?}");
-    }
-    assert_eq!(packets.count("_ws.malformed"), 0);
-}
-
 /// Each row is a real ping and the same packet on paper: both arrive, or both end for one reason.
 ///
 /// ```text
@@ -383,137 +274,6 @@ fn trace() {
             });
         }
     }
-}
-
-/// ```text
-/// .10 ping ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11, and nobody at .70
-///                     ▲ trace --live          ▲ trace --live
-/// ```
-fn live_trace() {
-    let fabric = Fabric::running(samctl(), 2);
-    let client = fabric.topology.client(Site::ONPREM);
-    wait_for_ping(client, Site::AWS.client(), PATIENCE);
-    fabric
-        .router(Site::AWS)
-        .samctl("announce 10.77.60.70")
-        .success();
-    wait_until("aws owns .70", PATIENCE, || {
-        fabric.owner(Site::ONPREM, SILENT).as_deref() == Some("aws")
-    });
-    let router = fabric.router(Site::ONPREM);
-    let mac = router.json("arp")["mac"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    sh(
-        client,
-        &format!("ip neigh replace 10.77.60.78 lladdr {mac} dev eth0"),
-    )
-    .success();
-
-    let forwarded = traced(
-        &fabric,
-        Site::ONPREM,
-        "host 10.77.60.11 and proto icmp -c 2",
-        "10.77.60.11",
-    );
-    let [request, answer] = &forwarded[..] else {
-        panic!("two packets: {forwarded:?}");
-    };
-    assert_eq!(
-        (&request["from"], &request["what"]),
-        (&"10.77.60.10".into(), &"icmp type 8".into())
-    );
-    assert_eq!(
-        (&answer["from"], &answer["what"]),
-        (&"10.77.60.11".into(), &"icmp type 0".into())
-    );
-    for packet in [request, answer] {
-        assert_eq!(packet["verdict"]["outcome"], "forwarded", "{packet}");
-        assert!(
-            packet["time"].as_f64().is_some_and(|time| time > 1.7e9),
-            "{packet}"
-        );
-    }
-    // A packet on paper passes the same stages, after those that precede the engine.
-    let paper = stages(&router.json("trace 10.77.60.10 10.77.60.11"));
-    let beyond = |name: &String| !matches!(name.as_str(), "arp" | "filter");
-    assert_eq!(
-        stages(request),
-        paper.into_iter().filter(beyond).collect::<Vec<_>>()
-    );
-
-    let withheld = traced(&fabric, Site::ONPREM, "dst 10.77.60.78 -c 1", "10.77.60.78");
-    assert_eq!(
-        withheld[0]["verdict"]["reason"], "pool-withheld",
-        "{withheld:?}"
-    );
-    assert_eq!(
-        withheld[0]["stages"]
-            .as_array()
-            .and_then(|stages| stages.last())
-            .map(|stage| &stage["name"]),
-        Some(&"route".into())
-    );
-
-    // Whom the router asks for in vain is dropped later, and shown once more.
-    let silent = traced(&fabric, Site::AWS, "dst 10.77.60.70 -c 40", "10.77.60.70");
-    let verdicts: Vec<_> = silent.iter().map(|packet| &packet["verdict"]).collect();
-    for (key, value) in [
-        ("outcome", "forwarded"),
-        ("outcome", "dropped"),
-        ("reason", "neighbor-failed"),
-    ] {
-        assert!(
-            verdicts.iter().any(|verdict| verdict[key] == value),
-            "{value}: {verdicts:?}"
-        );
-    }
-
-    let late = router.samctl("trace --live port 9 -c 1 --timeout 1");
-    assert_eq!(
-        (late.code, late.stdout.as_str()),
-        (6, ""),
-        "{}",
-        late.text()
-    );
-    let refused = router.samctl("trace --live port ssh");
-    assert_eq!(refused.code, 2, "{}", refused.text());
-    assert!(
-        refused.stderr.contains("'ssh' after 'port'"),
-        "{}",
-        refused.text()
-    );
-}
-
-/// Nobody answers for it, though aws owns it.
-const SILENT: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 77, 60, 70);
-
-/// The packets that a live trace shows while the first client sends echo requests, until it ends by itself.
-fn traced(fabric: &Fabric, at: Site, filter: &str, to: &str) -> Vec<serde_json::Value> {
-    let command = fabric
-        .router(at)
-        .command(&format!("-o json trace --live {filter}"));
-    let mut trace = Daemon::start(command, &fabric.path("trace.log"));
-    let client = fabric.topology.client(Site::ONPREM);
-    wait_until(
-        &format!("enough packets for {filter}"),
-        PATIENCE * 4,
-        || {
-            sh(client, &format!("ping -n -c 3 -i 0.2 -W 1 {to}"));
-            trace.exit_code().is_some()
-        },
-    );
-    assert_eq!(trace.exit_code(), Some(0), "{}", trace.log());
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-    trace.log().lines().map(parse).collect()
-}
-
-/// Names of the stages of a trace.
-fn stages(view: &serde_json::Value) -> Vec<String> {
-    let stages = view["stages"].as_array().into_iter().flatten();
-    let names = stages.filter_map(|stage| stage["name"].as_str());
-    names.map(str::to_owned).collect()
 }
 
 /// Packets that the first router dropped for a reason.

@@ -285,13 +285,13 @@ mod tests {
                 refusal.remedy()
             );
         }
-        let long = vec!["port 1"; TERMS_MAX + 1].join(" and ");
+        let long = ["port 1"; TERMS_MAX + 1].join(" and ");
         assert_eq!(
             long.parse::<PacketFilter>(),
             Err(FilterRefusal::TooManyTerms)
         );
         assert!(
-            vec!["port 1"; TERMS_MAX]
+            ["port 1"; TERMS_MAX]
                 .join(" and ")
                 .parse::<PacketFilter>()
                 .is_ok()

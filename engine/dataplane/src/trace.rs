@@ -150,7 +150,7 @@ pub struct Tap {
 }
 
 /// A mark for [`Tap::resume`].
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Suspended(Open);
 
 impl Tap {

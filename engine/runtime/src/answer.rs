@@ -23,6 +23,8 @@ use crate::pcapng::{Names, Near, PcapngWriter};
 
 /// Captured packets that may wait for a slow reader; the rest waits in the workers, or is missed and counted.
 const TAP_QUEUE: usize = 4096;
+/// The same for packets that are explained one by one.
+const TRACE_QUEUE: usize = 256;
 
 impl Control {
     /// Answers one call.
@@ -44,7 +46,7 @@ impl Control {
                 Reply::Events(kept, receiver)
             }
             Request::Pcap => self.start_pcap(),
-            Request::Trace(filter) => match self.data_plane.tap(TAP_QUEUE, Some(filter)) {
+            Request::Trace(filter) => match self.data_plane.tap(TRACE_QUEUE, Some(filter)) {
                 Some(captured) => Reply::Trace(captured),
                 None => busy(),
             },

@@ -56,15 +56,17 @@ impl LiveTrace {
             return None;
         }
         while self.left != Some(0) {
-            let record = match self.until {
-                Some(until) => tokio::time::timeout_at(until, self.captured.next()).await,
-                None => Ok(self.captured.next().await),
+            let record = tokio::select! {
+                // A flood must not outlast the time.
+                biased;
+                () = sleep_until(self.until) => {
+                    self.end.timed_out = true;
+                    self.end.missed += self.captured.waiting();
+                    break;
+                }
+                record = self.captured.next() => record?,
             };
-            let Ok(record) = record else {
-                self.end.timed_out = true;
-                break;
-            };
-            let shown = self.explain(record?).await?;
+            let shown = self.explain(record).await?;
             self.end.missed += self.captured.take_missed();
             if !shown.is_null() {
                 self.end.seen += 1;
@@ -87,6 +89,13 @@ impl LiveTrace {
             | Reply::Trace(_)
             | Reply::Refused { .. } => None,
         }
+    }
+}
+
+async fn sleep_until(until: Option<tokio::time::Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

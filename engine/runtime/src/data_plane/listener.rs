@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 /// Packets kept between two turns of a loop, and bytes kept of each.
 const TAP_RECORDS: usize = 4096;
 const TAP_BYTES: usize = 2048;
+/// Fewer where each packet is explained by control, which takes its time.
+const EXPLAINED_RECORDS: usize = 512;
 /// Bytes kept of each packet where only headers matter: those of IP with all options, TCP, and Ethernet.
 const HEADER_BYTES: usize = 14 + 60 + 60;
 
@@ -45,7 +47,7 @@ impl Listener {
     /// Makes the tap of a thread.
     pub(super) fn tap(&self) -> Tap {
         match &self.filter {
-            Some(filter) => Tap::new(TAP_RECORDS, HEADER_BYTES).with_filter(filter.clone()),
+            Some(filter) => Tap::new(EXPLAINED_RECORDS, HEADER_BYTES).with_filter(filter.clone()),
             None => Tap::new(TAP_RECORDS, TAP_BYTES),
         }
     }
@@ -76,6 +78,11 @@ impl Captured {
     /// Waits for a copy; `None` when the packet path has ended.
     pub(crate) async fn next(&mut self) -> Option<TapRecord> {
         self.records.recv().await
+    }
+
+    /// Returns how many copies wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.records.len() as u64
     }
 
     /// Returns how many packets were missed since the last question, because the reader did not keep up.
