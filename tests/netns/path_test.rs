@@ -60,6 +60,17 @@ fn healthy() {
             assert_eq!(check(&view, to, "source")["value"], own.as_str(), "{view}");
         }
     }
+    let matrix = fabric.router(Site::AZURE).samctl("-o json test --all");
+    let matrix: Value = serde_json::from_str(&matrix.success()).expect("JSON");
+    assert_eq!(matrix["overall"], "pass", "{matrix}");
+    for (site, row) in fabric.topology.sites().iter().zip(rows(&matrix)) {
+        assert_eq!(row["node"]["name"], site.name(), "{row}");
+        assert_eq!(
+            row["test"]["peers"].as_array().map(Vec::len),
+            Some(2),
+            "{row}"
+        );
+    }
     let router = fabric.router(Site::AWS);
     let table = router.samctl("test 10.99.0.1").success();
     for word in ["onprem", "established", "1440", "256 KiB", "10.99.0.2"] {
@@ -138,6 +149,30 @@ fn dead() {
             "{name}: {view}"
         );
     }
+
+    // Everybody else says the same of it.
+    let outcome = fabric.router(Site::ONPREM).samctl("-o json test --all");
+    let matrix: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(outcome.code, 5, "{matrix}");
+    let rows = rows(&matrix);
+    assert!(
+        rows[1]["test"].is_null() && rows[1]["error"].is_string(),
+        "{matrix}"
+    );
+    for row in [&rows[0], &rows[2]] {
+        let statuses =
+            ["echo", "tcp"].map(|name| check(&row["test"], Site::AWS, name)["status"].clone());
+        assert_eq!(statuses, ["fail", "skip"], "{row}");
+    }
+    let table = fabric.router(Site::ONPREM).samctl("test --all").stdout;
+    for words in ["FROM / TO", "azure to aws echo", "aws: it cannot be asked"] {
+        assert!(table.contains(words), "no {words} in\n{table}");
+    }
+}
+
+/// Rows of `samctl test --all`.
+fn rows(matrix: &Value) -> Vec<Value> {
+    matrix["sites"].as_array().cloned().unwrap_or_default()
 }
 
 /// Exit code and document of `samctl test`, run as the operator of a router would.

@@ -53,7 +53,7 @@ impl Router {
     }
 }
 
-fn worst(statuses: impl Iterator<Item = CheckStatus>) -> CheckStatus {
+pub(super) fn worst(statuses: impl Iterator<Item = CheckStatus>) -> CheckStatus {
     statuses.max().unwrap_or(CheckStatus::Skip)
 }
 

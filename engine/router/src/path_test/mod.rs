@@ -5,9 +5,11 @@
 //! | `sweep` | which packet size to try next |
 //! | `findings` | what was found out about one node |
 //! | `judgement` | findings and the state of the router, turned into checks |
+//! | `matrix` | the tests of all routers in one |
 
 mod findings;
 mod judgement;
+mod matrix;
 mod sweep;
 
 use std::net::Ipv4Addr;
