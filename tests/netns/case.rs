@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use sam_net::{Capabilities, Capability, Namespace};
+use sam_testkit::guest::Image;
 use sam_testkit::netns::{is_installed, sh, wait_until};
 
 /// Something that a test needs beside root over namespaces and /dev/net/tun.
@@ -19,6 +21,10 @@ pub(crate) enum Need {
     Library(&'static str),
     /// A file of the checkout.
     File(&'static str),
+    /// Temporary files that can be opened by handle, as NFS servers do; overlayfs has none.
+    FileHandles,
+    /// A foreign kernel in an emulator.
+    Guest,
     /// Several users: root of the machine, not that of a user namespace.
     Users,
 }
@@ -91,8 +97,10 @@ pub(crate) fn missing(needs: &[Need]) -> Option<String> {
         Need::Tool(tool) if CHANGES_USER.contains(tool) && !is_real_root() => {
             Some(format!("{tool} needs real root, not a user namespace"))
         }
+        Need::FileHandles if is_overlay() => Some("temporary files are on overlayfs".to_owned()),
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
-        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::Users => None,
+        Need::Guest => guest_image().err(),
+        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::FileHandles | Need::Users => None,
     })
 }
 
@@ -101,6 +109,20 @@ fn has_library(file: &str) -> bool {
     let folders = fs::read_dir(root).into_iter().flatten().flatten();
     let mut folders = folders.map(|entry| entry.path());
     root.join(file).exists() || folders.any(|folder| folder.join(file).exists())
+}
+
+fn is_overlay() -> bool {
+    let stat = Command::new("stat")
+        .args(["-f", "-c", "%T"])
+        .arg(std::env::temp_dir())
+        .output();
+    stat.is_ok_and(|output| output.stdout.starts_with(b"overlay"))
+}
+
+/// What `tests/guest/fetch` made.
+pub(crate) fn guest_image() -> Result<Image, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    Image::find(folder.parent().unwrap_or(folder))
 }
 
 /// Tells whether this is root of the machine itself.

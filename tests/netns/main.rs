@@ -11,6 +11,7 @@ mod doctor;
 mod exposure;
 mod failure;
 mod identity;
+mod kernel;
 mod moving;
 mod mtu;
 mod overload;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         exposure::CASES,
         failure::CASES,
         identity::CASES,
+        kernel::CASES,
         moving::CASES,
         mtu::CASES,
         overload::CASES,
