@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -20,6 +21,8 @@ pub(crate) enum Need {
     Library(&'static str),
     /// A file of the checkout.
     File(&'static str),
+    /// Temporary files that can be opened by handle, as NFS servers do; overlayfs has none.
+    FileHandles,
     /// A foreign kernel in an emulator.
     Guest,
     /// Several users: root of the machine, not that of a user namespace.
@@ -94,9 +97,10 @@ pub(crate) fn missing(needs: &[Need]) -> Option<String> {
         Need::Tool(tool) if CHANGES_USER.contains(tool) && !is_real_root() => {
             Some(format!("{tool} needs real root, not a user namespace"))
         }
+        Need::FileHandles if is_overlay() => Some("temporary files are on overlayfs".to_owned()),
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
         Need::Guest => guest_image().err(),
-        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::Users => None,
+        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::FileHandles | Need::Users => None,
     })
 }
 
@@ -105,6 +109,14 @@ fn has_library(file: &str) -> bool {
     let folders = fs::read_dir(root).into_iter().flatten().flatten();
     let mut folders = folders.map(|entry| entry.path());
     root.join(file).exists() || folders.any(|folder| folder.join(file).exists())
+}
+
+fn is_overlay() -> bool {
+    let stat = Command::new("stat")
+        .args(["-f", "-c", "%T"])
+        .arg(std::env::temp_dir())
+        .output();
+    stat.is_ok_and(|output| output.stdout.starts_with(b"overlay"))
 }
 
 /// What `tests/guest/fetch` made.

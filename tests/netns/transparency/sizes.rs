@@ -87,7 +87,7 @@ fn tracepath(lab: &Lab) {
 }
 
 pub(super) fn ping(lab: &Lab, from: Site, to: Site, options: &str) -> Outcome {
-    let command = format!("ping -n -c 1 -W 2 {options} {}", to.client());
+    let command = format!("ping -n -c 1 -W 5 {options} {}", to.client());
     sh(lab.client(from), &command)
 }
 

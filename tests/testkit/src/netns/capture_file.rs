@@ -3,7 +3,7 @@
 //! Both in the byte order of this machine, Ethernet and raw IP. A last record that is not complete is left out, since
 //! a file may be read while it is written.
 
-use crate::packet::{frame, ipv4_of};
+use crate::packet::ipv4_of;
 
 /// One IPv4 packet of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +82,13 @@ fn interface_name(mut options: &[u8]) -> String {
 }
 
 fn captured(interface: &str, link: u32, data: &[u8]) -> Option<CapturedPacket> {
-    // Raw IP is what an Ethernet frame would carry.
-    let framed = match link {
-        ETHERNET => data.to_vec(),
-        RAW_IP => frame([0; 6], [0; 6], crate::packet::IPV4, data),
+    let bytes = match link {
+        ETHERNET => ipv4_of(data)?.to_vec(),
+        RAW_IP if data.first()? >> 4 == 4 => data.to_vec(),
+        RAW_IP => return None,
         _ => panic!("link type {link}"),
     };
-    let bytes = ipv4_of(&framed)?.to_vec();
-    (bytes[0] >> 4 == 4).then(|| CapturedPacket {
+    Some(CapturedPacket {
         interface: interface.to_owned(),
         bytes,
     })
@@ -122,7 +121,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::packet::ipv4_packet;
+    use crate::packet::{IPV4, frame, ipv4_packet};
 
     fn packet() -> Vec<u8> {
         let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn pcap_of_ethernet_loses_padding_and_what_is_not_complete() {
-        let mut padded = frame([1; 6], [2; 6], crate::packet::IPV4, &packet());
+        let mut padded = frame([1; 6], [2; 6], IPV4, &packet());
         padded.resize(60, 0);
         let length = u32::try_from(padded.len()).unwrap();
         let mut file = bytes(&[PCAP, 0x0004_0002, 0, 0, 65_535, ETHERNET]);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn pcapng_names_the_interface_of_a_packet() {
+    fn pcapng_names_the_interface_of_a_packet_and_ipv6_is_left_out() {
         let mut file = bytes(&[PCAPNG, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28]);
         let name = |text: [u8; 4]| u32::from_ne_bytes(text);
         let option = u32::from(IF_NAME) | 4 << 16;
@@ -163,9 +162,13 @@ mod tests {
             file.extend(bytes(&block));
         }
         let length = u32::try_from(data.len()).unwrap();
-        file.extend(bytes(&[PACKET, length + 32, 1, 0, 0, length, length]));
-        file.extend(&data);
-        file.extend(bytes(&[length + 32]));
+        let mut ipv6 = data.clone();
+        ipv6[0] = 0x60;
+        for packet in [&ipv6, &data] {
+            file.extend(bytes(&[PACKET, length + 32, 1, 0, 0, length, length]));
+            file.extend(packet);
+            file.extend(bytes(&[length + 32]));
+        }
         let found = ipv4(&file);
         assert_eq!(found.len(), 1);
         assert_eq!(
