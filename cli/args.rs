@@ -92,6 +92,9 @@ pub enum Command {
         /// Only this node: name or overlay address
         #[arg(value_name = "NODE")]
         node: Option<String>,
+        /// Let every router test, one after the other, and show all sites against all
+        #[arg(long, conflicts_with = "node")]
+        all: bool,
     },
     /// Show packet counters and drops by reason
     Counters,

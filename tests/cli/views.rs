@@ -64,6 +64,7 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/trace?from=10.77.60.10&to=10.77.60.20&protocol=tcp&port=443&size=1500&df=true",
         "GET /v1/doctor",
         r#"POST /v1/test {"node":"aws"}"#,
+        "POST /v1/test/all {}",
         "GET /v1/counters",
         "GET /v1/events?follow=false",
     ];
@@ -256,7 +257,7 @@ fn a_packet_that_no_protocol_has_is_refused() {
 /// Doctor and test of the fixture find something, the traced packet is dropped, and both say so by their exit code.
 fn expected_exit(name: &str) -> Exit {
     match name {
-        "doctor" | "test" => Exit::ChecksFailed,
+        "doctor" | "test" | "test-all" => Exit::ChecksFailed,
         "trace" => Exit::Failed,
         _ => Exit::Ok,
     }
@@ -288,6 +289,7 @@ const VERBS: &[(&[&str], &str)] = &[
     (TRACE, "trace"),
     (&["doctor"], "doctor"),
     (&["test", "aws"], "test"),
+    (&["test", "--all"], "test-all"),
     (&["counters"], "counters"),
     (&["events"], "events"),
 ];

@@ -19,6 +19,8 @@ pub enum Verdict {
     Keepalive,
     /// Of an outer packet: it belongs to a handshake.
     Handshake,
+    /// It answers a probe of the path's MTU.
+    ProbeAnswer,
     /// Of an ARP frame: whether this router answers.
     Arp {
         /// Whether it does.

@@ -56,6 +56,7 @@ impl Control {
                 document(&self.router.trace_live(&record, time, &facts, now))
             }
             Request::TestPlan(node) => self.plan_test(node.as_deref()),
+            Request::TestMatrix(own, others) => document(&self.router.test_matrix(*own, others)),
             Request::TestOutcome(outcomes) => {
                 let facts = self.gather().await;
                 let now = Instant::now();

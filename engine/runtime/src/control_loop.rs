@@ -138,11 +138,11 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         DataPlane::start(&config, workers, host.take_tuns(), wireguard_seed()?)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
     let near = near(&config);
-    let test_nodes = serve_tests(&config, &near);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
+    let test_nodes = serve_tests(&config, call_sender.clone());
     let socket = config.local.control_socket.clone();
     control_socket::serve(&socket, call_sender)
         .await
@@ -190,9 +190,9 @@ pub(crate) fn near(config: &Config) -> Near {
 
 /// Starts to answer the tests of other nodes. A router that cannot forwards nevertheless; the others are told by their
 /// own tests.
-fn serve_tests(config: &Config, near: &Near) -> watch::Sender<BTreeSet<Ipv4Addr>> {
+fn serve_tests(config: &Config, calls: mpsc::Sender<Call>) -> watch::Sender<BTreeSet<Ipv4Addr>> {
     let (sender, nodes) = watch::channel(overlays(config));
-    if let Err(error) = path_test::serve(near, nodes) {
+    if let Err(error) = path_test::serve(&near(config), nodes, calls) {
         warn!(%error, port = TEST_PORT, "cannot listen for `samctl test` of other nodes");
     }
     sender

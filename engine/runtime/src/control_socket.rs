@@ -20,10 +20,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use futures_util::stream;
+use sam_capture::NodeId;
 use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
 use sam_router::path_test::{Findings, TestTarget};
-use sam_router::view::TraceQuery;
+use sam_router::view::{PathTestView, TraceQuery};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
@@ -58,7 +59,12 @@ pub(crate) enum Request {
     TestPlan(Option<String>),
     /// What a test found out.
     TestOutcome(Vec<(TestTarget, Findings)>),
+    /// The tests of this router and of others.
+    TestMatrix(Box<PathTestView>, OtherTests),
 }
+
+/// What other nodes said about their tests.
+pub(crate) type OtherTests = Vec<(NodeId, Result<PathTestView, String>)>;
 
 /// The views of `samctl`'s verbs.
 #[derive(Debug)]
@@ -115,6 +121,20 @@ pub(crate) enum Reply {
         /// What would help.
         remedy: Option<String>,
     },
+}
+
+impl Reply {
+    /// Takes the document out, if it is one.
+    pub(crate) fn document(self) -> Option<Value> {
+        match self {
+            Self::Json(value) => Some(value),
+            Self::Events(..)
+            | Self::Pcap(..)
+            | Self::TestPlan(_)
+            | Self::Trace(_)
+            | Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// A request on its way to the control loop, with the place for the answer.
@@ -212,6 +232,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
         .route("/v1/test", post(test))
+        .route("/v1/test/all", post(test_all))
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -388,6 +409,29 @@ async fn test(
     };
     let outcomes = path_test::run(plan).await;
     respond(ask(calls, Request::TestOutcome(outcomes)).await)
+}
+
+/// Tests here first, then asks the other routers in turn, so that no two tests disturb each other.
+async fn test_all(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let reply = ask(calls.clone(), Request::TestPlan(None)).await;
+    let Reply::TestPlan(plan) = reply else {
+        return respond(reply);
+    };
+    let (targets, near) = (plan.targets.clone(), plan.near.clone());
+    let outcomes = path_test::run(plan).await;
+    let judged = ask(calls.clone(), Request::TestOutcome(outcomes)).await;
+    let Some(Ok(own)) = judged.document().map(serde_json::from_value) else {
+        return respond(stopping());
+    };
+    let mut others = Vec::new();
+    for target in targets {
+        others.push((target.node, path_test::fetch(target, &near).await));
+    }
+    let request = Request::TestMatrix(Box::new(own), others);
+    respond(ask(calls, request).await)
 }
 
 async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::control_socket::{Call, Reply, Request, ask};
+use crate::control_socket::{Call, Request, ask};
 use crate::data_plane::Captured;
 
 /// A live trace under way.
@@ -81,14 +81,7 @@ impl LiveTrace {
 
     async fn explain(&self, record: TapRecord) -> Option<Value> {
         let request = Request::TraceRecord(Box::new(record));
-        match ask(self.calls.clone(), request).await {
-            Reply::Json(value) => Some(value),
-            Reply::Events(..)
-            | Reply::Pcap(..)
-            | Reply::TestPlan(_)
-            | Reply::Trace(_)
-            | Reply::Refused { .. } => None,
-        }
+        ask(self.calls.clone(), request).await.document()
     }
 }
 

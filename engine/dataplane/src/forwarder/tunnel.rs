@@ -103,7 +103,7 @@ impl Forwarder {
             classified.tos = classified.tos & !ECN | ecn;
         }
         if self.take_answer(tunnel, buffer.bytes(), &classified) {
-            self.judge(Verdict::Forwarded(Way::Host));
+            self.judge(Verdict::ProbeAnswer);
             return io.pool.give(buffer);
         }
         let ingress = Ingress::Tunnel(tunnel);

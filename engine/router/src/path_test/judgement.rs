@@ -53,7 +53,7 @@ impl Router {
     }
 }
 
-fn worst(statuses: impl Iterator<Item = CheckStatus>) -> CheckStatus {
+pub(super) fn worst(statuses: impl Iterator<Item = CheckStatus>) -> CheckStatus {
     statuses.max().unwrap_or(CheckStatus::Skip)
 }
 
@@ -74,7 +74,7 @@ impl Judge<'_> {
             self.tunnel(tunnel),
             self.session(session),
             self.echo(),
-            self.mtu(),
+            self.mtu(tunnel),
             self.tcp(),
             self.source(),
         ]
@@ -136,8 +136,9 @@ impl Judge<'_> {
         }
     }
 
-    fn mtu(&self) -> TestCheck {
-        let computed = self.target.mtu;
+    /// Compares with the MTU of now: what the test itself taught about the path counts.
+    fn mtu(&self, tunnel: Option<&TunnelRow>) -> TestCheck {
+        let computed = tunnel.map_or(self.target.mtu, |row| row.mtu);
         match self.findings.sweep {
             None => skip("mtu", "not tried without an echo"),
             Some(SweepResult::Largest(largest)) if largest == computed => {
@@ -148,9 +149,14 @@ impl Judge<'_> {
             Some(SweepResult::Largest(largest)) => {
                 let message = format!("{computed} bytes are computed, but only {largest} pass");
                 fail("mtu", largest.to_string(), message).remedy(format!(
-                    "the underlay to {} is narrower than its first link: set `mtu: {largest}` for this transport",
-                    self.name
+                    "`samctl tunnels` shows what is learnt about the path; if this stays, set `mtu: {largest}` for this transport"
                 ))
+            }
+            Some(SweepResult::Beyond(_)) if self.target.cuts => {
+                let message = format!(
+                    "{computed} bytes pass, longer packets in fragments (forceFragmentIPv4)"
+                );
+                pass("mtu", computed.to_string(), message)
             }
             Some(SweepResult::Beyond(passed)) => {
                 let message = format!("{computed} bytes are computed, but {passed} pass");
@@ -251,10 +257,15 @@ mod tests {
     const COMPUTED: u16 = 1440;
 
     fn judged(findings: &Findings) -> Vec<TestCheck> {
+        judged_where(false, findings)
+    }
+
+    fn judged_where(cuts: bool, findings: &Findings) -> Vec<TestCheck> {
         let target = TestTarget {
             node: NodeId(2),
             overlay: Ipv4Addr::new(10, 99, 0, 2),
             mtu: COMPUTED,
+            cuts,
         };
         Judge {
             name: "aws",
@@ -322,6 +333,12 @@ mod tests {
             assert_eq!((mtu.status, mtu.value.as_str()), (status, value));
             assert!(mtu.message.contains("1440"), "{}", mtu.message);
         }
+        let findings = Findings {
+            sweep: Some(SweepResult::Beyond(1441)),
+            ..Findings::default()
+        };
+        let cut = judged_where(true, &findings);
+        assert_eq!(of(&cut, "mtu").status, CheckStatus::Pass);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! | `sweep` | which packet size to try next |
 //! | `findings` | what was found out about one node |
 //! | `judgement` | findings and the state of the router, turned into checks |
+//! | `matrix` | the tests of all routers in one |
 
 mod findings;
 mod judgement;
+mod matrix;
 mod sweep;
 
 use std::net::Ipv4Addr;
@@ -30,8 +32,10 @@ pub struct TestTarget {
     pub node: NodeId,
     /// Its overlay address.
     pub overlay: Ipv4Addr,
-    /// The MTU of the tunnel to it as computed.
+    /// The MTU of the tunnel to it as computed, and lowered by what was learnt.
     pub mtu: u16,
+    /// Whether longer packets are cut although they have DF set.
+    pub cuts: bool,
 }
 
 impl Router {
@@ -42,10 +46,12 @@ impl Router {
         let wanted =
             other_nodes(&self.config).filter(|node| only.is_none_or(|only| only == node.id));
         let target = |node: &crate::config::Node| {
+            let plan = plans.get(&node.id)?;
             Some(TestTarget {
                 node: node.id,
                 overlay: node.overlay,
-                mtu: plans.get(&node.id)?.mtu,
+                mtu: plan.mtu,
+                cuts: plan.force_fragment,
             })
         };
         wanted.filter_map(target).collect()

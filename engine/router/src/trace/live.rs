@@ -146,7 +146,11 @@ impl Walk<'_> {
                 self.kept(reason, now.ok())
             }
             Verdict::Dropped(reason) => self.dropped(reason, ingress, &classified, now),
-            Verdict::Opened(_) | Verdict::Keepalive | Verdict::Handshake | Verdict::Arp { .. } => {
+            Verdict::ProbeAnswer
+            | Verdict::Opened(_)
+            | Verdict::Keepalive
+            | Verdict::Handshake
+            | Verdict::Arp { .. } => {
                 return None;
             }
         };

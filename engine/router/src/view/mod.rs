@@ -34,7 +34,7 @@ pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
-pub use path_test::{PathTestRow, PathTestView, TestCheck};
+pub use path_test::{PathTestRow, PathTestView, SiteTestRow, TestCheck, TestMatrixView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
 pub use status::{
     API_VERSION, CaptureSummary, OffloadOff, PoolSummary, StatusView, UpCount, VersionView,

@@ -1,4 +1,4 @@
-//! `samctl test`: what passes between this router and the others.
+//! `samctl test`: what passes between this router and the others, or between all of them.
 
 use std::net::Ipv4Addr;
 
@@ -15,6 +15,27 @@ pub struct PathTestView {
     pub overall: CheckStatus,
     /// The others, by node id.
     pub peers: Vec<PathTestRow>,
+}
+
+/// What passes between all sites, as each router found out itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestMatrixView {
+    /// Worst status; a router that could not be asked is a failure.
+    pub overall: CheckStatus,
+    /// The routers, by node id.
+    pub sites: Vec<SiteTestRow>,
+}
+
+/// What one router found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteTestRow {
+    /// The router.
+    pub node: NodeRef,
+    /// Its test; `None` when it could not be asked.
+    pub test: Option<PathTestView>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What passes to one node and back.

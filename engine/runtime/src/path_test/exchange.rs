@@ -21,7 +21,8 @@ pub(super) const LENGTH_MAX: u32 = 1 << 20;
 /// Bytes that are in memory at a time.
 const PIECE: usize = 16 * 1024;
 const MAGIC: [u8; 8] = *b"samtest1";
-const REQUEST: usize = 16;
+/// Bytes of what every client sends first.
+pub(super) const HEAD: usize = 16;
 const REPORT: usize = 28;
 
 /// What a client asks for.
@@ -45,15 +46,15 @@ pub(super) struct Report {
 }
 
 impl Request {
-    fn emit(self) -> [u8; REQUEST] {
-        let mut bytes = [0; REQUEST];
+    fn emit(self) -> [u8; HEAD] {
+        let mut bytes = [0; HEAD];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
         bytes[12..].copy_from_slice(&self.seed.to_be_bytes());
         bytes
     }
 
-    fn parse(bytes: [u8; REQUEST]) -> Option<Self> {
+    fn parse(bytes: [u8; HEAD]) -> Option<Self> {
         let [length, seed] = [8, 12].map(|at| long(&bytes, at));
         let request = Self { length, seed };
         (bytes[..8] == MAGIC && length <= LENGTH_MAX).then_some(request)
@@ -100,16 +101,15 @@ pub(super) async fn ask(
     Ok((report, received == sum_of(request.length, !request.seed)))
 }
 
-/// The server's part.
+/// The server's part, after the `head` that the client sent.
 ///
 /// # Errors
 /// When the stream ends early, or the client speaks something else or asks for too much.
 pub(super) async fn answer(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    head: [u8; HEAD],
     client: SocketAddrV4,
 ) -> io::Result<()> {
-    let mut head = [0; REQUEST];
-    stream.read_exact(&mut head).await?;
     let request = Request::parse(head).ok_or_else(foreign)?;
     let report = Report {
         seen: client,
@@ -181,13 +181,17 @@ mod tests {
         seed: 77,
     };
 
+    async fn served(server: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+        let mut head = [0; HEAD];
+        server.read_exact(&mut head).await?;
+        answer(server, head, CLIENT).await
+    }
+
     #[tokio::test]
     async fn both_sides_agree_on_what_was_sent() {
         let (mut client, mut server) = tokio::io::duplex(1000);
-        let (asked, answered) = tokio::join!(
-            ask(&mut client, REQUEST_OF_TEST),
-            answer(&mut server, CLIENT)
-        );
+        let (asked, answered) =
+            tokio::join!(ask(&mut client, REQUEST_OF_TEST), served(&mut server));
         answered.expect("served");
         let (report, intact) = asked.expect("answered");
         let expected = Report {
@@ -202,18 +206,18 @@ mod tests {
     async fn a_changed_byte_is_noticed_on_either_side() {
         let (mut client, mut server) = tokio::io::duplex(1 << 20);
         let forged = async {
-            let mut bytes = vec![0; REQUEST + 100_001];
+            let mut bytes = vec![0; HEAD + 100_001];
             server.read_exact(&mut bytes).await.expect("all comes");
-            bytes[REQUEST + 5000] ^= 1;
+            bytes[HEAD + 5000] ^= 1;
             let mut checksum = Checksum::default();
-            checksum.add(&bytes[REQUEST..]);
+            checksum.add(&bytes[HEAD..]);
             let report = Report {
                 seen: CLIENT,
                 received: 100_001,
                 checksum,
             };
             server.write_all(&report.emit()).await.expect("room");
-            server.write_all(&bytes[REQUEST..]).await.expect("room");
+            server.write_all(&bytes[HEAD..]).await.expect("room");
         };
         let (asked, ()) = tokio::join!(ask(&mut client, REQUEST_OF_TEST), forged);
         let (report, intact) = asked.expect("answered");
@@ -230,7 +234,7 @@ mod tests {
         for head in [too_long.emit(), *b"GET / HTTP/1.1\r\n"] {
             let (mut client, mut server) = tokio::io::duplex(1000);
             client.write_all(&head).await.expect("room");
-            assert!(answer(&mut server, CLIENT).await.is_err());
+            assert!(served(&mut server).await.is_err());
             drop(server);
             assert_eq!(client.read(&mut [0; 1]).await.expect("the end"), 0);
         }

@@ -5,21 +5,27 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sam_router::path_test::TEST_PORT;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::exchange::answer;
+use super::exchange::{HEAD, answer};
+use super::remote;
 use crate::bgp_io::Near;
+use crate::control_socket::Call;
 
 /// Routers that may wait for their turn.
 const BACKLOG: u32 = 16;
 /// Time for one test.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Time for a test of all our ways that another router wants.
+const QUESTION_DEADLINE: Duration = Duration::from_secs(90);
 /// Least time from one test to the next.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -27,34 +33,68 @@ const INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// When the device or the address cannot be bound.
-pub(crate) fn serve(near: &Near, nodes: watch::Receiver<BTreeSet<Ipv4Addr>>) -> io::Result<()> {
+pub(crate) fn serve(
+    near: &Near,
+    nodes: watch::Receiver<BTreeSet<Ipv4Addr>>,
+    calls: mpsc::Sender<Call>,
+) -> io::Result<()> {
     let listener = near.socket(TEST_PORT)?.listen(BACKLOG)?;
-    tokio::spawn(run(listener, nodes));
+    let responder = Responder {
+        nodes,
+        calls,
+        question: Arc::new(Semaphore::new(1)),
+    };
+    tokio::spawn(responder.run(listener));
     Ok(())
 }
 
-async fn run(listener: TcpListener, nodes: watch::Receiver<BTreeSet<Ipv4Addr>>) {
-    loop {
-        let begun = Instant::now();
-        // A connection that failed before it was taken is nobody's; a lack of descriptors passes.
-        if let Ok((stream, from)) = listener.accept().await
-            && is_known(from, &nodes)
-        {
-            // Whoever breaks off is told nothing, and the next one gets its turn.
-            tokio::time::timeout(DEADLINE, serve_one(stream, from))
-                .await
-                .ok();
+/// Who answers.
+struct Responder {
+    nodes: watch::Receiver<BTreeSet<Ipv4Addr>>,
+    calls: mpsc::Sender<Call>,
+    /// Who wants a test of our ways: one at a time.
+    question: Arc<Semaphore>,
+}
+
+impl Responder {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            let begun = Instant::now();
+            // A connection that failed before it was taken is nobody's; a lack of descriptors passes.
+            if let Ok((stream, SocketAddr::V4(from))) = listener.accept().await
+                && self.nodes.borrow().contains(from.ip())
+            {
+                // Whoever breaks off is told nothing, and the next one gets its turn.
+                tokio::time::timeout(DEADLINE, self.serve_one(stream, from))
+                    .await
+                    .ok();
+            }
+            tokio::time::sleep_until(begun + INTERVAL).await;
         }
-        tokio::time::sleep_until(begun + INTERVAL).await;
     }
-}
 
-fn is_known(from: SocketAddr, nodes: &watch::Receiver<BTreeSet<Ipv4Addr>>) -> bool {
-    matches!(from, SocketAddr::V4(from) if nodes.borrow().contains(from.ip()))
-}
+    async fn serve_one(&self, mut stream: TcpStream, from: SocketAddrV4) {
+        let mut head = [0; HEAD];
+        if stream.read_exact(&mut head).await.is_err() {
+            return;
+        }
+        if head == remote::QUESTION {
+            self.serve_question(stream);
+        } else {
+            answer(&mut stream, head, from).await.ok();
+        }
+    }
 
-async fn serve_one(mut stream: TcpStream, from: SocketAddr) {
-    if let SocketAddr::V4(from) = from {
-        answer(&mut stream, from).await.ok();
+    /// Tests beside the other connections: the nodes that are tested may test us meanwhile.
+    fn serve_question(&self, mut stream: TcpStream) {
+        let Ok(turn) = Arc::clone(&self.question).try_acquire_owned() else {
+            return;
+        };
+        let calls = self.calls.clone();
+        tokio::spawn(async move {
+            let answered = remote::serve(&mut stream, &calls);
+            tokio::time::timeout(QUESTION_DEADLINE, answered).await.ok();
+            drop(turn);
+        });
     }
 }
