@@ -75,11 +75,26 @@ pub enum Command {
         address: Ipv4Addr,
     },
     /// Say what this router would do to a packet, stage by stage; sends nothing; exit 1 unless it arrives
+    ///
+    /// With --live: what it does to packets that really come, by the same stages. FILTER is empty or made of terms joined
+    /// by `and`: `src ADDRESS`, `dst ADDRESS`, `host ADDRESS` (or prefixes), `proto icmp|tcp|udp|NUMBER`, `port NUMBER`.
     Trace(TraceArgs),
     /// Check the router, its host and its network; exit 5 when a check fails
     Doctor {
         /// Only this area: host, lan, tunnel, bgp, routes, owners, identity, drops
         area: Option<String>,
+    },
+    /// Try what passes to the other nodes and back; exit 5 when a check fails
+    ///
+    /// Per node: the tunnel, the BGP session, an echo, the longest packet with DF set to the byte, a transfer by TCP
+    /// whose bytes are compared, and whether our source address arrives there unchanged.
+    Test {
+        /// Only this node: name or overlay address
+        #[arg(value_name = "NODE")]
+        node: Option<String>,
+        /// Let every router test, one after the other, and show all sites against all
+        #[arg(long, conflicts_with = "node")]
+        all: bool,
     },
     /// Show packet counters and drops by reason
     Counters,
@@ -148,11 +163,11 @@ pub struct CheckArgs {
 #[derive(Debug, clap::Args)]
 pub struct TraceArgs {
     /// Where the packet comes from
-    #[arg(value_name = "SRC")]
-    pub from: Ipv4Addr,
+    #[arg(value_name = "SRC", required_unless_present = "live")]
+    pub from: Option<Ipv4Addr>,
     /// Where it goes to
-    #[arg(value_name = "DST")]
-    pub to: Ipv4Addr,
+    #[arg(value_name = "DST", required_unless_present = "live")]
+    pub to: Option<Ipv4Addr>,
     /// Transport protocol
     #[arg(value_name = "PROTO", value_enum, default_value_t = TraceProtocol::Icmp)]
     pub protocol: TraceProtocol,
@@ -165,6 +180,18 @@ pub struct TraceArgs {
     /// Set Don't Fragment
     #[arg(long)]
     pub df: bool,
+    /// Show packets that come from now on, all or those that match
+    #[arg(long, value_name = "FILTER", num_args = 0..)]
+    #[arg(conflicts_with_all = ["from", "to", "protocol", "port", "size", "df"])]
+    pub live: Option<Vec<String>>,
+    /// End after this many packets
+    #[arg(short, long, value_name = "N", requires = "live")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after this many seconds; exit 6 when fewer packets than wanted have come by then
+    #[arg(long, value_name = "SECONDS", requires = "live")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
 }
 
 /// Transport protocol of a traced packet.

@@ -34,7 +34,7 @@ impl Client {
     /// # Errors
     /// When no router answers, or it refuses.
     pub fn fetch(&self, path: &str) -> Result<Bytes, Failure> {
-        self.exchange(Method::GET, path, Bytes::new())
+        self.exchange(Method::GET, path, Bytes::new(), ANSWER_TIMEOUT)
     }
 
     /// Gives an order and returns the answer, which may be empty.
@@ -42,7 +42,21 @@ impl Client {
     /// # Errors
     /// When no router answers, or it refuses.
     pub fn order(&self, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
-        self.exchange(Method::POST, path, Bytes::from(body.to_string()))
+        self.order_within(path, body, ANSWER_TIMEOUT)
+    }
+
+    /// Gives an order that takes its time, and returns the answer.
+    ///
+    /// # Errors
+    /// When no router answers within `patience`, or it refuses.
+    pub fn order_within(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        patience: Duration,
+    ) -> Result<Bytes, Failure> {
+        let body = Bytes::from(body.to_string());
+        self.exchange(Method::POST, path, body, patience)
     }
 
     /// Follows a stream until it ends or `sink` fails.
@@ -66,16 +80,22 @@ impl Client {
         })
     }
 
-    fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+    fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, Failure> {
         let answer = async {
             let response = self.open(method, path, body).await?;
             self.collect(response).await
         };
         block_on(async {
-            match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            match tokio::time::timeout(patience, answer).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    let seconds = ANSWER_TIMEOUT.as_secs();
+                    let seconds = patience.as_secs();
                     let error = format!("the router did not answer within {seconds} s");
                     Err(Failure::new(Exit::TimedOut, error).remedy("is its process stopped?"))
                 }

@@ -6,10 +6,12 @@ pub mod completion;
 pub mod demo;
 pub mod events;
 pub mod key;
+mod lines;
 pub mod order;
 pub mod pcap;
 pub mod run;
 pub mod show;
+pub mod test;
 pub mod trace;
 pub mod version;
 
@@ -50,6 +52,8 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         }
         Command::Trace(args) => trace::trace(args, &view, streams),
         Command::Doctor { area } => doctor(area.as_deref(), &view, streams),
+        Command::Test { all: true, .. } => test::test_all(&view, streams),
+        Command::Test { node, all: false } => test::test(node.as_deref(), &view, streams),
         Command::Counters => show::<CountersView>(&view, "/v1/counters", streams),
         Command::Events { follow } => events::events(*follow, &view, streams),
         Command::Key(command) => key::key(command, streams),

@@ -1,5 +1,7 @@
 //! Verbs that show a view: fetch the JSON, then print it as it is or as text made from it.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -34,12 +36,30 @@ impl Request<'_> {
     /// When no router answers, it refuses, or it speaks another version of the API.
     pub fn document<V: DeserializeOwned>(&self, path: &str) -> Result<Document<V>, Failure> {
         let body = self.client.fetch(path)?;
+        self.read(path, &body)
+    }
+
+    /// Gives an order that takes its time, and reads the answer.
+    ///
+    /// # Errors
+    /// When no router answers in time, it refuses, or it speaks another version of the API.
+    pub fn order<V: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &Value,
+        patience: Duration,
+    ) -> Result<Document<V>, Failure> {
+        let body = self.client.order_within(path, order, patience)?;
+        self.read(path, &body)
+    }
+
+    fn read<V: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<Document<V>, Failure> {
         let unreadable = |error: serde_json::Error| {
             let error = format!("the router's answer to {path} cannot be read: {error}");
             Failure::new(Exit::Failed, error)
                 .remedy("compare the versions of router and tool with `samctl version`")
         };
-        let json: Value = serde_json::from_slice(&body).map_err(unreadable)?;
+        let json: Value = serde_json::from_slice(body).map_err(unreadable)?;
         let view = V::deserialize(&json).map_err(unreadable)?;
         Ok(Document { json, view })
     }

@@ -12,13 +12,14 @@ mod explain;
 mod owners;
 mod routes;
 mod status;
+mod test;
 mod trace;
 mod tunnels;
 
 use std::fmt::Display;
 
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Table};
 use sam_router::view::{CheckStatus, NodeRef};
 
 pub use events::event_line;
@@ -99,6 +100,19 @@ impl Page {
             self.line(none);
             return;
         }
+        self.grid(header, rows);
+    }
+
+    /// Adds a table whose columns depend on the values.
+    pub fn grid(
+        &mut self,
+        header: impl IntoIterator<Item = impl Into<Cell>>,
+        rows: impl IntoIterator<Item = impl IntoIterator<Item = impl Into<Cell>>>,
+    ) {
+        let header: Vec<Cell> = header.into_iter().map(Into::into).collect();
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(Into::into).collect::<Vec<Cell>>());
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header).add_rows(rows);
         for column in table.column_iter_mut() {

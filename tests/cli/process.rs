@@ -109,6 +109,7 @@ fn every_verb_explains_itself() {
         &["arp"],
         &["explain"],
         &["doctor"],
+        &["test"],
         &["counters"],
         &["events"],
         &["key"],

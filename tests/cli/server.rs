@@ -134,6 +134,13 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
                 "give 28 to 65535 bytes",
             );
         }
+        _ if target.contains("filter=from") => {
+            return refuse(
+                "400 Bad Request",
+                "'from' begins no term of a filter",
+                "a term is src, dst or host with an address",
+            );
+        }
         "/v1/doctor?area=nonsense" => return ("200 OK", b"<html>".to_vec()),
         "/v1/pcap" => return ("200 OK", b"\x0a\x0d\x0d\x0apcapng".to_vec()),
         _ => {}
@@ -143,7 +150,7 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         .split('?')
         .next()
         .unwrap_or_default();
-    let ending = if target.ends_with("follow=true") {
+    let ending = if target.ends_with("follow=true") || path == "trace/live" {
         "jsonl"
     } else {
         "json"

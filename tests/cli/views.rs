@@ -63,6 +63,8 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/explain/10.77.60.20",
         "GET /v1/trace?from=10.77.60.10&to=10.77.60.20&protocol=tcp&port=443&size=1500&df=true",
         "GET /v1/doctor",
+        r#"POST /v1/test {"node":"aws"}"#,
+        "POST /v1/test/all {}",
         "GET /v1/counters",
         "GET /v1/events?follow=false",
     ];
@@ -167,6 +169,49 @@ fn events_are_passed_on_line_by_line() {
 }
 
 #[test]
+fn packets_that_come_are_shown_one_by_one_and_the_end_by_the_exit_code() {
+    let server = Server::start("live");
+    let socket = ["--socket", server.socket()];
+    let live = |rest: &[&str]| run(&[&socket, &["trace", "--live"], rest].concat());
+    let file = |name: &str| folder("tests/cli/views").join(name);
+
+    let text = live(&["host", "10.77.60.20", "and", "proto", "icmp", "-c", "2"]);
+    assert_eq!((text.exit, text.stderr.as_str()), (Exit::Ok, MISSED));
+    assert_eq!(difference(&file("trace-live.txt"), &text.stdout), None);
+
+    let json = live(&["host 10.77.60.20", "-c2", "--timeout", "9", "-o", "json"]);
+    let sent = fs::read_to_string(file("trace-live.jsonl")).expect("readable");
+    let packets: Vec<&str> = sent.lines().take(2).collect();
+    assert_eq!(json.stdout.lines().collect::<Vec<_>>(), packets);
+
+    let late = live(&["-c", "3"]);
+    assert_eq!(late.exit, Exit::TimedOut, "two of three came in time");
+    assert_eq!(live(&[]).exit, Exit::Ok, "as many as came");
+
+    let refused = live(&["from 10.77.60.20"]);
+    assert_eq!((refused.exit, refused.stdout.as_str()), (Exit::Usage, ""));
+    assert!(
+        refused.stderr.contains("'from' begins no term"),
+        "{}",
+        refused.stderr
+    );
+    let both = run(&[&socket[..], &["trace", "10.0.0.1", "10.0.0.2", "--live"]].concat());
+    assert_eq!(both.exit, Exit::Usage, "{}", both.stdout);
+    assert_eq!(
+        server.asked(),
+        [
+            "GET /v1/trace/live?filter=host%2010.77.60.20%20and%20proto%20icmp&count=2",
+            "GET /v1/trace/live?filter=host%2010.77.60.20&count=2&timeout=9",
+            "GET /v1/trace/live?filter=&count=3",
+            "GET /v1/trace/live?filter=",
+            "GET /v1/trace/live?filter=from%2010.77.60.20",
+        ]
+    );
+}
+
+const MISSED: &str = "7 packets came too fast to be shown\n";
+
+#[test]
 fn the_version_names_program_and_router() {
     let server = Server::start("version");
     let own = env!("CARGO_PKG_VERSION");
@@ -209,10 +254,10 @@ fn a_packet_that_no_protocol_has_is_refused() {
     }
 }
 
-/// The doctor of the fixture finds something, the traced packet is dropped, and both say so by their exit code.
+/// Doctor and test of the fixture find something, the traced packet is dropped, and both say so by their exit code.
 fn expected_exit(name: &str) -> Exit {
     match name {
-        "doctor" => Exit::ChecksFailed,
+        "doctor" | "test" | "test-all" => Exit::ChecksFailed,
         "trace" => Exit::Failed,
         _ => Exit::Ok,
     }
@@ -243,6 +288,8 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["explain", "10.77.60.20"], "explain-10.77.60.20"),
     (TRACE, "trace"),
     (&["doctor"], "doctor"),
+    (&["test", "aws"], "test"),
+    (&["test", "--all"], "test-all"),
     (&["counters"], "counters"),
     (&["events"], "events"),
 ];

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use sam_net::{Capabilities, Capability, Namespace};
+use sam_testkit::guest::Image;
 use sam_testkit::netns::{is_installed, sh, wait_until};
 
 /// Something that a test needs beside root over namespaces and /dev/net/tun.
@@ -22,6 +23,8 @@ pub(crate) enum Need {
     File(&'static str),
     /// Temporary files that can be opened by handle, as NFS servers do; overlayfs has none.
     FileHandles,
+    /// A foreign kernel in an emulator.
+    Guest,
     /// Several users: root of the machine, not that of a user namespace.
     Users,
 }
@@ -96,6 +99,7 @@ pub(crate) fn missing(needs: &[Need]) -> Option<String> {
         }
         Need::FileHandles if is_overlay() => Some("temporary files are on overlayfs".to_owned()),
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
+        Need::Guest => guest_image().err(),
         Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::FileHandles | Need::Users => None,
     })
 }
@@ -113,6 +117,12 @@ fn is_overlay() -> bool {
         .arg(std::env::temp_dir())
         .output();
     stat.is_ok_and(|output| output.stdout.starts_with(b"overlay"))
+}
+
+/// What `tests/guest/fetch` made.
+pub(crate) fn guest_image() -> Result<Image, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    Image::find(folder.parent().unwrap_or(folder))
 }
 
 /// Tells whether this is root of the machine itself.

@@ -11,9 +11,11 @@ mod doctor;
 mod exposure;
 mod failure;
 mod identity;
+mod kernel;
 mod moving;
 mod mtu;
 mod overload;
+mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
@@ -24,6 +26,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod watching;
 mod wireguard;
 mod workers;
 
@@ -44,9 +47,11 @@ fn main() -> ExitCode {
         exposure::CASES,
         failure::CASES,
         identity::CASES,
+        kernel::CASES,
         moving::CASES,
         mtu::CASES,
         overload::CASES,
+        path_test::CASES,
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        watching::CASES,
         wireguard::CASES,
         workers::CASES,
     ];

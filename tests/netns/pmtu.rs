@@ -6,8 +6,9 @@
 //! ```
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,12 @@ const STALL: Duration = Duration::from_secs(1);
 /// Time to find out by probes that long packets are swallowed: confirmation interval, three probes, the base, and the
 /// transfer's own next retransmission.
 const FOUND_OUT: Duration = Duration::from_secs(30);
+/// Time between two packets of a steady stream.
+const BEAT: Duration = Duration::from_millis(10);
+/// Bytes written at once.
+const CHUNK: usize = 64 << 10;
+/// Chunks that may be under way.
+const WINDOW: usize = 16;
 /// Bytes that show that a transfer goes on.
 const PROGRESS: u64 = 4 << 20;
 
@@ -66,9 +73,11 @@ const PROGRESS: u64 = 4 << 20;
 fn shrinks(transport: &str, overhead: u64) {
     let (fabric, between) = behind(transport);
     let flows = [Flow::default(), Flow::default()];
+    let beats = Flow::default();
     let ends = [(HERE, THERE), (THERE, HERE)];
     thread::scope(|scope| {
-        let _stop = Stop(&flows);
+        let _stop = (Stop(&flows), Stop(std::slice::from_ref(&beats)));
+        beats.beat(scope, &fabric, HERE, THERE);
         for (flow, (from, to)) in flows.iter().zip(ends) {
             flow.start(scope, &fabric, from, to);
         }
@@ -86,8 +95,7 @@ fn shrinks(transport: &str, overhead: u64) {
         go_on(&flows, PATIENCE);
     });
     for (flow, (from, _)) in flows.iter().zip(ends) {
-        let longest = flow.longest();
-        assert!(longest <= STALL, "{longest:?} from {}", from.name());
+        flow.assert_no_stall(&beats, from.name());
     }
 
     let row = tunnel(&fabric, HERE, THERE);
@@ -126,6 +134,7 @@ fn shrinks(transport: &str, overhead: u64) {
 fn own_link() {
     let (fabric, _between) = behind("encap: wireguard");
     let flows = [Flow::default()];
+    let beats = Flow::default();
     let router = fabric.topology.router(HERE);
     let follows = |underlay: u64| {
         wait_until("the tunnel follows the link", PATIENCE, || {
@@ -134,7 +143,8 @@ fn own_link() {
         });
     };
     thread::scope(|scope| {
-        let _stop = Stop(&flows);
+        let _stop = (Stop(&flows), Stop(std::slice::from_ref(&beats)));
+        beats.beat(scope, &fabric, HERE, THERE);
         flows[0].start(scope, &fabric, HERE, THERE);
         go_on(&flows, PATIENCE);
         for mtu in [1300, 1500] {
@@ -143,8 +153,7 @@ fn own_link() {
             follows(mtu);
         }
     });
-    let longest = flows[0].longest();
-    assert!(longest <= STALL, "{longest:?}");
+    flows[0].assert_no_stall(&beats, HERE.name());
 }
 
 /// Another program's packets are refused from the router's own host; its tunnels do not care.
@@ -219,14 +228,16 @@ impl Flow {
             .expect("the namespace can be entered")
             .expect("the far client answers");
         let (receiver, _) = listener.accept().expect("connected");
-        scope.spawn(|| self.send(sender));
-        scope.spawn(|| self.receive(receiver));
+        let (room, taken) = mpsc::sync_channel(WINDOW);
+        scope.spawn(move || self.send(sender, &room));
+        scope.spawn(move || self.receive(receiver, &taken));
     }
 
-    fn send(&self, mut stream: TcpStream) {
+    /// Sends as fast as the receiver takes it, but never so much ahead that queues say more than the path.
+    fn send(&self, mut stream: TcpStream, room: &mpsc::SyncSender<()>) {
         stream.set_write_timeout(Some(FOUND_OUT)).expect("valid");
-        let bytes = vec![0x5a; 64 << 10];
-        while !self.stop.load(Relaxed) {
+        let bytes = vec![0x5a; CHUNK];
+        while !self.stop.load(Relaxed) && room.send(()).is_ok() {
             stream
                 .write_all(&bytes)
                 .expect("the far end takes it in time");
@@ -234,20 +245,71 @@ impl Flow {
         stream.shutdown(Shutdown::Write).expect("connected");
     }
 
-    fn receive(&self, mut stream: TcpStream) {
+    fn receive(&self, mut stream: TcpStream, taken: &mpsc::Receiver<()>) {
         stream.set_read_timeout(Some(FOUND_OUT)).expect("valid");
-        let mut bytes = vec![0; 64 << 10];
+        let (mut bytes, mut open) = (vec![0; CHUNK], 0);
         let mut last = Instant::now();
         loop {
             let count = stream.read(&mut bytes).expect("bytes arrive in time");
-            let silence = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
-            last = Instant::now();
-            self.longest.fetch_max(silence, Relaxed);
+            self.hear(&mut last);
             if count == 0 {
                 return;
             }
             self.received.fetch_add(count as u64, Relaxed);
+            open += count;
+            while open >= CHUNK && taken.try_recv().is_ok() {
+                open -= CHUNK;
+            }
         }
+    }
+
+    /// Starts a stream of small packets at a steady pace, which fit any path: what silence there is, is the machine's.
+    fn beat<'scope>(
+        &'scope self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        fabric: &Fabric,
+        from: Site,
+        to: Site,
+    ) {
+        let bind = |namespace: &Namespace| {
+            let socket = namespace.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 7001)));
+            socket
+                .expect("the namespace can be entered")
+                .expect("a free port")
+        };
+        let receiver = bind(fabric.topology.client(to));
+        let sender = bind(fabric.topology.client(from));
+        sender.connect((to.client(), 7001)).expect("a route");
+        receiver.set_read_timeout(Some(BEAT)).expect("valid");
+        scope.spawn(move || {
+            while !self.stop.load(Relaxed) {
+                sender.send(&[7]).expect("the far client listens");
+                thread::park_timeout(BEAT);
+            }
+        });
+        scope.spawn(move || {
+            let mut last = Instant::now();
+            while !self.stop.load(Relaxed) {
+                // A silence is told by the packet that ends it.
+                if receiver.recv(&mut [0; 8]).is_ok() {
+                    self.hear(&mut last);
+                }
+            }
+        });
+    }
+
+    fn hear(&self, last: &mut Instant) {
+        let silence = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(silence, Relaxed);
+        *last = Instant::now();
+    }
+
+    fn assert_no_stall(&self, beats: &Self, from: &str) {
+        let (longest, machine) = (self.longest(), beats.longest());
+        assert!(
+            longest <= STALL + machine,
+            "silent for {longest:?} from {from}, the machine for {machine:?}"
+        );
     }
 
     fn longest(&self) -> Duration {

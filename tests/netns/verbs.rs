@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use sam_testkit::netns::{Daemon, Fabric, Packets, Site, sh, wait_until};
+use sam_testkit::netns::{Daemon, Fabric, Site, sh, wait_until};
 
-use crate::case::{Case, Need, samctl, wait_for_ping};
+use crate::case::{Case, samctl, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -22,11 +22,6 @@ pub(crate) const CASES: &[Case] = &[
         name: "verbs::events_show_an_announcement_as_it_happens",
         needs: &[],
         run: events,
-    },
-    Case {
-        name: "verbs::a_capture_shows_a_ping_inside_and_outside_of_the_tunnel",
-        needs: &[Need::Tool("tshark")],
-        run: pcap,
     },
     Case {
         name: "verbs::trace_foretells_what_becomes_of_real_packets",
@@ -189,61 +184,6 @@ fn events() {
             assert!(event["time"].is_number(), "{line}");
         }
     }
-}
-
-/// ```text
-/// .10 ping ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
-///                     ▲ samctl pcap
-/// ```
-fn pcap() {
-    let fabric = Fabric::running(samctl(), 2);
-    let client = fabric.topology.client(Site::ONPREM);
-    wait_for_ping(client, Site::AWS.client(), PATIENCE);
-    let file = fabric.path("own.pcapng");
-    let command = fabric
-        .router(Site::ONPREM)
-        .command(&format!("pcap -w {}", file.display()));
-    let mut capture = Daemon::start(command, &fabric.path("pcap.log"));
-    wait_until("the capture begins", PATIENCE, || {
-        file.metadata().is_ok_and(|file| file.len() > 0)
-    });
-
-    let ping = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
-    sh(client, &ping).success();
-    // What was seen is written within a turn of the worker.
-    wait_until("all packets are written", PATIENCE, || {
-        Packets::of(&file).count("icmp.type == 0") >= 6
-    });
-    capture.signal("INT");
-    wait_until("the capture ends", PATIENCE, || {
-        capture.exit_code().is_some()
-    });
-
-    let packets = Packets::of(&file);
-    let inner = packets.fields("icmp", &["frame.interface_name", "ip.src", "ip.dst"]);
-    let outer = packets.fields(
-        "wg.type == 4",
-        &["frame.interface_name", "ip.src", "ip.dst", "udp.dstport"],
-    );
-    let interfaces: std::collections::BTreeSet<&String> = inner.iter().map(|row| &row[0]).collect();
-    assert!(interfaces.len() >= 2, "LAN and tunnel: {interfaces:?}");
-    assert!(
-        inner.len() >= 12,
-        "3 requests and 3 answers, each seen twice: {inner:?}"
-    );
-    assert!(outer.len() >= 6, "{outer:?}");
-    let addresses = [
-        Site::ONPREM.underlay().to_string(),
-        Site::AWS.underlay().to_string(),
-    ];
-    for row in &outer {
-        assert!(
-            addresses.contains(&row[1]) && addresses.contains(&row[2]),
-            "{row:?}"
-        );
-        assert_eq!(row[3], "51820", "{row:?}");
-    }
-    assert_eq!(packets.count("_ws.malformed"), 0);
 }
 
 /// Each row is a real ping and the same packet on paper: both arrive, or both end for one reason.

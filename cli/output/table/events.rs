@@ -47,7 +47,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// Seconds since the Unix epoch as a time of RFC 3339 with milliseconds.
-fn utc(seconds: f64) -> String {
+pub(super) fn utc(seconds: f64) -> String {
     let Ok(since) = std::time::Duration::try_from_secs_f64(seconds) else {
         return "-".into();
     };

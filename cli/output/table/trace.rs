@@ -1,7 +1,10 @@
-//! `samctl trace SRC DST`
+//! `samctl trace`: the stages of a packet and its verdict.
 
-use sam_router::view::{StageResult, TraceOutcome, TraceQuery, TraceView};
+use sam_router::view::{
+    LiveTraceView, StageResult, TraceOutcome, TraceQuery, TraceStage, TraceVerdict, TraceView,
+};
 
+use super::events::utc;
 use super::{Mark, Page, Text};
 
 impl Text for TraceView {
@@ -11,29 +14,45 @@ impl Text for TraceView {
             "{from} to {to}, by generation {}; nothing was sent",
             self.generation
         ));
-        let width = self.stages.iter().map(|stage| stage.name.len()).max();
-        let width = width.unwrap_or(0);
-        for (number, stage) in (1..).zip(&self.stages) {
-            let mark = match stage.result {
-                StageResult::Pass => Mark::Good,
-                StageResult::Drop => Mark::Bad,
-                StageResult::Note => Mark::Dim,
-            };
-            let result = page.marked(mark, stage.result.name());
-            page.line(format!(
-                "{number:2}. {:width$}  {result}  {}",
-                stage.name, stage.text
-            ));
-        }
-        let mark = match self.verdict.outcome {
-            TraceOutcome::Forwarded | TraceOutcome::Delivered => Mark::Good,
-            TraceOutcome::Waits | TraceOutcome::LeftToKernel => Mark::Attention,
-            TraceOutcome::Dropped => Mark::Bad,
-        };
-        let outcome = page.marked(mark, self.verdict.outcome.name());
-        let reason = self.verdict.reason.as_ref();
-        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-        page.line("");
-        page.line(format!("{outcome}{reason}: {}", self.verdict.text));
+        way(page, &self.stages, &self.verdict);
     }
+}
+
+impl Text for LiveTraceView {
+    fn write(&self, page: &mut Page) {
+        let Self { from, to, what, .. } = self;
+        page.title(format!(
+            "{} {from} to {to}, {what}, {} bytes",
+            utc(self.time),
+            self.length
+        ));
+        way(page, &self.stages, &self.verdict);
+    }
+}
+
+fn way(page: &mut Page, stages: &[TraceStage], verdict: &TraceVerdict) {
+    let width = stages.iter().map(|stage| stage.name.len()).max();
+    let width = width.unwrap_or(0);
+    for (number, stage) in (1..).zip(stages) {
+        let mark = match stage.result {
+            StageResult::Pass => Mark::Good,
+            StageResult::Drop => Mark::Bad,
+            StageResult::Note => Mark::Dim,
+        };
+        let result = page.marked(mark, stage.result.name());
+        page.line(format!(
+            "{number:2}. {:width$}  {result}  {}",
+            stage.name, stage.text
+        ));
+    }
+    let mark = match verdict.outcome {
+        TraceOutcome::Forwarded | TraceOutcome::Delivered => Mark::Good,
+        TraceOutcome::Waits | TraceOutcome::LeftToKernel => Mark::Attention,
+        TraceOutcome::Dropped => Mark::Bad,
+    };
+    let outcome = page.marked(mark, verdict.outcome.name());
+    let reason = verdict.reason.as_ref();
+    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+    page.line("");
+    page.line(format!("{outcome}{reason}: {}", verdict.text));
 }

@@ -46,10 +46,11 @@ use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
 use crate::staging::Staging;
 use crate::stats::Stats;
-use crate::trace::{Tap, TapPoint};
+use crate::trace::{Seen, Tap, TapPoint};
 use crate::train::Trains;
 use crate::tx::Egress;
-use crate::unit::Unit;
+use crate::unit::{Gso, Unit};
+use crate::verdict::Verdict;
 
 /// One row of the neighbor table, as shown by `samctl arp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +147,7 @@ impl Forwarder {
         self.flush(io, now);
         let former = std::mem::replace(&mut self.snapshot, snapshot);
         // 2. Tunnels that changed their peer lose what waits for them.
-        self.discard_misled(&former, io);
+        self.discard_misled(&former, io, now);
         let tap = self.tap.as_mut();
         let mut outlet = Outlet {
             io,
@@ -180,7 +181,7 @@ impl Forwarder {
     pub fn handle_host_packet(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
         self.refresh_sessions(io, now);
         self.stats.add(&self.stats.tun_rx_units, 1);
-        self.record(TapPoint::Tun, unit.buffer.bytes(), now);
+        self.record(TapPoint::Tun, unit.buffer.bytes(), unit.offload.gso, now);
         self.receive_ip(Ingress::Host, unit, io, now);
         self.drain_neighbors(io, now);
     }
@@ -207,6 +208,7 @@ impl Forwarder {
 
     /// Ends a batch: closes coalesced runs and trains.
     pub fn flush(&mut self, io: &mut Io<'_>, now: Instant) {
+        self.settle_tap();
         self.refresh_sessions(io, now);
         self.close_runs(io, now);
         self.drain_neighbors(io, now);
@@ -297,7 +299,7 @@ impl Forwarder {
                     now,
                 );
             }
-            Err(reason) => self.discard(unit.buffer, reason, io),
+            Err(reason) => self.discard(unit.buffer, reason, io, now),
         }
     }
 
@@ -312,6 +314,7 @@ impl Forwarder {
                 if let Way::Tunnel { tunnel, mtu } = way {
                     self.watch_size(tunnel, size, mtu, now);
                 }
+                self.judge(Verdict::Forwarded(way));
                 self.send(packet, way, io, now);
             }
             Err(refusal) => self.refuse(packet, refusal, io, now),
@@ -369,13 +372,36 @@ impl Forwarder {
         if let Some(error) = refusal.error {
             self.report(&packet, error, io, now);
         }
-        self.discard(packet.unit.buffer, refusal.reason, io);
+        self.discard(packet.unit.buffer, refusal.reason, io, now);
     }
 
     /// Drops anything else.
-    fn discard(&self, buffer: Buffer, reason: DropReason, io: &mut Io<'_>) {
+    fn discard(&mut self, buffer: Buffer, reason: DropReason, io: &mut Io<'_>, now: Instant) {
         self.count_drop(reason);
+        if let Some(tap) = &mut self.tap {
+            tap.lose(buffer.bytes(), reason, now);
+        }
         io.pool.give(buffer);
+    }
+
+    /// Drops what was received and has no buffer of its own yet.
+    fn refuse_received(&mut self, reason: DropReason) {
+        self.count_drop(reason);
+        self.judge(Verdict::Dropped(reason));
+    }
+
+    /// Tells a listener what becomes of the packet that was received last.
+    fn judge(&mut self, verdict: Verdict) {
+        if let Some(tap) = &mut self.tap {
+            tap.judge(verdict);
+        }
+    }
+
+    /// Ends the time in which verdicts are about the packet that was received last.
+    fn settle_tap(&mut self) {
+        if let Some(tap) = &mut self.tap {
+            tap.settle();
+        }
     }
 
     fn count_drop(&self, reason: DropReason) {
@@ -397,13 +423,14 @@ impl Forwarder {
             tap,
             now,
         }
-        .push(egress, point)
+        .push(egress, point, None)
     }
 
     /// Copies a received packet for the listener.
-    fn record(&mut self, point: TapPoint, bytes: &[u8], now: Instant) {
+    fn record(&mut self, point: TapPoint, bytes: &[u8], gso: Gso, now: Instant) {
         if let Some(tap) = &mut self.tap {
-            tap.record(point, false, bytes, None, now);
+            let seen = Seen::inbound(point, bytes, now);
+            tap.record(Seen { gso, ..seen });
         }
     }
 }

@@ -130,7 +130,7 @@ impl Handshakes {
                 tap: worker.tap(),
                 now,
             };
-            outlet.push(train, TapPoint::Outer);
+            outlet.push(train, TapPoint::Outer, None);
         }
     }
 

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use crate::buffer::BufferPool;
 use crate::drop_reason::DropReason;
+use crate::encap::{Carrier, Lane};
+use crate::ids::TunnelId;
 use crate::stats::Stats;
-use crate::trace::{Tap, TapPoint};
+use crate::trace::{Seen, Tap, TapPoint};
 use crate::tx::{Egress, TxQueue};
 
 /// What every step may use: free buffers and the send queue.
@@ -31,10 +33,10 @@ pub struct Outlet<'a, 'b> {
 }
 
 impl Outlet<'_, '_> {
-    /// Queues `egress`, seen at `point`; returns whether the queue took it.
-    pub fn push(&mut self, egress: Egress, point: TapPoint) -> bool {
+    /// Queues `egress`, seen at `point`, of `tunnel` if of any; returns whether the queue took it.
+    pub fn push(&mut self, egress: Egress, point: TapPoint, tunnel: Option<TunnelId>) -> bool {
         if let Some(tap) = &mut self.tap {
-            record(tap, &egress, point, self.now);
+            record(tap, &egress, point, tunnel, self.now);
         }
         let Err(egress) = self.io.tx.push(egress) else {
             return true;
@@ -48,18 +50,32 @@ impl Outlet<'_, '_> {
     }
 }
 
-fn record(tap: &mut Tap, egress: &Egress, point: TapPoint, now: Instant) {
+fn record(tap: &mut Tap, egress: &Egress, point: TapPoint, tunnel: Option<TunnelId>, now: Instant) {
     match egress {
-        Egress::Port { unit, .. } => tap.record(point, true, unit.buffer.bytes(), None, now),
+        Egress::Port { unit, .. } => {
+            tap.record(Seen::outbound(point, unit.buffer.bytes(), now));
+        }
         Egress::Train {
+            lane,
             to,
             segment,
             buffer,
             ..
         } => {
+            let carrier = carrier(*lane, to.port());
             for datagram in buffer.bytes().chunks(usize::from(*segment).max(1)) {
-                tap.record(point, true, datagram, Some(*to), now);
+                let seen = Seen::outbound(point, datagram, now).with_remote(*to, carrier);
+                tap.record(Seen { tunnel, ..seen });
             }
         }
+    }
+}
+
+/// Returns what carries the packets of a lane to a port; `None` for WireGuard.
+fn carrier(lane: Lane, port: u16) -> Option<Carrier> {
+    match lane {
+        Lane::WireGuard => None,
+        Lane::Udp(_) => Some(Carrier::Udp { port }),
+        Lane::Ip { protocol } => Some(Carrier::Ip { protocol }),
     }
 }

@@ -53,6 +53,7 @@ pub struct Passage {
 /// A train that still grows.
 #[derive(Debug)]
 struct Train {
+    tunnel: TunnelId,
     lane: Lane,
     to: SocketAddr,
     tos: u8,
@@ -65,6 +66,7 @@ struct Train {
 impl Train {
     fn new(passage: Passage, buffer: Buffer) -> Self {
         Self {
+            tunnel: passage.tunnel,
             lane: passage.lane,
             to: passage.to,
             tos: passage.tos,
@@ -111,7 +113,7 @@ impl Train {
             tos: self.tos,
             buffer: self.buffer,
         };
-        if outlet.push(train, TapPoint::Outer) {
+        if outlet.push(train, TapPoint::Outer, Some(self.tunnel)) {
             outlet.stats.add(&outlet.stats.trains_sent, 1);
         }
     }

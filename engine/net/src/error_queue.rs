@@ -52,10 +52,6 @@ impl UdpSocket {
         }
         // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family; the rest was zero.
         let to = unsafe { SockAddr::new(to, header.msg_namelen) }.as_socket();
-        #[expect(
-            clippy::unnecessary_cast,
-            reason = "the type differs between C libraries"
-        )]
         let length = (header.msg_controllen as usize).min(CAPACITY);
         let mtu = control_message::iterate(&control.bytes[..length])
             .filter(|(level, kind, _)| {

@@ -12,6 +12,7 @@
 //! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
 //! | `error_queue` | what the underlay says about packets that were too long |
+//! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
@@ -26,6 +27,7 @@
 
 pub mod caps;
 mod control_message;
+pub mod echo_socket;
 pub mod epoll;
 mod error;
 pub mod error_queue;

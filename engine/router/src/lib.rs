@@ -5,9 +5,9 @@
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
 //!
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
-//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_mtu` and `prober` how much each
-//! path carries, `identity` whether
-//! a node is one router. `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
+//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_mtu` and `prober`
+//! how much each path carries, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
+//! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
 mod diff;
@@ -19,6 +19,7 @@ pub mod facts;
 pub mod input;
 pub mod journal;
 pub mod output;
+pub mod path_test;
 pub mod router;
 pub mod view;
 

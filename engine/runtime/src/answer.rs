@@ -1,26 +1,30 @@
 //! Answers of the control socket: the router's views over facts gathered at the moment of the question.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
 use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
-use sam_dataplane::trace::TapPoint;
 use sam_router::router::CommandRefusal;
-use sam_router::view::VersionView;
-use sam_router::{Command, Input};
+use sam_router::view::{TunnelRow, VersionView};
+use sam_router::{Command, Facts, Input};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::control_loop::Control;
+use crate::control_loop::{Control, near};
 use crate::control_socket::{Reply, Request, View};
-use crate::pcapng::PcapngWriter;
+use crate::live_trace::wall_seconds;
+use crate::path_test::TestPlan;
+use crate::pcapng::{Names, Near, PcapngWriter};
 
-/// Captured packets that may wait for a slow reader; the rest is missed and counted.
+/// Captured packets that may wait for a slow reader; the rest waits in the workers, or is missed and counted.
 const TAP_QUEUE: usize = 4096;
+/// The same for packets that are explained one by one.
+const TRACE_QUEUE: usize = 256;
 
 impl Control {
     /// Answers one call.
@@ -42,6 +46,22 @@ impl Control {
                 Reply::Events(kept, receiver)
             }
             Request::Pcap => self.start_pcap(),
+            Request::Trace(filter) => match self.data_plane.tap(TRACE_QUEUE, Some(filter)) {
+                Some(captured) => Reply::Trace(captured),
+                None => busy(),
+            },
+            Request::TraceRecord(record) => {
+                let (time, now) = (wall_seconds(record.at), Instant::now());
+                let facts = Facts::default();
+                document(&self.router.trace_live(&record, time, &facts, now))
+            }
+            Request::TestPlan(node) => self.plan_test(node.as_deref()),
+            Request::TestMatrix(own, others) => document(&self.router.test_matrix(*own, others)),
+            Request::TestOutcome(outcomes) => {
+                let facts = self.gather().await;
+                let now = Instant::now();
+                document(&self.router.judge_test(&outcomes, &facts, now))
+            }
         };
         // A caller that hung up does not want the answer.
         reply.send(answer).ok();
@@ -125,7 +145,7 @@ impl Control {
         document(&view)
     }
 
-    fn doctor(&self, area: Option<&str>, facts: &sam_router::facts::Facts, now: Instant) -> Reply {
+    fn doctor(&self, area: Option<&str>, facts: &Facts, now: Instant) -> Reply {
         let view = self.router.doctor(facts, now);
         match area {
             Some(area) => match view.area(area) {
@@ -139,7 +159,7 @@ impl Control {
         }
     }
 
-    async fn gather(&mut self) -> sam_router::facts::Facts {
+    async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
         let uptime = self.uptime();
         self.facts
@@ -163,35 +183,73 @@ impl Control {
         )
     }
 
-    fn start_pcap(&mut self) -> Reply {
-        let Some(receiver) = self.data_plane.tap(TAP_QUEUE) else {
-            return refused(
-                StatusCode::CONFLICT,
-                "another capture runs".to_owned(),
-                "end the other `samctl pcap`, or use its output",
-            );
+    fn plan_test(&self, name: Option<&str>) -> Reply {
+        let own = self.router.config().local.node;
+        let only = match name.map(|name| (name, self.find_node(name))) {
+            None => None,
+            Some((name, None)) => return self.no_such_node(name),
+            Some((name, Some(node))) if node == own => {
+                return missing(
+                    format!("'{name}' is this router itself"),
+                    "name another node, or none for all",
+                );
+            }
+            Some((_, node)) => node,
         };
-        let config = self.router.config();
-        let mut points = Vec::new();
-        if let sam_router::config::Capture::ProxyArp { interface, .. } = &config.local.capture {
-            points.push((TapPoint::Lan(sam_router::LAN_PORT), interface.clone()));
+        match Arc::clone(&self.test_turn).try_acquire_owned() {
+            Ok(turn) => Reply::TestPlan(TestPlan {
+                targets: self.router.test_targets(only),
+                near: near(self.router.config()),
+                turn,
+            }),
+            Err(_) => refused(
+                StatusCode::CONFLICT,
+                "another `samctl test` runs".to_owned(),
+                "wait until it ends",
+            ),
         }
-        points.push((TapPoint::Tun, config.local.tun.clone()));
-        for row in self
-            .router
-            .tunnels(&sam_router::Facts::default(), Instant::now())
-            .tunnels
-        {
-            points.push((
-                TapPoint::Inner(TunnelId(row.tunnel)),
-                format!("inner:{}", row.node.name),
-            ));
-        }
-        points.push((TapPoint::Outer, "outer".to_owned()));
-        let local = self.host.underlay_address();
-        let writer = PcapngWriter::new(points, SocketAddr::new(local, config.local.listen_port));
-        Reply::Pcap(writer, receiver)
     }
+
+    fn start_pcap(&mut self) -> Reply {
+        let Some(captured) = self.data_plane.tap(TAP_QUEUE, None) else {
+            return busy();
+        };
+        let near = Near {
+            address: self.host.underlay_address(),
+            wireguard_port: self.router.config().local.listen_port,
+        };
+        Reply::Pcap(PcapngWriter::new(self.names(), near), captured)
+    }
+
+    /// Names for the places of a capture.
+    fn names(&self) -> Names {
+        let local = &self.router.config().local;
+        let mut lans = BTreeMap::new();
+        if let sam_router::config::Capture::ProxyArp { interface, .. } = &local.capture {
+            lans.insert(sam_router::LAN_PORT, interface.clone());
+        }
+        let view = self.router.tunnels(&Facts::default(), Instant::now());
+        let rows = view.tunnels.iter();
+        let endpoint = |row: &TunnelRow| Some((row.endpoint?.ip(), TunnelId(row.tunnel)));
+        Names {
+            lans,
+            tun: local.tun.clone(),
+            nodes: rows
+                .clone()
+                .map(|row| (TunnelId(row.tunnel), row.node.name.clone()))
+                .collect(),
+            endpoints: rows.filter_map(endpoint).collect(),
+        }
+    }
+}
+
+/// Packets are copied for one reader at a time.
+fn busy() -> Reply {
+    refused(
+        StatusCode::CONFLICT,
+        "another capture or live trace runs".to_owned(),
+        "end the other `samctl pcap` or `samctl trace --live`, or use its output",
+    )
 }
 
 fn document(view: &impl Serialize) -> Reply {

@@ -81,7 +81,7 @@ pub(crate) struct Near {
 
 impl Near {
     /// Makes a socket at `port` of the overlay address that hears and speaks through the TUN only.
-    fn socket(&self, port: u16) -> io::Result<TcpSocket> {
+    pub(crate) fn socket(&self, port: u16) -> io::Result<TcpSocket> {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(Some(self.tun.as_bytes()))?;
         // A restart must not wait for the connections of the former run.

@@ -11,19 +11,23 @@
 //! the UPDATE that tells others about it is written. When a thread of the packet path ends, or the TUN device is gone,
 //! the router ends with the reason: whoever supervises it starts a whole one again.
 
+use std::collections::BTreeSet;
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use sam_router::events::Event;
 use sam_router::output::BgpOrder;
+use sam_router::path_test::TEST_PORT;
 use sam_router::restart_only;
 use sam_router::router::Start;
 use sam_router::{Command, Config, Input, Output, Router};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::bgp_io::{BgpEvent, BgpIo, Near, send_hold};
@@ -33,6 +37,7 @@ use crate::event_log::EventLog;
 use crate::facts::FactSource;
 use crate::host_io::HostIo;
 use crate::journal_io;
+use crate::path_test;
 use crate::signals::{Order, Signals};
 use crate::{Reload, StartError};
 
@@ -55,6 +60,10 @@ pub(crate) struct Control {
     pub(crate) reload: Reload,
     /// Why the state on disk is not that of the router, if so.
     pub(crate) unsaved: Option<String>,
+    /// Who tests the ways to other nodes: one at a time.
+    pub(crate) test_turn: Arc<Semaphore>,
+    /// Overlay addresses of the nodes whose tests are answered.
+    test_nodes: watch::Sender<BTreeSet<Ipv4Addr>>,
     bgp: BgpIo,
     started: Instant,
 }
@@ -128,14 +137,12 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let (data_plane, reports) =
         DataPlane::start(&config, workers, host.take_tuns(), wireguard_seed()?)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
-    let near = Near {
-        overlay: config.own_node().overlay,
-        tun: config.local.tun.clone(),
-    };
+    let near = near(&config);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
+    let test_nodes = serve_tests(&config, call_sender.clone());
     let socket = config.local.control_socket.clone();
     control_socket::serve(&socket, call_sender)
         .await
@@ -157,6 +164,8 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         events: EventLog::new(),
         reload,
         unsaved: None,
+        test_turn: Arc::new(Semaphore::new(1)),
+        test_nodes,
         bgp,
         started: now,
     };
@@ -169,6 +178,29 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
             signals,
         },
     ))
+}
+
+/// Our end of every connection to another node.
+pub(crate) fn near(config: &Config) -> Near {
+    Near {
+        overlay: config.own_node().overlay,
+        tun: config.local.tun.clone(),
+    }
+}
+
+/// Starts to answer the tests of other nodes. A router that cannot forwards nevertheless; the others are told by their
+/// own tests.
+fn serve_tests(config: &Config, calls: mpsc::Sender<Call>) -> watch::Sender<BTreeSet<Ipv4Addr>> {
+    let (sender, nodes) = watch::channel(overlays(config));
+    if let Err(error) = path_test::serve(&near(config), nodes, calls) {
+        warn!(%error, port = TEST_PORT, "cannot listen for `samctl test` of other nodes");
+    }
+    sender
+}
+
+fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {
+    let nodes = config.fabric.nodes.values();
+    nodes.map(|node| node.overlay).collect()
 }
 
 impl Control {
@@ -283,6 +315,7 @@ impl Control {
             ));
         }
         self.host.forget();
+        self.test_nodes.send_replace(overlays(&config));
         self.input(Input::Config(Box::new(config)));
         self.refresh_host().map_err(|error| format!("{error:#}"))?;
         self.drive();

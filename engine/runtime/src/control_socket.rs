@@ -3,30 +3,34 @@
 //! Who may do what is decided by the kernel's word about the caller (SO_PEERCRED): root and the router's own user may
 //! change things, everybody else who can open the socket (mode 0660) may read.
 
-use std::convert::Infallible;
+mod slow;
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
 
-use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Json, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
-use futures_util::stream;
+use sam_capture::NodeId;
+use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
-use sam_router::view::TraceQuery;
+use sam_router::path_test::{Findings, TestTarget};
+use sam_router::view::{PathTestView, TraceQuery};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::data_plane::Captured;
 use crate::event_log::Stamped;
+use crate::path_test::TestPlan;
 use crate::pcapng::PcapngWriter;
 
 /// A question or order for the control loop.
@@ -44,7 +48,20 @@ pub(crate) enum Request {
     Events,
     /// Copies of packets.
     Pcap,
+    /// Copies of packets that match.
+    Trace(PacketFilter),
+    /// What became of a packet, and why.
+    TraceRecord(Box<TapRecord>),
+    /// Whom to test: one node by name, or all.
+    TestPlan(Option<String>),
+    /// What a test found out.
+    TestOutcome(Vec<(TestTarget, Findings)>),
+    /// The tests of this router and of others.
+    TestMatrix(Box<PathTestView>, OtherTests),
 }
+
+/// What other nodes said about their tests.
+pub(crate) type OtherTests = Vec<(NodeId, Result<PathTestView, String>)>;
 
 /// The views of `samctl`'s verbs.
 #[derive(Debug)]
@@ -87,7 +104,11 @@ pub(crate) enum Reply {
     /// Kept events and the source of further ones.
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
     /// A capture under way.
-    Pcap(PcapngWriter, mpsc::Receiver<TapRecord>),
+    Pcap(PcapngWriter, Captured),
+    /// Whom to test.
+    TestPlan(TestPlan),
+    /// A live trace under way.
+    Trace(Captured),
     /// A refusal.
     Refused {
         /// HTTP status.
@@ -97,6 +118,20 @@ pub(crate) enum Reply {
         /// What would help.
         remedy: Option<String>,
     },
+}
+
+impl Reply {
+    /// Takes the document out, if it is one.
+    pub(crate) fn document(self) -> Option<Value> {
+        match self {
+            Self::Json(value) => Some(value),
+            Self::Events(..)
+            | Self::Pcap(..)
+            | Self::TestPlan(_)
+            | Self::Trace(_)
+            | Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// A request on its way to the control loop, with the place for the answer.
@@ -178,6 +213,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
         .route("/v1/trace", get(trace))
+        .route("/v1/trace/live", get(slow::trace_live))
         .route(
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
@@ -187,11 +223,13 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             get(|State(s): Calls| view(s, View::Counters)),
         )
         .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
-        .route("/v1/events", get(events))
-        .route("/v1/pcap", get(pcap))
+        .route("/v1/events", get(slow::events))
+        .route("/v1/pcap", get(slow::pcap))
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
+        .route("/v1/test", post(slow::test))
+        .route("/v1/test/all", post(slow::test_all))
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -215,17 +253,11 @@ struct Area {
 }
 
 #[derive(Debug, Deserialize)]
-struct Follow {
-    #[serde(default)]
-    follow: bool,
-}
-
-#[derive(Debug, Deserialize)]
 struct Address {
     address: String,
 }
 
-async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
+pub(crate) async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
     let (sender, receiver) = oneshot::channel();
     if calls.send((request, sender)).await.is_err() {
         return stopping();
@@ -245,7 +277,9 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
-        Reply::Pcap(..) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Reply::Pcap(..) | Reply::TestPlan(_) | Reply::Trace(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Reply::Refused {
             status,
             error,
@@ -324,7 +358,7 @@ async fn change(
 fn not_permitted() -> Response {
     refused(
         StatusCode::FORBIDDEN,
-        "only root and the router's own user may change things",
+        "only root and the router's own user may do this",
         Some("use sudo"),
     )
 }
@@ -334,57 +368,6 @@ async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -
         return not_permitted();
     }
     respond(ask(calls, Request::Reload).await)
-}
-
-async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
-    let reply = ask(calls, Request::Events).await;
-    let Reply::Events(kept, receiver) = reply else {
-        return respond(reply);
-    };
-    if !query.follow {
-        return respond(Reply::Events(kept, receiver));
-    }
-    let kept = stream::iter(kept.into_iter().map(|event| line(&event)));
-    let further = stream::unfold(receiver, |mut receiver| async move {
-        match receiver.recv().await {
-            Ok(event) => Some((line(&event), receiver)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                let notice = format!("{{\"missed\":{missed}}}\n");
-                Some((Ok(Bytes::from(notice)), receiver))
-            }
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    });
-    let body = Body::from_stream(stream::StreamExt::chain(kept, further));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
-}
-
-fn line(event: &Stamped) -> Result<Bytes, Infallible> {
-    let mut text = serde_json::to_string(event).unwrap_or_default();
-    text.push('\n');
-    Ok(Bytes::from(text))
-}
-
-async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    let reply = ask(calls, Request::Pcap).await;
-    let Reply::Pcap(writer, receiver) = reply else {
-        return respond(reply);
-    };
-    let header = Bytes::from(writer.header());
-    let packets = stream::unfold((writer, receiver), |(writer, mut receiver)| async move {
-        loop {
-            let record = receiver.recv().await?;
-            if let Some(bytes) = writer.packet(&record) {
-                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, receiver)));
-            }
-        }
-    });
-    let start = stream::once(async move { Ok(header) });
-    let body = Body::from_stream(stream::StreamExt::chain(start, packets));
-    ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod event_log;
 mod facts;
 mod host_io;
 mod journal_io;
+mod live_trace;
+mod path_test;
 mod pcapng;
 mod resolver;
 mod signals;

@@ -1,37 +1,48 @@
 //! pcapng (draft-ietf-opsawg-pcapng): one section, one interface per place where the engine sees packets.
 //!
-//! LAN ports are Ethernet; TUN, inner and outer packets are raw IPv4. Outer datagrams reach the engine without their
-//! IP and UDP headers (the kernel's socket removes them), so these are written anew from the socket's addresses.
+//! LAN ports are Ethernet; TUN, inner and outer packets are raw IP. Each packet's comment says what became of it and
+//! which node is at the other end. Outer packets reach the engine without their IP and UDP headers (the kernel's socket
+//! removes them), so these are written anew from the socket's addresses.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod comment;
+mod outer;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use sam_dataplane::trace::{TapPoint, TapRecord};
 
+pub(crate) use comment::Names;
+pub(crate) use outer::Near;
+
 const LINK_ETHERNET: u16 = 1;
 const LINK_RAW: u16 = 101;
 /// Option codes.
+const COMMENT: u16 = 1;
 const IF_NAME: u16 = 2;
+const IF_DESCRIPTION: u16 = 3;
 const EPB_FLAGS: u16 = 2;
+const EPB_DROPCOUNT: u16 = 4;
 
 /// Writes one capture.
 #[derive(Debug)]
 pub(crate) struct PcapngWriter {
-    points: Vec<(TapPoint, String)>,
-    local: SocketAddr,
+    points: Vec<TapPoint>,
+    names: Names,
+    near: Near,
     start: Instant,
     start_wall: Duration,
 }
 
 impl PcapngWriter {
-    /// Starts a capture; `points` become the interfaces, in this order.
-    pub(crate) fn new(points: Vec<(TapPoint, String)>, local: SocketAddr) -> Self {
+    /// Starts a capture of all places that have a name.
+    pub(crate) fn new(names: Names, near: Near) -> Self {
         let start_wall = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         Self {
-            points,
-            local,
+            points: names.points(),
+            names,
+            near,
             start: Instant::now(),
             start_wall,
         }
@@ -45,83 +56,65 @@ impl PcapngWriter {
         section.extend(0_u16.to_le_bytes());
         section.extend(u64::MAX.to_le_bytes());
         let mut out = block(0x0A0D_0D0A, &section);
-        for (point, name) in &self.points {
+        for point in &self.points {
             let link = if matches!(point, TapPoint::Lan(_)) {
                 LINK_ETHERNET
             } else {
                 LINK_RAW
             };
+            let (name, description) = self.names.interface(*point);
             let mut body = Vec::new();
             body.extend(link.to_le_bytes());
             body.extend(0_u16.to_le_bytes());
             body.extend(0_u32.to_le_bytes());
             body.extend(option(IF_NAME, name.as_bytes()));
+            body.extend(option(IF_DESCRIPTION, description.as_bytes()));
             body.extend(option(0, &[]));
             out.extend(block(1, &body));
         }
         out
     }
 
-    /// Returns one packet; `None` when its place is none of the interfaces.
-    pub(crate) fn packet(&self, record: &TapRecord) -> Option<Vec<u8>> {
+    /// Returns one packet; `None` when its place is none of the interfaces. `missed` packets before it are not in the
+    /// capture.
+    pub(crate) fn packet(&self, record: &TapRecord, missed: u64) -> Option<Vec<u8>> {
         let interface = self
             .points
             .iter()
-            .position(|(point, _)| *point == record.point)?;
-        let (data, length) = match (record.point, record.remote) {
-            (TapPoint::Outer, Some(remote)) => self.with_outer_headers(record, remote),
-            _ => (record.data.to_vec(), record.length),
+            .position(|point| *point == record.point)?;
+        let headers = match record.remote {
+            Some(remote) => self.near.headers(record, remote),
+            None => Vec::new(),
         };
+        let (captured, length) = (
+            headers.len() + record.data.len(),
+            headers.len() + record.length,
+        );
         let since = record.at.saturating_duration_since(self.start);
         let micros = u64::try_from((self.start_wall + since).as_micros()).unwrap_or(u64::MAX);
-        let mut body = Vec::with_capacity(data.len() + 48);
-        body.extend(u32::try_from(interface).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(
-            u32::try_from(micros >> 32)
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
-        body.extend(
-            u32::try_from(micros & 0xFFFF_FFFF)
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
-        body.extend(u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        body.extend(padded(&data));
+        let [low, high] = [micros & 0xFFFF_FFFF, micros >> 32].map(word);
+        let mut body = Vec::with_capacity(captured + 128);
+        body.extend(word(interface as u64));
+        body.extend(high);
+        body.extend(low);
+        body.extend(word(captured as u64));
+        body.extend(word(length as u64));
+        body.extend(padded(&[&headers[..], &record.data[..]].concat()));
+        let mut comment = self.names.comment(record);
+        if missed > 0 {
+            comment.push_str(&format!("; {missed} packets before this one were missed"));
+            body.extend(option(EPB_DROPCOUNT, &missed.to_le_bytes()));
+        }
         let direction: u32 = if record.outbound { 2 } else { 1 };
         body.extend(option(EPB_FLAGS, &direction.to_le_bytes()));
+        body.extend(option(COMMENT, comment.as_bytes()));
         body.extend(option(0, &[]));
         Some(block(6, &body))
     }
-
-    fn with_outer_headers(&self, record: &TapRecord, remote: SocketAddr) -> (Vec<u8>, usize) {
-        let (from, to) = if record.outbound {
-            (self.local, remote)
-        } else {
-            (remote, self.local)
-        };
-        let total = u16::try_from(record.length + 28).unwrap_or(u16::MAX);
-        let mut packet = vec![0x45, 0];
-        packet.extend(total.to_be_bytes());
-        packet.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
-        packet.extend(ipv4(from).octets());
-        packet.extend(ipv4(to).octets());
-        sam_dataplane::packet::ipv4::write_checksum(&mut packet);
-        packet.extend(from.port().to_be_bytes());
-        packet.extend(to.port().to_be_bytes());
-        packet.extend((total - 20).to_be_bytes());
-        packet.extend([0, 0]);
-        packet.extend(&record.data[..]);
-        (packet, record.length + 28)
-    }
 }
 
-fn ipv4(address: SocketAddr) -> Ipv4Addr {
-    match address {
-        SocketAddr::V4(address) => *address.ip(),
-        SocketAddr::V6(address) => address.ip().to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED),
-    }
+fn word(value: u64) -> [u8; 4] {
+    u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
@@ -149,27 +142,34 @@ fn padded(data: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use sam_dataplane::Gso;
+    use sam_dataplane::trace::Remote;
+
     use super::*;
 
     #[test]
-    fn blocks_are_framed_by_equal_lengths() {
-        let writer = PcapngWriter::new(
-            vec![
-                (TapPoint::Tun, "sam0".to_owned()),
-                (TapPoint::Outer, "outer".to_owned()),
-            ],
-            "192.0.2.1:51820".parse().expect("address"),
-        );
+    fn blocks_are_framed_by_equal_lengths_and_a_gap_is_told() {
+        let near = Near {
+            address: "192.0.2.1".parse().expect("address"),
+            wireguard_port: 51820,
+        };
+        let writer = PcapngWriter::new(Names::sample(), near);
         let record = TapRecord {
             point: TapPoint::Outer,
             outbound: true,
             at: Instant::now(),
             length: 5,
             data: [1, 2, 3, 4, 5].into(),
-            remote: Some("192.0.2.2:51820".parse().expect("address")),
+            remote: Some(Remote {
+                address: "192.0.2.2:51820".parse().expect("address"),
+                carrier: None,
+            }),
+            gso: Gso::None,
+            tunnel: None,
+            verdict: None,
         };
         let mut bytes = writer.header();
-        bytes.extend(writer.packet(&record).expect("known point"));
+        bytes.extend(writer.packet(&record, 7).expect("known point"));
         let mut kinds = Vec::new();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -180,6 +180,8 @@ mod tests {
             assert_eq!(length % 4, 0);
             rest = &rest[length..];
         }
-        assert_eq!(kinds, [0x0A0D_0D0A, 1, 1, 6]);
+        assert_eq!(kinds, [0x0A0D_0D0A, 1, 1, 1, 1, 1, 6]);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("sent to aws; 7 packets before this one were missed"));
     }
 }

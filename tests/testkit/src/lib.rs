@@ -1,4 +1,5 @@
-//! Test equipment: a virtual network on a virtual clock for simulations, and real routers in namespaces (`netns`).
+//! Test equipment: a virtual network on a virtual clock for simulations, real routers in namespaces (`netns`), and a
+//! foreign kernel (`guest`).
 //!
 //! The simulator drives the same `Router`, `Forwarder` and `wg::Device` as production. Only the drivers differ:
 //! instead of sockets there are links that delay, lose, reorder and cut; instead of the host's TCP there is a small
@@ -6,6 +7,7 @@
 
 pub mod data_plane;
 pub mod forgery;
+pub mod guest;
 pub mod host;
 mod invariants;
 pub mod link;

@@ -17,6 +17,7 @@ use crate::packet::ethernet::{BROADCAST, ETHERNET_HEADER, EtherType, EthernetHea
 use crate::role::Role;
 use crate::snapshot::{LanPort, Snapshot};
 use crate::unit::Unit;
+use crate::verdict::Verdict;
 
 impl Forwarder {
     /// Handles an ARP frame; `unicast` tells whether it was sent to this router only.
@@ -30,7 +31,7 @@ impl Forwarder {
     ) {
         let packet = match ArpPacket::parse(&unit.buffer.bytes()[ETHERNET_HEADER..]) {
             Ok(packet) => packet,
-            Err(reason) => return self.discard(unit.buffer, reason, io),
+            Err(reason) => return self.discard(unit.buffer, reason, io, now),
         };
         io.pool.give(unit.buffer);
         self.stats.add(
@@ -61,6 +62,9 @@ impl Forwarder {
         let addressed = answer.is_ok() || lan.address == Some(packet.target);
         self.learn(lan, &packet, unicast, addressed, now);
         // 4. Answer, or say why not.
+        self.judge(Verdict::Arp {
+            answered: answer.is_ok(),
+        });
         match answer {
             Ok(reply) => {
                 if self.send_arp(lan.id, reply.emit_frame(), io, now) {
@@ -142,6 +146,7 @@ impl Forwarder {
 
     /// Does what the neighbor table wants.
     pub(super) fn drain_neighbors(&mut self, io: &mut Io<'_>, now: Instant) {
+        self.settle_tap();
         while let Some(output) = self.neighbors.poll_output() {
             match output {
                 NeighborOutput::Ask { key, to } => self.ask(key, to, io, now),

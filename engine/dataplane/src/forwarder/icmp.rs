@@ -53,7 +53,7 @@ impl Forwarder {
                 };
                 self.send_back(report, packet.ingress, io, now);
             }
-            Err(reason) => self.discard(buffer, reason, io),
+            Err(reason) => self.discard(buffer, reason, io, now),
         }
     }
 
@@ -65,7 +65,7 @@ impl Forwarder {
             Ingress::Tunnel(tunnel) => {
                 match self.snapshot.tunnel(tunnel).map(|tunnel| tunnel.mtu) {
                     Some(mtu) => self.encapsulate(packet, tunnel, mtu, io, now),
-                    None => self.discard(packet.unit.buffer, DropReason::TunnelDown, io),
+                    None => self.discard(packet.unit.buffer, DropReason::TunnelDown, io, now),
                 }
             }
         }

@@ -20,6 +20,7 @@ use crate::segment::{segment, segment_size};
 use crate::trace::TapPoint;
 use crate::tx::Egress;
 use crate::unit::{Checksum, Unit};
+use crate::verdict::Verdict;
 
 impl Forwarder {
     /// Handles an Ethernet frame.
@@ -36,16 +37,21 @@ impl Forwarder {
         self.stats.add(&self.stats.lan_rx_units, 1);
         self.stats
             .add(&self.stats.lan_rx_bytes, unit.buffer.len() as u64);
-        self.record(TapPoint::Lan(port), unit.buffer.bytes(), now);
+        self.record(
+            TapPoint::Lan(port),
+            unit.buffer.bytes(),
+            unit.offload.gso,
+            now,
+        );
         let Some(lan) = self.snapshot.lan(port) else {
-            return self.discard(unit.buffer, DropReason::PortUnknown, io);
+            return self.discard(unit.buffer, DropReason::PortUnknown, io, now);
         };
         let header = match EthernetHeader::parse(unit.buffer.bytes()) {
             Ok(header) => header,
-            Err(reason) => return self.discard(unit.buffer, reason, io),
+            Err(reason) => return self.discard(unit.buffer, reason, io, now),
         };
         if header.source == lan.mac {
-            return self.discard(unit.buffer, DropReason::FrameLooped, io);
+            return self.discard(unit.buffer, DropReason::FrameLooped, io, now);
         }
         let unicast = header.destination == lan.mac;
         match header.ether_type {
@@ -64,11 +70,11 @@ impl Forwarder {
                         unit.offload.checksum = checksum;
                         self.receive_ip(Ingress::Lan(port), unit, io, now);
                     }
-                    None => self.discard(unit.buffer, DropReason::OffloadMalformed, io),
+                    None => self.discard(unit.buffer, DropReason::OffloadMalformed, io, now),
                 }
             }
             EtherType::Arp | EtherType::Ipv4 => {
-                self.discard(unit.buffer, DropReason::FrameNotForUs, io);
+                self.discard(unit.buffer, DropReason::FrameNotForUs, io, now);
             }
         }
     }
@@ -121,7 +127,7 @@ impl Forwarder {
         self.scratch = scratch;
         match cut.and(outcome) {
             Ok(()) => io.pool.give(packet.unit.buffer),
-            Err(reason) => self.discard(packet.unit.buffer, reason, io),
+            Err(reason) => self.discard(packet.unit.buffer, reason, io, now),
         }
     }
 
@@ -141,9 +147,12 @@ impl Forwarder {
             Resolution::Ready(mac) => self.send_frame(port, mac, packet, io, now),
             // What waits must not take the buffers from what flows.
             Resolution::Pending if io.pool.available() < RESERVE_BUFFERS => {
-                self.discard(packet.unit.buffer, DropReason::NeighborQueueFull, io);
+                self.discard(packet.unit.buffer, DropReason::NeighborQueueFull, io, now);
             }
-            Resolution::Pending => self.neighbors.enqueue(key, packet),
+            Resolution::Pending => {
+                self.judge(Verdict::Waits(DropReason::NeighborFailed));
+                self.neighbors.enqueue(key, packet);
+            }
             Resolution::Refused(reason) => self.refuse_neighbor(packet, reason, io, now),
         }
     }
@@ -172,7 +181,7 @@ impl Forwarder {
     ) {
         let mut unit = packet.unit;
         let Some(lan) = self.snapshot.lan(port) else {
-            return self.discard(unit.buffer, DropReason::PortUnknown, io);
+            return self.discard(unit.buffer, DropReason::PortUnknown, io, now);
         };
         let header = EthernetHeader {
             destination: mac,
@@ -183,7 +192,7 @@ impl Forwarder {
             start.checked_add(ETHERNET_HEADER_U16)
         });
         let Some(checksum) = shifted else {
-            return self.discard(unit.buffer, DropReason::OffloadMalformed, io);
+            return self.discard(unit.buffer, DropReason::OffloadMalformed, io, now);
         };
         unit.offload.checksum = checksum;
         unit.buffer
@@ -212,7 +221,7 @@ impl Forwarder {
     /// Delivers a packet to the router's own host.
     pub(super) fn send_host(&mut self, unit: Unit, io: &mut Io<'_>, now: Instant) {
         let Some(port) = self.snapshot.tun.as_ref().map(|tun| tun.id) else {
-            return self.discard(unit.buffer, DropReason::PortUnknown, io);
+            return self.discard(unit.buffer, DropReason::PortUnknown, io, now);
         };
         if self.push(Egress::Port { port, unit }, TapPoint::Tun, io, now) {
             self.stats.add(&self.stats.tun_tx_units, 1);

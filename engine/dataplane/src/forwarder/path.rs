@@ -61,7 +61,7 @@ impl Forwarder {
             return self.count_drop(DropReason::BufferPoolEmpty);
         };
         if !probe.write(overlay, &mut buffer) {
-            return self.discard(buffer, DropReason::IpMalformed, io);
+            return self.discard(buffer, DropReason::IpMalformed, io, now);
         }
         match classify(buffer.bytes()) {
             Ok(classified) => {
@@ -73,7 +73,7 @@ impl Forwarder {
                 };
                 self.encapsulate(packet, probe.tunnel, probe.size, io, now);
             }
-            Err(reason) => self.discard(buffer, reason, io),
+            Err(reason) => self.discard(buffer, reason, io, now),
         }
     }
 

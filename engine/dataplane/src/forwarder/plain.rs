@@ -12,9 +12,10 @@ use crate::encap::{Carrier, Framing, Lane, Plain};
 use crate::ids::TunnelId;
 use crate::ip_packet::IpPacket;
 use crate::outlet::Io;
-use crate::trace::TapPoint;
+use crate::trace::{Seen, TapPoint};
 use crate::train::{Growth, Passage};
 use crate::unit::{Offload, Unit};
+use crate::verdict::Verdict;
 
 /// Packets of one carrier from one source, back to back: all `segment` bytes long, the last perhaps shorter.
 #[derive(Debug)]
@@ -45,11 +46,12 @@ impl Forwarder {
         let found = self.sources.find(carrier, from.ip());
         for packet in buffer.bytes().chunks(segment.max(1)) {
             if let Some(tap) = &mut self.tap {
-                tap.record(TapPoint::Outer, false, packet, Some(from), now);
+                let seen = Seen::inbound(TapPoint::Outer, packet, now);
+                tap.record(seen.with_remote(from, Some(carrier)));
             }
             match found {
                 Some((tunnel, plain)) => self.receive_framed(tunnel, plain, tos, packet, io, now),
-                None => self.count_drop(DropReason::EncapUnknownSource),
+                None => self.refuse_received(DropReason::EncapUnknownSource),
             }
         }
         io.pool.give(buffer);
@@ -67,18 +69,19 @@ impl Forwarder {
     ) {
         let inner = match plain.framing.parse(packet) {
             Ok(inner) => inner,
-            Err(reason) => return self.count_drop(reason),
+            Err(reason) => return self.refuse_received(reason),
         };
         let Some(mut buffer) = io.pool.take() else {
-            return self.count_drop(DropReason::BufferPoolEmpty);
+            return self.refuse_received(DropReason::BufferPoolEmpty);
         };
         if !buffer.append(inner) {
-            return self.discard(buffer, DropReason::EncapMalformed, io);
+            return self.discard(buffer, DropReason::EncapMalformed, io, now);
         }
         let offload = match (plain.carrier, self.snapshot.tunnel(tunnel)) {
             (Carrier::Ip { .. }, Some(tunnel)) => offload_of(inner, tunnel.mtu),
             (Carrier::Ip { .. }, None) | (Carrier::Udp { .. }, _) => Offload::default(),
         };
+        self.judge(Verdict::Opened(tunnel));
         self.receive_inner(tunnel, tos, Unit { buffer, offload }, io, now);
     }
 }

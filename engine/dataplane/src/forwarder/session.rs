@@ -14,6 +14,8 @@ use crate::ip_packet::IpPacket;
 use crate::outlet::Io;
 use crate::snapshot::{Encap, Snapshot};
 use crate::stats::Stats;
+use crate::trace::Tap;
+use crate::verdict::Verdict;
 
 impl Forwarder {
     /// Keeps a packet until its tunnel has a session.
@@ -25,13 +27,27 @@ impl Forwarder {
         now: Instant,
     ) {
         if io.pool.available() < RESERVE_BUFFERS {
-            return self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io);
+            return self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io, now);
         }
-        let stats = &self.stats;
-        self.staging.stage(tunnel, packet, now, |refused| {
+        self.judge(Verdict::Waits(DropReason::TunnelNoSession));
+        let Self {
+            staging,
+            stats,
+            tap,
+            ..
+        } = self;
+        let suspended = tap.as_mut().map(Tap::suspend);
+        staging.stage(tunnel, packet, now, |refused| {
             Stats::drop(stats, DropReason::TunnelNoSession);
+            if let Some(tap) = tap {
+                let bytes = refused.unit.buffer.bytes();
+                tap.lose(bytes, DropReason::TunnelNoSession, now);
+            }
             io.pool.give(refused.unit.buffer);
         });
+        if let (Some(tap), Some(suspended)) = (tap, suspended) {
+            tap.resume(suspended);
+        }
     }
 
     /// Sends what waited for the session of a tunnel.
@@ -47,21 +63,27 @@ impl Forwarder {
     }
 
     /// Drops what waits for a tunnel.
-    fn discard_staged(&mut self, tunnel: TunnelId, reason: DropReason, io: &mut Io<'_>) {
+    fn discard_staged(
+        &mut self,
+        tunnel: TunnelId,
+        reason: DropReason,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
         while let Some(packet) = self.staging.take(tunnel) {
-            self.discard(packet.unit.buffer, reason, io);
+            self.discard(packet.unit.buffer, reason, io, now);
         }
     }
 
     /// Drops what waits for tunnels that do not lead where they led.
-    pub(super) fn discard_misled(&mut self, former: &Snapshot, io: &mut Io<'_>) {
+    pub(super) fn discard_misled(&mut self, former: &Snapshot, io: &mut Io<'_>, now: Instant) {
         for tunnel in &former.tunnels {
             let same = self
                 .snapshot
                 .tunnel(tunnel.id)
                 .is_some_and(|now| now.encap == tunnel.encap);
             if !same {
-                self.discard_staged(tunnel.id, DropReason::TunnelDown, io);
+                self.discard_staged(tunnel.id, DropReason::TunnelDown, io, now);
             }
         }
     }
@@ -91,7 +113,7 @@ impl Forwarder {
     /// Drops what has waited for too long: its sender has given up or sent it again.
     pub(super) fn discard_expired(&mut self, io: &mut Io<'_>, now: Instant) {
         while let Some(packet) = self.staging.take_expired(now) {
-            self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io);
+            self.discard(packet.unit.buffer, DropReason::TunnelNoSession, io, now);
         }
     }
 
@@ -108,8 +130,11 @@ impl Forwarder {
     /// Passes a handshake message on to its owner.
     pub(super) fn pass_on(&mut self, from: SocketAddr, datagram: &[u8]) {
         match HandshakeMessage::new(from, datagram) {
-            Some(message) => self.post(HandshakePost::Message(message)),
-            None => self.count_drop(DropReason::WgUnknownType),
+            Some(message) => {
+                self.judge(Verdict::Handshake);
+                self.post(HandshakePost::Message(message));
+            }
+            None => self.refuse_received(DropReason::WgUnknownType),
         }
     }
 

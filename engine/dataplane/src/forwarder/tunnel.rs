@@ -19,9 +19,10 @@ use crate::packet::{Classified, classify};
 use crate::segment::segment;
 use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
-use crate::trace::TapPoint;
+use crate::trace::{Seen, Tap, TapPoint};
 use crate::train::{Passage, SEALING};
 use crate::unit::{Gso, Offload, Unit};
+use crate::verdict::Verdict;
 
 /// What the outer headers say about a datagram.
 #[derive(Debug, Clone, Copy)]
@@ -42,30 +43,33 @@ impl Forwarder {
         now: Instant,
     ) {
         if let Some(tap) = &mut self.tap {
-            tap.record(TapPoint::Outer, false, datagram, Some(outer.from), now);
+            let seen = Seen::inbound(TapPoint::Outer, datagram, now);
+            tap.record(seen.with_remote(outer.from, None));
         }
         let Some(mut buffer) = io.pool.take() else {
-            return self.count_drop(DropReason::BufferPoolEmpty);
+            return self.refuse_received(DropReason::BufferPoolEmpty);
         };
         match self.wg.open(outer.from, datagram, buffer.tail_mut(), now) {
             Ok(Opened::Packet { peer, len }) => {
                 buffer.grow(len);
                 match self.tunnel_of(peer) {
                     Some(tunnel) => {
+                        self.judge(Verdict::Opened(tunnel));
                         self.receive_inner(tunnel, outer.tos, Unit::plain(buffer), io, now);
                     }
-                    None => self.discard(buffer, DropReason::TunnelDown, io),
+                    None => self.discard(buffer, DropReason::TunnelDown, io, now),
                 }
             }
             Ok(Opened::Keepalive) => {
                 self.stats.add(&self.stats.wg_control_received, 1);
+                self.judge(Verdict::Keepalive);
                 io.pool.give(buffer);
             }
             Ok(Opened::Handshake) => {
                 io.pool.give(buffer);
                 self.pass_on(outer.from, datagram);
             }
-            Err(error) => self.discard(buffer, open_reason(error), io),
+            Err(error) => self.discard(buffer, open_reason(error), io, now),
         }
     }
 
@@ -85,20 +89,21 @@ impl Forwarder {
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
         self.stats
             .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
-        self.record(TapPoint::Inner(tunnel), buffer.bytes(), now);
+        self.record(TapPoint::Inner(tunnel), buffer.bytes(), offload.gso, now);
         let mut classified = match classify(buffer.bytes()) {
             Ok(classified) => classified,
-            Err(reason) => return self.discard(buffer, reason, io),
+            Err(reason) => return self.discard(buffer, reason, io, now),
         };
         buffer.truncate(classified.total);
         let Some(ecn) = merge_ecn(classified.tos & ECN, outer_tos & ECN) else {
-            return self.discard(buffer, DropReason::EcnCeNotEct, io);
+            return self.discard(buffer, DropReason::EcnCeNotEct, io, now);
         };
         if ecn != classified.tos & ECN {
             set_ecn(buffer.bytes_mut(), ecn);
             classified.tos = classified.tos & !ECN | ecn;
         }
         if self.take_answer(tunnel, buffer.bytes(), &classified) {
+            self.judge(Verdict::ProbeAnswer);
             return io.pool.give(buffer);
         }
         let ingress = Ingress::Tunnel(tunnel);
@@ -141,7 +146,7 @@ impl Forwarder {
         let pushed = coalescer.push(run, unit.buffer.bytes(), &classified, io.pool, &mut emit);
         match pushed {
             Ok(()) => io.pool.give(unit.buffer),
-            Err(reason) => self.discard(unit.buffer, reason, io),
+            Err(reason) => self.discard(unit.buffer, reason, io, now),
         }
         self.send_runs(io, now);
     }
@@ -157,6 +162,7 @@ impl Forwarder {
 
     fn send_runs(&mut self, io: &mut Io<'_>, now: Instant) {
         let mut runs = std::mem::take(&mut self.runs);
+        let suspended = self.tap.as_mut().map(Tap::suspend);
         for (Run { way, ingress }, unit) in runs.drain(..) {
             match classify(unit.buffer.bytes()) {
                 Ok(classified) => {
@@ -172,8 +178,11 @@ impl Forwarder {
                         now,
                     );
                 }
-                Err(reason) => self.discard(unit.buffer, reason, io),
+                Err(reason) => self.discard(unit.buffer, reason, io, now),
             }
+        }
+        if let (Some(tap), Some(suspended)) = (&mut self.tap, suspended) {
+            tap.resume(suspended);
         }
         self.runs = runs;
     }
@@ -215,12 +224,13 @@ impl Forwarder {
             Ok(()) => {
                 if let Some(tap) = &mut self.tap {
                     let bytes = packet.unit.buffer.bytes();
-                    tap.record(TapPoint::Inner(tunnel), true, bytes, None, now);
+                    tap.record(Seen::outbound(TapPoint::Inner(tunnel), bytes, now));
+                    tap.judge(Verdict::Forwarded(Way::Tunnel { tunnel, mtu }));
                 }
                 io.pool.give(packet.unit.buffer);
             }
             Err(DropReason::TunnelNoSession) => self.stage(packet, tunnel, io, now),
-            Err(reason) => self.discard(packet.unit.buffer, reason, io),
+            Err(reason) => self.discard(packet.unit.buffer, reason, io, now),
         }
     }
 

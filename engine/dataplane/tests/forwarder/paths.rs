@@ -82,7 +82,7 @@ fn long_packets_are_told_now_and_then_and_short_ones_never() {
     for _ in 0..3 {
         lab.send_a(&tcp(A.host, B.host, 1, &[7; 1300]));
     }
-    assert_eq!(lab.a.notices(), [told.clone()]);
+    assert_eq!(lab.a.notices(), std::slice::from_ref(&told));
     lab.advance(LONG_INTERVAL);
     lab.send_a(&tcp(A.host, B.host, 1, &[7; 1300]));
     assert_eq!(lab.a.notices(), [told]);

@@ -1,6 +1,10 @@
 //! What a listener sees.
 
+use std::time::Duration;
+
+use sam_dataplane::decision::Way;
 use sam_dataplane::trace::TapPoint;
+use sam_dataplane::{DropReason, Verdict};
 
 use crate::lab::*;
 
@@ -36,7 +40,8 @@ fn a_packet_is_seen_at_each_point_in_each_direction() {
         .iter()
         .find(|seen| seen.point == TapPoint::Outer)
         .unwrap();
-    assert_eq!((outer.remote, outer.length), (Some(socket(B)), 28 + 5 + 32));
+    let remote = outer.remote.map(|remote| remote.address);
+    assert_eq!((remote, outer.length), (Some(socket(B)), 28 + 5 + 32));
     let inner = seen
         .iter()
         .find(|seen| seen.point == TapPoint::Inner(TUNNEL))
@@ -77,4 +82,64 @@ fn a_listener_that_left_costs_nothing() {
     lab.a.forwarder.set_tap(None);
     lab.send_a(&udp(A.host, B.host, 64, b"x"));
     assert!(lab.a.forwarder.tap().is_none());
+}
+
+#[test]
+fn a_copy_says_what_became_of_the_packet() {
+    let mut lab = Lab::connected();
+    lab.set_tap();
+    let through = Way::Tunnel {
+        tunnel: TUNNEL,
+        mtu: MTU,
+    };
+    let to_lan = Way::Lan {
+        port: LAN,
+        mtu: 1500,
+    };
+    let stranger = std::net::Ipv4Addr::new(198, 51, 100, 1);
+
+    lab.send_a(&udp(A.host, B.host, 64, b"there"));
+    lab.send_b(&udp(B.host, A.host, 64, b"back"));
+    lab.send_a(&udp(A.host, stranger, 64, b"nowhere"));
+    lab.send_a(&udp(A.host, B.host, 1, b"too far"));
+    lab.send_a(b"no packet");
+    lab.settle();
+
+    let tap = lab.a.forwarder.tap().unwrap();
+    let verdicts: Vec<_> = std::iter::from_fn(|| tap.pop())
+        .filter_map(|seen| Some((seen.point, seen.verdict?)))
+        .filter(|(_, verdict)| !matches!(verdict, Verdict::Arp { .. }))
+        .collect();
+    let lan = TapPoint::Lan(LAN);
+    assert_eq!(
+        verdicts,
+        [
+            (lan, Verdict::Forwarded(through)),
+            (TapPoint::Outer, Verdict::Opened(TUNNEL)),
+            (TapPoint::Inner(TUNNEL), Verdict::Forwarded(to_lan)),
+            (lan, Verdict::Dropped(DropReason::Blackhole)),
+            (lan, Verdict::Dropped(DropReason::TtlExceeded)),
+            (lan, Verdict::Dropped(DropReason::NotIpv4)),
+        ]
+    );
+}
+
+#[test]
+fn a_packet_for_a_silent_neighbor_waits_and_is_seen_again_when_it_is_dropped() {
+    let mut lab = Lab::connected();
+    lab.set_tap();
+    lab.a
+        .host_packet(&udp(A.router, silent(A), 64, b"anybody?"), lab.now);
+    lab.advance(Duration::from_secs(10));
+
+    let tap = lab.a.forwarder.tap().unwrap();
+    let seen: Vec<_> = std::iter::from_fn(|| tap.pop())
+        .filter_map(|seen| Some((seen.point, seen.verdict?)))
+        .filter(|(point, _)| matches!(point, TapPoint::Tun | TapPoint::Dropped))
+        .collect();
+
+    let reason = DropReason::NeighborFailed;
+    let waits = (TapPoint::Tun, Verdict::Waits(reason));
+    let dropped = (TapPoint::Dropped, Verdict::Dropped(reason));
+    assert_eq!(seen, [waits, dropped]);
 }

@@ -13,13 +13,16 @@ use sam_net::{Epoll, Interest, NetError, Netlink, PathError, Train, UdpSocket};
 
 use crate::cable::{Cable, LEFT, set_up, wait_for};
 
+/// Opens a socket.
+type Open = fn() -> Result<UdpSocket, NetError>;
+
 const FAR: &str = "10.8.0.2";
 const GRE: u8 = 47;
 
 #[test]
 fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
     let Some(cable) = narrow() else { return };
-    let sockets: [(fn() -> Result<UdpSocket, NetError>, u16); 3] = [
+    let sockets: [(Open, u16); 3] = [
         (|| UdpSocket::bind(UdpSocket::any(false, 6080)), 6080),
         (|| UdpSocket::bind_sender(false), 9),
         (|| UdpSocket::open_raw(GRE, false), 0),

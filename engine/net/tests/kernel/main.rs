@@ -14,6 +14,7 @@
 )]
 
 mod cable;
+mod echo_socket;
 mod error_queue;
 mod frame;
 mod netlink;

@@ -15,7 +15,7 @@ impl Walk<'_> {
         let Some(lan) = self.snapshot.lan(port) else {
             return;
         };
-        let (source, destination) = (self.query.from, self.query.to);
+        let (source, destination) = (self.subject.from, self.subject.to);
         if !lan.is_on_link(destination) {
             let text = format!(
                 "{destination} is not on {}: hosts send to their gateway",

@@ -10,7 +10,7 @@ use crate::view::{TraceOutcome, TraceVerdict};
 impl Walk<'_> {
     /// Takes the packet in.
     pub(super) fn enter(&mut self) -> Ingress {
-        let source = self.query.from;
+        let source = self.subject.from;
         let found = match self.snapshot.fib.lookup(source) {
             Some(NextHop::Lan(port)) => Some(Ingress::Lan(port)),
             Some(NextHop::Local) => Some(Ingress::Host),
@@ -24,7 +24,7 @@ impl Walk<'_> {
         let mut text = self.door(ingress);
         if let Ingress::Lan(port) = ingress
             && let Some(lan) = self.snapshot.lan(port)
-            && self.query.size > lan.mtu
+            && self.subject.size > usize::from(lan.mtu)
         {
             text.push_str(&format!(
                 "; longer than its MTU {}: hosts send it in pieces, each judged by itself",
@@ -43,7 +43,7 @@ impl Walk<'_> {
     /// Lets the filter of a LAN port see the packet; a verdict when it does not reach the engine.
     pub(super) fn filter(&mut self, port: PortId) -> Option<TraceVerdict> {
         let lan = self.snapshot.lan(port)?;
-        let destination = self.query.to;
+        let destination = self.subject.to;
         if lan.is_taken(destination) {
             self.pass(Stage::Filter, format!("{destination} lies in a pool"));
             return None;
@@ -73,7 +73,7 @@ impl Walk<'_> {
     }
 
     /// Names where packets come in.
-    fn door(&self, ingress: Ingress) -> String {
+    pub(super) fn door(&self, ingress: Ingress) -> String {
         match ingress {
             Ingress::Lan(port) => {
                 let name = self.snapshot.lan(port).map(|lan| lan.name.as_str());

@@ -8,6 +8,9 @@
 mod arp;
 mod entrance;
 mod exit;
+mod live;
+#[cfg(test)]
+mod live_tests;
 mod packet;
 mod report;
 mod route;
@@ -15,6 +18,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use sam_dataplane::decision::{Refusal, Way, decide};
@@ -33,6 +37,19 @@ use crate::view::{
 };
 use stage::Stage;
 
+/// What is traced.
+#[derive(Debug)]
+struct Subject {
+    /// Source address.
+    from: Ipv4Addr,
+    /// Destination address.
+    to: Ipv4Addr,
+    /// Protocol and ports in words.
+    what: String,
+    /// Length in bytes of the longest wire packet, which is what an MTU limits.
+    size: usize,
+}
+
 /// A packet on its way.
 #[derive(Debug)]
 struct Walk<'a> {
@@ -40,7 +57,7 @@ struct Walk<'a> {
     snapshot: &'a Snapshot,
     facts: &'a Facts,
     now: Instant,
-    query: TraceQuery,
+    subject: Subject,
     /// The tunnels, as `samctl tunnels` shows them.
     tunnels: Vec<TunnelRow>,
     stages: Vec<TraceStage>,
@@ -63,7 +80,12 @@ impl Router {
             snapshot: self.fib.snapshot(),
             facts,
             now,
-            query: *query,
+            subject: Subject {
+                from: query.from,
+                to: query.to,
+                what: packet::words(query),
+                size: usize::from(query.size),
+            },
             tunnels: self.tunnels(facts, now).tunnels,
             stages: Vec::new(),
         };
@@ -128,17 +150,22 @@ impl Walk<'_> {
             return verdict;
         }
         if matches!(classified.l4, L4::Tcp { .. }) {
-            let text = match mss::limit(self.snapshot, ingress, way) {
-                Some(max) => format!("a SYN that announces more than {max} bytes is lowered to it"),
-                None => "SYNs pass as they are: no tunnel on the way lowers them".into(),
-            };
-            self.note(Stage::Mss, text);
+            self.note_mss(ingress, way);
         }
         match way {
             Way::Host => self.leave_to_host(),
             Way::Lan { port, .. } => self.leave_by_lan(port, ingress, classified),
             Way::Tunnel { tunnel, .. } => self.leave_by_tunnel(tunnel),
         }
+    }
+
+    /// Notes what passing SYNs announce.
+    fn note_mss(&mut self, ingress: Ingress, way: Way) {
+        let text = match mss::limit(self.snapshot, ingress, way) {
+            Some(max) => format!("a SYN that announces more than {max} bytes is lowered to it"),
+            None => "SYNs pass as they are: no tunnel on the way lowers them".into(),
+        };
+        self.note(Stage::Mss, text);
     }
 
     /// Cuts a packet that is too long and may be cut; a verdict when that fails.

@@ -94,6 +94,15 @@ pub(super) fn write(query: &TraceQuery) -> Result<Vec<u8>, TraceRefusal> {
     Ok(packet)
 }
 
+/// Says what the packet carries.
+pub(super) fn words(query: &TraceQuery) -> String {
+    let name = query.protocol.name();
+    match query.port {
+        Some(port) => format!("{name} to port {port}"),
+        None => name.into(),
+    }
+}
+
 /// TTL of most hosts.
 const TTL: u8 = 64;
 const IPV4_HEADER_U16: u16 = 20;

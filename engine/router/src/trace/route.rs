@@ -14,7 +14,7 @@ impl Walk<'_> {
 
     /// Says where the destination lives, and whose claim that follows from.
     pub(super) fn route_text(&self) -> String {
-        let destination = self.query.to;
+        let destination = self.subject.to;
         let Some(row) = self.row(destination) else {
             return format!("no entry covers {destination}");
         };

@@ -1,5 +1,6 @@
 //! The stages of the way, and what each one of the decision looks at.
 
+use sam_dataplane::decision::Way;
 use sam_dataplane::ingress::Ingress;
 use sam_dataplane::packet::Classified;
 use sam_dataplane::{DropReason, NextHop};
@@ -67,6 +68,48 @@ impl Stage {
             .map_or(Self::Route, |(_, stage)| *stage)
     }
 
+    /// The stage that drops for a reason, decided or not; `way` is where the packet was to leave.
+    pub(super) fn of_drop(reason: DropReason, way: Option<Way>) -> Self {
+        const BEYOND_DECISION: [(DropReason, Stage); 16] = [
+            (DropReason::FrameTooShort, Stage::Filter),
+            (DropReason::EtherTypeUnknown, Stage::Filter),
+            (DropReason::FrameNotForUs, Stage::Filter),
+            (DropReason::FrameLooped, Stage::Filter),
+            (DropReason::NotIpv4, Stage::Packet),
+            (DropReason::IpMalformed, Stage::Packet),
+            (DropReason::IpChecksum, Stage::Packet),
+            (DropReason::L4Malformed, Stage::Packet),
+            (DropReason::OffloadMalformed, Stage::Packet),
+            (DropReason::EcnCeNotEct, Stage::Packet),
+            (DropReason::FragmentFailed, Stage::Fragments),
+            (DropReason::NeighborQueueFull, Stage::Neighbor),
+            (DropReason::NeighborFailed, Stage::Neighbor),
+            (DropReason::NeighborTableFull, Stage::Neighbor),
+            (DropReason::TunnelNoSession, Stage::Encapsulation),
+            (DropReason::TunnelNoEndpoint, Stage::Encapsulation),
+        ];
+        if matches!(
+            reason,
+            DropReason::BufferPoolEmpty | DropReason::TxQueueFull
+        ) {
+            return match way {
+                Some(Way::Tunnel { .. }) => Self::Encapsulation,
+                Some(Way::Lan { .. }) => Self::Neighbor,
+                Some(Way::Host) => Self::Host,
+                None => Self::Packet,
+            };
+        }
+        let mut found = BEYOND_DECISION.iter();
+        found
+            .find(|(known, _)| *known == reason)
+            .map_or_else(|| Self::of(reason), |(_, stage)| *stage)
+    }
+
+    /// Tells whether it belongs to the decision.
+    pub(super) fn is_of_decision(self) -> bool {
+        Self::DECISION.contains(&self)
+    }
+
     /// Returns the name as in JSON.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -92,20 +135,21 @@ impl Stage {
 impl Walk<'_> {
     /// Says what a packet is.
     pub(super) fn describe(&self, classified: &Classified) -> String {
-        let port = self
-            .query
-            .port
-            .map_or_else(String::new, |port| format!(" to port {port}"));
+        let Classified { total, ttl, .. } = *classified;
+        let size = self.subject.size;
+        let wire = if size == total {
+            String::new()
+        } else {
+            format!(" in wire packets of at most {size}")
+        };
+        let df = if classified.dont_fragment {
+            "set"
+        } else {
+            "clear"
+        };
         format!(
-            "{}{port}, {} bytes, TTL {}, DF {}",
-            self.query.protocol.name(),
-            classified.total,
-            classified.ttl,
-            if classified.dont_fragment {
-                "set"
-            } else {
-                "clear"
-            }
+            "{}, {total} bytes{wire}, TTL {ttl}, DF {df}",
+            self.subject.what
         )
     }
 
@@ -130,7 +174,7 @@ impl Walk<'_> {
                 let left = classified.ttl.saturating_sub(1);
                 format!("{}, {left} when it leaves", classified.ttl)
             }
-            Stage::Mtu => self.mtu_text(classified.total),
+            Stage::Mtu => self.mtu_text(self.subject.size),
             Stage::Entrance
             | Stage::Arp
             | Stage::Filter
@@ -145,12 +189,12 @@ impl Walk<'_> {
     }
 
     fn is_for_host(&self) -> bool {
-        self.snapshot.fib.lookup(self.query.to) == Some(NextHop::Local)
+        self.snapshot.fib.lookup(self.subject.to) == Some(NextHop::Local)
     }
 
     /// Compares a length with the MTU of the way to the destination, which is a sum where a tunnel is involved.
     fn mtu_text(&self, length: usize) -> String {
-        match self.snapshot.fib.lookup(self.query.to) {
+        match self.snapshot.fib.lookup(self.subject.to) {
             Some(NextHop::Tunnel(id)) => {
                 let Some(row) = self.tunnels.iter().find(|row| row.tunnel == id.0) else {
                     return format!("{length} bytes");

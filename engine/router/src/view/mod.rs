@@ -18,6 +18,7 @@ mod counters;
 mod doctor;
 mod explain;
 mod owners;
+mod path_test;
 mod routes;
 mod status;
 mod step;
@@ -33,13 +34,15 @@ pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
+pub use path_test::{PathTestRow, PathTestView, SiteTestRow, TestCheck, TestMatrixView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
 pub use status::{
     API_VERSION, CaptureSummary, OffloadOff, PoolSummary, StatusView, UpCount, VersionView,
 };
 pub use step::{StepView, step_name};
 pub use trace::{
-    StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage, TraceVerdict, TraceView,
+    LiveTraceEnd, LiveTraceView, StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage,
+    TraceVerdict, TraceView,
 };
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 

@@ -1,4 +1,4 @@
-//! `samctl trace SRC DST`: the stages that a packet would pass at this router, and the verdict.
+//! `samctl trace`: the stages that a packet passes or would pass at this router, and the verdict.
 
 use std::net::Ipv4Addr;
 
@@ -15,6 +15,38 @@ pub struct TraceView {
     pub stages: Vec<TraceStage>,
     /// What becomes of it.
     pub verdict: TraceVerdict,
+}
+
+/// The way of a packet that came, as one line of `GET /v1/trace/live`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LiveTraceView {
+    /// When it was seen, in seconds since the Unix epoch.
+    pub time: f64,
+    /// Source address.
+    pub from: Ipv4Addr,
+    /// Destination address.
+    pub to: Ipv4Addr,
+    /// Protocol and ports in words.
+    pub what: String,
+    /// Length in bytes, IP header included; of a superpacket all of it.
+    pub length: usize,
+    /// Generation of the forwarding state that the stages show.
+    pub generation: u64,
+    /// What happened to it, in order; the last one that is no note decided.
+    pub stages: Vec<TraceStage>,
+    /// What became of it.
+    pub verdict: TraceVerdict,
+}
+
+/// The end of a live trace, its last line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveTraceEnd {
+    /// Packets that were shown.
+    pub seen: u64,
+    /// Packets that were not, because they came faster than they could be shown.
+    pub missed: u64,
+    /// Whether the time ended before enough packets had come.
+    pub timed_out: bool,
 }
 
 /// The packet to trace. The names of the fields are those of the parameters of `GET /v1/trace`.

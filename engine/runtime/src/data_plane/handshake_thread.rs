@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sam_dataplane::dscp::CONTROL_TOS;
-use sam_dataplane::trace::{Tap, TapPoint, TapRecord};
+use sam_dataplane::trace::{Seen, Tap, TapPoint};
 use sam_dataplane::{
     BufferPool, DropReason, Forwarder, Handshakes, Notice, Posts, Snapshot, Stats,
 };
@@ -16,8 +16,9 @@ use sam_net::{SendFailure, Train, UdpSocket};
 use sam_wg::{PeerConfig, PeerStatus};
 use tokio::sync::{mpsc, oneshot};
 
+use super::listener::Listener;
 use super::mailbox::Mailbox;
-use super::{TAP_BYTES, TAP_RECORDS, offer, wall_time};
+use super::{offer, wall_time};
 
 /// Posts of workers that may wait.
 const POSTS: usize = 512;
@@ -33,8 +34,8 @@ pub(super) struct HandshakeLetters {
     pub(super) peers: Option<Vec<PeerConfig>>,
     /// Tunnels lead to peers by this from now on.
     pub(super) snapshot: Option<Arc<Snapshot>>,
-    /// Copy messages to the sender until it is closed.
-    pub(super) tap: Option<mpsc::Sender<TapRecord>>,
+    /// Copy messages to the listener until it is gone.
+    pub(super) tap: Option<Listener>,
     /// Say how things are.
     pub(super) report: Option<oneshot::Sender<HandshakeReport>>,
     /// End the thread.
@@ -121,7 +122,7 @@ pub(super) struct HandshakeThread {
     notices: mpsc::Sender<Notice>,
     notices_lost: u64,
     pool: BufferPool,
-    tap: Option<(Tap, mpsc::Sender<TapRecord>)>,
+    tap: Option<(Tap, Listener)>,
 }
 
 impl HandshakeThread {
@@ -184,8 +185,8 @@ impl HandshakeThread {
         if let Some(snapshot) = letters.snapshot {
             self.handshakes.install(&snapshot);
         }
-        if let Some(sender) = letters.tap {
-            self.tap = Some((Tap::new(TAP_RECORDS, TAP_BYTES), sender));
+        if let Some(listener) = letters.tap {
+            self.tap = Some((listener.tap(), listener));
         }
         let mut posts = letters.posts;
         while let Some(post) = posts.as_mut().and_then(Posts::pop) {
@@ -219,7 +220,8 @@ impl HandshakeThread {
                 more = true;
                 buffer.grow(len);
                 if let Some((tap, _)) = &mut self.tap {
-                    tap.record(TapPoint::Outer, true, buffer.bytes(), Some(to), now);
+                    let seen = Seen::outbound(TapPoint::Outer, buffer.bytes(), now);
+                    tap.record(seen.with_remote(to, None));
                 }
                 families[usize::from(to.is_ipv6())].push(Train {
                     to,
@@ -276,12 +278,8 @@ impl HandshakeThread {
         let Some((tap, listener)) = &mut self.tap else {
             return;
         };
-        while let Some(record) = tap.pop() {
-            if listener.try_send(record).is_err() {
-                break;
-            }
-        }
-        if listener.is_closed() {
+        listener.take_from(tap);
+        if listener.is_gone() {
             self.tap = None;
         }
     }

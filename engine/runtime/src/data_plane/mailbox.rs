@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId};
 use sam_net::{EventFd, PacketSocket};
 use sam_router::Offloads;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+
+use super::listener::Listener;
 
 /// What the worker has not read yet.
 #[derive(Debug, Default)]
@@ -22,8 +23,8 @@ pub(super) struct Letters {
     pub(super) lans: BTreeMap<PortId, LanSockets>,
     /// Send these probes, one per tunnel.
     pub(super) probes: BTreeMap<TunnelId, PathProbe>,
-    /// Copy packets to the sender until it is closed.
-    pub(super) tap: Option<mpsc::Sender<TapRecord>>,
+    /// Copy packets to the listener until it is gone.
+    pub(super) tap: Option<Listener>,
     /// Say how things are; whoever asked before has given up.
     pub(super) report: Option<oneshot::Sender<WorkerReport>>,
     /// End the thread.

@@ -11,6 +11,7 @@
 mod carriers;
 mod handshake_thread;
 mod lan;
+mod listener;
 mod mailbox;
 mod plain_ports;
 mod ports;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
-use sam_dataplane::{Handshakes, Notice, PathProbe, PortId, Snapshot, Stats};
+use sam_dataplane::{Handshakes, Notice, PacketFilter, PathProbe, PortId, Snapshot, Stats};
 use sam_net::{Tun, UdpGroup};
 use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
@@ -36,6 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 pub(crate) use handshake_thread::HandshakeReport;
+pub(crate) use listener::Captured;
 pub(crate) use mailbox::{LanSockets, WorkerReport};
 pub(crate) use switches::tun_limit;
 pub(crate) use worker::BUFFERS;
@@ -50,9 +52,6 @@ use worker::{Worker, WorkerStart};
 pub(crate) const NOTICES: usize = 1024;
 /// Of these, places that notices about LANs leave to the others, so that no LAN host can make control miss a session.
 const RESERVED_NOTICES: usize = NOTICES / 2;
-/// Packets kept for a capture between two turns of a loop, and bytes kept of each.
-const TAP_RECORDS: usize = 4096;
-const TAP_BYTES: usize = 2048;
 /// Time for a thread to say how things are; beyond that the answer does without, for BGP must not wait.
 const REPORT_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -210,19 +209,23 @@ impl DataPlane {
         }
     }
 
-    /// Copies packets until the receiver is dropped, of which at most `queue` wait; `None` while another capture runs.
-    pub(crate) fn tap(&mut self, queue: usize) -> Option<mpsc::Receiver<TapRecord>> {
+    /// Copies packets until the reader is dropped, of which at most `queue` wait; `None` while another one reads. A
+    /// filter leaves received inner packets only.
+    pub(crate) fn tap(&mut self, queue: usize, filter: Option<PacketFilter>) -> Option<Captured> {
         if is_wanted(&self.capture) {
             return None;
         }
-        let (sender, receiver) = mpsc::channel(queue);
-        self.capture = sender.downgrade();
+        let is_inner = filter.is_some();
+        let (listener, captured) = listener::listen(queue, filter);
+        self.capture = listener.downgrade();
         for worker in &self.workers {
-            let sender = sender.clone();
-            worker.post(|letters| letters.tap = Some(sender));
+            let listener = listener.clone();
+            worker.post(|letters| letters.tap = Some(listener));
         }
-        self.handshakes.post(|letters| letters.tap = Some(sender));
-        Some(receiver)
+        if !is_inner {
+            self.handshakes.post(|letters| letters.tap = Some(listener));
+        }
+        Some(captured)
     }
 
     /// Asks how things are.

@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sam_dataplane::trace::{Tap, TapRecord};
 use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
 use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
@@ -18,9 +17,10 @@ use tracing::warn;
 
 use super::carriers::CarrierSockets;
 use super::handshake_thread::HandshakeBox;
+use super::listener::Listener;
 use super::mailbox::{Letters, Mailbox, WorkerReport};
+use super::offer;
 use super::ports::{Ports, UnderlaySockets};
-use super::{TAP_BYTES, TAP_RECORDS, offer};
 use crate::StartError;
 
 /// Packet buffers of 64 KiB; pages are touched only as far as they are used.
@@ -78,7 +78,7 @@ pub(super) struct Worker {
     generation: u64,
     /// When to ask the kernel next what it lost.
     next_look: Instant,
-    listener: Option<mpsc::Sender<TapRecord>>,
+    listener: Option<Listener>,
     stats: Arc<Stats>,
 }
 
@@ -244,10 +244,9 @@ impl Worker {
             };
             self.forwarder.send_probe(probe, &mut io, now);
         }
-        if let Some(sender) = letters.tap {
-            self.listener = Some(sender);
-            self.forwarder
-                .set_tap(Some(Tap::new(TAP_RECORDS, TAP_BYTES)));
+        if let Some(listener) = letters.tap {
+            self.forwarder.set_tap(Some(listener.tap()));
+            self.listener = Some(listener);
         }
         self.flush(now);
         if let Some(reply) = letters.report {
@@ -284,19 +283,11 @@ impl Worker {
         let Some(listener) = &self.listener else {
             return;
         };
-        if listener.is_closed() {
+        if listener.is_gone() {
             self.listener = None;
             self.forwarder.set_tap(None);
-            return;
-        }
-        let Some(tap) = self.forwarder.tap() else {
-            return;
-        };
-        while let Some(record) = tap.pop() {
-            // A reader that does not keep up misses packets; `Tap` bounds what waits.
-            if listener.try_send(record).is_err() {
-                break;
-            }
+        } else if let Some(tap) = self.forwarder.tap() {
+            listener.take_from(tap);
         }
     }
 }

@@ -111,6 +111,11 @@ impl Fabric {
         router.expect("this router was started")
     }
 
+    /// Stops a router, if it runs.
+    pub fn stop(&mut self, site: Site) {
+        self.routers[site.index()] = None;
+    }
+
     /// A path in the folder of this fabric; everything there goes with it.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

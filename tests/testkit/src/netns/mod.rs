@@ -31,5 +31,5 @@ pub use fabric::Fabric;
 pub use frames::send_ipv4;
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
-pub use topology::{GATEWAY, Site, Topology};
+pub use topology::{GATEWAY, Site, Topology, Wire};
 pub use wait::{holds_within, wait_until};

@@ -18,11 +18,14 @@ use ipnet::IpNet;
 use sam_net::netlink::{OperState, Route};
 use sam_net::{Namespace, Netlink};
 
+use super::shell::sh;
 use super::wait::wait_until;
 
 /// The routers' address on every LAN, and every client's default gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
 
+/// What is behind [`Topology::move_far`].
+const FAR_WAN: &str = "far-wan";
 /// Addresses of the router between ([`Topology::put_behind`]).
 const BETWEEN_NEAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const BETWEEN_FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -84,6 +87,17 @@ impl Site {
     pub fn underlay(self) -> Ipv4Addr {
         Ipv4Addr::new(203, 0, 113, 10 + self.0)
     }
+}
+
+/// What a cable can be plugged into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// What lies between the routers.
+    Wan,
+    /// The end of the WAN behind [`Topology::move_far`].
+    FarWan,
+    /// The LAN of a site.
+    Lan(Site),
 }
 
 /// All namespaces.
@@ -199,6 +213,49 @@ impl Topology {
             let port = netlink.link(&port).expect("the cable exists").index;
             netlink.set_bridge(port, Some(bridge)).expect("plugged");
         });
+    }
+
+    /// Pulls out both cables of a site's router, so that something else can take its place and addresses.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn unplug_router(&self, site: Site) {
+        within(&self.wires, |netlink| {
+            for letter in ['r', 'w'] {
+                let port = format!("{letter}{}", site.number());
+                let port = netlink.link(&port).expect("the cable exists").index;
+                netlink.set_bridge(port, None).expect("unplugged");
+            }
+        });
+    }
+
+    /// Plugs the WAN cable of a site's router into a wire of its own: somebody has to join that to the WAN.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn move_far(&self, site: Site) {
+        within(&self.wires, |netlink| {
+            bridge(netlink, FAR_WAN);
+            let bridge = netlink.link(FAR_WAN).expect("just made").index;
+            let port = format!("w{}", site.number());
+            let port = netlink.link(&port).expect("the cable exists").index;
+            netlink.set_bridge(port, Some(bridge)).expect("plugged");
+        });
+    }
+
+    /// Adds a tap to a wire, for a machine that runs in the namespace of [`Self::wires`].
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn add_tap(&self, wire: Wire, name: &str) {
+        let bridge = match wire {
+            Wire::Wan => "wan".to_owned(),
+            Wire::FarWan => FAR_WAN.to_owned(),
+            Wire::Lan(site) => lan(site),
+        };
+        let command =
+            format!("ip tuntap add {name} mode tap && ip link set {name} master {bridge} up");
+        sh(&self.wires, &command).success();
     }
 
     /// Adds a further host with interface `eth0` to a site's LAN; `port` names its cable.

@@ -1,0 +1,125 @@
+//! A long way between two routers of ours: a TCP flow stays fast and in order.
+//!
+//! The foreign kernel is the wire; its netem makes the delay that this machine's kernel may not have.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use sam_net::Namespace;
+use sam_testkit::guest::Guest;
+use sam_testkit::netns::{Fabric, Site, Wire, sh};
+
+use crate::case::{guest_image, samctl, wait_for_ping};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const BYTES: usize = 16 << 20;
+/// Both ways together.
+const DELAY_MS: f64 = 20.0;
+/// Most that is on the way: less than the queues of the emulator's network cards hold, more than the delay needs.
+const WINDOW: u32 = 512 << 10;
+/// How much slower a flow may be through two routers of ours than through none: a debug build and its cryptography share
+/// two cores with the emulator.
+const SLOWER: f64 = 5.0;
+
+/// ```text
+///   .10 ── router onprem ── wan ── kernel: 10 ms each way ── far wan ── router aws ── .11
+/// ```
+pub(super) fn delay() {
+    let mut fabric = Fabric::new(samctl(), 2);
+    let topology = &fabric.topology;
+    topology.move_far(Site::AWS);
+    topology.add_tap(Wire::Wan, "guest-near");
+    topology.add_tap(Wire::FarWan, "guest-far");
+    let image = guest_image().expect("the need was looked at");
+    let guest = Guest::boot(&image, topology.wires(), &["guest-near", "guest-far"]);
+    guest.order(
+        "ip link add bridge type bridge && ip link set bridge up
+         for card in eth0 eth1; do
+             ip link set $card master bridge up && tc qdisc add dev $card root netem delay 10ms limit 10000 || exit 1
+         done",
+    );
+    let (near, far) = (Site::ONPREM, Site::AWS);
+    let (bare, bare_far) = (topology.router(near), topology.router(far));
+    wait_for_ping(bare, far.underlay(), PATIENCE);
+    for receiver in [bare_far, topology.client(far)] {
+        let limit = format!("echo 4096 131072 {WINDOW} > /proc/sys/net/ipv4/tcp_rmem");
+        sh(receiver, &limit).success();
+    }
+    let without = transfer(bare, bare_far, far.underlay());
+
+    fabric.start_all();
+    let (client, far_client) = (fabric.topology.client(near), fabric.topology.client(far));
+    wait_for_ping(client, far.client(), PATIENCE);
+    assert!(round_trip(client, far.client()) >= DELAY_MS);
+    let before = [count(client, &REORDERED), count(client, &RETRANSMITTED)];
+    let queued = count(far_client, &OUT_OF_ORDER);
+    let with = transfer(client, far_client, far.client());
+
+    let reordered = count(client, &REORDERED) - before[0];
+    let retransmitted = count(client, &RETRANSMITTED) - before[1];
+    let queued = count(far_client, &OUT_OF_ORDER) - queued;
+    assert_eq!(reordered, 0, "segments overtook each other");
+    assert!(
+        queued == 0 || retransmitted > 0,
+        "{queued} segments came early"
+    );
+    assert!(
+        with.as_secs_f64() < without.as_secs_f64() * SLOWER,
+        "{with:?} for {BYTES} bytes, {without:?} without routers; {retransmitted} segments sent again"
+    );
+}
+
+/// Sends bytes over one connection and returns how long they took until the receiver had all.
+fn transfer(from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Duration {
+    let listener = to.enter(|| TcpListener::bind((address, 0)).expect("a free port"));
+    let listener = listener.expect("the receiver's namespace");
+    let target = listener.local_addr().expect("bound");
+    let connect = || TcpStream::connect_timeout(&target, PATIENCE).expect("connected");
+    let mut sender = from.enter(connect).expect("the sender's namespace");
+    let (mut receiver, _) = listener.accept().expect("connected");
+    receiver.set_read_timeout(Some(PATIENCE)).expect("valid");
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            sender.write_all(&vec![7; BYTES]).expect("sent");
+            sender.shutdown(Shutdown::Write).expect("sent");
+        });
+        let mut received = Vec::with_capacity(BYTES);
+        receiver.read_to_end(&mut received).expect("no stall");
+        assert_eq!(received.len(), BYTES);
+    });
+    begin.elapsed()
+}
+
+/// The shortest of some pings, in milliseconds.
+fn round_trip(client: &Namespace, to: Ipv4Addr) -> f64 {
+    let text = sh(client, &format!("ping -n -q -c 5 -i 0.2 -W 5 {to}")).success();
+    let shortest = text.split("mdev = ").nth(1).and_then(|figures| {
+        let (shortest, _) = figures.split_once('/')?;
+        shortest.parse().ok()
+    });
+    shortest.unwrap_or_else(|| panic!("no figures in {text}"))
+}
+
+/// What the sender's kernel counts when it learns that segments overtook each other.
+const REORDERED: [&str; 3] = ["TCPSACKReorder", "TCPRenoReorder", "TCPTSReorder"];
+const RETRANSMITTED: [&str; 1] = ["RetransSegs"];
+/// What the receiver's kernel counts for each segment that comes before one that is missing.
+const OUT_OF_ORDER: [&str; 1] = ["TCPOFOQueue"];
+
+/// Sum of counters of a namespace: /proc/net/netstat has lines of names, each followed by one of values.
+fn count(namespace: &Namespace, names: &[&str]) -> u64 {
+    let text = sh(namespace, "cat /proc/net/netstat /proc/net/snmp").success();
+    let lines: Vec<&str> = text.lines().collect();
+    let values = lines.chunks(2).flat_map(|pair| {
+        let row = |at: usize| pair.get(at).copied().unwrap_or_default();
+        std::iter::zip(row(0).split(' '), row(1).split(' '))
+    });
+    let found: Vec<u64> = values
+        .filter(|(name, _)| names.contains(name))
+        .filter_map(|(_, value)| value.parse().ok())
+        .collect();
+    assert_eq!(found.len(), names.len(), "{names:?} in\n{text}");
+    found.iter().sum()
+}

@@ -1,0 +1,246 @@
+//! Tunnels without encryption with the kernel's own: what each side sends the other understands, and neither takes what
+//! has a wrong key or checksum.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use sam_testkit::netns::{Site, wait_until};
+
+use super::exchange;
+use super::site::{KERNEL, KernelSite, OFFLOADS};
+
+/// The site with a router of ours.
+const OURS: Site = Site::ONPREM;
+const BULK: usize = 4 << 20;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One kind of tunnel, as both sides know it.
+struct Kind {
+    /// In samctl's configuration.
+    ours: &'static str,
+    /// Arguments of `ip link add t0 type`; the kernel's own address, the far one and the TTL follow.
+    theirs: &'static str,
+    /// What has to be done first.
+    before: &'static str,
+    /// Largest inner packet.
+    mtu: usize,
+    /// What the tunnel must not take.
+    wrong: &'static [Wrong],
+}
+
+/// Something that is not as agreed.
+#[derive(Debug)]
+enum Wrong {
+    /// The kernel's tunnel with these arguments; samctl's reason for not taking what it sends.
+    Kind(&'static str, &'static str),
+    /// GRE checksums of both sides, damaged on the way.
+    GreChecksum,
+    /// UDP checksums of the kernel, damaged on the way.
+    UdpChecksum,
+}
+
+/// ```text
+///   .10 ── router onprem ══ GRE, IPIP ══ kernel ── .11
+/// ```
+pub(super) fn raw() {
+    run(&[
+        Kind {
+            ours: "encap: gre",
+            theirs: "gre",
+            before: ":",
+            mtu: 1476,
+            wrong: &[Wrong::Kind("gre key 7", "encap-wrong-key")],
+        },
+        Kind {
+            ours: "encap: gre, key: 42",
+            theirs: "gre key 42",
+            before: ":",
+            mtu: 1472,
+            wrong: &[
+                Wrong::Kind("gre key 43", "encap-wrong-key"),
+                Wrong::Kind("gre", "encap-wrong-key"),
+            ],
+        },
+        Kind {
+            ours: "encap: gre, checksum: true",
+            theirs: "gre csum",
+            before: ":",
+            mtu: 1472,
+            wrong: &[Wrong::GreChecksum],
+        },
+        Kind {
+            ours: "encap: gre, key: 42, checksum: true",
+            theirs: "gre key 42 csum",
+            before: ":",
+            mtu: 1468,
+            wrong: &[Wrong::Kind("gre key 43 csum", "encap-wrong-key")],
+        },
+        Kind {
+            ours: "encap: ipip",
+            theirs: "ipip",
+            before: ":",
+            mtu: 1480,
+            wrong: &[],
+        },
+    ]);
+}
+
+/// ```text
+///   .10 ── router onprem ══ FOU, GUE, VXLAN ══ kernel ── .11
+/// ```
+pub(super) fn udp() {
+    run(&[
+        Kind {
+            ours: "encap: fou",
+            theirs: "ipip encap fou encap-sport auto encap-dport 5555",
+            before: "modprobe fou && ip fou add port 5555 ipproto 4",
+            mtu: 1472,
+            wrong: &[],
+        },
+        Kind {
+            // Linux marks a run of GRE that it joined on receipt as GRE only, and then takes it for no packet of a UDP
+            // tunnel and drops it (seen with 6.1.0-56), so joining is off for GRE in UDP.
+            ours: "encap: fou, inner: gre, port: 5556",
+            theirs: "gre encap fou encap-sport auto encap-dport 5556",
+            before: "ip fou add port 5556 ipproto 47 && ethtool -K eth0 gro off",
+            mtu: 1468,
+            wrong: &[],
+        },
+        Kind {
+            ours: "encap: gue, variant: 0",
+            theirs: "ipip encap gue encap-sport auto encap-dport 6080 encap-csum",
+            before: "ip fou add port 6080 gue",
+            mtu: 1468,
+            wrong: &[Wrong::UdpChecksum],
+        },
+        Kind {
+            ours: "encap: gue, variant: 0, inner: gre",
+            theirs: "gre encap gue encap-sport auto encap-dport 6080",
+            before: "ethtool -K eth0 gro off",
+            mtu: 1464,
+            wrong: &[],
+        },
+        // The kernel understands variant 1 and sends variant 0, which is 4 bytes longer.
+        Kind {
+            ours: "encap: gue, mtu: 1468",
+            theirs: "ipip encap gue encap-sport auto encap-dport 6080",
+            before: ":",
+            mtu: 1468,
+            wrong: &[],
+        },
+        Kind {
+            ours: "encap: vxlan, vni: 77",
+            theirs: "vxlan id 77 dstport 4789",
+            before: ":",
+            mtu: 1450,
+            wrong: &[Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key")],
+        },
+    ]);
+}
+
+fn run(kinds: &[Kind]) {
+    let mut world = KernelSite::boot(2);
+    let mut line = "  bgp:".to_owned();
+    for kind in kinds {
+        let next = format!(
+            "  transport: {{{}, trustedUnderlay: true}}\n  bgp:",
+            kind.ours
+        );
+        world.fabric.edit(OURS, &line, &next);
+        line = next;
+        world.guest.order("ethtool -K eth0 gro on");
+        world.guest.order(kind.before);
+        make_tunnel(&world, kind.theirs, kind.mtu);
+        world.start(OURS);
+
+        for offload in OFFLOADS {
+            let _during = During(kind.ours, format!("checksum offload {offload}"));
+            world.leave_checksums_to_cards(offload);
+            exchange::everything(&world, OURS, kind.mtu, BULK);
+        }
+        for wrong in kind.wrong {
+            let _during = During(kind.ours, format!("{wrong:?}"));
+            is_refused(&world, kind, wrong);
+        }
+    }
+}
+
+/// Makes the kernel's end of a tunnel.
+fn make_tunnel(world: &KernelSite, kind: &str, mtu: usize) {
+    let mut command = format!(
+        "ip link show t0 2> /dev/null && ip link delete t0; ip link add t0 type {kind} local {} remote {} ttl 64",
+        KERNEL.underlay(),
+        OURS.underlay()
+    );
+    if kind.starts_with("vxlan") {
+        // samctl answers no ARP in there: the addresses follow from those of the overlay.
+        let mac = |site: Site| format!("02:53:0a:63:00:{:02x}", site.number());
+        write!(
+            command,
+            " && ip link set t0 address {} && ip neighbor add {} lladdr {} dev t0",
+            mac(KERNEL),
+            OURS.overlay(),
+            mac(OURS)
+        )
+        .expect("a string takes everything");
+    }
+    world.guest.order(&command);
+    world.route_by_tunnel(mtu);
+}
+
+/// What is wrong is not taken, what comes to us is counted by its reason, and everything is well afterwards.
+fn is_refused(world: &KernelSite, kind: &Kind, wrong: &Wrong) {
+    match wrong {
+        Wrong::Kind(theirs, reason) => {
+            make_tunnel(world, theirs, kind.mtu);
+            silence_counted(world, reason);
+            make_tunnel(world, kind.theirs, kind.mtu);
+        }
+        Wrong::GreChecksum => {
+            damage(world, "egress", 24);
+            silence_counted(world, "encap-checksum");
+            // Where the kernel joins packets it looks at checksums before that, too early for the damage.
+            world.guest.order("ethtool -K eth0 gro off");
+            damage(world, "ingress", 24);
+            exchange::silence(world, OURS);
+        }
+        // Our kernel looks at those.
+        Wrong::UdpChecksum => {
+            damage(world, "egress", 26);
+            exchange::silence(world, OURS);
+        }
+    }
+    world
+        .guest
+        .order("tc qdisc delete dev eth0 clsact 2> /dev/null; true");
+    exchange::pings(world, OURS);
+}
+
+fn silence_counted(world: &KernelSite, reason: &str) {
+    let before = world.drops(OURS, reason);
+    exchange::silence(world, OURS);
+    wait_until("the refusals are counted", PATIENCE, || {
+        world.drops(OURS, reason) >= before + 2
+    });
+}
+
+/// Overwrites two bytes of all packets that leave or enter the kernel, counted from the outer IP header. It writes
+/// checksums itself from then on, because nobody looks at those that are left to a card.
+fn damage(world: &KernelSite, direction: &str, at: u8) {
+    world.guest.order(&format!(
+        "ethtool -K eth0 tx off; tc qdisc delete dev eth0 clsact 2> /dev/null; tc qdisc add dev eth0 clsact && \
+         tc filter add dev eth0 {direction} matchall action pedit munge offset {at} u16 set 0x1234"
+    ));
+}
+
+/// Says on the way of a panic which tunnel it was about, and what was done with it.
+struct During<'a>(&'a str, String);
+
+impl Drop for During<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            writeln!(io::stderr(), "this was `{}`: {}", self.0, self.1).ok();
+        }
+    }
+}
