@@ -12,12 +12,16 @@ const TCP: u8 = 6;
 /// Half of the sequence numbers (RFC 9293 section 3.4).
 const HALF: u32 = 1 << 31;
 
-/// Source and destination port, and what was sent.
-pub(super) type Streams = BTreeMap<(u16, u16), Vec<u8>>;
+/// Source and destination port.
+type Ports = (u16, u16);
+/// What was sent, by connection.
+pub(super) type Streams = BTreeMap<Ports, Vec<u8>>;
+/// Sequence number and payload of a segment.
+type Piece<'a> = (u32, &'a [u8]);
 
 /// Returns what a client sent by TCP, by connection. What a capture lacks, or holds only in part, is zero.
 pub(super) fn streams(seen: &[CapturedPacket], from: Site) -> Streams {
-    let mut connections: BTreeMap<(u16, u16), Vec<(u32, &[u8])>> = BTreeMap::new();
+    let mut connections: BTreeMap<Ports, Vec<Piece<'_>>> = BTreeMap::new();
     for packet in seen {
         let Some((ports, sequence, payload)) = segment(&packet.bytes) else {
             continue;
@@ -30,12 +34,12 @@ pub(super) fn streams(seen: &[CapturedPacket], from: Site) -> Streams {
                 .push((sequence, payload));
         }
     }
-    let whole = |(ports, pieces): ((u16, u16), Vec<(u32, &[u8])>)| (ports, join(&pieces));
+    let whole = |(ports, pieces): (Ports, Vec<Piece<'_>>)| (ports, join(&pieces));
     connections.into_iter().map(whole).collect()
 }
 
 /// Ports, sequence number and payload of a TCP segment that is there in full.
-fn segment(packet: &[u8]) -> Option<((u16, u16), u32, &[u8])> {
+fn segment(packet: &[u8]) -> Option<(Ports, u32, &[u8])> {
     let word = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     if packet[9] != TCP || packet.len() != usize::from(word(packet, 2)) {
         return None;
@@ -47,7 +51,7 @@ fn segment(packet: &[u8]) -> Option<((u16, u16), u32, &[u8])> {
     Some((ports, u32::from_be_bytes(sequence), payload))
 }
 
-fn join(pieces: &[(u32, &[u8])]) -> Vec<u8> {
+fn join(pieces: &[Piece<'_>]) -> Vec<u8> {
     let earlier = |one: u32, other: u32| {
         if other.wrapping_sub(one) < HALF {
             one

@@ -189,8 +189,8 @@ mod tests {
         let (agree, behind) = (report(5, 7, 2), report(4, 7, 2));
         assert!(is_drained(&[&agree]));
         assert!(!is_drained(&[]));
-        assert!(!is_drained(&[&behind; STEADY - 1]));
-        assert!(is_drained(&[&behind; STEADY]));
+        assert!(!is_drained(&[behind.as_str(); STEADY - 1]));
+        assert!(is_drained(&[behind.as_str(); STEADY]));
         let moving = report(3, 7, 2);
         assert!(!is_drained(&[&moving, &behind, &behind, &behind, &behind]));
         assert!(is_drained(&[
