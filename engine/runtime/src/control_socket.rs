@@ -3,23 +3,21 @@
 //! Who may do what is decided by the kernel's word about the caller (SO_PEERCRED): root and the router's own user may
 //! change things, everybody else who can open the socket (mode 0660) may read.
 
-use std::convert::Infallible;
+mod slow;
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Json, Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
-use futures_util::stream;
 use sam_capture::NodeId;
 use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
@@ -32,8 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::data_plane::Captured;
 use crate::event_log::Stamped;
-use crate::live_trace::LiveTrace;
-use crate::path_test::{self, TestPlan};
+use crate::path_test::TestPlan;
 use crate::pcapng::PcapngWriter;
 
 /// A question or order for the control loop.
@@ -216,7 +213,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
         .route("/v1/trace", get(trace))
-        .route("/v1/trace/live", get(trace_live))
+        .route("/v1/trace/live", get(slow::trace_live))
         .route(
             "/v1/doctor",
             get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
@@ -226,13 +223,13 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             get(|State(s): Calls| view(s, View::Counters)),
         )
         .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
-        .route("/v1/events", get(events))
-        .route("/v1/pcap", get(pcap))
+        .route("/v1/events", get(slow::events))
+        .route("/v1/pcap", get(slow::pcap))
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
-        .route("/v1/test", post(test))
-        .route("/v1/test/all", post(test_all))
+        .route("/v1/test", post(slow::test))
+        .route("/v1/test/all", post(slow::test_all))
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -253,27 +250,6 @@ struct Prefix {
 #[derive(Debug, Deserialize)]
 struct Area {
     area: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Follow {
-    #[serde(default)]
-    follow: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Live {
-    #[serde(default)]
-    filter: String,
-    count: Option<u64>,
-    /// Seconds.
-    timeout: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    #[serde(default)]
-    node: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -392,132 +368,6 @@ async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -
         return not_permitted();
     }
     respond(ask(calls, Request::Reload).await)
-}
-
-/// Runs beside the control loop, which must not wait for the network.
-async fn test(
-    State(calls): Calls,
-    ConnectInfo(caller): ConnectInfo<Caller>,
-    Json(body): Json<Node>,
-) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    let reply = ask(calls.clone(), Request::TestPlan(body.node)).await;
-    let Reply::TestPlan(plan) = reply else {
-        return respond(reply);
-    };
-    let outcomes = path_test::run(plan).await;
-    respond(ask(calls, Request::TestOutcome(outcomes)).await)
-}
-
-/// Tests here first, then asks the other routers in turn, so that no two tests disturb each other.
-async fn test_all(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    let reply = ask(calls.clone(), Request::TestPlan(None)).await;
-    let Reply::TestPlan(plan) = reply else {
-        return respond(reply);
-    };
-    let (targets, near) = (plan.targets.clone(), plan.near.clone());
-    let outcomes = path_test::run(plan).await;
-    let judged = ask(calls.clone(), Request::TestOutcome(outcomes)).await;
-    let Some(Ok(own)) = judged.document().map(serde_json::from_value) else {
-        return respond(stopping());
-    };
-    let mut others = Vec::new();
-    for target in targets {
-        others.push((target.node, path_test::fetch(target, &near).await));
-    }
-    let request = Request::TestMatrix(Box::new(own), others);
-    respond(ask(calls, request).await)
-}
-
-async fn events(State(calls): Calls, Query(query): Query<Follow>) -> Response {
-    let reply = ask(calls, Request::Events).await;
-    let Reply::Events(kept, receiver) = reply else {
-        return respond(reply);
-    };
-    if !query.follow {
-        return respond(Reply::Events(kept, receiver));
-    }
-    let kept = stream::iter(kept.into_iter().map(|event| line(&event)));
-    let further = stream::unfold(receiver, |mut receiver| async move {
-        match receiver.recv().await {
-            Ok(event) => Some((line(&event), receiver)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                let notice = format!("{{\"missed\":{missed}}}\n");
-                Some((Ok(Bytes::from(notice)), receiver))
-            }
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    });
-    let body = Body::from_stream(stream::StreamExt::chain(kept, further));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
-}
-
-fn line(event: &Stamped) -> Result<Bytes, Infallible> {
-    let mut text = serde_json::to_string(event).unwrap_or_default();
-    text.push('\n');
-    Ok(Bytes::from(text))
-}
-
-async fn trace_live(
-    State(calls): Calls,
-    ConnectInfo(caller): ConnectInfo<Caller>,
-    query: Result<Query<Live>, QueryRejection>,
-) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    let usage = "/v1/trace/live[?filter=TERMS][&count=N][&timeout=SECONDS]";
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(rejection) => {
-            return refused(StatusCode::BAD_REQUEST, &rejection.body_text(), Some(usage));
-        }
-    };
-    let filter = match query.filter.parse::<PacketFilter>() {
-        Ok(filter) => filter,
-        Err(refusal) => {
-            let remedy = refusal.remedy();
-            return refused(StatusCode::BAD_REQUEST, &refusal.to_string(), Some(&remedy));
-        }
-    };
-    let reply = ask(calls.clone(), Request::Trace(filter)).await;
-    let Reply::Trace(captured) = reply else {
-        return respond(reply);
-    };
-    let timeout = query
-        .timeout
-        .map(|seconds| Duration::from_secs(seconds.into()));
-    let until = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-    let trace = LiveTrace::new(calls, captured, query.count, until);
-    let body = Body::from_stream(stream::unfold(trace, LiveTrace::next));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
-}
-
-async fn pcap(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    let reply = ask(calls, Request::Pcap).await;
-    let Reply::Pcap(writer, captured) = reply else {
-        return respond(reply);
-    };
-    let header = Bytes::from(writer.header());
-    let packets = stream::unfold((writer, captured), |(writer, mut captured)| async move {
-        loop {
-            let record = captured.next().await?;
-            if let Some(bytes) = writer.packet(&record, captured.take_missed()) {
-                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, captured)));
-            }
-        }
-    });
-    let start = stream::once(async move { Ok(header) });
-    let body = Body::from_stream(stream::StreamExt::chain(start, packets));
-    ([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response()
 }
 
 #[cfg(test)]

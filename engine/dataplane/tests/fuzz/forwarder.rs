@@ -1,5 +1,6 @@
 //! Whatever a LAN, a host and the underlay send, in whatever order, across whatever changes of the forwarding state:
-//! two routers with a live tunnel do not panic, lose no buffer, and carry a packet afterwards.
+//! two routers with a live tunnel do not panic, lose no buffer, say what became of each packet, and carry a packet
+//! afterwards.
 //!
 //! The input is a list of steps: a kind, an argument, and for most kinds some bytes.
 
@@ -22,17 +23,28 @@ const STEPS: usize = 64;
 
 pub(crate) fn check(data: &[u8]) {
     let mut lab = Lab::new();
+    lab.set_tap();
     let mut input = Input(data);
     for _ in 0..STEPS {
         let Some([kind, argument]) = input.array() else {
             break;
         };
         step(&mut lab, kind, argument, &mut input);
+        everything_received_is_judged(&mut lab);
         lab.clear();
         lab.a.notices();
         lab.b.notices();
     }
     aftermath(&mut lab);
+}
+
+/// A listener learns what became of each packet that it sees coming.
+fn everything_received_is_judged(lab: &mut Lab) {
+    let tap = lab.a.forwarder.tap().unwrap();
+    for record in std::iter::from_fn(|| tap.pop()).filter(|record| !record.outbound) {
+        assert!(record.verdict.is_some(), "{record:?}");
+    }
+    assert_eq!(tap.take_missed(), 0);
 }
 
 fn step(lab: &mut Lab, kind: u8, argument: u8, input: &mut Input<'_>) {

@@ -98,3 +98,61 @@ impl Responder {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::exchange::{LENGTH_MAX, Request, ask, sum_of};
+    use super::*;
+
+    /// A responder on the loopback that knows `nodes`.
+    async fn respond_to(nodes: &[Ipv4Addr]) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (sender, nodes) = watch::channel(nodes.iter().copied().collect());
+        let responder = Responder {
+            nodes,
+            calls: mpsc::channel(1).0,
+            question: Arc::new(Semaphore::new(1)),
+        };
+        tokio::spawn(async move {
+            responder.run(listener).await;
+            drop(sender);
+        });
+        address
+    }
+
+    fn request(length: u32) -> Request {
+        Request { length, seed: 5 }
+    }
+
+    #[tokio::test]
+    async fn a_node_is_answered_again_and_again_and_told_its_address() {
+        let address = respond_to(&[Ipv4Addr::LOCALHOST]).await;
+        for length in [0, 1, 100_000] {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            let own = stream.local_addr().expect("connected");
+            let (report, intact) = ask(&mut stream, request(length)).await.expect("answered");
+            assert_eq!(SocketAddr::from(report.seen), own);
+            let expected = (length, sum_of(length, 5), true);
+            assert_eq!((report.received, report.checksum, intact), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn strangers_and_those_who_want_too_much_get_nothing_and_hold_up_nobody() {
+        let strange = respond_to(&[Ipv4Addr::new(10, 99, 0, 2)]).await;
+        let mut stream = TcpStream::connect(strange)
+            .await
+            .expect("the kernel accepts");
+        assert!(ask(&mut stream, request(10)).await.is_err());
+
+        let known = respond_to(&[Ipv4Addr::LOCALHOST]).await;
+        for wanted in [LENGTH_MAX + 1, u32::MAX] {
+            let mut stream = TcpStream::connect(known).await.expect("connected");
+            assert!(ask(&mut stream, request(wanted)).await.is_err());
+        }
+        let mut stream = TcpStream::connect(known).await.expect("connected");
+        assert!(ask(&mut stream, request(10)).await.is_ok());
+    }
+}
