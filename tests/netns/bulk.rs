@@ -99,7 +99,7 @@ pub(crate) fn udp_in_tries(
 }
 
 /// The stream `number` in blocks, each with its index in front.
-fn blocks(number: u8, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn blocks(number: u8, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
     let base = pattern(number, BLOCK);
     (0..bytes.div_ceil(BLOCK)).map(move |index| {
         let mut block = base.clone();

@@ -7,7 +7,7 @@
 //! | `nfs` | rpcbind, NFS 3 and 4 |
 //! | `speed` | iperf3 and bulk TCP, both ways |
 //! | `sizes` | the largest packet to the byte, ICMP errors, fragments, tracepath |
-//! | `unusual` | hand-made packets, byte by byte at six `places` of the way |
+//! | `unusual` | hand-made packets, byte by byte at six `places` of the way; `streams` of real TCP there |
 //! | `errors` | what ICMP errors quote, packets with options cut |
 //! | `jumbo` | frames of 9000 bytes on both LANs |
 //!
@@ -22,6 +22,7 @@ mod places;
 mod sizes;
 mod speed;
 mod ssh;
+mod streams;
 mod unusual;
 mod witness;
 

@@ -11,8 +11,9 @@ use sam_testkit::netns::{
     Capture, CapturedPacket, Daemon, Packets, Site, holds_within, wait_until,
 };
 
-use super::lab::{FAR, Lab, NEAR, PATIENCE};
-use super::unusual::{BODY, Sample};
+use super::lab::{FAR, Lab, NEAR, PATIENCE, ROUNDS};
+use super::streams::streams;
+use super::unusual::Sample;
 
 /// Name of each place and how many routers a packet from the near client has passed there.
 const PLACES: [(&str, u8); 6] = [
@@ -23,6 +24,9 @@ const PLACES: [(&str, u8); 6] = [
     ("far LAN", 2),
     ("far client", 2),
 ];
+
+/// Offset of the addresses in an IPv4 header.
+const ADDRESSES: usize = 12;
 
 /// Running captures, in the order of `PLACES`.
 #[derive(Debug)]
@@ -53,7 +57,8 @@ impl Places {
         }
     }
 
-    /// Waits until all packets are at the last place; what did not come is judged at the end.
+    /// Waits until all packets are at the last place and written by both routers; what did not come is judged at the
+    /// end.
     pub(super) fn wait(&self, from: Site, sent: &[Sample]) {
         let last = if from == NEAR {
             &self.hosts[3]
@@ -61,17 +66,24 @@ impl Places {
             &self.hosts[0]
         };
         holds_within(PATIENCE, || {
-            let seen = last.so_far().ipv4();
-            sent.iter().all(|sample| times(&seen, &sample.after(2)) > 0)
+            let taps = self.tunnel.iter().map(|tap| (&tap.packets, 1));
+            let mut places = taps.chain([(last.so_far(), 2)]);
+            places.all(|(packets, hops)| {
+                let seen = packets.ipv4();
+                let mut expected = sent.iter().map(|sample| sample.after(hops));
+                expected.all(|packet| times(&seen, &packet) > 0)
+            })
         });
     }
 
     pub(super) fn stop(self) -> Views {
         let [near, near_lan, far_lan, far] = self.hosts.map(|capture| capture.stop().ipv4());
         let [near_end, far_end] = self.tunnel.map(Tap::stop);
+        let wire = self.wire.stop().ipv4();
         Views {
             places: [near, near_lan, near_end, far_end, far_lan, far],
-            wire: self.wire.stop().ipv4(),
+            inner: starts(&wire),
+            wire,
             faults: Vec::new(),
         }
     }
@@ -82,6 +94,8 @@ impl Places {
 pub(super) struct Views {
     places: [Vec<CapturedPacket>; 6],
     wire: Vec<CapturedPacket>,
+    /// Where packets of the clients start on the wire: in which frame, and at which byte of it.
+    inner: Vec<(usize, usize)>,
     faults: Vec<String>,
 }
 
@@ -89,27 +103,53 @@ impl Views {
     /// Notes every packet that some place has not seen exactly once, as it must look there.
     pub(super) fn judge(&mut self, lab: &Lab, from: Site, sent: &[Sample]) {
         for sample in sent {
-            let mut note = |fault: String| {
-                let name = format!("{} from {}", sample.name, from.name());
-                self.faults.push(format!("{name}: {fault}"));
-            };
+            let name = format!("{} from {}", sample.name, from.name());
             for ((place, hops), seen) in PLACES.into_iter().zip(&self.places) {
                 let hops = if from == NEAR { hops } else { 2 - hops };
                 let times = times(seen, &sample.after(hops));
                 if times != 1 {
-                    note(format!("{times} times at {place}"));
+                    self.faults
+                        .push(format!("{name}: {times} times at {place}"));
                 }
             }
             let inner = sample.after(1);
-            let outer = self.wire.iter();
-            let times: usize = outer.map(|outer| count(&outer.bytes, &inner)).sum();
+            let starts = |rest: &&[u8]| rest.starts_with(&inner);
+            let times = self.inner_packets().filter(starts).count();
             if times != usize::from(!lab.encrypted) {
-                note(format!("{times} times on the wire"));
+                let fault = format!("{name}: {times} times on the wire");
+                self.faults.push(fault);
             }
         }
-        let clear = self.wire.iter().any(|outer| count(&outer.bytes, BODY) > 0);
-        if clear == lab.encrypted {
-            self.faults.push(format!("content in the clear: {clear}"));
+    }
+
+    /// Notes when the wire shows the addresses of the clients although the transport encrypts.
+    pub(super) fn judge_wire(&mut self, lab: &Lab) {
+        if lab.encrypted && !self.inner.is_empty() {
+            let fault = format!("{} packets in the clear on the wire", self.inner.len());
+            self.faults.push(fault);
+        }
+    }
+
+    /// What lies on the wire between the routers from each start of a packet of the clients on.
+    fn inner_packets(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = self.inner.iter();
+        starts.map(|(frame, at)| &self.wire[*frame].bytes[*at..])
+    }
+
+    /// Notes every place that has not seen the streams of both rounds, each with `expected` in it.
+    pub(super) fn judge_streams(&mut self, from: Site, expected: &[u8]) {
+        for (index, ((place, _), seen)) in PLACES.iter().zip(&self.places).enumerate() {
+            // Its capture keeps only the beginning of a superpacket, and the others see all of it.
+            let sends = if from == NEAR { 2 } else { 3 };
+            let streams = streams(seen, from);
+            let right = streams
+                .values()
+                .filter(|stream| *stream == expected)
+                .count();
+            if index != sends && right != ROUNDS.len() {
+                let fault = format!("{right} of {} streams at {place}", streams.len());
+                self.faults.push(format!("from {}: {fault}", from.name()));
+            }
         }
     }
 
@@ -126,12 +166,18 @@ fn times(seen: &[CapturedPacket], expected: &[u8]) -> usize {
     seen.iter().filter(equal).count()
 }
 
-/// How often `part` occurs in `whole`.
-fn count(whole: &[u8], part: &[u8]) -> usize {
-    whole
-        .windows(part.len())
-        .filter(|window| *window == part)
-        .count()
+/// Finds packets inside others by the addresses of both clients.
+fn starts(wire: &[CapturedPacket]) -> Vec<(usize, usize)> {
+    let [near, far] = [NEAR, FAR].map(|site| site.client().octets());
+    let pairs = [[near, far].concat(), [far, near].concat()];
+    let mut starts = Vec::new();
+    for (frame, packet) in wire.iter().enumerate() {
+        let windows = packet.bytes.windows(8).enumerate();
+        let found = windows
+            .filter(|(at, window)| *at >= ADDRESSES && pairs.iter().any(|pair| pair == window));
+        starts.extend(found.map(|(at, _)| (frame, at - ADDRESSES)));
+    }
+    starts
 }
 
 /// A running `samctl pcap`.

@@ -7,6 +7,7 @@ use sam_testkit::packet::{Ipv4, aged, transport_checksum};
 
 use super::lab::{FAR, Lab, NEAR, PATIENCE, ROUNDS, other};
 use super::places::Places;
+use crate::bulk;
 use crate::case::wait_for_ping;
 
 const ICMP: u8 = 1;
@@ -21,11 +22,13 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 const RESERVED: u16 = 0x8000;
 const SYN: u8 = 0x02;
 /// Port where nothing answers and nothing real goes.
-const DISCARD: u16 = 9;
+pub(super) const DISCARD: u16 = 9;
+/// Bytes of a TCP stream beside them: several superpackets.
+const TALK: usize = 300_000;
 /// A checksum that is right for nothing here.
 const WRONG: u16 = 0xbad1;
-/// What no wire may show in the clear when the transport encrypts.
-pub(super) const BODY: &[u8; 48] = b"as it was sent, byte by byte, 48 bytes in total.";
+/// Payload of most.
+const BODY: &[u8; 48] = b"as it was sent, byte by byte, 48 bytes in total.";
 
 /// One packet and what is special about it.
 #[derive(Debug)]
@@ -55,17 +58,22 @@ pub(super) fn check(lab: &Lab) {
     let places = Places::start(lab);
     lab.twice(|round| {
         for from in [NEAR, FAR] {
+            let to = other(from);
+            bulk::tcp(lab.client(from), lab.client(to), to.client(), 1, TALK);
             let sent = samples(lab, from, round);
             lab.send(from, sent.iter().map(|sample| &sample.sent[..]));
             places.wait(from, &sent);
         }
     });
     let mut views = places.stop();
-    for round in ROUNDS {
-        for from in [NEAR, FAR] {
+    let talk: Vec<u8> = bulk::blocks(0, TALK).flatten().collect();
+    for from in [NEAR, FAR] {
+        for round in ROUNDS {
             views.judge(lab, from, &samples(lab, from, round));
         }
+        views.judge_streams(from, &talk);
     }
+    views.judge_wire(lab);
     views.finish();
 }
 

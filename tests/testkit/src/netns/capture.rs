@@ -9,7 +9,7 @@ use sam_net::Namespace;
 
 use super::capture_file::{self, CapturedPacket};
 use super::shell::{Daemon, Outcome};
-use super::wait::wait_until;
+use super::wait::{holds_within, wait_until};
 
 /// Time for tcpdump to start or end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,33 +81,49 @@ impl Capture {
     /// Waits until everything received is written: tcpdump, interrupted, drops what it has not read. Asked by SIGUSR1,
     /// it tells both numbers.
     fn drain(&self) {
-        let reports = |log: &str| log.matches(REPORT).count();
-        let before = reports(&self.tcpdump.log());
-        wait_until("tcpdump writes all that it received", PATIENCE, || {
+        let before = reports(&self.tcpdump.log()).count();
+        let drained = holds_within(PATIENCE, || {
             self.tcpdump.signal("USR1");
             let log = self.tcpdump.log();
-            reports(&log) > before && is_drained(&log)
+            let answers: Vec<&str> = reports(&log).skip(before).collect();
+            is_drained(&answers)
         });
+        let log = self.tcpdump.log();
+        let last = reports(&log).last();
+        assert!(drained, "tcpdump writes not all it received: {last:?}");
     }
 }
 
-/// Tells whether the last report of tcpdump counts every packet received as written, or as dropped for want of room.
-fn is_drained(log: &str) -> bool {
-    let Some(line) = log.lines().rfind(|line| line.contains(REPORT)) else {
+/// What tcpdump said when it was asked how far it is.
+fn reports(log: &str) -> impl Iterator<Item = &str> {
+    log.lines()
+        .filter(|line| line.contains(" received by filter, "))
+}
+
+/// Tells whether the last report counts every packet received as written or dropped, or has not changed for some time:
+/// a packet from before the filter was set counts as received and is never written.
+fn is_drained(reports: &[&str]) -> bool {
+    let Some(last) = reports.last() else {
         return false;
     };
-    let mut numbers = line.split(|other: char| !other.is_ascii_digit());
+    let mut numbers = last.split(|other: char| !other.is_ascii_digit());
     let mut number = || numbers.find(|text| !text.is_empty());
     let counts = [number(), number(), number()].map(|count| count?.parse::<u64>().ok());
-    matches!(counts, [Some(written), Some(received), Some(dropped)] if written + dropped == received)
+    if let [Some(written), Some(received), Some(dropped)] = counts
+        && written + dropped == received
+    {
+        return true;
+    }
+    let latest = &reports[reports.len().saturating_sub(STEADY)..];
+    latest.len() == STEADY && latest.iter().all(|report| report == last)
 }
 
 /// Room for packets that tcpdump has not read.
 const RING_KIB: &str = "16384";
 /// Bytes kept of a packet: all of a superpacket.
 const LONGEST: &str = "65600";
-/// What tcpdump says when it is asked how far it is.
-const REPORT: &str = " received by filter, ";
+/// Equal reports that leave no doubt: between two of them tcpdump runs.
+const STEADY: usize = 5;
 
 impl Packets {
     /// Reads a capture that something else wrote.
@@ -156,5 +172,29 @@ impl Packets {
     #[must_use]
     pub fn count(&self, filter: &str) -> usize {
         self.fields(filter, &["frame.number"]).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_is_drained_when_its_counts_agree_or_stand_still() {
+        let report = |written, received, dropped| {
+            format!(
+                "tcpdump: {written} packets captured, {received} packets received by filter, {dropped} packets dropped by kernel"
+            )
+        };
+        let (agree, behind) = (report(5, 7, 2), report(4, 7, 2));
+        assert!(is_drained(&[&agree]));
+        assert!(!is_drained(&[]));
+        assert!(!is_drained(&[&behind; STEADY - 1]));
+        assert!(is_drained(&[&behind; STEADY]));
+        let moving = report(3, 7, 2);
+        assert!(!is_drained(&[&moving, &behind, &behind, &behind, &behind]));
+        assert!(is_drained(&[
+            "tcpdump: 1 packet captured, 1 packet received by filter, 0 packets dropped by kernel"
+        ]));
     }
 }
