@@ -54,6 +54,20 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
 /// # Panics
 /// When one is missing, late or different.
 pub(crate) fn udp(from: &Namespace, to: &Namespace, address: Ipv4Addr, sizes: &[usize]) {
+    udp_in_tries(from, to, address, sizes, 1);
+}
+
+/// As [`udp`], but each datagram may be sent up to `tries` times: an emulator that gets no time for seconds may lose one.
+///
+/// # Panics
+/// When one is missing after that, or different.
+pub(crate) fn udp_in_tries(
+    from: &Namespace,
+    to: &Namespace,
+    address: Ipv4Addr,
+    sizes: &[usize],
+    tries: u8,
+) {
     let bind = |namespace: &Namespace, address: SocketAddr| {
         let socket = namespace.enter(|| UdpSocket::bind(address).expect("a free port"));
         let socket = socket.expect("the client's namespace");
@@ -66,8 +80,17 @@ pub(crate) fn udp(from: &Namespace, to: &Namespace, address: Ipv4Addr, sizes: &[
     let mut buffer = vec![0; 65_536];
     for (number, size) in (0_u8..).zip(sizes) {
         let sent = pattern(number, *size);
-        sender.send_to(&sent, target).expect("sent");
-        let length = receiver.recv(&mut buffer).expect("received");
+        let length = (0..tries).find_map(|_| {
+            sender.send_to(&sent, target).expect("sent");
+            loop {
+                let length = receiver.recv(&mut buffer).ok()?;
+                // Not one that was late and sent again.
+                if buffer[0] == number {
+                    return Some(length);
+                }
+            }
+        });
+        let length = length.unwrap_or_else(|| panic!("no datagram of {size} bytes"));
         assert!(
             buffer[..length] == sent[..],
             "a datagram of {size} bytes arrived damaged"

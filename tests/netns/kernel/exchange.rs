@@ -10,6 +10,8 @@ use crate::case::wait_for_ping;
 
 /// IPv4 and ICMP headers of an echo request.
 const HEADERS: usize = 28;
+/// A datagram is sent no more often.
+const TRIES: u8 = 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything, from both ends. `bytes` go each way.
@@ -39,7 +41,8 @@ pub(super) fn everything(world: &KernelSite, near: Site, mtu: usize, bytes: usiz
             ping("dont", size).success();
         }
         bulk::tcp(client, topology.client(to), far, 2, bytes / 2);
-        bulk::udp(client, topology.client(to), far, &[1, 512, 1400, 4000]);
+        let sizes = [1, 512, 1400, 4000];
+        bulk::udp_in_tries(client, topology.client(to), far, &sizes, TRIES);
     }
 }
 

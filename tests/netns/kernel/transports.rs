@@ -154,14 +154,16 @@ fn run(kinds: &[Kind]) {
         make_tunnel(&world, kind.theirs, kind.mtu);
         world.start(OURS);
 
+        let world = &world;
+        let during = |step| During { world, kind, step };
         for offload in OFFLOADS {
-            let _during = During(kind.ours, format!("checksum offload {offload}"));
+            let _during = during(format!("checksum offload {offload}"));
             world.leave_checksums_to_cards(offload);
-            exchange::everything(&world, OURS, kind.mtu, BULK);
+            exchange::everything(world, OURS, kind.mtu, BULK);
         }
         for wrong in kind.wrong {
-            let _during = During(kind.ours, format!("{wrong:?}"));
-            is_refused(&world, kind, wrong);
+            let _during = during(format!("{wrong:?}"));
+            is_refused(world, kind, wrong);
         }
     }
 }
@@ -234,13 +236,19 @@ fn damage(world: &KernelSite, direction: &str, at: u8) {
     ));
 }
 
-/// Says on the way of a panic which tunnel it was about, and what was done with it.
-struct During<'a>(&'a str, String);
+/// Says on the way of a panic which tunnel it was about, what was done with it, and what the router counted.
+struct During<'a> {
+    world: &'a KernelSite,
+    kind: &'a Kind,
+    step: String,
+}
 
 impl Drop for During<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            writeln!(io::stderr(), "this was `{}`: {}", self.0, self.1).ok();
+            let counters = self.world.fabric.router(OURS).samctl("counters").text();
+            let (kind, step) = (self.kind.ours, &self.step);
+            writeln!(io::stderr(), "this was `{kind}`: {step}\n{counters}").ok();
         }
     }
 }
