@@ -22,8 +22,8 @@ use super::switches::merging;
 use super::underlay::Underlay;
 use crate::StartError;
 
-/// Packets, frames or trains of one port in one round.
-pub(super) const BUDGET: usize = 32;
+/// Packets, frames or trains of one port in one round. Few, because each may be 64 KiB, and the other ports wait.
+pub(super) const BUDGET: usize = 8;
 /// Sends kept for a busy socket.
 pub(super) const PENDING: usize = 128;
 
