@@ -221,11 +221,36 @@ fn check_all_unique(nodes: &[At<FabricNode>], scope: &Scope<'_>, findings: &mut 
             span: written.span,
         })
     });
+    let endpoints: Vec<At<Endpoint>> = endpoints.collect();
+    check_not_overlay(nodes, &endpoints, findings);
     let describe = |_: &Endpoint| "this endpoint".into();
     check_unique(
-        endpoints,
+        endpoints.into_iter(),
         describe,
         "two routers cannot be reached at one address",
         findings,
     );
+}
+
+/// A tunnel to an overlay address would carry itself.
+fn check_not_overlay(
+    nodes: &[At<FabricNode>],
+    endpoints: &[At<Endpoint>],
+    findings: &mut Findings,
+) {
+    for endpoint in endpoints {
+        let inside = nodes.iter().find(|node| {
+            let overlay = node.value.overlay.given().map(|overlay| overlay.value);
+            overlay.is_some_and(|overlay| endpoint.value.host == Host::Address(overlay.into()))
+        });
+        if let Some(node) = inside {
+            let name = node.value.name.given().map_or("a node", |name| &name.value);
+            findings
+                .error(
+                    endpoint.span,
+                    format!("this endpoint is the overlay address of `{name}`"),
+                )
+                .help("the way to it would lead through the tunnel; write the underlay address");
+        }
+    }
 }
