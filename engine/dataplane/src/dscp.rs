@@ -2,7 +2,7 @@
 //!
 //! At the far end the outer DSCP is ignored: what the underlay remarks does not reach the inner packet (the pipe model
 //! of RFC 2983 section 3). One DSCP is the router's: [`CONTROL_TOS`] marks what keeps it alive, so that the far router
-//! hears that however busy it is; what others send never carries it outside.
+//! hears that however busy it is; what hosts on the LANs send never carries it outside.
 
 /// TOS byte of control messages, BGP and WireGuard handshakes: DSCP CS6, routing protocols (RFC 4594 section 3.2).
 pub const CONTROL_TOS: u8 = 0xc0;

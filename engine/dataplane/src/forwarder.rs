@@ -326,9 +326,18 @@ impl Forwarder {
         let IpPacket {
             unit, classified, ..
         } = packet;
-        self.fragment_id = self.fragment_id.wrapping_add(1).max(1);
+        let id = self.fragment_id.wrapping_add(1).max(1);
+        // The datagrams of a superpacket are numbered from that of the whole.
+        let further = match unit.offload.gso {
+            Gso::Udp { size } => {
+                let payload = unit.buffer.len().saturating_sub(classified.payload);
+                payload / usize::from(size.max(1))
+            }
+            Gso::None | Gso::Tcp { .. } => 0,
+        };
+        self.fragment_id = id.wrapping_add(u16::try_from(further).unwrap_or(u16::MAX));
         let (bytes, offload) = (unit.buffer.bytes_mut(), &mut unit.offload);
-        force(bytes, classified, offload, mtu, self.fragment_id);
+        force(bytes, classified, offload, mtu, id);
         self.stats.add(&self.stats.packets_forced, 1);
     }
 

@@ -88,19 +88,20 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Tells whether a host on a LAN can cause this notice, as often as it likes.
+    /// Tells whether somebody beside the routers' own control can cause this notice as often as he likes: a host on a
+    /// LAN, or whoever can send through a tunnel.
     #[must_use]
-    pub fn is_about_lan(&self) -> bool {
+    pub fn is_unbounded(&self) -> bool {
         match self {
             Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. }
             | Self::NeighborUp { .. }
-            | Self::NeighborDown { .. } => true,
+            | Self::NeighborDown { .. }
+            | Self::ProbeAnswered { .. } => true,
             Self::SessionUp { .. }
             | Self::SessionDown { .. }
             | Self::PathTooNarrow { .. }
             | Self::LongPackets { .. }
-            | Self::ProbeAnswered { .. }
             | Self::EndpointChanged { .. } => false,
         }
     }
@@ -123,7 +124,7 @@ impl NoticeQueue {
     /// Appends a notice; returns whether there was room.
     #[must_use]
     pub fn push(&mut self, notice: Notice) -> bool {
-        let limit = if notice.is_about_lan() {
+        let limit = if notice.is_unbounded() {
             Self::LAN_LIMIT
         } else {
             Self::LIMIT

@@ -76,8 +76,8 @@ pub(crate) struct Prober {
     confirm_after: Option<Instant>,
     /// When a larger size is tried.
     raise_at: Option<Instant>,
-    /// Until when errors are not doubted again.
-    believe_until: Option<Instant>,
+    /// Which size an error named that was found to be wrong, and until when it is believed if it comes again.
+    refuted: Option<(u16, Instant)>,
     /// Whether the far end ever answered.
     is_heard: bool,
 }
@@ -122,7 +122,7 @@ impl Prober {
             next_id: seed,
             confirm_after: None,
             raise_at: None,
-            believe_until: None,
+            refuted: None,
             is_heard: false,
         }
     }
@@ -179,13 +179,23 @@ impl Prober {
         let former = std::mem::replace(&mut self.size, size);
         self.source = Some(Source::Error);
         self.raise_at = Some(now + RAISE_INTERVAL);
-        let is_doubted = self.believe_until.is_none_or(|until| now >= until);
-        if is_doubted {
-            self.believe_until = Some(now + RAISE_INTERVAL);
-            self.ask(State::Doubt, former, now);
-        } else {
-            self.settle(now);
+        if self.state == State::Doubt {
+            // The probe under way asks for what was in force before the first of these errors.
+            return;
         }
+        if self.is_repeated(size, now) {
+            self.settle(now);
+        } else {
+            self.refuted = None;
+            self.ask(State::Doubt, former, now);
+        }
+    }
+
+    /// Tells whether an error says again what was refuted: two ways of one path may differ. A smaller size is another
+    /// matter, and doubted anew.
+    fn is_repeated(&self, size: u16, now: Instant) -> bool {
+        self.refuted
+            .is_some_and(|(refuted, until)| size >= refuted && now < until)
     }
 
     /// Takes in the answer to a probe.
@@ -199,6 +209,7 @@ impl Prober {
             State::Settled => {}
             State::Confirm => self.settle(now),
             State::Doubt => {
+                self.refuted = Some((self.size, now + RAISE_INTERVAL));
                 self.pass(size);
                 self.settle(now);
             }

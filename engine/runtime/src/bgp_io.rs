@@ -86,15 +86,20 @@ impl Near {
         socket.bind_device(Some(self.tun.as_bytes()))?;
         // A restart must not wait for the connections of the former run.
         socket.set_reuseaddr(port != 0)?;
-        // Accepted connections have it from the socket that listens.
-        socket.set_tos_v4(CONTROL_TOS.into())?;
         socket.bind(SocketAddr::from((self.overlay, port)))?;
+        Ok(socket)
+    }
+
+    /// Makes a socket whose packets the far router hears however busy it is; for BGP alone.
+    fn control_socket(&self, port: u16) -> io::Result<TcpSocket> {
+        let socket = self.socket(port)?;
+        socket.set_tos_v4(CONTROL_TOS.into())?;
         Ok(socket)
     }
 
     async fn dial(&self, address: Ipv4Addr) -> io::Result<TcpStream> {
         let far = SocketAddr::from((address, PORT));
-        self.socket(0)?.connect(far).await
+        self.control_socket(0)?.connect(far).await
     }
 }
 
@@ -141,7 +146,8 @@ impl BgpIo {
     /// # Errors
     /// When the device or the address cannot be bound.
     pub(crate) fn listen(near: Near, events: mpsc::Sender<BgpEvent>) -> io::Result<Self> {
-        let listener = near.socket(PORT)?.listen(BACKLOG)?;
+        // Accepted connections have its TOS.
+        let listener = near.control_socket(PORT)?.listen(BACKLOG)?;
         tokio::spawn(accept(listener, events.clone()));
         Ok(Self {
             events,

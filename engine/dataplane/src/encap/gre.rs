@@ -13,7 +13,8 @@ use crate::packet::ipv4::{put, word};
 pub struct Gre {
     /// Key; a packet without one is not a packet with key 0.
     pub key: Option<u32>,
-    /// Whether sent packets carry a checksum. Received ones are verified when they carry one.
+    /// Whether sent packets carry a checksum. Received ones are verified when they carry one other than zero, which
+    /// stands for one that was left to a network card and never made.
     pub checksum: bool,
 }
 

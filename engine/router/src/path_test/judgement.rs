@@ -140,7 +140,7 @@ impl Judge<'_> {
     fn mtu(&self, tunnel: Option<&TunnelRow>) -> TestCheck {
         let computed = tunnel.map_or(self.target.mtu, |row| row.mtu);
         match self.findings.sweep {
-            None => skip("mtu", "not tried without an echo"),
+            None => self.not_tried("mtu"),
             Some(SweepResult::Largest(largest)) if largest == computed => {
                 let message =
                     format!("{computed} bytes pass with DF set, as computed, and no byte more");
@@ -166,9 +166,21 @@ impl Judge<'_> {
         }
     }
 
+    /// What broke the test off says why a later part was not tried; without an echo, that part has said it.
+    fn not_tried(&self, check: &'static str) -> TestCheck {
+        match &self.findings.obstacle {
+            Some(obstacle) if self.findings.echo.is_some() => fail(
+                check,
+                "broken off",
+                format!("the test broke off: {obstacle}"),
+            ),
+            _ => skip(check, "not tried without an echo"),
+        }
+    }
+
     fn tcp(&self) -> TestCheck {
         match &self.findings.transfer {
-            None => skip("tcp", "not tried without an echo"),
+            None => self.not_tried("tcp"),
             Some(Transfer::Refused) => {
                 let message = format!("nothing answers on port {TEST_PORT} there");
                 warn("tcp", "refused", message)
@@ -291,6 +303,24 @@ mod tests {
                 seen: SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, seen), 40000),
             }),
             ..Findings::default()
+        }
+    }
+
+    #[test]
+    fn a_test_that_broke_off_after_its_echo_fails_and_says_why() {
+        let checks = judged(&Findings {
+            echo: Some(Duration::from_millis(3)),
+            obstacle: Some("Network is down".to_owned()),
+            ..Findings::default()
+        });
+        for name in ["mtu", "tcp"] {
+            let check = of(&checks, name);
+            assert_eq!(check.status, CheckStatus::Fail, "{name}");
+            assert!(
+                check.message.contains("Network is down"),
+                "{}",
+                check.message
+            );
         }
     }
 

@@ -197,6 +197,23 @@ fn a_forged_error_is_found_out_by_one_probe() {
 }
 
 #[test]
+fn a_second_forged_error_does_not_hide_the_first() {
+    let mut path = Path::new();
+    for size in [1300, 1000, 600] {
+        path.prober.handle_error(Some(size), path.now);
+        assert_eq!(path.prober.size(), size, "lowered at once");
+    }
+    path.carry();
+    path.run(ROUND_TRIP);
+    assert_eq!(path.prober.size(), LIMITS.top);
+    // Less than what was refuted is no repetition.
+    path.prober.handle_error(Some(500), path.now);
+    path.carry();
+    path.run(ROUND_TRIP);
+    assert_eq!(path.prober.size(), LIMITS.top);
+}
+
+#[test]
 fn where_nobody_answers_an_error_is_forgotten_after_ten_minutes() {
     let mut path = Path::new();
     path.answers = false;

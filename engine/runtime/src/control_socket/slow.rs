@@ -83,10 +83,16 @@ pub(super) async fn pcap(
     };
     let header = Bytes::from(writer.header());
     let packets = stream::unfold((writer, captured), |(writer, mut captured)| async move {
+        let mut missed = 0;
         loop {
             let record = captured.next().await?;
-            if let Some(bytes) = writer.packet(&record, captured.take_missed()) {
-                return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, captured)));
+            missed += captured.take_missed();
+            match writer.packet(&record, missed) {
+                Some(bytes) => {
+                    return Some((Ok::<_, Infallible>(Bytes::from(bytes)), (writer, captured)));
+                }
+                // A tunnel that is younger than the capture has no interface there.
+                None => missed += 1,
             }
         }
     });

@@ -34,7 +34,7 @@ use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
 use sam_wg::{PeerConfig, PeerStatus};
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub(crate) use handshake_thread::HandshakeReport;
 pub(crate) use listener::Captured;
@@ -50,7 +50,7 @@ use worker::{Worker, WorkerStart};
 
 /// Notices that may wait for control.
 pub(crate) const NOTICES: usize = 1024;
-/// Of these, places that notices about LANs leave to the others, so that no LAN host can make control miss a session.
+/// Of these, places that notices without bound leave to the others, so that no LAN host can make control miss a session.
 const RESERVED_NOTICES: usize = NOTICES / 2;
 /// Time for a thread to say how things are; beyond that the answer does without, for BGP must not wait.
 const REPORT_PATIENCE: Duration = Duration::from_millis(500);
@@ -326,7 +326,10 @@ fn open_underlays(port: u16, count: usize) -> Result<Vec<UdpGroup>, StartError> 
     let mut families = vec![v4];
     match UdpGroup::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), count) {
         Ok(v6) => families.push(v6),
-        Err(error) => tracing::debug!(%error, "no IPv6 underlay"),
+        Err(error) if error.lacks_address_family() => debug!(%error, "no IPv6 underlay"),
+        Err(error) => {
+            return Err(error).context("another program uses the WireGuard port over IPv6");
+        }
     }
     Ok(families)
 }
@@ -361,7 +364,7 @@ fn is_wanted<T>(sender: &mpsc::WeakSender<T>) -> bool {
 
 /// Tells control something unless there is no room for it; returns whether there was.
 fn offer(notices: &mpsc::Sender<Notice>, notice: Notice) -> bool {
-    let has_room = !notice.is_about_lan() || notices.capacity() > RESERVED_NOTICES;
+    let has_room = !notice.is_unbounded() || notices.capacity() > RESERVED_NOTICES;
     has_room && notices.try_send(notice).is_ok()
 }
 

@@ -26,9 +26,9 @@ const ECHO_PATIENCE: [Duration; 3] = [
 const SWEEP_PATIENCE: (Duration, Duration) =
     (Duration::from_millis(300), Duration::from_millis(1500));
 /// Bytes of a transfer in each direction.
-const TRANSFER_BYTES: u32 = 256 * 1024;
-/// Time for a transfer; the other side may have to finish with somebody else first.
-const TRANSFER_PATIENCE: Duration = Duration::from_secs(12);
+const TRANSFER_BYTES: u32 = 128 * 1024;
+/// Time for a transfer; the other side, which gives each 15 s, may have to finish with somebody else first.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(32);
 
 /// What to test, and from where. While it exists no other test runs.
 #[derive(Debug)]

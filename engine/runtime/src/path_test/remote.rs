@@ -63,12 +63,22 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<PathTestView>
     stream.take(length.into()).read_to_end(&mut text).await?;
     let view: PathTestView =
         serde_json::from_slice(&text).map_err(|_| foreign("its answer cannot be read"))?;
-    // What is printed on an operator's terminal must not steer it; JSON escapes control characters so.
-    let again = serde_json::to_string(&view).unwrap_or_default();
-    if again.contains("\\u00") {
+    // What is printed on an operator's terminal must not steer it, nor look like lines of its own.
+    if holds_control(&serde_json::to_value(&view)?) {
         return Err(foreign("its answer holds control characters"));
     }
     Ok(view)
+}
+
+fn holds_control(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(char::is_control),
+        Value::Array(items) => items.iter().any(holds_control),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains(char::is_control) || holds_control(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Tests and answers; whoever asked has given up when that fails.
@@ -146,6 +156,10 @@ mod tests {
             (length - 1, good.clone(), "cannot be read"),
             (length + 9, good[..40].to_owned(), "cannot be read"),
             (99, answer("\\u001b[2J"), "control characters"),
+            (99, answer("\\u009b2J"), "control characters"),
+            (99, answer("a\\npass"), "control characters"),
+            (99, answer("a\\rpass"), "control characters"),
+            (99, answer("\u{7f}"), "control characters"),
         ] {
             let length = if words == "control characters" {
                 u32::try_from(text.len()).expect("short")

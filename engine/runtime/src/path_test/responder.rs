@@ -23,7 +23,7 @@ use crate::control_socket::Call;
 /// Routers that may wait for their turn.
 const BACKLOG: u32 = 16;
 /// Time for one test.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(15);
 /// Time for a test of all our ways that another router wants.
 const QUESTION_DEADLINE: Duration = Duration::from_secs(90);
 /// Least time from one test to the next.
