@@ -225,7 +225,7 @@ fn check_all_unique(nodes: &[At<FabricNode>], scope: &Scope<'_>, findings: &mut 
     check_not_overlay(nodes, &endpoints, findings);
     let describe = |_: &Endpoint| "this endpoint".into();
     check_unique(
-        endpoints.into_iter(),
+        endpoints,
         describe,
         "two routers cannot be reached at one address",
         findings,
