@@ -73,7 +73,7 @@ fn healthy() {
     }
     let router = fabric.router(Site::AWS);
     let table = router.samctl("test 10.99.0.1").success();
-    for word in ["onprem", "established", "1440", "256 KiB", "10.99.0.2"] {
+    for word in ["onprem", "established", "1440", "128 KiB", "10.99.0.2"] {
         assert!(table.contains(word), "no {word} in\n{table}");
     }
     assert!(!table.contains("azure"), "{table}");
