@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::bpf::{Assembler, DROP, End, KEEP, LOAD_HALF, LOAD_WORD};
 use crate::error::NetError;
 
 /// How many prefixes and how many addresses of each list a program can test.
@@ -56,34 +57,35 @@ impl FrameFilter {
         let mut code = Assembler::default();
         code.load(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE));
         // A fanout group sees what this host sends, whatever its members were told to ignore.
-        code.jump_if_equal(u32::from(libc::PACKET_OUTGOING), Target::Drop);
+        code.jump_if_equal(u32::from(libc::PACKET_OUTGOING), DROPPED);
         if !self.other_macs {
-            code.jump_if_equal(u32::from(libc::PACKET_OTHERHOST), Target::Drop);
+            code.jump_if_equal(u32::from(libc::PACKET_OTHERHOST), DROPPED);
         }
         // A priority tag (VLAN 0) is no VLAN.
         code.load(LOAD_WORD, ancillary(libc::SKF_AD_VLAN_TAG));
-        code.and(VLAN_ID);
-        code.jump_unless_equal(0, Target::Drop);
+        code.calculate(libc::BPF_AND, VLAN_ID);
+        code.jump_unless_equal(0, DROPPED);
         code.load(LOAD_HALF, ETHERNET_PROTOCOL);
         if self.arp {
-            code.jump_if_equal(PROTOCOL_ARP, Target::Accept);
+            code.jump_if_equal(PROTOCOL_ARP, ACCEPTED);
         }
-        code.jump_unless_equal(PROTOCOL_IPV4, Target::Drop);
+        code.jump_unless_equal(PROTOCOL_IPV4, DROPPED);
         code.load(LOAD_WORD, IPV4_DESTINATION);
         for address in &self.left_to_kernel {
-            code.jump_if_equal(address.to_bits(), Target::Drop);
+            code.jump_if_equal(address.to_bits(), DROPPED);
         }
         for address in &self.addresses {
-            code.jump_if_equal(address.to_bits(), Target::Accept);
+            code.jump_if_equal(address.to_bits(), ACCEPTED);
         }
         code.save();
         for prefix in &self.prefixes {
             code.restore();
-            code.and(prefix.netmask().to_bits());
-            code.jump_if_equal(prefix.network().to_bits(), Target::Accept);
+            code.calculate(libc::BPF_AND, prefix.netmask().to_bits());
+            code.jump_if_equal(prefix.network().to_bits(), ACCEPTED);
         }
         Ok(Filter {
-            program: code.finish(),
+            // What matched nothing is dropped.
+            program: code.finish([DROP, KEEP]),
         })
     }
 }
@@ -101,92 +103,13 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Target {
-    Accept,
-    Drop,
-}
-
-/// Collects instructions; jumps to the two ends are resolved by [`Assembler::finish`].
-#[derive(Default)]
-struct Assembler {
-    code: Vec<libc::sock_filter>,
-    /// Index of a jump, whether it is taken on equality, and where to.
-    jumps: Vec<(usize, bool, Target)>,
-}
-
-impl Assembler {
-    fn load(&mut self, code: u32, at: u32) {
-        self.push(code, at);
-    }
-
-    fn and(&mut self, mask: u32) {
-        self.push(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, mask);
-    }
-
-    fn save(&mut self) {
-        self.push(libc::BPF_MISC | libc::BPF_TAX, 0);
-    }
-
-    fn restore(&mut self) {
-        self.push(libc::BPF_MISC | libc::BPF_TXA, 0);
-    }
-
-    fn jump_if_equal(&mut self, value: u32, target: Target) {
-        self.jumps.push((self.code.len(), true, target));
-        self.push(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value);
-    }
-
-    fn jump_unless_equal(&mut self, value: u32, target: Target) {
-        self.jumps.push((self.code.len(), false, target));
-        self.push(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value);
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "operation codes have 8 bits"
-    )]
-    fn push(&mut self, code: u32, k: u32) {
-        self.code.push(libc::sock_filter {
-            code: code as u16,
-            jt: 0,
-            jf: 0,
-            k,
-        });
-    }
-
-    /// Appends the two ends, drop first: what matched nothing falls into it. No distance reaches 256: there are
-    /// three lists of at most [`LIMIT`] entries and three instructions each.
-    #[expect(clippy::cast_possible_truncation, reason = "the lists are bounded")]
-    fn finish(mut self) -> Vec<libc::sock_filter> {
-        let drop_at = self.code.len();
-        self.push(libc::BPF_RET | libc::BPF_K, 0);
-        self.push(libc::BPF_RET | libc::BPF_K, u32::MAX);
-        for (at, on_equal, target) in self.jumps {
-            let to = if target == Target::Drop {
-                drop_at
-            } else {
-                drop_at + 1
-            };
-            let distance = (to - at - 1) as u8;
-            let jump = &mut self.code[at];
-            if on_equal {
-                jump.jt = distance
-            } else {
-                jump.jf = distance
-            }
-        }
-        self.code
-    }
-}
-
 /// Position of a value that the kernel keeps beside the frame.
 fn ancillary(field: i32) -> u32 {
     (libc::SKF_AD_OFF + field).cast_unsigned()
 }
 
-const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+const DROPPED: End = End::First;
+const ACCEPTED: End = End::Second;
 const ETHERNET_PROTOCOL: u32 = 12;
 const IPV4_DESTINATION: u32 = 30;
 const PROTOCOL_ARP: u32 = 0x0806;

@@ -14,6 +14,7 @@
 //! | `error_queue` | what the underlay says about packets that were too long |
 //! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
+//! | `bpf` | classic BPF programs, for filters and for the choice of a socket |
 //! | `message_batch`, `control_message` | recvmmsg and sendmmsg arrays, ancillary data |
 //! | `epoll` | readiness and wake-up |
 //! | `netlink` | links, addresses, routes |
@@ -25,6 +26,7 @@
 )]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod bpf;
 pub mod caps;
 mod control_message;
 pub mod echo_socket;

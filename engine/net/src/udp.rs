@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use sam_dataplane::{Buffer, BufferPool};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::bpf;
 use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
@@ -100,13 +101,7 @@ impl UdpSocket {
     /// # Errors
     /// None that a correct program meets.
     pub fn deafen(&self) -> Result<(), NetError> {
-        // A filter's result is the number of bytes to keep.
-        self.filter(&[libc::sock_filter {
-            code: RETURN,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }])
+        self.filter(&[bpf::assembled(bpf::DROP)])
     }
 
     /// Makes the kernel keep only what a program chooses.
@@ -559,8 +554,6 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
 
 /// TTL of outer headers, whatever the host's default and the inner TTL: a tunnel is one hop (RFC 2003 section 3.1).
 const OUTER_TTL: i32 = 64;
-/// BPF_RET with a constant.
-const RETURN: u16 = 6;
 /// 10 Gb/s for 10 ms and some.
 pub(crate) const RECEIVE_BUFFER: i32 = 16 << 20;
 const SEND_BUFFER: i32 = 4 << 20;

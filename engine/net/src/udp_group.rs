@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 
 use sam_dataplane::dscp::CONTROL_TOS;
 
+use crate::bpf::{Assembler, DROP, End, Instruction, KEEP, LOAD_BYTE, LOAD_HALF, LOAD_WORD};
 use crate::error::NetError;
 use crate::socket_option::set_program;
 use crate::udp::{RECEIVE_BUFFER, UdpSocket};
@@ -63,57 +64,40 @@ impl UdpGroup {
 
 /// Makes a filter of a socket: it keeps control messages, or all others.
 pub(crate) fn keep(ipv6: bool, control: bool) -> Vec<libc::sock_filter> {
-    let (others, matching) = if control {
-        (0, u32::MAX)
-    } else {
-        (u32::MAX, 0)
-    };
-    let mut program = recognize_control(ipv6);
-    program.extend([(libc::BPF_RET, others), (libc::BPF_RET, matching)]);
-    assemble(&program)
+    let ends = if control { [DROP, KEEP] } else { [KEEP, DROP] };
+    recognize_control(ipv6).finish(ends)
 }
 
 /// Makes the program: it returns the index of a member, or `members` for the control socket.
 fn choice(ipv6: bool, members: u32) -> Vec<libc::sock_filter> {
     let (source, port) = if ipv6 { (20, 40) } else { (12, 20) };
     // 1. Control messages.
-    let mut program = recognize_control(ipv6);
-    program.extend([
-        // 2. The others by sender; multiplication spreads neighbouring addresses and ports.
-        (LOAD_WORD, NETWORK + source),
-        (ALU | libc::BPF_MUL, 0x9e37_79b1),
-        (libc::BPF_MISC | libc::BPF_TAX, 0),
-        (LOAD_HALF, NETWORK + port),
-        (ALU | libc::BPF_MUL, 0x85eb_ca6b),
-        (libc::BPF_ALU | libc::BPF_X | libc::BPF_XOR, 0),
-        (ALU | libc::BPF_RSH, 16),
-        (ALU | libc::BPF_MOD, members),
-        (libc::BPF_RET | RETURN_A, 0),
-        (libc::BPF_RET, members),
-    ]);
-    assemble(&program)
+    let mut code = recognize_control(ipv6);
+    // 2. The others by sender; multiplication spreads neighbouring addresses and ports.
+    code.load(LOAD_WORD, NETWORK + source);
+    code.calculate(libc::BPF_MUL, 0x9e37_79b1);
+    code.save();
+    code.load(LOAD_HALF, NETWORK + port);
+    code.calculate(libc::BPF_MUL, 0x85eb_ca6b);
+    code.calculate_with_saved(libc::BPF_XOR);
+    code.calculate(libc::BPF_RSH, 16);
+    code.calculate(libc::BPF_MOD, members);
+    code.finish([RETURN_RESULT, (libc::BPF_RET | libc::BPF_K, members)])
 }
 
-/// Jumps to the last instruction if the packet carries [`CONTROL_TOS`].
-fn recognize_control(ipv6: bool) -> Vec<(u32, u32)> {
-    let mut program = if ipv6 { IPV6_TOS } else { IPV4_TOS }.to_vec();
-    program.push((ALU | libc::BPF_AND, DSCP));
-    program.push((JUMP_EQUAL, CONTROL_TOS.into()));
-    program
-}
-
-/// Makes a program of operation codes with operands; its jumps lead to the last instruction.
-fn assemble(program: &[(u32, u32)]) -> Vec<libc::sock_filter> {
-    let instruction = |(at, &(code, k)): (usize, &(u32, u32))| {
-        let ahead = u8::try_from(program.len().saturating_sub(at + 2)).unwrap_or_default();
-        libc::sock_filter {
-            code: u16::try_from(code).unwrap_or_default(),
-            jt: if code == JUMP_EQUAL { ahead } else { 0 },
-            jf: 0,
-            k,
-        }
-    };
-    program.iter().enumerate().map(instruction).collect()
+/// Begins a program that jumps to its second end if the packet carries [`CONTROL_TOS`].
+fn recognize_control(ipv6: bool) -> Assembler {
+    let mut code = Assembler::default();
+    if ipv6 {
+        // Version (4 bits), traffic class (8), flow label.
+        code.load(LOAD_HALF, NETWORK);
+        code.calculate(libc::BPF_RSH, 4);
+    } else {
+        code.load(LOAD_BYTE, NETWORK + 1);
+    }
+    code.calculate(libc::BPF_AND, DSCP);
+    code.jump_if_equal(CONTROL_TOS.into(), End::Second);
+    code
 }
 
 /// Of a group, each socket has a share of the receive buffer, but never less than this.
@@ -121,16 +105,7 @@ const LEAST_BUFFER: i32 = 1 << 20;
 
 /// Offsets from here count from the IP header (`SKF_NET_OFF`); the program's packet begins with the UDP payload.
 const NETWORK: u32 = libc::SKF_NET_OFF.cast_unsigned();
-const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
-const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
-const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-const ALU: u32 = libc::BPF_ALU | libc::BPF_K;
-const JUMP_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-/// `BPF_A`: return the accumulator.
-const RETURN_A: u32 = 0x10;
+/// Returns what was calculated (`BPF_A`).
+const RETURN_RESULT: Instruction = (libc::BPF_RET | 0x10, 0);
 /// The DSCP field in a TOS byte.
 const DSCP: u32 = 0xfc;
-/// Loads the TOS byte of an IPv4 header.
-const IPV4_TOS: &[(u32, u32)] = &[(LOAD_BYTE, NETWORK + 1)];
-/// Loads the traffic class of an IPv6 header: version (4 bits), traffic class (8), flow label.
-const IPV6_TOS: &[(u32, u32)] = &[(LOAD_HALF, NETWORK), (ALU | libc::BPF_RSH, 4)];

@@ -80,8 +80,7 @@ impl Traffic {
     /// Notes that an inner packet was sent.
     pub(crate) fn on_data_sent(&self, bytes: usize, now: Tick) {
         self.sent.0.bytes.fetch_add(bytes as u64, Relaxed);
-        self.sent.0.last.set(now);
-        self.pending.0.unacknowledged.set(NEVER);
+        self.on_sent(now);
         self.pending.0.unanswered.start(now);
     }
 
@@ -94,8 +93,7 @@ impl Traffic {
     /// Notes that an inner packet was received.
     pub(crate) fn on_data_received(&self, bytes: usize, now: Tick) {
         self.received.0.bytes.fetch_add(bytes as u64, Relaxed);
-        self.received.0.last.set(now);
-        self.pending.0.unanswered.set(NEVER);
+        self.on_received(now);
         self.pending.0.unacknowledged.start(now);
     }
 
