@@ -8,7 +8,7 @@ use sam_net::{PacketSocket, SendFailure};
 use tracing::warn;
 
 use super::mailbox::LanSockets;
-use super::ports::{BUDGET, PENDING, more};
+use super::ports::{BUDGET, PENDING, Received};
 use super::software::{cut, is_refusal};
 
 /// A LAN port with what waits for it.
@@ -36,8 +36,13 @@ impl Lan {
         }
     }
 
-    /// Receives one batch, for [`Self::poll_frame`]. Returns whether more may wait.
-    pub(super) fn receive(&mut self, is_arp: bool, pool: &mut BufferPool, stats: &Stats) -> bool {
+    /// Receives one batch, for [`Self::poll_frame`]. Returns what there was.
+    pub(super) fn receive(
+        &mut self,
+        is_arp: bool,
+        pool: &mut BufferPool,
+        stats: &Stats,
+    ) -> Received {
         let (socket, budget) = if is_arp {
             (&mut self.arp, ARP_BUDGET)
         } else {
@@ -50,7 +55,7 @@ impl Lan {
                 Err(error) => stats.drop(reason(error)),
             }
         }
-        more(result, budget, stats)
+        Received::new(result, budget, stats)
     }
 
     /// Takes the oldest frame of the batch.

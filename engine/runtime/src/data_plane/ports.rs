@@ -154,7 +154,7 @@ impl Ports {
             || self.lans.iter().any(Lan::has_pending)
     }
 
-    /// Moves one batch from the port of `token` into the forwarder. Returns whether more may wait.
+    /// Moves one batch from the port of `token` into the forwarder. Returns what there was.
     pub(super) fn receive(
         &mut self,
         token: u64,
@@ -162,7 +162,7 @@ impl Ports {
         io: &mut Io<'_>,
         stats: &Stats,
         now: Instant,
-    ) -> bool {
+    ) -> Received {
         if token == TUN {
             return self.receive_host(forwarder, io, stats, now);
         }
@@ -194,18 +194,18 @@ impl Ports {
         io: &mut Io<'_>,
         stats: &Stats,
         now: Instant,
-    ) -> bool {
+    ) -> Received {
         let mut lans = self.lans.iter();
         let Some(index) = lans.position(|lan| u64::from(lan.port.0) == number) else {
-            return false;
+            return Received::default();
         };
         let port = self.lans[index].port;
-        let more = self.lans[index].receive(is_arp, io.pool, stats);
+        let received = self.lans[index].receive(is_arp, io.pool, stats);
         while let Some(unit) = self.lans[index].poll_frame() {
             forwarder.handle_frame(port, unit, io, now);
             self.send_early(io, stats);
         }
-        more
+        received
     }
 
     /// Sends complete trains before the batch ends: of what is sealed but not sent, other workers must not get ahead by
@@ -225,11 +225,11 @@ impl Ports {
         io: &mut Io<'_>,
         stats: &Stats,
         now: Instant,
-    ) -> bool {
+    ) -> Received {
         let Some(underlay) = self.underlay(token) else {
-            return false;
+            return Received::default();
         };
-        let more = underlay.receive(io.pool, stats);
+        let received = underlay.receive(io.pool, stats);
         while self
             .underlay(token)
             .is_some_and(|underlay| underlay.poll_train(forwarder, io, now))
@@ -239,7 +239,7 @@ impl Ports {
                 self.send(io.tx, io.pool, stats);
             }
         }
-        more
+        received
     }
 
     /// Returns the underlay socket of `token`.
@@ -262,33 +262,34 @@ impl Ports {
         io: &mut Io<'_>,
         stats: &Stats,
         now: Instant,
-    ) -> bool {
-        for _ in 0..BUDGET {
+    ) -> Received {
+        let mut count = 0;
+        while count < BUDGET {
             let Some(mut buffer) = io.pool.take() else {
                 stats.drop(DropReason::BufferPoolEmpty);
-                return false;
+                break;
             };
             match self.tun.recv(&mut buffer) {
                 Ok(Some(offload)) => {
                     forwarder.handle_host_packet(Unit { buffer, offload }, io, now);
                     self.send_early(io, stats);
                 }
-                Ok(None) => {
-                    io.pool.give(buffer);
-                    return false;
-                }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     io.pool.give(buffer);
                     stats.drop(DropReason::OffloadMalformed);
                 }
-                // The device is gone; control finds out and ends the router.
-                Err(_) => {
+                // Empty; or the device is gone: control finds out and ends the router.
+                Ok(None) | Err(_) => {
                     io.pool.give(buffer);
-                    return false;
+                    break;
                 }
             }
+            count += 1;
         }
-        true
+        Received {
+            count,
+            more: count == BUDGET,
+        }
     }
 
     /// Sends everything in `tx`, and what waited; buffers return to the pool.
@@ -387,14 +388,29 @@ impl Ports {
     }
 }
 
-/// Reads the result of a batch: whether more may wait; an empty pool is counted.
-pub(super) fn more(result: io::Result<usize>, budget: usize, stats: &Stats) -> bool {
-    match result {
-        Ok(count) => count >= budget,
-        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-            stats.drop(DropReason::BufferPoolEmpty);
-            false
+/// What one batch of a port brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Packets, frames or trains.
+    pub(super) count: usize,
+    /// Whether more may wait.
+    pub(super) more: bool,
+}
+
+impl Received {
+    /// Reads the result of a batch; an empty pool is counted.
+    pub(super) fn new(result: io::Result<usize>, budget: usize, stats: &Stats) -> Self {
+        match result {
+            Ok(count) => Self {
+                count,
+                more: count >= budget,
+            },
+            Err(error) => {
+                if error.kind() == io::ErrorKind::OutOfMemory {
+                    stats.drop(DropReason::BufferPoolEmpty);
+                }
+                Self::default()
+            }
         }
-        Err(_) => false,
     }
 }

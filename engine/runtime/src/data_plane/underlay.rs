@@ -12,7 +12,7 @@ use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
 use tracing::warn;
 
-use super::ports::{BUDGET, PENDING, more};
+use super::ports::{BUDGET, PENDING, Received};
 
 /// An underlay socket with what waits for it.
 pub(super) struct Underlay {
@@ -60,11 +60,11 @@ impl Underlay {
         }
     }
 
-    /// Receives one batch, for [`Self::poll_train`]. Returns whether more may wait.
-    pub(super) fn receive(&mut self, pool: &mut BufferPool, stats: &Stats) -> bool {
+    /// Receives one batch, for [`Self::poll_train`]. Returns what there was.
+    pub(super) fn receive(&mut self, pool: &mut BufferPool, stats: &Stats) -> Received {
         let result = self.socket.recv_batch(pool, &mut self.batch, BUDGET);
         self.received.extend(self.batch.drain(..));
-        more(result, BUDGET, stats)
+        Received::new(result, BUDGET, stats)
     }
 
     /// Hands the oldest train of the batch to the forwarder; returns whether there was one.

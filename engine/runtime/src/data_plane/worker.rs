@@ -1,6 +1,7 @@
 //! One packet worker: a thread that owns a `Forwarder`, its ports and its buffers.
 //!
-//! Loop: wait for readiness → mailbox → one batch per ready port → flush → send → timers → notices. Everything per
+//! Loop: wait for readiness → mailbox → one batch per ready port → flush → send → timers → notices →
+//! a word to the scheduler. Everything per
 //! packet happens inside `Forwarder`; this file only moves batches between it and the kernel.
 
 use std::os::fd::AsFd;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::carriers::CarrierSockets;
+use super::courtesy::Courtesy;
 use super::handshake_thread::HandshakeBox;
 use super::listener::Listener;
 use super::mailbox::{Letters, Mailbox, WorkerReport};
@@ -79,6 +81,7 @@ pub(super) struct Worker {
     /// When to ask the kernel next what it lost.
     next_look: Instant,
     listener: Option<Listener>,
+    courtesy: Courtesy,
     stats: Arc<Stats>,
 }
 
@@ -115,6 +118,7 @@ impl Worker {
             generation: 0,
             next_look: Instant::now(),
             listener: None,
+            courtesy: Courtesy::default(),
             stats: start.stats,
         })
     }
@@ -148,7 +152,7 @@ impl Worker {
             for &token in &failed {
                 self.ports.take_path_errors(token, &mut self.forwarder, now);
             }
-            self.receive(&ready, now);
+            let received = self.receive(&ready, now);
             self.due(now);
             if self.ports.has_pending() {
                 self.ports.send(&mut self.tx, &mut self.pool, &self.stats);
@@ -162,6 +166,7 @@ impl Worker {
                 // An idle worker lets go of sessions that are no more.
                 self.flush(now);
             }
+            self.courtesy.after_turn(received);
         }
     }
 
@@ -177,7 +182,9 @@ impl Worker {
             })
     }
 
-    fn receive(&mut self, ready: &[u64], now: Instant) {
+    /// Moves what waits at the ready ports, some batches of each. Returns how much there was.
+    fn receive(&mut self, ready: &[u64], now: Instant) -> usize {
+        let mut count = 0;
         for _ in 0..ROUNDS {
             let mut more = false;
             for &token in ready.iter().filter(|token| **token != WAKE) {
@@ -185,15 +192,18 @@ impl Worker {
                     pool: &mut self.pool,
                     tx: &mut self.tx,
                 };
-                more |= self
-                    .ports
-                    .receive(token, &mut self.forwarder, &mut io, &self.stats, now);
+                let received =
+                    self.ports
+                        .receive(token, &mut self.forwarder, &mut io, &self.stats, now);
+                count += received.count;
+                more |= received.more;
                 self.flush(now);
             }
             if !more {
-                return;
+                break;
             }
         }
+        count
     }
 
     fn due(&mut self, now: Instant) {
