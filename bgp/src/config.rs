@@ -3,6 +3,7 @@
 //! Values only. Whether they make sense together (unique ids and addresses, hold time of at least three seconds) is
 //! for whoever reads the configuration file; here nonsense is survived, not reported.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -30,6 +31,27 @@ pub struct SpeakerConfig {
     pub cluster_id: Ipv4Addr,
     /// Host name for the FQDN capability.
     pub hostname: String,
+    /// Graceful restart; `None` neither offers nor grants it.
+    pub graceful_restart: Option<GracefulRestartConfig>,
+}
+
+/// What is configured of graceful restart (RFC 4724).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GracefulRestartConfig {
+    /// How long our sessions may take to come back, as peers are told (whole seconds, 4095 at most); and how long we
+    /// keep a peer's routes at most, without its session and then again until its End-of-RIB.
+    pub restart_time: Duration,
+    /// How long we wait at most, after our own restart, for the End-of-RIB of our peers.
+    pub deferral_time: Duration,
+}
+
+/// Our own restart, as far as it is known when we start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRestart {
+    /// Peers whose sessions were up before.
+    pub awaited: BTreeSet<PeerId>,
+    /// Whether all that we had announced was forwarded as announced while we restarted (F bit).
+    pub forwarding: bool,
 }
 
 /// What is configured for a peer.

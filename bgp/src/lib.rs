@@ -10,6 +10,7 @@ mod output;
 mod peer;
 pub mod policy;
 mod reflector;
+mod restart;
 pub mod rib;
 pub mod session;
 pub mod speaker;
@@ -22,8 +23,9 @@ pub mod wire;
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
+pub use restart::RestartView;
 pub use speaker::{
-    ConnectionId, Event, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig,
-    TimerName,
+    ConnectionId, Event, GracefulRestartConfig, Input, Output, OwnRestart, PeerConfig, PeerId,
+    PeerRole, Speaker, SpeakerConfig, TimerName,
 };
 pub use wire::{LargeCommunity, PathAttributes};

@@ -3,6 +3,7 @@
 //! One queue for all, because their order is part of the contract; see `Speaker`.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -44,6 +45,29 @@ pub enum Event {
         peer: PeerId,
         /// Why, in a few words.
         reason: String,
+    },
+    /// The session ended, and the peer's routes are kept as stale for so long at most (RFC 4724).
+    Retained {
+        /// The peer.
+        peer: PeerId,
+        /// How many accepted routes.
+        routes: usize,
+        /// For how long.
+        time: Duration,
+    },
+    /// Stale routes of a peer were removed.
+    StaleRemoved {
+        /// The peer.
+        peer: PeerId,
+        /// How many accepted routes.
+        routes: usize,
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+    /// Our own restart is over: from now on routes are reflected, and our peers have or get our End-of-RIB.
+    RestartOver {
+        /// Peers that were waited for in vain.
+        missing: Vec<PeerId>,
     },
     /// A route was refused by policy, loop detection or limits. Sent once per (peer, prefix, reason) change.
     Rejected {
@@ -90,4 +114,8 @@ pub enum TimerName {
     Collision,
     /// Everything again, as the peer asked before (RFC 2918).
     Refresh,
+    /// The end of our own restart.
+    Restart,
+    /// The end of the time for which stale routes are kept.
+    Stale,
 }

@@ -1,6 +1,6 @@
 //! A configured peer: its session and what is remembered of it beyond sessions.
 //!
-//! Its routes are not here; they belong to the RIB and live only as long as the session.
+//! Its routes are not here; they belong to the RIB.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Peer {
         *self.refusals.entry(reason).or_default() += 1;
     }
 
-    /// Shows the peer; `neighbor` are its tables, while Established.
+    /// Shows the peer; `neighbor` are its tables, while Established or kept.
     pub(crate) fn view(&self, neighbor: Option<&Neighbor>) -> PeerView {
         let config = self.session.config();
         let statistics = self.session.statistics();
@@ -62,6 +62,8 @@ impl Peer {
             last_received: statistics.last_received.clone(),
             last_down: statistics.last_down.clone(),
             end_of_rib: neighbor.is_some_and(|neighbor| neighbor.end_of_rib),
+            stale: neighbor.map_or(0, |neighbor| neighbor.stale_next_hops().count()),
+            stale_until: neighbor.and_then(|neighbor| neighbor.stale_until),
         }
     }
 }

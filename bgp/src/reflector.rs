@@ -186,6 +186,7 @@ mod tests {
             source: PathSource::Local,
             attributes: Arc::new(PathAttributes::local(router(1))),
             learned_at: start(),
+            stale: false,
         };
         let target = Target {
             router_id: router(3),

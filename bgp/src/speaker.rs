@@ -16,12 +16,13 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
 use crate::rib::{Export, NeighborIdentity, Path, Tables};
-use crate::session::{ConnectionIds, Jitter, PeerSession, SessionOutput};
+use crate::restart::Restart;
+use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::view;
 use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
 
-pub use crate::config::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
+pub use crate::config::{GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
 pub use crate::view::{PathView, PeerView, RejectedView};
@@ -29,16 +30,18 @@ pub use crate::view::{PathView, PeerView, RejectedView};
 /// A BGP speaker.
 #[derive(Debug)]
 pub struct Speaker<P> {
-    config: SpeakerConfig,
-    peers: BTreeMap<PeerId, Peer>,
+    pub(crate) config: SpeakerConfig,
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
     /// Which peer a living connection belongs to.
     owners: BTreeMap<ConnectionId, PeerId>,
     strangers: Strangers,
-    tables: Tables<P>,
-    outputs: VecDeque<Output>,
+    pub(crate) tables: Tables<P>,
+    /// Our own restart, until it is over.
+    pub(crate) restart: Option<Restart>,
+    pub(crate) outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
     jitter: Jitter,
-    now: Instant,
+    pub(crate) now: Instant,
 }
 
 impl<P: Policy> Speaker<P> {
@@ -54,6 +57,7 @@ impl<P: Policy> Speaker<P> {
             owners: BTreeMap::new(),
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy),
+            restart: None,
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
             jitter: Jitter::new(seed),
@@ -62,7 +66,7 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Makes the configured peers exactly `peers`; sessions of unchanged ones are not touched, changed ones are
-    /// reset with Cease/6, removed ones with Cease/3. Of several with one id the first counts.
+    /// reset with Cease/6, which is graceful where both sides know how, removed ones with Cease/3 as a hard reset. Of several with one id the first counts.
     pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Instant) {
         self.now = now;
         let mut wanted: BTreeMap<PeerId, PeerConfig> = BTreeMap::new();
@@ -80,13 +84,20 @@ impl<P: Policy> Speaker<P> {
                 self.stop(id, subcode::CONFIG_CHANGE, "configuration changed");
             } else {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
+                self.tables.forget(id);
             }
             self.peers.remove(&id);
         }
         for (id, config) in wanted {
             if !self.peers.contains_key(&id) {
                 let jitter = Jitter::new(self.jitter.bits());
-                let session = PeerSession::new(self.config.clone(), config, jitter, now);
+                let mut session = PeerSession::new(self.config.clone(), config, jitter, now);
+                if let Some(restart) = &self.restart
+                    && restart.awaited.contains(&id)
+                {
+                    let forwarding = restart.forwarding;
+                    session.begin_restart(OpenRestart { restarted: true, forwarding }, now);
+                }
                 self.peers.insert(id, Peer::new(session));
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));
             }
@@ -108,6 +119,18 @@ impl<P: Policy> Speaker<P> {
         self.now = now;
         self.tables.set_next_hops(reachable);
         self.conclude();
+    }
+
+    /// Declares which next hops do not answer; no stale path relies on them, others are not affected.
+    pub fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>, now: Instant) {
+        self.now = now;
+        self.tables.set_silent_next_hops(silent);
+        self.conclude();
+    }
+
+    /// Returns the next hops of all accepted stale routes.
+    pub fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
+        self.tables.stale_next_hops()
     }
 
     /// Originates a route, or replaces its attributes; equal attributes change nothing.
@@ -165,6 +188,7 @@ impl<P: Policy> Speaker<P> {
         for id in due {
             self.with_session(id, |session, ids| session.handle_timeout(now, ids));
         }
+        self.tables.expire_stale(now);
         self.conclude();
     }
 
@@ -188,9 +212,13 @@ impl<P: Policy> Speaker<P> {
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
+        let restart = self.restart.as_ref().map(|restart| restart.until);
+        let stale = self.tables.stale_deadline();
         self.peers
             .values()
             .filter_map(|peer| peer.session.poll_timeout())
+            .chain(restart.map(|at| (at, TimerName::Restart)))
+            .chain(stale.map(|at| (at, TimerName::Stale)))
             .min_by_key(|(at, _)| *at)
     }
 
@@ -265,6 +293,7 @@ impl<P: Policy> Speaker<P> {
                         source,
                         attributes,
                         learned_at: received.learned_at,
+                        stale: received.stale,
                     },
                 ))
             })
@@ -364,7 +393,7 @@ impl<P: Policy> Speaker<P> {
                 self.owners.remove(&connection);
                 self.outputs.push_back(Output::Close(connection));
             }
-            SessionOutput::Established(router_id) => {
+            SessionOutput::Established { router_id, restart } => {
                 let (role, max_prefixes) = (config.role, config.max_prefixes);
                 let identity = NeighborIdentity {
                     peer: id,
@@ -373,12 +402,12 @@ impl<P: Policy> Speaker<P> {
                     role,
                     max_prefixes,
                 };
-                self.tables.peer_up(identity);
+                self.tables.peer_up(identity, restart, self.now);
                 self.outputs
                     .push_back(Output::Event(Event::Established { peer: id }));
             }
-            SessionOutput::Down(reason) => {
-                self.tables.peer_down(id);
+            SessionOutput::Down(reason, fate) => {
+                self.tables.peer_down(id, fate, self.now);
                 self.outputs
                     .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
@@ -397,6 +426,7 @@ impl<P: Policy> Speaker<P> {
 
     /// Decides once for all that one input changed. UPDATEs follow in [`Self::poll_output`].
     fn conclude(&mut self) {
+        self.advance_restart();
         for event in self.tables.take_events() {
             if let Event::Rejected { peer, reason, .. } | Event::Malformed { peer, reason, .. } =
                 &event

@@ -46,6 +46,7 @@ pub(crate) fn learned(host: u8, attributes: PathAttributes) -> Path {
         source: source(host),
         attributes: Arc::new(attributes),
         learned_at: start(),
+        stale: false,
     }
 }
 

@@ -56,6 +56,10 @@ pub struct PeerView {
     pub last_down: Option<String>,
     /// Whether the peer's End-of-RIB came.
     pub end_of_rib: bool,
+    /// Accepted routes that are kept from a session that ended.
+    pub stale: usize,
+    /// Until when they are kept, without or with a session.
+    pub stale_until: Option<Instant>,
 }
 
 /// One path as shown by `samctl bgp rib` and `why`.

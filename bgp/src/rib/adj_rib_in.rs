@@ -22,7 +22,7 @@ const REFUSED_EXTRA: usize = 1024;
 pub(crate) type Verdict = Result<Arc<PathAttributes>, Rejection>;
 
 /// A route as received, and what became of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Attributes before policy.
     pub(crate) attributes: Arc<PathAttributes>,
@@ -30,6 +30,8 @@ pub(crate) struct Received {
     pub(crate) verdict: Verdict,
     /// When these attributes came.
     pub(crate) learned_at: Instant,
+    /// Whether it is kept from a session that ended (RFC 4724 section 4.2).
+    pub(crate) stale: bool,
 }
 
 /// What a change means for the path of this peer in the Loc-RIB.
@@ -76,12 +78,13 @@ impl AdjRibIn {
         }
     }
 
-    /// Enters a route with its verdict, or a new verdict on a route.
+    /// Enters a route with its verdict, or a new verdict on a route; `stale` as in [`Received`].
     pub(crate) fn announce(
         &mut self,
         prefix: Ipv4Net,
         attributes: Arc<PathAttributes>,
         verdict: Verdict,
+        stale: bool,
         now: Instant,
     ) -> Change {
         let former = self.routes.get(&prefix);
@@ -105,7 +108,7 @@ impl AdjRibIn {
             Some(former) if former.attributes == attributes => former.learned_at,
             Some(_) | None => now,
         };
-        let change = Change::between(former.map(|former| &former.verdict), &verdict, learned_at);
+        let change = Change::between(former, &verdict, stale, learned_at);
         self.accepted = self.accepted - usize::from(was_accepted) + usize::from(verdict.is_ok());
         if verdict == Err(MAX_PREFIXES) {
             self.waiting.insert(prefix);
@@ -118,6 +121,7 @@ impl AdjRibIn {
                 attributes,
                 verdict,
                 learned_at,
+                stale,
             },
         );
         change
@@ -134,15 +138,38 @@ impl AdjRibIn {
         accepted
     }
 
+    /// Marks all routes as stale, for the session ended; removes those that were stale already (RFC 4724 section 4.2,
+    /// consecutive restarts) and returns the accepted ones among them.
+    pub(crate) fn retain(&mut self) -> Vec<Ipv4Net> {
+        let removed = self.remove_stale(|_| true);
+        self.routes
+            .values_mut()
+            .for_each(|route| route.stale = true);
+        removed
+    }
+
+    /// Removes stale routes on which `goes` is true; returns the accepted ones among them.
+    pub(crate) fn remove_stale(&mut self, goes: impl Fn(&Received) -> bool) -> Vec<Ipv4Net> {
+        let stale = self.routes.iter().filter(|(_, route)| route.stale);
+        let going: Vec<Ipv4Net> = stale
+            .filter(|(_, route)| goes(route))
+            .map(|(prefix, _)| *prefix)
+            .collect();
+        going
+            .into_iter()
+            .filter(|prefix| self.withdraw(*prefix))
+            .collect()
+    }
+
     /// Returns a route that was refused only for the limit, if there is room for it by now.
-    pub(crate) fn promotable(&self) -> Option<(Ipv4Net, Arc<PathAttributes>)> {
+    pub(crate) fn promotable(&self) -> Option<(Ipv4Net, Received)> {
         if self.accepted >= self.max_prefixes {
             return None;
         }
         let prefix = *self.waiting.first()?;
         self.routes
             .get(&prefix)
-            .map(|route| (prefix, Arc::clone(&route.attributes)))
+            .map(|route| (prefix, route.clone()))
     }
 
     /// Lists all routes.
@@ -174,8 +201,15 @@ impl AdjRibIn {
 }
 
 impl Change {
-    fn between(former: Option<&Verdict>, verdict: &Verdict, learned_at: Instant) -> Self {
-        if former == Some(verdict) {
+    fn between(
+        former: Option<&Received>,
+        verdict: &Verdict,
+        stale: bool,
+        learned_at: Instant,
+    ) -> Self {
+        let confirmed = former.is_some_and(|former| former.stale && !stale && verdict.is_ok());
+        let former = former.map(|former| &former.verdict);
+        if former == Some(verdict) && !confirmed {
             return Self {
                 path: PathUpdate::Keep,
                 rejected: None,
@@ -214,7 +248,7 @@ mod tests {
         accept(&mut table, 1, 100);
         let later = start() + Duration::from_secs(9);
         let set = Arc::new(attributes(1, 100));
-        let change = table.announce(prefix(1), Arc::clone(&set), Ok(set), later);
+        let change = table.announce(prefix(1), Arc::clone(&set), Ok(set), false, later);
         assert_eq!(
             change,
             Change {
@@ -281,7 +315,7 @@ mod tests {
         for number in 0..2000u32 {
             let prefix = Ipv4Net::new_assert((0x0a00_0000 + number).into(), 32);
             let set = Arc::new(attributes(1, 100));
-            let change = table.announce(prefix, set, Err(Rejection("policy")), start());
+            let change = table.announce(prefix, set, Err(Rejection("policy")), false, start());
             let told = number as usize <= REFUSED_EXTRA;
             assert_eq!(change.rejected.is_some(), told, "{number}");
         }
@@ -290,13 +324,40 @@ mod tests {
         assert!(!table.take_overflowed());
     }
 
+    #[test]
+    fn routes_stay_stale_until_they_are_told_again() {
+        let mut table = AdjRibIn::new(10);
+        accept(&mut table, 1, 100);
+        accept(&mut table, 2, 100);
+        refuse(&mut table, 3, "policy");
+        assert_eq!(table.retain(), []);
+
+        let change = accept(&mut table, 1, 100);
+
+        assert!(matches!(change.path, PathUpdate::Set(..)), "it is confirmed");
+        assert_eq!(table.remove_stale(|_| true), [prefix(2)]);
+        assert_eq!((table.len(), table.accepted()), (1, 1));
+    }
+
+    #[test]
+    fn a_second_loss_removes_what_the_first_one_left_stale() {
+        let mut table = AdjRibIn::new(10);
+        accept(&mut table, 1, 100);
+        accept(&mut table, 2, 100);
+        table.retain();
+        accept(&mut table, 2, 100);
+
+        assert_eq!(table.retain(), [prefix(1)]);
+        assert_eq!(table.len(), 1);
+    }
+
     fn accept(table: &mut AdjRibIn, host: u8, local_pref: u32) -> Change {
         let set = Arc::new(attributes(1, local_pref));
-        table.announce(prefix(host), Arc::clone(&set), Ok(set), start())
+        table.announce(prefix(host), Arc::clone(&set), Ok(set), false, start())
     }
 
     fn refuse(table: &mut AdjRibIn, host: u8, reason: &'static str) -> Change {
         let set = Arc::new(attributes(1, 1));
-        table.announce(prefix(host), set, Err(Rejection(reason)), start())
+        table.announce(prefix(host), set, Err(Rejection(reason)), false, start())
     }
 }

@@ -44,9 +44,9 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Tells whether there is nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.prefixes.is_empty() && !self.all && !self.end_of_rib
+    /// Tells whether there is nothing to do; End-of-RIB waits while `deferring`.
+    pub(crate) fn is_empty(&self, deferring: bool) -> bool {
+        self.prefixes.is_empty() && !self.all && (deferring || !self.end_of_rib)
     }
 }
 

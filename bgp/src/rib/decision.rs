@@ -17,6 +17,8 @@ pub enum DecisionStep {
     OnlyPath,
     /// 1 Next hop reachable, no loop.
     Eligible,
+    /// 1 Heard in a living session over kept from one that ended: an address may have moved meanwhile.
+    Fresh,
     /// 2 Highest LOCAL_PREF.
     LocalPref,
     /// 3 Locally originated over learned.
@@ -50,9 +52,12 @@ pub(crate) struct Candidate {
 type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 9] = [
+const STEPS: [(DecisionStep, Step); 10] = [
     (DecisionStep::Eligible, |a, b| {
         a.ineligible.is_some().cmp(&b.ineligible.is_some())
+    }),
+    (DecisionStep::Fresh, |a, b| {
+        a.path.stale.cmp(&b.path.stale)
     }),
     (DecisionStep::LocalPref, |a, b| {
         b.path
@@ -189,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stale_path_loses_against_any_fresh_one() {
+        let mut stale = from(2, attributes(1, 900));
+        stale.path.stale = true;
+        let fresh = from(9, attributes(1, 0));
+        assert_eq!(
+            compare(&fresh, &stale),
+            (Ordering::Less, DecisionStep::Fresh)
+        );
+    }
+
+    #[test]
     fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
         let bare = PathAttributes {
             local_pref: None,
@@ -251,7 +267,7 @@ mod tests {
 
     fn domain() -> Vec<Candidate> {
         let mut domain = Vec::new();
-        for bits in 0..1u32 << 9 {
+        for bits in 0..1u32 << 10 {
             let on = |bit: u32| bits >> bit & 1 == 1;
             let attributes = PathAttributes {
                 local_pref: on(0).then_some(200),
@@ -273,6 +289,7 @@ mod tests {
                 (true, true) => from(4, attributes),
             };
             candidate.ineligible = on(8).then_some("next-hop");
+            candidate.path.stale = on(9);
             domain.push(candidate);
         }
         domain
@@ -282,8 +299,9 @@ mod tests {
     fn relevant(candidate: &Candidate) -> String {
         let attributes = &candidate.path.attributes;
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+            "{:?} {} {:?} {:?} {:?} {:?} {} {:?} {:?}",
             candidate.ineligible,
+            candidate.path.stale,
             attributes.local_pref,
             attributes.as_path,
             attributes.origin,
@@ -316,6 +334,7 @@ mod tests {
             source: PathSource::Local,
             attributes: Arc::new(attributes),
             learned_at: start(),
+            stale: false,
         };
         Candidate {
             path,

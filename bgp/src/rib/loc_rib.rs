@@ -15,6 +15,8 @@ use crate::config::PeerId;
 
 /// Why a path whose next hop is not reachable may not be chosen.
 const NEXT_HOP_UNREACHABLE: &str = "next-hop-unreachable";
+/// Why a stale path whose next hop does not answer may not be chosen.
+const STALE_NEXT_HOP_SILENT: &str = "stale-next-hop-silent";
 
 /// Paths of one prefix.
 #[derive(Debug, Default)]
@@ -25,11 +27,19 @@ struct Destination {
     published: Option<Path>,
 }
 
+/// What is known about next hops.
+#[derive(Debug, Default)]
+struct NextHops {
+    reachable: BTreeSet<Ipv4Addr>,
+    /// Reachable or not, no stale path may rely on these.
+    silent: BTreeSet<Ipv4Addr>,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct LocRib {
     destinations: BTreeMap<Ipv4Net, Destination>,
-    reachable: BTreeSet<Ipv4Addr>,
+    next_hops: NextHops,
     dirty: BTreeSet<Ipv4Net>,
 }
 
@@ -57,12 +67,28 @@ impl LocRib {
 
     /// Replaces the set of reachable next hops.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
-        let changed: BTreeSet<Ipv4Addr> = self
-            .reachable
-            .symmetric_difference(&reachable)
-            .copied()
-            .collect();
-        self.reachable = reachable;
+        let former = std::mem::replace(&mut self.next_hops.reachable, reachable);
+        self.next_hops_changed(&former ^ &self.next_hops.reachable);
+    }
+
+    /// Replaces the set of next hops that do not answer, on which no stale path may rely.
+    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
+        let former = std::mem::replace(&mut self.next_hops.silent, silent);
+        self.next_hops_changed(&former ^ &self.next_hops.silent);
+    }
+
+    /// Marks the path of a peer as stale.
+    pub(crate) fn mark_stale(&mut self, prefix: Ipv4Net, peer: PeerId) {
+        let candidates = self.destinations.get_mut(&prefix);
+        for candidate in candidates.into_iter().flat_map(|d| &mut d.candidates) {
+            if candidate.path.source.peer() == Some(peer) {
+                candidate.path.stale = true;
+                self.dirty.insert(prefix);
+            }
+        }
+    }
+
+    fn next_hops_changed(&mut self, changed: BTreeSet<Ipv4Addr>) {
         if changed.is_empty() {
             return;
         }
@@ -107,7 +133,7 @@ impl LocRib {
             published,
         } = self.destinations.get_mut(&prefix)?;
         for candidate in candidates.iter_mut() {
-            candidate.ineligible = ineligibility(&candidate.path, &self.reachable);
+            candidate.ineligible = ineligibility(&candidate.path, &self.next_hops);
         }
         candidates.sort_by(|a, b| compare(a, b).0);
 
@@ -140,10 +166,17 @@ impl LocRib {
 }
 
 /// Our own routes need no next hop: they end here.
-fn ineligibility(path: &Path, reachable: &BTreeSet<Ipv4Addr>) -> Option<&'static str> {
-    let learned = path.source != PathSource::Local;
-    let unreachable = learned && !reachable.contains(&path.attributes.next_hop);
-    unreachable.then_some(NEXT_HOP_UNREACHABLE)
+fn ineligibility(path: &Path, next_hops: &NextHops) -> Option<&'static str> {
+    let next_hop = &path.attributes.next_hop;
+    if path.source == PathSource::Local {
+        None
+    } else if !next_hops.reachable.contains(next_hop) {
+        Some(NEXT_HOP_UNREACHABLE)
+    } else if path.stale && next_hops.silent.contains(next_hop) {
+        Some(STALE_NEXT_HOP_SILENT)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +231,29 @@ mod tests {
         rib.set_next_hops([router(1), router(2)].into());
         rib.decide();
         assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(1)));
+    }
+
+    #[test]
+    fn a_silent_next_hop_takes_only_stale_paths_out_of_the_choice() {
+        let mut rib = reachable(&[1, 2]);
+        rib.set(prefix(1), learned(1, attributes(1, 200)));
+        rib.set(prefix(2), learned(2, attributes(1, 200)));
+        rib.decide();
+        rib.mark_stale(prefix(1), PeerId(1));
+        assert_eq!(rib.decide(), [], "being stale is no news");
+        assert!(rib.best(prefix(1)).unwrap().stale);
+
+        rib.set_silent_next_hops([router(1)].into());
+        let changes = rib.decide();
+
+        assert_eq!((changes.len(), &changes[0].new), (1, &None));
+        assert_eq!(
+            rib.candidates(prefix(1))[0].ineligible,
+            Some(STALE_NEXT_HOP_SILENT)
+        );
+        assert!(rib.best(prefix(2)).is_some(), "a fresh path stands");
+        rib.set_silent_next_hops(BTreeSet::new());
+        assert_eq!(rib.decide().len(), 1);
     }
 
     #[test]

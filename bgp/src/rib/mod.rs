@@ -11,6 +11,7 @@ mod decision;
 mod loc_rib;
 mod neighbor;
 mod path;
+mod retention;
 mod tables;
 
 pub use best_path::BestPathChange;

@@ -1,8 +1,10 @@
-//! The RIB's side of an Established session: who the peer is, what it told us, what we told it.
+//! The RIB's side of a session: who the peer is, what it told us, what we told it.
 //!
-//! Begins empty with every session and ends with it: there is no graceful restart.
+//! Begins with a session and ends with it, unless the session ends gracefully (RFC 4724): then what the peer told stays,
+//! stale, for a limited time or into the next session.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use super::adj_rib_in::AdjRibIn;
 use super::adj_rib_out::{AdjRibOut, Pending};
@@ -44,7 +46,7 @@ impl NeighborIdentity {
     }
 }
 
-/// The tables of one Established session; they end with it.
+/// The tables of one session.
 #[derive(Debug)]
 pub(crate) struct Neighbor {
     /// Who it is.
@@ -57,6 +59,10 @@ pub(crate) struct Neighbor {
     pub(crate) pending: Pending,
     /// Whether its End-of-RIB came.
     pub(crate) end_of_rib: bool,
+    /// Whether the session is up.
+    pub(crate) established: bool,
+    /// Until when stale routes are kept; set exactly while there may be some.
+    pub(crate) stale_until: Option<Instant>,
 }
 
 impl Neighbor {
@@ -72,6 +78,15 @@ impl Neighbor {
                 ..Pending::default()
             },
             end_of_rib: false,
+            established: true,
+            stale_until: None,
         }
+    }
+
+    /// Lists the next hops of accepted stale routes; one for each route.
+    pub(crate) fn stale_next_hops(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let kept = self.stale_until.map(|_| self.adj_rib_in.routes());
+        let stale = kept.into_iter().flatten().filter(|(_, route)| route.stale);
+        stale.filter_map(|(_, route)| Some(route.verdict.as_ref().ok()?.next_hop))
     }
 }

@@ -45,10 +45,12 @@ pub struct Path {
     pub attributes: Arc<PathAttributes>,
     /// When it was learned; never part of the decision.
     pub learned_at: Instant,
+    /// Kept from a session that ended, not confirmed since (RFC 4724 section 4.2).
+    pub stale: bool,
 }
 
 impl Path {
-    /// Tells whether two paths are the same but for the time when they were learned.
+    /// Tells whether two paths are the same but for when they were learned and whether that is confirmed.
     pub(crate) fn is_same_route(&self, other: &Self) -> bool {
         self.source == other.source && self.attributes == other.attributes
     }

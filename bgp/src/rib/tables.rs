@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
-use super::adj_rib_in::{PathUpdate, Verdict};
+use super::adj_rib_in::{PathUpdate, Received, Verdict};
 use super::adj_rib_out::Difference;
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
 use super::loc_rib::LocRib;
-use super::neighbor::{Neighbor, NeighborIdentity};
+use super::neighbor::Neighbor;
 use super::path::{Path, PathSource};
 use crate::config::PeerId;
 use crate::output::Event;
@@ -41,9 +41,11 @@ pub(crate) struct Tables<P> {
     reflector: Reflector,
     policy: P,
     pool: AttributePool,
-    loc_rib: LocRib,
-    neighbors: BTreeMap<PeerId, Neighbor>,
-    events: Vec<Event>,
+    pub(super) loc_rib: LocRib,
+    pub(super) neighbors: BTreeMap<PeerId, Neighbor>,
+    /// While we restart, only our own routes are told (RFC 4724 section 4.1).
+    pub(super) deferring: bool,
+    pub(super) events: Vec<Event>,
 }
 
 impl<P> Tables<P> {
@@ -57,10 +59,11 @@ impl<P> Tables<P> {
         &self.loc_rib
     }
 
-    /// Returns the tables of an Established session.
+    /// Returns the tables of a session that is up, or whose routes are kept.
     pub(crate) fn neighbor(&self, peer: PeerId) -> Option<&Neighbor> {
         self.neighbors.get(&peer)
     }
+
 }
 
 impl<P: Policy> Tables<P> {
@@ -72,26 +75,8 @@ impl<P: Policy> Tables<P> {
             pool: AttributePool::new(),
             loc_rib: LocRib::default(),
             neighbors: BTreeMap::new(),
+            deferring: false,
             events: Vec::new(),
-        }
-    }
-
-    /// Starts the tables of a session that was just established.
-    pub(crate) fn peer_up(&mut self, identity: NeighborIdentity) {
-        self.peer_down(identity.peer);
-        self.neighbors
-            .insert(identity.peer, Neighbor::new(identity));
-    }
-
-    /// Ends the tables of a session, and all paths from it.
-    pub(crate) fn peer_down(&mut self, peer: PeerId) {
-        let Some(neighbor) = self.neighbors.remove(&peer) else {
-            return;
-        };
-        for (prefix, received) in neighbor.adj_rib_in.routes() {
-            if received.verdict.is_ok() {
-                self.loc_rib.remove(prefix, Some(peer));
-            }
         }
     }
 
@@ -102,6 +87,7 @@ impl<P: Policy> Tables<P> {
         };
         if update.is_end_of_rib() && update.faults.is_empty() {
             neighbor.end_of_rib = true;
+            self.sweep(peer, "End-of-RIB");
             return;
         }
         for fault in update.faults {
@@ -116,7 +102,7 @@ impl<P: Policy> Tables<P> {
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
             for prefix in update.announced {
-                self.enter(peer, prefix, Arc::clone(&attributes), now);
+                self.enter(peer, prefix, Arc::clone(&attributes), false, now);
             }
         }
         self.promote(peer, now);
@@ -140,17 +126,17 @@ impl<P: Policy> Tables<P> {
             let Some(neighbor) = self.neighbors.get_mut(&peer) else {
                 continue;
             };
-            neighbor.pending.all = true;
+            neighbor.pending.all = neighbor.established;
             if neighbor.adj_rib_in.take_overflowed() {
                 forgetful.push(peer);
             }
-            let routes: Vec<(Ipv4Net, Arc<PathAttributes>)> = neighbor
+            let routes: Vec<(Ipv4Net, Received)> = neighbor
                 .adj_rib_in
                 .routes()
-                .map(|(prefix, received)| (prefix, Arc::clone(&received.attributes)))
+                .map(|(prefix, received)| (prefix, received.clone()))
                 .collect();
-            for (prefix, attributes) in routes {
-                self.enter(peer, prefix, attributes, now);
+            for (prefix, received) in routes {
+                self.enter(peer, prefix, received.attributes, received.stale, now);
             }
             self.promote(peer, now);
         }
@@ -160,6 +146,11 @@ impl<P: Policy> Tables<P> {
     /// Declares which next hops are reachable.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
         self.loc_rib.set_next_hops(reachable);
+    }
+
+    /// Declares on which next hops no stale path may rely.
+    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
+        self.loc_rib.set_silent_next_hops(silent);
     }
 
     /// Originates a route.
@@ -173,6 +164,7 @@ impl<P: Policy> Tables<P> {
                 source: PathSource::Local,
                 attributes,
                 learned_at: now,
+                stale: false,
             };
             self.loc_rib.set(prefix, path);
         }
@@ -186,7 +178,8 @@ impl<P: Policy> Tables<P> {
     /// Decides what changed since the last time.
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
         let changes = self.loc_rib.decide();
-        for neighbor in self.neighbors.values_mut() {
+        let listening = self.neighbors.values_mut();
+        for neighbor in listening.filter(|neighbor| neighbor.established) {
             neighbor
                 .pending
                 .prefixes
@@ -202,12 +195,14 @@ impl<P: Policy> Tables<P> {
 
     /// Works out what the next neighbor with pending work is to be told.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
+        let deferring = self.deferring;
         let (peer, neighbor) = self
             .neighbors
             .iter_mut()
-            .find(|(_, neighbor)| !neighbor.pending.is_empty())?;
+            .find(|(_, neighbor)| !neighbor.pending.is_empty(deferring))?;
         let (peer, target) = (*peer, neighbor.identity.target());
         let pending = std::mem::take(&mut neighbor.pending);
+        neighbor.pending.end_of_rib = pending.end_of_rib && deferring;
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
 
         let mut prefixes = pending.prefixes;
@@ -226,7 +221,7 @@ impl<P: Policy> Tables<P> {
         Some(Export {
             peer,
             updates,
-            end_of_rib: pending.end_of_rib,
+            end_of_rib: pending.end_of_rib && !deferring,
         })
     }
 
@@ -238,6 +233,9 @@ impl<P: Policy> Tables<P> {
         prefix: Ipv4Net,
     ) -> Option<Arc<PathAttributes>> {
         let best = self.loc_rib.best(prefix)?;
+        if self.deferring && best.source != PathSource::Local {
+            return None;
+        }
         let source_role = best
             .source
             .peer()
@@ -256,6 +254,7 @@ impl<P: Policy> Tables<P> {
         peer: PeerId,
         prefix: Ipv4Net,
         attributes: Arc<PathAttributes>,
+        stale: bool,
         now: Instant,
     ) {
         let verdict = self.import(peer, prefix, &attributes);
@@ -264,7 +263,7 @@ impl<P: Policy> Tables<P> {
         };
         let change = neighbor
             .adj_rib_in
-            .announce(prefix, attributes, verdict, now);
+            .announce(prefix, attributes, verdict, stale, now);
         match change.path {
             PathUpdate::Keep => {}
             PathUpdate::Set(attributes, learned_at) => {
@@ -275,6 +274,7 @@ impl<P: Policy> Tables<P> {
                         source,
                         attributes,
                         learned_at,
+                        stale,
                     },
                 );
             }
@@ -306,12 +306,12 @@ impl<P: Policy> Tables<P> {
 
     /// Accepts routes that waited for room under the limit.
     fn promote(&mut self, peer: PeerId, now: Instant) {
-        while let Some((prefix, attributes)) = self
+        while let Some((prefix, route)) = self
             .neighbors
             .get(&peer)
             .and_then(|neighbor| neighbor.adj_rib_in.promotable())
         {
-            self.enter(peer, prefix, attributes, now);
+            self.enter(peer, prefix, route.attributes, route.stale, now);
         }
     }
 }

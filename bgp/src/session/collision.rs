@@ -1,7 +1,8 @@
 //! Which of several connections to one peer survives (RFC 4271 section 6.8, RFC 6286).
 //!
-//! 1. An Established connection stays, unless nothing was heard on it for a keepalive interval and the other one
-//!    has delivered an OPEN: then the peer has restarted.
+//! 1. An Established connection stays, unless it yields and the other one has delivered an OPEN: then the peer has
+//!    restarted. It yields when nothing was heard on it for a keepalive interval, and at any time to a peer that offers
+//!    graceful restart (RFC 4724 section 5).
 //! 2. Otherwise the connection opened by the side with the higher BGP identifier wins, as soon as an OPEN was
 //!    received on it. Until then the other one waits: so both sides judge alike, whatever the order of arrival.
 //! 3. A winner without OPEN for two seconds is half-dead and loses.
@@ -34,8 +35,8 @@ pub(crate) struct Contender {
     pub(crate) peer_router_id: Option<Ipv4Addr>,
     /// Whether it is Established.
     pub(crate) established: bool,
-    /// Whether nothing was heard on it for a keepalive interval.
-    pub(crate) silent: bool,
+    /// Whether a newer one may replace it though it is Established.
+    pub(crate) yields: bool,
     /// When TCP came up.
     pub(crate) opened_at: Instant,
 }
@@ -89,7 +90,7 @@ fn judge_established(established: &Contender, contenders: &[Contender]) -> Verdi
         .find(|contender| contender.id != established.id)
     {
         None => Verdict::Settled,
-        Some(rival) if !established.silent => Verdict::Drop(rival.id),
+        Some(rival) if !established.yields => Verdict::Drop(rival.id),
         Some(rival) if rival.peer_router_id.is_some() => Verdict::Drop(established.id),
         Some(_) => Verdict::Settled,
     }
@@ -155,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn an_established_connection_stays_unless_it_is_silent() {
+    fn an_established_connection_stays_unless_it_yields() {
         let rival = open(THEIRS, Direction::Incoming);
         let established = Contender {
             established: true,
             ..open(OURS, Direction::Outgoing)
         };
-        let silent = Contender {
-            silent: true,
+        let yielding = Contender {
+            yields: true,
             ..established
         };
         assert_eq!(
@@ -170,23 +171,23 @@ mod tests {
             Verdict::Drop(THEIRS)
         );
         assert_eq!(
-            judge(&[silent, rival], lower(), start()),
+            judge(&[yielding, rival], lower(), start()),
             Verdict::Drop(OURS)
         );
     }
 
     #[test]
-    fn a_silent_established_connection_stays_until_the_rival_delivers_an_open() {
+    fn a_yielding_established_connection_stays_until_the_rival_delivers_an_open() {
         let rival = Contender {
             peer_router_id: None,
             ..open(THEIRS, Direction::Incoming)
         };
-        let silent = Contender {
+        let yielding = Contender {
             established: true,
-            silent: true,
+            yields: true,
             ..open(ConnectionId(4), Direction::Incoming)
         };
-        assert_eq!(judge(&[silent, rival], lower(), start()), Verdict::Settled);
+        assert_eq!(judge(&[yielding, rival], lower(), start()), Verdict::Settled);
     }
 
     fn open(id: ConnectionId, direction: Direction) -> Contender {
@@ -195,7 +196,7 @@ mod tests {
             direction,
             peer_router_id: Some(Ipv4Addr::new(10, 0, 0, 5)),
             established: false,
-            silent: false,
+            yields: false,
             opened_at: start(),
         }
     }

@@ -4,10 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::collision::{Contender, Direction};
+use super::collision::{Contender, Direction, HALF_DEAD};
 use super::fsm::ConnectionState;
 use super::negotiated::{Negotiated, initial_context};
 use super::refreshing::Refreshing;
+use super::restart::PeerRestart;
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{DecodeContext, DecodeError, Message, frame};
@@ -99,6 +100,20 @@ impl Connection {
         })
     }
 
+    /// Tells whether a newer connection of the peer may replace this one though it is Established. For the first moments
+    /// even graceful restart does not allow that: what comes then may be the loser of the race that this one won.
+    pub(crate) fn yields(&self, now: Instant) -> bool {
+        let settled = self
+            .established_at
+            .is_some_and(|at| now.saturating_duration_since(at) >= HALF_DEAD);
+        self.is_silent(now) || (settled && self.restart().is_some())
+    }
+
+    /// Returns what the peer said about its restarts.
+    pub(crate) fn restart(&self) -> Option<PeerRestart> {
+        self.negotiated.as_ref()?.restart
+    }
+
     /// Returns what the collision rule wants to know; `None` while TCP is not up.
     pub(crate) fn contender(&self, now: Instant) -> Option<Contender> {
         (self.state > ConnectionState::Connect).then(|| Contender {
@@ -109,7 +124,7 @@ impl Connection {
                 .as_ref()
                 .map(|negotiated| negotiated.router_id),
             established: self.is_established(),
-            silent: self.is_silent(now),
+            yields: self.yields(now),
             opened_at: self.opened_at,
         })
     }

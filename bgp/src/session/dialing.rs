@@ -47,6 +47,16 @@ impl Dialing {
         }
     }
 
+    /// Has a passive peer called too, or no more.
+    pub(crate) fn set_active(&mut self, active: bool, now: Instant) {
+        self.active = active;
+        if active && self.is_running() {
+            self.connect_at.get_or_insert(now);
+        } else {
+            self.connect_at = None;
+        }
+    }
+
     /// Tells whether connections are allowed.
     pub(crate) fn is_running(&self) -> bool {
         self.phase == Phase::Running

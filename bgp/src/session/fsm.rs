@@ -54,6 +54,8 @@ pub(crate) enum ConnectionEvent {
     Malformed,
     /// 23: another connection to the same peer wins.
     CollisionLost,
+    /// The peer, which offers graceful restart, has delivered the OPEN of a new session (RFC 4724 section 5).
+    Replaced,
     /// The race is decided for this connection, or there was none.
     CollisionWon,
     /// 24, 25: the peer ends the session.
@@ -119,7 +121,8 @@ pub(crate) fn transition(state: ConnectionState, event: ConnectionEvent) -> Tran
         }
 
         (E::Closed, _) => Transition::End(Ending::Gone),
-        (E::ConnectExpired | E::Stop | E::CollisionLost, S::Connect)
+        (E::Replaced, S::Established)
+        | (E::ConnectExpired | E::Stop | E::CollisionLost, S::Connect)
         | (E::Notification, S::OpenSent | S::OpenConfirm | S::Confirmed | S::Established) => {
             Transition::End(Ending::Close)
         }
@@ -143,11 +146,14 @@ pub(crate) fn transition(state: ConnectionState, event: ConnectionEvent) -> Tran
             | E::Malformed
             | E::HoldExpired
             | E::KeepaliveDue
-            | E::CollisionWon,
+            | E::CollisionWon
+            | E::Replaced,
             S::Connect,
         )
-        | (E::KeepaliveDue | E::CollisionWon, S::OpenSent)
-        | (E::CollisionWon, S::OpenConfirm | S::Established)
+        | (E::KeepaliveDue | E::CollisionWon | E::Replaced, S::OpenSent)
+        | (E::CollisionWon | E::Replaced, S::OpenConfirm)
+        | (E::Replaced, S::Confirmed)
+        | (E::CollisionWon, S::Established)
         | (
             E::Connected | E::ConnectExpired,
             S::OpenSent | S::OpenConfirm | S::Confirmed | S::Established,
@@ -235,6 +241,7 @@ mod tests {
             (S::Established, E::Stop, Ending::Notify),
             (S::Established, E::Notification, Ending::Close),
             (S::Established, E::Closed, Ending::Gone),
+            (S::Established, E::Replaced, Ending::Close),
         ];
         for (state, event, ending) in table {
             assert_eq!(
@@ -260,7 +267,7 @@ mod tests {
         S::Established,
     ];
 
-    const EVENTS: [E; 14] = [
+    const EVENTS: [E; 15] = [
         E::Stop,
         E::ConnectExpired,
         E::HoldExpired,
@@ -271,6 +278,7 @@ mod tests {
         E::Malformed,
         E::CollisionLost,
         E::CollisionWon,
+        E::Replaced,
         E::Notification,
         E::Keepalive,
         E::Update,

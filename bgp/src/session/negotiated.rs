@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::config::{PeerConfig, SpeakerConfig};
+use super::restart::{OpenRestart, PeerRestart};
 use crate::wire::{Capability, DecodeContext, DecodeError, Notification, Open, code, subcode};
 
 /// Stands for a four-octet AS number in two octets (RFC 6793).
@@ -28,6 +29,8 @@ pub(crate) struct Negotiated {
     pub(crate) context: DecodeContext,
     /// Whether the peer understands ROUTE-REFRESH.
     pub(crate) route_refresh: bool,
+    /// What the peer said about its restarts; `None` unless both sides offer graceful restart.
+    pub(crate) restart: Option<PeerRestart>,
     /// All capabilities that the peer sent.
     pub(crate) capabilities: Vec<Capability>,
 }
@@ -48,8 +51,8 @@ pub(crate) fn initial_context() -> DecodeContext {
 }
 
 /// Returns the capabilities that we announce.
-pub(crate) fn own_capabilities(config: &SpeakerConfig) -> Vec<Capability> {
-    vec![
+pub(crate) fn own_capabilities(config: &SpeakerConfig, restart: OpenRestart) -> Vec<Capability> {
+    let mut capabilities = vec![
         Capability::Multiprotocol {
             afi: IPV4_UNICAST.0,
             safi: IPV4_UNICAST.1,
@@ -60,16 +63,18 @@ pub(crate) fn own_capabilities(config: &SpeakerConfig) -> Vec<Capability> {
             host: shortened(&config.hostname),
             domain: String::new(),
         },
-    ]
+    ];
+    capabilities.extend(restart.capability(config));
+    capabilities
 }
 
 /// Makes our OPEN for a peer.
-pub(crate) fn own_open(config: &SpeakerConfig, peer: &PeerConfig) -> Open {
+pub(crate) fn own_open(config: &SpeakerConfig, peer: &PeerConfig, restart: OpenRestart) -> Open {
     Open {
         asn: u16::try_from(config.asn).unwrap_or(AS_TRANS),
         hold_time_s: own_hold_time_s(peer),
         router_id: config.router_id,
-        capabilities: own_capabilities(config),
+        capabilities: own_capabilities(config, restart),
     }
 }
 
@@ -135,6 +140,7 @@ pub(crate) fn negotiate(
             ibgp: true,
         },
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        restart: PeerRestart::negotiate(config, &open.capabilities),
         capabilities: open.capabilities.clone(),
     })
 }
@@ -152,6 +158,7 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
         .filter_map(|capability| match capability {
             Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
             Capability::RouteRefresh
+            | Capability::GracefulRestart(_)
             | Capability::FourOctetAs(_)
             | Capability::EnhancedRouteRefresh
             | Capability::Fqdn { .. }
@@ -191,6 +198,7 @@ mod tests {
                 ..ours()
             },
             &peer(),
+            OpenRestart::default(),
         );
         assert_eq!(open.asn, AS_TRANS);
         assert!(
@@ -308,6 +316,7 @@ mod tests {
             router_id: Ipv4Addr::new(10, 0, 0, 1),
             cluster_id: Ipv4Addr::new(10, 0, 0, 1),
             hostname: "a".into(),
+            graceful_restart: None,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::fsm::ConnectionEvent;
+use super::restart::PeerRestart;
 use crate::wire::{DecodeError, Notification, code, subcode};
 
 /// An event with what belongs to it.
@@ -77,6 +78,26 @@ impl Occasion {
 /// Tells whether a NOTIFICATION means that one side does not understand the other: reason for an idle hold.
 pub(crate) fn is_protocol_error(notification: &Notification) -> bool {
     !matches!(notification.code, code::HOLD_TIMER | code::CEASE)
+}
+
+/// Tells whether a NOTIFICATION of ours says that we do not want the peer any more.
+pub(crate) fn is_farewell(notification: &Notification) -> bool {
+    notification.code == code::CEASE
+        && matches!(
+            notification.subcode,
+            subcode::ADMIN_SHUTDOWN | subcode::PEER_DECONFIGURED
+        )
+}
+
+/// Returns the NOTIFICATION to send to a peer. One that is removed is to forget our routes, which takes a hard reset where
+/// a Cease is graceful. A shutdown is left graceful: what we originated is withdrawn before, and what we reflected lives on.
+pub(crate) fn hardened(notification: Notification, restart: Option<PeerRestart>) -> Notification {
+    let removed =
+        (notification.code, notification.subcode) == (code::CEASE, subcode::PEER_DECONFIGURED);
+    if removed && restart.is_some_and(PeerRestart::survives_notification) {
+        return notification.hard_reset();
+    }
+    notification
 }
 
 /// Tells whether a NOTIFICATION only ends the loser of a race.

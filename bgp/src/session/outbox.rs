@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::connection::Connection;
 use super::negotiated::initial_context;
+use super::restart::{PeerRestart, RouteFate};
 use super::statistics::Statistics;
 use crate::input::ConnectionId;
 use crate::wire::{Message, Notification, Update, code};
@@ -24,10 +25,15 @@ pub(crate) enum SessionOutput {
     Send(ConnectionId, Vec<u8>),
     /// Close after the bytes sent so far.
     Close(ConnectionId),
-    /// The session is up; the peer has this identifier.
-    Established(Ipv4Addr),
-    /// The session left Established, or an attempt failed after the OPEN.
-    Down(String),
+    /// The session is up.
+    Established {
+        /// The peer's identifier.
+        router_id: Ipv4Addr,
+        /// What it said about its restarts.
+        restart: Option<PeerRestart>,
+    },
+    /// The session left Established, or an attempt failed after the OPEN: why, and what becomes of the routes.
+    Down(String, RouteFate),
     /// Routes from the peer.
     Update(Box<Update>),
     /// The peer wants everything again.

@@ -14,6 +14,7 @@ use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, t
 use super::negotiated::{IPV4_UNICAST, Negotiated, negotiate, own_capabilities, own_open};
 use super::occasion::{self, Occasion};
 use super::outbox::{Outbox, SessionOutput};
+use super::restart::{OpenRestart, RouteFate, SessionEnding};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
 use crate::config::{PeerConfig, SpeakerConfig};
@@ -30,6 +31,8 @@ pub(crate) struct PeerSession {
     dialing: Dialing,
     /// When to judge an undecided race again.
     collision_at: Option<Instant>,
+    /// What our OPENs say about our own restart.
+    own_restart: OpenRestart,
     outbox: Outbox,
     shown: (SessionState, Instant),
 }
@@ -46,6 +49,7 @@ impl PeerSession {
             dialing: Dialing::new(&peer, jitter, now),
             connections: Vec::new(),
             collision_at: None,
+            own_restart: OpenRestart::default(),
             outbox: Outbox::default(),
             shown: (SessionState::Active, now),
             local,
@@ -150,6 +154,19 @@ impl PeerSession {
         }
     }
 
+    /// Begins our own restart: OPENs speak of it, and the peer is called even if it is passive.
+    pub(crate) fn begin_restart(&mut self, restart: OpenRestart, now: Instant) {
+        self.own_restart = restart;
+        self.dialing.set_active(true, now);
+    }
+
+    /// Ends our own restart.
+    pub(crate) fn end_restart(&mut self, now: Instant) {
+        self.own_restart = OpenRestart::default();
+        self.dialing.set_active(self.peer.active, now);
+        self.conclude(now);
+    }
+
     /// Ends all connections for good.
     pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
         self.dialing.stop();
@@ -224,7 +241,7 @@ impl PeerSession {
 
     /// Returns the capabilities in our OPEN.
     pub(crate) fn capabilities_sent(&self) -> Vec<Capability> {
-        own_capabilities(&self.local)
+        own_capabilities(&self.local, self.own_restart)
     }
 
     /// Returns the configuration of the peer.
@@ -336,7 +353,7 @@ impl PeerSession {
             Action::SendOpen => {
                 connection.opened_at = now;
                 connection.heard_at = now;
-                let open = own_open(&self.local, &self.peer);
+                let open = own_open(&self.local, &self.peer, self.own_restart);
                 self.send(id, &Message::Open(open));
             }
             Action::SendKeepalive => {
@@ -350,10 +367,12 @@ impl PeerSession {
             Action::Establish => {
                 connection.established_at = Some(now);
                 let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
+                let restart = connection.restart();
                 self.outbox.statistics.established += 1;
                 self.dialing.on_established();
                 let router_id = router_id.expect("only an OPEN leads to Established");
-                self.outbox.push(SessionOutput::Established(router_id));
+                self.outbox
+                    .push(SessionOutput::Established { router_id, restart });
             }
         }
     }
@@ -365,6 +384,9 @@ impl PeerSession {
             Ending::Notify => occasion.notification.clone(),
             Ending::Unexpected(subcode) => Some(Notification::new(code::FSM, subcode)),
         };
+        let restart = self.connection_mut(id).and_then(|c| c.restart());
+        let farewell = notification.as_ref().is_some_and(occasion::is_farewell);
+        let notification = notification.map(|notification| occasion::hardened(notification, restart));
         if let Some(notification) = notification.clone() {
             self.send(id, &Message::Notification(notification));
         }
@@ -382,8 +404,16 @@ impl PeerSession {
         let opened = connection.state >= ConnectionState::OpenConfirm || cause.is_some();
         if connection.established_at.is_some() || (opened && !collision && !others_live) {
             let reason = occasion.reason.into_owned();
+            let fate = match (connection.established_at, &cause) {
+                (None, _) => RouteFate::Untouched,
+                (Some(_), None) => RouteFate::of_session(restart, SessionEnding::Broken),
+                (Some(_), Some(cause)) if farewell || cause.is_hard_reset() => {
+                    RouteFate::of_session(restart, SessionEnding::Final)
+                }
+                (Some(_), Some(_)) => RouteFate::of_session(restart, SessionEnding::Notified),
+            };
             self.outbox.statistics.last_down = Some(reason.clone());
-            self.outbox.push(SessionOutput::Down(reason));
+            self.outbox.push(SessionOutput::Down(reason, fate));
         } else if collision && ending == Ending::Notify {
             self.outbox.push(SessionOutput::Refused("collision"));
         }
@@ -429,7 +459,8 @@ impl PeerSession {
                 .collect();
             match judge(&contenders, self.local.router_id, now) {
                 Verdict::Drop(id) => {
-                    self.step(id, Occasion::collision("another connection won"), now);
+                    let occasion = self.lost_race(id);
+                    self.step(id, occasion, now);
                 }
                 Verdict::Wait(at) => {
                     self.collision_at = Some(at);
@@ -445,6 +476,16 @@ impl PeerSession {
         if let Some(id) = waiting.map(|connection| connection.id) {
             self.step(id, Occasion::plain(ConnectionEvent::CollisionWon, ""), now);
         }
+    }
+
+    /// Returns how a connection is told that another one won.
+    fn lost_race(&self, id: ConnectionId) -> Occasion {
+        let established = self.established().filter(|connection| connection.id == id);
+        if established.is_some_and(|connection| connection.restart().is_some()) {
+            // RFC 4724 section 5: no NOTIFICATION, as if TCP had failed.
+            return Occasion::plain(ConnectionEvent::Replaced, "the peer opened a new session");
+        }
+        Occasion::collision("another connection won")
     }
 
     /// Gives up connections whose TCP is under way. The peer cannot have judged by them: we sent no OPEN there.
@@ -465,7 +506,7 @@ impl PeerSession {
         }
         let alive = self
             .established()
-            .is_some_and(|connection| !connection.is_silent(now));
+            .is_some_and(|connection| !connection.yields(now));
         alive.then_some((subcode::COLLISION, "collision"))
     }
 

@@ -3,6 +3,7 @@
 //! Unknown capabilities are kept and shown, never refused. A capability that we know and whose length
 //! is wrong makes the OPEN malformed (RFC 4271 section 6.2), except the host name, which is only shown.
 
+use super::graceful_restart::GracefulRestart;
 use super::reader::Reader;
 
 /// One capability.
@@ -17,6 +18,8 @@ pub enum Capability {
     },
     /// Code 2 (RFC 2918).
     RouteRefresh,
+    /// Code 64 (RFC 4724).
+    GracefulRestart(GracefulRestart),
     /// Code 65 (RFC 6793).
     FourOctetAs(u32),
     /// Code 70 (RFC 7313).
@@ -72,6 +75,7 @@ impl Capability {
                 }
             }
             ROUTE_REFRESH => Self::RouteRefresh,
+            GRACEFUL_RESTART => return GracefulRestart::decode(value).map(Self::GracefulRestart),
             FOUR_OCTET_AS => Self::FourOctetAs(reader.u32()?),
             ENHANCED_ROUTE_REFRESH => Self::EnhancedRouteRefresh,
             FQDN => return Some(fqdn(value).unwrap_or_else(|| unknown(code, value))),
@@ -87,6 +91,7 @@ impl Capability {
                 (MULTIPROTOCOL, vec![high, low, 0, *safi])
             }
             Self::RouteRefresh => (ROUTE_REFRESH, Vec::new()),
+            Self::GracefulRestart(value) => (GRACEFUL_RESTART, value.encode()),
             Self::FourOctetAs(asn) => (FOUR_OCTET_AS, asn.to_be_bytes().to_vec()),
             Self::EnhancedRouteRefresh => (ENHANCED_ROUTE_REFRESH, Vec::new()),
             Self::Fqdn { host, domain } => {
@@ -124,6 +129,7 @@ fn unknown(code: u8, value: &[u8]) -> Capability {
 
 const MULTIPROTOCOL: u8 = 1;
 const ROUTE_REFRESH: u8 = 2;
+const GRACEFUL_RESTART: u8 = 64;
 const FOUR_OCTET_AS: u8 = 65;
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
 const FQDN: u8 = 73;
@@ -144,8 +150,8 @@ mod tests {
                 domain: String::new(),
             },
             Capability::Unknown {
-                code: 64,
-                value: vec![0xc0, 0x78, 0, 1, 1, 0x80],
+                code: 71,
+                value: vec![0, 1, 1, 0x80, 0, 0, 60],
             },
         ];
 
@@ -165,6 +171,7 @@ mod tests {
             &[65, 5, 0, 0, 0, 1, 0],
             &[70, 1, 0],
             &[65, 4],
+            &[64, 3, 0, 0, 0],
         ] {
             assert_eq!(Capability::decode_all(bytes), None, "{bytes:?}");
         }

@@ -11,6 +11,7 @@ mod attributes;
 mod capability;
 mod community;
 mod error;
+mod graceful_restart;
 mod header;
 mod nlri;
 mod notification;
@@ -23,6 +24,7 @@ pub use attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttri
 pub use capability::Capability;
 pub use community::{Community, LargeCommunity, ParseCommunityError};
 pub use error::DecodeError;
+pub use graceful_restart::{GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
 pub use header::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType, frame};
 pub use notification::{Notification, code, subcode};
 pub use open::Open;

@@ -72,6 +72,8 @@ pub mod subcode {
     pub const COLLISION: u8 = 7;
     /// Cease: out of resources.
     pub const OUT_OF_RESOURCES: u8 = 8;
+    /// Cease: hard reset (RFC 8538), with another NOTIFICATION as data.
+    pub const HARD_RESET: u8 = 9;
 }
 
 /// A NOTIFICATION message.
@@ -111,6 +113,28 @@ impl Notification {
             subcode,
             data,
         }
+    }
+
+    /// Wraps the NOTIFICATION so that the peer forgets our routes at once, graceful restart or not (RFC 8538 section 3.1).
+    #[must_use]
+    pub fn hard_reset(self) -> Self {
+        Self {
+            code: code::CEASE,
+            subcode: subcode::HARD_RESET,
+            data: [&[self.code, self.subcode], self.data.as_slice()].concat(),
+        }
+    }
+
+    /// Tells whether this is a hard reset.
+    #[must_use]
+    pub fn is_hard_reset(&self) -> bool {
+        (self.code, self.subcode) == (code::CEASE, subcode::HARD_RESET)
+    }
+
+    /// Returns what a hard reset wraps.
+    #[must_use]
+    pub fn reset_cause(&self) -> Option<Self> {
+        (self.is_hard_reset() && self.data.len() >= 2).then(|| Self::decode(&self.data))
     }
 
     /// Returns the operator's text of an administrative shutdown or reset (RFC 9003); `None` when
@@ -158,6 +182,10 @@ impl fmt::Display for Notification {
             Some(name) => write!(f, "/{name}")?,
             None if self.subcode == subcode::UNSPECIFIC => {}
             None => write!(f, "/{}", self.subcode)?,
+        }
+        // Only one level: a hard reset within a hard reset makes no sense, and could be nested a thousand times.
+        if let Some(cause) = self.reset_cause().filter(|cause| !cause.is_hard_reset()) {
+            return write!(f, " ({cause})");
         }
         match self.shutdown_text() {
             Some(text) => write!(f, " {text:?}"),
@@ -240,6 +268,20 @@ mod tests {
         ] {
             assert_eq!(Notification::new(code, subcode).to_string(), words);
         }
+    }
+
+    #[test]
+    fn a_hard_reset_carries_and_shows_its_cause() {
+        let removed = Notification::new(code::CEASE, subcode::PEER_DECONFIGURED);
+
+        let reset = removed.clone().hard_reset();
+
+        assert_eq!((reset.code, reset.subcode, &*reset.data), (6, 9, &[6, 3][..]));
+        assert_eq!(reset.reset_cause(), Some(removed));
+        assert_eq!(reset.to_string(), "Cease/Hard Reset (Cease/Peer De-configured)");
+        let nested = reset.hard_reset();
+        assert_eq!(nested.to_string(), "Cease/Hard Reset");
+        assert_eq!(Notification::new(6, 9).reset_cause(), None);
     }
 
     #[test]

@@ -39,8 +39,15 @@ pub(crate) struct Outcome {
 
 impl Bench {
     pub(crate) fn new(peers: Vec<PeerConfig>) -> (Self, Outcome) {
+        Self::with_speaker(
+            Speaker::new(speaker_config(1), Rules::default(), 1, start()),
+            peers,
+        )
+    }
+
+    pub(crate) fn with_speaker(speaker: Speaker<Rules>, peers: Vec<PeerConfig>) -> (Self, Outcome) {
         let mut bench = Self {
-            speaker: Speaker::new(speaker_config(1), Rules::default(), 1, start()),
+            speaker,
             now: start(),
             next_accepted: 2,
         };
@@ -71,10 +78,15 @@ impl Bench {
 
     /// Has a peer connect and complete the session.
     pub(crate) fn establish(&mut self, address: Ipv4Addr) -> ConnectionId {
-        let (connection, _) = self.accept(address);
-        self.send(connection, &Message::Open(open(address)));
-        self.send(connection, &Message::Keepalive);
-        connection
+        self.establish_with(open(address)).0
+    }
+
+    /// Has a peer connect and complete the session with this OPEN.
+    pub(crate) fn establish_with(&mut self, open: Open) -> (ConnectionId, Outcome) {
+        let (connection, mut outcome) = self.accept(open.router_id);
+        outcome.extend(self.send(connection, &Message::Open(open)));
+        outcome.extend(self.send(connection, &Message::Keepalive));
+        (connection, outcome)
     }
 
     pub(crate) fn accept(&mut self, from: Ipv4Addr) -> (ConnectionId, Outcome) {
@@ -193,7 +205,7 @@ impl Outcome {
             .collect()
     }
 
-    fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         self.connects.extend(other.connects);
         self.messages.extend(other.messages);
         self.closed.extend(other.closed);

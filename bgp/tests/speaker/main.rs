@@ -5,6 +5,7 @@
 
 mod bench;
 mod fabric;
+mod graceful_restart;
 mod hostile;
 mod reflection;
 mod routes;

@@ -57,6 +57,7 @@ pub(crate) fn speaker_config(host: u8) -> SpeakerConfig {
         router_id: router(host),
         cluster_id: router(host),
         hostname: format!("router-{host}"),
+        graceful_restart: None,
     }
 }
 

@@ -106,6 +106,7 @@ mod tests {
             source: PathSource::Local,
             attributes: Arc::new(attributes),
             learned_at: std::time::Instant::now(),
+            stale: false,
         }
     }
 }

@@ -1,0 +1,103 @@
+//! Our own restart (RFC 4724 section 4.1): whom we wait for before we speak for others.
+//!
+//! A reflector that told its clients what it knows after the first of them is back would make them believe that nobody
+//! else owns anything. So it tells only its own routes, and no End-of-RIB, until it heard everybody who was there before;
+//! a limited time, because some may be gone for good. Best paths for our own use are chosen at once: nothing better is
+//! kept that a first guess could spoil.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::config::PeerId;
+use crate::peer::Peer;
+use crate::policy::Policy;
+use crate::rib::Neighbor;
+use crate::session::SessionState;
+use crate::speaker::{Event, OwnRestart, Output, PeerRole, Speaker};
+
+/// A restart under way.
+#[derive(Debug)]
+pub(crate) struct Restart {
+    /// Whose End-of-RIB is missing.
+    pub(crate) awaited: BTreeSet<PeerId>,
+    /// When we go on without.
+    pub(crate) until: Instant,
+    /// Whether all that we had announced was forwarded meanwhile.
+    pub(crate) forwarding: bool,
+}
+
+/// Our own restart, as shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestartView {
+    /// Whose End-of-RIB is missing.
+    pub awaited: Vec<PeerId>,
+    /// When we go on without.
+    pub until: Instant,
+}
+
+impl<P: Policy> Speaker<P> {
+    /// Begins with what is known of a restart; to be called before the first peers are set. Without graceful restart, and
+    /// when nobody is to be waited for, it changes nothing.
+    pub fn begin_restart(&mut self, restart: OwnRestart, now: Instant) {
+        let Some(config) = self.config.graceful_restart else {
+            return;
+        };
+        if restart.awaited.is_empty() {
+            return;
+        }
+        self.restart = Some(Restart {
+            awaited: restart.awaited,
+            until: now + config.deferral_time,
+            forwarding: restart.forwarding,
+        });
+    }
+
+    /// Shows our own restart while it is under way.
+    pub fn restarting(&self) -> Option<RestartView> {
+        self.restart.as_ref().map(|restart| RestartView {
+            awaited: restart.awaited.iter().copied().collect(),
+            until: restart.until,
+        })
+    }
+
+    /// Ends our restart when everybody was heard, or when its time is over.
+    pub(crate) fn advance_restart(&mut self) {
+        let Some(restart) = &mut self.restart else {
+            return;
+        };
+        if self.peers.is_empty() && self.now < restart.until {
+            return;
+        }
+        let reflecting = |peer: &Peer| peer.session.config().role == PeerRole::Client;
+        if self.peers.values().any(reflecting) {
+            self.tables.begin_deferral();
+        }
+        let (peers, tables) = (&self.peers, &self.tables);
+        restart.awaited.retain(|id| {
+            let peer = peers.get(id);
+            peer.is_some_and(|peer| is_awaited(peer, tables.neighbor(*id)))
+        });
+        if restart.awaited.is_empty() || restart.until <= self.now {
+            let missing = restart.awaited.iter().copied().collect();
+            self.restart = None;
+            self.tables.end_deferral();
+            for peer in self.peers.values_mut() {
+                peer.session.end_restart(self.now);
+            }
+            self.outputs
+                .push_back(Output::Event(Event::RestartOver { missing }));
+        }
+    }
+}
+
+/// Tells whether a peer that was there before may still send what it knows. One that restarts itself, or does not offer
+/// graceful restart, is not waited for.
+fn is_awaited(peer: &Peer, neighbor: Option<&Neighbor>) -> bool {
+    let established = peer.session.state().0 == SessionState::Established;
+    if !established {
+        return true;
+    }
+    let restart = peer.session.negotiated().and_then(|agreed| agreed.restart);
+    let waits = restart.is_some_and(|restart| !restart.restarted);
+    waits && !neighbor.is_some_and(|neighbor| neighbor.end_of_rib)
+}

@@ -1,0 +1,188 @@
+//! Routes beyond the end of their session (RFC 4724): kept as stale, confirmed by the next session, removed at the
+//! latest when their time is over.
+//!
+//! The F bit speaks of the peer's own forwarding. So what went through a peer that did not go on forwarding is removed as
+//! soon as it is back, and what it had only reflected stays: packets never went through it, and whether their next hop
+//! still answers is looked after by `set_silent_next_hops`.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::adj_rib_out::{AdjRibOut, Pending};
+use super::neighbor::{Neighbor, NeighborIdentity};
+use super::tables::Tables;
+use crate::config::PeerId;
+use crate::output::Event;
+use crate::session::{PeerRestart, RouteFate};
+
+impl<P> Tables<P> {
+    /// Starts the tables of a session that was just established, or goes on with those of the former one.
+    pub(crate) fn peer_up(
+        &mut self,
+        identity: NeighborIdentity,
+        restart: Option<PeerRestart>,
+        now: Instant,
+    ) {
+        let peer = identity.peer;
+        let fresh = Neighbor::new(identity);
+        if self.neighbors.get(&peer).is_some_and(|former| former.established) {
+            self.forget(peer);
+        }
+        let Some(former) = self.neighbors.remove(&peer) else {
+            self.neighbors.insert(peer, fresh);
+            return;
+        };
+        let until = now + restart.map_or(Duration::ZERO, |restart| restart.retention);
+        let neighbor = Neighbor {
+            adj_rib_in: former.adj_rib_in,
+            stale_until: former.stale_until.map(|_| until),
+            ..fresh
+        };
+        self.neighbors.insert(peer, neighbor);
+        match restart.filter(|restart| !restart.retention.is_zero()) {
+            None => self.sweep(peer, "no graceful restart any more"),
+            Some(restart) if !restart.forwarding => {
+                let own = identity.address;
+                self.remove_stale(peer, |next_hop| next_hop == own, "forwarding was lost");
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Ends a session: its paths go, or stay as stale.
+    pub(crate) fn peer_down(&mut self, peer: PeerId, fate: RouteFate, now: Instant) {
+        match fate {
+            RouteFate::Untouched => {}
+            RouteFate::Forgotten => self.forget(peer),
+            RouteFate::Retained(time) => self.retain(peer, time, now),
+        }
+    }
+
+    /// Removes all that is known from a peer.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        let Some(neighbor) = self.neighbors.remove(&peer) else {
+            return;
+        };
+        for (prefix, received) in neighbor.adj_rib_in.routes() {
+            if received.verdict.is_ok() {
+                self.loc_rib.remove(prefix, Some(peer));
+            }
+        }
+    }
+
+    /// Removes stale routes whose time is over.
+    pub(crate) fn expire_stale(&mut self, now: Instant) {
+        let due = self.neighbors.iter();
+        let due = due.filter(|(_, neighbor)| neighbor.stale_until.is_some_and(|at| at <= now));
+        let due: Vec<(PeerId, bool)> = due
+            .map(|(peer, neighbor)| (*peer, neighbor.established))
+            .collect();
+        for (peer, established) in due {
+            self.sweep(peer, "restart time is over");
+            if !established {
+                self.forget(peer);
+            }
+        }
+    }
+
+    /// Returns when [`Self::expire_stale`] is due.
+    pub(crate) fn stale_deadline(&self) -> Option<Instant> {
+        let neighbors = self.neighbors.values();
+        neighbors
+            .filter_map(|neighbor| neighbor.stale_until)
+            .min()
+    }
+
+    /// Returns the next hops of all accepted stale routes.
+    pub(crate) fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
+        self.neighbors
+            .values()
+            .flat_map(Neighbor::stale_next_hops)
+            .collect()
+    }
+
+    /// Tells peers only what we originate, and no End-of-RIB, until [`Self::end_deferral`].
+    pub(crate) fn begin_deferral(&mut self) {
+        self.deferring = true;
+    }
+
+    /// Tells peers everything from now on.
+    pub(crate) fn end_deferral(&mut self) {
+        if std::mem::take(&mut self.deferring) {
+            let listening = self.neighbors.values_mut();
+            listening
+                .filter(|neighbor| neighbor.established)
+                .for_each(|neighbor| neighbor.pending.all = true);
+        }
+    }
+
+    /// Removes all stale routes of a peer: those that are left were not confirmed.
+    pub(super) fn sweep(&mut self, peer: PeerId, reason: &'static str) {
+        self.remove_stale(peer, |_| true, reason);
+        if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+            neighbor.stale_until = None;
+        }
+    }
+
+    fn retain(&mut self, peer: PeerId, time: Duration, now: Instant) {
+        let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+            return;
+        };
+        neighbor.established = false;
+        neighbor.end_of_rib = false;
+        neighbor.adj_rib_out = AdjRibOut::default();
+        neighbor.pending = Pending::default();
+        neighbor.stale_until = Some(now + time);
+        let gone = neighbor.adj_rib_in.retain();
+        let kept: Vec<_> = neighbor
+            .adj_rib_in
+            .routes()
+            .filter(|(_, route)| route.verdict.is_ok())
+            .map(|(prefix, _)| prefix)
+            .collect();
+        let removed = gone.len();
+        for prefix in gone {
+            self.loc_rib.remove(prefix, Some(peer));
+        }
+        for prefix in &kept {
+            self.loc_rib.mark_stale(*prefix, peer);
+        }
+        self.tell_removed(peer, removed, "the session ended again");
+        let routes = kept.len();
+        if routes > 0 {
+            self.events.push(Event::Retained { peer, routes, time });
+        }
+    }
+
+    fn remove_stale(
+        &mut self,
+        peer: PeerId,
+        goes: impl Fn(Ipv4Addr) -> bool,
+        reason: &'static str,
+    ) {
+        let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+            return;
+        };
+        if neighbor.stale_until.is_none() {
+            return;
+        }
+        let gone = neighbor
+            .adj_rib_in
+            .remove_stale(|route| goes(route.attributes.next_hop));
+        for prefix in &gone {
+            self.loc_rib.remove(*prefix, Some(peer));
+        }
+        self.tell_removed(peer, gone.len(), reason);
+    }
+
+    fn tell_removed(&mut self, peer: PeerId, routes: usize, reason: &'static str) {
+        if routes > 0 {
+            self.events.push(Event::StaleRemoved {
+                peer,
+                routes,
+                reason,
+            });
+        }
+    }
+}

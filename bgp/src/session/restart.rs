@@ -1,0 +1,211 @@
+//! Graceful restart in OPENs (RFC 4724, RFC 8538): what we say about ours, what a peer said about its own, and for how
+//! long its routes are kept when its session ends.
+
+use std::time::Duration;
+
+use super::negotiated::IPV4_UNICAST;
+use crate::config::SpeakerConfig;
+use crate::wire::{Capability, GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
+
+/// What our OPENs say about our own restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenRestart {
+    /// R: we have restarted, and wait for our peers.
+    pub(crate) restarted: bool,
+    /// F: forwarding went on since our last session with the peer.
+    pub(crate) forwarding: bool,
+}
+
+impl Default for OpenRestart {
+    /// A speaker that has long been running.
+    fn default() -> Self {
+        Self {
+            restarted: false,
+            forwarding: true,
+        }
+    }
+}
+
+impl OpenRestart {
+    /// Returns the capability, if graceful restart is configured.
+    pub(crate) fn capability(self, config: &SpeakerConfig) -> Option<Capability> {
+        let restart_time = config.graceful_restart?.restart_time;
+        let (afi, safi) = IPV4_UNICAST;
+        Some(Capability::GracefulRestart(GracefulRestart {
+            restarted: self.restarted,
+            notification: true,
+            restart_time_s: u16::try_from(restart_time.as_secs())
+                .unwrap_or(RESTART_TIME_MAX_S)
+                .min(RESTART_TIME_MAX_S),
+            families: vec![RestartFamily {
+                afi,
+                safi,
+                forwarding: self.forwarding,
+            }],
+        }))
+    }
+}
+
+/// What a peer said about its restarts, to us who offer graceful restart too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerRestart {
+    /// R: it has restarted; its End-of-RIB is not waited for.
+    pub(crate) restarted: bool,
+    /// F: it went on forwarding while it restarted.
+    pub(crate) forwarding: bool,
+    /// N: also after a NOTIFICATION (we offer that always).
+    notification: bool,
+    /// How long its routes are kept: what it asks for, but no longer than we are configured to. Zero when it does not ask
+    /// for IPv4 unicast.
+    pub(crate) retention: Duration,
+}
+
+impl PeerRestart {
+    /// Returns what the capabilities of a peer say; `None` unless both sides offer graceful restart.
+    pub(crate) fn negotiate(config: &SpeakerConfig, capabilities: &[Capability]) -> Option<Self> {
+        let own = config.graceful_restart?;
+        let offered = capabilities.iter().find_map(|capability| match capability {
+            Capability::GracefulRestart(offered) => Some(offered),
+            _ => None,
+        })?;
+        let mut families = offered.families.iter();
+        let family = families.find(|family| (family.afi, family.safi) == IPV4_UNICAST);
+        let asked = Duration::from_secs(u64::from(offered.restart_time_s));
+        Some(Self {
+            restarted: offered.restarted,
+            forwarding: family.is_some_and(|family| family.forwarding),
+            notification: offered.notification,
+            retention: family.map_or(Duration::ZERO, |_| asked.min(own.restart_time)),
+        })
+    }
+
+    /// Tells whether a hard reset is needed to make the peer forget our routes.
+    pub(crate) fn survives_notification(self) -> bool {
+        self.notification
+    }
+}
+
+/// What becomes of a peer's routes when one of its connections ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteFate {
+    /// Nothing: routes were never exchanged on it.
+    Untouched,
+    /// They are forgotten.
+    Forgotten,
+    /// They are kept as stale, for so long at most.
+    Retained(Duration),
+}
+
+impl RouteFate {
+    /// Decides what becomes of the routes of an Established session (RFC 4724 section 4.2, RFC 8538 section 4).
+    pub(crate) fn of_session(restart: Option<PeerRestart>, ending: SessionEnding) -> Self {
+        let Some(restart) = restart.filter(|restart| !restart.retention.is_zero()) else {
+            return Self::Forgotten;
+        };
+        let graceful = match ending {
+            SessionEnding::Broken => true,
+            SessionEnding::Notified => restart.notification,
+            SessionEnding::Final => false,
+        };
+        if graceful {
+            Self::Retained(restart.retention)
+        } else {
+            Self::Forgotten
+        }
+    }
+}
+
+/// How an Established session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionEnding {
+    /// Without a word.
+    Broken,
+    /// By a NOTIFICATION from either side.
+    Notified,
+    /// By a hard reset, or because we are told to end it for good.
+    Final,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GracefulRestartConfig;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn nothing_is_kept_for_a_peer_that_did_not_offer_it_or_when_we_do_not() {
+        let capabilities = [offer(60, true, &[(1, 1)])];
+        let silent = SpeakerConfig {
+            graceful_restart: None,
+            ..config()
+        };
+        assert_eq!(PeerRestart::negotiate(&config(), &[]), None);
+        assert_eq!(PeerRestart::negotiate(&silent, &capabilities), None);
+        assert_eq!(OpenRestart::default().capability(&silent), None);
+        let fate = RouteFate::of_session(None, SessionEnding::Broken);
+        assert_eq!(fate, RouteFate::Forgotten);
+    }
+
+    #[test]
+    fn routes_are_kept_as_long_as_both_sides_want() {
+        for (asked, families, kept) in [
+            (60, &[(1, 1)][..], 60),
+            (4095, &[(2, 1), (1, 1)], 120),
+            (60, &[(2, 1)], 0),
+            (60, &[], 0),
+            (0, &[(1, 1)], 0),
+        ] {
+            let restart = PeerRestart::negotiate(&config(), &[offer(asked, true, families)]);
+            let retention = restart.unwrap().retention;
+            assert_eq!(retention, Duration::from_secs(kept), "{asked} {families:?}");
+        }
+    }
+
+    #[test]
+    fn a_notification_is_graceful_only_with_the_n_bit_and_a_hard_reset_never() {
+        use SessionEnding::{Broken, Final, Notified};
+        let kept = RouteFate::Retained(Duration::from_secs(60));
+        for (notification, ending, fate) in [
+            (true, Broken, kept),
+            (true, Notified, kept),
+            (true, Final, RouteFate::Forgotten),
+            (false, Broken, kept),
+            (false, Notified, RouteFate::Forgotten),
+        ] {
+            let offered = offer(60, notification, &[(1, 1)]);
+            let restart = PeerRestart::negotiate(&config(), &[offered]);
+            assert_eq!(
+                RouteFate::of_session(restart, ending),
+                fate,
+                "{notification} {ending:?}"
+            );
+        }
+    }
+
+    fn offer(restart_time_s: u16, notification: bool, families: &[(u16, u8)]) -> Capability {
+        let family = |(afi, safi): &(u16, u8)| RestartFamily {
+            afi: *afi,
+            safi: *safi,
+            forwarding: false,
+        };
+        Capability::GracefulRestart(GracefulRestart {
+            restarted: false,
+            notification,
+            restart_time_s,
+            families: families.iter().map(family).collect(),
+        })
+    }
+
+    fn config() -> SpeakerConfig {
+        SpeakerConfig {
+            asn: 64512,
+            router_id: Ipv4Addr::new(10, 0, 0, 1),
+            cluster_id: Ipv4Addr::new(10, 0, 0, 1),
+            hostname: "a".into(),
+            graceful_restart: Some(GracefulRestartConfig {
+                restart_time: Duration::from_secs(120),
+                deferral_time: Duration::from_secs(20),
+            }),
+        }
+    }
+}
