@@ -54,6 +54,8 @@ pub enum Event {
         routes: usize,
         /// For how long.
         time: Duration,
+        /// Whether the peer had not been heard of for a keepalive interval: it may be gone itself.
+        silent: bool,
     },
     /// Stale routes of a peer were removed.
     StaleRemoved {

@@ -82,7 +82,7 @@ impl<P: Policy> Speaker<P> {
             self.restart = None;
             self.tables.end_deferral();
             for peer in self.peers.values_mut() {
-                peer.session.end_restart(self.now);
+                peer.session.end_restart();
             }
             self.outputs
                 .push_back(Output::Event(Event::RestartOver { missing }));

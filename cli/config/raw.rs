@@ -131,6 +131,18 @@ mapping! {
         "routeReflectors" => route_reflectors: Vec<At<String>>,
         /// Prefixes accepted per session.
         "maxPrefixes" => max_prefixes: u32,
+        /// Times or `off`.
+        "gracefulRestart" => graceful_restart: GracefulRestart,
+    }
+}
+
+mapping! {
+    /// Times of graceful restart.
+    RestartTimes {
+        /// How long routes are kept without session.
+        "restartTime" => restart_time: Duration,
+        /// How long a router that restarted waits for what its peers know.
+        "deferralTime" => deferral_time: Duration,
     }
 }
 
@@ -263,6 +275,15 @@ pub(crate) enum Keepalive {
     Off,
     /// Every.
     Every(Duration),
+}
+
+/// Times or `off`.
+#[derive(Debug, Clone)]
+pub(crate) enum GracefulRestart {
+    /// Neither offered nor granted.
+    Off,
+    /// One by one.
+    Times(RestartTimes),
 }
 
 /// A profile or explicit timers.
@@ -457,6 +478,22 @@ impl Read for Keepalive {
             return Some(Self::Off);
         }
         Duration::read(node, key, findings).map(Self::Every)
+    }
+}
+
+impl Read for GracefulRestart {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        match &node.value {
+            Value::Text(text) if text == "off" => Some(Self::Off),
+            Value::Map(_) => RestartTimes::read(node, key, findings).map(Self::Times),
+            Value::Empty | Value::Text(_) | Value::List(_) => {
+                let found = node.value.describe();
+                findings
+                    .error(node.span, format!("`{key}` must be times or `off`, not {found}"))
+                    .help(format!("write `{key}: {{restartTime: 120s}}`"));
+                None
+            }
+        }
     }
 }
 

@@ -72,6 +72,17 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         "    routeReflectors: {reflectors}\n    maxPrefixes: {}",
         bgp.max_prefixes
     )?;
+    let restart = bgp.graceful_restart.map_or_else(
+        || "off".into(),
+        |times| {
+            let (restart, deferral) = (
+                duration_text(times.restart_time),
+                duration_text(times.deferral_time),
+            );
+            format!("{{restartTime: {restart}, deferralTime: {deferral}}}")
+        },
+    );
+    writeln!(out, "    gracefulRestart: {restart}")?;
     writeln!(out, "  nodes:")?;
     fabric
         .nodes

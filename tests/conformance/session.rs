@@ -115,6 +115,7 @@ impl Session {
             router_id: Ipv4Addr::new(10, 0, 0, 1),
             cluster_id: Ipv4Addr::new(10, 0, 0, 1),
             hostname: "conformance".to_owned(),
+            graceful_restart: None,
         };
         let mut speaker = Speaker::new(config, Anything, 1, now);
         let peer = PeerConfig {

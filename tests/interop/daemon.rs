@@ -43,6 +43,10 @@ pub(crate) struct Setup {
     pub(crate) neighbors: Vec<Place>,
     /// Whether its peers are its clients.
     pub(crate) reflector: bool,
+    /// Whether it does graceful restart in full: its own routes are to be kept too.
+    pub(crate) graceful: bool,
+    /// Whether it is told that it was restarted.
+    pub(crate) restarted: bool,
 }
 
 /// A route that a daemon is told to originate.

@@ -12,6 +12,7 @@
 mod daemon;
 mod exchange;
 mod fabric;
+mod graceful;
 mod kernel_host;
 mod process;
 mod requirement;
@@ -47,6 +48,14 @@ fn main() -> ExitCode {
                 }));
             }
         }
+    }
+    // ExaBGP keeps nothing: it has no RIB.
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.reflects()) {
+        let name = format!("bgp_graceful_restart_with_{}", kind.name());
+        let missing = requirement::missing(kind.programs());
+        trials.push(trial(name, missing.as_deref(), move |scratch| {
+            graceful::restarts(kind, scratch)
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

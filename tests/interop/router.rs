@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
+use sam_net::Namespace;
 use serde_json::Value;
 
 use crate::fabric::Fabric;
@@ -19,6 +20,9 @@ pub(crate) struct Router {
     pub(crate) place: Place,
     socket: PathBuf,
     process: Process,
+    namespace: Namespace,
+    config: PathBuf,
+    log: PathBuf,
 }
 
 impl Router {
@@ -47,21 +51,38 @@ impl Router {
             }
         }
         let config = scratch.write(&format!("{name}.yaml"), &text)?;
-        let mut command = site.router.command(env!("CARGO_BIN_EXE_samctl"));
-        command.arg("run").arg("-c").arg(config);
-        let process = Process::start(command, &scratch.path(&format!("{name}.log")))?;
+        let log = scratch.path(&format!("{name}.log"));
+        let namespace = site.router.clone();
         let mut router = Self {
             place,
             socket,
-            process,
+            process: run(&namespace, &config, &log)?,
+            namespace,
+            config,
+            log,
         };
+        router.wait_until_running()?;
+        Ok(router)
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts the killed router again.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.process = run(&self.namespace, &self.config, &self.log)?;
+        self.wait_until_running()
+    }
+
+    fn wait_until_running(&mut self) -> Result<()> {
         eventually("the router answers", || {
-            router.process.check_alive()?;
-            let version = router.ask(&["version"])?;
+            self.process.check_alive()?;
+            let version = self.ask(&["version"])?;
             ensure!(version["router"]["name"] == "samctl", "{version}");
             Ok(())
-        })?;
-        Ok(router)
+        })
     }
 
     /// Runs a verb and returns its JSON.
@@ -129,4 +150,10 @@ impl Router {
         ensure!(status.success(), "samctl ended with {status}");
         Ok(())
     }
+}
+
+fn run(namespace: &Namespace, config: &Path, log: &Path) -> Result<Process> {
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_samctl"));
+    command.arg("run").arg("-c").arg(config);
+    Process::start(command, log)
 }

@@ -81,6 +81,16 @@ impl Cast {
 impl Scene {
     /// Builds the world, starts everything, and waits until both sides call the session Established.
     pub(crate) fn start(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<Self> {
+        Self::start_with(cast, kind, false, scratch)
+    }
+
+    /// The same; `graceful`: the daemon does graceful restart in full.
+    pub(crate) fn start_with(
+        cast: Cast,
+        kind: Kind,
+        graceful: bool,
+        scratch: &Scratch,
+    ) -> Result<Self> {
         let world = World::build(cast.sites())?;
         let fabric = Fabric::new(cast.sites(), cast.reflector())?;
         let host = KernelHost::start(world.site(THEIRS)?, &fabric, scratch, None)?;
@@ -95,6 +105,8 @@ impl Scene {
             own: THEIRS,
             neighbors,
             reflector: cast == Cast::Reflector,
+            graceful,
+            restarted: false,
         };
         let third = match cast {
             Cast::Peer => None,
@@ -145,14 +157,36 @@ impl Scene {
 
     /// Kills the daemon, starts it again and lets it announce what it did before.
     pub(crate) fn restart_daemon(&mut self, routes: &[Announcement]) -> Result<()> {
+        self.kill_daemon()?;
+        self.start_daemon(routes)
+    }
+
+    /// Kills the daemon; what its kernel forwards goes on.
+    pub(crate) fn kill_daemon(&mut self) -> Result<()> {
         self.tell()?.kill()?;
         // Its files and its port must be free before the next one starts.
         self.daemon = None;
+        Ok(())
+    }
+
+    /// Starts the killed daemon again and lets it announce what it did before.
+    pub(crate) fn start_daemon(&mut self, routes: &[Announcement]) -> Result<()> {
+        self.setup.restarted = self.setup.graceful;
         self.daemon = Some(self.kind.start(&self.setup)?);
         for route in routes {
             self.tell()?.announce(route)?;
         }
         Ok(())
+    }
+
+    /// Kills samctl of site 1 and starts it again after `meanwhile`.
+    pub(crate) fn restart_ours(
+        &mut self,
+        meanwhile: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        self.ours.kill()?;
+        meanwhile(self)?;
+        self.ours.start_again()
     }
 
     /// CLUSTER_LIST of a route that was reflected once.

@@ -263,6 +263,8 @@ impl Tunnel {
             own: THEIRS,
             neighbors: vec![OURS],
             reflector: false,
+            graceful: false,
+            restarted: false,
         })?;
         bird.announce(&Announcement::claim(THEIRS, u32::from(THEIRS.0)))?;
         let tunnel = Self {

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod exposure;
 mod failure;
+mod graceful;
 mod identity;
 mod kernel;
 mod moving;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         doctor::CASES,
         exposure::CASES,
         failure::CASES,
+        graceful::CASES,
         identity::CASES,
         kernel::CASES,
         moving::CASES,

@@ -71,7 +71,7 @@ fn moves() {
 }
 
 /// Reads "N packets transmitted, M received".
-fn summary(log: &str) -> (u32, u32) {
+pub(crate) fn summary(log: &str) -> (u32, u32) {
     let line = log
         .lines()
         .find(|line| line.contains(" packets transmitted"));

@@ -158,26 +158,123 @@ fn an_address_that_moved_while_its_router_was_dead_stays_moved() {
     });
 }
 
-/// The only reflector is a single point of failure of the control plane, as in BGP without graceful restart: leaves
-/// forget each other's addresses with its session. Their own hosts stay reachable on their LANs.
+/// Graceful restart (RFC 4724): leaves believe in each other as long as they answer, until the reflector is back. Only
+/// its own addresses go, for they died with it.
 #[test]
-fn without_its_only_reflector_a_fabric_forgets_and_recovers_when_it_returns() {
+fn the_death_of_the_only_reflector_is_noticed_by_its_own_hosts_only() {
+    for_seeds(30, |seed| {
+        let mut world = fabric(seed);
+        world.kill(0);
+        let outage = Duration::from_secs([0, 3, 12, 60][pick(seed, 4)]);
+        let pings = ping_steadily(&mut world, outage);
+        if outage > DEATH {
+            assert!((1..4).all(|site| world.owner_at(site, home(0)).is_none()));
+        }
+        assert!(believes_in_others(&world), "after {outage:?}");
+
+        world.restart(0);
+
+        let more = ping_steadily(&mut world, RECOVERY);
+        assert!(world.converged());
+        let lost: Vec<&u32> = pings.iter().chain(&more).collect();
+        assert!(
+            lost.iter().all(|id| world.answered.contains(id)),
+            "hosts of other sites noticed"
+        );
+        assert_all_pairs_talk(&mut world);
+    });
+}
+
+#[test]
+fn an_owner_that_dies_while_the_only_reflector_is_away_is_withheld_and_returns() {
     for_seeds(20, |seed| {
         let mut world = fabric(seed);
         world.kill(0);
-        let forgotten = world.run_until(DEATH, |world| {
-            (1..4).all(|site| world.owner_at(site, home(1 + site % 3)).is_none())
+        world.run_for(Duration::from_secs(20));
+        let victim = 1 + pick(seed, 3);
+        let others = || (1..4).filter(|site| *site != victim);
+
+        world.isolate(victim);
+
+        let silent = Duration::from_secs(6);
+        let withheld = world.run_until(silent, |world| {
+            others().all(|site| world.owner_at(site, home(victim)).is_none())
         });
-        assert!(forgotten.is_some(), "a dead session still owns addresses");
-        assert!((1..4).all(|site| world.owner_at(site, home(site)) == Some(site)));
+        assert!(withheld.is_some(), "a dead next hop still owns addresses");
+        for (site, other) in others().zip(others().collect::<Vec<_>>().into_iter().rev()) {
+            assert_eq!(world.owner_at(site, home(other)), Some(other));
+        }
+        // Its packet path is back before anybody can tell by BGP.
+        world.reconnect(victim);
+        let back = world.run_until(Duration::from_secs(40), believes_in_others);
+        assert!(back.is_some(), "a next hop that answers is not believed in");
+    });
+}
 
-        world.run_for(Duration::from_secs(seed % 40));
-        world.restart(0);
+#[test]
+fn a_reflector_that_never_returns_is_believed_for_the_restart_time_only() {
+    for_seeds(10, |seed| {
+        let mut world = fabric(seed);
+        world.kill(0);
+        world.run_for(Duration::from_secs(110));
+        assert!(believes_in_others(&world));
 
+        world.run_for(Duration::from_secs(30));
+
+        for site in 1..4 {
+            for other in (1..4).filter(|other| *other != site) {
+                assert_eq!(world.owner_at(site, home(other)), None);
+            }
+        }
+    });
+}
+
+/// The copy of a route that a dead reflector left behind must not hide what the living one tells.
+#[test]
+fn an_address_that_moves_while_one_of_two_reflectors_is_dead_is_followed_at_once() {
+    for_seeds(20, |seed| {
+        let mut world = come_up(World::with_reflectors(4, &[0, 1], seed));
+        let victim = pick(seed, 2);
+        world.kill(victim);
+        world.run_for(Duration::from_secs(15));
+
+        // To the lower identifier and to the higher one: neither tie may decide.
+        for (address, to) in [(home(3), 2), (home(2), 3)] {
+            let from = world.site_of(address).expect("on a LAN");
+            world.move_host(address, from, to, Cache::Forgotten);
+            let told = |world: &World| {
+                let mut sites = (0..4).filter(|site| *site != victim);
+                sites.all(|site| world.owner_at(site, address) == Some(to))
+            };
+            assert!(world.run_until(Duration::from_secs(1), told).is_some());
+        }
+
+        world.restart(victim);
         converge(&mut world, RECOVERY);
         world.run_for(Duration::from_secs(20));
+        assert!(world.converged());
         assert_all_pairs_talk(&mut world);
     });
+}
+
+/// Pings between two sites without reflector ten times a second; returns the numbers.
+fn ping_steadily(world: &mut World, duration: Duration) -> Vec<u32> {
+    let rounds = duration.as_millis() / 100;
+    let ping = |world: &mut World| {
+        let id = world.ping(home(2), home(3));
+        world.run_for(Duration::from_millis(100));
+        id
+    };
+    let pings = (0..rounds).map(|_| ping(world)).collect();
+    world.run_for(Duration::from_secs(1));
+    pings
+}
+
+/// Whether leaves 1 to 3 name the right owners of each other's addresses.
+fn believes_in_others(world: &World) -> bool {
+    let pairs = (1..4).flat_map(|site| (1..4).map(move |other| (site, other)));
+    let mut pairs = pairs.filter(|(site, other)| site != other);
+    pairs.all(|(site, other)| world.owner_at(site, home(other)) == Some(other))
 }
 
 #[test]

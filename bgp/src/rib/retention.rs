@@ -55,7 +55,17 @@ impl<P> Tables<P> {
         match fate {
             RouteFate::Untouched => {}
             RouteFate::Forgotten => self.forget(peer),
-            RouteFate::Retained(time) => self.retain(peer, time, now),
+            RouteFate::Retained { time, silent } => {
+                let routes = self.retain(peer, now + time);
+                if routes > 0 {
+                    self.events.push(Event::Retained {
+                        peer,
+                        routes,
+                        time,
+                        silent,
+                    });
+                }
+            }
         }
     }
 
@@ -125,15 +135,16 @@ impl<P> Tables<P> {
         }
     }
 
-    fn retain(&mut self, peer: PeerId, time: Duration, now: Instant) {
+    /// Keeps the routes of a peer; returns how many.
+    fn retain(&mut self, peer: PeerId, until: Instant) -> usize {
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
-            return;
+            return 0;
         };
         neighbor.established = false;
         neighbor.end_of_rib = false;
         neighbor.adj_rib_out = AdjRibOut::default();
         neighbor.pending = Pending::default();
-        neighbor.stale_until = Some(now + time);
+        neighbor.stale_until = Some(until);
         let gone = neighbor.adj_rib_in.retain();
         let kept: Vec<_> = neighbor
             .adj_rib_in
@@ -149,10 +160,7 @@ impl<P> Tables<P> {
             self.loc_rib.mark_stale(*prefix, peer);
         }
         self.tell_removed(peer, removed, "the session ended again");
-        let routes = kept.len();
-        if routes > 0 {
-            self.events.push(Event::Retained { peer, routes, time });
-        }
+        kept.len()
     }
 
     fn remove_stale(

@@ -47,14 +47,16 @@ impl Dialing {
         }
     }
 
-    /// Has a passive peer called too, or no more.
-    pub(crate) fn set_active(&mut self, active: bool, now: Instant) {
-        self.active = active;
-        if active && self.is_running() {
-            self.connect_at.get_or_insert(now);
-        } else {
-            self.connect_at = None;
-        }
+    /// Has the peer called at `now` and on, even if it is passive; for a session without connections.
+    pub(crate) fn call_at(&mut self, now: Instant) {
+        self.active = true;
+        self.connect_at = Some(now);
+    }
+
+    /// Leaves it to the peer to call.
+    pub(crate) fn call_no_more(&mut self) {
+        self.active = false;
+        self.connect_at = None;
     }
 
     /// Tells whether connections are allowed.

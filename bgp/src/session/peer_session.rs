@@ -157,14 +157,15 @@ impl PeerSession {
     /// Begins our own restart: OPENs speak of it, and the peer is called even if it is passive.
     pub(crate) fn begin_restart(&mut self, restart: OpenRestart, now: Instant) {
         self.own_restart = restart;
-        self.dialing.set_active(true, now);
+        self.dialing.call_at(now);
     }
 
     /// Ends our own restart.
-    pub(crate) fn end_restart(&mut self, now: Instant) {
+    pub(crate) fn end_restart(&mut self) {
         self.own_restart = OpenRestart::default();
-        self.dialing.set_active(self.peer.active, now);
-        self.conclude(now);
+        if !self.peer.active {
+            self.dialing.call_no_more();
+        }
     }
 
     /// Ends all connections for good.
@@ -404,13 +405,14 @@ impl PeerSession {
         let opened = connection.state >= ConnectionState::OpenConfirm || cause.is_some();
         if connection.established_at.is_some() || (opened && !collision && !others_live) {
             let reason = occasion.reason.into_owned();
-            let fate = match (connection.established_at, &cause) {
-                (None, _) => RouteFate::Untouched,
-                (Some(_), None) => RouteFate::of_session(restart, SessionEnding::Broken),
-                (Some(_), Some(cause)) if farewell || cause.is_hard_reset() => {
-                    RouteFate::of_session(restart, SessionEnding::Final)
-                }
-                (Some(_), Some(_)) => RouteFate::of_session(restart, SessionEnding::Notified),
+            let ended = match &cause {
+                None => SessionEnding::Broken,
+                Some(cause) if farewell || cause.is_hard_reset() => SessionEnding::Final,
+                Some(_) => SessionEnding::Notified,
+            };
+            let fate = match connection.established_at {
+                None => RouteFate::Untouched,
+                Some(_) => RouteFate::of_session(restart, ended, connection.is_silent(now)),
             };
             self.outbox.statistics.last_down = Some(reason.clone());
             self.outbox.push(SessionOutput::Down(reason, fate));

@@ -92,13 +92,22 @@ pub(crate) enum RouteFate {
     Untouched,
     /// They are forgotten.
     Forgotten,
-    /// They are kept as stale, for so long at most.
-    Retained(Duration),
+    /// They are kept as stale.
+    Retained {
+        /// For so long at most.
+        time: Duration,
+        /// Whether the peer had not been heard of for a while: then it is not only BGP that ended.
+        silent: bool,
+    },
 }
 
 impl RouteFate {
     /// Decides what becomes of the routes of an Established session (RFC 4724 section 4.2, RFC 8538 section 4).
-    pub(crate) fn of_session(restart: Option<PeerRestart>, ending: SessionEnding) -> Self {
+    pub(crate) fn of_session(
+        restart: Option<PeerRestart>,
+        ending: SessionEnding,
+        silent: bool,
+    ) -> Self {
         let Some(restart) = restart.filter(|restart| !restart.retention.is_zero()) else {
             return Self::Forgotten;
         };
@@ -108,7 +117,8 @@ impl RouteFate {
             SessionEnding::Final => false,
         };
         if graceful {
-            Self::Retained(restart.retention)
+            let time = restart.retention;
+            Self::Retained { time, silent }
         } else {
             Self::Forgotten
         }
@@ -142,7 +152,7 @@ mod tests {
         assert_eq!(PeerRestart::negotiate(&config(), &[]), None);
         assert_eq!(PeerRestart::negotiate(&silent, &capabilities), None);
         assert_eq!(OpenRestart::default().capability(&silent), None);
-        let fate = RouteFate::of_session(None, SessionEnding::Broken);
+        let fate = RouteFate::of_session(None, SessionEnding::Broken, false);
         assert_eq!(fate, RouteFate::Forgotten);
     }
 
@@ -164,7 +174,8 @@ mod tests {
     #[test]
     fn a_notification_is_graceful_only_with_the_n_bit_and_a_hard_reset_never() {
         use SessionEnding::{Broken, Final, Notified};
-        let kept = RouteFate::Retained(Duration::from_secs(60));
+        let (time, silent) = (Duration::from_secs(60), true);
+        let kept = RouteFate::Retained { time, silent };
         for (notification, ending, fate) in [
             (true, Broken, kept),
             (true, Notified, kept),
@@ -175,7 +186,7 @@ mod tests {
             let offered = offer(60, notification, &[(1, 1)]);
             let restart = PeerRestart::negotiate(&config(), &[offered]);
             assert_eq!(
-                RouteFate::of_session(restart, ending),
+                RouteFate::of_session(restart, ending, silent),
                 fate,
                 "{notification} {ending:?}"
             );

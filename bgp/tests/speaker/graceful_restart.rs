@@ -23,7 +23,7 @@ fn routes_of_a_broken_session_stay_best_and_are_shown_as_stale() {
 
     assert_eq!(outcome.changes, []);
     let time = seconds(60);
-    let retained = Event::Retained { peer: peer(2), routes: 2, time };
+    let retained = Event::Retained { peer: peer(2), routes: 2, time, silent: false };
     assert!(outcome.events.contains(&retained), "{:?}", outcome.events);
     let view = bench.view(2);
     assert_eq!((view.stale, view.accepted, view.advertised), (2, 2, 0));
@@ -59,6 +59,11 @@ fn the_hold_time_and_notifications_are_graceful_with_the_n_bit_only() {
                 bench.send(connection, &Message::Notification(cease.clone()))
             };
             assert_eq!(outcome.changes.is_empty(), notification_bit, "{silent}");
+            let told = outcome.events.iter().find_map(|event| match event {
+                Event::Retained { silent, .. } => Some(*silent),
+                _ => None,
+            });
+            assert_eq!(told, notification_bit.then_some(silent));
         }
     }
 }

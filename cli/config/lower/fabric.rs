@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Pool;
-use sam_router::config::BgpSettings;
+use sam_router::config::{BgpSettings, GracefulRestartConfig};
 
 use super::{Names, check_name, check_unique, find_node};
 use crate::config::finding::Findings;
-use crate::config::raw::{self, Timers, TimersProfile};
+use crate::config::raw::{self, GracefulRestart, RestartTimes, Timers, TimersProfile};
 use crate::config::read::At;
 use crate::config::source::Span;
 
@@ -184,6 +184,7 @@ pub(super) fn bgp(raw: &raw::Fabric, names: &Names<'_>, findings: &mut Findings)
         connect_retry,
         route_reflectors: BTreeSet::new(),
         max_prefixes: DEFAULT_MAX_PREFIXES,
+        graceful_restart: Some(DEFAULT_GRACEFUL_RESTART),
     };
     let Some(raw) = raw.bgp.given().map(|raw| &raw.value) else {
         return settings;
@@ -214,7 +215,31 @@ pub(super) fn bgp(raw: &raw::Fabric, names: &Names<'_>, findings: &mut Findings)
         }
         settings.max_prefixes = usize::try_from(limit.value).unwrap_or(usize::MAX);
     }
+    if let Some(restart) = raw.graceful_restart.given() {
+        settings.graceful_restart = match &restart.value {
+            GracefulRestart::Off => None,
+            GracefulRestart::Times(times) => Some(restart_times(times, findings)),
+        };
+    }
     settings
+}
+
+fn restart_times(raw: &RestartTimes, findings: &mut Findings) -> GracefulRestartConfig {
+    let mut times = DEFAULT_GRACEFUL_RESTART;
+    if let Some(given) = raw.restart_time.given() {
+        let written = (given.value, given.span);
+        check_within("restartTime", written, 1..=MAX_RESTART_SECONDS, findings);
+        times.restart_time = given.value;
+        times.deferral_time = times.deferral_time.min(given.value);
+    }
+    if let Some(given) = raw.deferral_time.given() {
+        // Longer than routes are kept would be too late.
+        let most = times.restart_time.as_secs().max(1);
+        let written = (given.value, given.span);
+        check_within("deferralTime", written, 1..=most, findings);
+        times.deferral_time = given.value;
+    }
+    times
 }
 
 fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Duration) {
@@ -243,12 +268,21 @@ fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Durat
 /// Checks a time that the protocol carries in 16 bits of seconds.
 pub(super) fn check_seconds(
     key: &str,
-    (time, at): (Duration, Span),
+    time: (Duration, Span),
     least: u64,
     findings: &mut Findings,
 ) {
-    let most = u64::from(u16::MAX);
-    if time.subsec_nanos() != 0 || !(least..=most).contains(&time.as_secs()) {
+    check_within(key, time, least..=u64::from(u16::MAX), findings);
+}
+
+fn check_within(
+    key: &str,
+    (time, at): (Duration, Span),
+    seconds: std::ops::RangeInclusive<u64>,
+    findings: &mut Findings,
+) {
+    if time.subsec_nanos() != 0 || !seconds.contains(&time.as_secs()) {
+        let (least, most) = (seconds.start(), seconds.end());
         let shown = crate::config::scalar::duration_text(time);
         findings
             .error(at, format!("`{key}` cannot be {shown}"))
@@ -276,6 +310,12 @@ const MIN_HOLD_SECONDS: u64 = 3;
 /// Hold time and connect retry.
 const FAST_TIMERS: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(1));
 const SLOW_TIMERS: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(10));
+/// RFC 4724 section 3: twelve bits of seconds.
+const MAX_RESTART_SECONDS: u64 = 4_095;
+const DEFAULT_GRACEFUL_RESTART: GracefulRestartConfig = GracefulRestartConfig {
+    restart_time: Duration::from_secs(120),
+    deferral_time: Duration::from_secs(20),
+};
 /// What the kernel's filter of the LAN port can hold.
 const MAX_POOLS: usize = 16;
 

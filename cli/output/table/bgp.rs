@@ -10,6 +10,13 @@ use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, 
 impl Text for BgpNeighborsView {
     fn write(&self, page: &mut Page) {
         page.line(format!("router id {}, AS {}", self.router_id, self.asn));
+        if let Some(restarting) = &self.restarting {
+            let awaited: Vec<String> = restarting.awaited.iter().map(node).collect();
+            let (awaited, remaining) = (awaited.join(", "), ago(restarting.remaining_s));
+            page.line(format!(
+                "restarting: waits for {awaited}, {remaining} at most, and tells only its own routes"
+            ));
+        }
         let rows = self.neighbors.iter().map(summary_row).collect();
         let header = [
             "NEIGHBOR",
@@ -31,7 +38,10 @@ fn summary_row(neighbor: &NeighborSummary) -> [String; 10] {
     [
         node(&neighbor.node),
         neighbor.address.to_string(),
-        neighbor.state.clone(),
+        match neighbor.stale {
+            0 => neighbor.state.clone(),
+            stale => format!("{}, {stale} stale", neighbor.state),
+        },
         ago(neighbor.since_s),
         neighbor.role.clone(),
         neighbor.received.to_string(),
@@ -65,6 +75,7 @@ impl Text for BgpNeighborView {
             ("hold time", optional_ago(self.hold_time_s)),
             ("keepalive", optional_ago(self.keepalive_s)),
             ("end of rib", yes(self.end_of_rib)),
+            ("stale", stale(summary)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),
             (
@@ -108,6 +119,16 @@ impl Text for BgpNeighborView {
         );
         page.title("Routes advertised");
         write_routes(page, &self.routes_advertised);
+    }
+}
+
+/// How many routes are kept from a session that ended, and for how long.
+fn stale(summary: &NeighborSummary) -> String {
+    match summary.stale_remaining_s {
+        Some(remaining) => {
+            format!("{} routes, kept for {} at most", summary.stale, ago(remaining))
+        }
+        None => "none".into(),
     }
 }
 
@@ -192,7 +213,7 @@ impl Text for BgpRibView {
         page.table(header, rows.collect(), "no paths");
         if !self.entries.is_empty() {
             page.line("");
-            page.line("> best path, x not eligible");
+            page.line("> best path, x not eligible, s stale: kept from a session that ended");
         }
     }
 }
@@ -201,11 +222,13 @@ fn path_row(prefix: String, path: &PathRow) -> [String; 11] {
     let mark = match (path.best, &path.ineligible) {
         (true, _) => ">",
         (false, Some(_)) => "x",
+        (false, None) if path.stale => "",
         (false, None) => " ",
     };
+    let mark = format!("{mark}{}", if path.stale { "s" } else { "" });
     let decided = path.ineligible.as_ref().unwrap_or(&path.step.name);
     [
-        mark.into(),
+        mark,
         prefix,
         optional_node(path.node.as_ref()),
         source(path),

@@ -1,4 +1,5 @@
-//! Probes of a tunnel's size: ICMP echo requests of an exact length between the overlay addresses of two routers.
+//! Probes of a tunnel's size, or of whether anybody is at its far end: ICMP echo requests of an exact length between the
+//! overlay addresses of two routers.
 //!
 //! The far host's kernel answers them like any ping, so every transport and every peer can be probed, and none needs
 //! to know of it. A mark in the payload tells our answers from those to pings of the host. An answer may come in
@@ -14,7 +15,7 @@ use crate::packet::icmp::{ECHO_REPLY, ECHO_REQUEST, ICMP_HEADER};
 use crate::packet::ipv4::{ICMP, IPV4_HEADER, Ipv4Header, long, put};
 use crate::packet::{Classified, L4};
 
-/// One question: does a packet of this size pass?
+/// One question: does a packet of this size pass? The shortest asks only whether anybody answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathProbe {
     /// Through which tunnel.

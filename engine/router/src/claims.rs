@@ -218,6 +218,7 @@ mod tests {
                 },
                 attributes: Arc::new(attributes),
                 learned_at: Instant::now(),
+                stale: false,
             },
             best: false,
             ineligible: None,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+pub use sam_bgp::GracefulRestartConfig;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
 pub use sam_dataplane::Dscp;
@@ -95,6 +96,8 @@ pub struct BgpSettings {
     pub route_reflectors: BTreeSet<NodeId>,
     /// Prefixes accepted per session.
     pub max_prefixes: usize,
+    /// Graceful restart; `None` when switched off.
+    pub graceful_restart: Option<GracefulRestartConfig>,
 }
 
 /// One router of the fabric.

@@ -10,6 +10,10 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
     let table = [
         ("fabric.asn", old.fabric.asn == new.fabric.asn),
         ("fabric.transport", old.carriers() == new.carriers()),
+        (
+            "fabric.bgp.gracefulRestart",
+            old.fabric.bgp.graceful_restart == new.fabric.bgp.graceful_restart,
+        ),
         ("self.node", old_self.node == new_self.node),
         ("fabric.nodes.overlay", old_own.overlay == new_own.overlay),
         (
@@ -60,6 +64,9 @@ mod tests {
             }),
             (&[], |c| {
                 c.fabric.transport.mtu = crate::config::TunnelMtu::Fixed(1300)
+            }),
+            (&["fabric.bgp.gracefulRestart"], |c| {
+                c.fabric.bgp.graceful_restart = None
             }),
             (&["self.listenPort"], |c| c.local.listen_port = 1),
             (&["self.offloads"], |c| c.local.offloads.lan_udp = false),

@@ -81,6 +81,39 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A BGP session ended, and the peer's routes are kept as stale for a limited time (RFC 4724).
+    RoutesRetained {
+        /// The peer.
+        node: NodeId,
+        /// How many.
+        routes: usize,
+        /// For how many seconds at most.
+        seconds: u64,
+    },
+    /// Stale routes of a peer were removed.
+    StaleRemoved {
+        /// The peer.
+        node: NodeId,
+        /// How many.
+        routes: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Our own restart is over: everybody who was there before was heard, or waited for long enough.
+    RestartOver {
+        /// Who was waited for in vain.
+        missing: Vec<NodeId>,
+    },
+    /// The next hop of stale routes does not answer: they are not used.
+    NextHopSilent {
+        /// The node.
+        node: NodeId,
+    },
+    /// The next hop of stale routes answers again: they are used.
+    NextHopAnswers {
+        /// The node.
+        node: NodeId,
+    },
     /// A BGP route was refused.
     RouteRejected {
         /// The peer.
@@ -252,6 +285,11 @@ impl Event {
             Self::DuplicateOwnerEnded { .. } => "duplicate-owner-ended",
             Self::SessionUp { .. } => "session-up",
             Self::SessionDown { .. } => "session-down",
+            Self::RoutesRetained { .. } => "routes-retained",
+            Self::StaleRemoved { .. } => "stale-removed",
+            Self::RestartOver { .. } => "restart-over",
+            Self::NextHopSilent { .. } => "next-hop-silent",
+            Self::NextHopAnswers { .. } => "next-hop-answers",
             Self::RouteRejected { .. } => "route-rejected",
             Self::AttributeMalformed { .. } => "attribute-malformed",
             Self::ConnectionRefused { .. } => "connection-refused",
@@ -275,6 +313,8 @@ impl Event {
             | Self::CommandRefused { .. }
             | Self::DuplicateOwner { .. }
             | Self::SessionDown { .. }
+            | Self::RoutesRetained { .. }
+            | Self::NextHopSilent { .. }
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
@@ -284,7 +324,10 @@ impl Event {
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
-            Self::ConfigApplied { .. }
+            Self::RestartOver { missing } => !missing.is_empty(),
+            Self::StaleRemoved { .. }
+            | Self::NextHopAnswers { .. }
+            | Self::ConfigApplied { .. }
             | Self::OwnerChanged { .. }
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
@@ -312,6 +355,11 @@ impl Event {
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
             | Self::SessionDown { .. }
+            | Self::RoutesRetained { .. }
+            | Self::StaleRemoved { .. }
+            | Self::RestartOver { .. }
+            | Self::NextHopSilent { .. }
+            | Self::NextHopAnswers { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
             | Self::PathMtu { .. }
@@ -332,6 +380,28 @@ impl From<sam_bgp::speaker::Event> for Event {
             Bgp::Down { peer, reason } => Self::SessionDown {
                 node: node_of(peer),
                 reason,
+            },
+            Bgp::Retained {
+                peer,
+                routes,
+                time,
+                silent: _,
+            } => Self::RoutesRetained {
+                node: node_of(peer),
+                routes,
+                seconds: time.as_secs(),
+            },
+            Bgp::StaleRemoved {
+                peer,
+                routes,
+                reason,
+            } => Self::StaleRemoved {
+                node: node_of(peer),
+                routes,
+                reason: reason.into(),
+            },
+            Bgp::RestartOver { missing } => Self::RestartOver {
+                missing: missing.into_iter().map(node_of).collect(),
             },
             Bgp::Rejected {
                 peer,

@@ -8,8 +8,8 @@ use sam_capture::{NodeId, Pool, Role};
 use sam_wg::{PrivateKey, PublicKey};
 
 use crate::config::{
-    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host, Local, Node, Transport,
-    TunnelMtu,
+    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, GracefulRestartConfig, Host, Local,
+    Node, Transport, TunnelMtu,
 };
 use crate::encapsulation::Encapsulation;
 use crate::input::HostEvent;
@@ -40,6 +40,10 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             connect_retry: Duration::from_secs(1),
             route_reflectors: reflectors.iter().copied().map(NodeId).collect(),
             max_prefixes: 65_536,
+            graceful_restart: Some(GracefulRestartConfig {
+                restart_time: Duration::from_secs(120),
+                deferral_time: Duration::from_secs(20),
+            }),
         },
         nodes: (1..=nodes).map(|id| (NodeId(id), node(id))).collect(),
     };

@@ -1,4 +1,4 @@
-//! Run-time state that survives a restart: what operators ordered, and the sequence of each owned address.
+//! Run-time state that survives a restart: what operators ordered, the sequence of each owned address, and who was there.
 //!
 //! The router hands out the whole state with every change ([`crate::Output::Journal`], before the news leaves by
 //! BGP) and takes the restored one in [`crate::Router::new`]. It is small: one entry per address ever owned here.
@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use sam_capture::Enrollment;
+use sam_capture::{Enrollment, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -21,6 +21,8 @@ pub struct RuntimeState {
     pub withdrawn: BTreeSet<Ipv4Addr>,
     /// Sequence of the last acquisition of each address.
     pub sequences: BTreeMap<Ipv4Addr, u32>,
+    /// Nodes with which a BGP session was up, or whose routes were kept: whom to wait for after a restart.
+    pub sessions: BTreeSet<NodeId>,
 }
 
 impl RuntimeState {
@@ -57,6 +59,8 @@ impl RuntimeState {
             .retain(|address| !configured.contains(address));
         self.withdrawn
             .retain(|address| configured.contains(address));
+        self.sessions
+            .retain(|node| config.fabric.nodes.contains_key(node));
     }
 
     /// Counts an acquisition: higher than our last one and than `seen`, the highest in the RIB.

@@ -54,6 +54,7 @@ impl Router {
                 if let Some(node) = self.numbering.node(tunnel) {
                     self.path_mtus
                         .handle(node, |prober| prober.handle_answer(id, now));
+                    self.stale_hops.handle_answer(node, id, now);
                 }
                 None
             }

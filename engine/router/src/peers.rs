@@ -1,9 +1,11 @@
 //! Who talks BGP with whom: leaves with route reflectors, reflectors with everybody, or a full mesh without any.
 
-use sam_bgp::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
+use sam_bgp::{OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
 use sam_capture::NodeId;
 
 use crate::config::{Config, Node};
+use crate::journal::RuntimeState;
+use crate::policy::FabricPolicy;
 
 /// Returns the speaker's own settings.
 #[must_use]
@@ -14,6 +16,26 @@ pub(crate) fn speaker_config(config: &Config) -> SpeakerConfig {
         router_id: own.overlay,
         cluster_id: own.overlay,
         hostname: own.name.clone(),
+        graceful_restart: config.fabric.bgp.graceful_restart,
+    }
+}
+
+/// Returns what is known of our own restart. Packet path and BGP are one process, so what led to us was not forwarded
+/// meanwhile; only a reflector that owns nothing never announced anything of that kind.
+#[must_use]
+pub(crate) fn own_restart(
+    config: &Config,
+    state: &RuntimeState,
+    policy: &FabricPolicy,
+) -> OwnRestart {
+    let reflector = config
+        .fabric
+        .bgp
+        .route_reflectors
+        .contains(&config.local.node);
+    OwnRestart {
+        awaited: state.sessions.iter().copied().map(peer_of).collect(),
+        forwarding: reflector && state.owned(config, policy.enrollment()).is_empty(),
     }
 }
 

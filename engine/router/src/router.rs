@@ -23,9 +23,10 @@ use crate::origination::{Edit, Mandate, Origination};
 use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
 use crate::path_mtu::PathMtus;
-use crate::peers::{node_of, other_nodes, peer_configs, speaker_config};
+use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
+use crate::stale_hops::StaleHops;
 use crate::tunnels::{TunnelPlan, plan};
 
 /// What a router starts from.
@@ -48,6 +49,8 @@ pub enum TimerName {
     ClaimScan,
     /// Probe the size of a path.
     PathMtu,
+    /// Ask whether the next hops of stale routes are there.
+    StaleHops,
 }
 
 /// The control core.
@@ -64,6 +67,7 @@ pub struct Router {
     pub(crate) host: Host,
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
+    pub(crate) stale_hops: StaleHops,
     pub(crate) fib: FibSync,
     pub(crate) identity: IdentityWatch,
     pub(crate) foreign_answers: Sightings,
@@ -105,6 +109,7 @@ impl Router {
             },
             epoch,
             path_mtus: PathMtus::new(epoch),
+            stale_hops: StaleHops::new(epoch.rotate_left(16)),
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
@@ -129,6 +134,8 @@ impl Router {
             .apply(&other_nodes(&router.config).map(|node| node.id).collect());
         router.speaker.set_next_hops(overlays(&router.config), now);
         router.pump(now);
+        let restart = own_restart(&router.config, &router.state, router.speaker.policy());
+        router.speaker.begin_restart(restart, now);
         router.speaker.set_peers(peer_configs(&router.config), now);
         router.config_applied(now);
         router.settle(now);
@@ -163,6 +170,7 @@ impl Router {
             self.speaker.handle_timeout(now);
         }
         self.path_mtus.handle_timeout(now);
+        self.ask_stale_hops(now);
         if self.duplicates.due().is_some_and(|due| due <= now) {
             for event in self.duplicates.scan(&self.speaker, &self.config) {
                 self.events.push(event, now);
@@ -186,7 +194,9 @@ impl Router {
         let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
         let path = self.path_mtus.poll_timeout();
         let path = path.map(|due| (due, TimerName::PathMtu));
-        let due = [bgp, scan, path].into_iter().flatten();
+        let hops = self.stale_hops.poll_timeout();
+        let hops = hops.map(|due| (due, TimerName::StaleHops));
+        let due = [bgp, scan, path, hops].into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -270,6 +280,7 @@ impl Router {
     fn settle(&mut self, now: Instant) {
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
         self.pump(now);
+        self.tell_stale_hops(now);
         self.tell_gate(now);
         self.originate(now);
         // 2. Saved before anybody hears of it.
@@ -333,7 +344,7 @@ impl Router {
     }
 
     /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.
-    fn pump(&mut self, now: Instant) {
+    pub(crate) fn pump(&mut self, now: Instant) {
         while let Some(output) = self.speaker.poll_output() {
             match output {
                 sam_bgp::Output::Connect {
@@ -353,6 +364,7 @@ impl Router {
                 }
                 sam_bgp::Output::BestPath(change) => self.on_best_path(&change, now),
                 sam_bgp::Output::Event(event) => {
+                    self.on_bgp_event(&event, now);
                     let mut news = true;
                     if let sam_bgp::speaker::Event::Rejected { peer, reason, .. } = event {
                         *self.rejections.entry((node_of(peer), reason)).or_default() += 1;

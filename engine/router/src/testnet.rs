@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use sam_bgp::ConnectionId;
 use sam_bgp::wire::{DecodeContext, Message};
 use sam_capture::NodeId;
-use sam_dataplane::{NextHop, PathProbe, Snapshot, TunnelId};
+use sam_dataplane::path_probe::PROBE_MIN;
+use sam_dataplane::{NextHop, Notice, PathProbe, Snapshot, TunnelId};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -51,6 +52,7 @@ enum Delivery {
     Accepted(u32, ConnectionId, Ipv4Addr),
     Received(u32, ConnectionId, Vec<u8>),
     Closed(u32, ConnectionId),
+    Answered(u32, TunnelId, u32),
 }
 
 impl Net {
@@ -240,6 +242,17 @@ impl Net {
                 (*id, sam_bgp::Input::Received(*connection, bytes))
             }
             Delivery::Closed(id, connection) => (*id, sam_bgp::Input::Closed(*connection)),
+            Delivery::Answered(id, tunnel, probe) => {
+                let (tunnel, id_of_probe) = (*tunnel, *probe);
+                let answered = Notice::ProbeAnswered {
+                    tunnel,
+                    id: id_of_probe,
+                };
+                if self.stations.contains_key(id) {
+                    self.input(*id, Input::Notice(answered));
+                }
+                return;
+            }
         };
         if self.stations.contains_key(&id) {
             self.input(id, Input::Bgp(input));
@@ -269,6 +282,7 @@ impl Net {
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);
+                    self.answer(id, &probe);
                 }
                 Output::Event(event) => {
                     station.kinds.push("event");
@@ -284,6 +298,15 @@ impl Net {
                     self.order(id, order);
                 }
             }
+        }
+    }
+
+    /// Routers that run answer whoever asks whether they are there; sizes are for the tests to answer.
+    fn answer(&mut self, id: u32, probe: &PathProbe) {
+        let mut stations = self.stations.values();
+        let lives = stations.any(|station| fixture_overlay(station) == probe.to);
+        if lives && probe.size == PROBE_MIN {
+            self.deliver(Delivery::Answered(id, probe.tunnel, probe.id));
         }
     }
 

@@ -32,6 +32,9 @@ impl Bird {
             .arg(setup.path("bird.conf"))
             .arg("-s")
             .arg(setup.path("bird.ctl"));
+        if setup.restarted {
+            command.arg("-R");
+        }
         let process = Process::start(command, &setup.log)?;
         let mut bird = Self {
             setup: setup.clone(),
@@ -114,6 +117,11 @@ fn config(setup: &Setup) -> String {
     } else {
         String::new()
     };
+    let graceful = if setup.graceful {
+        "graceful restart on; graceful restart time 60;"
+    } else {
+        ""
+    };
     // Next hops are looked up in a table of their own: a marker says that an overlay address is reached by itself,
     // and BIRD takes such a next hop for unreachable when both are in one table.
     let mut text = format!(
@@ -125,7 +133,7 @@ fn config(setup: &Setup) -> String {
     for neighbor in &setup.neighbors {
         text += &format!(
             "protocol bgp {name} {{ local {own} as {ASN}; neighbor {address} as {ASN}; hold time 9;\n  \
-             connect retry time 1; connect delay time 1; error wait time 1, 2; {reflect}\n  \
+             connect retry time 1; connect delay time 1; error wait time 1, 2; {reflect} {graceful}\n  \
              ipv4 {{ igp table links; import all; export where source = RTS_STATIC || source = RTS_BGP; }}; }}\n",
             name = neighbor.name(),
             address = neighbor.overlay(),

@@ -161,6 +161,10 @@ fn config(setup: &Setup) -> String {
         "hostname frr\nrouter bgp {ASN}\n bgp router-id {own}\n bgp cluster-id {own}\n timers bgp 3 9\n \
          bgp log-neighbor-changes\n no bgp network import-check\n"
     );
+    if setup.graceful {
+        text += " bgp graceful-restart\n bgp graceful-restart restart-time 60\n \
+                 bgp graceful-restart preserve-fw-state\n bgp graceful-restart notification\n";
+    }
     for neighbor in &setup.neighbors {
         let address = neighbor.overlay();
         text += &format!(

@@ -29,6 +29,9 @@ impl Gobgp {
             .args(["-t", "toml", "-p", "--api-hosts", API])
             .arg("-f")
             .arg(setup.path("gobgpd.toml"));
+        if setup.restarted {
+            command.arg("-r");
+        }
         let process = Process::start(command, &setup.log)?;
         let mut gobgp = Self {
             setup: setup.clone(),
@@ -143,6 +146,12 @@ fn config(setup: &Setup) -> String {
              idle-hold-time-after-reset = 1\n",
             address = neighbor.overlay(),
         );
+        if setup.graceful {
+            text += "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 60\n    \
+                     notification-enabled = true\n  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
+                     afi-safi-name = \"ipv4-unicast\"\n    \
+                     [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n";
+        }
         if setup.reflector {
             text += &format!(
                 "  [neighbors.route-reflector.config]\n    route-reflector-client = true\n    \

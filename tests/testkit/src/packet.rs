@@ -8,6 +8,10 @@ pub type Mac = [u8; 6];
 pub const PROBE_PROTOCOL: u8 = 254;
 /// IP protocol number of the packets of byte streams (RFC 3692 experimental).
 pub const STREAM_PROTOCOL: u8 = 253;
+/// IP protocol number of ICMP.
+const ICMP: u8 = 1;
+/// ICMP type of an echo request.
+const ECHO_REQUEST: u8 = 8;
 /// TTL with which hosts send.
 pub const HOST_TTL: u8 = 64;
 /// EtherType of ARP.
@@ -216,6 +220,21 @@ impl Ipv4<'_> {
         packet.extend(body);
         packet
     }
+}
+
+/// Returns what a host answers to an ICMP echo request (RFC 792); `None` when the packet is none.
+#[must_use]
+pub fn echo_reply(packet: &[u8]) -> Option<Vec<u8>> {
+    let is_request = packet.len() >= 28 && packet[9] == ICMP && packet[20] == ECHO_REQUEST;
+    if !is_request {
+        return None;
+    }
+    let (source, destination) = addresses(packet);
+    let mut message = packet[20..].to_vec();
+    message[..4].fill(0);
+    let checksum = header_checksum(&message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    Some(ipv4_packet(destination, source, ICMP, &message))
 }
 
 /// Returns the packet as it must look after `hops` routers: TTL and header checksum changed, nothing else.

@@ -3,7 +3,7 @@
 //! One mutation of the router, then all of its outputs, in order; then the next. What leaves the site is handed to
 //! the world as [`Emission`]s.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use crate::data_plane::{BUFFERS, DataPlane};
 use crate::forgery::Forgery;
 use crate::host::Host;
 use crate::invariants::{Drain, check_message};
+use crate::packet::echo_reply;
 use crate::rng::Rng;
 use crate::stream::{StreamEvent, Streams};
 use crate::topology::{Topology, overlay};
@@ -81,6 +82,8 @@ pub struct Site {
     /// Number of events that the world has looked at.
     pub(crate) seen_events: usize,
     streams: Streams,
+    /// Answers of the router's own host to pings.
+    echoes: VecDeque<Vec<u8>>,
     /// Bytes of messages that a forgery has not seen whole yet.
     unforged: BTreeMap<ConnectionId, Vec<u8>>,
 }
@@ -128,6 +131,7 @@ impl Site {
             touched: false,
             seen_events: 0,
             streams: Streams::new(overlay(index), rng.draw()),
+            echoes: VecDeque::new(),
             unforged: BTreeMap::new(),
         };
         site.drain_router(now);
@@ -141,6 +145,7 @@ impl Site {
         self.data_plane = DataPlane::new(&self.config, &self.stats, rng, wall, now);
         self.snapshot = Arc::default();
         self.streams = Streams::new(overlay(self.index), rng.draw());
+        self.echoes.clear();
         self.unforged.clear();
         self.up = true;
         self.stopping = false;
@@ -294,6 +299,7 @@ impl Site {
                 }
                 Egress::Port { unit, .. } => {
                     self.streams.handle_packet(unit.buffer.bytes(), now);
+                    self.echoes.extend(echo_reply(unit.buffer.bytes()));
                     unit.buffer
                 }
                 Egress::Train {
@@ -317,10 +323,10 @@ impl Site {
         (busy, emissions)
     }
 
-    /// Hands the packets of the streams to the packet path; tells whether there was one.
+    /// Hands the packets of the router's own host to the packet path; tells whether there was one.
     fn drain_streams(&mut self, now: Instant) -> bool {
         let mut busy = false;
-        while let Some(packet) = self.streams.poll_packet() {
+        while let Some(packet) = self.streams.poll_packet().or_else(|| self.echoes.pop_front()) {
             busy = true;
             self.data_plane.receive_host_packet(&packet, now);
         }

@@ -15,8 +15,8 @@ use ipnet::Ipv4Net;
 use sam_capture::{NodeId, Pool, Role};
 use sam_router::Encapsulation;
 use sam_router::config::{
-    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host as EndpointHost, Local, Node,
-    Transport, TunnelMtu,
+    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, GracefulRestartConfig,
+    Host as EndpointHost, Local, Node, Transport, TunnelMtu,
 };
 use sam_wg::PrivateKey;
 
@@ -108,6 +108,10 @@ impl Topology {
                 connect_retry: Duration::from_secs(1),
                 route_reflectors: self.reflectors.iter().map(|site| node_id(*site)).collect(),
                 max_prefixes: 4096,
+                graceful_restart: Some(GracefulRestartConfig {
+                    restart_time: Duration::from_secs(120),
+                    deferral_time: Duration::from_secs(20),
+                }),
             },
             nodes: nodes
                 .map(|(at, key)| (node_id(at), node(at, key)))

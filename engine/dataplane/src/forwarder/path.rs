@@ -12,7 +12,7 @@ use crate::ip_packet::IpPacket;
 use crate::notice::Notice;
 use crate::outlet::Io;
 use crate::packet::{Classified, classify};
-use crate::path_probe::{PathProbe, answered};
+use crate::path_probe::{PROBE_MIN, PathProbe, answered};
 use crate::snapshot::Encap;
 use crate::unit::Unit;
 
@@ -50,8 +50,9 @@ impl Forwarder {
     /// Sends a probe, whatever the MTU of its tunnel.
     pub fn send_probe(&mut self, probe: &PathProbe, io: &mut Io<'_>, now: Instant) {
         self.refresh_sessions(io, now);
-        // A probe that waits for a session would measure the wait.
-        if !self.has_session(probe.tunnel) {
+        // A probe of a size that waits for a session would measure the wait. The shortest one asks only whether anybody is
+        // there, and may have to wake the tunnel up for that.
+        if probe.size > PROBE_MIN && !self.has_session(probe.tunnel) {
             return self.count_drop(DropReason::TunnelNoSession);
         }
         let Some(overlay) = self.snapshot.tun.as_ref().map(|tun| tun.address) else {

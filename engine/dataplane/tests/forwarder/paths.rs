@@ -151,3 +151,21 @@ fn a_probe_without_a_session_is_not_kept() {
     assert_eq!(lab.a.drops(), [(DropReason::TunnelNoSession, 1)]);
     lab.assert_no_buffer_is_lost();
 }
+
+#[test]
+fn the_shortest_probe_wakes_a_tunnel_without_session() {
+    let mut lab = Lab::new();
+    let now = lab.now;
+    let probe = PathProbe {
+        size: sam_dataplane::path_probe::PROBE_MIN,
+        ..PROBE
+    };
+    lab.a
+        .with(|forwarder, io| forwarder.send_probe(&probe, io, now));
+    lab.settle();
+
+    let (_, arrived) = lab.from_b.last().expect("at B's host");
+    assert_eq!(arrived.bytes.len(), usize::from(probe.size));
+    assert_eq!(lab.a.drops(), []);
+    lab.assert_no_buffer_is_lost();
+}

@@ -35,7 +35,7 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
         "bgp",
         &name,
         away(isolated),
-        format!("the session with {node} is {}", neighbor.state),
+        format!("the session with {node} is {}{}", neighbor.state, kept(neighbor)),
     )
     .remedy(format!(
         "first the tunnel to {node}, then `samctl bgp neighbor {node}`"
@@ -43,6 +43,17 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
     match &neighbor.last_down {
         Some(reason) => down.detail(format!("last down: {reason}")),
         None => down,
+    }
+}
+
+/// Says for how long the routes of a lost session are kept.
+fn kept(neighbor: &NeighborSummary) -> String {
+    match neighbor.stale_remaining_s {
+        Some(seconds) if neighbor.stale > 0 => {
+            let routes = neighbor.stale;
+            format!("; {routes} routes from it are kept for {seconds:.0} s at most")
+        }
+        Some(_) | None => String::new(),
     }
 }
 

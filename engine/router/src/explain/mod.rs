@@ -148,8 +148,13 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             .from
             .as_ref()
             .map_or("here", |from| from.name.as_str());
+        let told = match (claim.stale, &claim.ineligible) {
+            (false, _) => "told",
+            (true, None) => "stale, once told",
+            (true, Some(_)) => "stale and its node does not answer, once told",
+        };
         format!(
-            "{} claims it: {}, sequence {}, LOCAL_PREF {}, told by {from}; {best}: {}",
+            "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {best}: {}",
             claim.node.name, claim.state, claim.sequence, claim.local_pref, claim.step
         )
     });

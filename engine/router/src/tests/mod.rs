@@ -23,6 +23,7 @@ const FULL_MESH: &[u32] = &[];
 const ADDRESS: u8 = 10;
 
 mod configuration;
+mod graceful_restart;
 mod identity;
 mod ownership;
 mod paths;

@@ -16,6 +16,18 @@ pub struct BgpNeighborsView {
     pub router_id: Ipv4Addr,
     /// Neighbors, by node id.
     pub neighbors: Vec<NeighborSummary>,
+    /// Our own restart, while it is under way.
+    #[serde(default)]
+    pub restarting: Option<RestartingView>,
+}
+
+/// Our own restart (RFC 4724 section 4.1): until it is over, only our own routes are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestartingView {
+    /// Whose End-of-RIB is waited for.
+    pub awaited: Vec<NodeRef>,
+    /// For how many seconds at most.
+    pub remaining_s: f64,
 }
 
 /// One neighbor on one line.
@@ -37,6 +49,12 @@ pub struct NeighborSummary {
     pub accepted: usize,
     /// Prefixes advertised to it.
     pub advertised: usize,
+    /// Accepted prefixes kept from a session that ended (RFC 4724).
+    #[serde(default)]
+    pub stale: usize,
+    /// Seconds for which they are kept at most.
+    #[serde(default)]
+    pub stale_remaining_s: Option<f64>,
     /// How often the session reached Established.
     pub established_count: u64,
     /// Why the session last went down.
@@ -181,6 +199,9 @@ pub struct PathRow {
     pub large_communities: Vec<String>,
     /// Seconds since it was learned.
     pub age_s: f64,
+    /// Kept from a session that ended, not confirmed since (RFC 4724).
+    #[serde(default)]
+    pub stale: bool,
     /// Why it cannot be chosen, if so.
     pub ineligible: Option<String>,
     /// Step at which it lost against the best path; for the best one, the step at which it beat the second.

@@ -5,14 +5,14 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PathView, PeerView, RejectedView};
-use sam_bgp::wire::{Capability, Notification, Origin, code, subcode};
+use sam_bgp::wire::{Capability, GracefulRestart, Notification, Origin, code, subcode};
 use sam_bgp::{DecisionStep, Path, PathAttributes, PathSource, PeerRole};
 use sam_capture::{NodeId, RouteTags};
 
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
-    RibEntry, seconds_ago,
+    RestartingView, RibEntry, seconds_ago, seconds_until,
 };
 use crate::Router;
 use crate::peers::{node_of, peer_of};
@@ -29,6 +29,14 @@ impl Router {
                 .iter()
                 .map(|peer| self.neighbor_summary(peer, now))
                 .collect(),
+            restarting: self.speaker.restarting().map(|restart| RestartingView {
+                awaited: restart
+                    .awaited
+                    .into_iter()
+                    .map(|peer| NodeRef::new(&self.config, node_of(peer)))
+                    .collect(),
+                remaining_s: seconds_until(restart.until, now),
+            }),
         }
     }
 
@@ -130,6 +138,8 @@ impl Router {
             received: peer.received,
             accepted: peer.accepted,
             advertised: peer.advertised,
+            stale: peer.stale,
+            stale_remaining_s: peer.stale_until.map(|until| seconds_until(until, now)),
             established_count: peer.established_count,
             last_down: peer.last_down.clone(),
         }
@@ -168,6 +178,7 @@ impl Router {
                 .collect(),
             large_communities: large_communities(attributes),
             age_s: seconds_ago(view.path.learned_at, now),
+            stale: view.path.stale,
             ineligible: view.ineligible.map(String::from),
             step: view.step.into(),
         }
@@ -176,8 +187,9 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 9] = [
+    const STEPS: [DecisionStep; 10] = [
         DecisionStep::Eligible,
+        DecisionStep::Fresh,
         DecisionStep::LocalPref,
         DecisionStep::LocalOrigin,
         DecisionStep::AsPathLength,
@@ -206,6 +218,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        DecisionStep::Fresh => if view.path.stale { "stale" } else { "fresh" }.into(),
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),
@@ -302,6 +315,7 @@ fn capability_text(capability: &Capability) -> String {
         Capability::Multiprotocol { afi: 1, safi: 1 } => "multiprotocol ipv4-unicast".into(),
         Capability::Multiprotocol { afi, safi } => format!("multiprotocol {afi}/{safi}"),
         Capability::RouteRefresh => "route-refresh".into(),
+        Capability::GracefulRestart(restart) => restart_text(restart),
         Capability::FourOctetAs(asn) => format!("four-octet-as {asn}"),
         Capability::EnhancedRouteRefresh => "enhanced-route-refresh".into(),
         Capability::Fqdn { host, domain } if domain.is_empty() => format!("fqdn {host}"),
@@ -318,13 +332,33 @@ fn capability_text(capability: &Capability) -> String {
     }
 }
 
+/// Says what a speaker offers, e.g. `graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding)`.
+fn restart_text(restart: &GracefulRestart) -> String {
+    let mut text = format!("graceful-restart {} s", restart.restart_time_s);
+    if restart.restarted {
+        text.push_str(", restarted");
+    }
+    if restart.notification {
+        text.push_str(", notification");
+    }
+    for family in &restart.families {
+        text.push_str(&match (family.afi, family.safi) {
+            (1, 1) => ", ipv4-unicast".into(),
+            (afi, safi) => format!(", {afi}/{safi}"),
+        });
+        if family.forwarding {
+            text.push_str(" (forwarding)");
+        }
+    }
+    text
+}
+
 /// Names capabilities that other speakers offer and this one does not use (IANA, Capability Codes).
 const fn capability_name(code: u8) -> Option<&'static str> {
     Some(match code {
         5 => "extended-next-hop",
         6 => "extended-message",
         9 => "role",
-        64 => "graceful-restart",
         69 => "add-path",
         71 => "long-lived-graceful-restart",
         128 => "route-refresh-cisco",
@@ -344,6 +378,10 @@ fn notification_view(notification: &Notification) -> NotificationView {
 /// Says what a NOTIFICATION means, with the far operator's words if there are any (RFC 9003).
 fn notification_text(notification: &Notification) -> String {
     let name = notification_name(notification.code, notification.subcode);
+    // One level only, whatever a peer nests.
+    if let Some(cause) = notification.reset_cause().filter(|cause| !cause.is_hard_reset()) {
+        return format!("{name} ({})", notification_text(&cause));
+    }
     match notification.shutdown_text() {
         // Quoted, because it is somebody else's text: nothing in it reaches the terminal unescaped.
         Some(text) => format!("{name}: {text:?}"),
@@ -374,6 +412,7 @@ fn notification_name(error: u8, detail: u8) -> &'static str {
             subcode::CONFIG_CHANGE => "cease: configuration change",
             subcode::COLLISION => "cease: connection collision",
             subcode::OUT_OF_RESOURCES => "cease: out of resources",
+            subcode::HARD_RESET => "cease: hard reset",
             _ => "cease",
         },
         code::ROUTE_REFRESH => "ROUTE-REFRESH error",
@@ -388,6 +427,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sam_bgp::wire::RestartFamily;
 
     #[test]
     fn capabilities_of_others_are_shown_by_name_and_value() {
@@ -397,11 +437,35 @@ mod tests {
         };
 
         assert_eq!(
-            capability_text(&unused(64, &[0x40, 0x78])),
-            "graceful-restart (4078)"
+            capability_text(&unused(71, &[0x40, 0x78])),
+            "long-lived-graceful-restart (4078)"
         );
         assert_eq!(capability_text(&unused(6, &[])), "extended-message");
         assert_eq!(capability_text(&unused(239, &[1])), "unknown 239 (01)");
+    }
+
+    #[test]
+    fn graceful_restart_is_shown_in_words() {
+        let family = |afi, forwarding| RestartFamily {
+            afi,
+            safi: 1,
+            forwarding,
+        };
+        let restart = GracefulRestart {
+            restarted: true,
+            notification: true,
+            restart_time_s: 120,
+            families: vec![family(1, true), family(2, false)],
+        };
+        assert_eq!(
+            capability_text(&Capability::GracefulRestart(restart)),
+            "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding), 2/1"
+        );
+        let reset = Notification::new(code::CEASE, subcode::PEER_DECONFIGURED).hard_reset();
+        assert_eq!(
+            notification_view(&reset).text,
+            "cease: hard reset (cease: peer removed from the configuration)"
+        );
     }
 
     #[test]

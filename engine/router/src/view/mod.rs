@@ -28,7 +28,8 @@ mod tunnels;
 pub use arp::{ArpView, NeighborRow, SightingRow};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    LadderRow, MessageCounts, NeighborSummary, NotificationView, PathRow, RejectedRow, RibEntry,
+    LadderRow, MessageCounts, NeighborSummary, NotificationView, PathRow, RejectedRow,
+    RestartingView, RibEntry,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
@@ -80,6 +81,11 @@ impl NodeRef {
 #[must_use]
 pub fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Returns in how many seconds `then` is.
+fn seconds_until(then: Instant, now: Instant) -> f64 {
+    seconds_ago(now, then)
 }
 
 /// Returns how many seconds ago `then` was.

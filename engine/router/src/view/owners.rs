@@ -69,6 +69,9 @@ pub struct ClaimRow {
     pub from: Option<NodeRef>,
     /// Whether it is the best path.
     pub best: bool,
+    /// Kept from a session that ended, not confirmed since (RFC 4724).
+    #[serde(default)]
+    pub stale: bool,
     /// Why it cannot be chosen, if so.
     pub ineligible: Option<String>,
     /// Decision step at which it lost against the best path.
@@ -141,6 +144,7 @@ impl Router {
                 local_pref: view.path.attributes.preference(),
                 from,
                 best: view.best,
+                stale: view.path.stale,
                 ineligible: view.ineligible.map(String::from),
                 step: step_name(view.step).into(),
                 age_s: seconds_ago(view.path.learned_at, now),

@@ -81,7 +81,7 @@ impl Names {
             Verdict::Dropped(reason) => format!("dropped: {} ({})", reason.name(), reason.text()),
             Verdict::Opened(_) => "opened".into(),
             Verdict::Keepalive => "keepalive".into(),
-            Verdict::ProbeAnswer => "answer to a probe of the MTU".into(),
+            Verdict::ProbeAnswer => "answer to a probe of the path".into(),
             Verdict::Handshake => "handshake".into(),
             Verdict::Arp { answered: true } => "answered".into(),
             Verdict::Arp { answered: false } => "not answered".into(),

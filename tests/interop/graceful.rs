@@ -1,0 +1,97 @@
+//! Graceful restart with foreign daemons: they restart and we keep their routes, we restart and they keep ours.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::daemon::{Announcement, Kind};
+use crate::exchange::check_direct_path;
+use crate::scene::{Cast, OURS, Scene, THEIRS, THIRD};
+use crate::scratch::Scratch;
+use crate::wait::{eventually, within};
+
+/// We reflect; the daemon and site 3 are clients.
+pub(crate) fn restarts(kind: Kind, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start_with(Cast::Client, kind, true, scratch)?;
+    let route = Announcement::claim(THEIRS, u32::from(THEIRS.0));
+    scene.tell()?.announce(&route)?;
+    eventually("the daemon's route is here", || check_direct_path(&scene, &route))?;
+    eventually("the daemon has our routes", || knows_ours(&scene))?;
+
+    both_sides_offer_it(&scene)?;
+    its_routes_are_kept_while_it_restarts(&mut scene, &route)?;
+    ours_are_kept_while_we_restart(&mut scene, &route)
+}
+
+fn both_sides_offer_it(scene: &Scene) -> Result<()> {
+    let view = scene.ours.neighbor(THEIRS)?;
+    for side in ["capabilities_sent", "capabilities_received"] {
+        let list = view[side].as_array().context("no list")?;
+        let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+        let offered = texts.iter().find(|text| text.starts_with("graceful-restart "));
+        let offered = offered.with_context(|| format!("{side}: {texts:?}"))?;
+        println!("{side} of {}: {offered}", scene.kind.name());
+        ensure!(offered.contains("ipv4-unicast"), "{side}: {offered}");
+    }
+    Ok(())
+}
+
+/// The daemon dies without a word; its kernel goes on to forward, and answers.
+fn its_routes_are_kept_while_it_restarts(scene: &mut Scene, route: &Announcement) -> Result<()> {
+    scene.kill_daemon()?;
+    eventually("its route is stale and in use", || {
+        let paths = scene.ours.paths(route.prefix)?;
+        let path = paths.first().context("no path")?;
+        ensure!(path["stale"] == true && path["best"] == true, "{path}");
+        let installed = scene.ours.route(route.prefix)?.context("not installed")?;
+        ensure!(installed["action"] == "tunnel", "{installed}");
+        Ok(())
+    })?;
+    let third = scene.third.as_ref().context("no site 3")?;
+    ensure!(third.route(route.prefix)?.is_some(), "still reflected");
+
+    scene.start_daemon(std::slice::from_ref(route))?;
+
+    scene.wait_until_established()?;
+    eventually("its route is confirmed", || {
+        check_direct_path(scene, route)?;
+        let view = scene.ours.neighbor(THEIRS)?;
+        ensure!(view["stale"] == 0, "{} stale", view["stale"]);
+        ensure!(view["stale_remaining_s"].is_null(), "no End-of-RIB came");
+        let paths = scene.ours.paths(route.prefix)?;
+        ensure!(paths.iter().all(|path| path["stale"] == false), "stale");
+        Ok(())
+    })
+}
+
+/// We die without a word and are back before the hold time is over: the daemon hears of us by our new OPEN.
+fn ours_are_kept_while_we_restart(scene: &mut Scene, route: &Announcement) -> Result<()> {
+    let before = scene.ours.neighbor(THEIRS)?;
+    ensure!(before["state"] == "established", "{}", before["state"]);
+    scene.restart_ours(|scene| knows_ours(scene).context("right after our death"))?;
+
+    within(Duration::from_secs(40), "everything is as before", || {
+        let view = scene.ours.neighbor(THEIRS)?;
+        ensure!(view["end_of_rib"] == true, "{}", view["state"]);
+        let restarting = &scene.ours.ask(&["bgp", "neighbors"])?["restarting"];
+        ensure!(restarting.is_null(), "{restarting}");
+        check_direct_path(scene, route)?;
+        knows_ours(scene)
+    })?;
+    scene.wait_until_established()
+}
+
+/// The daemon knows what we own, and what site 3 owns through us.
+fn knows_ours(scene: &Scene) -> Result<()> {
+    let routes = scene.theirs()?.routes()?;
+    for place in [OURS, THIRD] {
+        let prefix: Ipv4Net = place.client_route();
+        ensure!(
+            routes.iter().any(|route| route.prefix == prefix),
+            "{prefix} is missing"
+        );
+    }
+    Ok(())
+}
