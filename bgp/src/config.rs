@@ -74,4 +74,7 @@ pub struct PeerConfig {
     pub connect_retry: Duration,
     /// Prefixes accepted at most; further ones are refused and counted, the session stays.
     pub max_prefixes: usize,
+    /// Whether it tells all that others of its kind tell, as reflectors do: what one of them left behind when its session
+    /// ended is not needed while another one lives.
+    pub reflector: bool,
 }

@@ -80,8 +80,14 @@ impl<P: Policy> Speaker<P> {
             .map(|(id, _)| *id)
             .collect();
         for id in outdated {
-            if wanted.contains_key(&id) {
+            if let Some(changed) = wanted.get(&id) {
+                let former = self.peers.get(&id).map(|peer| peer.session.config().role);
+                let same_role = former == Some(changed.role);
                 self.stop(id, subcode::CONFIG_CHANGE, "configuration changed");
+                if !same_role {
+                    // Whom its routes may be told to follows from its role.
+                    self.tables.forget(id);
+                }
             } else {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
                 self.tables.forget(id);
@@ -395,12 +401,14 @@ impl<P: Policy> Speaker<P> {
             }
             SessionOutput::Established { router_id, restart } => {
                 let (role, max_prefixes) = (config.role, config.max_prefixes);
+                let reflector = config.reflector;
                 let identity = NeighborIdentity {
                     peer: id,
                     router_id,
                     address,
                     role,
                     max_prefixes,
+                    reflector,
                 };
                 self.tables.peer_up(identity, restart, self.now);
                 self.outputs

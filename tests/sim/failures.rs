@@ -248,6 +248,13 @@ fn an_address_that_moves_while_one_of_two_reflectors_is_dead_is_followed_at_once
             };
             assert!(world.run_until(Duration::from_secs(1), told).is_some());
         }
+        world.withdraw(2, home(3));
+        let gone = |world: &World| {
+            let mut sites = (0..4).filter(|site| *site != victim);
+            sites.all(|site| world.owner_at(site, home(3)).is_none())
+        };
+        assert!(world.run_until(Duration::from_secs(1), gone).is_some());
+        world.announce(2, home(3));
 
         world.restart(victim);
         converge(&mut world, RECOVERY);

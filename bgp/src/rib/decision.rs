@@ -17,8 +17,6 @@ pub enum DecisionStep {
     OnlyPath,
     /// 1 Next hop reachable, no loop.
     Eligible,
-    /// 1 Heard in a living session over kept from one that ended: an address may have moved meanwhile.
-    Fresh,
     /// 2 Highest LOCAL_PREF.
     LocalPref,
     /// 3 Locally originated over learned.
@@ -52,12 +50,9 @@ pub(crate) struct Candidate {
 type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 10] = [
+const STEPS: [(DecisionStep, Step); 9] = [
     (DecisionStep::Eligible, |a, b| {
         a.ineligible.is_some().cmp(&b.ineligible.is_some())
-    }),
-    (DecisionStep::Fresh, |a, b| {
-        a.path.stale.cmp(&b.path.stale)
     }),
     (DecisionStep::LocalPref, |a, b| {
         b.path
@@ -194,17 +189,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_path_loses_against_any_fresh_one() {
-        let mut stale = from(2, attributes(1, 900));
-        stale.path.stale = true;
-        let fresh = from(9, attributes(1, 0));
-        assert_eq!(
-            compare(&fresh, &stale),
-            (Ordering::Less, DecisionStep::Fresh)
-        );
-    }
-
-    #[test]
     fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
         let bare = PathAttributes {
             local_pref: None,
@@ -289,8 +273,6 @@ mod tests {
                 (true, true) => from(4, attributes),
             };
             candidate.ineligible = on(8).then_some("next-hop");
-            // Both values with both values of every other field, without twice as many candidates.
-            candidate.path.stale = on(3) != on(6);
             domain.push(candidate);
         }
         domain
@@ -300,9 +282,8 @@ mod tests {
     fn relevant(candidate: &Candidate) -> String {
         let attributes = &candidate.path.attributes;
         format!(
-            "{:?} {} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
             candidate.ineligible,
-            candidate.path.stale,
             attributes.local_pref,
             attributes.as_path,
             attributes.origin,

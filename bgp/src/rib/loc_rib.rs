@@ -17,6 +17,8 @@ use crate::config::PeerId;
 const NEXT_HOP_UNREACHABLE: &str = "next-hop-unreachable";
 /// Why a stale path whose next hop does not answer may not be chosen.
 const STALE_NEXT_HOP_SILENT: &str = "stale-next-hop-silent";
+/// Why a stale path may not be chosen beside one that a living session tells: the address may have moved meanwhile.
+const STALE_SUPERSEDED: &str = "stale-superseded";
 
 /// Paths of one prefix.
 #[derive(Debug, Default)]
@@ -134,6 +136,14 @@ impl LocRib {
         } = self.destinations.get_mut(&prefix)?;
         for candidate in candidates.iter_mut() {
             candidate.ineligible = ineligibility(&candidate.path, &self.next_hops);
+        }
+        let told = |candidate: &Candidate| {
+            let Path { source, stale, .. } = candidate.path;
+            source != PathSource::Local && !stale && candidate.ineligible.is_none()
+        };
+        if candidates.iter().any(told) {
+            let stale = candidates.iter_mut().filter(|candidate| candidate.path.stale);
+            stale.for_each(|candidate| candidate.ineligible = Some(STALE_SUPERSEDED));
         }
         candidates.sort_by(|a, b| compare(a, b).0);
 
@@ -254,6 +264,26 @@ mod tests {
         assert!(rib.best(prefix(2)).is_some(), "a fresh path stands");
         rib.set_silent_next_hops(BTreeSet::new());
         assert_eq!(rib.decide().len(), 1);
+    }
+
+    #[test]
+    fn a_stale_path_yields_to_any_that_is_told_but_not_to_a_poorer_one_of_our_own() {
+        let mut rib = reachable(&[1, 2]);
+        rib.set(prefix(1), learned(1, attributes(1, 400)));
+        let mut own = learned(1, attributes(3, 300));
+        own.source = PathSource::Local;
+        rib.set(prefix(1), own);
+        rib.mark_stale(prefix(1), PeerId(1));
+        rib.decide();
+        assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(1)));
+
+        rib.set(prefix(1), learned(2, attributes(2, 100)));
+        rib.decide();
+
+        let best = rib.best(prefix(1)).unwrap();
+        assert_eq!(best.source, PathSource::Local);
+        let stale = rib.candidates(prefix(1)).last().unwrap();
+        assert_eq!(stale.ineligible, Some(STALE_SUPERSEDED));
     }
 
     #[test]

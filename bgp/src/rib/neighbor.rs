@@ -25,6 +25,8 @@ pub(crate) struct NeighborIdentity {
     pub(crate) role: PeerRole,
     /// Prefixes accepted at most.
     pub(crate) max_prefixes: usize,
+    /// Whether it tells all that others of its kind tell.
+    pub(crate) reflector: bool,
 }
 
 impl NeighborIdentity {

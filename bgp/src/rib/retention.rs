@@ -1,6 +1,9 @@
 //! Routes beyond the end of their session (RFC 4724): kept as stale, confirmed by the next session, removed at the
 //! latest when their time is over.
 //!
+//! Memory ends where somebody speaks: a peer that is heard speaks for itself, and a reflector for all that another
+//! reflector left behind.
+//!
 //! The F bit speaks of the peer's own forwarding. So what went through a peer that did not go on forwarding is removed as
 //! soon as it is back, and what it had only reflected stays: packets never went through it, and whether their next hop
 //! still answers is looked after by `set_silent_next_hops`.
@@ -57,6 +60,7 @@ impl<P> Tables<P> {
             RouteFate::Forgotten => self.forget(peer),
             RouteFate::Retained { time, silent } => {
                 let routes = self.retain(peer, now + time);
+                self.supersede();
                 if routes > 0 {
                     self.events.push(Event::Retained {
                         peer,
@@ -161,6 +165,25 @@ impl<P> Tables<P> {
         }
         self.tell_removed(peer, removed, "the session ended again");
         kept.len()
+    }
+
+    /// Removes stale routes of which those who are heard tell themselves: their End-of-RIB came.
+    pub(super) fn supersede(&mut self) {
+        let heard = self.neighbors.values();
+        let heard = heard.filter(|neighbor| neighbor.established && neighbor.end_of_rib);
+        let heard: Vec<NeighborIdentity> = heard.map(|neighbor| neighbor.identity).collect();
+        let kept = self.neighbors.values();
+        let kept = kept.filter(|neighbor| neighbor.stale_until.is_some());
+        let kept: Vec<NeighborIdentity> = kept.map(|neighbor| neighbor.identity).collect();
+        for NeighborIdentity { peer, reflector, .. } in kept {
+            let others = heard.iter().filter(|other| other.peer != peer);
+            if reflector && others.clone().any(|other| other.reflector) {
+                self.sweep(peer, "another reflector tells");
+                continue;
+            }
+            let addresses: BTreeSet<Ipv4Addr> = others.map(|other| other.address).collect();
+            self.remove_stale(peer, |hop| addresses.contains(&hop), "its node tells itself");
+        }
     }
 
     fn remove_stale(

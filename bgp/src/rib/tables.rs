@@ -88,6 +88,7 @@ impl<P: Policy> Tables<P> {
         if update.is_end_of_rib() && update.faults.is_empty() {
             neighbor.end_of_rib = true;
             self.sweep(peer, "End-of-RIB");
+            self.supersede();
             return;
         }
         for fault in update.faults {

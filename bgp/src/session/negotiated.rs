@@ -330,6 +330,7 @@ mod tests {
             hold_time: Duration::from_secs(9),
             connect_retry: Duration::from_secs(1),
             max_prefixes: 10,
+            reflector: false,
         }
     }
 

@@ -189,13 +189,57 @@ fn a_stale_path_yields_to_what_a_living_session_tells() {
     bench.announce(first, &[prefix(1)], route(8, 400));
     bench.announce(second, &[prefix(1)], route(8, 400));
     let outcome = bench.input(Input::Closed(first));
-    assert_eq!(outcome.changes[0].step, DecisionStep::Fresh);
+    assert_eq!(outcome.changes[0].step, DecisionStep::Eligible);
 
     // The address moves, and only the living session knows.
     bench.announce(second, &[prefix(1)], route(9, 100));
 
     let best = bench.speaker.best(prefix(1)).unwrap();
     assert_eq!(best.attributes.next_hop, router(9));
+}
+
+#[test]
+fn a_reflector_that_lives_tells_what_another_one_left_behind() {
+    let reflector = |host| PeerConfig { reflector: true, ..peer_config(host) };
+    let (mut bench, _) = graceful(vec![reflector(2), reflector(3), peer_config(4)]);
+    let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
+    let (second, _) = bench.establish_with(offering(3, OpenBits::default()));
+    let (third, _) = bench.establish_with(offering(4, OpenBits::default()));
+    bench.announce(first, &[prefix(1)], route(8, 100));
+    finish(&mut bench, third);
+    bench.input(Input::Closed(first));
+    assert_eq!(bench.view(2).stale, 1, "nobody else could know all");
+
+    let outcome = finish(&mut bench, second);
+
+    assert_eq!(outcome.changes.len(), 1, "it does not tell this route");
+    assert_eq!(bench.view(2).stale, 0);
+}
+
+#[test]
+fn a_node_that_is_heard_itself_needs_no_memory_of_others() {
+    let (mut bench, _) = graceful(vec![peer_config(2), peer_config(3)]);
+    let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
+    let (second, _) = bench.establish_with(offering(3, OpenBits::default()));
+    bench.announce(first, &[prefix(1)], route(3, 100));
+    bench.announce(first, &[prefix(9)], route(9, 100));
+    finish(&mut bench, second);
+
+    let outcome = bench.input(Input::Closed(first));
+
+    assert_eq!(outcome.changes.len(), 1);
+    assert_eq!(outcome.changes[0].prefix, prefix(1));
+}
+
+#[test]
+fn a_peer_that_changes_its_role_starts_from_nothing() {
+    let (mut bench, _) = helper();
+    let role = PeerRole::Client;
+    let changed = PeerConfig { role, active: false, ..peer_config(2) };
+
+    bench.speaker.set_peers(vec![changed], bench.now);
+
+    assert_eq!(bench.drain().changes.len(), 2);
 }
 
 #[test]

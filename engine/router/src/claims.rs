@@ -112,8 +112,11 @@ pub(crate) fn rivals(
         others.fold(None, |rival: Option<Rival>, view| {
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
+            let wins = beats_us(view, config.own_node().overlay);
+            let stale = view.path.stale;
             Some(Rival {
-                wins: rival.wins || beats_us(view, config.own_node().overlay),
+                wins: rival.wins || (wins && !stale),
+                remembered: rival.remembered || (wins && stale),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })

@@ -48,6 +48,8 @@ pub(crate) struct Mandate<'a> {
 pub(crate) struct Rival {
     /// Whether one of them would win against an active claim of ours.
     pub(crate) wins: bool,
+    /// Whether one would that is only remembered: its session has ended.
+    pub(crate) remembered: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -104,12 +106,16 @@ impl Origination {
     ) -> Option<RouteKind> {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
-        let state = if rival.wins {
+        let former = self.claim_on(address);
+        // Who gave way goes on to do so while it cannot hear whether the other one is still there. Who is told only now to
+        // own an address knows better than an old claim.
+        let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
+        let state = if rival.wins || (rival.remembered && gave_way) {
             ClaimState::Standby
         } else {
             ClaimState::Active
         };
-        let sequence = match self.claim_on(address) {
+        let sequence = match former {
             // Stepping back is no acquisition; stepping forward is one.
             Some(former) if former.state == state || state == ClaimState::Standby => {
                 former.sequence
@@ -219,6 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn a_remembered_rival_keeps_us_standby_but_stops_no_new_claim() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.rival(10, true, 4);
+        fixture.reconcile();
+        fixture.remember(10);
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 5)));
+
+        fixture.owned.insert(address(11));
+        fixture.rival(11, true, 7);
+        fixture.remember(11);
+        fixture.reconcile();
+
+        assert_eq!(fixture.claim(11), Some((ClaimState::Active, 8)));
+    }
+
+    #[test]
     fn a_stop_withdraws_everything() {
         let mut fixture = Fixture::new(&[10]);
         fixture.reconcile();
@@ -253,7 +276,19 @@ mod tests {
         }
 
         fn rival(&mut self, last: u8, wins: bool, sequence: u32) {
-            self.rivals.insert(address(last), Rival { wins, sequence });
+            let remembered = false;
+            let rival = Rival {
+                wins,
+                remembered,
+                sequence,
+            };
+            self.rivals.insert(address(last), rival);
+        }
+
+        /// Ends the session that told of a rival.
+        fn remember(&mut self, last: u8) {
+            let rival = self.rivals.get_mut(&address(last)).expect("a rival");
+            (rival.wins, rival.remembered) = (false, rival.wins);
         }
 
         fn reconcile(&mut self) -> Vec<Edit> {

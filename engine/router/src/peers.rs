@@ -62,6 +62,7 @@ pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
             hold_time: config.fabric.bgp.hold_time,
             connect_retry: config.fabric.bgp.connect_retry,
             max_prefixes: config.fabric.bgp.max_prefixes,
+            reflector,
         })
     };
     other_nodes(config).filter_map(peer).collect()

@@ -148,14 +148,14 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             .from
             .as_ref()
             .map_or("here", |from| from.name.as_str());
-        let told = match (claim.stale, &claim.ineligible) {
-            (false, _) => "told",
-            (true, None) => "stale, once told",
-            (true, Some(_)) => "stale and its node does not answer, once told",
-        };
+        let told = if claim.stale { "stale, once told" } else { "told" };
         format!(
             "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {best}: {}",
-            claim.node.name, claim.state, claim.sequence, claim.local_pref, claim.step
+            claim.node.name,
+            claim.state,
+            claim.sequence,
+            claim.local_pref,
+            claim.ineligible.as_ref().unwrap_or(&claim.step)
         )
     });
     let evidence: Vec<String> = claims.collect();

@@ -187,9 +187,8 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 10] = [
+    const STEPS: [DecisionStep; 9] = [
         DecisionStep::Eligible,
-        DecisionStep::Fresh,
         DecisionStep::LocalPref,
         DecisionStep::LocalOrigin,
         DecisionStep::AsPathLength,
@@ -218,7 +217,6 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
-        DecisionStep::Fresh => if view.path.stale { "stale" } else { "fresh" }.into(),
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),
