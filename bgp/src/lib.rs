@@ -22,8 +22,8 @@ pub mod wire;
 
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
-pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
 pub use restart::RestartView;
+pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
 pub use speaker::{
     ConnectionId, Event, GracefulRestartConfig, Input, Output, OwnRestart, PeerConfig, PeerId,
     PeerRole, Speaker, SpeakerConfig, TimerName,

@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::rib::Neighbor;
 use crate::session::SessionState;
-use crate::speaker::{Event, OwnRestart, Output, PeerRole, Speaker};
+use crate::speaker::{Event, Output, OwnRestart, PeerRole, Speaker};
 
 /// A restart under way.
 #[derive(Debug)]

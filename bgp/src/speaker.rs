@@ -15,14 +15,16 @@ use ipnet::Ipv4Net;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
-use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::restart::Restart;
+use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::view;
 use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
 
-pub use crate::config::{GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
+pub use crate::config::{
+    GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
+};
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
 pub use crate::view::{PathView, PeerView, RejectedView};
@@ -102,7 +104,13 @@ impl<P: Policy> Speaker<P> {
                     && restart.awaited.contains(&id)
                 {
                     let forwarding = restart.forwarding;
-                    session.begin_restart(OpenRestart { restarted: true, forwarding }, now);
+                    session.begin_restart(
+                        OpenRestart {
+                            restarted: true,
+                            forwarding,
+                        },
+                        now,
+                    );
                 }
                 self.peers.insert(id, Peer::new(session));
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));

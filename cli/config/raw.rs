@@ -489,7 +489,10 @@ impl Read for GracefulRestart {
             Value::Empty | Value::Text(_) | Value::List(_) => {
                 let found = node.value.describe();
                 findings
-                    .error(node.span, format!("`{key}` must be times or `off`, not {found}"))
+                    .error(
+                        node.span,
+                        format!("`{key}` must be times or `off`, not {found}"),
+                    )
                     .help(format!("write `{key}: {{restartTime: 120s}}`"));
                 None
             }

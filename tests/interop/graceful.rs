@@ -17,7 +17,9 @@ pub(crate) fn restarts(kind: Kind, scratch: &Scratch) -> Result<()> {
     let mut scene = Scene::start_with(Cast::Client, kind, true, scratch)?;
     let route = Announcement::claim(THEIRS, u32::from(THEIRS.0));
     scene.tell()?.announce(&route)?;
-    eventually("the daemon's route is here", || check_direct_path(&scene, &route))?;
+    eventually("the daemon's route is here", || {
+        check_direct_path(&scene, &route)
+    })?;
     eventually("the daemon has our routes", || knows_ours(&scene))?;
 
     both_sides_offer_it(&scene)?;
@@ -30,7 +32,9 @@ fn both_sides_offer_it(scene: &Scene) -> Result<()> {
     for side in ["capabilities_sent", "capabilities_received"] {
         let list = view[side].as_array().context("no list")?;
         let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
-        let offered = texts.iter().find(|text| text.starts_with("graceful-restart "));
+        let offered = texts
+            .iter()
+            .find(|text| text.starts_with("graceful-restart "));
         let offered = offered.with_context(|| format!("{side}: {texts:?}"))?;
         println!("{side} of {}: {offered}", scene.kind.name());
         ensure!(offered.contains("ipv4-unicast"), "{side}: {offered}");
@@ -66,12 +70,22 @@ fn its_routes_are_kept_while_it_restarts(scene: &mut Scene, route: &Announcement
     })
 }
 
-/// We die without a word and are back before the hold time is over: the daemon hears of us by our new OPEN.
+/// We die without a word: once we are back before the hold time is over, so that the daemon hears of it by our new OPEN,
+/// once after it.
 fn ours_are_kept_while_we_restart(scene: &mut Scene, route: &Announcement) -> Result<()> {
-    let before = scene.ours.neighbor(THEIRS)?;
-    ensure!(before["state"] == "established", "{}", before["state"]);
-    scene.restart_ours(|scene| knows_ours(scene).context("right after our death"))?;
+    scene.restart_ours(|_| Ok(()))?;
+    everything_is_as_before(scene, route)?;
+    scene.restart_ours(|scene| {
+        eventually("the daemon notices our death", || {
+            ensure!(!scene.theirs()?.established(OURS)?, "still established");
+            Ok(())
+        })?;
+        knows_ours(scene).context("after the hold time")
+    })?;
+    everything_is_as_before(scene, route)
+}
 
+fn everything_is_as_before(scene: &Scene, route: &Announcement) -> Result<()> {
     within(Duration::from_secs(40), "everything is as before", || {
         let view = scene.ours.neighbor(THEIRS)?;
         ensure!(view["end_of_rib"] == true, "{}", view["state"]);

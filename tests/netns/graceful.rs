@@ -33,7 +33,10 @@ const DEATH: Duration = Duration::from_secs(8);
 /// ```
 fn killed_reflector() {
     let mut fabric = Fabric::running(samctl(), 3);
-    let (from, to) = (fabric.topology.client(Site::AWS).clone(), Site::AZURE.client());
+    let (from, to) = (
+        fabric.topology.client(Site::AWS).clone(),
+        Site::AZURE.client(),
+    );
     wait_for_ping(&from, to, RETURN);
     let command = format!("exec ping -n -i 0.01 {to}");
     let mut ping = Daemon::sh(&from, &command, &fabric.path("ping.log"));
@@ -78,7 +81,9 @@ fn killed_owner() {
     let address = Site::AZURE.client();
     let mut reflector = fabric.take(Site::ONPREM);
     reflector.daemon().kill();
-    wait_until("aws keeps routes", SILENCE, || stale(&fabric, Site::AWS) > 0);
+    wait_until("aws keeps routes", SILENCE, || {
+        stale(&fabric, Site::AWS) > 0
+    });
     assert_eq!(fabric.owner(Site::AWS, address).as_deref(), Some("azure"));
 
     let mut owner = fabric.take(Site::AZURE);
@@ -88,7 +93,10 @@ fn killed_owner() {
     wait_until("aws withholds .12", DEATH, || {
         fabric.owner(Site::AWS, address).is_none()
     });
-    assert!(begin.elapsed() > Duration::from_millis(500), "no single loss decides");
+    assert!(
+        begin.elapsed() > Duration::from_millis(500),
+        "no single loss decides"
+    );
     drop(owner);
     fabric.start(Site::AZURE);
     wait_until("aws believes in .12 again", RETURN, || {

@@ -334,7 +334,10 @@ mod tests {
 
         let change = accept(&mut table, 1, 100);
 
-        assert!(matches!(change.path, PathUpdate::Set(..)), "it is confirmed");
+        assert!(
+            matches!(change.path, PathUpdate::Set(..)),
+            "it is confirmed"
+        );
         assert_eq!(table.remove_stale(|_| true), [prefix(2)]);
         assert_eq!((table.len(), table.accepted()), (1, 1));
     }

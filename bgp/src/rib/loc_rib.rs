@@ -142,7 +142,9 @@ impl LocRib {
             source != PathSource::Local && !stale && candidate.ineligible.is_none()
         };
         if candidates.iter().any(told) {
-            let stale = candidates.iter_mut().filter(|candidate| candidate.path.stale);
+            let stale = candidates
+                .iter_mut()
+                .filter(|candidate| candidate.path.stale);
             stale.for_each(|candidate| candidate.ineligible = Some(STALE_SUPERSEDED));
         }
         candidates.sort_by(|a, b| compare(a, b).0);

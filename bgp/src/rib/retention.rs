@@ -29,7 +29,11 @@ impl<P> Tables<P> {
     ) {
         let peer = identity.peer;
         let fresh = Neighbor::new(identity);
-        if self.neighbors.get(&peer).is_some_and(|former| former.established) {
+        if self
+            .neighbors
+            .get(&peer)
+            .is_some_and(|former| former.established)
+        {
             self.forget(peer);
         }
         let Some(former) = self.neighbors.remove(&peer) else {
@@ -103,9 +107,7 @@ impl<P> Tables<P> {
     /// Returns when [`Self::expire_stale`] is due.
     pub(crate) fn stale_deadline(&self) -> Option<Instant> {
         let neighbors = self.neighbors.values();
-        neighbors
-            .filter_map(|neighbor| neighbor.stale_until)
-            .min()
+        neighbors.filter_map(|neighbor| neighbor.stale_until).min()
     }
 
     /// Returns the next hops of all accepted stale routes.
@@ -175,14 +177,21 @@ impl<P> Tables<P> {
         let kept = self.neighbors.values();
         let kept = kept.filter(|neighbor| neighbor.stale_until.is_some());
         let kept: Vec<NeighborIdentity> = kept.map(|neighbor| neighbor.identity).collect();
-        for NeighborIdentity { peer, reflector, .. } in kept {
+        for NeighborIdentity {
+            peer, reflector, ..
+        } in kept
+        {
             let others = heard.iter().filter(|other| other.peer != peer);
             if reflector && others.clone().any(|other| other.reflector) {
                 self.sweep(peer, "another reflector tells");
                 continue;
             }
             let addresses: BTreeSet<Ipv4Addr> = others.map(|other| other.address).collect();
-            self.remove_stale(peer, |hop| addresses.contains(&hop), "its node tells itself");
+            self.remove_stale(
+                peer,
+                |hop| addresses.contains(&hop),
+                "its node tells itself",
+            );
         }
     }
 

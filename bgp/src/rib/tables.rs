@@ -63,7 +63,6 @@ impl<P> Tables<P> {
     pub(crate) fn neighbor(&self, peer: PeerId) -> Option<&Neighbor> {
         self.neighbors.get(&peer)
     }
-
 }
 
 impl<P: Policy> Tables<P> {

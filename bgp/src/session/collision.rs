@@ -187,7 +187,10 @@ mod tests {
             yields: true,
             ..open(ConnectionId(4), Direction::Incoming)
         };
-        assert_eq!(judge(&[yielding, rival], lower(), start()), Verdict::Settled);
+        assert_eq!(
+            judge(&[yielding, rival], lower(), start()),
+            Verdict::Settled
+        );
     }
 
     fn open(id: ConnectionId, direction: Direction) -> Contender {

@@ -5,8 +5,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::config::{PeerConfig, SpeakerConfig};
 use super::restart::{OpenRestart, PeerRestart};
+use crate::config::{PeerConfig, SpeakerConfig};
 use crate::wire::{Capability, DecodeContext, DecodeError, Notification, Open, code, subcode};
 
 /// Stands for a four-octet AS number in two octets (RFC 6793).

@@ -387,7 +387,8 @@ impl PeerSession {
         };
         let restart = self.connection_mut(id).and_then(|c| c.restart());
         let farewell = notification.as_ref().is_some_and(occasion::is_farewell);
-        let notification = notification.map(|notification| occasion::hardened(notification, restart));
+        let notification =
+            notification.map(|notification| occasion::hardened(notification, restart));
         if let Some(notification) = notification.clone() {
             self.send(id, &Message::Notification(notification));
         }

@@ -79,10 +79,7 @@ mod tests {
             restarted: true,
             notification: true,
             restart_time_s: 120,
-            families: vec![
-                family(1, true),
-                family(2, false),
-            ],
+            families: vec![family(1, true), family(2, false)],
         };
 
         let value = capability.encode();

@@ -276,9 +276,15 @@ mod tests {
 
         let reset = removed.clone().hard_reset();
 
-        assert_eq!((reset.code, reset.subcode, &*reset.data), (6, 9, &[6, 3][..]));
+        assert_eq!(
+            (reset.code, reset.subcode, &*reset.data),
+            (6, 9, &[6, 3][..])
+        );
         assert_eq!(reset.reset_cause(), Some(removed));
-        assert_eq!(reset.to_string(), "Cease/Hard Reset (Cease/Peer De-configured)");
+        assert_eq!(
+            reset.to_string(),
+            "Cease/Hard Reset (Cease/Peer De-configured)"
+        );
         let nested = reset.hard_reset();
         assert_eq!(nested.to_string(), "Cease/Hard Reset");
         assert_eq!(Notification::new(6, 9).reset_cause(), None);

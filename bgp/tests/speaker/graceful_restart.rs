@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use sam_bgp::session::SessionState;
-use sam_bgp::speaker::{Event, GracefulRestartConfig, OwnRestart, PeerConfig, PeerRole, SpeakerConfig};
+use sam_bgp::speaker::{
+    Event, GracefulRestartConfig, OwnRestart, PeerConfig, PeerRole, SpeakerConfig,
+};
 use sam_bgp::wire::{
     Capability, GracefulRestart, Message, Notification, Open, RestartFamily, Update, code, subcode,
 };
@@ -23,13 +25,21 @@ fn routes_of_a_broken_session_stay_best_and_are_shown_as_stale() {
 
     assert_eq!(outcome.changes, []);
     let time = seconds(60);
-    let retained = Event::Retained { peer: peer(2), routes: 2, time, silent: false };
+    let retained = Event::Retained {
+        peer: peer(2),
+        routes: 2,
+        time,
+        silent: false,
+    };
     assert!(outcome.events.contains(&retained), "{:?}", outcome.events);
     let view = bench.view(2);
     assert_eq!((view.stale, view.accepted, view.advertised), (2, 2, 0));
     assert_eq!(view.stale_until, Some(bench.now + time));
     assert!(bench.speaker.best(prefix(1)).unwrap().stale);
-    assert_eq!(bench.speaker.stale_next_hops(), [router(2), router(9)].into());
+    assert_eq!(
+        bench.speaker.stale_next_hops(),
+        [router(2), router(9)].into()
+    );
 }
 
 #[test]
@@ -95,7 +105,11 @@ fn end_of_rib_removes_what_was_not_told_again() {
     assert_eq!(outcome.changes.len(), 1);
     assert_eq!(outcome.changes[0].prefix, prefix(9));
     let reason = "End-of-RIB";
-    let removed = Event::StaleRemoved { peer: peer(2), routes: 1, reason };
+    let removed = Event::StaleRemoved {
+        peer: peer(2),
+        routes: 1,
+        reason,
+    };
     assert_eq!(outcome.events, [removed]);
     assert_eq!(bench.view(2).stale_until, None);
 }
@@ -134,7 +148,10 @@ fn routes_are_kept_for_the_restart_time_without_session_and_once_more_until_end_
 
     let (mut bench, connection) = helper();
     bench.input(Input::Closed(connection));
-    assert_eq!(bench.speaker.poll_timeout().map(|(_, name)| name), Some(TimerName::Stale));
+    assert_eq!(
+        bench.speaker.poll_timeout().map(|(_, name)| name),
+        Some(TimerName::Stale)
+    );
     let outcome = bench.pass(seconds(60));
     assert_eq!(outcome.changes.len(), 2);
     assert_eq!(bench.speaker.prefixes(), [], "nothing is left");
@@ -200,7 +217,10 @@ fn a_stale_path_yields_to_what_a_living_session_tells() {
 
 #[test]
 fn a_reflector_that_lives_tells_what_another_one_left_behind() {
-    let reflector = |host| PeerConfig { reflector: true, ..peer_config(host) };
+    let reflector = |host| PeerConfig {
+        reflector: true,
+        ..peer_config(host)
+    };
     let (mut bench, _) = graceful(vec![reflector(2), reflector(3), peer_config(4)]);
     let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
     let (second, _) = bench.establish_with(offering(3, OpenBits::default()));
@@ -235,7 +255,11 @@ fn a_node_that_is_heard_itself_needs_no_memory_of_others() {
 fn a_peer_that_changes_its_role_starts_from_nothing() {
     let (mut bench, _) = helper();
     let role = PeerRole::Client;
-    let changed = PeerConfig { role, active: false, ..peer_config(2) };
+    let changed = PeerConfig {
+        role,
+        active: false,
+        ..peer_config(2)
+    };
 
     bench.speaker.set_peers(vec![changed], bench.now);
 
@@ -247,7 +271,10 @@ fn a_new_policy_judges_stale_routes_and_leaves_them_stale() {
     let (mut bench, connection) = helper();
     bench.input(Input::Closed(connection));
     let refuse = vec![prefix(9)];
-    let rules = Rules { refuse, ..Rules::default() };
+    let rules = Rules {
+        refuse,
+        ..Rules::default()
+    };
 
     bench.speaker.set_policy(rules, bench.now);
 
@@ -258,7 +285,10 @@ fn a_new_policy_judges_stale_routes_and_leaves_them_stale() {
 
 #[test]
 fn a_reflector_goes_on_reflecting_stale_routes_to_clients_that_join_meanwhile() {
-    let client = |host| PeerConfig { role: PeerRole::Client, ..peer_config(host) };
+    let client = |host| PeerConfig {
+        role: PeerRole::Client,
+        ..peer_config(host)
+    };
     let (mut bench, _) = graceful(vec![client(2), client(3)]);
     let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
     bench.announce(first, &[prefix(1)], route(2, 100));
@@ -274,16 +304,26 @@ fn a_reflector_goes_on_reflecting_stale_routes_to_clients_that_join_meanwhile() 
 #[test]
 fn a_changed_configuration_keeps_routes_and_a_removed_peer_is_told_to_forget_us() {
     let (mut bench, connection) = helper();
-    let changed = PeerConfig { hold_time: seconds(30), active: false, ..peer_config(2) };
+    let changed = PeerConfig {
+        hold_time: seconds(30),
+        active: false,
+        ..peer_config(2)
+    };
     bench.speaker.set_peers(vec![changed], bench.now);
     let outcome = bench.drain();
-    assert_eq!(outcome.notifications(connection), [(code::CEASE, subcode::CONFIG_CHANGE)]);
+    assert_eq!(
+        outcome.notifications(connection),
+        [(code::CEASE, subcode::CONFIG_CHANGE)]
+    );
     assert_eq!(outcome.changes, []);
 
     let (connection, _) = bench.establish_with(restarting(true));
     bench.speaker.set_peers(Vec::new(), bench.now);
     let outcome = bench.drain();
-    assert_eq!(outcome.notifications(connection), [(code::CEASE, subcode::HARD_RESET)]);
+    assert_eq!(
+        outcome.notifications(connection),
+        [(code::CEASE, subcode::HARD_RESET)]
+    );
     assert_eq!(outcome.changes.len(), 2);
 }
 
@@ -303,7 +343,11 @@ fn a_removed_peer_leaves_nothing_behind_even_while_it_is_away() {
 #[test]
 fn a_reflector_that_restarted_speaks_for_others_when_it_heard_all_who_were_there() {
     let (mut bench, outcome) = restarted_reflector();
-    assert_eq!(outcome.connects.len(), 2, "it calls whom it usually waits for");
+    assert_eq!(
+        outcome.connects.len(),
+        2,
+        "it calls whom it usually waits for"
+    );
     bench.speaker.originate(prefix(7), route(1, 100), bench.now);
     bench.drain();
     let (first, outcome) = bench.establish_with(offering(2, OpenBits::default()));
@@ -319,7 +363,9 @@ fn a_reflector_that_restarted_speaks_for_others_when_it_heard_all_who_were_there
     assert_eq!(outcome.updates(second).len(), 1);
     let outcome = finish(&mut bench, second);
 
-    let over = Event::RestartOver { missing: Vec::new() };
+    let over = Event::RestartOver {
+        missing: Vec::new(),
+    };
     assert!(outcome.events.contains(&over));
     assert!(outcome.updates(first)[0].is_end_of_rib());
     let told = outcome.updates(second);
@@ -340,7 +386,11 @@ fn who_does_not_come_back_is_waited_for_a_limited_time() {
     assert!(outcome.events.contains(&Event::RestartOver { missing }));
     assert!(outcome.updates(first)[0].is_end_of_rib());
     let sent = &bench.view(2).capabilities_sent;
-    assert_eq!(restart_of(sent), Some((false, true)), "R is over, F holds from now on");
+    assert_eq!(
+        restart_of(sent),
+        Some((false, true)),
+        "R is over, F holds from now on"
+    );
 }
 
 #[test]
@@ -350,7 +400,9 @@ fn who_restarts_as_well_or_does_not_know_how_is_not_waited_for() {
 
     let (_, outcome) = bench.establish_with(open(router(3)));
 
-    let over = Event::RestartOver { missing: Vec::new() };
+    let over = Event::RestartOver {
+        missing: Vec::new(),
+    };
     assert!(outcome.events.contains(&over));
 }
 
@@ -385,24 +437,40 @@ struct OpenBits {
 
 impl Default for OpenBits {
     fn default() -> Self {
-        Self { restarted: false, notification: true, forwarding: true }
+        Self {
+            restarted: false,
+            notification: true,
+            forwarding: true,
+        }
     }
 }
 
 fn offering(host: u8, bits: OpenBits) -> Open {
     let mut open = open(router(host));
-    open.capabilities.push(Capability::GracefulRestart(GracefulRestart {
-        restarted: bits.restarted,
-        notification: bits.notification,
-        restart_time_s: 60,
-        families: vec![RestartFamily { afi: 1, safi: 1, forwarding: bits.forwarding }],
-    }));
+    open.capabilities
+        .push(Capability::GracefulRestart(GracefulRestart {
+            restarted: bits.restarted,
+            notification: bits.notification,
+            restart_time_s: 60,
+            families: vec![RestartFamily {
+                afi: 1,
+                safi: 1,
+                forwarding: bits.forwarding,
+            }],
+        }));
     open
 }
 
 /// The OPEN of peer 2 after a restart.
 fn restarting(forwarding: bool) -> Open {
-    offering(2, OpenBits { restarted: true, forwarding, ..OpenBits::default() })
+    offering(
+        2,
+        OpenBits {
+            restarted: true,
+            forwarding,
+            ..OpenBits::default()
+        },
+    )
 }
 
 /// A speaker with a session to peer 2, which announces one route of its own and one that leads to router 9.
@@ -411,7 +479,10 @@ fn helper() -> (Bench, ConnectionId) {
 }
 
 fn helper_with(bits: OpenBits) -> (Bench, ConnectionId) {
-    let (mut bench, _) = graceful(vec![PeerConfig { active: false, ..peer_config(2) }]);
+    let (mut bench, _) = graceful(vec![PeerConfig {
+        active: false,
+        ..peer_config(2)
+    }]);
     let (connection, _) = bench.establish_with(offering(2, bits));
     bench.announce(connection, &[prefix(1)], route(2, 100));
     bench.announce(connection, &[prefix(9)], route(9, 100));
@@ -441,7 +512,10 @@ fn restarted(peers: Vec<PeerConfig>, awaited: &[u8]) -> (Bench, Outcome) {
     };
     let mut speaker = Speaker::new(config, Rules::default(), 1, start());
     let awaited: BTreeSet<_> = awaited.iter().copied().map(peer).collect();
-    let own = OwnRestart { awaited, forwarding: false };
+    let own = OwnRestart {
+        awaited,
+        forwarding: false,
+    };
     speaker.begin_restart(own, start());
     Bench::with_speaker(speaker, peers)
 }
@@ -453,10 +527,13 @@ fn finish(bench: &mut Bench, connection: ConnectionId) -> Outcome {
 
 /// R and F of the OPEN that was sent.
 fn flags(outcome: &Outcome) -> Option<(bool, bool)> {
-    outcome.messages.iter().find_map(|(_, message)| match message {
-        Message::Open(open) => restart_of(&open.capabilities),
-        _ => None,
-    })
+    outcome
+        .messages
+        .iter()
+        .find_map(|(_, message)| match message {
+            Message::Open(open) => restart_of(&open.capabilities),
+            _ => None,
+        })
 }
 
 fn restart_of(capabilities: &[Capability]) -> Option<(bool, bool)> {

@@ -126,7 +126,11 @@ impl Text for BgpNeighborView {
 fn stale(summary: &NeighborSummary) -> String {
     match summary.stale_remaining_s {
         Some(remaining) => {
-            format!("{} routes, kept for {} at most", summary.stale, ago(remaining))
+            format!(
+                "{} routes, kept for {} at most",
+                summary.stale,
+                ago(remaining)
+            )
         }
         None => "none".into(),
     }

@@ -172,9 +172,12 @@ impl Router {
             }
             BgpEvent::StaleRemoved { peer, .. } => {
                 let peers = self.speaker.peers();
-                let there = peers.iter().find(|view| view.id == *peer).is_some_and(|view| {
-                    view.state == SessionState::Established || view.stale_until.is_some()
-                });
+                let there = peers
+                    .iter()
+                    .find(|view| view.id == *peer)
+                    .is_some_and(|view| {
+                        view.state == SessionState::Established || view.stale_until.is_some()
+                    });
                 if !there {
                     sessions.remove(&node_of(*peer));
                 }
@@ -219,7 +222,12 @@ impl Router {
             let to = self.config.fabric.nodes.get(&node);
             if let (Some(tunnel), Some(to)) = (self.numbering.tunnel(node), to) {
                 let (to, size) = (to.overlay, PROBE_MIN);
-                let probe = PathProbe { tunnel, to, size, id };
+                let probe = PathProbe {
+                    tunnel,
+                    to,
+                    size,
+                    id,
+                };
                 self.outputs.push_back(Output::Probe(probe));
             }
         }
@@ -270,7 +278,10 @@ mod tests {
             now += INTERVAL;
         }
         assert_eq!(pass(&mut hops, now, 1), []);
-        assert_eq!(pass(&mut hops, now + INTERVAL, 1), [(NODE, Verdict::Silent)]);
+        assert_eq!(
+            pass(&mut hops, now + INTERVAL, 1),
+            [(NODE, Verdict::Silent)]
+        );
     }
 
     #[test]

@@ -326,7 +326,11 @@ impl Site {
     /// Hands the packets of the router's own host to the packet path; tells whether there was one.
     fn drain_streams(&mut self, now: Instant) -> bool {
         let mut busy = false;
-        while let Some(packet) = self.streams.poll_packet().or_else(|| self.echoes.pop_front()) {
+        while let Some(packet) = self
+            .streams
+            .poll_packet()
+            .or_else(|| self.echoes.pop_front())
+        {
             busy = true;
             self.data_plane.receive_host_packet(&packet, now);
         }

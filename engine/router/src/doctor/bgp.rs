@@ -35,7 +35,11 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
         "bgp",
         &name,
         away(isolated),
-        format!("the session with {node} is {}{}", neighbor.state, kept(neighbor)),
+        format!(
+            "the session with {node} is {}{}",
+            neighbor.state,
+            kept(neighbor)
+        ),
     )
     .remedy(format!(
         "first the tunnel to {node}, then `samctl bgp neighbor {node}`"

@@ -148,7 +148,11 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             .from
             .as_ref()
             .map_or("here", |from| from.name.as_str());
-        let told = if claim.stale { "stale, once told" } else { "told" };
+        let told = if claim.stale {
+            "stale, once told"
+        } else {
+            "told"
+        };
         format!(
             "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {best}: {}",
             claim.node.name,

@@ -32,7 +32,10 @@ fn an_owner_that_falls_silent_meanwhile_is_withheld_until_it_answers() {
     let mut net = owned_by_two();
     net.kill(1);
     net.run(20);
-    let (config, state) = (net.station(2).router.config().clone(), net.station(2).state.clone());
+    let (config, state) = (
+        net.station(2).router.config().clone(),
+        net.station(2).state.clone(),
+    );
 
     net.kill(2);
     net.run(3);
@@ -65,7 +68,7 @@ fn a_reflector_that_comes_back_waits_for_those_who_were_there() {
     let awaited = restarting.awaited.iter().map(|node| node.id);
     assert_eq!(awaited.collect::<Vec<_>>(), [NodeId(2)]);
     let leaf = net.station(3).router.bgp_neighbor(NodeId(1), now).unwrap();
-    let offered = "graceful-restart 120 s, restarted, notification, ipv4-unicast";
+    let offered = "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding)";
     assert!(leaf.capabilities_received.contains(&offered.to_owned()));
     assert!(!leaf.end_of_rib);
     net.run(20);

@@ -377,7 +377,10 @@ fn notification_view(notification: &Notification) -> NotificationView {
 fn notification_text(notification: &Notification) -> String {
     let name = notification_name(notification.code, notification.subcode);
     // One level only, whatever a peer nests.
-    if let Some(cause) = notification.reset_cause().filter(|cause| !cause.is_hard_reset()) {
+    if let Some(cause) = notification
+        .reset_cause()
+        .filter(|cause| !cause.is_hard_reset())
+    {
         return format!("{name} ({})", notification_text(&cause));
     }
     match notification.shutdown_text() {
