@@ -144,6 +144,11 @@ impl Kind {
         self != Self::Exabgp
     }
 
+    /// Whether graceful restart covers the end of the hold time, too; BIRD 2 does not offer the N bit (RFC 8538).
+    pub(crate) fn survives_silence(self) -> bool {
+        self != Self::Bird
+    }
+
     /// Whether it can tell the text of RFC 9003 with a shutdown.
     pub(crate) fn tells_why(self) -> bool {
         self != Self::Exabgp

@@ -138,6 +138,11 @@ impl AdjRibIn {
         accepted
     }
 
+    /// Changes how many routes are accepted from now on; what is accepted already stays.
+    pub(crate) fn set_limit(&mut self, max_prefixes: usize) {
+        self.max_prefixes = max_prefixes;
+    }
+
     /// Marks all routes as stale, for the session ended; removes those that were stale already (RFC 4724 section 4.2,
     /// consecutive restarts) and returns the accepted ones among them.
     pub(crate) fn retain(&mut self) -> Vec<Ipv4Net> {

@@ -70,13 +70,15 @@ impl LocRib {
     /// Replaces the set of reachable next hops.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
         let former = std::mem::replace(&mut self.next_hops.reachable, reachable);
-        self.next_hops_changed(&former ^ &self.next_hops.reachable);
+        let changed = &former ^ &self.next_hops.reachable;
+        self.next_hops_changed(&changed);
     }
 
     /// Replaces the set of next hops that do not answer, on which no stale path may rely.
     pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
         let former = std::mem::replace(&mut self.next_hops.silent, silent);
-        self.next_hops_changed(&former ^ &self.next_hops.silent);
+        let changed = &former ^ &self.next_hops.silent;
+        self.next_hops_changed(&changed);
     }
 
     /// Marks the path of a peer as stale.
@@ -90,7 +92,7 @@ impl LocRib {
         }
     }
 
-    fn next_hops_changed(&mut self, changed: BTreeSet<Ipv4Addr>) {
+    fn next_hops_changed(&mut self, changed: &BTreeSet<Ipv4Addr>) {
         if changed.is_empty() {
             return;
         }

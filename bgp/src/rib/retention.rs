@@ -41,8 +41,10 @@ impl<P> Tables<P> {
             return;
         };
         let until = now + restart.map_or(Duration::ZERO, |restart| restart.retention);
+        let mut adj_rib_in = former.adj_rib_in;
+        adj_rib_in.set_limit(identity.max_prefixes);
         let neighbor = Neighbor {
-            adj_rib_in: former.adj_rib_in,
+            adj_rib_in,
             stale_until: former.stale_until.map(|_| until),
             ..fresh
         };

@@ -64,12 +64,13 @@ impl PeerRestart {
     /// Returns what the capabilities of a peer say; `None` unless both sides offer graceful restart.
     pub(crate) fn negotiate(config: &SpeakerConfig, capabilities: &[Capability]) -> Option<Self> {
         let own = config.graceful_restart?;
-        let offered = capabilities
-            .iter()
-            .find_map(|capability| match capability {
-                Capability::GracefulRestart(offered) => Some(offered),
-                _ => None,
-            })?;
+        let offered = capabilities.iter().find_map(|capability| {
+            if let Capability::GracefulRestart(offered) = capability {
+                Some(offered)
+            } else {
+                None
+            }
+        })?;
         let mut families = offered.families.iter();
         let family = families.find(|family| (family.afi, family.safi) == IPV4_UNICAST);
         let asked = Duration::from_secs(u64::from(offered.restart_time_s));

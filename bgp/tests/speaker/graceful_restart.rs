@@ -69,9 +69,12 @@ fn the_hold_time_and_notifications_are_graceful_with_the_n_bit_only() {
                 bench.send(connection, &Message::Notification(cease.clone()))
             };
             assert_eq!(outcome.changes.is_empty(), notification_bit, "{silent}");
-            let told = outcome.events.iter().find_map(|event| match event {
-                Event::Retained { silent, .. } => Some(*silent),
-                _ => None,
+            let told = outcome.events.iter().find_map(|event| {
+                if let Event::Retained { silent, .. } = event {
+                    Some(*silent)
+                } else {
+                    None
+                }
             });
             assert_eq!(told, notification_bit.then_some(silent));
         }
@@ -527,18 +530,21 @@ fn finish(bench: &mut Bench, connection: ConnectionId) -> Outcome {
 
 /// R and F of the OPEN that was sent.
 fn flags(outcome: &Outcome) -> Option<(bool, bool)> {
-    outcome
-        .messages
-        .iter()
-        .find_map(|(_, message)| match message {
-            Message::Open(open) => restart_of(&open.capabilities),
-            _ => None,
-        })
+    outcome.messages.iter().find_map(|(_, message)| {
+        if let Message::Open(open) = message {
+            restart_of(&open.capabilities)
+        } else {
+            None
+        }
+    })
 }
 
 fn restart_of(capabilities: &[Capability]) -> Option<(bool, bool)> {
-    capabilities.iter().find_map(|capability| match capability {
-        Capability::GracefulRestart(own) => Some((own.restarted, own.families[0].forwarding)),
-        _ => None,
+    capabilities.iter().find_map(|capability| {
+        if let Capability::GracefulRestart(own) = capability {
+            Some((own.restarted, own.families[0].forwarding))
+        } else {
+            None
+        }
     })
 }

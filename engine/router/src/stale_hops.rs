@@ -153,10 +153,12 @@ impl Router {
     /// Keeps what depends on sessions in step with what BGP tells: whose sessions were up, for the next start, and which
     /// next hops are to be watched.
     pub(crate) fn on_bgp_event(&mut self, event: &BgpEvent, now: Instant) {
+        // A stop is no end of the relation: after it, these are the peers to wait for.
+        if self.stopping {
+            return;
+        }
         let sessions = &mut self.state.sessions;
         match event {
-            // A stop is no end of the relation: after it, these are the peers to wait for.
-            _ if self.stopping => {}
             BgpEvent::Established { peer } => {
                 sessions.insert(node_of(*peer));
             }
