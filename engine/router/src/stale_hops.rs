@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_without_need() {
-        let mut hops = StaleHops::new(7);
+        let hops = StaleHops::new(7);
         assert_eq!(hops.poll_timeout(), None);
         let (mut hops, now) = watched();
         hops.follow(&BTreeSet::new(), now);
