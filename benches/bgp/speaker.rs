@@ -9,6 +9,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +27,11 @@ use crate::feed::ASN;
 
 /// Events that may wait; readers pause beyond that.
 const EVENTS: usize = 256;
+/// Bytes read at once, as `samctl run` does.
+const READ_BYTES: usize = 16 * 1024;
+/// Waiting bytes beyond which routes are held back, and below which they go on; likewise.
+const CONGESTED_BYTES: usize = 1024 * 1024;
+const RELIEVED_BYTES: usize = 256 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Takes and gives everything.
@@ -41,8 +49,23 @@ impl Policy for Open {
 
 enum Happening {
     Accepted(TcpStream, Ipv4Addr),
-    Received(ConnectionId, Vec<u8>),
+    /// The next bytes of this peer are read when the sender is dropped.
+    Received(ConnectionId, Vec<u8>, Sender<()>),
+    Relieved(ConnectionId),
     Closed(ConnectionId),
+}
+
+/// The near end of the thread that writes.
+struct Mouth {
+    pieces: Sender<Vec<u8>>,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits to be written on a connection.
+#[derive(Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    congested: AtomicBool,
 }
 
 /// Serves `peers` until it is killed; writes the number of routes into `count` (eight bytes) whenever it has nothing
@@ -67,15 +90,21 @@ pub(crate) fn serve(own: Ipv4Addr, peers: &[Ipv4Addr], count: &Path) -> Result<(
     let mut daemon = Daemon {
         speaker,
         sender,
-        writers: HashMap::new(),
+        mouths: HashMap::new(),
         next: 2,
     };
     loop {
         daemon.drain();
+        if let Ok(happening) = happenings.try_recv() {
+            daemon.handle(happening);
+            continue;
+        }
         let routes = daemon.accepted() as u64;
         count.write_all_at(&routes.to_ne_bytes(), 0)?;
-        if !daemon.wait(&happenings) {
-            return Ok(());
+        match happenings.recv_timeout(IDLE) {
+            Ok(happening) => daemon.handle(happening),
+            Err(RecvTimeoutError::Timeout) => daemon.speaker.handle_timeout(Instant::now()),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
     }
 }
@@ -99,27 +128,13 @@ fn configured(peers: &[Ipv4Addr]) -> Vec<PeerConfig> {
 struct Daemon {
     speaker: Speaker<Open>,
     sender: SyncSender<Happening>,
-    writers: HashMap<ConnectionId, Sender<Vec<u8>>>,
+    mouths: HashMap<ConnectionId, Mouth>,
     next: u64,
 }
 
 impl Daemon {
     fn accepted(&self) -> usize {
         self.speaker.peers().iter().map(|peer| peer.accepted).sum()
-    }
-
-    /// Waits for something to happen and takes what else is there, up to a bound; false when nothing can happen any
-    /// more.
-    fn wait(&mut self, happenings: &Receiver<Happening>) -> bool {
-        match happenings.recv_timeout(IDLE) {
-            Ok(happening) => self.handle(happening),
-            Err(RecvTimeoutError::Timeout) => self.speaker.handle_timeout(Instant::now()),
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
-        for happening in happenings.try_iter().take(EVENTS) {
-            self.handle(happening);
-        }
-        true
     }
 
     fn handle(&mut self, happening: Happening) {
@@ -133,12 +148,15 @@ impl Daemon {
                         .handle_input(Input::Accepted { connection, from }, now);
                 }
             }
-            Happening::Received(connection, bytes) => {
+            Happening::Relieved(connection) => {
+                self.speaker.handle_input(Input::Relieved(connection), now);
+            }
+            Happening::Received(connection, bytes, _turn) => {
                 self.speaker
                     .handle_input(Input::Received(connection, &bytes), now);
             }
             Happening::Closed(connection) => {
-                self.writers.remove(&connection);
+                self.mouths.remove(&connection);
                 self.speaker.handle_input(Input::Closed(connection), now);
             }
         }
@@ -146,29 +164,17 @@ impl Daemon {
 
     fn attach(&mut self, connection: ConnectionId, stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
-        let (mut reading, mut writing) = (stream.try_clone()?, stream);
-        let sender = self.sender.clone();
-        thread::spawn(move || {
-            let mut piece = vec![0; 65_536];
-            while let Ok(count @ 1..) = reading.read(&mut piece) {
-                let bytes = piece[..count].to_vec();
-                if sender.send(Happening::Received(connection, bytes)).is_err() {
-                    return;
-                }
-            }
-            // The loop is gone only when the program ends.
-            sender.send(Happening::Closed(connection)).ok();
-        });
-        let (pieces, queue) = channel::<Vec<u8>>();
-        thread::spawn(move || {
-            while let Ok(piece) = queue.recv() {
-                if writing.write_all(&piece).is_err() {
-                    return;
-                }
-            }
-            writing.shutdown(std::net::Shutdown::Both).ok();
-        });
-        self.writers.insert(connection, pieces);
+        let (reading, writing) = (stream.try_clone()?, stream);
+        let (pieces, queue) = channel();
+        let waiting = Arc::new(Waiting::default());
+        let mouth = Mouth {
+            pieces,
+            waiting: Arc::clone(&waiting),
+        };
+        self.mouths.insert(connection, mouth);
+        let (hearing, telling) = (self.sender.clone(), self.sender.clone());
+        thread::spawn(move || read(connection, reading, &hearing));
+        thread::spawn(move || write(connection, writing, &queue, &waiting, &telling));
         Ok(())
     }
 
@@ -176,16 +182,69 @@ impl Daemon {
         while let Some(output) = self.speaker.poll_output() {
             match output {
                 Output::Send(connection, bytes) => {
-                    if let Some(writer) = self.writers.get(&connection) {
-                        // A connection that failed reports itself.
-                        writer.send(bytes).ok();
+                    if self
+                        .mouths
+                        .get(&connection)
+                        .is_some_and(|mouth| mouth.say(bytes))
+                    {
+                        let congested = Input::Congested(connection);
+                        self.speaker.handle_input(congested, Instant::now());
                     }
                 }
-                Output::Close(connection) => drop(self.writers.remove(&connection)),
+                Output::Close(connection) => drop(self.mouths.remove(&connection)),
                 Output::Connect { .. } | Output::BestPath(_) | Output::Event(_) => {}
             }
         }
     }
+}
+
+impl Mouth {
+    /// Queues bytes; tells whether much waits since.
+    fn say(&self, bytes: Vec<u8>) -> bool {
+        let length = bytes.len();
+        let waiting = self.waiting.bytes.fetch_add(length, Relaxed) + length;
+        let newly = waiting > CONGESTED_BYTES && !self.waiting.congested.swap(true, Relaxed);
+        // A connection that failed reports itself.
+        self.pieces.send(bytes).ok();
+        newly
+    }
+}
+
+fn read(connection: ConnectionId, mut stream: TcpStream, sender: &SyncSender<Happening>) {
+    let mut piece = vec![0; READ_BYTES];
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        let (turn, done) = channel();
+        let bytes = piece[..count].to_vec();
+        if sender
+            .send(Happening::Received(connection, bytes, turn))
+            .is_err()
+        {
+            return;
+        }
+        // Nothing is ever sent: it ends when the other half is dropped.
+        done.recv().ok();
+    }
+    // The loop is gone only when the program ends.
+    sender.send(Happening::Closed(connection)).ok();
+}
+
+fn write(
+    connection: ConnectionId,
+    mut stream: TcpStream,
+    queue: &Receiver<Vec<u8>>,
+    waiting: &Waiting,
+    sender: &SyncSender<Happening>,
+) {
+    while let Ok(piece) = queue.recv() {
+        if stream.write_all(&piece).is_err() {
+            return;
+        }
+        let left = waiting.bytes.fetch_sub(piece.len(), Relaxed) - piece.len();
+        if left < RELIEVED_BYTES && waiting.congested.swap(false, Relaxed) {
+            sender.send(Happening::Relieved(connection)).ok();
+        }
+    }
+    stream.shutdown(std::net::Shutdown::Both).ok();
 }
 
 fn accept(listener: &TcpListener, sender: &SyncSender<Happening>) {

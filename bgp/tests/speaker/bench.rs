@@ -202,7 +202,7 @@ impl Outcome {
         self.order.push_str(&other.order);
     }
 
-    fn note(&mut self, output: Output) {
+    pub(crate) fn note(&mut self, output: Output) {
         match output {
             Output::Connect { connection, .. } => {
                 self.order.push('c');
