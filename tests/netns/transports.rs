@@ -144,6 +144,10 @@ fn carries(transport: &str, mtu: usize, seen: &str) {
         (encap, Some(true))
     );
     assert_eq!(row["mtu"], mtu);
+    let far = tunnel(&fabric, there, here);
+    for (row, end) in [(&row, here), (&far, there)] {
+        is_counted(row, end);
+    }
     let doctor = fabric.router(here).json("doctor");
     let checks = doctor["checks"].as_array().cloned().unwrap_or_default();
     let tunnel_checks = checks.iter().filter(|check| check["area"] == "tunnel");
@@ -161,6 +165,25 @@ fn carries(transport: &str, mtu: usize, seen: &str) {
     assert!(explained.text().contains(&expected), "{}", explained.text());
 
     strangers_are_not_heard(&fabric);
+}
+
+/// The row of a tunnel after bulk transfers both ways: at least the payload is counted, in packets that fit.
+fn is_counted(row: &Value, end: Site) {
+    let number = |key: &str| row[key].as_u64().unwrap_or_default();
+    for way in ["rx", "tx"] {
+        let (packets, bytes) = (
+            number(&format!("{way}_packets")),
+            number(&format!("{way}_bytes")),
+        );
+        let (least, most) = (BULK as u64, packets * number("mtu"));
+        assert!(
+            (least..=most).contains(&bytes),
+            "{} {way}: {row}",
+            end.name()
+        );
+    }
+    let heard = row["last_received_s"].as_f64();
+    assert!(heard.is_some_and(|age| age < 10.0), "{}: {row}", end.name());
 }
 
 /// A router whose packets come from another address is not heard, and heard again when it has its own back.

@@ -89,6 +89,7 @@ impl Forwarder {
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
         self.stats
             .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
+        self.traffic.on_received(tunnel, buffer.len(), now);
         self.record(TapPoint::Inner(tunnel), buffer.bytes(), offload.gso, now);
         let mut classified = match classify(buffer.bytes()) {
             Ok(classified) => classified,
@@ -250,6 +251,7 @@ impl Forwarder {
             scratch,
             stats,
             tap,
+            traffic,
             ..
         } = self;
         let Tunnel { encap, dscp, .. } = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
@@ -272,7 +274,9 @@ impl Forwarder {
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
                         wg.seal(peer, inner, slot, now).map_err(seal_reason)
-                    })
+                    })?;
+                    traffic.on_sent(tunnel, inner.len());
+                    Ok(())
                 })
             }
             Encap::Plain(plain) => {
@@ -281,7 +285,9 @@ impl Forwarder {
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
                         frame(framing, inner, slot)
-                    })
+                    })?;
+                    traffic.on_sent(tunnel, inner.len());
+                    Ok(())
                 })
             }
         }

@@ -190,20 +190,18 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
     let mtu = path_mtu(evidence, tunnel);
     let age = tunnel.last_handshake_s;
     let mut lines = if is_wireguard(tunnel) {
-        vec![
-            age.map_or_else(
-                || "no handshake yet".into(),
-                |age| format!("last handshake {age:.0} s ago"),
-            ),
-            format!(
-                "received {} bytes, sent {} bytes",
-                tunnel.rx_bytes, tunnel.tx_bytes
-            ),
-        ]
+        vec![age.map_or_else(
+            || "no handshake yet".into(),
+            |age| format!("last handshake {age:.0} s ago"),
+        )]
     } else {
         vec!["neither encrypted nor authenticated: the underlay is trusted".into()]
     };
     lines.extend([
+        format!(
+            "received {} packets ({} bytes), sent {} packets ({} bytes)",
+            tunnel.rx_packets, tunnel.rx_bytes, tunnel.tx_packets, tunnel.tx_bytes
+        ),
         mtu_text(tunnel),
         mtu.tcp_mss.map_or_else(
             || "TCP MSS is left as it is".into(),

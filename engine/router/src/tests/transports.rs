@@ -7,7 +7,7 @@ use sam_dataplane::snapshot::Encap;
 
 use super::*;
 use crate::encapsulation::{Encapsulation, Gre, Gue, Payload};
-use crate::facts::Facts;
+use crate::facts::{Facts, TunnelFacts};
 
 const GUE: Encapsulation = Encapsulation::Gue {
     port: 6080,
@@ -135,6 +135,37 @@ fn a_tunnel_without_sessions_is_up_while_its_endpoint_is_known() {
     net.host(1, resolved);
     assert_eq!(shown(&net), ("gue".to_owned(), true, None));
     assert_eq!(mtu(&net), 1452);
+}
+
+#[test]
+fn what_went_through_a_tunnel_is_shown_with_and_without_encryption() {
+    let mut net = Net::new(2, FULL_MESH);
+    let facts = Facts {
+        tunnels: vec![TunnelFacts {
+            tunnel: 0,
+            rx_packets: 3,
+            rx_bytes: 300,
+            tx_packets: 5,
+            tx_bytes: 500,
+            last_received_s: Some(2.0),
+        }],
+        ..Facts::default()
+    };
+    for (encapsulation, heard) in [(Encapsulation::WireGuard, None), (GUE, Some(2.0))] {
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = encapsulation;
+        });
+        let router = &net.stations[&1].router;
+        let row = router.tunnels(&facts, net.now).tunnels.remove(0);
+        assert_eq!(
+            (row.rx_packets, row.rx_bytes, row.tx_packets, row.tx_bytes),
+            (3, 300, 5, 500)
+        );
+        assert_eq!(
+            row.last_received_s, heard,
+            "WireGuard hears what is authenticated"
+        );
+    }
 }
 
 /// Starts node 1 again with another configuration: sockets are opened at the start.

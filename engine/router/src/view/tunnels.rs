@@ -46,11 +46,15 @@ pub struct TunnelRow {
     pub configured_endpoint: Option<String>,
     /// Seconds since the newest handshake.
     pub last_handshake_s: Option<f64>,
-    /// Seconds since the last authenticated packet.
+    /// Seconds since the last packet; with WireGuard the last authenticated one, keepalives too.
     pub last_received_s: Option<f64>,
-    /// Inner bytes received; 0 without encryption, where only the router's counters know.
+    /// Inner packets received.
+    pub rx_packets: u64,
+    /// Inner bytes received.
     pub rx_bytes: u64,
-    /// Inner bytes sent; 0 without encryption.
+    /// Inner packets sent.
+    pub tx_packets: u64,
+    /// Inner bytes sent.
     pub tx_bytes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
@@ -118,6 +122,12 @@ impl Router {
 
     fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts) -> TunnelRow {
         let peer = facts.peers.iter().find(|peer| peer.index == plan.peer.0);
+        let traffic = facts
+            .tunnels
+            .iter()
+            .find(|traffic| traffic.tunnel == plan.tunnel.0)
+            .cloned()
+            .unwrap_or_default();
         // Without the device's word, the last notice tells.
         let up = match plan.encap {
             Encap::WireGuard(_) => {
@@ -137,9 +147,14 @@ impl Router {
             endpoint: shown.endpoint.or(plan.endpoint),
             configured_endpoint: node.endpoint.as_ref().map(endpoint_text),
             last_handshake_s: shown.last_handshake_s,
-            last_received_s: shown.last_received_s,
-            rx_bytes: shown.rx_bytes,
-            tx_bytes: shown.tx_bytes,
+            last_received_s: match plan.encap {
+                Encap::WireGuard(_) => shown.last_received_s,
+                Encap::Plain(_) => traffic.last_received_s,
+            },
+            rx_packets: traffic.rx_packets,
+            rx_bytes: traffic.rx_bytes,
+            tx_packets: traffic.tx_packets,
+            tx_bytes: traffic.tx_bytes,
             handshakes: shown.handshakes,
             attempts: shown.attempts,
             roams: shown.roams,
