@@ -85,6 +85,15 @@ pub(crate) const CASES: &[Case] = &[
         run: pair,
     },
     Case {
+        name: "transports::a_tunnel_routed_into_itself_is_refused",
+        needs: &[],
+        run: || {
+            for transport in ["encap: wireguard", "encap: gue, trustedUnderlay: true"] {
+                routed_into_itself(transport);
+            }
+        },
+    },
+    Case {
         name: "transports::over_ipv6",
         needs: &[],
         run: ipv6,
@@ -231,6 +240,62 @@ fn pair() {
         assert_eq!(row["up"], true, "{} to {}", from.name(), to.name());
         assert_eq!(row["last_handshake_s"].is_null(), encap == "gue");
     }
+}
+
+/// The host's route to the far end leads into the TUN device for a while: the tunnel is refused, and comes back.
+fn routed_into_itself(transport: &str) {
+    let mut fabric = Fabric::new(samctl(), 2);
+    fabric.edit_all("  bgp:", &format!("  transport: {{{transport}}}\n  bgp:"));
+    fabric.start_all();
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let (client, namespace) = (fabric.topology.client(here), fabric.topology.router(here));
+    wait_for_ping(client, there.client(), PATIENCE);
+    let router = fabric.router(here);
+    let mtu = tunnel(&fabric, here, there)["mtu"].clone();
+    let route = |verb: &str| {
+        let command = format!("ip route {verb} {}/32 dev sam0", there.underlay());
+        sh(namespace, &command).success();
+    };
+
+    route("add");
+    wait_until("the tunnel is refused", PATIENCE, || {
+        tunnel(&fabric, here, there)["fault"] == "routed-into-itself"
+    });
+
+    let row = tunnel(&fabric, here, there);
+    assert_eq!((&row["up"], &row["mtu"]), (&false.into(), &mtu));
+    let shown = router.samctl("tunnels").success();
+    assert!(shown.contains("refused (routed-into-itself)"), "{shown}");
+    let explained = router.samctl(&format!("explain {}", there.client()));
+    let expected = format!("lives at {}, but the tunnel there is refused", there.name());
+    assert!(explained.text().contains(&expected), "{}", explained.text());
+    let doctor = router.samctl("doctor tunnel");
+    assert_eq!(doctor.code, 5, "{}", doctor.text());
+    let remedy = format!(
+        "`ip route get {}` must not say `dev sam0`",
+        there.underlay()
+    );
+    assert!(doctor.text().contains(&remedy), "{}", doctor.text());
+    let pinged = sh(client, &format!("ping -n -c 1 -W 2 {}", there.client()));
+    assert!(
+        pinged.text().contains("Destination Host Unreachable"),
+        "{}",
+        pinged.text()
+    );
+
+    route("delete");
+    wait_for_ping(client, there.client(), 2 * PATIENCE);
+    let row = tunnel(&fabric, here, there);
+    assert_eq!((&row["up"], &row["fault"]), (&true.into(), &Value::Null));
+    let events = router.json("events");
+    let told: Vec<&Value> = events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|event| event["event"] == "tunnel-fault")
+        .map(|event| &event["reason"])
+        .collect();
+    assert_eq!(told, [&"routed-into-itself".into(), &Value::Null], "{events}");
 }
 
 /// The overhead is 20 bytes more than over IPv4.

@@ -36,7 +36,10 @@ impl Text for TunnelsView {
             ));
         }
         for tunnel in &self.tunnels {
-            if let Some(text) = tunnel.path_mtu_text() {
+            for text in [tunnel.fault_text(), tunnel.path_mtu_text()]
+                .into_iter()
+                .flatten()
+            {
                 page.line(format!("{}: {text}", node(&tunnel.node)));
             }
         }
@@ -51,6 +54,14 @@ impl Text for TunnelsView {
     }
 }
 
+fn state(tunnel: &TunnelRow) -> &'static str {
+    match (&tunnel.fault, tunnel.up) {
+        (Some(_), _) => "refused",
+        (None, true) => "up",
+        (None, false) => "down",
+    }
+}
+
 fn row(tunnel: &TunnelRow) -> [String; 14] {
     let endpoint = match (&tunnel.endpoint, &tunnel.configured_endpoint) {
         (Some(address), _) => address.to_string(),
@@ -62,7 +73,7 @@ fn row(tunnel: &TunnelRow) -> [String; 14] {
         node(&tunnel.node),
         tunnel.overlay.to_string(),
         tunnel.encap.clone(),
-        if tunnel.up { "up" } else { "down" }.into(),
+        state(tunnel).into(),
         endpoint,
         optional_ago(tunnel.last_handshake_s),
         optional_ago(tunnel.last_received_s),

@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::numbering::Numbering;
 use crate::path_mtu::Learnt;
 use crate::peers::other_nodes;
+use crate::tunnel_fault::TunnelFault;
 
 /// What is known about the way to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct TunnelPlan {
     pub(crate) encap: Encap,
     /// Where the node was last seen.
     pub(crate) endpoint: Option<SocketAddr>,
+    /// Why no packet may enter it, if so.
+    pub(crate) fault: Option<TunnelFault>,
     /// MTU of the underlay to it.
     pub(crate) underlay_mtu: u16,
     /// Bytes that encapsulation adds.
@@ -81,6 +84,9 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         peer,
         encap,
         endpoint,
+        fault: host
+            .is_routed_into_itself(node.id)
+            .then_some(TunnelFault::RoutedIntoItself),
         underlay_mtu,
         overhead,
         mtu,

@@ -156,7 +156,8 @@ fn a_tunnel_number_that_leads_to_another_node_counts_from_zero() {
     let counted = traffic(&lab);
     assert!(counted.tx_packets > 0);
 
-    lab.a.install(lab.now, |snapshot| snapshot.tunnels[0].mtu -= 1);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.tunnels[0].mtu -= 1);
     assert_eq!(traffic(&lab), counted, "the same node");
 
     let rename = |snapshot: &mut Snapshot| "another".clone_into(&mut snapshot.tunnels[0].name);

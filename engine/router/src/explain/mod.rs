@@ -56,20 +56,26 @@ fn explain(evidence: &Evidence<'_>, address: Ipv4Addr, route: Option<RouteRow>) 
         .iter()
         .find(|pool| pool.prefix.contains(&address));
     let tunnel = route.as_ref().and_then(|route| route.tunnel);
+    let owner = evidence
+        .owners
+        .owners
+        .iter()
+        .find(|row| row.address == address);
+    // No entry leads into a refused tunnel; it is that of the owner, or of the overlay address itself.
+    let is_refused = |row: &TunnelRow| {
+        let node = owner.and_then(|row| row.owner.as_ref());
+        row.fault.is_some() && (row.overlay == address || node == Some(&row.node))
+    };
     let subject = Subject {
         address,
         pool: pool.map(|pool| pool.name.as_str()),
         excluded: pool.is_some_and(|pool| !pool.admits(address)),
-        owner: evidence
-            .owners
-            .owners
-            .iter()
-            .find(|row| row.address == address),
+        owner,
         tunnel: evidence
             .tunnels
             .tunnels
             .iter()
-            .find(|row| Some(row.tunnel) == tunnel),
+            .find(|row| Some(row.tunnel) == tunnel || is_refused(row)),
         route,
     };
     let arp = arp::verdict(evidence, &subject);
@@ -120,7 +126,14 @@ fn verdict(subject: &Subject<'_>) -> String {
         RouteAction::Withhold => {
             format!("nobody owns {address}: packets are dropped, ARP stays silent")
         }
-        RouteAction::Unreachable => format!("{address} is owned here, but the LAN is absent"),
+        RouteAction::Unreachable => match subject.tunnel {
+            Some(tunnel) => format!(
+                "{address} lives at {}, but the tunnel there is {}",
+                tunnel.node.name,
+                tunnel.fault_text().unwrap_or_default()
+            ),
+            None => format!("{address} is owned here, but the LAN is absent"),
+        },
         RouteAction::Blackhole => format!("packets to {address} are dropped in silence"),
     }
 }
@@ -218,7 +231,12 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
     } else {
         (tunnel.encap.to_uppercase(), "without endpoint")
     };
-    let state = if tunnel.up { "up" } else { down };
+    let state = match &tunnel.fault {
+        Some(_) => "refused",
+        None if tunnel.up => "up",
+        None => down,
+    };
+    lines.extend(tunnel.fault_text());
     row(format!("{name} to {endpoint}, {state}"), lines)
 }
 

@@ -81,12 +81,15 @@ impl Judge<'_> {
     }
 
     fn tunnel(&self, row: Option<&TunnelRow>) -> TestCheck {
+        let refused = row.and_then(TunnelRow::fault_text);
         let Some(row) = row.filter(|row| row.up) else {
             let remedy = format!(
                 "`samctl doctor tunnel` says what is known about {}",
                 self.name
             );
-            return fail("tunnel", "down", "the tunnel has no session").remedy(remedy);
+            let refused = refused.map(|text| format!("the tunnel is {text}"));
+            let message = refused.unwrap_or_else(|| "the tunnel has no session".into());
+            return fail("tunnel", "down", message).remedy(remedy);
         };
         let has_handshake = row.encap == Encapsulation::WireGuard.name();
         match row.last_handshake_s.filter(|_| has_handshake) {

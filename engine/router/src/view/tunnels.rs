@@ -40,6 +40,8 @@ pub struct TunnelRow {
     /// Whether packets can be sent now: WireGuard has a session; without encryption there are none, and a known
     /// endpoint is enough.
     pub up: bool,
+    /// Why the tunnel is refused, if so: `routed-into-itself`. Nothing is forwarded into it or taken from it.
+    pub fault: Option<String>,
     /// Current outer address.
     pub endpoint: Option<SocketAddr>,
     /// Configured endpoint, `host:port`.
@@ -129,7 +131,7 @@ impl Router {
             .cloned()
             .unwrap_or_default();
         // Without the device's word, the last notice tells.
-        let up = match plan.encap {
+        let can_send = match plan.encap {
             Encap::WireGuard(_) => {
                 peer.map_or_else(|| self.host.tunnel_up(node.id), |peer| peer.session)
             }
@@ -143,7 +145,8 @@ impl Router {
             tunnel: plan.tunnel.0,
             public_key: node.public_key.to_string(),
             encap: transport.encapsulation.name().into(),
-            up,
+            up: can_send && plan.fault.is_none(),
+            fault: plan.fault.map(|fault| fault.name().into()),
             endpoint: shown.endpoint.or(plan.endpoint),
             configured_endpoint: node.endpoint.as_ref().map(endpoint_text),
             last_handshake_s: shown.last_handshake_s,
@@ -178,6 +181,19 @@ impl TunnelRow {
             Some(missing) => format!("{mtu} = {underlay} - {missing} - {overhead}"),
             None => format!("{mtu} = {underlay} - {overhead}"),
         }
+    }
+
+    /// Says what is wrong with a refused tunnel.
+    #[must_use]
+    pub fn fault_text(&self) -> Option<String> {
+        let fault = self.fault.as_deref()?;
+        let endpoint = self.endpoint.map_or_else(
+            || "its endpoint".into(),
+            |endpoint| endpoint.ip().to_string(),
+        );
+        Some(format!(
+            "refused ({fault}): the host's route to {endpoint} leads into the TUN device"
+        ))
     }
 
     /// Says how the size of the path is known, where it was learnt.
