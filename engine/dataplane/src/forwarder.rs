@@ -104,6 +104,8 @@ pub struct Forwarder {
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
     scratch: Vec<u8>,
+    /// Where a wire packet is framed that is sealed then.
+    shell: Vec<u8>,
     /// Identification of the last packet that got one here.
     fragment_id: u16,
 }
@@ -141,6 +143,7 @@ impl Forwarder {
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],
+            shell: vec![0; WIRE_PACKET],
             fragment_id: 0,
         }
     }

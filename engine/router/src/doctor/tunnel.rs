@@ -1,7 +1,6 @@
 //! The ways to the other nodes: handshakes and MTU.
 
 use super::{Evidence, away, fail, pass, result, skip, warn};
-use crate::Encapsulation;
 use crate::view::{CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
@@ -33,7 +32,7 @@ fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> 
                 "`ip route get {endpoint}` must not say `dev {tun}`: remove that route, or add a narrower one to the underlay"
             ));
     }
-    if tunnel.up && tunnel.encap != Encapsulation::WireGuard.name() {
+    if tunnel.up && !tunnel.encrypted {
         let message = format!("the tunnel to {node} needs no handshake ({})", tunnel.encap);
         return pass(AREA, &name, message);
     }

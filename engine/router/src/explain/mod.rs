@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use crate::Router;
 use crate::doctor::Evidence;
-use crate::encapsulation::Encapsulation;
 use crate::facts::Facts;
 use crate::view::{ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow};
 
@@ -202,7 +201,7 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
         .map_or_else(|| "an unknown endpoint".into(), |to| to.to_string());
     let mtu = path_mtu(evidence, tunnel);
     let age = tunnel.last_handshake_s;
-    let mut lines = if is_wireguard(tunnel) {
+    let mut lines = if tunnel.encrypted {
         vec![age.map_or_else(
             || "no handshake yet".into(),
             |age| format!("last handshake {age:.0} s ago"),
@@ -226,10 +225,12 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
             tunnel.overlay
         ),
     ]);
-    let (name, down) = if is_wireguard(tunnel) {
-        ("WireGuard".to_owned(), "without session")
+    let name = tunnel.encap.to_uppercase().replace("OVER", "over");
+    let name = name.replace("WIREGUARD", "WireGuard");
+    let down = if tunnel.encrypted {
+        "without session"
     } else {
-        (tunnel.encap.to_uppercase(), "without endpoint")
+        "without endpoint"
     };
     let state = match &tunnel.fault {
         Some(_) => "refused",
@@ -363,10 +364,6 @@ fn transparency(evidence: &Evidence<'_>) -> QuestionRow {
         "there is no NAT; sources are kept and checked",
         lines,
     )
-}
-
-fn is_wireguard(tunnel: &TunnelRow) -> bool {
-    tunnel.encap == Encapsulation::WireGuard.name()
 }
 
 /// Writes the MTU as a sum.

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use sam_dataplane::encap::{Carrier, Framing, Plain, Vxlan};
+use sam_dataplane::encap::{Carrier, Framing, Nested, Plain, Vxlan};
 use sam_dataplane::snapshot::Encap;
 
 use super::*;
-use crate::encapsulation::{Encapsulation, Gre, Gue, Payload};
+use crate::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 use crate::facts::{Facts, TunnelFacts};
 use crate::view::CheckStatus;
 
@@ -77,6 +77,53 @@ fn each_transport_has_its_carrier_framing_and_mtu() {
         assert_eq!(tunnel.mtu, expected, "{encapsulation:?}");
         assert_eq!(net.station(1).wireguard, [], "no peer without WireGuard");
         assert!(net.station(1).router.config().carriers().contains(&carrier));
+    }
+}
+
+#[test]
+fn gre_and_gue_inside_of_wireguard_are_between_the_overlay_addresses_and_cost_more() {
+    let gre = Gre {
+        key: Some(7),
+        checksum: false,
+    };
+    let inside_gue = Inside::Gue {
+        port: 6080,
+        gue: Gue::Variant1,
+    };
+    for (inside, carrier, framing, expected) in [
+        (
+            Inside::Gre(Gre::PLAIN),
+            Carrier::GRE,
+            Framing::Gre(Gre::PLAIN),
+            1416,
+        ),
+        (Inside::Gre(gre), Carrier::GRE, Framing::Gre(gre), 1412),
+        (
+            inside_gue,
+            Carrier::Udp { port: 6080 },
+            Framing::Gue(Gue::Variant1),
+            1412,
+        ),
+    ] {
+        let mut net = Net::new(2, FULL_MESH);
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = Encapsulation::OverWireGuard(inside);
+        });
+        let nested = Nested {
+            carrier,
+            framing,
+            own: overlay(1),
+            far: overlay(2),
+        };
+        let station = net.station(1);
+        let tunnel = &station.snapshot.tunnels[0];
+        assert!(matches!(tunnel.encap, Encap::WireGuard(_)));
+        assert_eq!((tunnel.nested, tunnel.mtu), (Some(nested), expected));
+        assert_eq!(station.wireguard.len(), 1);
+        assert!(
+            station.router.config().carriers().is_empty(),
+            "the underlay sees WireGuard only"
+        );
     }
 }
 

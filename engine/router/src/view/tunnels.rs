@@ -35,8 +35,10 @@ pub struct TunnelRow {
     pub tunnel: u16,
     /// Its WireGuard public key, in base64.
     pub public_key: String,
-    /// Encapsulation: `wireguard`, `gue`, `fou`, `gre`, `ipip` or `vxlan`.
+    /// Encapsulation: `wireguard`, `gue`, `fou`, `gre`, `ipip`, `vxlan`, `gre over wireguard` or `gue over wireguard`.
     pub encap: String,
+    /// Whether WireGuard is all that the underlay sees.
+    pub encrypted: bool,
     /// Whether packets can be sent now: WireGuard has a session; without encryption there are none, and a known
     /// endpoint is enough.
     pub up: bool,
@@ -145,6 +147,7 @@ impl Router {
             tunnel: plan.tunnel.0,
             public_key: node.public_key.to_string(),
             encap: transport.encapsulation.name().into(),
+            encrypted: transport.encapsulation.is_encrypted(),
             up: can_send && plan.fault.is_none(),
             fault: plan.fault.map(|fault| fault.name().into()),
             endpoint: shown.endpoint.or(plan.endpoint),
