@@ -1,0 +1,40 @@
+//! The known differences: `differences.md`, one row each, with the reason.
+
+use std::fs;
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    oracle: String,
+    difference: String,
+}
+
+impl Row {
+    /// Tells whether the row lists a difference; a `*` at its end stands for any rest.
+    pub(crate) fn lists(&self, oracle: &str, difference: &str) -> bool {
+        let same = match self.difference.strip_suffix('*') {
+            Some(start) => difference.starts_with(start),
+            None => difference == self.difference,
+        };
+        same && self.oracle == oracle
+    }
+}
+
+/// Reads the table.
+pub(crate) fn known() -> Vec<Row> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/differences.md");
+    let text = fs::read_to_string(path).expect("table of differences");
+    let rows = text.lines().filter(|line| line.starts_with("| ")).skip(1);
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", oracle, difference, reason, ""] = cells[..] else {
+            panic!("not three cells: {row}");
+        };
+        assert!(reason.contains("RFC "), "no RFC: {row}");
+        Row {
+            oracle: oracle.to_owned(),
+            difference: difference.to_owned(),
+        }
+    })
+    .collect()
+}
