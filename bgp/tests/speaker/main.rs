@@ -6,6 +6,8 @@
 mod bench;
 mod fabric;
 mod hostile;
+mod model;
+mod model_test;
 mod reflection;
 mod routes;
 mod sessions;
