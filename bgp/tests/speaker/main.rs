@@ -5,10 +5,14 @@
 
 mod bench;
 mod fabric;
+mod fuzzed;
 mod hostile;
+mod lessons;
 mod model;
 mod model_test;
+mod propagation;
 mod reflection;
 mod routes;
+mod schedule;
 mod sessions;
 mod vocabulary;

@@ -64,7 +64,7 @@ impl Model {
         keep_least(&mut left, |it| it.attributes.origin);
         keep_least(&mut left, |it| it.attributes.med.unwrap_or(0));
         keep_least(&mut left, |it| {
-            it.attributes.originator_id.or(it.from.map(router))
+            it.attributes.originator_id.or_else(|| it.from.map(router))
         });
         keep_least(&mut left, |it| it.attributes.cluster_list.len());
         keep_least(&mut left, |it| it.from.map(router));
@@ -118,7 +118,7 @@ impl Model {
         } = self.best(prefix)?;
         if let Some(from) = from {
             let client = |peer| self.roles[&peer] == PeerRole::Client;
-            let originator = attributes.originator_id.unwrap_or(router(from));
+            let originator = attributes.originator_id.unwrap_or_else(|| router(from));
             if !client(from) && !client(to) || to == from || originator == router(to) {
                 return None;
             }

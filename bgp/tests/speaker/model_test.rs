@@ -18,28 +18,27 @@ use crate::vocabulary::{Rules, peer, peer_config, prefix, route, router};
 /// One step. Hosts are peers, prefixes are numbered 0 to 2.
 #[derive(Debug, Clone)]
 enum Step {
-    Announce {
-        from: u8,
-        prefixes: Vec<u8>,
-        attributes: PathAttributes,
-    },
-    /// An UPDATE whose ORIGIN is malformed: treat-as-withdraw.
-    Spoiled {
-        from: u8,
-        prefix: u8,
-    },
-    Withdraw {
-        from: u8,
-        prefix: u8,
-    },
     Up(u8),
     Down(u8),
-    Refresh(u8),
-    Originate {
-        prefix: u8,
-        attributes: PathAttributes,
-    },
-    WithdrawOwn(u8),
+    Say(u8, Saying),
+    Change(Change),
+}
+
+/// What a peer says.
+#[derive(Debug, Clone)]
+enum Saying {
+    Announce(Vec<u8>, Box<PathAttributes>),
+    /// An UPDATE whose ORIGIN is malformed: treat-as-withdraw.
+    Spoiled(u8),
+    Withdraw(u8),
+    Refresh,
+}
+
+/// What is changed here.
+#[derive(Debug, Clone)]
+enum Change {
+    Originate(u8, Box<PathAttributes>),
+    Withdraw(u8),
     NextHops(u8),
     Policy {
         refuse: u8,
@@ -102,39 +101,45 @@ impl Run {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Announce {
-                from,
-                prefixes,
-                attributes,
-            } => {
-                let prefixes: Vec<Ipv4Net> = prefixes.into_iter().map(prefix).collect();
-                let message = announcement(&prefixes, attributes.clone()).encode(CONTEXT);
+            Step::Up(host) => self.up(host),
+            Step::Down(host) => self.down(host),
+            Step::Say(from, saying) => self.say(from, saying),
+            Step::Change(change) => self.change(change),
+        }
+        let outcome = self.bench.drain();
+        self.note(&outcome);
+    }
+
+    fn say(&mut self, from: u8, saying: Saying) {
+        match saying {
+            Saying::Announce(numbers, attributes) => {
+                let prefixes: Vec<Ipv4Net> = numbers.into_iter().map(prefix).collect();
+                let message = announcement(&prefixes, (*attributes).clone()).encode(CONTEXT);
                 self.hear(from, &message, |heard| {
-                    heard.extend(prefixes.iter().map(|prefix| (*prefix, attributes.clone())));
+                    heard.extend(
+                        prefixes
+                            .iter()
+                            .map(|prefix| (*prefix, (*attributes).clone())),
+                    );
                 });
             }
-            Step::Spoiled {
-                from,
-                prefix: number,
-            } => {
+            Saying::Spoiled(number) => {
                 let mut message = announcement(&[prefix(number)], route(from, 100)).encode(CONTEXT);
                 assert_eq!(message[23..27], [0x40, 1, 1, 0], "ORIGIN comes first");
                 message[26] = 7;
                 self.hear(from, &message, |heard| drop(heard.remove(&prefix(number))));
             }
-            Step::Withdraw {
-                from,
-                prefix: number,
-            } => {
+            Saying::Withdraw(number) => {
                 let withdrawn = vec![prefix(number)];
                 let message = Message::Update(Update {
                     withdrawn,
                     ..Update::default()
-                })
-                .encode(CONTEXT);
-                self.hear(from, &message, |heard| drop(heard.remove(&prefix(number))));
+                });
+                self.hear(from, &message.encode(CONTEXT), |heard| {
+                    drop(heard.remove(&prefix(number)))
+                });
             }
-            Step::Refresh(from) => {
+            Saying::Refresh => {
                 let refresh = RouteRefresh {
                     afi: 1,
                     subtype: 0,
@@ -146,54 +151,42 @@ impl Run {
                     |_| {},
                 );
             }
-            Step::Up(host) => self.up(host),
-            Step::Down(host) => {
-                if let Some(connection) = self.connections.remove(&host) {
-                    self.model.heard.remove(&host);
-                    self.known.remove(&host);
-                    let outcome = self.bench.input(Input::Closed(connection));
-                    self.note(&outcome);
-                }
+        }
+    }
+
+    /// Changes speaker and model alike.
+    fn change(&mut self, change: Change) {
+        let (Bench { speaker, now, .. }, model) = (&mut self.bench, &mut self.model);
+        match change {
+            Change::Originate(number, attributes) => {
+                model.own.insert(prefix(number), (*attributes).clone());
+                speaker.originate(prefix(number), *attributes, *now);
             }
-            Step::Originate {
-                prefix: number,
-                attributes,
-            } => {
-                self.model.own.insert(prefix(number), attributes.clone());
-                self.bench
-                    .speaker
-                    .originate(prefix(number), attributes, self.bench.now);
+            Change::Withdraw(number) => {
+                model.own.remove(&prefix(number));
+                speaker.withdraw(prefix(number), *now);
             }
-            Step::WithdrawOwn(number) => {
-                self.model.own.remove(&prefix(number));
-                self.bench.speaker.withdraw(prefix(number), self.bench.now);
+            Change::NextHops(bits) => {
+                model.reachable = chosen(bits, 2..6).map(router).collect();
+                speaker.set_next_hops(model.reachable.clone(), *now);
             }
-            Step::NextHops(bits) => {
-                self.model.reachable = chosen(bits, 2..6).map(router).collect();
-                let reachable = self.model.reachable.clone();
-                self.bench.speaker.set_next_hops(reachable, self.bench.now);
-            }
-            Step::Policy {
+            Change::Policy {
                 refuse,
                 prefer,
                 hide,
                 mark,
             } => {
-                let [refuse, prefer, hide, mark] = [refuse, prefer, hide, mark]
-                    .map(|bits| chosen(bits, 0..3).map(prefix).collect());
-                self.model.rules = Rules {
-                    refuse,
-                    prefer,
-                    hide,
-                    mark,
+                let prefixes = |bits| chosen(bits, 0..3).map(prefix).collect();
+                model.rules = Rules {
+                    refuse: prefixes(refuse),
+                    distrust: chosen(refuse >> 4, 2..6).map(peer).collect(),
+                    prefer: prefixes(prefer),
+                    hide: prefixes(hide),
+                    mark: prefixes(mark),
                 };
-                self.bench
-                    .speaker
-                    .set_policy(self.model.rules.clone(), self.bench.now);
+                speaker.set_policy(model.rules.clone(), *now);
             }
         }
-        let outcome = self.bench.drain();
-        self.note(&outcome);
     }
 
     fn up(&mut self, host: u8) {
@@ -208,6 +201,15 @@ impl Run {
         self.known.insert(host, Routes::new());
         let outcome = self.bench.send(connection, &Message::Keepalive);
         self.note(&outcome);
+    }
+
+    fn down(&mut self, host: u8) {
+        if let Some(connection) = self.connections.remove(&host) {
+            self.model.heard.remove(&host);
+            self.known.remove(&host);
+            let outcome = self.bench.input(Input::Closed(connection));
+            self.note(&outcome);
+        }
     }
 
     /// Has a peer say something, if it has a session.
@@ -266,12 +268,9 @@ impl Run {
     /// When everything is withdrawn, nothing is left.
     fn end(mut self) {
         for number in 0..3 {
-            self.take(Step::WithdrawOwn(number));
+            self.take(Step::Change(Change::Withdraw(number)));
             for from in 2..6 {
-                self.take(Step::Withdraw {
-                    from,
-                    prefix: number,
-                });
+                self.take(Step::Say(from, Saying::Withdraw(number)));
             }
         }
         self.compare();
@@ -285,27 +284,37 @@ impl Run {
 
 fn step() -> impl Strategy<Value = Step> {
     let host = || 2..6_u8;
-    let number = || 0..3_u8;
-    let bits = || prop_oneof![Just(0), any::<u8>()];
-    let numbers = proptest::sample::subsequence(vec![0, 1, 2], 1..3);
     prop_oneof![
-        12 => (host(), numbers, attributes())
-            .prop_map(|(from, prefixes, attributes)| Step::Announce { from, prefixes, attributes }),
-        1 => (host(), number()).prop_map(|(from, prefix)| Step::Spoiled { from, prefix }),
-        4 => (host(), number()).prop_map(|(from, prefix)| Step::Withdraw { from, prefix }),
         8 => host().prop_map(Step::Up),
         2 => host().prop_map(Step::Down),
-        1 => host().prop_map(Step::Refresh),
-        2 => (number(), attributes()).prop_map(|(prefix, attributes)| Step::Originate { prefix, attributes }),
-        1 => number().prop_map(Step::WithdrawOwn),
-        2 => any::<u8>().prop_map(Step::NextHops),
+        18 => (host(), saying()).prop_map(|(from, saying)| Step::Say(from, saying)),
+        7 => change().prop_map(Step::Change),
+    ]
+}
+
+fn saying() -> impl Strategy<Value = Saying> {
+    let numbers = proptest::sample::subsequence(vec![0, 1, 2], 1..3);
+    prop_oneof![
+        12 => (numbers, attributes()).prop_map(|(numbers, attributes)| Saying::Announce(numbers, attributes)),
+        1 => (0..3_u8).prop_map(Saying::Spoiled),
+        4 => (0..3_u8).prop_map(Saying::Withdraw),
+        1 => Just(Saying::Refresh),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let bits = || prop_oneof![Just(0), any::<u8>()];
+    prop_oneof![
+        2 => (0..3_u8, attributes()).prop_map(|(number, attributes)| Change::Originate(number, attributes)),
+        1 => (0..3_u8).prop_map(Change::Withdraw),
+        2 => any::<u8>().prop_map(Change::NextHops),
         2 => (bits(), bits(), bits(), bits())
-            .prop_map(|(refuse, prefer, hide, mark)| Step::Policy { refuse, prefer, hide, mark }),
+            .prop_map(|(refuse, prefer, hide, mark)| Change::Policy { refuse, prefer, hide, mark }),
     ]
 }
 
 /// Few values of each attribute, so that every step of the decision gets its turn.
-fn attributes() -> impl Strategy<Value = PathAttributes> {
+fn attributes() -> impl Strategy<Value = Box<PathAttributes>> {
     let reflector = || proptest::option::weighted(0.3, (1..8_u8).prop_map(router));
     let decisive = (
         2..6_u8,
@@ -321,7 +330,7 @@ fn attributes() -> impl Strategy<Value = PathAttributes> {
     )
         .prop_map(
             |((next_hop, local_pref, path, origin, med), originator_id, cluster_list)| {
-                PathAttributes {
+                Box::new(PathAttributes {
                     local_pref,
                     as_path: (!path.is_empty())
                         .then_some(AsPathSegment(path))
@@ -332,7 +341,7 @@ fn attributes() -> impl Strategy<Value = PathAttributes> {
                     originator_id,
                     cluster_list,
                     ..PathAttributes::local(router(next_hop))
-                }
+                })
             },
         )
 }

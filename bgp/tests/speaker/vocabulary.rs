@@ -82,6 +82,8 @@ pub(crate) fn peer(host: u8) -> PeerId {
 pub(crate) struct Rules {
     /// Refused on import.
     pub(crate) refuse: Vec<Ipv4Net>,
+    /// Peers of which everything is refused on import.
+    pub(crate) distrust: Vec<PeerId>,
     /// LOCAL_PREF becomes 777 on import.
     pub(crate) prefer: Vec<Ipv4Net>,
     /// Hidden on export.
@@ -93,11 +95,11 @@ pub(crate) struct Rules {
 impl Policy for Rules {
     fn import(
         &self,
-        _peer: PeerId,
+        peer: PeerId,
         prefix: Ipv4Net,
         attributes: &mut PathAttributes,
     ) -> Result<(), Rejection> {
-        if self.refuse.contains(&prefix) {
+        if self.refuse.contains(&prefix) || self.distrust.contains(&peer) {
             return Err(Rejection("refused-by-rule"));
         }
         if self.prefer.contains(&prefix) {
