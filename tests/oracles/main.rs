@@ -1,9 +1,9 @@
 //! Our BGP codec against three others: the same bytes in, the same prefixes, attributes and kind of error out.
 //!
 //! Each codec reads a message and encodes what it understood; `view` takes that apart and compares. What becomes of
-//! the message (accepted, routes withdrawn, session reset) is compared too. Codecs disagree for known reasons, and
-//! `differences.md` lists each with its RFC; a difference that is not listed fails, and so does a row that no longer
-//! occurs.
+//! the message (accepted, routes withdrawn, session reset) is compared too, and each oracle reads what our encoder
+//! wrote. Codecs disagree for known reasons, and `differences.md` lists each with its RFC; a difference that is not
+//! listed fails, and so does a row that no longer occurs.
 
 mod bgpkit;
 mod differences;
@@ -136,9 +136,29 @@ fn found() -> &'static Found {
                         .or_insert_with(example);
                 }
             }
+            encoded(number, four_octet_as, &ours, &mut found);
         }
         found
     })
+}
+
+/// Has the others read what we made of a message; they must find no fault in it.
+fn encoded(number: u64, four_octet_as: bool, ours: &Reading, found: &mut Found) {
+    let Some(message) = &ours.understood else {
+        return;
+    };
+    let again = ours::read(message, four_octet_as);
+    assert_eq!(again.faults, [], "message {number}");
+    for oracle in ORACLES {
+        let theirs = (oracle.read)(message, four_octet_as);
+        let complaints = theirs.faults.iter().map(|fault| name("strict", fault));
+        for difference in complaints.chain(oracle.differences(&again, &theirs)) {
+            let example = || example(number, four_octet_as, message, &again, &theirs);
+            found
+                .entry((oracle.name.to_owned(), difference))
+                .or_insert_with(example);
+        }
+    }
 }
 
 fn example(
