@@ -8,6 +8,7 @@ mod fabric;
 mod fuzzed;
 mod hostile;
 mod lessons;
+mod limits;
 mod model;
 mod model_test;
 mod propagation;

@@ -267,6 +267,10 @@ impl Run {
             .filter(established)
             .map(|view| view.id)
             .collect();
+        for view in views.iter().filter(established) {
+            let mut wires = self.wires.values().filter(|wire| wire.up);
+            assert!(wires.any(|wire| peer(wire.host) == view.id), "{view:?}");
+        }
         for prefix in self.speaker.prefixes() {
             let sources = self
                 .speaker
