@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
+use proptest::sample::Index;
+use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PeerConfig, PeerRole};
-use sam_bgp::wire::{AsPathSegment, Message, Origin, RouteRefresh, Update};
+use sam_bgp::wire::{
+    AsPathSegment, HEADER_LEN, Message, Notification, Origin, RouteRefresh, Update,
+};
 use sam_bgp::{ConnectionId, Input, PathAttributes};
 
 use crate::bench::{Bench, CONTEXT, Outcome, announcement};
 use crate::model::{Model, Routes};
-use crate::vocabulary::{Rules, peer, peer_config, prefix, route, router};
+use crate::vocabulary::{Rules, peer, peer_config, prefix, route, router, seconds};
 
 /// One step. Hosts are peers, prefixes are numbered 0 to 2.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ enum Saying {
     Announce(Vec<u8>, Box<PathAttributes>),
     /// An UPDATE whose ORIGIN is malformed: treat-as-withdraw.
     Spoiled(u8),
+    /// An UPDATE with some bits inverted behind its header.
+    Damaged(Vec<u8>, Box<PathAttributes>, Index, u8),
     Withdraw(u8),
     Refresh,
 }
@@ -129,6 +135,13 @@ impl Run {
                 message[26] = 7;
                 self.hear(from, &message, |heard| drop(heard.remove(&prefix(number))));
             }
+            Saying::Damaged(numbers, attributes, at, bits) => {
+                let prefixes: Vec<Ipv4Net> = numbers.into_iter().map(prefix).collect();
+                let mut message = announcement(&prefixes, *attributes).encode(CONTEXT);
+                let at = HEADER_LEN + at.index(message.len() - HEADER_LEN);
+                message[at] ^= bits;
+                self.hear_damaged(from, &message);
+            }
             Saying::Withdraw(number) => {
                 let withdrawn = vec![prefix(number)];
                 let message = Message::Update(Update {
@@ -193,6 +206,7 @@ impl Run {
         if self.connections.contains_key(&host) {
             return;
         }
+        self.sit_out_idle_hold(host);
         let (connection, _) = self.bench.accept(router(host));
         self.bench
             .send(connection, &Message::Open(crate::bench::open(router(host))));
@@ -223,6 +237,47 @@ impl Run {
             );
             let outcome = self.bench.receive(*connection, message);
             self.note(&outcome);
+        }
+    }
+
+    /// Has a peer say what may be malformed: it means what the decoder says, or the end of the session.
+    fn hear_damaged(&mut self, from: u8, message: &[u8]) {
+        match Message::decode(message, CONTEXT) {
+            Ok(Message::Update(update)) => self.hear(from, message, |heard| {
+                heard.retain(|prefix, _| !update.withdrawn.contains(prefix));
+                let attributes = update.attributes.clone();
+                heard.extend(
+                    update
+                        .announced
+                        .iter()
+                        .map(|it| (*it, attributes.clone().expect("attributes"))),
+                );
+            }),
+            Ok(other) => unreachable!("the header stayed as it was: {other:?}"),
+            Err(error) => {
+                let Some(connection) = self.connections.remove(&from) else {
+                    return;
+                };
+                self.model.heard.remove(&from);
+                self.known.remove(&from);
+                let mut outcome = self.bench.receive(connection, message);
+                let Notification { code, subcode, .. } = error.notification;
+                assert_eq!(outcome.notifications(connection), [(code, subcode)]);
+                assert_eq!(std::mem::take(&mut outcome.closed), [connection]);
+                self.note(&outcome);
+            }
+        }
+    }
+
+    /// Lets the time pass for which a peer is held off after an error, while all others stay.
+    fn sit_out_idle_hold(&mut self, host: u8) {
+        while self.bench.view(host).state == SessionState::Idle {
+            let outcome = self.bench.pass(seconds(1));
+            self.note(&outcome);
+            for connection in self.connections.values().copied().collect::<Vec<_>>() {
+                let outcome = self.bench.send(connection, &Message::Keepalive);
+                self.note(&outcome);
+            }
         }
     }
 
@@ -269,9 +324,14 @@ impl Run {
     fn end(mut self) {
         for number in 0..3 {
             self.take(Step::Change(Change::Withdraw(number)));
-            for from in 2..6 {
-                self.take(Step::Say(from, Saying::Withdraw(number)));
-            }
+        }
+        for (from, routes) in self.model.heard.clone() {
+            let withdrawn = routes.into_keys().collect();
+            let message = Message::Update(Update {
+                withdrawn,
+                ..Update::default()
+            });
+            self.hear(from, &message.encode(CONTEXT), BTreeMap::clear);
         }
         self.compare();
         assert_eq!(self.bench.speaker.prefixes(), []);
@@ -293,10 +353,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn saying() -> impl Strategy<Value = Saying> {
-    let numbers = proptest::sample::subsequence(vec![0, 1, 2], 1..3);
+    let numbers = || proptest::sample::subsequence(vec![0, 1, 2], 1..3);
     prop_oneof![
-        12 => (numbers, attributes()).prop_map(|(numbers, attributes)| Saying::Announce(numbers, attributes)),
+        12 => (numbers(), attributes()).prop_map(|(numbers, attributes)| Saying::Announce(numbers, attributes)),
         1 => (0..3_u8).prop_map(Saying::Spoiled),
+        3 => (numbers(), attributes(), any::<Index>(), 1..=255_u8)
+            .prop_map(|(numbers, attributes, at, bits)| Saying::Damaged(numbers, attributes, at, bits)),
         4 => (0..3_u8).prop_map(Saying::Withdraw),
         1 => Just(Saying::Refresh),
     ]
