@@ -151,7 +151,7 @@ fn encoded(number: u64, four_octet_as: bool, ours: &Reading, found: &mut Found) 
     assert_eq!(again.faults, [], "message {number}");
     for oracle in ORACLES {
         let theirs = (oracle.read)(message, four_octet_as);
-        let complaints = theirs.faults.iter().map(|fault| name("strict", fault));
+        let complaints = theirs.faults.iter().map(|fault| name("theirs", fault));
         for difference in complaints.chain(oracle.differences(&again, &theirs)) {
             let example = || example(number, four_octet_as, message, &again, &theirs);
             found
@@ -196,8 +196,8 @@ impl Oracle {
             return notifications(ours, theirs);
         }
         match our_class.cmp(&their_class) {
-            Ordering::Greater => stronger("lenient", ours, their_class),
-            Ordering::Less => stronger("strict", theirs, our_class),
+            Ordering::Greater => stronger("ours", ours, their_class),
+            Ordering::Less => stronger("theirs", theirs, our_class),
             Ordering::Equal if our_class == Class::Reset => notifications(ours, theirs),
             Ordering::Equal => views(ours, theirs),
         }
@@ -210,11 +210,17 @@ fn stronger(side: &str, reading: &Reading, than: Class) -> BTreeSet<String> {
     faults.map(|fault| name(side, fault)).collect()
 }
 
+/// Names a complaint by who has it, what it makes of the message, and what it is about.
 fn name(side: &str, fault: &Fault) -> String {
+    let effect = match fault.class {
+        Class::Accepted => "discards",
+        Class::Withdrawn => "withdraws",
+        Class::Reset => "resets",
+    };
     if view::has_meaning(fault.kind) {
-        format!("{side}: {}", fault.label)
+        format!("{side} {effect}: {}", fault.label)
     } else {
-        format!("{side}: attribute of a type that we do not know")
+        format!("{side} {effect}: attribute of a type that we do not know")
     }
 }
 
@@ -259,7 +265,7 @@ fn unequal_value(value: &str, ours: (&Reading, &View), theirs: (&Reading, &View)
         let fault = reading.faults.iter().find(|fault| of_it(fault.kind))?;
         Some(name(side, fault))
     };
-    if let Some(named) = complaint("lenient", ours).or_else(|| complaint("strict", theirs)) {
+    if let Some(named) = complaint("ours", ours).or_else(|| complaint("theirs", theirs)) {
         return named;
     }
     let how = match (ours.1.contains_key(value), theirs.1.contains_key(value)) {
