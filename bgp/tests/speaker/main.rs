@@ -6,8 +6,15 @@
 mod backpressure;
 mod bench;
 mod fabric;
+mod fuzzed;
 mod hostile;
+mod lessons;
+mod limits;
+mod model;
+mod model_test;
+mod propagation;
 mod reflection;
 mod routes;
+mod schedule;
 mod sessions;
 mod vocabulary;
