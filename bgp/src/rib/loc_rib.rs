@@ -243,8 +243,17 @@ mod tests {
     /// One random step.
     #[derive(Debug, Clone)]
     enum Operation {
-        Set { host: u8, peer: u8, id: u8, local_pref: u32 },
-        Remove { host: u8, peer: u8, id: u8 },
+        Set {
+            host: u8,
+            peer: u8,
+            id: u8,
+            local_pref: u32,
+        },
+        Remove {
+            host: u8,
+            peer: u8,
+            id: u8,
+        },
         NextHops(BTreeSet<Ipv4Addr>),
         Decide,
     }

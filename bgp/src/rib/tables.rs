@@ -272,13 +272,7 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Imports a route and passes the result on to the Loc-RIB.
-    fn enter(
-        &mut self,
-        peer: PeerId,
-        route: Nlri,
-        attributes: Arc<PathAttributes>,
-        now: Instant,
-    ) {
+    fn enter(&mut self, peer: PeerId, route: Nlri, attributes: Arc<PathAttributes>, now: Instant) {
         let Nlri { prefix, path_id } = route;
         let verdict = self.import(peer, prefix, &attributes);
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {

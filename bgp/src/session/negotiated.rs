@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::wire::{
-    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Notification, Open, code,
-    subcode,
+    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Notification, Open,
+    code, subcode,
 };
 
 /// Stands for a four-octet AS number in two octets (RFC 6793).
@@ -188,15 +188,13 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
 
 /// Returns what the peer can do with several paths of IPv4 unicast; of several statements the last counts.
 fn add_path(capabilities: &[Capability]) -> Option<AddPathDirection> {
-    let families = capabilities
-        .iter()
-        .filter_map(|capability| {
-            if let Capability::AddPath(families) = capability {
-                Some(families)
-            } else {
-                None
-            }
-        });
+    let families = capabilities.iter().filter_map(|capability| {
+        if let Capability::AddPath(families) = capability {
+            Some(families)
+        } else {
+            None
+        }
+    });
     families
         .flatten()
         .filter(|family| (family.afi, family.safi) == IPV4_UNICAST)

@@ -40,8 +40,17 @@ impl From<Ipv4Net> for Nlri {
 
 /// Bytes of a path identifier.
 const PATH_ID_LEN: usize = 4;
-/// Bytes of the longest prefix with an identifier.
-pub(super) const MAX_NLRI_LEN: usize = PATH_ID_LEN + 5;
+/// Bytes of the longest prefix.
+const MAX_PREFIX_LEN: usize = 5;
+
+/// Returns how many bytes the longest prefix takes, with its identifier if there is one.
+pub(super) const fn max_len(add_path: bool) -> usize {
+    if add_path {
+        PATH_ID_LEN + MAX_PREFIX_LEN
+    } else {
+        MAX_PREFIX_LEN
+    }
+}
 
 /// Decodes a whole field of prefixes, each behind a path identifier with `add_path`; `None` when one is longer than 32
 /// bits or cut short.
@@ -66,7 +75,7 @@ pub(super) fn decode(field: &[u8], add_path: bool) -> Option<Vec<Nlri>> {
 
 /// Encodes prefixes one after the other, each behind its path identifier with `add_path`.
 pub(super) fn encode(routes: &[Nlri], add_path: bool) -> Vec<u8> {
-    let mut field = Vec::with_capacity(routes.len() * MAX_NLRI_LEN);
+    let mut field = Vec::with_capacity(routes.len() * max_len(add_path));
     for Nlri { prefix, path_id } in routes {
         if add_path {
             let PathId(id) = path_id.unwrap_or(PathId(0));
@@ -150,10 +159,7 @@ mod tests {
     fn bits_after_the_prefix_length_are_cleared() {
         let prefix: Ipv4Net = "10.77.60.0/22".parse().unwrap();
 
-        assert_eq!(
-            decode(&[22, 10, 77, 63], false),
-            Some(vec![prefix.into()])
-        );
+        assert_eq!(decode(&[22, 10, 77, 63], false), Some(vec![prefix.into()]));
         let dirty = Ipv4Net::new(Ipv4Addr::new(10, 77, 63, 1), 22).unwrap();
         assert_eq!(encode(&[dirty.into()], false), [22, 10, 77, 60]);
     }
@@ -181,10 +187,7 @@ mod tests {
                 })
                 .collect()
         };
-        for (path_id, lens) in [
-            (None, &[15, 15, 5][..]),
-            (Some(PathId(9)), &[9; 7]),
-        ] {
+        for (path_id, lens) in [(None, &[15, 15, 5][..]), (Some(PathId(9)), &[9; 7])] {
             let fields = encode_split(&routes(path_id), path_id.is_some(), 16);
 
             assert_eq!(fields.iter().map(Vec::len).collect::<Vec<_>>(), lens);

@@ -71,7 +71,7 @@ impl Update {
         }
         let attributes = self.encode_attributes(context);
         let room = MAX_FIELDS_LEN.saturating_sub(attributes.len());
-        let fits = self.attributes.is_some() && room >= nlri::MAX_NLRI_LEN;
+        let fits = self.attributes.is_some() && room >= nlri::max_len(context.add_path);
         let (announced, unannounceable): (&[_], &[_]) = if fits {
             (&self.announced, &[])
         } else {
@@ -79,7 +79,8 @@ impl Update {
         };
 
         let withdrawn = [&self.withdrawn, unannounceable].concat();
-        let withdrawals = nlri::encode_split(&withdrawn, context.add_path, MAX_FIELDS_LEN).into_iter();
+        let withdrawals =
+            nlri::encode_split(&withdrawn, context.add_path, MAX_FIELDS_LEN).into_iter();
         let announcements = nlri::encode_split(announced, context.add_path, room).into_iter();
         withdrawals
             .map(|field| encode_fields(&field, &[], &[]))
@@ -113,8 +114,10 @@ impl Update {
             ));
         };
         // 2. Without the prefixes there is nothing to treat as withdrawn (section 5.3).
-        let mut withdrawn = nlri::decode(withdrawn, context.add_path).ok_or_else(invalid_network)?;
-        let mut announced = nlri::decode(announced, context.add_path).ok_or_else(invalid_network)?;
+        let mut withdrawn =
+            nlri::decode(withdrawn, context.add_path).ok_or_else(invalid_network)?;
+        let mut announced =
+            nlri::decode(announced, context.add_path).ok_or_else(invalid_network)?;
         // 3. Attributes, and the prefixes among them.
         let mut walk = AttributeDecoder::walk(attributes, context)?;
         let in_body = !announced.is_empty();
