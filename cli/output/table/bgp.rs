@@ -64,6 +64,7 @@ impl Text for BgpNeighborView {
             ("last down", optional(summary.last_down.as_ref())),
             ("hold time", optional_ago(self.hold_time_s)),
             ("keepalive", optional_ago(self.keepalive_s)),
+            ("add-path", add_path(self)),
             ("end of rib", yes(self.end_of_rib)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),
@@ -108,6 +109,13 @@ impl Text for BgpNeighborView {
         );
         page.title("Routes advertised");
         write_routes(page, &self.routes_advertised);
+    }
+}
+
+fn add_path(neighbor: &BgpNeighborView) -> String {
+    match &neighbor.summary.degraded {
+        Some(lack) => format!("{} (degraded: {lack})", neighbor.add_path),
+        None => neighbor.add_path.clone(),
     }
 }
 
