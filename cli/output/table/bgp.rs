@@ -159,6 +159,7 @@ fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
     let row = |route: &BgpRouteRow| {
         [
             route.prefix.to_string(),
+            optional(route.path_id),
             route.next_hop.to_string(),
             optional(route.local_pref),
             optional(route.originator_id),
@@ -167,6 +168,7 @@ fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
     };
     let header = [
         "PREFIX",
+        "PATH ID",
         "NEXT HOP",
         "LOCAL_PREF",
         "ORIGINATOR_ID",

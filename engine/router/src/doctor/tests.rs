@@ -156,6 +156,9 @@ fn each_fault_of_the_fabric_is_found() {
         ("bgp/session-n2", Fail, |e| {
             e.neighbors.neighbors[0].state = "active".into()
         }),
+        ("bgp/session-n2", Warn, |e| {
+            e.neighbors.neighbors[0].degraded = Some("no-addpath".into());
+        }),
         ("bgp/rejected-routes", Warn, |e| reject(e, "outside-pool")),
         ("identity/foreign-claims", Fail, |e| {
             reject(e, "node-id-not-peer")
@@ -169,7 +172,12 @@ fn each_fault_of_the_fabric_is_found() {
             });
         }),
         ("owners/duplicate-owner", Fail, |e| {
-            e.owners.owners[0].duplicate = true
+            e.owners.owners[0].duplicate = true;
+            e.owners.owners[0].configured = true;
+        }),
+        ("owners/duplicate-owner", Warn, |e| {
+            e.owners.owners[0].duplicate = true;
+            e.owners.owners[0].configured = false;
         }),
         ("owners/unannounced", Warn, |e| {
             e.owners.owners[0].owner = None;
