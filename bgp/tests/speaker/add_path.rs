@@ -48,6 +48,64 @@ fn a_router_tells_its_own_path_although_another_is_better() {
     assert_eq!(told[0].1, route(4, 300));
 }
 
+/// Each leaf has one reflector only: what a reflector keeps to itself, the leaves of the other never hear.
+#[test]
+fn a_standby_behind_another_reflector_is_heard() {
+    let mut fabric = Fabric::new(|| millis(5));
+    fabric.add(1, 1, vec![equal(2), both(3), both(5)]);
+    fabric.add(2, 2, vec![equal(1), both(4)]);
+    for (leaf, reflector) in [(3, 1), (4, 2), (5, 1)] {
+        fabric.add(leaf, leaf.into(), vec![equal(reflector)]);
+    }
+    fabric.run_for(seconds(5));
+    for (host, local_pref) in [(3, 400), (4, 300)] {
+        fabric.with(host, |speaker, now| {
+            speaker.originate(prefix(9), route(host, local_pref), now);
+        });
+    }
+    fabric.run_for(seconds(1));
+
+    let paths = fabric.nodes[&5].speaker.paths(prefix(9));
+    let hops: Vec<Ipv4Addr> = paths
+        .iter()
+        .map(|view| view.path.attributes.next_hop)
+        .collect();
+    assert_eq!(hops, [router(3), router(4)]);
+    assert_eq!(
+        paths[1].path.attributes.cluster_list,
+        [router(1), router(2)]
+    );
+}
+
+/// Both reflectors have each path twice, from its owner and from each other.
+#[test]
+fn a_reflector_tells_a_path_once_although_it_has_it_twice() {
+    let mut fabric = Fabric::new(|| millis(5));
+    for (reflector, other) in [(1, 2), (2, 1)] {
+        let leaves = [3, 4, 5].map(both);
+        let peers = [equal(other)].into_iter().chain(leaves).collect();
+        fabric.add(reflector, reflector.into(), peers);
+    }
+    for leaf in [3, 4, 5] {
+        fabric.add(leaf, leaf.into(), vec![equal(1), equal(2)]);
+    }
+    fabric.run_for(seconds(5));
+    for (host, local_pref) in [(3, 400), (4, 300)] {
+        fabric.with(host, |speaker, now| {
+            speaker.originate(prefix(9), route(host, local_pref), now);
+        });
+    }
+    fabric.run_for(seconds(1));
+
+    for reflector in [1, 2] {
+        assert_eq!(fabric.nodes[&reflector].speaker.paths(prefix(9)).len(), 4);
+        let told = fabric.nodes[&reflector].speaker.advertised(peer(5));
+        let told: Vec<Ipv4Addr> = told.iter().map(|(_, told)| told.next_hop).collect();
+        assert_eq!(BTreeSet::from_iter(&told), [&router(3), &router(4)].into());
+        assert_eq!(told.len(), 2);
+    }
+}
+
 #[test]
 fn what_was_agreed_is_shown_in_both_directions() {
     let fabric = claimed();
@@ -422,11 +480,7 @@ fn claimed() -> Fabric {
     let mut fabric = Fabric::new(|| millis(5));
     fabric.add(1, 1, vec![both(3), both(4), both(5), both(6)]);
     for leaf in [3, 4, 5] {
-        let reflector = PeerConfig {
-            add_path: Some(AddPathDirection::Both),
-            ..peer_config(1)
-        };
-        fabric.add(leaf, leaf.into(), vec![reflector]);
+        fabric.add(leaf, leaf.into(), vec![equal(1)]);
     }
     fabric.add(6, 6, vec![peer_config(1)]);
     for (host, local_pref) in [(4, 300), (3, 400)] {
@@ -443,6 +497,14 @@ fn identified(host: u8) -> (Bench, ConnectionId) {
     let mut bench = Bench::new(vec![both(host)]).0;
     let (connection, _) = bench.establish_with_add_path(router(host));
     (bench, connection)
+}
+
+/// A peer that is no client.
+fn equal(host: u8) -> PeerConfig {
+    PeerConfig {
+        add_path: Some(AddPathDirection::Both),
+        ..peer_config(host)
+    }
 }
 
 fn both(host: u8) -> PeerConfig {
