@@ -197,8 +197,7 @@ fn add_path(capabilities: &[Capability]) -> Option<AddPathDirection> {
     });
     families
         .flatten()
-        .filter(|family| (family.afi, family.safi) == IPV4_UNICAST)
-        .last()
+        .rfind(|family| (family.afi, family.safi) == IPV4_UNICAST)
         .map(|family| family.direction)
 }
 

@@ -154,7 +154,9 @@ fn add_path(value: &[u8]) -> Option<Capability> {
             2 => AddPathDirection::Send,
             3 => AddPathDirection::Both,
             // The whole counts as not understood, but only if its length is right.
-            _ if value.len() % ADD_PATH_FAMILY_LEN == 0 => return Some(unknown(ADD_PATH, value)),
+            _ if value.len().is_multiple_of(ADD_PATH_FAMILY_LEN) => {
+                return Some(unknown(ADD_PATH, value));
+            }
             _ => return None,
         };
         families.push(AddPathFamily {
