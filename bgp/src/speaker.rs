@@ -145,6 +145,8 @@ impl<P: Policy> Speaker<P> {
                 });
                 self.owners.remove(&connection);
             }
+            Input::Congested(connection) => self.set_congested(connection, true),
+            Input::Relieved(connection) => self.set_congested(connection, false),
             Input::Closed(connection) => {
                 self.with_owner(connection, |session| session.handle_closed(connection, now));
                 self.owners.remove(&connection);
@@ -323,6 +325,12 @@ impl<P: Policy> Speaker<P> {
     fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
         let now = self.now;
         self.with_session(id, |session, _| session.stop(subcode, reason, now));
+    }
+
+    fn set_congested(&mut self, connection: ConnectionId, congested: bool) {
+        if let Some(peer) = self.owners.get(&connection) {
+            self.tables.set_congested(*peer, congested);
+        }
     }
 
     fn with_owner(&mut self, connection: ConnectionId, act: impl FnOnce(&mut PeerSession)) {

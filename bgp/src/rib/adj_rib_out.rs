@@ -42,6 +42,9 @@ impl AdjRibOut {
     }
 }
 
+/// Prefixes that are written out at once, so that what a slow peer leaves unread stays bounded.
+const PART: usize = 8192;
+
 /// What is to be looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
@@ -59,6 +62,22 @@ impl Pending {
     /// Tells whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         self.prefixes.is_empty() && !self.all && !self.end_of_rib
+    }
+
+    /// Takes out what is looked at next, by prefix; End-of-RIB comes with the last part.
+    pub(crate) fn take_part(&mut self) -> Self {
+        match self.prefixes.iter().nth(PART).copied() {
+            None => std::mem::take(self),
+            Some(first_left) => {
+                let left = self.prefixes.split_off(&first_left);
+                Self {
+                    prefixes: std::mem::replace(&mut self.prefixes, left),
+                    all: false,
+                    repeat: self.repeat,
+                    end_of_rib: false,
+                }
+            }
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Neighbor {
     pub(crate) pending: Pending,
     /// Whether its End-of-RIB came.
     pub(crate) end_of_rib: bool,
+    /// Whether it is told nothing, because much waits to be written.
+    pub(crate) congested: bool,
 }
 
 impl Neighbor {
@@ -74,6 +76,7 @@ impl Neighbor {
                 ..Pending::default()
             },
             end_of_rib: false,
+            congested: false,
         }
     }
 }

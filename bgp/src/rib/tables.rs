@@ -205,23 +205,29 @@ impl<P: Policy> Tables<P> {
         std::mem::take(&mut self.events)
     }
 
-    /// Works out what the next neighbor with pending work is to be told.
+    /// Holds back what a neighbor is to be told, or goes on.
+    pub(crate) fn set_congested(&mut self, peer: PeerId, congested: bool) {
+        if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+            neighbor.congested = congested;
+        }
+    }
+
+    /// Works out what the next neighbor with pending work is to be told, or a part of it.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
         let (peer, neighbor) = self
             .neighbors
             .iter_mut()
-            .find(|(_, neighbor)| !neighbor.pending.is_empty())?;
+            .find(|(_, neighbor)| !neighbor.congested && !neighbor.pending.is_empty())?;
         let (peer, identity) = (*peer, neighbor.identity);
-        let pending = std::mem::take(&mut neighbor.pending);
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
-
-        let mut prefixes = pending.prefixes;
-        if pending.all {
+        if std::mem::take(&mut neighbor.pending.all) {
+            let prefixes = &mut neighbor.pending.prefixes;
             prefixes.extend(self.loc_rib.prefixes());
             prefixes.extend(told.routes().map(|(route, _)| route.prefix));
         }
-        let mut difference = Difference::new(&mut told, pending.repeat);
-        for prefix in prefixes {
+        let part = neighbor.pending.take_part();
+        let mut difference = Difference::new(&mut told, part.repeat);
+        for prefix in part.prefixes {
             difference.note(prefix, &self.desired(&identity, prefix));
         }
         let updates = difference.into_updates();
@@ -231,7 +237,7 @@ impl<P: Policy> Tables<P> {
         Some(Export {
             peer,
             updates,
-            end_of_rib: pending.end_of_rib,
+            end_of_rib: part.end_of_rib,
         })
     }
 

@@ -230,7 +230,7 @@ impl Outcome {
         self.order.push_str(&other.order);
     }
 
-    fn note(&mut self, output: Output, context: impl Fn(ConnectionId) -> DecodeContext) {
+    pub(crate) fn note(&mut self, output: Output, context: impl Fn(ConnectionId) -> DecodeContext) {
         match output {
             Output::Connect { connection, .. } => {
                 self.order.push('c');

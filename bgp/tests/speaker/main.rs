@@ -4,6 +4,7 @@
 //! message by message.
 
 mod add_path;
+mod backpressure;
 mod bench;
 mod fabric;
 mod hostile;

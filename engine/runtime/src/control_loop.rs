@@ -227,10 +227,14 @@ impl Control {
                 self.bgp.attach(connection, stream, self.send_hold());
                 self.input(Input::Bgp(sam_bgp::Input::Accepted { connection, from }));
             }
-            BgpEvent::Received(connection, bytes) if self.bgp.is_open(connection) => {
-                self.input(Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
+            BgpEvent::Received(connection, piece) if self.bgp.is_open(connection) => {
+                let received = sam_bgp::Input::Received(connection, &piece.bytes);
+                self.input(Input::Bgp(received));
             }
             BgpEvent::Received(..) => {}
+            BgpEvent::Relieved(connection) => {
+                self.input(Input::Bgp(sam_bgp::Input::Relieved(connection)));
+            }
             BgpEvent::Closed(connection) => {
                 self.bgp.close(connection);
                 self.input(Input::Bgp(sam_bgp::Input::Closed(connection)));
@@ -273,7 +277,11 @@ impl Control {
                 }) => {
                     self.bgp.connect(connection, address);
                 }
-                Output::Bgp(BgpOrder::Send(connection, bytes)) => self.bgp.send(connection, bytes),
+                Output::Bgp(BgpOrder::Send(connection, bytes)) => {
+                    if self.bgp.send(connection, bytes) {
+                        self.input(Input::Bgp(sam_bgp::Input::Congested(connection)));
+                    }
+                }
                 Output::Bgp(BgpOrder::Close(connection)) => self.bgp.close(connection),
                 Output::Event(event) => self.tell(event),
             }
