@@ -201,11 +201,11 @@ mod tests {
         };
         let (one, two) = (told_as(Some(1), 400), told_as(Some(2), 300));
 
-        assert_eq!(note(&[two.clone()]), [(2, true)]);
+        assert_eq!(note(std::slice::from_ref(&two)), [(2, true)]);
         assert_eq!(note(&[one.clone(), two.clone()]), [(1, true)]);
-        assert_eq!(note(&[two.clone(), one]), [], "their order is no news");
+        assert_eq!(note(&[two, one]), [], "their order is no news");
         let better = told_as(Some(2), 500);
-        assert_eq!(note(&[better.clone()]), [(1, false), (2, true)]);
+        assert_eq!(note(std::slice::from_ref(&better)), [(1, false), (2, true)]);
         assert_eq!(note(&[]), [(2, false)]);
         assert_eq!(note(&[better]), [(2, true)]);
     }

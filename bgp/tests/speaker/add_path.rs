@@ -398,7 +398,7 @@ impl Play {
                     assert!(self.heard.remove(&(at, *route)).is_some(), "{route:?}");
                 }
                 for route in &update.announced {
-                    let attributes = update.attributes.clone().unwrap();
+                    let attributes = update.attributes.clone().expect("an announcement");
                     self.heard.insert((at, *route), attributes);
                 }
             }
@@ -472,7 +472,7 @@ fn incident() -> impl Strategy<Value = Incident> {
 
 /// The next hop of one of router 2's paths; different ones, so that no two paths are the same.
 fn next_hop(id: u32) -> u8 {
-    20 + u8::try_from(id).unwrap()
+    20 + u8::try_from(id).expect("a small id")
 }
 
 /// The fabric of the picture, with a claim of each on 10.99.0.9.
@@ -545,10 +545,10 @@ fn nlri(host: u8, id: u32) -> Nlri {
 }
 
 fn reason(event: &Event) -> &'static str {
-    match event {
-        Event::Rejected { reason, .. } => reason,
-        other => panic!("no refusal: {other:?}"),
-    }
+    let Event::Rejected { reason, .. } = event else {
+        panic!("no refusal: {event:?}")
+    };
+    reason
 }
 
 const IDENTIFIED: DecodeContext = DecodeContext {
