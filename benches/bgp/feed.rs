@@ -18,6 +18,7 @@ const SETS: usize = 100;
 const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
+    add_path: false,
 };
 
 /// Encodes an OPEN.
@@ -64,7 +65,7 @@ pub(crate) fn announcement(hosts: &[usize], next_hop: Ipv4Addr, set: usize) -> V
         local2,
     };
     let update = Update {
-        announced: hosts.iter().map(|number| host(*number)).collect(),
+        announced: hosts.iter().map(|number| host(*number).into()).collect(),
         attributes: Some(PathAttributes {
             local_pref: Some(400),
             large_communities: vec![large(1, set), large(2, 1), large(3, 1)],
@@ -78,7 +79,7 @@ pub(crate) fn announcement(hosts: &[usize], next_hop: Ipv4Addr, set: usize) -> V
 /// Encodes the withdrawal of one host.
 pub(crate) fn withdrawal(number: usize) -> Vec<u8> {
     let update = Update {
-        withdrawn: vec![host(number)],
+        withdrawn: vec![host(number).into()],
         ..Update::default()
     };
     Message::Update(update).encode(CONTEXT)

@@ -121,6 +121,7 @@ fn configured(peers: &[Ipv4Addr]) -> Vec<PeerConfig> {
             hold_time: Duration::from_secs(240),
             connect_retry: Duration::from_secs(1),
             max_prefixes: 2_000_000,
+            add_path: None,
         })
         .collect()
 }

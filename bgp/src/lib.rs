@@ -26,4 +26,4 @@ pub use speaker::{
     ConnectionId, Event, Input, Output, PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig,
     TimerName,
 };
-pub use wire::{LargeCommunity, PathAttributes};
+pub use wire::{AddPathDirection, LargeCommunity, Nlri, PathAttributes, PathId};

@@ -19,7 +19,7 @@ use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::view;
-use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
+use crate::wire::{DecodeContext, Message, Nlri, Notification, PathAttributes, code, subcode};
 
 pub use crate::config::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
 pub use crate::input::{ConnectionId, Input};
@@ -239,10 +239,11 @@ impl<P: Policy> Speaker<P> {
         let neighbor = self.tables.neighbor(peer).into_iter();
         neighbor
             .flat_map(|neighbor| neighbor.adj_rib_in.routes())
-            .filter_map(|(prefix, received)| {
+            .filter_map(|(route, received)| {
                 let reason = received.verdict.as_ref().err()?.0;
                 Some(RejectedView {
-                    prefix,
+                    prefix: route.prefix,
+                    path_id: route.path_id,
                     attributes: (*received.attributes).clone(),
                     reason,
                 })
@@ -259,12 +260,13 @@ impl<P: Policy> Speaker<P> {
         neighbor
             .adj_rib_in
             .routes()
-            .filter_map(|(prefix, received)| {
+            .filter_map(|(route, received)| {
                 let attributes = received.verdict.as_ref().ok()?.clone();
                 Some((
-                    prefix,
+                    route.prefix,
                     Path {
                         source,
+                        path_id: route.path_id,
                         attributes,
                         learned_at: received.learned_at,
                     },
@@ -274,11 +276,11 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Routes advertised to a peer, by prefix; up to date once the outputs are drained.
-    pub fn advertised(&self, peer: PeerId) -> Vec<(Ipv4Net, PathAttributes)> {
+    pub fn advertised(&self, peer: PeerId) -> Vec<(Nlri, PathAttributes)> {
         let neighbor = self.tables.neighbor(peer).into_iter();
         neighbor
             .flat_map(|neighbor| neighbor.adj_rib_out.routes())
-            .map(|(prefix, attributes)| (prefix, (**attributes).clone()))
+            .map(|(route, attributes)| (route, (**attributes).clone()))
             .collect()
     }
 
@@ -305,6 +307,7 @@ impl<P: Policy> Speaker<P> {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: true,
+            add_path: false,
         };
         let bytes = Message::Notification(notification).encode(context);
         self.outputs
@@ -372,7 +375,10 @@ impl<P: Policy> Speaker<P> {
                 self.owners.remove(&connection);
                 self.outputs.push_back(Output::Close(connection));
             }
-            SessionOutput::Established(router_id) => {
+            SessionOutput::Established {
+                router_id,
+                all_paths,
+            } => {
                 let (role, max_prefixes) = (config.role, config.max_prefixes);
                 let identity = NeighborIdentity {
                     peer: id,
@@ -380,6 +386,7 @@ impl<P: Policy> Speaker<P> {
                     address,
                     role,
                     max_prefixes,
+                    all_paths,
                 };
                 self.tables.peer_up(identity);
                 self.outputs

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use crate::config::{PeerId, PeerRole};
 use crate::rib::{Candidate, DecisionStep, Path, compare};
 use crate::session::SessionState;
-use crate::wire::{Capability, Notification, PathAttributes};
+use crate::wire::{Capability, Notification, PathAttributes, PathId};
 
 /// What is shown of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct PeerView {
     pub role: PeerRole,
     /// Negotiated hold time.
     pub hold_time: Option<Duration>,
+    /// Whether the peer may tell several paths to a prefix (RFC 7911), as negotiated.
+    pub add_path_receive: bool,
+    /// Whether the peer is told several paths to a prefix, as negotiated.
+    pub add_path_send: bool,
     /// Capabilities that we sent.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities that the peer sent.
@@ -38,11 +42,11 @@ pub struct PeerView {
     pub messages_received: [u64; 5],
     /// Messages sent, likewise.
     pub messages_sent: [u64; 5],
-    /// Prefixes received, before policy.
+    /// Paths received, before policy.
     pub received: usize,
-    /// Prefixes accepted.
+    /// Paths accepted.
     pub accepted: usize,
-    /// Prefixes advertised to it.
+    /// Paths advertised to it.
     pub advertised: usize,
     /// How often routes were refused or attributes found malformed, by reason, since the peer was configured.
     pub refusals: BTreeMap<&'static str, u64>,
@@ -69,6 +73,8 @@ pub struct PathView {
     pub ineligible: Option<&'static str>,
     /// The step at which it lost against the best path (or at which the best beat the second).
     pub step: DecisionStep,
+    /// The id under which peers hear of it that are told several paths.
+    pub local_id: PathId,
 }
 
 /// A refused route.
@@ -76,6 +82,8 @@ pub struct PathView {
 pub struct RejectedView {
     /// The prefix.
     pub prefix: Ipv4Net,
+    /// Which of the peer's paths to it, where the peer tells several.
+    pub path_id: Option<PathId>,
     /// Its attributes.
     pub attributes: PathAttributes,
     /// The reason's name.
@@ -103,6 +111,7 @@ pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
             best: position == 0 && best.is_some(),
             ineligible: candidate.ineligible,
             step,
+            local_id: candidate.local_id,
         }
     };
     candidates.iter().enumerate().map(view).collect()

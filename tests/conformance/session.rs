@@ -126,6 +126,7 @@ impl Session {
             hold_time: HOLD,
             connect_retry: Duration::from_secs(5),
             max_prefixes: 10,
+            add_path: None,
         };
         speaker.set_next_hops([peer.address].into(), now);
         speaker.set_peers(vec![peer], now);

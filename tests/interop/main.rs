@@ -19,6 +19,7 @@ mod router;
 mod scene;
 mod scratch;
 mod session;
+mod several_paths;
 mod traffic;
 mod wait;
 mod wireguard;
@@ -40,25 +41,34 @@ fn main() -> ExitCode {
         for cast in Cast::ALL {
             // ExaBGP has no RIB, so there is nothing that it could reflect.
             if cast != Cast::Reflector || kind.reflects() {
-                let name = format!("bgp_{}_as_{}", kind.name(), cast.name());
-                let missing = requirement::missing(kind.programs());
-                trials.push(trial(name, missing.as_deref(), move |scratch| {
-                    talk(cast, kind, scratch)
-                }));
+                let both = [false, true].into_iter();
+                let able = both.filter(|add_path| !add_path || kind.adds_paths());
+                trials.extend(able.map(|add_path| bgp_trial(cast, kind, add_path)));
             }
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// One cast with one daemon that is told to handle several paths to a prefix, or not.
+fn bgp_trial(cast: Cast, kind: Kind, add_path: bool) -> Trial {
+    let with = if add_path { "_with_add_path" } else { "" };
+    let name = format!("bgp_{}_as_{}{with}", kind.name(), cast.name());
+    let missing = requirement::missing(kind.programs());
+    trial(name, missing.as_deref(), move |scratch| {
+        talk(cast, kind, add_path, scratch)
+    })
+}
+
 /// Everything that a session has to go through, in one cast with one daemon.
-fn talk(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<()> {
-    let mut scene = Scene::start(cast, kind, scratch)?;
+fn talk(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start(cast, kind, add_path, scratch)?;
     session::capabilities_are_agreed(&scene)?;
     exchange::their_route_arrives(&mut scene)?;
     exchange::our_routes_arrive(&scene)?;
     exchange::withdrawals_are_followed(&mut scene)?;
     exchange::unbelievable_routes_are_refused(&mut scene)?;
+    several_paths::are_told_as_agreed(&mut scene)?;
     session::nothing_is_amiss(&scene)?;
     session::refresh_is_answered(&mut scene)?;
     session::nobody_complained(&scene)?;

@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     pub(crate) cast: Cast,
     /// Which daemon.
     pub(crate) kind: Kind,
+    /// Whether the daemon is told to receive and send several paths to a prefix.
+    pub(crate) add_path: bool,
     /// Namespaces.
     pub(crate) world: World,
     /// samctl at site 1.
@@ -80,7 +82,7 @@ impl Cast {
 
 impl Scene {
     /// Builds the world, starts everything, and waits until both sides call the session Established.
-    pub(crate) fn start(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn start(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<Self> {
         let world = World::build(cast.sites())?;
         let fabric = Fabric::new(cast.sites(), cast.reflector())?;
         let host = KernelHost::start(world.site(THEIRS)?, &fabric, scratch, None)?;
@@ -95,6 +97,7 @@ impl Scene {
             own: THEIRS,
             neighbors,
             reflector: cast == Cast::Reflector,
+            add_path,
         };
         let third = match cast {
             Cast::Peer => None,
@@ -106,6 +109,7 @@ impl Scene {
         let scene = Self {
             cast,
             kind,
+            add_path,
             ours: Router::start(world.site(OURS)?, &fabric, scratch, None)?,
             third,
             daemon: Some(kind.start(&setup)?),

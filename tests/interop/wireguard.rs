@@ -263,6 +263,7 @@ impl Tunnel {
             own: THEIRS,
             neighbors: vec![OURS],
             reflector: false,
+            add_path: false,
         })?;
         bird.announce(&Announcement::claim(THEIRS, u32::from(THEIRS.0)))?;
         let tunnel = Self {

@@ -9,6 +9,7 @@ pub(crate) fn read(message: &[u8], four_octet_as: bool) -> Reading {
     let context = DecodeContext {
         four_octet_as,
         ibgp: true,
+        add_path: false,
     };
     let decoded = match Message::decode(message, context) {
         Ok(decoded) => decoded,

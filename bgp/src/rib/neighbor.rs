@@ -21,8 +21,10 @@ pub(crate) struct NeighborIdentity {
     pub(crate) address: Ipv4Addr,
     /// Its role.
     pub(crate) role: PeerRole,
-    /// Prefixes accepted at most.
+    /// Paths accepted at most.
     pub(crate) max_prefixes: usize,
+    /// Whether it is told all paths to a prefix (RFC 7911), not only the best.
+    pub(crate) all_paths: bool,
 }
 
 impl NeighborIdentity {

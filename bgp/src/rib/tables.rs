@@ -12,17 +12,17 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 
 use super::adj_rib_in::{PathUpdate, Verdict};
-use super::adj_rib_out::Difference;
+use super::adj_rib_out::{Difference, Told};
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
-use super::loc_rib::LocRib;
+use super::loc_rib::{Decided, LocRib};
 use super::neighbor::{Neighbor, NeighborIdentity};
-use super::path::{Path, PathSource};
+use super::path::{PATHS_MAX, Path, PathSource};
 use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::Policy;
-use crate::reflector::{Reflector, Target};
-use crate::wire::{PathAttributes, Update};
+use crate::reflector::{Reflector, originator};
+use crate::wire::{Nlri, PathAttributes, Update};
 
 /// What a neighbor is to be told.
 #[derive(Debug)]
@@ -89,9 +89,10 @@ impl<P: Policy> Tables<P> {
             return;
         };
         self.pool.note_released(neighbor.adj_rib_in.len());
-        for (prefix, received) in neighbor.adj_rib_in.routes() {
+        for (route, received) in neighbor.adj_rib_in.routes() {
             if received.verdict.is_ok() {
-                self.loc_rib.remove(prefix, Some(peer));
+                self.loc_rib
+                    .remove(route.prefix, (Some(peer), route.path_id));
             }
         }
     }
@@ -110,15 +111,16 @@ impl<P: Policy> Tables<P> {
             self.events.push(Event::Malformed { peer, kind, reason });
         }
         self.pool.note_released(update.withdrawn.len());
-        for prefix in update.withdrawn {
-            if neighbor.adj_rib_in.withdraw(prefix) {
-                self.loc_rib.remove(prefix, Some(peer));
+        for route in update.withdrawn {
+            if neighbor.adj_rib_in.withdraw(route) {
+                self.loc_rib
+                    .remove(route.prefix, (Some(peer), route.path_id));
             }
         }
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
-            for prefix in update.announced {
-                self.enter(peer, prefix, Arc::clone(&attributes), now);
+            for route in update.announced {
+                self.enter(peer, route, Arc::clone(&attributes), now);
             }
         }
         self.promote(peer, now);
@@ -146,13 +148,13 @@ impl<P: Policy> Tables<P> {
             if neighbor.adj_rib_in.take_overflowed() {
                 forgetful.push(peer);
             }
-            let routes: Vec<(Ipv4Net, Arc<PathAttributes>)> = neighbor
+            let routes: Vec<(Nlri, Arc<PathAttributes>)> = neighbor
                 .adj_rib_in
                 .routes()
-                .map(|(prefix, received)| (prefix, Arc::clone(&received.attributes)))
+                .map(|(route, received)| (route, Arc::clone(&received.attributes)))
                 .collect();
-            for (prefix, attributes) in routes {
-                self.enter(peer, prefix, attributes, now);
+            for (route, attributes) in routes {
+                self.enter(peer, route, attributes, now);
             }
             self.promote(peer, now);
         }
@@ -174,6 +176,7 @@ impl<P: Policy> Tables<P> {
             let attributes = self.pool.intern(attributes);
             let path = Path {
                 source: PathSource::Local,
+                path_id: None,
                 attributes,
                 learned_at: now,
             };
@@ -184,19 +187,21 @@ impl<P: Policy> Tables<P> {
     /// Stops originating a route.
     pub(crate) fn withdraw(&mut self, prefix: Ipv4Net) {
         self.pool.note_released(1);
-        self.loc_rib.remove(prefix, None);
+        self.loc_rib.remove(prefix, (None, None));
     }
 
     /// Decides what changed since the last time.
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
-        let changes = self.loc_rib.decide();
+        let Decided { best, touched } = self.loc_rib.decide();
         for neighbor in self.neighbors.values_mut() {
-            neighbor
-                .pending
-                .prefixes
-                .extend(changes.iter().map(|change| change.prefix));
+            let prefixes = &mut neighbor.pending.prefixes;
+            if neighbor.identity.all_paths {
+                prefixes.extend(&touched);
+            } else {
+                prefixes.extend(best.iter().map(|change| change.prefix));
+            }
         }
-        changes
+        best
     }
 
     /// Takes what happened to routes of peers.
@@ -219,17 +224,17 @@ impl<P: Policy> Tables<P> {
             self.pool.sweep_released();
             return None;
         };
-        let (peer, target) = (*peer, neighbor.identity.target());
+        let (peer, identity) = (*peer, neighbor.identity);
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
         if std::mem::take(&mut neighbor.pending.all) {
             let prefixes = &mut neighbor.pending.prefixes;
             prefixes.extend(self.loc_rib.prefixes());
-            prefixes.extend(told.routes().map(|(prefix, _)| prefix));
+            prefixes.extend(told.routes().map(|(route, _)| route.prefix));
         }
         let part = neighbor.pending.take_part();
         let mut difference = Difference::new(&mut told, part.repeat);
         for prefix in part.prefixes {
-            difference.note(prefix, self.desired(peer, target, prefix));
+            difference.note(prefix, &self.desired(&identity, prefix));
         }
         let updates = difference.into_updates();
         if let Some(neighbor) = self.neighbors.get_mut(&peer) {
@@ -242,34 +247,45 @@ impl<P: Policy> Tables<P> {
         })
     }
 
-    /// Returns what a neighbor should know about a prefix.
-    fn desired(
-        &mut self,
-        peer: PeerId,
-        target: Target,
-        prefix: Ipv4Net,
-    ) -> Option<Arc<PathAttributes>> {
-        let best = self.loc_rib.best(prefix)?;
-        let source_role = best
-            .source
-            .peer()
-            .and_then(|source| self.neighbors.get(&source))
-            .map(|neighbor| neighbor.identity.role);
-        let mut attributes = self.reflector.export(best, source_role, target)?;
-        if !self.policy.export(peer, prefix, &mut attributes) {
-            return None;
+    /// Returns what a neighbor should know about a prefix: the best path; or, best first, all that may be chosen.
+    fn desired(&mut self, to: &NeighborIdentity, prefix: Ipv4Net) -> Vec<Told> {
+        let candidates = self.loc_rib.candidates(prefix).iter();
+        let mut eligible = candidates.filter(|candidate| candidate.ineligible.is_none());
+        let mut paths = Vec::new();
+        if !to.all_paths {
+            let best = eligible.next().map(|best| (None, &best.path));
+            paths.extend(best.and_then(|(id, path)| Some((id, self.export(path, to)?))));
+        } else {
+            // Reflected twice, by us and by another reflector, a path is the same path.
+            let mut known = BTreeSet::new();
+            for candidate in eligible {
+                let Some(attributes) = self.export(&candidate.path, to) else {
+                    continue;
+                };
+                let same = (originator(&candidate.path), attributes.next_hop);
+                if paths.len() < PATHS_MAX && known.insert(same) {
+                    paths.push((Some(candidate.local_id), attributes));
+                }
+            }
         }
-        Some(self.pool.intern(attributes))
+        let admitted = paths.into_iter().filter_map(|(id, mut attributes)| {
+            let admitted = self.policy.export(to.peer, prefix, &mut attributes);
+            admitted.then(|| (id, self.pool.intern(attributes)))
+        });
+        admitted.collect()
+    }
+
+    /// Returns the attributes with which a path would be sent to a neighbor, before policy; `None` if it is not.
+    fn export(&self, path: &Path, to: &NeighborIdentity) -> Option<PathAttributes> {
+        let source = path.source.peer();
+        let source = source.and_then(|source| self.neighbors.get(&source));
+        let role = source.map(|neighbor| neighbor.identity.role);
+        self.reflector.export(path, role, to.target())
     }
 
     /// Imports a route and passes the result on to the Loc-RIB.
-    fn enter(
-        &mut self,
-        peer: PeerId,
-        prefix: Ipv4Net,
-        attributes: Arc<PathAttributes>,
-        now: Instant,
-    ) {
+    fn enter(&mut self, peer: PeerId, route: Nlri, attributes: Arc<PathAttributes>, now: Instant) {
+        let Nlri { prefix, path_id } = route;
         let verdict = self.import(peer, prefix, &attributes);
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
@@ -277,7 +293,7 @@ impl<P: Policy> Tables<P> {
         let before = neighbor.adj_rib_in.len();
         let change = neighbor
             .adj_rib_in
-            .announce(prefix, attributes, verdict, now);
+            .announce(route, attributes, verdict, now);
         let replaced = neighbor.adj_rib_in.len() == before;
         self.pool.note_released(usize::from(replaced));
         match change.path {
@@ -288,12 +304,13 @@ impl<P: Policy> Tables<P> {
                     prefix,
                     Path {
                         source,
+                        path_id,
                         attributes,
                         learned_at,
                     },
                 );
             }
-            PathUpdate::Remove => self.loc_rib.remove(prefix, Some(peer)),
+            PathUpdate::Remove => self.loc_rib.remove(prefix, (Some(peer), path_id)),
         }
         if let Some(reason) = change.rejected {
             self.events.push(Event::Rejected {
@@ -321,12 +338,12 @@ impl<P: Policy> Tables<P> {
 
     /// Accepts routes that waited for room under the limit.
     fn promote(&mut self, peer: PeerId, now: Instant) {
-        while let Some((prefix, attributes)) = self
+        while let Some((route, attributes)) = self
             .neighbors
             .get(&peer)
             .and_then(|neighbor| neighbor.adj_rib_in.promotable())
         {
-            self.enter(peer, prefix, attributes, now);
+            self.enter(peer, route, attributes, now);
         }
     }
 }
@@ -408,6 +425,7 @@ mod tests {
                 address: router(host),
                 role: PeerRole::Client,
                 max_prefixes: ROUTES as usize,
+                all_paths: false,
             });
         }
         tables
@@ -419,7 +437,7 @@ mod tests {
 
     fn announce(tables: &mut Tables<Open>, number: u32, local_pref: u32) {
         let update = Update {
-            announced: vec![numbered(number)],
+            announced: vec![numbered(number).into()],
             attributes: Some(attributes(2, local_pref)),
             ..Update::default()
         };
@@ -429,7 +447,7 @@ mod tests {
     fn withdraw_all(tables: &mut Tables<Open>) {
         for number in 0..ROUTES {
             let update = Update {
-                withdrawn: vec![numbered(number)],
+                withdrawn: vec![numbered(number).into()],
                 ..Update::default()
             };
             tables.receive(PeerId(2), update, start());

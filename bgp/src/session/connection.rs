@@ -61,11 +61,18 @@ impl Connection {
         }
     }
 
-    /// Returns how messages are read and written.
-    pub(crate) fn context(&self) -> DecodeContext {
+    /// Returns how messages are written.
+    pub(crate) fn send_context(&self) -> DecodeContext {
         self.negotiated
             .as_ref()
-            .map_or_else(initial_context, |negotiated| negotiated.context)
+            .map_or_else(initial_context, |negotiated| negotiated.send)
+    }
+
+    /// Returns how messages are read.
+    fn receive_context(&self) -> DecodeContext {
+        self.negotiated
+            .as_ref()
+            .map_or_else(initial_context, |negotiated| negotiated.receive)
     }
 
     /// Takes bytes in.
@@ -82,7 +89,7 @@ impl Connection {
             Ok(length) => length?,
             Err(error) => return Some(Err(error)),
         };
-        let message = Message::decode(rest.get(..length)?, self.context());
+        let message = Message::decode(rest.get(..length)?, self.receive_context());
         self.consumed += length;
         Some(message)
     }

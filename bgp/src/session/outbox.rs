@@ -24,8 +24,13 @@ pub(crate) enum SessionOutput {
     Send(ConnectionId, Vec<u8>),
     /// Close after the bytes sent so far.
     Close(ConnectionId),
-    /// The session is up; the peer has this identifier.
-    Established(Ipv4Addr),
+    /// The session is up.
+    Established {
+        /// The peer's BGP identifier.
+        router_id: Ipv4Addr,
+        /// Whether it is to be told all paths (RFC 7911), not only the best.
+        all_paths: bool,
+    },
     /// The session left Established, or an attempt failed after the OPEN.
     Down(String),
     /// Routes from the peer.
@@ -58,7 +63,7 @@ impl Outbox {
     /// Sends a message.
     pub(crate) fn send(&mut self, connection: &Connection, message: &Message) {
         self.statistics.count_sent(message);
-        let bytes = message.encode(connection.context());
+        let bytes = message.encode(connection.send_context());
         self.push(SessionOutput::Send(connection.id, bytes));
     }
 
@@ -78,7 +83,7 @@ impl Outbox {
         updates: &[Update],
         end_of_rib: bool,
     ) {
-        let context = connection.context();
+        let context = connection.send_context();
         let routes = updates
             .iter()
             .flat_map(|update| update.encode_split(context));

@@ -224,7 +224,7 @@ impl PeerSession {
 
     /// Returns the capabilities in our OPEN.
     pub(crate) fn capabilities_sent(&self) -> Vec<Capability> {
-        own_capabilities(&self.local)
+        own_capabilities(&self.local, &self.peer)
     }
 
     /// Returns the configuration of the peer.
@@ -349,11 +349,15 @@ impl PeerSession {
             }
             Action::Establish => {
                 connection.established_at = Some(now);
-                let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
+                let agreed = connection.negotiated.as_ref();
+                let agreed = agreed.map(|agreed| (agreed.router_id, agreed.send.add_path));
                 self.outbox.statistics.established += 1;
                 self.dialing.on_established();
-                let router_id = router_id.expect("only an OPEN leads to Established");
-                self.outbox.push(SessionOutput::Established(router_id));
+                let (router_id, all_paths) = agreed.expect("only an OPEN leads to Established");
+                self.outbox.push(SessionOutput::Established {
+                    router_id,
+                    all_paths,
+                });
             }
         }
     }

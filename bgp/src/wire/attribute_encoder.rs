@@ -295,6 +295,7 @@ mod tests {
     const INTERNAL: DecodeContext = DecodeContext {
         four_octet_as: true,
         ibgp: true,
+        add_path: false,
     };
 
     fn path(as_path: Vec<AsPathSegment>) -> PathAttributes {

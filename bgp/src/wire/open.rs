@@ -35,6 +35,7 @@ impl Open {
                 Capability::FourOctetAs(asn) => Some(*asn),
                 Capability::Multiprotocol { .. }
                 | Capability::RouteRefresh
+                | Capability::AddPath(_)
                 | Capability::EnhancedRouteRefresh
                 | Capability::Fqdn { .. }
                 | Capability::Unknown { .. } => None,

@@ -73,7 +73,7 @@ fn a_large_table_goes_out_in_parts_that_congestion_can_stop() {
     let mut total = Outcome::default();
     let mut parts = 0;
     while let Some(output) = bench.speaker.poll_output() {
-        total.note(output);
+        total.note(output, |_| CONTEXT);
         parts += 1;
         let held_back = bench.input(Input::Congested(connection));
         assert!(held_back.updates(connection).is_empty());

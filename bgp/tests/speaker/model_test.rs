@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PeerConfig, PeerRole};
 use sam_bgp::wire::{
-    AsPathSegment, HEADER_LEN, Message, Notification, Origin, RouteRefresh, Update,
+    AsPathSegment, HEADER_LEN, Message, Nlri, Notification, Origin, RouteRefresh, Update,
 };
 use sam_bgp::{ConnectionId, Input, PathAttributes};
 
@@ -143,7 +143,7 @@ impl Run {
                 self.hear_damaged(from, &message);
             }
             Saying::Withdraw(number) => {
-                let withdrawn = vec![prefix(number)];
+                let withdrawn = vec![prefix(number).into()];
                 let message = Message::Update(Update {
                     withdrawn,
                     ..Update::default()
@@ -244,13 +244,13 @@ impl Run {
     fn hear_damaged(&mut self, from: u8, message: &[u8]) {
         match Message::decode(message, CONTEXT) {
             Ok(Message::Update(update)) => self.hear(from, message, |heard| {
-                heard.retain(|prefix, _| !update.withdrawn.contains(prefix));
+                heard.retain(|prefix, _| !update.withdrawn.contains(&(*prefix).into()));
                 let attributes = update.attributes.clone();
                 heard.extend(
                     update
                         .announced
                         .iter()
-                        .map(|it| (*it, attributes.clone().expect("attributes"))),
+                        .map(|it| (it.prefix, attributes.clone().expect("attributes"))),
                 );
             }),
             Ok(other) => unreachable!("the header stayed as it was: {other:?}"),
@@ -290,9 +290,9 @@ impl Run {
                 update
                     .withdrawn
                     .iter()
-                    .for_each(|prefix| drop(known.remove(prefix)));
-                for prefix in &update.announced {
-                    known.insert(*prefix, update.attributes.clone().expect("attributes"));
+                    .for_each(|route| drop(known.remove(&route.prefix)));
+                for route in &update.announced {
+                    known.insert(route.prefix, update.attributes.clone().expect("attributes"));
                 }
             }
         }
@@ -315,7 +315,8 @@ impl Run {
         for (host, known) in &self.known {
             let expected = self.model.told(*host);
             assert_eq!(*known, expected, "what {host} knows");
-            let advertised: Routes = speaker.advertised(peer(*host)).into_iter().collect();
+            let advertised = speaker.advertised(peer(*host)).into_iter();
+            let advertised: Routes = advertised.map(|(route, it)| (route.prefix, it)).collect();
             assert_eq!(advertised, expected, "what {host} was told");
         }
     }
@@ -326,7 +327,7 @@ impl Run {
             self.take(Step::Change(Change::Withdraw(number)));
         }
         for (from, routes) in self.model.heard.clone() {
-            let withdrawn = routes.into_keys().collect();
+            let withdrawn = routes.into_keys().map(Nlri::from).collect();
             let message = Message::Update(Update {
                 withdrawn,
                 ..Update::default()

@@ -125,7 +125,11 @@ impl Run {
     }
 
     fn told(&self, host: u8, to: u8) -> Vec<(ipnet::Ipv4Net, PathAttributes)> {
-        self.fabric.nodes[&host].speaker.advertised(peer(to))
+        let advertised = self.fabric.nodes[&host].speaker.advertised(peer(to));
+        advertised
+            .into_iter()
+            .map(|(route, attributes)| (route.prefix, attributes))
+            .collect()
     }
 
     fn heard(&self, host: u8, of: u8) -> Vec<(ipnet::Ipv4Net, PathAttributes)> {

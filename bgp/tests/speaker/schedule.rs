@@ -136,7 +136,10 @@ impl Run {
             Input::Closed(id) | Input::Stalled(id) => {
                 self.wires.remove(&id);
             }
-            Input::Accepted { .. } | Input::Received(..) => {}
+            Input::Accepted { .. }
+            | Input::Received(..)
+            | Input::Congested(_)
+            | Input::Relieved(_) => {}
         }
         self.input(input);
     }
@@ -353,7 +356,7 @@ fn message(kind: u8, host: u8) -> Vec<u8> {
         2 => announcement(&[1, 2], host),
         3 => announcement(&[2, 3], host),
         4 => Message::Update(Update {
-            withdrawn: vec![prefix(1)],
+            withdrawn: vec![prefix(1).into()],
             ..Update::default()
         }),
         5 => Message::RouteRefresh(RouteRefresh {
@@ -366,7 +369,7 @@ fn message(kind: u8, host: u8) -> Vec<u8> {
         9 => Message::Open(open(router(9), 9, true)),
         10 => Message::Open(open(router(1), 0, true)),
         11 => Message::Update(Update {
-            announced: (0..20).map(numbered).collect(),
+            announced: (0..20).map(|number| numbered(number).into()).collect(),
             attributes: Some(route(host, 200)),
             ..Update::default()
         }),
@@ -377,7 +380,7 @@ fn message(kind: u8, host: u8) -> Vec<u8> {
 
 fn announcement(prefixes: &[u8], host: u8) -> Message {
     Message::Update(Update {
-        announced: prefixes.iter().copied().map(prefix).collect(),
+        announced: prefixes.iter().map(|host| prefix(*host).into()).collect(),
         attributes: Some(route(host, 100)),
         ..Update::default()
     })
@@ -422,4 +425,5 @@ fn all_whole(mut bytes: &[u8]) {
 const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
+    add_path: false,
 };

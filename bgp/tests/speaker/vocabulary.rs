@@ -70,6 +70,7 @@ pub(crate) fn peer_config(host: u8) -> PeerConfig {
         hold_time: seconds(9),
         connect_retry: seconds(1),
         max_prefixes: 1000,
+        add_path: None,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `rfc7606.rs` has the rules one by one; here no pair of attribute and fault is left out.
 
-use sam_bgp::wire::{DecodeContext, Disposition, Message, Update};
+use ipnet::Ipv4Net;
+use sam_bgp::wire::{DecodeContext, Disposition, Message, Nlri, Update};
 
 use crate::bytes::{EXTERNAL, INTERNAL, TWO_OCTET, attribute, update};
 
@@ -114,7 +115,7 @@ fn outcome(context: DecodeContext, kind: u8, under_test: &[u8]) -> char {
 
 /// Tells whether the route stands; if not, it must be withdrawn, and all others with it.
 fn stands(update: &Update) -> bool {
-    let route = "10.77.60.11/32".parse().expect("a prefix");
+    let route = Nlri::from("10.77.60.11/32".parse::<Ipv4Net>().expect("a prefix"));
     if update.announced.contains(&route) {
         return true;
     }

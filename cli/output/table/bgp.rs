@@ -64,6 +64,7 @@ impl Text for BgpNeighborView {
             ("last down", optional(summary.last_down.as_ref())),
             ("hold time", optional_ago(self.hold_time_s)),
             ("keepalive", optional_ago(self.keepalive_s)),
+            ("add-path", add_path(self)),
             ("end of rib", yes(self.end_of_rib)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),
@@ -111,6 +112,13 @@ impl Text for BgpNeighborView {
     }
 }
 
+fn add_path(neighbor: &BgpNeighborView) -> String {
+    match &neighbor.summary.degraded {
+        Some(lack) => format!("{} (degraded: {lack})", neighbor.add_path),
+        None => neighbor.add_path.clone(),
+    }
+}
+
 fn notification(notification: Option<&NotificationView>) -> String {
     let Some(notification) = notification else {
         return "-".into();
@@ -151,6 +159,7 @@ fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
     let row = |route: &BgpRouteRow| {
         [
             route.prefix.to_string(),
+            optional(route.path_id),
             route.next_hop.to_string(),
             optional(route.local_pref),
             optional(route.originator_id),
@@ -159,6 +168,7 @@ fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
     };
     let header = [
         "PREFIX",
+        "PATH ID",
         "NEXT HOP",
         "LOCAL_PREF",
         "ORIGINATOR_ID",

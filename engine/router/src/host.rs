@@ -119,6 +119,12 @@ impl Host {
         has_session && !self.is_routed_into_itself(node)
     }
 
+    /// Tells whether the tunnel to a node is known to carry no packets.
+    #[must_use]
+    pub(crate) fn tunnel_failed(&self, node: NodeId) -> bool {
+        self.tunnels.get(&node) == Some(&false)
+    }
+
     /// Forgets what was learned about nodes whose endpoint changed or which are gone.
     pub(crate) fn on_config(&mut self, old: &Config, new: &Config) {
         let endpoint = |config: &Config, node| {

@@ -31,6 +31,7 @@ mod fib_sync;
 mod fixture;
 mod host;
 mod identity;
+mod next_hops;
 mod notices;
 mod numbering;
 mod offloads;

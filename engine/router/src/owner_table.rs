@@ -81,9 +81,10 @@ impl OwnerTable {
         self.held.values().map(|holding| &holding.owner)
     }
 
-    /// Lists the addresses that other nodes actively own.
-    pub(crate) fn remote_active(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let remote = |owner: &&Owner| !owner.local && owner.state == ClaimState::Active;
+    /// Lists the addresses that other nodes serve: the active owner, or a standby where that cannot be reached.
+    pub(crate) fn remote_served(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let serves = |state| matches!(state, ClaimState::Active | ClaimState::Standby);
+        let remote = move |owner: &&Owner| !owner.local && serves(owner.state);
         self.owners().filter(remote).map(|owner| owner.address)
     }
 }

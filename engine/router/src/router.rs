@@ -131,8 +131,7 @@ impl Router {
         router
             .numbering
             .apply(&other_nodes(&router.config).map(|node| node.id).collect());
-        router.speaker.set_next_hops(overlays(&router.config), now);
-        router.pump(now);
+        router.follow_next_hops(now);
         router.speaker.set_peers(peer_configs(&router.config), now);
         router.config_applied(now);
         router.settle(now);
@@ -248,10 +247,7 @@ impl Router {
             self.speaker.set_policy(policy, now);
             self.pump(now);
         }
-        if overlays(&old) != overlays(&self.config) {
-            self.speaker.set_next_hops(overlays(&self.config), now);
-            self.pump(now);
-        }
+        self.follow_next_hops(now);
         if peer_configs(&old) != peer_configs(&self.config) {
             self.speaker.set_peers(peer_configs(&self.config), now);
         }
@@ -337,7 +333,7 @@ impl Router {
     }
 
     /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.
-    fn pump(&mut self, now: Instant) {
+    pub(crate) fn pump(&mut self, now: Instant) {
         while let Some(output) = self.speaker.poll_output() {
             match output {
                 sam_bgp::Output::Connect {
@@ -394,14 +390,4 @@ impl Router {
                 .for_each(|event| self.events.push(event, now));
         }
     }
-}
-
-/// Next hops that can be reached: the overlay addresses of all nodes.
-fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {
-    config
-        .fabric
-        .nodes
-        .values()
-        .map(|node| node.overlay)
-        .collect()
 }

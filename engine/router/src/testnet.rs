@@ -139,6 +139,7 @@ impl Net {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: true,
+            add_path: true,
         };
         let (connection, bytes) = (*connection, message.encode(context));
         self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));

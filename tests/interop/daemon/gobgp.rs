@@ -143,6 +143,11 @@ fn config(setup: &Setup) -> String {
              idle-hold-time-after-reset = 1\n",
             address = neighbor.overlay(),
         );
+        if setup.add_path {
+            text += "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
+                     afi-safi-name = \"ipv4-unicast\"\n    [neighbors.afi-safis.add-paths.config]\n      \
+                     receive = true\n      send-max = 8\n";
+        }
         if setup.reflector {
             text += &format!(
                 "  [neighbors.route-reflector.config]\n    route-reflector-client = true\n    \

@@ -159,6 +159,9 @@ fn each_fault_of_the_fabric_is_found() {
         ("bgp/session-n2", Fail, |e| {
             e.neighbors.neighbors[0].state = "active".into()
         }),
+        ("bgp/session-n2", Warn, |e| {
+            e.neighbors.neighbors[0].degraded = Some("no-addpath".into());
+        }),
         ("bgp/rejected-routes", Warn, |e| reject(e, "outside-pool")),
         ("identity/foreign-claims", Fail, |e| {
             reject(e, "node-id-not-peer")
@@ -171,9 +174,8 @@ fn each_fault_of_the_fabric_is_found() {
                 last_s: 1.0,
             });
         }),
-        ("owners/duplicate-owner", Fail, |e| {
-            e.owners.owners[0].duplicate = true
-        }),
+        ("owners/duplicate-owner", Fail, |e| duplicate(e, true)),
+        ("owners/duplicate-owner", Warn, |e| duplicate(e, false)),
         ("owners/unannounced", Warn, |e| {
             e.owners.owners[0].owner = None;
             e.owners.owners[0].configured = true;
@@ -372,6 +374,12 @@ fn lose(facts: &mut Facts, capability: &str) {
         .as_mut()
         .unwrap()
         .retain(|held| held != capability);
+}
+
+/// Has an address claimed by several nodes, this one among them or not.
+fn duplicate(e: &mut Evidence<'_>, configured: bool) {
+    let row = &mut e.owners.owners[0];
+    (row.duplicate, row.configured) = (true, configured);
 }
 
 fn reject(evidence: &mut Evidence<'_>, reason: &'static str) {

@@ -9,6 +9,7 @@ mod drops;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -123,7 +124,11 @@ fn verdict(subject: &Subject<'_>) -> String {
         RouteAction::Lan => format!("{address} lives here, on the LAN"),
         RouteAction::Local => format!("{address} is delivered to this host"),
         RouteAction::Withhold => {
-            format!("nobody owns {address}: packets are dropped, ARP stays silent")
+            let why = match claimants(subject).as_str() {
+                "" => format!("nobody owns {address}"),
+                names => format!("{address} lives at {names}, which cannot be reached"),
+            };
+            format!("{why}: packets are dropped, ARP stays silent")
         }
         RouteAction::Unreachable => match subject.tunnel {
             Some(tunnel) => format!(
@@ -160,9 +165,13 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             .from
             .as_ref()
             .map_or("here", |from| from.name.as_str());
+        let decided = match &claim.ineligible {
+            Some(reason) => format!("cannot be chosen: {reason}"),
+            None => format!("{best}: {}", claim.step),
+        };
         format!(
-            "{} claims it: {}, sequence {}, LOCAL_PREF {}, told by {from}; {best}: {}",
-            claim.node.name, claim.state, claim.sequence, claim.local_pref, claim.step
+            "{} claims it: {}, sequence {}, LOCAL_PREF {}, told by {from}; {decided}",
+            claim.node.name, claim.state, claim.sequence, claim.local_pref
         )
     });
     let evidence: Vec<String> = claims.collect();
@@ -174,11 +183,22 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
                 evidence,
             )
         }
+        None if !owned.claims.is_empty() => row(
+            format!("{}, which cannot be reached from here", claimants(subject)),
+            evidence,
+        ),
         None => row(
             "nobody: it is to be owned here, but is not announced".into(),
             evidence,
         ),
     }
+}
+
+/// Names the nodes that claim the address.
+fn claimants(subject: &Subject<'_>) -> String {
+    let claims = subject.owner.iter().flat_map(|row| &row.claims);
+    let names: BTreeSet<&str> = claims.map(|claim| claim.node.name.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {

@@ -147,7 +147,7 @@ fn a_route_of_our_own_that_a_reflector_sends_back_is_counted_but_no_news() {
     reflected.cluster_list = vec![overlay(1)];
     let update = Update {
         withdrawn: Vec::new(),
-        announced: vec![address(ADDRESS).into()],
+        announced: vec![ipnet::Ipv4Net::from(address(ADDRESS)).into()],
         attributes: Some(reflected),
         faults: Vec::new(),
     };

@@ -24,6 +24,7 @@ const ADDRESS: u8 = 10;
 
 mod configuration;
 mod identity;
+mod next_hops;
 mod ownership;
 mod paths;
 mod transports;

@@ -31,12 +31,14 @@ pub struct NeighborSummary {
     pub since_s: f64,
     /// `client` (we reflect for it) or `non-client`.
     pub role: String,
-    /// Prefixes received, before policy.
+    /// Paths received, before policy.
     pub received: usize,
-    /// Prefixes accepted.
+    /// Paths accepted.
     pub accepted: usize,
-    /// Prefixes advertised to it.
+    /// Paths advertised to it.
     pub advertised: usize,
+    /// What the session lacks of what the fabric uses: `no-addpath`, when several paths to a prefix cannot be told.
+    pub degraded: Option<String>,
     /// How often the session reached Established.
     pub established_count: u64,
     /// Why the session last went down.
@@ -55,6 +57,8 @@ pub struct BgpNeighborView {
     pub hold_time_s: Option<f64>,
     /// Keepalive interval in seconds.
     pub keepalive_s: Option<f64>,
+    /// Several paths to a prefix (RFC 7911), as negotiated: `receive`, `send`, `both` or `none`.
+    pub add_path: String,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.
@@ -110,6 +114,8 @@ pub struct NotificationView {
 pub struct BgpRouteRow {
     /// Destination.
     pub prefix: Ipv4Net,
+    /// Path identifier in this direction of the session, where it carries them.
+    pub path_id: Option<u32>,
     /// Next hop.
     pub next_hop: Ipv4Addr,
     /// LOCAL_PREF.
@@ -153,6 +159,8 @@ pub struct PathRow {
     pub best: bool,
     /// The peer that told; `None` when originated here.
     pub from: Option<NodeRef>,
+    /// Path identifier from that peer, where the session carries them.
+    pub path_id: Option<u32>,
     /// The node that claims the prefix, by its tags.
     pub node: Option<NodeRef>,
     /// Kind, by its tags: owner, marker, return-route, anycast.

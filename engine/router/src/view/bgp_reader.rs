@@ -5,8 +5,8 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PathView, PeerView, RejectedView};
-use sam_bgp::wire::{Capability, Notification, Origin, code, subcode};
-use sam_bgp::{DecisionStep, Path, PathAttributes, PathSource, PeerRole};
+use sam_bgp::wire::{AddPathFamily, Capability, Notification, Origin, code, subcode};
+use sam_bgp::{AddPathDirection, DecisionStep, Path, PathAttributes, PathId, PathSource, PeerRole};
 use sam_capture::{NodeId, RouteTags};
 
 use super::{
@@ -47,6 +47,12 @@ impl Router {
             router_id: peer.router_id,
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
+            add_path: match (peer.add_path_receive, peer.add_path_send) {
+                (true, true) => "both".into(),
+                (true, false) => "receive".into(),
+                (false, true) => "send".into(),
+                (false, false) => "none".into(),
+            },
             end_of_rib: peer.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
@@ -60,14 +66,14 @@ impl Router {
             last_received: peer.last_received.as_ref().map(notification_view),
             routes_accepted: accepted
                 .iter()
-                .map(|(prefix, path)| route_row(*prefix, &path.attributes))
+                .map(|(prefix, path)| route_row(*prefix, path.path_id, &path.attributes))
                 .collect(),
             routes_rejected: self.speaker.rejected(id).iter().map(rejected_row).collect(),
             routes_advertised: self
                 .speaker
                 .advertised(id)
                 .iter()
-                .map(|(prefix, attributes)| route_row(*prefix, attributes))
+                .map(|(route, attributes)| route_row(route.prefix, route.path_id, attributes))
                 .collect(),
         })
     }
@@ -130,6 +136,7 @@ impl Router {
             received: peer.received,
             accepted: peer.accepted,
             advertised: peer.advertised,
+            degraded: is_degraded(peer).then(|| "no-addpath".into()),
             established_count: peer.established_count,
             last_down: peer.last_down.clone(),
         }
@@ -146,6 +153,7 @@ impl Router {
         PathRow {
             best: view.best,
             from,
+            path_id: view.path.path_id.map(|PathId(id)| id),
             node: tags.map(|tags| NodeRef::new(&self.config, tags.node)),
             kind: tags.map(|tags| tags.kind.name().into()),
             state: claim.map(|claim| claim.state.name().into()),
@@ -176,7 +184,7 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 9] = [
+    const STEPS: [DecisionStep; 10] = [
         DecisionStep::Eligible,
         DecisionStep::LocalPref,
         DecisionStep::LocalOrigin,
@@ -186,6 +194,7 @@ fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
         DecisionStep::RouterId,
         DecisionStep::ClusterListLength,
         DecisionStep::PeerAddress,
+        DecisionStep::PathId,
     ];
     let decided = other.step;
     let row = |step: DecisionStep| LadderRow {
@@ -225,6 +234,10 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
             PathSource::Local => "local".into(),
             PathSource::Peer { address, .. } => address.to_string(),
         },
+        DecisionStep::PathId => view
+            .path
+            .path_id
+            .map_or_else(|| "none".into(), |PathId(id)| id.to_string()),
         DecisionStep::OnlyPath | DecisionStep::Identical => String::new(),
     }
 }
@@ -237,9 +250,15 @@ fn router_id(path: &Path) -> String {
     }
 }
 
-fn route_row(prefix: Ipv4Net, attributes: &PathAttributes) -> BgpRouteRow {
+/// Every router of a fabric offers both directions; one that does not is another program or an older version.
+fn is_degraded(peer: &PeerView) -> bool {
+    peer.state == SessionState::Established && !(peer.add_path_receive && peer.add_path_send)
+}
+
+fn route_row(prefix: Ipv4Net, path_id: Option<PathId>, attributes: &PathAttributes) -> BgpRouteRow {
     BgpRouteRow {
         prefix,
+        path_id: path_id.map(|PathId(id)| id),
         next_hop: attributes.next_hop,
         local_pref: attributes.local_pref,
         originator_id: attributes.originator_id,
@@ -249,7 +268,7 @@ fn route_row(prefix: Ipv4Net, attributes: &PathAttributes) -> BgpRouteRow {
 
 fn rejected_row(rejected: &RejectedView) -> RejectedRow {
     RejectedRow {
-        route: route_row(rejected.prefix, &rejected.attributes),
+        route: route_row(rejected.prefix, rejected.path_id, &rejected.attributes),
         reason: rejected.reason.into(),
     }
 }
@@ -303,6 +322,10 @@ fn capability_text(capability: &Capability) -> String {
         Capability::Multiprotocol { afi, safi } => format!("multiprotocol {afi}/{safi}"),
         Capability::RouteRefresh => "route-refresh".into(),
         Capability::FourOctetAs(asn) => format!("four-octet-as {asn}"),
+        Capability::AddPath(families) => {
+            let families: Vec<String> = families.iter().map(add_path_text).collect();
+            format!("add-path {}", families.join(" "))
+        }
         Capability::EnhancedRouteRefresh => "enhanced-route-refresh".into(),
         Capability::Fqdn { host, domain } if domain.is_empty() => format!("fqdn {host}"),
         Capability::Fqdn { host, domain } => format!("fqdn {host}.{domain}"),
@@ -315,6 +338,18 @@ fn capability_text(capability: &Capability) -> String {
                 format!("{name} ({})", hex(value))
             }
         }
+    }
+}
+
+fn add_path_text(family: &AddPathFamily) -> String {
+    let direction = match family.direction {
+        AddPathDirection::Receive => "receive",
+        AddPathDirection::Send => "send",
+        AddPathDirection::Both => "both",
+    };
+    match (family.afi, family.safi) {
+        (1, 1) => format!("ipv4-unicast:{direction}"),
+        (afi, safi) => format!("{afi}/{safi}:{direction}"),
     }
 }
 

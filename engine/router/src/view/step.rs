@@ -43,6 +43,7 @@ fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
         DecisionStep::RouterId => (9, "router-id", "lowest ORIGINATOR_ID, else router id"),
         DecisionStep::ClusterListLength => (10, "cluster-list-length", "shortest CLUSTER_LIST"),
         DecisionStep::PeerAddress => (11, "peer-address", "lowest peer address"),
+        DecisionStep::PathId => (12, "path-id", "lowest path identifier"),
         DecisionStep::Identical => (0, "identical", "the paths are the same"),
     }
 }
