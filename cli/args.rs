@@ -269,11 +269,14 @@ pub struct BenchArgs {
 pub enum BgpCommand {
     /// Show all neighbors
     Neighbors,
-    /// Show one neighbor with its routes
+    /// Show one neighbor, or one of its tables of routes
     Neighbor {
         /// Name or overlay address of the node
         #[arg(value_name = "NAME|ADDRESS")]
         neighbor: String,
+        /// Which table
+        #[arg(value_enum)]
+        table: Option<RouteTable>,
     },
     /// Show all paths
     Rib {
@@ -287,6 +290,19 @@ pub enum BgpCommand {
         #[arg(value_parser = parse_prefix)]
         prefix: Ipv4Net,
     },
+}
+
+/// A table of a neighbor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RouteTable {
+    /// What it told us, before policy
+    Received,
+    /// What of it is used
+    Accepted,
+    /// What of it is not, and why
+    Rejected,
+    /// What we told it
+    Advertised,
 }
 
 /// `samctl key`

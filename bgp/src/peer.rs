@@ -47,6 +47,8 @@ impl Peer {
             since,
             role: config.role,
             hold_time: negotiated.map(|negotiated| negotiated.hold_time),
+            proposed_hold_time: config.hold_time,
+            timers: self.session.timers(),
             capabilities_sent: self.session.capabilities_sent(),
             capabilities_received: negotiated
                 .map(|negotiated| negotiated.capabilities.clone())

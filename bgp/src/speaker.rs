@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
@@ -24,7 +25,7 @@ use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, su
 pub use crate::config::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{PathView, PeerView, RejectedView};
+pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -244,6 +245,20 @@ impl<P: Policy> Speaker<P> {
                     attributes: (*received.attributes).clone(),
                     reason,
                 })
+            })
+            .collect()
+    }
+
+    /// Routes received from a peer, by prefix: before policy, refused ones included.
+    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
+            .map(|(prefix, received)| ReceivedView {
+                prefix,
+                attributes: Arc::clone(&received.attributes),
+                learned_at: received.learned_at,
+                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
             })
             .collect()
     }

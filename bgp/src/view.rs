@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 use crate::config::{PeerId, PeerRole};
+use crate::output::TimerName;
 use crate::rib::{Candidate, DecisionStep, Path, compare};
 use crate::session::SessionState;
 use crate::wire::{Capability, Notification, PathAttributes};
@@ -30,6 +32,10 @@ pub struct PeerView {
     pub role: PeerRole,
     /// Negotiated hold time.
     pub hold_time: Option<Duration>,
+    /// Proposed hold time.
+    pub proposed_hold_time: Duration,
+    /// Timers that run, and when they are due.
+    pub timers: Vec<(TimerName, Instant)>,
     /// Capabilities that we sent.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities that the peer sent.
@@ -69,6 +75,19 @@ pub struct PathView {
     pub ineligible: Option<&'static str>,
     /// The step at which it lost against the best path (or at which the best beat the second).
     pub step: DecisionStep,
+}
+
+/// A route as a peer sent it, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedView {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// Its attributes before policy.
+    pub attributes: Arc<PathAttributes>,
+    /// When these attributes came.
+    pub learned_at: Instant,
+    /// Why it was refused, if so.
+    pub rejected: Option<&'static str>,
 }
 
 /// A refused route.

@@ -5,6 +5,7 @@
 mod arp;
 mod bench;
 mod bgp;
+mod bgp_table;
 mod counters;
 mod doctor;
 mod events;

@@ -56,6 +56,10 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/routes",
         "GET /v1/bgp/neighbors",
         "GET /v1/bgp/neighbors/aws",
+        "GET /v1/bgp/neighbors/aws/received",
+        "GET /v1/bgp/neighbors/aws/accepted",
+        "GET /v1/bgp/neighbors/aws/rejected",
+        "GET /v1/bgp/neighbors/aws/advertised",
         "GET /v1/bgp/rib",
         "GET /v1/bgp/why?prefix=10.77.60.20/32",
         "GET /v1/tunnels",
@@ -281,6 +285,22 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["routes"], "routes"),
     (&["bgp", "neighbors"], "bgp-neighbors"),
     (&["bgp", "neighbor", "aws"], "bgp-neighbors-aws"),
+    (
+        &["bgp", "neighbor", "aws", "received"],
+        "bgp-neighbors-aws-received",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "accepted"],
+        "bgp-neighbors-aws-accepted",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "rejected"],
+        "bgp-neighbors-aws-rejected",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "advertised"],
+        "bgp-neighbors-aws-advertised",
+    ),
     (&["bgp", "rib"], "bgp-rib"),
     (&["bgp", "why", "10.77.60.20"], "bgp-why"),
     (&["tunnels"], "tunnels"),

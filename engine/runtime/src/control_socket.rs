@@ -80,6 +80,8 @@ pub(crate) enum View {
     BgpRib(Option<String>),
     /// `samctl bgp why`
     BgpWhy(String),
+    /// `samctl bgp neighbor NODE TABLE`
+    BgpTable(String, String),
     /// `samctl tunnels`
     Tunnels,
     /// `samctl arp`
@@ -208,6 +210,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             get(|State(s): Calls, Query(q): Query<Prefix>| {
                 view(s, View::BgpWhy(q.prefix.unwrap_or_default()))
             }),
+        )
+        .route(
+            "/v1/bgp/neighbors/{name}/{table}",
+            get(|State(s): Calls, Path((name, table))| view(s, View::BgpTable(name, table))),
         )
         .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))

@@ -59,6 +59,57 @@ fn why_shows_the_ladder_down_to_the_deciding_step() {
 }
 
 #[test]
+fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
+    let mut net = Net::new(3, &[1]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let network: Ipv4Net = "10.77.60.0/24".parse().unwrap();
+    let said = Update {
+        announced: vec![network],
+        attributes: Some(PathAttributes::local(crate::fixture::overlay(3))),
+        ..Update::default()
+    };
+    net.say(3, 1, &Message::Update(said));
+    net.run(1);
+    let (router, now) = (&net.stations[&1].router, net.now);
+    let table = |node, table| router.bgp_table(NodeId(node), table, now).unwrap();
+    let prefixes = |view: &BgpTableView| -> Vec<String> {
+        let pools = view.routes.iter().map(|row| row.prefix.to_string());
+        pools
+            .filter(|prefix| prefix.starts_with("10.77."))
+            .collect()
+    };
+
+    let received = table(3, RouteTable::Received);
+    assert_eq!(prefixes(&received), ["10.77.60.0/24", "10.77.60.10/32"]);
+    assert_eq!(
+        received
+            .routes
+            .iter()
+            .filter(|row| row.rejected.is_some())
+            .count(),
+        1
+    );
+    let rejected = table(3, RouteTable::Rejected);
+    assert_eq!(prefixes(&rejected), ["10.77.60.0/24"]);
+    assert!(rejected.routes[0].rejected.is_some());
+    assert_eq!(
+        prefixes(&table(3, RouteTable::Accepted)),
+        ["10.77.60.10/32"]
+    );
+    assert_eq!(prefixes(&table(3, RouteTable::Advertised)), [""; 0]);
+    let reflected = table(2, RouteTable::Advertised);
+    assert_eq!(prefixes(&reflected), ["10.77.60.10/32"]);
+    let attributes = &reflected.routes.last().unwrap().attributes;
+    assert_eq!(attributes.next_hop, crate::fixture::overlay(3));
+    assert_eq!(attributes.originator_id, Some(crate::fixture::overlay(3)));
+    assert!(
+        router
+            .bgp_table(NodeId(9), RouteTable::Received, now)
+            .is_none()
+    );
+}
+
+#[test]
 fn every_view_is_json_and_comes_back_equal() {
     fn round_trip<
         T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -78,6 +129,9 @@ fn every_view_is_json_and_comes_back_equal() {
     round_trip(&router.routes());
     round_trip(&router.bgp_neighbors(now));
     round_trip(&router.bgp_neighbor(NodeId(3), now).unwrap());
+    for table in RouteTable::ALL {
+        round_trip(&router.bgp_table(NodeId(3), table, now).unwrap());
+    }
     round_trip(&router.bgp_rib(now));
     round_trip(&router.bgp_why(address(ADDRESS).into(), now));
     round_trip(&router.tunnels(&facts, now));

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeRef, StepView};
+use super::{NodeRef, NotificationView, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,10 +51,16 @@ pub struct BgpNeighborView {
     pub summary: NeighborSummary,
     /// Its BGP identifier, when known.
     pub router_id: Option<Ipv4Addr>,
+    /// Hold time that we propose, in seconds.
+    #[serde(default)]
+    pub proposed_hold_time_s: f64,
     /// Negotiated hold time in seconds.
     pub hold_time_s: Option<f64>,
     /// Keepalive interval in seconds.
     pub keepalive_s: Option<f64>,
+    /// Timers that run.
+    #[serde(default)]
+    pub timers: Vec<TimerRow>,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.
@@ -92,17 +98,13 @@ pub struct MessageCounts {
     pub route_refresh: u64,
 }
 
-/// A NOTIFICATION (RFC 4271 section 4.5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotificationView {
-    /// Error code.
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Both in words.
-    pub text: String,
-    /// Diagnostic data in hexadecimal.
-    pub data_hex: String,
+/// A timer that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimerRow {
+    /// Name (RFC 4271 section 8.1.3): connect-retry, hold, keepalive, idle-hold, collision, refresh.
+    pub name: String,
+    /// Seconds until it is due.
+    pub due_s: f64,
 }
 
 /// A prefix with its attributes.
