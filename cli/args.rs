@@ -284,12 +284,29 @@ pub enum BgpCommand {
         #[arg(value_parser = parse_prefix)]
         prefix: Option<Ipv4Net>,
     },
+    /// Follow changes: first what is there, then what changes
+    Monitor {
+        /// Of what
+        #[arg(value_enum, default_value_t = Topic::Rib)]
+        topic: Topic,
+    },
     /// Show why a path is the best, step by step
     Why {
         /// Prefix; an address means its /32
         #[arg(value_parser = parse_prefix)]
         prefix: Ipv4Net,
     },
+}
+
+/// What can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// All paths of each prefix
+    Rib,
+    /// States of the sessions
+    Neighbors,
+    /// Who owns each address
+    Owners,
 }
 
 /// A table of a neighbor.

@@ -5,6 +5,7 @@
 //! everything a route can do in `rib`.
 
 mod config;
+pub mod feed;
 mod input;
 mod output;
 mod peer;
@@ -19,6 +20,7 @@ mod testing;
 mod view;
 pub mod wire;
 
+pub use feed::{Cursor, Feed, News};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
+use crate::feed::Feed;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
@@ -36,6 +37,8 @@ pub struct Speaker<P> {
     owners: BTreeMap<ConnectionId, PeerId>,
     strangers: Strangers,
     tables: Tables<P>,
+    /// Peers that came, went or changed their state.
+    peer_feed: Feed<PeerId>,
     outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
     jitter: Jitter,
@@ -55,6 +58,7 @@ impl<P: Policy> Speaker<P> {
             owners: BTreeMap::new(),
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy),
+            peer_feed: Feed::default(),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
             jitter: Jitter::new(seed),
@@ -83,12 +87,14 @@ impl<P: Policy> Speaker<P> {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
             }
             self.peers.remove(&id);
+            self.peer_feed.note(id, false);
         }
         for (id, config) in wanted {
             if !self.peers.contains_key(&id) {
                 let jitter = Jitter::new(self.jitter.bits());
                 let session = PeerSession::new(self.config.clone(), config, jitter, now);
                 self.peers.insert(id, Peer::new(session));
+                self.peer_feed.note(id, true);
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));
             }
         }
@@ -225,11 +231,35 @@ impl<P: Policy> Speaker<P> {
         self.tables.loc_rib().prefixes().collect()
     }
 
+    /// Prefixes whose paths changed, any of them; up to date once the outputs are drained.
+    pub fn rib_feed(&self) -> &Feed<Ipv4Net> {
+        self.tables.loc_rib().feed()
+    }
+
+    /// Peers that came, went or changed the state of their session.
+    pub fn peer_feed(&self) -> &Feed<PeerId> {
+        &self.peer_feed
+    }
+
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
         self.peers
             .iter()
             .map(|(id, peer)| peer.view(self.tables.neighbor(*id)))
+            .collect()
+    }
+
+    /// Routes received from a peer, by prefix: before policy, refused ones included.
+    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
+            .map(|(prefix, received)| ReceivedView {
+                prefix,
+                attributes: Arc::clone(&received.attributes),
+                learned_at: received.learned_at,
+                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
+            })
             .collect()
     }
 
@@ -245,20 +275,6 @@ impl<P: Policy> Speaker<P> {
                     attributes: (*received.attributes).clone(),
                     reason,
                 })
-            })
-            .collect()
-    }
-
-    /// Routes received from a peer, by prefix: before policy, refused ones included.
-    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
-        let neighbor = self.tables.neighbor(peer).into_iter();
-        neighbor
-            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
-            .map(|(prefix, received)| ReceivedView {
-                prefix,
-                attributes: Arc::clone(&received.attributes),
-                learned_at: received.learned_at,
-                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
             })
             .collect()
     }
@@ -348,7 +364,11 @@ impl<P: Policy> Speaker<P> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let former = peer.session.state();
         act(&mut peer.session, &mut self.connection_ids);
+        if peer.session.state() != former {
+            self.peer_feed.note(id, true);
+        }
         while let Some(output) = self
             .peers
             .get_mut(&id)

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod events;
 pub mod key;
 mod lines;
+pub mod monitor;
 pub mod order;
 pub mod pcap;
 pub mod run;
@@ -87,6 +88,7 @@ fn bgp(
         BgpCommand::Rib {
             prefix: Some(prefix),
         } => show::<BgpRibView>(view, &format!("/v1/bgp/rib?prefix={prefix}"), streams),
+        BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
         }

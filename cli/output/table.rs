@@ -10,6 +10,7 @@ mod counters;
 mod doctor;
 mod events;
 mod explain;
+mod monitor;
 mod owners;
 mod routes;
 mod status;
@@ -24,6 +25,7 @@ use comfy_table::{Cell, Table};
 use sam_router::view::{CheckStatus, NodeRef};
 
 pub use events::event_line;
+pub use monitor::monitor_line;
 
 /// A view that can be shown as text.
 pub trait Text {

@@ -150,7 +150,8 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         .split('?')
         .next()
         .unwrap_or_default();
-    let ending = if target.ends_with("follow=true") || path == "trace/live" {
+    let ending = if target.ends_with("follow=true") || path == "trace/live" || path == "bgp/monitor"
+    {
         "jsonl"
     } else {
         "json"

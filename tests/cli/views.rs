@@ -173,6 +173,28 @@ fn events_are_passed_on_line_by_line() {
 }
 
 #[test]
+fn changes_are_shown_one_by_one() {
+    let server = Server::start("monitor");
+    let follow =
+        |rest: &[&str]| run(&[&["--socket", server.socket(), "bgp", "monitor"], rest].concat());
+    let file = |name: &str| folder("tests/cli/views").join(name);
+
+    let text = follow(&[]);
+    assert_eq!((text.exit, text.stderr.as_str()), (Exit::Ok, ""));
+    assert_eq!(difference(&file("bgp-monitor.txt"), &text.stdout), None);
+    let json = follow(&["owners", "-o", "json"]);
+    let sent = fs::read_to_string(file("bgp-monitor.jsonl")).expect("readable");
+    assert_eq!(json.stdout, sent);
+    assert_eq!(
+        server.asked(),
+        [
+            "GET /v1/bgp/monitor?topic=rib",
+            "GET /v1/bgp/monitor?topic=owners"
+        ]
+    );
+}
+
+#[test]
 fn packets_that_come_are_shown_one_by_one_and_the_end_by_the_exit_code() {
     let server = Server::start("live");
     let socket = ["--socket", server.socket()];

@@ -12,6 +12,7 @@ use super::best_path::BestPathChange;
 use super::decision::{Candidate, DecisionStep, compare};
 use super::path::{Path, PathSource};
 use crate::config::PeerId;
+use crate::feed::Feed;
 
 /// Why a path whose next hop is not reachable may not be chosen.
 const NEXT_HOP_UNREACHABLE: &str = "next-hop-unreachable";
@@ -31,6 +32,8 @@ pub(crate) struct LocRib {
     destinations: BTreeMap<Ipv4Net, Destination>,
     reachable: BTreeSet<Ipv4Addr>,
     dirty: BTreeSet<Ipv4Net>,
+    /// What changed, for those who watch: any path of a prefix, not only the best.
+    feed: Feed<Ipv4Net>,
 }
 
 impl LocRib {
@@ -48,10 +51,12 @@ impl LocRib {
     /// Removes the path of a source: a peer, or ourselves for `None`.
     pub(crate) fn remove(&mut self, prefix: Ipv4Net, source: Option<PeerId>) {
         if let Some(destination) = self.destinations.get_mut(&prefix) {
-            destination
-                .candidates
-                .retain(|candidate| candidate.path.source.peer() != source);
-            self.dirty.insert(prefix);
+            let candidates = &mut destination.candidates;
+            let before = candidates.len();
+            candidates.retain(|candidate| candidate.path.source.peer() != source);
+            if candidates.len() != before {
+                self.dirty.insert(prefix);
+            }
         }
     }
 
@@ -78,10 +83,18 @@ impl LocRib {
     /// Decides all dirty prefixes and returns what changed, by prefix.
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty
-            .into_iter()
-            .filter_map(|prefix| self.decide_prefix(prefix))
-            .collect()
+        let mut changes = Vec::new();
+        for prefix in dirty {
+            changes.extend(self.decide_prefix(prefix));
+            let exists = self.destinations.contains_key(&prefix);
+            self.feed.note(prefix, exists);
+        }
+        changes
+    }
+
+    /// What changed.
+    pub(crate) fn feed(&self) -> &Feed<Ipv4Net> {
+        &self.feed
     }
 
     /// Returns the best path as made known.

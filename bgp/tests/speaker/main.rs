@@ -5,6 +5,7 @@
 
 mod bench;
 mod fabric;
+mod feed;
 mod hostile;
 mod reflection;
 mod routes;

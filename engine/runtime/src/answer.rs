@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::control_loop::{Control, near};
 use crate::control_socket::{Reply, Request, View};
 use crate::live_trace::wall_seconds;
+use crate::monitor;
 use crate::path_test::TestPlan;
 use crate::pcapng::{Names, Near, PcapngWriter};
 
@@ -44,6 +45,11 @@ impl Control {
             Request::Events => {
                 let (kept, receiver) = self.events.subscribe();
                 Reply::Events(kept, receiver)
+            }
+            Request::Watch(topic) => Reply::Watch(self.router.watch(topic), self.news.subscribe()),
+            Request::Changes(watch) => {
+                let (watch, lines) = monitor::read(&self.router, watch);
+                Reply::Changes(watch, lines)
             }
             Request::Pcap => self.start_pcap(),
             Request::Trace(filter) => match self.data_plane.tap(TRACE_QUEUE, Some(filter)) {
@@ -139,14 +145,6 @@ impl Control {
         }
     }
 
-    fn rib(&self, prefix: Option<&str>, now: Instant) -> Reply {
-        let mut view = self.router.bgp_rib(now);
-        if let Some(text) = prefix {
-            let Some(wanted) = parse_prefix(text) else {
-                return not_a_prefix(text);
-            };
-            view.entries.retain(|entry| wanted.contains(&entry.prefix));
-        }
     /// Shows something of a BGP peer.
     fn of_neighbor<V: Serialize>(
         &self,
@@ -165,6 +163,14 @@ impl Control {
         }
     }
 
+    fn rib(&self, prefix: Option<&str>, now: Instant) -> Reply {
+        let mut view = self.router.bgp_rib(now);
+        if let Some(text) = prefix {
+            let Some(wanted) = parse_prefix(text) else {
+                return not_a_prefix(text);
+            };
+            view.entries.retain(|entry| wanted.contains(&entry.prefix));
+        }
         document(&view)
     }
 

@@ -26,6 +26,7 @@ const ADDRESS: u8 = 10;
 
 mod configuration;
 mod identity;
+mod monitor;
 mod ownership;
 mod paths;
 mod transports;

@@ -18,6 +18,7 @@ mod bgp_table;
 mod counters;
 mod doctor;
 mod explain;
+mod monitor;
 mod notification;
 mod owners;
 mod path_test;
@@ -32,10 +33,11 @@ pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RibEntry, TimerRow,
 };
+pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
-pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
+pub use monitor::{MonitorView, Topic, Watch};
 pub use notification::NotificationView;
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use path_test::{PathTestRow, PathTestView, SiteTestRow, TestCheck, TestMatrixView};
