@@ -221,6 +221,10 @@ impl Text for BgpWhyView {
     fn write(&self, page: &mut Page) {
         let Some(best) = &self.best else {
             page.line(format!("{} has no eligible path", self.prefix));
+            for path in &self.unusable {
+                let reason = optional(path.ineligible.as_ref());
+                page.line(format!("{}: {reason}", describe(path)));
+            }
             write_rejected(page, &self.rejected);
             return;
         };
@@ -265,15 +269,13 @@ fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
         page.line(format!("it cannot be chosen: {reason}"));
     }
     let rows = ladder.iter().map(|rung| {
-        let verdict = if rung.decides { "decides" } else { "equal" };
+        let verdict = match &rung.unused {
+            Some(why) => format!("not used: {why}"),
+            None if rung.decides => "decides".into(),
+            None => "equal".into(),
+        };
         let (number, name) = (rung.step.number.to_string(), rung.step.name.clone());
-        [
-            number,
-            name,
-            rung.best.clone(),
-            rung.other.clone(),
-            verdict.into(),
-        ]
+        [number, name, rung.best.clone(), rung.other.clone(), verdict]
     });
     page.table(
         ["STEP", "NAME", "BEST", "OTHER", "VERDICT"],

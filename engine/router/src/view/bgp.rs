@@ -196,6 +196,9 @@ pub struct BgpWhyView {
     pub prefix: Ipv4Net,
     /// The best path.
     pub best: Option<PathRow>,
+    /// The paths of which none can be chosen; empty when there is a best path.
+    #[serde(default)]
+    pub unusable: Vec<PathRow>,
     /// The best path against each other one.
     pub comparisons: Vec<ComparisonView>,
     /// Refused routes for this prefix, with the peer that sent them.
@@ -209,7 +212,7 @@ pub struct ComparisonView {
     pub loser: PathRow,
     /// What decided.
     pub step: StepView,
-    /// Steps from the first to the deciding one.
+    /// Steps from the first to the deciding one, those included that are not used here.
     pub ladder: Vec<LadderRow>,
 }
 
@@ -224,4 +227,7 @@ pub struct LadderRow {
     pub other: String,
     /// Whether this step decided.
     pub decides: bool,
+    /// Why this step is not used here, if so.
+    #[serde(default)]
+    pub unused: Option<String>,
 }

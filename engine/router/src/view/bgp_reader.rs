@@ -13,7 +13,7 @@ use super::bgp_table::{as_path, hex, origin_name, texts};
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
-    RibEntry, TimerRow, seconds_ago,
+    RibEntry, StepView, TimerRow, seconds_ago,
 };
 use crate::Router;
 use crate::peers::{node_of, peer_of};
@@ -135,6 +135,11 @@ impl Router {
             since_s: seconds_ago(peer.since, now),
             role: match peer.role {
                 PeerRole::Client => "client".into(),
+            unusable: paths
+                .iter()
+                .filter(|_| best.is_none())
+                .map(|path| self.path_row(path, now))
+                .collect(),
                 PeerRole::NonClient => "non-client".into(),
             },
             received: peer.received,
@@ -182,17 +187,6 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 9] = [
-        DecisionStep::Eligible,
-        DecisionStep::LocalPref,
-        DecisionStep::LocalOrigin,
-        DecisionStep::AsPathLength,
-        DecisionStep::Origin,
-        DecisionStep::Med,
-        DecisionStep::RouterId,
-        DecisionStep::ClusterListLength,
-        DecisionStep::PeerAddress,
-    ];
     let decided = other.step;
     let row = |step: DecisionStep| LadderRow {
         step: step.into(),
@@ -200,11 +194,21 @@ fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
         other: step_value(step, other),
         decides: step == decided,
     };
-    let last = STEPS
-        .iter()
-        .position(|step| *step == decided)
-        .unwrap_or(STEPS.len() - 1);
-    STEPS[..=last].iter().map(|step| row(*step)).collect()
+    let last = STEPS.iter().position(|step| *step == decided);
+    let taken = &STEPS[..=last.unwrap_or(STEPS.len() - 1)];
+    let mut rows: Vec<LadderRow> = taken.iter().map(|step| row(*step)).collect();
+    let passed = rows.last().map_or(0, |row| row.step.number);
+    rows.extend(StepView::unused().into_iter().filter_map(|(step, why)| {
+        (step.number < passed).then(|| LadderRow {
+            step,
+            best: String::new(),
+            other: String::new(),
+            decides: false,
+            unused: Some(why.into()),
+        })
+    }));
+    rows.sort_by_key(|row| row.step.number);
+    rows
 }
 
 /// Returns what a step looks at.
@@ -212,6 +216,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        unused: None,
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),
@@ -220,6 +225,19 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
         DecisionStep::AsPathLength => attributes
             .as_path
             .iter()
+/// The steps in order, those of section 5.5 that are used.
+const STEPS: [DecisionStep; 9] = [
+    DecisionStep::Eligible,
+    DecisionStep::LocalPref,
+    DecisionStep::LocalOrigin,
+    DecisionStep::AsPathLength,
+    DecisionStep::Origin,
+    DecisionStep::Med,
+    DecisionStep::RouterId,
+    DecisionStep::ClusterListLength,
+    DecisionStep::PeerAddress,
+];
+
             .map(|segment| segment.0.len())
             .sum::<usize>()
             .to_string(),
