@@ -7,6 +7,7 @@
 mod config;
 pub mod feed;
 mod input;
+pub mod mrt;
 mod output;
 mod peer;
 pub mod policy;

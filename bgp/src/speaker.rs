@@ -14,6 +14,7 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 
 use crate::feed::Feed;
+use crate::mrt::{DumpHead, DumpPeer, table_dump};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
@@ -309,6 +310,26 @@ impl<P: Policy> Speaker<P> {
             .flat_map(|neighbor| neighbor.adj_rib_out.routes())
             .map(|(prefix, attributes)| (prefix, (**attributes).clone()))
             .collect()
+    }
+
+    /// Writes all paths as a table dump in MRT (RFC 6396).
+    pub fn table_dump(&self, head: DumpHead<'_>) -> Vec<u8> {
+        let (asn, router_id) = (self.config.asn, self.config.router_id);
+        let own = DumpPeer {
+            id: None,
+            router_id,
+            address: router_id,
+            asn,
+        };
+        let neighbors = self.peers.keys().filter_map(|id| self.tables.neighbor(*id));
+        let others = neighbors.map(|neighbor| DumpPeer {
+            id: Some(neighbor.identity.peer),
+            router_id: neighbor.identity.router_id,
+            address: neighbor.identity.address,
+            asn,
+        });
+        let peers: Vec<DumpPeer> = std::iter::once(own).chain(others).collect();
+        table_dump(head, &peers, self.tables.loc_rib())
     }
 
     fn accept(&mut self, connection: ConnectionId, from: Ipv4Addr) {

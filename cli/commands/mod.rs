@@ -3,11 +3,13 @@
 pub mod bench;
 pub mod check;
 pub mod completion;
+pub mod decode;
 pub mod demo;
 pub mod events;
 pub mod key;
 mod lines;
 pub mod monitor;
+pub mod mrt;
 pub mod order;
 pub mod pcap;
 pub mod run;
@@ -88,6 +90,8 @@ fn bgp(
         BgpCommand::Rib {
             prefix: Some(prefix),
         } => show::<BgpRibView>(view, &format!("/v1/bgp/rib?prefix={prefix}"), streams),
+        BgpCommand::Mrt(command) => mrt::mrt(command, view.client, view.format, streams),
+        BgpCommand::Decode(args) => decode::bgp_decode(args, view.format, streams),
         BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)

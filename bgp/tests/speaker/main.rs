@@ -7,6 +7,7 @@ mod bench;
 mod fabric;
 mod feed;
 mod hostile;
+mod mrt;
 mod reflection;
 mod routes;
 mod sessions;

@@ -125,7 +125,7 @@ fn timers(timers: &[TimerRow]) -> Vec<String> {
     timers.iter().map(text).collect()
 }
 
-fn notification(notification: Option<&NotificationView>) -> String {
+pub(super) fn notification(notification: Option<&NotificationView>) -> String {
     let Some(notification) = notification else {
         return "-".into();
     };

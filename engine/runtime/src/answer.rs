@@ -46,6 +46,10 @@ impl Control {
                 let (kept, receiver) = self.events.subscribe();
                 Reply::Events(kept, receiver)
             }
+            Request::TableDump => {
+                let now = Instant::now();
+                Reply::File(self.router.table_dump(wall_seconds(now), now))
+            }
             Request::Watch(topic) => Reply::Watch(self.router.watch(topic), self.news.subscribe()),
             Request::Changes(watch) => {
                 let (watch, lines) = monitor::read(&self.router, watch);

@@ -46,6 +46,8 @@ pub(crate) enum Request {
     Reload,
     /// Kept events, and further ones.
     Events,
+    /// All paths as a table dump.
+    TableDump,
     /// A place in a change feed.
     Watch(Topic),
     /// What changed from there on.
@@ -109,6 +111,8 @@ pub(crate) enum Reply {
     Json(Value),
     /// Kept events and the source of further ones.
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
+    /// A file.
+    File(Vec<u8>),
     /// A place in a change feed, and what tells that it may be worth while to read on.
     Watch(Watch, watch::Receiver<u64>),
     /// The place after these lines.
@@ -136,6 +140,7 @@ impl Reply {
         match self {
             Self::Json(value) => Some(value),
             Self::Events(..)
+            | Self::File(_)
             | Self::Watch(..)
             | Self::Changes(..)
             | Self::Pcap(..)
@@ -225,6 +230,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
                 view(s, View::BgpWhy(q.prefix.unwrap_or_default()))
             }),
         )
+        .route(
+            "/v1/bgp/mrt",
+            get(|State(s): Calls| async { respond(ask(s, Request::TableDump).await) }),
+        )
         .route("/v1/bgp/monitor", get(slow::monitor))
         .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
@@ -294,6 +303,7 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
+        Reply::File(bytes) => bytes.into_response(),
         Reply::Watch(..)
         | Reply::Changes(..)
         | Reply::Pcap(..)

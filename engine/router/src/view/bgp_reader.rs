@@ -1,8 +1,9 @@
 //! Fills the views of BGP from the speaker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
+use sam_bgp::mrt::DumpHead;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PathView, PeerView, RejectedView};
 use sam_bgp::wire::Capability;
@@ -97,6 +98,18 @@ impl Router {
         }
     }
 
+    /// `samctl bgp mrt dump`: all paths as TABLE_DUMP_V2 (RFC 6396); `time` is `now` in seconds since the Unix epoch.
+    #[must_use]
+    pub fn table_dump(&self, time: f64, now: Instant) -> Vec<u8> {
+        // MRT counts seconds in 32 bits.
+        let time = Duration::try_from_secs_f64(time).unwrap_or_default();
+        self.speaker.table_dump(DumpHead {
+            view: &self.config.fabric.name,
+            time: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
+            now,
+        })
+    }
+
     /// `samctl bgp why PREFIX`
     #[must_use]
     pub fn bgp_why(&self, prefix: Ipv4Net, now: Instant) -> BgpWhyView {
@@ -122,6 +135,11 @@ impl Router {
         BgpWhyView {
             prefix,
             best: best.map(|best| self.path_row(best, now)),
+            unusable: paths
+                .iter()
+                .filter(|_| best.is_none())
+                .map(|path| self.path_row(path, now))
+                .collect(),
             comparisons: comparisons.collect(),
             rejected: rejected.collect(),
         }
@@ -135,11 +153,6 @@ impl Router {
             since_s: seconds_ago(peer.since, now),
             role: match peer.role {
                 PeerRole::Client => "client".into(),
-            unusable: paths
-                .iter()
-                .filter(|_| best.is_none())
-                .map(|path| self.path_row(path, now))
-                .collect(),
                 PeerRole::NonClient => "non-client".into(),
             },
             received: peer.received,
@@ -193,6 +206,7 @@ fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
         best: step_value(step, best),
         other: step_value(step, other),
         decides: step == decided,
+        unused: None,
     };
     let last = STEPS.iter().position(|step| *step == decided);
     let taken = &STEPS[..=last.unwrap_or(STEPS.len() - 1)];
@@ -211,20 +225,6 @@ fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
     rows
 }
 
-/// Returns what a step looks at.
-fn step_value(step: DecisionStep, view: &PathView) -> String {
-    let attributes = &view.path.attributes;
-    match step {
-        DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
-        unused: None,
-        DecisionStep::LocalPref => attributes.preference().to_string(),
-        DecisionStep::LocalOrigin => match view.path.source {
-            PathSource::Local => "local".into(),
-            PathSource::Peer { .. } => "learned".into(),
-        },
-        DecisionStep::AsPathLength => attributes
-            .as_path
-            .iter()
 /// The steps in order, those of section 5.5 that are used.
 const STEPS: [DecisionStep; 9] = [
     DecisionStep::Eligible,
@@ -238,6 +238,19 @@ const STEPS: [DecisionStep; 9] = [
     DecisionStep::PeerAddress,
 ];
 
+/// Returns what a step looks at.
+fn step_value(step: DecisionStep, view: &PathView) -> String {
+    let attributes = &view.path.attributes;
+    match step {
+        DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        DecisionStep::LocalPref => attributes.preference().to_string(),
+        DecisionStep::LocalOrigin => match view.path.source {
+            PathSource::Local => "local".into(),
+            PathSource::Peer { .. } => "learned".into(),
+        },
+        DecisionStep::AsPathLength => attributes
+            .as_path
+            .iter()
             .map(|segment| segment.0.len())
             .sum::<usize>()
             .to_string(),
