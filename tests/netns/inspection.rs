@@ -4,6 +4,8 @@
 //! .10 ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
 //! ```
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use sam_testkit::netns::{Daemon, Fabric, Site, wait_until};
@@ -18,6 +20,11 @@ pub(crate) const CASES: &[Case] = &[
         run: monitor,
     },
     Case {
+        name: "inspection::a_monitor_that_does_not_read_holds_up_nobody_and_ends_with_the_latest_state",
+        needs: &[],
+        run: slow_reader,
+    },
+    Case {
         name: "inspection::the_tables_of_a_neighbor_hold_what_both_sides_announced",
         needs: &[],
         run: tables,
@@ -30,6 +37,8 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Twice as many changes as this are several times what the buffers of a socket and of its writer hold.
+const FLIPS: usize = 500;
 const MOVED: &str = "10.77.60.70";
 
 fn monitor() {
@@ -85,6 +94,64 @@ fn monitor() {
         .filter_map(|line| line["generation"].as_u64())
         .collect();
     assert!(generations.is_sorted(), "{generations:?}");
+}
+
+/// The reader opens the stream, and reads only when everything is over.
+fn slow_reader() {
+    let mut fabric = Fabric::new(samctl(), 2);
+    // Nothing of this is to survive a restart: no file is written at each order.
+    fabric.edit_all("stateFile: ", "stateFile: none # ");
+    fabric.start_all();
+    let router = fabric.router(Site::ONPREM);
+    let ask = |head: &str, body: &str| {
+        let mut stream = UnixStream::connect(router.socket()).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("settable");
+        let length = body.len();
+        let request = format!(
+            "{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream
+    };
+    let order = |verb: &str| {
+        let body = format!("{{\"address\":\"{MOVED}\"}}");
+        let mut answer = String::new();
+        let mut stream = ask(&format!("POST /v1/{verb}"), &body);
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    let reader = ask("GET /v1/bgp/monitor?topic=rib", "");
+    for _ in 0..FLIPS {
+        order("announce");
+        order("withdraw");
+    }
+    order("announce");
+    let row = router.owner_row(MOVED.parse().expect("an address"));
+    let latest = row["sequence"].as_u64().expect("a sequence");
+
+    let mut told = 0;
+    let mut last = Value::Null;
+    // Lines of chunk sizes are no objects.
+    for line in BufReader::new(reader).lines() {
+        let line = line.expect("the latest state comes");
+        let Ok(line @ Value::Object(_)) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        if line["prefix"] == format!("{MOVED}/32") {
+            told += 1;
+            last = line["paths"][0]["sequence"].clone();
+        }
+        if last == latest {
+            break;
+        }
+    }
+    assert_eq!(last, latest);
+    assert!(
+        told < FLIPS,
+        "changes were told {told} times of {}",
+        2 * FLIPS
+    );
 }
 
 fn tables() {

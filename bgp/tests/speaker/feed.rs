@@ -44,7 +44,7 @@ proptest! {
             Bench::established(vec![peer_config(2), peer_config(3)]);
         let mut readers = Vec::new();
         for step in steps {
-            play(&mut bench, &mut connections, &mut readers, step);
+            play(&mut bench, &mut connections, &mut readers, &step);
         }
         readers.push(Reader::new(&bench));
         let there: BTreeMap<Ipv4Net, Vec<PathView>> = bench
@@ -136,10 +136,10 @@ fn play(
     bench: &mut Bench,
     connections: &mut [ConnectionId],
     readers: &mut Vec<Reader>,
-    step: Step,
+    step: &Step,
 ) {
     let of = |peer: u8| usize::from(peer - 2);
-    match step {
+    match *step {
         Step::Announce {
             peer,
             prefix: host,

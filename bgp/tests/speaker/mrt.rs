@@ -139,12 +139,15 @@ fn read(bench: &Bench) -> (PeerIndexTable, Vec<RibAfiEntries>) {
     for record in BgpkitParser::from_reader(dump.as_slice()).into_fallible_record_iter() {
         let record = record.expect("whole");
         assert_eq!(record.common_header.timestamp, TIME);
-        match record.message {
-            MrtMessage::TableDumpV2Message(TableDumpV2Message::PeerIndexTable(table)) => {
-                assert!(peers.replace(table).is_none(), "one table of peers");
-            }
-            MrtMessage::TableDumpV2Message(TableDumpV2Message::RibAfi(rib)) => entries.push(rib),
-            other => panic!("{other:?}"),
+        let MrtMessage::TableDumpV2Message(message) = record.message else {
+            panic!("no table dump");
+        };
+        if let TableDumpV2Message::PeerIndexTable(table) = message {
+            assert!(peers.replace(table).is_none(), "one table of peers");
+        } else if let TableDumpV2Message::RibAfi(rib) = message {
+            entries.push(rib);
+        } else {
+            panic!("{message:?}");
         }
     }
     (peers.expect("a table of peers, first"), entries)

@@ -43,9 +43,11 @@ fn a_watcher_of_owners_hears_of_a_move_and_of_the_end() {
         let changes = net.stations[&1]
             .router
             .changes(&mut watch, usize::MAX, net.now);
-        let owner = |change| match change {
-            MonitorView::Owner { owner, .. } => Some(owner.and_then(|row| row.owner)),
-            _ => None,
+        let owner = |change| {
+            let MonitorView::Owner { owner, .. } = change else {
+                return None;
+            };
+            Some(owner.and_then(|row| row.owner))
         };
         let owners = changes.into_iter().filter_map(owner);
         owners.map(|owner| owner.map(|node| node.name)).collect()
@@ -68,9 +70,11 @@ fn a_watcher_of_neighbors_hears_when_one_dies() {
         let changes = net.stations[&1]
             .router
             .changes(&mut watch, usize::MAX, net.now);
-        let state = |change| match change {
-            MonitorView::Neighbor { node, neighbor, .. } => Some((node.id.0, neighbor?.state)),
-            _ => None,
+        let state = |change| {
+            let MonitorView::Neighbor { node, neighbor, .. } = change else {
+                return None;
+            };
+            Some((node.id.0, neighbor?.state))
         };
         changes.into_iter().filter_map(state).collect()
     };
@@ -90,8 +94,10 @@ fn a_watcher_of_neighbors_hears_when_one_dies() {
 /// How many paths the watcher was told that an address has; `None` when it was told nothing.
 fn paths(changes: &[MonitorView], last: u8) -> Option<usize> {
     let wanted = Ipv4Net::from(address(last));
-    changes.iter().find_map(|change| match change {
-        MonitorView::Route { prefix, paths, .. } => (*prefix == wanted).then_some(paths.len()),
-        _ => None,
+    changes.iter().find_map(|change| {
+        let MonitorView::Route { prefix, paths, .. } = change else {
+            return None;
+        };
+        (*prefix == wanted).then_some(paths.len())
     })
 }
