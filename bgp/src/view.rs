@@ -67,6 +67,8 @@ pub struct PathView {
     pub best: bool,
     /// Whether it may be chosen; if not, why.
     pub ineligible: Option<&'static str>,
+    /// Whether its next hop came back only lately, so that other paths are preferred.
+    pub unsteady: bool,
     /// The step at which it lost against the best path (or at which the best beat the second).
     pub step: DecisionStep,
 }
@@ -102,6 +104,7 @@ pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
             path: candidate.path.clone(),
             best: position == 0 && best.is_some(),
             ineligible: candidate.ineligible,
+            unsteady: candidate.unsteady,
             step,
         }
     };

@@ -17,6 +17,8 @@ pub enum DecisionStep {
     OnlyPath,
     /// 1 Next hop reachable, no loop.
     Eligible,
+    /// 1 Next hop steady: it did not come back only lately.
+    Steady,
     /// 2 Highest LOCAL_PREF.
     LocalPref,
     /// 3 Locally originated over learned.
@@ -44,16 +46,19 @@ pub(crate) struct Candidate {
     pub(crate) path: Path,
     /// Why it may not be chosen.
     pub(crate) ineligible: Option<&'static str>,
+    /// Whether its next hop came back only lately.
+    pub(crate) unsteady: bool,
 }
 
 /// One step: less is better.
 type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 9] = [
+const STEPS: [(DecisionStep, Step); 10] = [
     (DecisionStep::Eligible, |a, b| {
         a.ineligible.is_some().cmp(&b.ineligible.is_some())
     }),
+    (DecisionStep::Steady, |a, b| a.unsteady.cmp(&b.unsteady)),
     (DecisionStep::LocalPref, |a, b| {
         b.path
             .attributes
@@ -189,6 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_came_back_lately_loses_against_any_steady_one_but_not_against_an_ineligible_one()
+    {
+        let unsteady = Candidate {
+            unsteady: true,
+            ..from(2, attributes(1, 900))
+        };
+        let poor = from(9, attributes(1, 0));
+        assert_eq!(
+            compare(&poor, &unsteady),
+            (Ordering::Less, DecisionStep::Steady)
+        );
+        let unreachable = Candidate {
+            ineligible: Some("next-hop"),
+            ..poor
+        };
+        assert_eq!(
+            compare(&unsteady, &unreachable),
+            (Ordering::Less, DecisionStep::Eligible)
+        );
+    }
+
+    #[test]
     fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
         let bare = PathAttributes {
             local_pref: None,
@@ -273,6 +300,7 @@ mod tests {
                 (true, true) => from(4, attributes),
             };
             candidate.ineligible = on(8).then_some("next-hop");
+            candidate.unsteady = on(3) != on(6);
             domain.push(candidate);
         }
         domain
@@ -282,8 +310,9 @@ mod tests {
     fn relevant(candidate: &Candidate) -> String {
         let attributes = &candidate.path.attributes;
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+            "{:?} {} {:?} {:?} {:?} {:?} {} {:?} {:?}",
             candidate.ineligible,
+            candidate.unsteady,
             attributes.local_pref,
             attributes.as_path,
             attributes.origin,
@@ -308,6 +337,7 @@ mod tests {
         Candidate {
             path: learned(host, attributes),
             ineligible: None,
+            unsteady: false,
         }
     }
 
@@ -320,6 +350,7 @@ mod tests {
         Candidate {
             path,
             ineligible: None,
+            unsteady: false,
         }
     }
 }
