@@ -221,6 +221,7 @@ mod tests {
             },
             best: false,
             ineligible: None,
+            unsteady: false,
             step: DecisionStep::OnlyPath,
         }
     }

@@ -118,6 +118,20 @@ pub enum Event {
         /// The far node.
         node: NodeId,
     },
+    /// BFD hears a node, and the node hears us.
+    BfdUp {
+        /// The far node.
+        node: NodeId,
+    },
+    /// A BFD session left Up. Unless an operator holds it down, routes by the node are not used.
+    BfdDown {
+        /// The far node.
+        node: NodeId,
+        /// Why: detection-time-expired, neighbor-down, neighbor-admin-down or admin-down.
+        reason: String,
+        /// What the node tells as its reason.
+        remote: String,
+    },
     /// The outer address of a node moved.
     EndpointMoved {
         /// The far node.
@@ -257,6 +271,8 @@ impl Event {
             Self::ConnectionRefused { .. } => "connection-refused",
             Self::TunnelUp { .. } => "tunnel-up",
             Self::TunnelDown { .. } => "tunnel-down",
+            Self::BfdUp { .. } => "bfd-up",
+            Self::BfdDown { .. } => "bfd-down",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -278,6 +294,7 @@ impl Event {
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
+            | Self::BfdDown { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
@@ -289,6 +306,7 @@ impl Event {
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
+            | Self::BfdUp { .. }
             | Self::EndpointMoved { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
@@ -314,6 +332,8 @@ impl Event {
             | Self::SessionDown { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
+            | Self::BfdUp { .. }
+            | Self::BfdDown { .. }
             | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
             | Self::Gate { .. }

@@ -22,6 +22,7 @@ use crate::view::{RouteAction, RouteOrigin};
 const FULL_MESH: &[u32] = &[];
 const ADDRESS: u8 = 10;
 
+mod bfd;
 mod configuration;
 mod identity;
 mod ownership;

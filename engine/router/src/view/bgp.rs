@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeRef, StepView};
+use super::{BfdRow, NodeRef, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct BgpNeighborView {
     pub hold_time_s: Option<f64>,
     /// Keepalive interval in seconds.
     pub keepalive_s: Option<f64>,
+    /// The BFD session with it, if there is one.
+    #[serde(default)]
+    pub bfd: Option<BfdRow>,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.

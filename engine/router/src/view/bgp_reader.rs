@@ -15,6 +15,7 @@ use super::{
     RibEntry, seconds_ago,
 };
 use crate::Router;
+use crate::facts::Facts;
 use crate::peers::{node_of, peer_of};
 
 impl Router {
@@ -34,7 +35,12 @@ impl Router {
 
     /// `samctl bgp neighbor NODE`; `None` when the node is no BGP peer.
     #[must_use]
-    pub fn bgp_neighbor(&self, node: NodeId, now: Instant) -> Option<BgpNeighborView> {
+    pub fn bgp_neighbor(
+        &self,
+        node: NodeId,
+        facts: &Facts,
+        now: Instant,
+    ) -> Option<BgpNeighborView> {
         let id = peer_of(node);
         let peer = self
             .speaker
@@ -47,6 +53,7 @@ impl Router {
             router_id: peer.router_id,
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
+            bfd: self.bfd_row(node, peer.address, facts, now),
             end_of_rib: peer.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
@@ -176,8 +183,9 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 9] = [
+    const STEPS: [DecisionStep; 10] = [
         DecisionStep::Eligible,
+        DecisionStep::Steady,
         DecisionStep::LocalPref,
         DecisionStep::LocalOrigin,
         DecisionStep::AsPathLength,
@@ -206,6 +214,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        DecisionStep::Steady => if view.unsteady { "lately" } else { "yes" }.into(),
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),
