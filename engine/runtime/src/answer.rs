@@ -103,7 +103,7 @@ impl Control {
             View::Routes => document(&self.router.routes()),
             View::BgpNeighbors => document(&self.router.bgp_neighbors(now)),
             View::BgpNeighbor(name) => match self.find_node(&name) {
-                Some(node) => match self.router.bgp_neighbor(node, now) {
+                Some(node) => match self.router.bgp_neighbor(node, &facts, now) {
                     Some(view) => document(&view),
                     None => missing(
                         format!("node '{name}' is no BGP peer of this router"),
@@ -112,6 +112,7 @@ impl Control {
                 },
                 None => self.no_such_node(&name),
             },
+            View::Bfd => document(&self.router.bfd(&facts, now)),
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
                 Some(prefix) => document(&self.router.bgp_why(prefix, now)),
@@ -161,9 +162,12 @@ impl Control {
 
     async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
+        let bfd = self.bfd.report().await;
         let uptime = self.uptime();
-        self.facts
-            .gather(&report, uptime, &mut self.host, self.router.config())
+        let facts = self
+            .facts
+            .gather(&report, uptime, &mut self.host, self.router.config());
+        Facts { bfd, ..facts }
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {

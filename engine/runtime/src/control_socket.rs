@@ -76,6 +76,8 @@ pub(crate) enum View {
     BgpNeighbors,
     /// `samctl bgp neighbor`
     BgpNeighbor(String),
+    /// `samctl bfd`
+    Bfd,
     /// `samctl bgp rib`
     BgpRib(Option<String>),
     /// `samctl bgp why`
@@ -190,6 +192,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
     axum::Router::new()
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
+        .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
         .route(
             "/v1/bgp/neighbors",
