@@ -64,6 +64,7 @@ impl Text for BgpNeighborView {
             ("last down", optional(summary.last_down.as_ref())),
             ("hold time", optional_ago(self.hold_time_s)),
             ("keepalive", optional_ago(self.keepalive_s)),
+            ("bfd", super::bfd::line(self.bfd.as_ref())),
             ("end of rib", yes(self.end_of_rib)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),
