@@ -175,8 +175,16 @@ impl Scene {
             ensure!(theirs != "up", "the daemon: {theirs}");
             let session = self.session()?;
             ensure!(session["next_hop"] == "unreachable", "{session}");
-            let told = &session["last_down"]["remote_diagnostic"];
-            ensure!(told == "control detection time expired", "{session}");
+            // What we send is lost, so they notice first; who is passive does not say so.
+            let down = &session["last_down"]["reason"];
+            let expected = match self.role {
+                Role::Active => "neighbor-down",
+                Role::Passive => "detection-time-expired",
+            };
+            ensure!(
+                down == expected || self.kind == Kind::Bfdd && down == "neighbor-down",
+                "{session}"
+            );
             Ok(())
         })?;
         let mended = format!("ip neigh del {} dev wan0", THEIRS.underlay());

@@ -1,7 +1,7 @@
 //! Paths that break: how soon other routers notice, what they do, and that they notice nothing where nothing is broken.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sam_testkit::netns::{Daemon, Fabric, RouterProcess, Site, sh, wait_until};
 use serde_json::Value;
@@ -40,6 +40,12 @@ pub(crate) const CASES: &[Case] = &[
 const DETECTION: Duration = Duration::from_secs(3);
 /// Time for sessions to come up, and for routes to return.
 const RETURN: Duration = Duration::from_secs(20);
+/// How long an idle program waits at most on a host that is only busy.
+const STARVED: Duration = Duration::from_millis(200);
+/// Rounds on a host that starves.
+const ROUNDS: usize = 3;
+/// Sleep of an idle program.
+const NAP: Duration = Duration::from_millis(5);
 /// Time for which nothing may happen.
 const REST: Duration = Duration::from_secs(30);
 
@@ -116,7 +122,7 @@ fn cut_off() {
     });
     let down = neighbor(fabric.router(Site::ONPREM), Site::AWS);
     assert_eq!(down["last_down"], "BFD down", "{down}");
-    assert_eq!(down["last_sent"]["text"], "Cease/BFD Down", "{down}");
+    assert_eq!(down["last_sent"]["text"], "cease: BFD down", "{down}");
 
     sh(aws, "ip link set wan0 up").success();
     fabric.wait_for_agreement();
@@ -155,9 +161,31 @@ fn hangs() {
     );
 }
 
-/// Four programs that compute and nothing else, beside three routers.
+/// Four programs that compute and nothing else, beside three routers. On a host that keeps even an idle program waiting,
+/// as others use it too, the round says nothing and is repeated.
 fn busy() {
     let fabric = watched(3);
+    for _ in 0..ROUNDS {
+        let before = failures(&fabric);
+        let longest = compete(&fabric);
+        let after = failures(&fabric);
+        if longest < STARVED || before == after {
+            assert_eq!(after, before, "an idle program waited {longest:?} at most");
+            return;
+        }
+    }
+    panic!("in {ROUNDS} rounds this host kept an idle program waiting for more than {STARVED:?}");
+}
+
+/// How often BFD found a path broken, in all routers.
+fn failures(fabric: &Fabric) -> usize {
+    let sites = fabric.topology.sites();
+    let logs = sites.iter().map(|site| fabric.router(*site).log());
+    logs.map(|log| log.matches("bfd-down").count()).sum()
+}
+
+/// Keeps the host busy for a while; returns the longest time that an idle program waited for its turn.
+fn compete(fabric: &Fabric) -> Duration {
     let spinning: Vec<Daemon> = (0..4)
         .map(|number| {
             let log = fabric.path(&format!("busy{number}.log"));
@@ -168,15 +196,18 @@ fn busy() {
             )
         })
         .collect();
-    thread::sleep(REST);
+    let begin = Instant::now();
+    let mut longest = Duration::ZERO;
+    while begin.elapsed() < REST {
+        let before = Instant::now();
+        thread::sleep(NAP);
+        longest = longest.max(before.elapsed().saturating_sub(NAP));
+    }
     for mut daemon in spinning {
         assert_eq!(daemon.exit_code(), None, "it kept the host busy");
         daemon.kill();
     }
-    for site in fabric.topology.sites() {
-        let log = fabric.router(site).log();
-        assert!(!log.contains("bfd-down"), "{}: {log}", site.name());
-    }
+    longest
 }
 
 /// ```text

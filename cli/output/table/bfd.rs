@@ -91,12 +91,11 @@ fn last_down(row: &BfdRow) -> String {
     let Some(down) = &row.session.last_down else {
         return "-".into();
     };
-    format!(
-        "{} ago: {} ({})",
-        ago(down.ago_s),
-        down.reason,
-        down.remote_diagnostic
-    )
+    let (when, reason) = (ago(down.ago_s), &down.reason);
+    match down.remote_diagnostic.as_str() {
+        "no diagnostic" => format!("{when} ago: {reason}"),
+        told => format!("{when} ago: {reason} ({told})"),
+    }
 }
 
 fn optional_milliseconds(value: Option<f64>) -> String {

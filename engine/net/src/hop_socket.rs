@@ -4,6 +4,7 @@
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use sam_dataplane::dscp::CONTROL_TOS;
@@ -57,26 +58,25 @@ impl HopSocket {
         Ok(Self { socket })
     }
 
-    /// Binds to the first port of a range that is free, beginning at the one numbered `first`.
+    /// Binds to the first port of a range that nobody has, beginning `skip` ports behind its start.
     ///
     /// # Errors
-    /// As [`HopSocket::bind`], for the last port tried.
+    /// As [`HopSocket::bind`]; EADDRINUSE when all ports are taken.
     pub fn bind_within(
         near: Ipv4Addr,
         device: &str,
-        ports: std::ops::RangeInclusive<u16>,
-        first: u16,
+        ports: RangeInclusive<u16>,
+        skip: usize,
     ) -> Result<Self, NetError> {
         let count = ports.len();
-        let mut outcome = Self::bind(near, device, *ports.end());
-        for step in 0..count {
-            if outcome.is_ok() {
-                break;
+        let mut refusal = NetError::invalid("bind UDP socket to", near.to_string(), "no ports");
+        for port in ports.cycle().skip(skip).take(count) {
+            match Self::bind(near, device, port) {
+                Err(error) if error.errno() == Some(libc::EADDRINUSE) => refusal = error,
+                outcome => return outcome,
             }
-            let port = ports.clone().nth((usize::from(first) + step) % count);
-            outcome = Self::bind(near, device, port.unwrap_or(*ports.start()));
         }
-        outcome
+        Err(refusal)
     }
 
     /// Takes the next datagram; `None` when none waits.

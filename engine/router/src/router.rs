@@ -292,8 +292,8 @@ impl Router {
         }
         // 3. The FIB before the peers (R6).
         self.tell_paths(now);
-        self.tell_bfd();
         if std::mem::take(&mut self.forwarding_stale) {
+            self.tell_bfd();
             self.publish();
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
@@ -361,9 +361,10 @@ impl Router {
         self.speaker.set_unsteady_next_hops(unsteady, now);
     }
 
-    /// Hands the BFD sessions out, as far as they changed.
+    /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
     fn tell_bfd(&mut self) {
-        let nodes = other_nodes(&self.config);
+        let nodes = other_nodes(&self.config)
+            .filter(|node| self.host.current_endpoint(&self.config, node.id).is_some());
         let timing = self.config.fabric.bfd;
         let peers = nodes
             .filter_map(|node| Some((node.overlay, timing?)))

@@ -96,12 +96,12 @@ impl Bfd {
             letters: Mutex::default(),
             posted: EventFd::new().context("cannot make an eventfd")?,
         });
-        let first = u16::try_from(seed & 0x3fff).unwrap_or(0);
+        let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
         let (publish, changes) = watch::channel(Vec::new());
         let thread = Thread {
             sessions: Sessions::new(seed),
             receiver: HopSocket::bind(near.overlay, &near.tun, PORT)?,
-            sender: HopSocket::bind_within(near.overlay, &near.tun, SOURCE_PORTS, first)?,
+            sender: HopSocket::bind_within(near.overlay, &near.tun, SOURCE_PORTS, skip)?,
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),

@@ -8,8 +8,8 @@ use sam_capture::NodeId;
 use super::{Evidence, examine};
 use crate::config::{Capture, Config, TunnelMtu};
 use crate::facts::{
-    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts, QueueFacts, TunFacts,
-    WorkerFacts,
+    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts,
+    QueueFacts, TunFacts, WorkerFacts,
 };
 use crate::fixture::{address, overlay};
 use crate::input::Command;

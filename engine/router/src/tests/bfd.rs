@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use sam_bfd::{Diagnostic, DownCause, LastDown, SessionStatus, State};
 use sam_bgp::wire::{Message, Update};
 use sam_capture::{Claim, RouteKind, RouteTags};
-use sam_bfd::{Diagnostic, DownCause, LastDown, SessionStatus, State};
 
 use super::*;
 
@@ -172,6 +172,28 @@ fn without_bfd_nothing_is_remembered() {
 
     assert!(net.stations[&1].kinds.contains(&"bfd"), "the sessions end");
     assert_eq!(net.tunneled_to(1, address(ADDRESS)), Some(2));
+}
+
+#[test]
+fn a_node_that_cannot_be_called_is_watched_once_it_has_called() {
+    let mut net = Net::new(2, FULL_MESH);
+    net.station(1).kinds.clear();
+    reconfigure(&mut net, 1, |config| {
+        if let Some(node) = config.fabric.nodes.get_mut(&NodeId(2)) {
+            node.endpoint = None;
+        }
+    });
+    assert!(net.station(1).kinds.contains(&"bfd"), "not any more");
+    net.station(1).kinds.clear();
+
+    let call = Notice::EndpointChanged {
+        tunnel: TunnelId(0),
+        from: None,
+        to: "192.0.2.77:4242".parse().unwrap(),
+    };
+    net.input(1, Input::Notice(call));
+
+    assert!(net.station(1).kinds.contains(&"bfd"));
 }
 
 #[test]

@@ -51,7 +51,10 @@ fn why_shows_the_ladder_down_to_the_deciding_step() {
         .iter()
         .map(|row| (row.step.name.as_str(), row.decides))
         .collect();
-    assert_eq!(steps, [("eligible", false), ("steady", false), ("local-pref", true)]);
+    assert_eq!(
+        steps,
+        [("eligible", false), ("steady", false), ("local-pref", true)]
+    );
     assert_eq!(
         (ladder[2].best.as_str(), ladder[2].other.as_str()),
         ("400", "300")

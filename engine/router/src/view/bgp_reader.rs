@@ -360,7 +360,7 @@ fn notification_text(notification: &Notification) -> String {
     }
 }
 
-/// Names code and subcode (RFC 4271 section 6, RFC 4486).
+/// Names code and subcode (RFC 4271 section 6, RFC 4486, RFC 9384).
 fn notification_name(error: u8, detail: u8) -> &'static str {
     match error {
         code::HEADER => "message header error",
@@ -383,6 +383,7 @@ fn notification_name(error: u8, detail: u8) -> &'static str {
             subcode::CONFIG_CHANGE => "cease: configuration change",
             subcode::COLLISION => "cease: connection collision",
             subcode::OUT_OF_RESOURCES => "cease: out of resources",
+            subcode::BFD_DOWN => "cease: BFD down",
             _ => "cease",
         },
         code::ROUTE_REFRESH => "ROUTE-REFRESH error",
