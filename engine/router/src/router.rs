@@ -293,8 +293,9 @@ impl Router {
         // 3. The FIB before the peers (R6).
         self.tell_paths(now);
         if std::mem::take(&mut self.forwarding_stale) {
-            self.tell_bfd();
             self.publish();
+            // After the routes that its packets take.
+            self.tell_bfd();
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();
