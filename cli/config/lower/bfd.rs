@@ -15,7 +15,7 @@ pub(super) fn bfd(raw: &raw::Fabric, findings: &mut Findings) -> Option<BfdTimin
     };
     let profile = raw.profile.given();
     let own = raw.interval.given().map(|at| at.span);
-    let own = own.or(raw.multiplier.given().map(|at| at.span));
+    let own = own.or_else(|| raw.multiplier.given().map(|at| at.span));
     if let (Some(profile), Some(own)) = (profile, own) {
         findings
             .error(own, "`profile` says this already")

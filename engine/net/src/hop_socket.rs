@@ -111,12 +111,8 @@ impl HopSocket {
         let from = from
             .as_socket_ipv4()
             .unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-        #[expect(
-            clippy::unnecessary_cast,
-            reason = "the type differs between C libraries"
-        )]
-        let told = (header.msg_controllen as usize).min(control.bytes.len());
-        let mut messages = control_message::iterate(&control.bytes[..told]);
+        // Zeros behind what the kernel wrote end the walk.
+        let mut messages = control_message::iterate(&control.bytes);
         let ttl = messages.find_map(|(level, kind, value)| {
             let is_ttl = (level, kind) == (libc::SOL_IP, libc::IP_TTL);
             is_ttl.then(|| control_message::integer(value)).flatten()

@@ -337,10 +337,10 @@ impl Router {
             let paths = self.speaker.paths(Ipv4Net::from(overlay));
             let epoch = paths.iter().find_map(|view| {
                 let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
-                match tags.kind {
-                    RouteKind::Marker { epoch } if tags.node == node => Some(epoch),
-                    _ => None,
-                }
+                let RouteKind::Marker { epoch } = tags.kind else {
+                    return None;
+                };
+                (tags.node == node).then_some(epoch)
             });
             if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
                 self.follow_paths(now);
