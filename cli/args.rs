@@ -65,6 +65,8 @@ pub enum Command {
     /// Show BGP
     #[command(subcommand)]
     Bgp(BgpCommand),
+    /// Show the BFD sessions: who hears whom, how fast, and what follows for routes
+    Bfd,
     /// Show the tunnels to the other nodes
     Tunnels,
     /// Show the LAN: answered addresses, neighbors, other answerers

@@ -118,6 +118,20 @@ impl<P: Policy> Speaker<P> {
         self.conclude();
     }
 
+    /// Declares which reachable next hops came back only lately: any other path is preferred to one with such a next hop.
+    pub fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>, now: Instant) {
+        self.now = now;
+        self.tables.set_unsteady_next_hops(unsteady);
+        self.conclude();
+    }
+
+    /// Ends the session of a peer with Cease/10 (RFC 9384), because the path to it failed; it may come up again.
+    pub fn handle_path_down(&mut self, peer: PeerId, now: Instant) {
+        self.now = now;
+        self.with_session(peer, |session, _| session.handle_path_down(now));
+        self.conclude();
+    }
+
     /// Originates a route, or replaces its attributes; equal attributes change nothing.
     pub fn originate(&mut self, prefix: Ipv4Net, attributes: PathAttributes, now: Instant) {
         self.now = now;

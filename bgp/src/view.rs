@@ -77,6 +77,8 @@ pub struct PathView {
     pub best: bool,
     /// Whether it may be chosen; if not, why.
     pub ineligible: Option<&'static str>,
+    /// Whether its next hop came back only lately, so that other paths are preferred.
+    pub unsteady: bool,
     /// The step at which it lost against the best path (or at which the best beat the second).
     pub step: DecisionStep,
     /// The id under which peers hear of it that are told several paths.
@@ -131,6 +133,7 @@ pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
             path: candidate.path.clone(),
             best: position == 0 && best.is_some(),
             ineligible: candidate.ineligible,
+            unsteady: candidate.unsteady,
             step,
             local_id: candidate.local_id,
         }

@@ -19,8 +19,9 @@ pub mod trace;
 pub mod version;
 
 use sam_router::view::{
-    ArpView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView, CheckStatus,
-    CountersView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView, TunnelsView,
+    ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
+    CheckStatus, CountersView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
+    TunnelsView,
 };
 
 use crate::Streams;
@@ -48,6 +49,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Owners => show::<OwnersView>(&view, "/v1/owners", streams),
         Command::Routes => show::<RoutesView>(&view, "/v1/routes", streams),
         Command::Bgp(command) => bgp(command, &view, streams),
+        Command::Bfd => show::<BfdView>(&view, "/v1/bfd", streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
         Command::Explain { address } => {

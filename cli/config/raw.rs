@@ -63,6 +63,8 @@ mapping! {
         "pairs" => pairs: Vec<At<Pair>>,
         /// BGP settings.
         "bgp" => bgp: Bgp,
+        /// BFD settings.
+        "bfd" => bfd: Bfd,
         /// All routers.
         "nodes" => nodes: Vec<At<FabricNode>>,
     }
@@ -133,6 +135,18 @@ mapping! {
         "routeReflectors" => route_reflectors: Vec<At<String>>,
         /// Prefixes accepted per session.
         "maxPrefixes" => max_prefixes: u32,
+    }
+}
+
+mapping! {
+    /// BFD settings: a profile, or the timing.
+    Bfd {
+        /// A name for a timing.
+        "profile" => profile: BfdProfile,
+        /// Interval of packets in both directions.
+        "interval" => interval: Duration,
+        /// How many in a row may be missed.
+        "multiplier" => multiplier: u16,
     }
 }
 
@@ -285,6 +299,21 @@ pub(crate) enum TimersProfile {
     Slow,
 }
 
+/// Named timings of BFD.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BfdProfile {
+    /// Between clouds.
+    Default,
+    /// Virtual machines of one region.
+    Fast,
+    /// Machines on one LAN.
+    LanRt,
+    /// Lines that are at times slow.
+    Wan,
+    /// No BFD.
+    None,
+}
+
 /// Encapsulations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encap {
@@ -375,6 +404,16 @@ impl Word for TimersProfile {
     const WORDS: &'static [(&'static str, Self)] = &[("fast", Self::Fast), ("slow", Self::Slow)];
 }
 
+impl Word for BfdProfile {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("default", Self::Default),
+        ("fast", Self::Fast),
+        ("lan-rt", Self::LanRt),
+        ("wan", Self::Wan),
+        ("none", Self::None),
+    ];
+}
+
 macro_rules! read_words {
     ($($type:ty),*) => {$(
         impl Read for $type {
@@ -391,7 +430,8 @@ read_words!(
     Payload,
     CaptureKind,
     Role,
-    TimersProfile
+    TimersProfile,
+    BfdProfile
 );
 
 impl Read for ActiveWhen {

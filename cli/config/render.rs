@@ -72,6 +72,16 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         "    routeReflectors: {reflectors}\n    maxPrefixes: {}",
         bgp.max_prefixes
     )?;
+    match &fabric.bfd {
+        None => writeln!(out, "  bfd: {{profile: none}}")?,
+        Some(bfd) => {
+            let (interval, multiplier) = (duration_text(bfd.interval), bfd.multiplier);
+            writeln!(
+                out,
+                "  bfd: {{interval: {interval}, multiplier: {multiplier}}}"
+            )?;
+        }
+    }
     writeln!(out, "  nodes:")?;
     fabric
         .nodes

@@ -4,6 +4,7 @@
 
 mod arp;
 mod bench;
+mod bfd;
 mod bgp;
 mod bgp_table;
 mod counters;

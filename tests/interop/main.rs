@@ -1,4 +1,5 @@
-//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP.
+//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
+//! and FRR.
 //!
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
 //! lacks a program or a privilege is ignored, and the reason printed.
@@ -9,6 +10,7 @@
     reason = "says what was skipped and what was negotiated"
 )]
 
+mod bfd;
 mod daemon;
 mod exchange;
 mod fabric;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    trials.extend(bfd_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -76,6 +79,20 @@ fn talk(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<()>
     session::their_goodbye_is_shown(&mut scene, &routes)?;
     session::restart_is_survived(&mut scene, &routes)?;
     session::our_goodbye_is_heard(&mut scene)
+}
+
+fn bfd_trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for kind in bfd::Kind::ALL {
+        for role in bfd::Role::ALL {
+            let name = format!("bfd_{}_{}", kind.name(), role.name());
+            let missing = requirement::missing(kind.programs());
+            trials.push(trial(name, missing.as_deref(), move |scratch| {
+                bfd::talk(kind, role, scratch)
+            }));
+        }
+    }
+    trials
 }
 
 type Test = fn(&Scratch) -> Result<()>;

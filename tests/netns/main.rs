@@ -4,6 +4,7 @@
 //! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
 
 mod bench;
+mod bfd;
 mod bulk;
 mod case;
 mod demo;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let areas = [
         bench::CASES,
+        bfd::CASES,
         demo::CASES,
         doctor::CASES,
         exposure::CASES,

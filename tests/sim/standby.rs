@@ -14,6 +14,7 @@ use ipnet::Ipv4Net;
 use sam_capture::ClaimState;
 use sam_dataplane::{Notice, TunnelId};
 use sam_router::Input;
+use sam_router::facts::Facts;
 use sam_router::view::PathRow;
 use sam_testkit::topology::{home, name, node_id};
 use sam_testkit::{Cache, Host, World};
@@ -163,9 +164,10 @@ fn reach(world: &mut World) -> usize {
 
 /// UPDATEs that the observer heard.
 fn updates_heard(world: &World) -> u64 {
+    let facts = Facts::default();
     let view = world.sites[OBSERVER]
         .router
-        .bgp_neighbor(node_id(REFLECTOR), world.now);
+        .bgp_neighbor(node_id(REFLECTOR), &facts, world.now);
     view.expect("the reflector is a peer")
         .messages_received
         .update

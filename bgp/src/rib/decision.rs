@@ -18,6 +18,8 @@ pub enum DecisionStep {
     OnlyPath,
     /// 1 Next hop reachable, no loop.
     Eligible,
+    /// 1 Next hop steady: it did not come back only lately.
+    Steady,
     /// 2 Highest LOCAL_PREF.
     LocalPref,
     /// 3 Locally originated over learned.
@@ -49,16 +51,19 @@ pub(crate) struct Candidate {
     pub(crate) ineligible: Option<&'static str>,
     /// Names the path towards peers that are told several; no other living path to the prefix has it.
     pub(crate) local_id: PathId,
+    /// Whether its next hop came back only lately.
+    pub(crate) unsteady: bool,
 }
 
 /// One step: less is better.
 type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 10] = [
+const STEPS: [(DecisionStep, Step); 11] = [
     (DecisionStep::Eligible, |a, b| {
         a.ineligible.is_some().cmp(&b.ineligible.is_some())
     }),
+    (DecisionStep::Steady, |a, b| a.unsteady.cmp(&b.unsteady)),
     (DecisionStep::LocalPref, |a, b| {
         b.path
             .attributes
@@ -198,6 +203,28 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_came_back_lately_loses_against_any_steady_one_but_not_against_an_ineligible_one()
+    {
+        let unsteady = Candidate {
+            unsteady: true,
+            ..from(2, attributes(1, 900))
+        };
+        let poor = from(9, attributes(1, 0));
+        assert_eq!(
+            compare(&poor, &unsteady),
+            (Ordering::Less, DecisionStep::Steady)
+        );
+        let unreachable = Candidate {
+            ineligible: Some("next-hop"),
+            ..poor
+        };
+        assert_eq!(
+            compare(&unsteady, &unreachable),
+            (Ordering::Less, DecisionStep::Eligible)
+        );
+    }
+
+    #[test]
     fn an_absent_local_pref_counts_as_one_hundred_and_an_absent_med_as_zero() {
         let bare = PathAttributes {
             local_pref: None,
@@ -283,6 +310,7 @@ mod tests {
             };
             candidate.ineligible = on(8).then_some("next-hop");
             candidate.path.path_id = (on(6) && on(7)).then_some(PathId(7));
+            candidate.unsteady = on(3) != on(6);
             domain.push(candidate);
         }
         domain
@@ -292,8 +320,9 @@ mod tests {
     fn relevant(candidate: &Candidate) -> String {
         let attributes = &candidate.path.attributes;
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
+            "{:?} {} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
             candidate.ineligible,
+            candidate.unsteady,
             attributes.local_pref,
             attributes.as_path,
             attributes.origin,
@@ -326,6 +355,7 @@ mod tests {
             path: learned(host, attributes),
             ineligible: None,
             local_id: PathId(1),
+            unsteady: false,
         }
     }
 
@@ -340,6 +370,7 @@ mod tests {
             path,
             ineligible: None,
             local_id: PathId(1),
+            unsteady: false,
         }
     }
 }

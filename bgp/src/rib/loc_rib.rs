@@ -31,6 +31,7 @@ struct Destination {
 pub(crate) struct LocRib {
     destinations: BTreeMap<Ipv4Net, Destination>,
     reachable: BTreeSet<Ipv4Addr>,
+    unsteady: BTreeSet<Ipv4Addr>,
     dirty: BTreeSet<Ipv4Net>,
     /// What changed, for those who watch: any path of a prefix, not only the best.
     feed: Feed<Ipv4Net>,
@@ -58,6 +59,7 @@ impl LocRib {
             candidates.push(Candidate {
                 path,
                 ineligible: None,
+                unsteady: false,
                 local_id: free_id(candidates),
             });
         }
@@ -78,12 +80,20 @@ impl LocRib {
 
     /// Replaces the set of reachable next hops.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
-        let changed: BTreeSet<Ipv4Addr> = self
-            .reachable
-            .symmetric_difference(&reachable)
-            .copied()
-            .collect();
+        let changed = difference(&self.reachable, &reachable);
         self.reachable = reachable;
+        self.mark(&changed);
+    }
+
+    /// Replaces the set of next hops that came back only lately.
+    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>) {
+        let changed = difference(&self.unsteady, &unsteady);
+        self.unsteady = unsteady;
+        self.mark(&changed);
+    }
+
+    /// Marks all prefixes with a path to one of these next hops.
+    fn mark(&mut self, changed: &BTreeSet<Ipv4Addr>) {
         if changed.is_empty() {
             return;
         }
@@ -137,6 +147,8 @@ impl LocRib {
         } = self.destinations.get_mut(&prefix)?;
         for candidate in candidates.iter_mut() {
             candidate.ineligible = ineligibility(&candidate.path, &self.reachable);
+            candidate.unsteady = candidate.path.source != PathSource::Local
+                && self.unsteady.contains(&candidate.path.attributes.next_hop);
         }
         candidates.sort_by(|a, b| compare(a, b).0);
 
@@ -178,6 +190,10 @@ fn free_id(candidates: &[Candidate]) -> PathId {
         .map(PathId)
         .find(|id| !taken.contains(id))
         .expect("there are fewer paths than ids")
+}
+
+fn difference(one: &BTreeSet<Ipv4Addr>, other: &BTreeSet<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
+    one.symmetric_difference(other).copied().collect()
 }
 
 /// Our own routes need no next hop: they end here.
@@ -239,6 +255,23 @@ mod tests {
         assert_eq!(rib.candidates(prefix(1)).len(), 2);
         rib.set_next_hops([router(1), router(2)].into());
         rib.decide();
+        assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(1)));
+    }
+
+    #[test]
+    fn a_next_hop_that_came_back_lately_is_chosen_only_if_there_is_no_other() {
+        let mut rib = reachable(&[1, 2]);
+        rib.set(prefix(1), learned(1, attributes(1, 200)));
+        rib.set(prefix(1), learned(2, attributes(2, 100)));
+        rib.set(prefix(2), learned(1, attributes(1, 200)));
+        rib.decide().best;
+        rib.set_unsteady_next_hops([router(1)].into());
+        let changes = rib.decide().best;
+        assert_eq!(changes.len(), 1, "an only path stays");
+        assert_eq!(changes[0].step, DecisionStep::Steady);
+        assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(2)));
+        rib.set_unsteady_next_hops(BTreeSet::new());
+        assert_eq!(rib.decide().best[0].step, DecisionStep::LocalPref);
         assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(1)));
     }
 

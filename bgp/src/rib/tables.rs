@@ -166,6 +166,11 @@ impl<P: Policy> Tables<P> {
         self.loc_rib.set_next_hops(reachable);
     }
 
+    /// Declares which reachable next hops came back only lately.
+    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>) {
+        self.loc_rib.set_unsteady_next_hops(unsteady);
+    }
+
     /// Originates a route.
     pub(crate) fn originate(&mut self, prefix: Ipv4Net, attributes: PathAttributes, now: Instant) {
         let same = self.loc_rib.candidates(prefix).iter().any(|candidate| {

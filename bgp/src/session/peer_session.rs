@@ -160,6 +160,16 @@ impl PeerSession {
         self.conclude(now);
     }
 
+    /// Ends the Established connection because the path to the peer failed (RFC 9384); others on their way up stay, and
+    /// new ones are welcome.
+    pub(crate) fn handle_path_down(&mut self, now: Instant) {
+        if let Some(id) = self.established().map(|connection| connection.id) {
+            let occasion = Occasion::stopped(subcode::BFD_DOWN, "BFD down");
+            self.step(id, occasion, now);
+            self.conclude(now);
+        }
+    }
+
     /// Sends routes on the Established connection.
     pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
         let connections = &self.connections;

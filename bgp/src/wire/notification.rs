@@ -72,6 +72,8 @@ pub mod subcode {
     pub const COLLISION: u8 = 7;
     /// Cease: out of resources.
     pub const OUT_OF_RESOURCES: u8 = 8;
+    /// Cease: BFD down (RFC 9384).
+    pub const BFD_DOWN: u8 = 10;
 }
 
 /// A NOTIFICATION message.

@@ -77,6 +77,7 @@ impl Text for BgpNeighborView {
             ("keepalive", optional_ago(self.keepalive_s)),
             ("add-path", add_path(self)),
             ("timers", words(&timers(&self.timers))),
+            ("bfd", super::bfd::line(self.bfd.as_ref())),
             ("end of rib", yes(self.end_of_rib)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),

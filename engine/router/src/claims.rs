@@ -225,6 +225,7 @@ mod tests {
             },
             best: false,
             ineligible: None,
+            unsteady: false,
             step: DecisionStep::OnlyPath,
             local_id: PathId(1),
         }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+pub use sam_bfd::Timing as BfdTiming;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
 pub use sam_dataplane::Dscp;
@@ -45,6 +46,8 @@ pub struct Fabric {
     pub pairs: BTreeMap<(NodeId, NodeId), Transport>,
     /// BGP settings.
     pub bgp: BgpSettings,
+    /// Timing of BFD with every node; `None` switches it off.
+    pub bfd: Option<BfdTiming>,
     /// All nodes, by id; ids, names, overlay addresses and public keys are unique, overlays outside all pools.
     pub nodes: BTreeMap<NodeId, Node>,
 }

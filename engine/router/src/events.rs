@@ -126,6 +126,20 @@ pub enum Event {
         /// nothing any more.
         reason: Option<String>,
     },
+    /// BFD hears a node, and the node hears us.
+    BfdUp {
+        /// The far node.
+        node: NodeId,
+    },
+    /// A BFD session left Up. Unless an operator holds it down, routes by the node are not used.
+    BfdDown {
+        /// The far node.
+        node: NodeId,
+        /// Why: detection-time-expired, neighbor-down, neighbor-admin-down or admin-down.
+        reason: String,
+        /// What the node tells as its reason.
+        remote: String,
+    },
     /// The outer address of a node moved.
     EndpointMoved {
         /// The far node.
@@ -266,6 +280,8 @@ impl Event {
             Self::TunnelUp { .. } => "tunnel-up",
             Self::TunnelDown { .. } => "tunnel-down",
             Self::TunnelFault { .. } => "tunnel-fault",
+            Self::BfdUp { .. } => "bfd-up",
+            Self::BfdDown { .. } => "bfd-down",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -287,6 +303,7 @@ impl Event {
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
+            | Self::BfdDown { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
@@ -299,6 +316,7 @@ impl Event {
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
+            | Self::BfdUp { .. }
             | Self::EndpointMoved { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
@@ -325,6 +343,8 @@ impl Event {
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
             | Self::TunnelFault { .. }
+            | Self::BfdUp { .. }
+            | Self::BfdDown { .. }
             | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
             | Self::Gate { .. }

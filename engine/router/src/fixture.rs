@@ -8,11 +8,17 @@ use sam_capture::{NodeId, Pool, Role};
 use sam_wg::{PrivateKey, PublicKey};
 
 use crate::config::{
-    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, Host, Local, Node, Transport,
-    TunnelMtu,
+    ActiveWhen, BfdTiming, BgpSettings, Capture, Config, Endpoint, Fabric, Host, Local, Node,
+    Transport, TunnelMtu,
 };
 use crate::encapsulation::Encapsulation;
 use crate::input::HostEvent;
+
+/// Timing of BFD.
+pub(crate) const BFD: BfdTiming = BfdTiming {
+    interval: Duration::from_millis(300),
+    multiplier: 3,
+};
 
 /// Makes the configuration of node `own` in a fabric of `nodes` nodes.
 pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
@@ -41,6 +47,7 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             route_reflectors: reflectors.iter().copied().map(NodeId).collect(),
             max_prefixes: 65_536,
         },
+        bfd: Some(BFD),
         nodes: (1..=nodes).map(|id| (NodeId(id), node(id))).collect(),
     };
     let local = Local {

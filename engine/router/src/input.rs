@@ -20,6 +20,8 @@ pub enum Input<'a> {
     Notice(Notice),
     /// A fact about the host.
     Host(HostEvent),
+    /// How all BFD sessions are.
+    Bfd(&'a [sam_bfd::SessionStatus]),
     /// An order of the operator.
     Command(Command),
 }

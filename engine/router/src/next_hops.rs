@@ -11,13 +11,20 @@ use crate::config::Node;
 impl Router {
     /// Has the choice of paths follow the state of the tunnels; nothing happens when that is the same.
     pub(crate) fn follow_next_hops(&mut self, now: Instant) {
+        self.declare_next_hops(now);
+        self.pump(now);
+    }
+
+    /// Tells the speaker which next hops can be reached, and which came back only lately.
+    pub(crate) fn declare_next_hops(&mut self, now: Instant) {
         let nodes = self.config.fabric.nodes.values();
         let reachable: BTreeSet<Ipv4Addr> = nodes
-            .filter(|node| !self.is_cut_off(node))
+            .filter(|node| !self.is_cut_off(node) && !self.path_watch.has_failed(node.id))
             .map(|node| node.overlay)
             .collect();
         self.speaker.set_next_hops(reachable, now);
-        self.pump(now);
+        let unsteady = self.path_watch.unsteady(&self.config);
+        self.speaker.set_unsteady_next_hops(unsteady, now);
     }
 
     /// Tells whether a node's tunnel is known to be dead: no session, although keepalives ask for one. Without keepalives

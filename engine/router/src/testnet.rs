@@ -267,6 +267,7 @@ impl Net {
                     station.kinds.push("wireguard");
                     station.wireguard = peers;
                 }
+                Output::BfdPeers(_) => station.kinds.push("bfd"),
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);

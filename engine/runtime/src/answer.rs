@@ -113,7 +113,7 @@ impl Control {
             View::Routes => document(&self.router.routes()),
             View::BgpNeighbors => document(&self.router.bgp_neighbors(now)),
             View::BgpNeighbor(name) => {
-                self.of_neighbor(&name, |router, node| router.bgp_neighbor(node, now))
+                self.of_neighbor(&name, |router, node| router.bgp_neighbor(node, &facts, now))
             }
             View::BgpTable(name, table) => match RouteTable::by_name(&table) {
                 Some(table) => {
@@ -127,6 +127,7 @@ impl Control {
                     ),
                 ),
             },
+            View::Bfd => document(&self.router.bfd(&facts, now)),
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
                 Some(prefix) => document(&self.router.bgp_why(prefix, now)),
@@ -194,9 +195,12 @@ impl Control {
 
     async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
+        let bfd = self.bfd.report().await;
         let uptime = self.uptime();
-        self.facts
-            .gather(&report, uptime, &mut self.host, self.router.config())
+        let facts = self
+            .facts
+            .gather(&report, uptime, &mut self.host, self.router.config());
+        Facts { bfd, ..facts }
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {

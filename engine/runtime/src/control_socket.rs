@@ -84,6 +84,8 @@ pub(crate) enum View {
     BgpNeighbor(String),
     /// `samctl bgp neighbor NODE TABLE`
     BgpTable(String, String),
+    /// `samctl bfd`
+    Bfd,
     /// `samctl bgp rib`
     BgpRib(Option<String>),
     /// `samctl bgp why`
@@ -207,6 +209,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
     axum::Router::new()
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
+        .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
         .route(
             "/v1/bgp/neighbors",

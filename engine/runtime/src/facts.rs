@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use sam_dataplane::{DropReason, NeighborView, Stats, TunnelTraffic};
 use sam_router::Config;
 use sam_router::facts::{
-    CounterFacts, DropFacts, Facts, NeighborFacts, PeerFacts, QueueFacts, TunnelFacts, WorkerFacts,
+    BfdFacts, CounterFacts, DropFacts, Facts, NeighborFacts, PeerFacts, QueueFacts, TunnelFacts,
+    WorkerFacts,
 };
 use sam_wg::PeerStatus;
 
@@ -114,6 +115,7 @@ impl FactSource {
                 .iter()
                 .map(|row| neighbor_facts(row, now))
                 .collect(),
+            bfd: BfdFacts::default(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
                 length: report.notices_waiting as u64,

@@ -4,6 +4,7 @@
 //! the WireGuard handshakes. They talk by bounded queues only.
 
 mod answer;
+mod bfd_thread;
 mod bgp_io;
 mod control_loop;
 mod control_socket;

@@ -109,6 +109,7 @@ impl Topology {
                 route_reflectors: self.reflectors.iter().map(|site| node_id(*site)).collect(),
                 max_prefixes: 4096,
             },
+            bfd: None,
             nodes: nodes
                 .map(|(at, key)| (node_id(at), node(at, key)))
                 .collect(),

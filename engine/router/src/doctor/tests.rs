@@ -8,8 +8,8 @@ use sam_capture::NodeId;
 use super::{Evidence, examine};
 use crate::config::{Capture, Config, TunnelMtu};
 use crate::facts::{
-    AddressFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts, QueueFacts, TunFacts,
-    WorkerFacts,
+    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts,
+    QueueFacts, TunFacts, WorkerFacts,
 };
 use crate::fixture::{address, overlay};
 use crate::input::Command;
@@ -105,6 +105,8 @@ fn each_fault_of_the_host_is_found() {
         }),
         ("lan/captured-address", Skip, |f| f.host.addresses = None),
         ("tunnel/handshake-n2", Fail, |f| f.peers[0].session = false),
+        ("tunnel/bfd", Warn, |f| f.bfd.sessions.clear()),
+        ("tunnel/bfd", Skip, |f| f.bfd.scheduling.clear()),
         ("routes/workers", Warn, |f| f.workers[0].generation += 1),
         ("routes/workers", Skip, |f| f.workers.clear()),
         ("drops/source-not-allowed", Warn, |f| {
@@ -156,6 +158,12 @@ fn each_fault_of_the_fabric_is_found() {
             e.tunnels.tunnels[0].underlay_mtu = 1499
         }),
         ("tunnel/mtu-n2", Warn, |e| e.tunnels.tunnels[0].mtu = 1279),
+        ("tunnel/bfd", Warn, |e| {
+            e.bfd.as_mut().unwrap().sessions[0].flaps = 4
+        }),
+        ("tunnel/bfd", Warn, |e| {
+            e.bfd.as_mut().unwrap().sessions[0].next_hop = "unreachable".into();
+        }),
         ("bgp/session-n2", Fail, |e| {
             e.neighbors.neighbors[0].state = "active".into()
         }),
@@ -317,9 +325,36 @@ fn healthy() -> (Net, Facts) {
             limit: 10,
             ..QueueFacts::default()
         }],
+        bfd: BfdFacts {
+            scheduling: "real-time".into(),
+            sessions: vec![session()],
+            ..BfdFacts::default()
+        },
         ..Facts::default()
     };
     (net, facts)
+}
+
+/// The BFD session with node 2, up.
+fn session() -> BfdSessionFacts {
+    BfdSessionFacts {
+        address: overlay(2),
+        state: "up".into(),
+        since_s: 60.0,
+        remote_state: "up".into(),
+        local_discriminator: 1,
+        remote_discriminator: 2,
+        transmit_ms: Some(300.0),
+        receive_ms: Some(300.0),
+        detection_ms: Some(900.0),
+        multiplier: 3,
+        remote_multiplier: 3,
+        ups: 1,
+        failures: 0,
+        last_down: None,
+        received: 200,
+        sent: 200,
+    }
 }
 
 fn host_facts() -> HostFacts {

@@ -24,6 +24,7 @@ use crate::view::{BgpTableView, RouteAction, RouteOrigin, RouteTable};
 const FULL_MESH: &[u32] = &[];
 const ADDRESS: u8 = 10;
 
+mod bfd;
 mod configuration;
 mod identity;
 mod monitor;

@@ -51,9 +51,12 @@ fn why_shows_the_ladder_down_to_the_deciding_step() {
         .iter()
         .map(|row| (row.step.name.as_str(), row.decides))
         .collect();
-    assert_eq!(steps, [("eligible", false), ("local-pref", true)]);
     assert_eq!(
-        (ladder[1].best.as_str(), ladder[1].other.as_str()),
+        steps,
+        [("eligible", false), ("steady", false), ("local-pref", true)]
+    );
+    assert_eq!(
+        (ladder[2].best.as_str(), ladder[2].other.as_str()),
         ("400", "300")
     );
 }
@@ -186,7 +189,7 @@ fn every_view_is_json_and_comes_back_equal() {
     round_trip(&router.owners(now));
     round_trip(&router.routes());
     round_trip(&router.bgp_neighbors(now));
-    round_trip(&router.bgp_neighbor(NodeId(3), now).unwrap());
+    round_trip(&router.bgp_neighbor(NodeId(3), &facts, now).unwrap());
     for table in RouteTable::ALL {
         round_trip(&router.bgp_table(NodeId(3), table, now).unwrap());
     }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeRef, NotificationView, StepView};
+use super::{BfdRow, NodeRef, NotificationView, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct BgpNeighborView {
     /// Timers that run.
     #[serde(default)]
     pub timers: Vec<TimerRow>,
+    /// The BFD session with it, if there is one.
+    #[serde(default)]
+    pub bfd: Option<BfdRow>,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.

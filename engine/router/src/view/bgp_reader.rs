@@ -19,6 +19,7 @@ use super::{
     RibEntry, StepView, TimerRow, seconds_ago,
 };
 use crate::Router;
+use crate::facts::Facts;
 use crate::peers::{node_of, peer_of};
 
 impl Router {
@@ -38,7 +39,12 @@ impl Router {
 
     /// `samctl bgp neighbor NODE`; `None` when the node is no BGP peer.
     #[must_use]
-    pub fn bgp_neighbor(&self, node: NodeId, now: Instant) -> Option<BgpNeighborView> {
+    pub fn bgp_neighbor(
+        &self,
+        node: NodeId,
+        facts: &Facts,
+        now: Instant,
+    ) -> Option<BgpNeighborView> {
         let id = peer_of(node);
         let peer = self
             .speaker
@@ -66,6 +72,7 @@ impl Router {
                     due_s: due.saturating_duration_since(now).as_secs_f64(),
                 })
                 .collect(),
+            bfd: self.bfd_row(node, peer.address, facts, now),
             end_of_rib: peer.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
@@ -236,8 +243,9 @@ fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
 }
 
 /// The steps in order, those of section 5.5 that are used.
-const STEPS: [DecisionStep; 10] = [
+const STEPS: [DecisionStep; 11] = [
     DecisionStep::Eligible,
+    DecisionStep::Steady,
     DecisionStep::LocalPref,
     DecisionStep::LocalOrigin,
     DecisionStep::AsPathLength,
@@ -254,6 +262,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        DecisionStep::Steady => if view.unsteady { "lately" } else { "yes" }.into(),
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),

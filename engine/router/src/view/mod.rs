@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 
 mod arp;
+mod bfd;
 mod bgp;
 mod bgp_reader;
 mod bgp_table;
@@ -29,6 +30,7 @@ mod trace;
 mod tunnels;
 
 pub use arp::{ArpView, NeighborRow, SightingRow};
+pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RibEntry, TimerRow,

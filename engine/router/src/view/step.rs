@@ -56,6 +56,7 @@ fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
     match step {
         DecisionStep::OnlyPath => (0, "only-path", "there is no other path"),
         DecisionStep::Eligible => (1, "eligible", "next hop reachable, no loop"),
+        DecisionStep::Steady => (1, "steady", "next hop did not come back only lately"),
         DecisionStep::LocalPref => (2, "local-pref", "highest LOCAL_PREF"),
         DecisionStep::LocalOrigin => (3, "local-origin", "originated here over learned"),
         DecisionStep::AsPathLength => (4, "as-path-length", "shortest AS_PATH"),
