@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn the_effective_line_is_read() {
         let set = parse("CapPrm:\t00000000ffffffff\nCapEff:\t0000000000003400\n").unwrap();
-        assert_eq!(set.missing(&Capability::ALL), [Capability::SysAdmin]);
+        assert_eq!(
+            set.missing(&Capability::ALL),
+            [Capability::SysAdmin, Capability::SysNice]
+        );
         assert!(set.has(Capability::NetBindService));
         assert_eq!(parse("CapEff:\tzz\n"), None);
         assert_eq!(parse("CapPrm:\t0\n"), None);
