@@ -85,6 +85,8 @@ mapping! {
     Transport {
         /// Encapsulation.
         "encap" => encap: Encap,
+        /// Inside of what.
+        "over" => over: Over,
         /// Nobody else can read or send there.
         "trustedUnderlay" => trusted_underlay: bool,
         /// UDP port.
@@ -300,6 +302,13 @@ pub(crate) enum Encap {
     Vxlan,
 }
 
+/// What an encapsulation can be inside of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Encrypted UDP.
+    Wireguard,
+}
+
 /// Variants of GUE.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum GueVariant {
@@ -327,6 +336,10 @@ impl Word for Encap {
         ("ipip", Self::Ipip),
         ("vxlan", Self::Vxlan),
     ];
+}
+
+impl Word for Over {
+    const WORDS: &'static [(&'static str, Self)] = &[("wireguard", Self::Wireguard)];
 }
 
 impl Word for GueVariant {
@@ -371,7 +384,15 @@ macro_rules! read_words {
         }
     )*};
 }
-read_words!(Encap, GueVariant, Payload, CaptureKind, Role, TimersProfile);
+read_words!(
+    Encap,
+    Over,
+    GueVariant,
+    Payload,
+    CaptureKind,
+    Role,
+    TimersProfile
+);
 
 impl Read for ActiveWhen {
     /// A gate with settings is a mapping, `vrrp: {…}`; it is answered by its name.

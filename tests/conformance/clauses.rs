@@ -20,6 +20,7 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RFC 2983", 1),
     ("RFC 791", 1),
     ("WireGuard", 8),
+    ("Lesson", 21),
 ];
 
 #[test]

@@ -88,6 +88,7 @@ impl<P: Policy> Tables<P> {
         let Some(neighbor) = self.neighbors.remove(&peer) else {
             return;
         };
+        self.pool.note_released(neighbor.adj_rib_in.len());
         for (route, received) in neighbor.adj_rib_in.routes() {
             if received.verdict.is_ok() {
                 self.loc_rib
@@ -109,6 +110,7 @@ impl<P: Policy> Tables<P> {
             let (kind, reason) = (fault.kind, fault.reason);
             self.events.push(Event::Malformed { peer, kind, reason });
         }
+        self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
             if neighbor.adj_rib_in.withdraw(route) {
                 self.loc_rib
@@ -170,6 +172,7 @@ impl<P: Policy> Tables<P> {
             candidate.path.source == PathSource::Local && *candidate.path.attributes == attributes
         });
         if !same {
+            self.pool.note_released(1);
             let attributes = self.pool.intern(attributes);
             let path = Path {
                 source: PathSource::Local,
@@ -183,6 +186,7 @@ impl<P: Policy> Tables<P> {
 
     /// Stops originating a route.
     pub(crate) fn withdraw(&mut self, prefix: Ipv4Net) {
+        self.pool.note_released(1);
         self.loc_rib.remove(prefix, (None, None));
     }
 
@@ -214,10 +218,12 @@ impl<P: Policy> Tables<P> {
 
     /// Works out what the next neighbor with pending work is to be told, or a part of it.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
-        let (peer, neighbor) = self
-            .neighbors
-            .iter_mut()
-            .find(|(_, neighbor)| !neighbor.congested && !neighbor.pending.is_empty())?;
+        let ready = |neighbor: &Neighbor| !neighbor.congested && !neighbor.pending.is_empty();
+        let mut neighbors = self.neighbors.iter_mut();
+        let Some((peer, neighbor)) = neighbors.find(|(_, neighbor)| ready(neighbor)) else {
+            self.pool.sweep_released();
+            return None;
+        };
         let (peer, identity) = (*peer, neighbor.identity);
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
         if std::mem::take(&mut neighbor.pending.all) {
@@ -284,9 +290,12 @@ impl<P: Policy> Tables<P> {
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
         };
+        let before = neighbor.adj_rib_in.len();
         let change = neighbor
             .adj_rib_in
             .announce(route, attributes, verdict, now);
+        let replaced = neighbor.adj_rib_in.len() == before;
+        self.pool.note_released(usize::from(replaced));
         match change.path {
             PathUpdate::Keep => {}
             PathUpdate::Set(attributes, learned_at) => {
@@ -336,5 +345,121 @@ impl<P: Policy> Tables<P> {
         {
             self.enter(peer, route, attributes, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PeerRole;
+    use crate::policy::Rejection;
+    use crate::testing::{attributes, router, start};
+
+    /// RFC 4271 says nothing of memory; what nobody announces any longer must not be paid for.
+    #[test]
+    fn memory_of_routes_returns_when_they_go() {
+        for end in [withdraw_all as fn(&mut _), lose_the_session] {
+            let mut tables = reflector();
+            for number in 0..ROUTES {
+                announce(&mut tables, number, number);
+            }
+            drain(&mut tables);
+            let in_use = tables.pool.len();
+
+            end(&mut tables);
+            drain(&mut tables);
+
+            assert!(in_use > 1000, "{in_use}");
+            assert_eq!(tables.loc_rib.prefixes().count(), 0);
+            assert!(tables.pool.len() <= LEFT_OVER, "{} sets", tables.pool.len());
+        }
+    }
+
+    #[test]
+    fn memory_of_attributes_returns_when_others_replace_them() {
+        let mut tables = reflector();
+        for number in 0..ROUTES {
+            announce(&mut tables, number, number);
+        }
+        drain(&mut tables);
+
+        for number in 0..ROUTES {
+            announce(&mut tables, number, 7);
+        }
+        drain(&mut tables);
+
+        assert_eq!(tables.loc_rib.prefixes().count(), ROUTES as usize);
+        assert!(tables.pool.len() <= LEFT_OVER, "{} sets", tables.pool.len());
+    }
+
+    const ROUTES: u32 = 1000;
+    /// Unused sets that are not worth a sweep.
+    const LEFT_OVER: usize = 128;
+
+    /// Accepts and tells everything.
+    #[derive(Debug)]
+    struct Open;
+
+    impl Policy for Open {
+        fn import(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> Result<(), Rejection> {
+            Ok(())
+        }
+
+        fn export(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> bool {
+            true
+        }
+    }
+
+    /// Reflects for clients 2 and 3.
+    fn reflector() -> Tables<Open> {
+        let us = Reflector {
+            router_id: router(1),
+            cluster_id: router(1),
+        };
+        let mut tables = Tables::new(us, Open);
+        tables.set_next_hops([router(2)].into());
+        for host in [2, 3] {
+            tables.peer_up(NeighborIdentity {
+                peer: PeerId(host.into()),
+                router_id: router(host),
+                address: router(host),
+                role: PeerRole::Client,
+                max_prefixes: ROUTES as usize,
+                all_paths: false,
+            });
+        }
+        tables
+    }
+
+    fn numbered(number: u32) -> Ipv4Net {
+        Ipv4Net::from(Ipv4Addr::from(0x0a40_0000 + number))
+    }
+
+    fn announce(tables: &mut Tables<Open>, number: u32, local_pref: u32) {
+        let update = Update {
+            announced: vec![numbered(number).into()],
+            attributes: Some(attributes(2, local_pref)),
+            ..Update::default()
+        };
+        tables.receive(PeerId(2), update, start());
+    }
+
+    fn withdraw_all(tables: &mut Tables<Open>) {
+        for number in 0..ROUTES {
+            let update = Update {
+                withdrawn: vec![numbered(number).into()],
+                ..Update::default()
+            };
+            tables.receive(PeerId(2), update, start());
+        }
+    }
+
+    fn lose_the_session(tables: &mut Tables<Open>) {
+        tables.peer_down(PeerId(2));
+    }
+
+    fn drain(tables: &mut Tables<Open>) {
+        tables.decide();
+        while tables.next_export().is_some() {}
     }
 }

@@ -279,6 +279,7 @@ fn a_new_policy_is_applied_to_known_routes_without_a_reset() {
     let refusing = Rules {
         refuse: vec![prefix(1)],
         hide: vec![prefix(2)],
+        ..Rules::default()
     };
     bench.speaker.set_policy(refusing, bench.now);
     let outcome = bench.drain();

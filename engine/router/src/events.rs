@@ -118,6 +118,14 @@ pub enum Event {
         /// The far node.
         node: NodeId,
     },
+    /// A tunnel is refused, or no longer: while it is, nothing is forwarded into it or taken from it.
+    TunnelFault {
+        /// The far node.
+        node: NodeId,
+        /// What is wrong: `routed-into-itself` (the host's route to its endpoint leads into the TUN device); `None`:
+        /// nothing any more.
+        reason: Option<String>,
+    },
     /// The outer address of a node moved.
     EndpointMoved {
         /// The far node.
@@ -257,6 +265,7 @@ impl Event {
             Self::ConnectionRefused { .. } => "connection-refused",
             Self::TunnelUp { .. } => "tunnel-up",
             Self::TunnelDown { .. } => "tunnel-down",
+            Self::TunnelFault { .. } => "tunnel-fault",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -284,6 +293,7 @@ impl Event {
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
+            Self::TunnelFault { reason, .. } => reason.is_some(),
             Self::ConfigApplied { .. }
             | Self::OwnerChanged { .. }
             | Self::DuplicateOwnerEnded { .. }
@@ -314,6 +324,7 @@ impl Event {
             | Self::SessionDown { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
+            | Self::TunnelFault { .. }
             | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
             | Self::Gate { .. }

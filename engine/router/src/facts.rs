@@ -26,6 +26,8 @@ pub struct Facts {
     pub drops: Vec<DropFacts>,
     /// WireGuard peers, as the device shows them.
     pub peers: Vec<PeerFacts>,
+    /// What went through each tunnel, summed over the workers.
+    pub tunnels: Vec<TunnelFacts>,
     /// Neighbor table of all LAN ports.
     pub neighbors: Vec<NeighborFacts>,
     /// Bounded queues between threads.
@@ -152,16 +154,29 @@ pub struct PeerFacts {
     pub last_received_s: Option<f64>,
     /// Whether packets can be sealed now.
     pub session: bool,
-    /// Inner bytes received.
-    pub rx_bytes: u64,
-    /// Inner bytes sent.
-    pub tx_bytes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
     /// Handshake initiations sent since the last success.
     pub attempts: u32,
     /// How often the endpoint moved by roaming.
     pub roams: u64,
+}
+
+/// What went through one tunnel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TunnelFacts {
+    /// Its number.
+    pub tunnel: u16,
+    /// Inner packets received.
+    pub rx_packets: u64,
+    /// Inner bytes received.
+    pub rx_bytes: u64,
+    /// Inner packets sent.
+    pub tx_packets: u64,
+    /// Inner bytes sent.
+    pub tx_bytes: u64,
+    /// Seconds since the last packet was received.
+    pub last_received_s: Option<f64>,
 }
 
 /// One neighbor on a LAN.

@@ -53,6 +53,8 @@ pub enum HostEvent {
         address: SocketAddr,
         /// MTU of the underlay route to it, in bytes.
         underlay_mtu: u16,
+        /// Whether that route leads into the router's own TUN device.
+        into_tun: bool,
     },
 }
 

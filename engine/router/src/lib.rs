@@ -48,6 +48,7 @@ mod testnet;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tunnel_fault;
 mod tunnels;
 
 pub use commands::CommandRefusal;

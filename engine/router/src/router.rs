@@ -26,6 +26,7 @@ use crate::path_mtu::PathMtus;
 use crate::peers::{node_of, other_nodes, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
+use crate::tunnel_fault::TunnelFault;
 use crate::tunnels::{TunnelPlan, plan};
 
 /// What a router starts from.
@@ -69,6 +70,8 @@ pub struct Router {
     pub(crate) foreign_answers: Sightings,
     pub(crate) probes: Sightings,
     pub(crate) rejections: BTreeMap<(NodeId, &'static str), u64>,
+    /// Tunnels that are refused, as last told.
+    pub(crate) faults: BTreeMap<NodeId, TunnelFault>,
     pub(crate) events: Events,
     /// Whether something changed from which the forwarding state follows.
     pub(crate) forwarding_stale: bool,
@@ -116,6 +119,7 @@ impl Router {
             foreign_answers: Sightings::default(),
             probes: Sightings::default(),
             rejections: BTreeMap::new(),
+            faults: BTreeMap::new(),
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
@@ -276,7 +280,7 @@ impl Router {
         // 3. The FIB before the peers (R6).
         self.tell_paths(now);
         if std::mem::take(&mut self.forwarding_stale) {
-            self.publish();
+            self.publish(now);
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();

@@ -149,6 +149,9 @@ fn each_fault_of_the_fabric_is_found() {
             e.tunnels.tunnels[0].up = false;
             e.tunnels.tunnels[0].endpoint = None;
         }),
+        ("tunnel/handshake-n2", Fail, |e| {
+            e.tunnels.tunnels[0].fault = Some("routed-into-itself".into());
+        }),
         ("tunnel/mtu-n2", Fail, |e| {
             e.tunnels.tunnels[0].underlay_mtu = 1499
         }),

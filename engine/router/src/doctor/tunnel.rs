@@ -1,7 +1,6 @@
 //! The ways to the other nodes: handshakes and MTU.
 
 use super::{Evidence, away, fail, pass, result, skip, warn};
-use crate::Encapsulation;
 use crate::view::{CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
@@ -22,7 +21,18 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
 fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> CheckRow {
     let node = &tunnel.node.name;
     let name = format!("handshake-{node}");
-    if tunnel.up && tunnel.encap != Encapsulation::WireGuard.name() {
+    if let Some(text) = tunnel.fault_text() {
+        let tun = &evidence.config.local.tun;
+        let endpoint = tunnel
+            .endpoint
+            .map_or_else(String::new, |to| to.ip().to_string());
+        return fail(AREA, &name, format!("the tunnel to {node} is {text}"))
+            .detail("what it sends would come back to be sent by it again; nothing is forwarded by it")
+            .remedy(format!(
+                "`ip route get {endpoint}` must not say `dev {tun}`: remove that route, or add a narrower one to the underlay"
+            ));
+    }
+    if tunnel.up && !tunnel.encrypted {
         let message = format!("the tunnel to {node} needs no handshake ({})", tunnel.encap);
         return pass(AREA, &name, message);
     }
