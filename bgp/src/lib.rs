@@ -5,7 +5,9 @@
 //! everything a route can do in `rib`.
 
 mod config;
+pub mod feed;
 mod input;
+pub mod mrt;
 mod output;
 mod peer;
 pub mod policy;
@@ -19,6 +21,7 @@ mod testing;
 mod view;
 pub mod wire;
 
+pub use feed::{Cursor, Feed, News};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource};

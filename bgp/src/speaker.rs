@@ -8,10 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
+use crate::feed::Feed;
+use crate::mrt::{DumpHead, DumpPeer, table_dump};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
@@ -24,7 +27,7 @@ use crate::wire::{DecodeContext, Message, Nlri, Notification, PathAttributes, co
 pub use crate::config::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{PathView, PeerView, RejectedView};
+pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Speaker<P> {
     owners: BTreeMap<ConnectionId, PeerId>,
     strangers: Strangers,
     tables: Tables<P>,
+    /// Peers that came, went or changed their state.
+    peer_feed: Feed<PeerId>,
     outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
     jitter: Jitter,
@@ -54,6 +59,7 @@ impl<P: Policy> Speaker<P> {
             owners: BTreeMap::new(),
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy),
+            peer_feed: Feed::default(),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
             jitter: Jitter::new(seed),
@@ -82,12 +88,14 @@ impl<P: Policy> Speaker<P> {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
             }
             self.peers.remove(&id);
+            self.peer_feed.note(id, false);
         }
         for (id, config) in wanted {
             if !self.peers.contains_key(&id) {
                 let jitter = Jitter::new(self.jitter.bits());
                 let session = PeerSession::new(self.config.clone(), config, jitter, now);
                 self.peers.insert(id, Peer::new(session));
+                self.peer_feed.note(id, true);
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));
             }
         }
@@ -226,11 +234,36 @@ impl<P: Policy> Speaker<P> {
         self.tables.loc_rib().prefixes().collect()
     }
 
+    /// Prefixes whose paths changed, any of them; up to date once the outputs are drained.
+    pub fn rib_feed(&self) -> &Feed<Ipv4Net> {
+        self.tables.loc_rib().feed()
+    }
+
+    /// Peers that came, went or changed the state of their session.
+    pub fn peer_feed(&self) -> &Feed<PeerId> {
+        &self.peer_feed
+    }
+
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
         self.peers
             .iter()
             .map(|(id, peer)| peer.view(self.tables.neighbor(*id)))
+            .collect()
+    }
+
+    /// Routes received from a peer, by prefix: before policy, refused ones included.
+    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
+            .map(|(route, received)| ReceivedView {
+                prefix: route.prefix,
+                path_id: route.path_id,
+                attributes: Arc::clone(&received.attributes),
+                learned_at: received.learned_at,
+                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
+            })
             .collect()
     }
 
@@ -282,6 +315,26 @@ impl<P: Policy> Speaker<P> {
             .flat_map(|neighbor| neighbor.adj_rib_out.routes())
             .map(|(route, attributes)| (route, (**attributes).clone()))
             .collect()
+    }
+
+    /// Writes all paths as a table dump in MRT (RFC 6396).
+    pub fn table_dump(&self, head: DumpHead<'_>) -> Vec<u8> {
+        let (asn, router_id) = (self.config.asn, self.config.router_id);
+        let own = DumpPeer {
+            id: None,
+            router_id,
+            address: router_id,
+            asn,
+        };
+        let neighbors = self.peers.keys().filter_map(|id| self.tables.neighbor(*id));
+        let others = neighbors.map(|neighbor| DumpPeer {
+            id: Some(neighbor.identity.peer),
+            router_id: neighbor.identity.router_id,
+            address: neighbor.identity.address,
+            asn,
+        });
+        let peers: Vec<DumpPeer> = std::iter::once(own).chain(others).collect();
+        table_dump(head, &peers, self.tables.loc_rib())
     }
 
     fn accept(&mut self, connection: ConnectionId, from: Ipv4Addr) {
@@ -344,7 +397,11 @@ impl<P: Policy> Speaker<P> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let former = peer.session.state();
         act(&mut peer.session, &mut self.connection_ids);
+        if peer.session.state() != former {
+            self.peer_feed.note(id, true);
+        }
         while let Some(output) = self
             .peers
             .get_mut(&id)

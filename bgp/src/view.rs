@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 use crate::config::{PeerId, PeerRole};
+use crate::output::TimerName;
 use crate::rib::{Candidate, DecisionStep, Path, compare};
 use crate::session::SessionState;
 use crate::wire::{Capability, Notification, PathAttributes, PathId};
@@ -34,6 +36,10 @@ pub struct PeerView {
     pub add_path_receive: bool,
     /// Whether the peer is told several paths to a prefix, as negotiated.
     pub add_path_send: bool,
+    /// Proposed hold time.
+    pub proposed_hold_time: Duration,
+    /// Timers that run, and when they are due.
+    pub timers: Vec<(TimerName, Instant)>,
     /// Capabilities that we sent.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities that the peer sent.
@@ -75,6 +81,21 @@ pub struct PathView {
     pub step: DecisionStep,
     /// The id under which peers hear of it that are told several paths.
     pub local_id: PathId,
+}
+
+/// A route as a peer sent it, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedView {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// The id under which the peer told it.
+    pub path_id: Option<PathId>,
+    /// Its attributes before policy.
+    pub attributes: Arc<PathAttributes>,
+    /// When these attributes came.
+    pub learned_at: Instant,
+    /// Why it was refused, if so.
+    pub rejected: Option<&'static str>,
 }
 
 /// A refused route.

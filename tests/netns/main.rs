@@ -11,6 +11,7 @@ mod doctor;
 mod exposure;
 mod failure;
 mod identity;
+mod inspection;
 mod kernel;
 mod moving;
 mod mtu;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         exposure::CASES,
         failure::CASES,
         identity::CASES,
+        inspection::CASES,
         kernel::CASES,
         moving::CASES,
         mtu::CASES,

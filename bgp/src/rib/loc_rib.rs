@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 use super::best_path::BestPathChange;
 use super::decision::{Candidate, DecisionStep, compare};
 use super::path::{Path, PathKey, PathSource};
+use crate::feed::Feed;
 use crate::wire::PathId;
 
 /// Why a path whose next hop is not reachable may not be chosen.
@@ -31,6 +32,8 @@ pub(crate) struct LocRib {
     destinations: BTreeMap<Ipv4Net, Destination>,
     reachable: BTreeSet<Ipv4Addr>,
     dirty: BTreeSet<Ipv4Net>,
+    /// What changed, for those who watch: any path of a prefix, not only the best.
+    feed: Feed<Ipv4Net>,
 }
 
 /// The outcome of a decision.
@@ -64,10 +67,12 @@ impl LocRib {
     /// Removes a path.
     pub(crate) fn remove(&mut self, prefix: Ipv4Net, key: PathKey) {
         if let Some(destination) = self.destinations.get_mut(&prefix) {
-            destination
-                .candidates
-                .retain(|candidate| candidate.path.key() != key);
-            self.dirty.insert(prefix);
+            let candidates = &mut destination.candidates;
+            let before = candidates.len();
+            candidates.retain(|candidate| candidate.path.key() != key);
+            if candidates.len() != before {
+                self.dirty.insert(prefix);
+            }
         }
     }
 
@@ -94,11 +99,18 @@ impl LocRib {
     /// Decides all dirty prefixes.
     pub(crate) fn decide(&mut self) -> Decided {
         let touched = std::mem::take(&mut self.dirty);
-        let best = touched
-            .iter()
-            .filter_map(|prefix| self.decide_prefix(*prefix))
-            .collect();
+        let mut best = Vec::new();
+        for prefix in &touched {
+            best.extend(self.decide_prefix(*prefix));
+            let exists = self.destinations.contains_key(prefix);
+            self.feed.note(*prefix, exists);
+        }
         Decided { best, touched }
+    }
+
+    /// What changed.
+    pub(crate) fn feed(&self) -> &Feed<Ipv4Net> {
+        &self.feed
     }
 
     /// Returns the best path as made known.

@@ -147,6 +147,14 @@ impl Connection {
         }
     }
 
+    /// Lists the timers that run.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (Instant, TimerName)> {
+        let keepalive = self.keepalive_at.map(|at| (at, TimerName::Keepalive));
+        [Some(self.expiry()), keepalive, self.refresh_due()]
+            .into_iter()
+            .flatten()
+    }
+
     /// Returns when the peer is to hear everything again, if it asked.
     pub(crate) fn refresh_due(&self) -> Option<(Instant, TimerName)> {
         self.refreshing.due().map(|at| (at, TimerName::Refresh))

@@ -203,6 +203,17 @@ impl PeerSession {
             .min_by_key(|(at, _)| *at)
     }
 
+    /// Lists the timers that run: those of the foremost connection and of dialing.
+    pub(crate) fn timers(&self) -> Vec<(TimerName, Instant)> {
+        let foremost = self.connections.iter().max_by_key(|c| c.state);
+        let of_connection = foremost.into_iter().flat_map(Connection::timers);
+        of_connection
+            .chain(self.dialing.deadline())
+            .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
+            .map(|(at, name)| (name, at))
+            .collect()
+    }
+
     /// Returns the state and since when it holds.
     pub(crate) fn state(&self) -> (SessionState, Instant) {
         self.shown

@@ -1,8 +1,8 @@
 //! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
 
 use sam_router::view::{
-    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, MessageCounts,
+    NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow, TimerRow,
 };
 
 use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, words, yes};
@@ -10,16 +10,18 @@ use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, 
 impl Text for BgpNeighborsView {
     fn write(&self, page: &mut Page) {
         page.line(format!("router id {}, AS {}", self.router_id, self.asn));
-        let rows = self.neighbors.iter().map(summary_row).collect();
+        let rows = self.neighbors.iter().map(|row| summary_row(self.asn, row));
+        let rows = rows.collect();
         let header = [
             "NEIGHBOR",
-            "ADDRESS",
+            "PEER",
+            "AS",
+            "UP/DOWN",
             "STATE",
-            "SINCE",
-            "ROLE",
             "RECEIVED",
             "ACCEPTED",
             "ADVERTISED",
+            "ROLE",
             "UPS",
             "LAST DOWN",
         ];
@@ -27,16 +29,18 @@ impl Text for BgpNeighborsView {
     }
 }
 
-fn summary_row(neighbor: &NeighborSummary) -> [String; 10] {
+/// In the order of the tables that people know from other speakers.
+fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
     [
         node(&neighbor.node),
         neighbor.address.to_string(),
-        neighbor.state.clone(),
+        asn.to_string(),
         ago(neighbor.since_s),
-        neighbor.role.clone(),
+        neighbor.state.clone(),
         neighbor.received.to_string(),
         neighbor.accepted.to_string(),
         neighbor.advertised.to_string(),
+        neighbor.role.clone(),
         neighbor.established_count.to_string(),
         optional(neighbor.last_down.as_ref()),
     ]
@@ -62,9 +66,17 @@ impl Text for BgpNeighborView {
                 format!("{} times", summary.established_count),
             ),
             ("last down", optional(summary.last_down.as_ref())),
-            ("hold time", optional_ago(self.hold_time_s)),
+            (
+                "hold time",
+                format!(
+                    "{} ({} proposed)",
+                    optional_ago(self.hold_time_s),
+                    ago(self.proposed_hold_time_s)
+                ),
+            ),
             ("keepalive", optional_ago(self.keepalive_s)),
             ("add-path", add_path(self)),
+            ("timers", words(&timers(&self.timers))),
             ("end of rib", yes(self.end_of_rib)),
             ("capabilities sent", words(&self.capabilities_sent)),
             ("capabilities received", words(&self.capabilities_received)),
@@ -91,24 +103,21 @@ impl Text for BgpNeighborView {
             messages("sent", self.messages_sent),
         ];
         page.table(header, rows, "none");
-        page.title(format!("Routes accepted ({} received)", summary.received));
-        write_routes(page, &self.routes_accepted);
-        page.title("Routes refused");
-        let rows = self.routes_rejected.iter().map(|rejected| {
-            let route = &rejected.route;
-            [
-                route.prefix.to_string(),
-                rejected.reason.clone(),
-                words(&route.large_communities),
-            ]
-        });
+        page.title("Routes");
         page.table(
-            ["PREFIX", "REASON", "LARGE COMMUNITIES"],
-            rows.collect(),
+            ["RECEIVED", "ACCEPTED", "REJECTED", "ADVERTISED"],
+            vec![[
+                summary.received.to_string(),
+                summary.accepted.to_string(),
+                self.routes_rejected.len().to_string(),
+                summary.advertised.to_string(),
+            ]],
             "none",
         );
-        page.title("Routes advertised");
-        write_routes(page, &self.routes_advertised);
+        page.line(format!(
+            "samctl bgp neighbor {} received|accepted|rejected|advertised lists them",
+            summary.node.name
+        ));
     }
 }
 
@@ -119,7 +128,12 @@ fn add_path(neighbor: &BgpNeighborView) -> String {
     }
 }
 
-fn notification(notification: Option<&NotificationView>) -> String {
+fn timers(timers: &[TimerRow]) -> Vec<String> {
+    let text = |timer: &TimerRow| format!("{} in {}", timer.name, ago(timer.due_s));
+    timers.iter().map(text).collect()
+}
+
+pub(super) fn notification(notification: Option<&NotificationView>) -> String {
     let Some(notification) = notification else {
         return "-".into();
     };
@@ -153,28 +167,6 @@ fn messages(direction: &str, counts: MessageCounts) -> [String; 6] {
         keepalive,
         route_refresh,
     ]
-}
-
-fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
-    let row = |route: &BgpRouteRow| {
-        [
-            route.prefix.to_string(),
-            optional(route.path_id),
-            route.next_hop.to_string(),
-            optional(route.local_pref),
-            optional(route.originator_id),
-            words(&route.large_communities),
-        ]
-    };
-    let header = [
-        "PREFIX",
-        "PATH ID",
-        "NEXT HOP",
-        "LOCAL_PREF",
-        "ORIGINATOR_ID",
-        "LARGE COMMUNITIES",
-    ];
-    page.table(header, routes.iter().map(row).collect(), "none");
 }
 
 impl Text for BgpRibView {
@@ -237,6 +229,10 @@ impl Text for BgpWhyView {
     fn write(&self, page: &mut Page) {
         let Some(best) = &self.best else {
             page.line(format!("{} has no eligible path", self.prefix));
+            for path in &self.unusable {
+                let reason = optional(path.ineligible.as_ref());
+                page.line(format!("{}: {reason}", describe(path)));
+            }
             write_rejected(page, &self.rejected);
             return;
         };
@@ -281,15 +277,13 @@ fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
         page.line(format!("it cannot be chosen: {reason}"));
     }
     let rows = ladder.iter().map(|rung| {
-        let verdict = if rung.decides { "decides" } else { "equal" };
+        let verdict = match &rung.unused {
+            Some(why) => format!("not used: {why}"),
+            None if rung.decides => "decides".into(),
+            None => "equal".into(),
+        };
         let (number, name) = (rung.step.number.to_string(), rung.step.name.clone());
-        [
-            number,
-            name,
-            rung.best.clone(),
-            rung.other.clone(),
-            verdict.into(),
-        ]
+        [number, name, rung.best.clone(), rung.other.clone(), verdict]
     });
     page.table(
         ["STEP", "NAME", "BEST", "OTHER", "VERDICT"],

@@ -57,6 +57,8 @@ pub(crate) struct Control {
     pub(crate) host: HostIo,
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
+    /// Wakes those who watch a change feed.
+    pub(crate) news: watch::Sender<u64>,
     pub(crate) reload: Reload,
     /// Why the state on disk is not that of the router, if so.
     pub(crate) unsaved: Option<String>,
@@ -162,6 +164,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         data_plane,
         host,
         events: EventLog::new(),
+        news: watch::Sender::new(0),
         reload,
         unsaved: None,
         test_turn: Arc::new(Semaphore::new(1)),
@@ -286,6 +289,9 @@ impl Control {
                 Output::Event(event) => self.tell(event),
             }
         }
+        let count = self.router.change_count();
+        self.news
+            .send_if_modified(|told| std::mem::replace(told, count) != count);
     }
 
     fn save(&mut self, state: &sam_router::journal::RuntimeState) {

@@ -13,6 +13,7 @@ mod facts;
 mod host_io;
 mod journal_io;
 mod live_trace;
+mod monitor;
 mod path_test;
 mod pcapng;
 mod resolver;

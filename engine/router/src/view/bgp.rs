@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeRef, StepView};
+use super::{NodeRef, NotificationView, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,12 +53,18 @@ pub struct BgpNeighborView {
     pub summary: NeighborSummary,
     /// Its BGP identifier, when known.
     pub router_id: Option<Ipv4Addr>,
+    /// Hold time that we propose, in seconds.
+    #[serde(default)]
+    pub proposed_hold_time_s: f64,
     /// Negotiated hold time in seconds.
     pub hold_time_s: Option<f64>,
     /// Keepalive interval in seconds.
     pub keepalive_s: Option<f64>,
     /// Several paths to a prefix (RFC 7911), as negotiated: `receive`, `send`, `both` or `none`.
     pub add_path: String,
+    /// Timers that run.
+    #[serde(default)]
+    pub timers: Vec<TimerRow>,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.
@@ -96,17 +102,13 @@ pub struct MessageCounts {
     pub route_refresh: u64,
 }
 
-/// A NOTIFICATION (RFC 4271 section 4.5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotificationView {
-    /// Error code.
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Both in words.
-    pub text: String,
-    /// Diagnostic data in hexadecimal.
-    pub data_hex: String,
+/// A timer that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimerRow {
+    /// Name (RFC 4271 section 8.1.3): connect-retry, hold, keepalive, idle-hold, collision, refresh.
+    pub name: String,
+    /// Seconds until it is due.
+    pub due_s: f64,
 }
 
 /// A prefix with its attributes.
@@ -202,6 +204,9 @@ pub struct BgpWhyView {
     pub prefix: Ipv4Net,
     /// The best path.
     pub best: Option<PathRow>,
+    /// The paths of which none can be chosen; empty when there is a best path.
+    #[serde(default)]
+    pub unusable: Vec<PathRow>,
     /// The best path against each other one.
     pub comparisons: Vec<ComparisonView>,
     /// Refused routes for this prefix, with the peer that sent them.
@@ -215,7 +220,7 @@ pub struct ComparisonView {
     pub loser: PathRow,
     /// What decided.
     pub step: StepView,
-    /// Steps from the first to the deciding one.
+    /// Steps from the first to the deciding one, those included that are not used here.
     pub ladder: Vec<LadderRow>,
 }
 
@@ -230,4 +235,7 @@ pub struct LadderRow {
     pub other: String,
     /// Whether this step decided.
     pub decides: bool,
+    /// Why this step is not used here, if so.
+    #[serde(default)]
+    pub unused: Option<String>,
 }

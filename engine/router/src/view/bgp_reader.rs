@@ -1,18 +1,22 @@
 //! Fills the views of BGP from the speaker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
+use sam_bgp::mrt::DumpHead;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PathView, PeerView, RejectedView};
-use sam_bgp::wire::{AddPathFamily, Capability, Notification, Origin, code, subcode};
-use sam_bgp::{AddPathDirection, DecisionStep, Path, PathAttributes, PathId, PathSource, PeerRole};
+use sam_bgp::wire::{AddPathFamily, Capability};
+use sam_bgp::{
+    AddPathDirection, DecisionStep, Path, PathAttributes, PathId, PathSource, PeerRole, TimerName,
+};
 use sam_capture::{NodeId, RouteTags};
 
+use super::bgp_table::{as_path, hex, origin_name, texts};
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
-    RibEntry, seconds_ago,
+    RibEntry, StepView, TimerRow, seconds_ago,
 };
 use crate::Router;
 use crate::peers::{node_of, peer_of};
@@ -45,6 +49,7 @@ impl Router {
         Some(BgpNeighborView {
             summary: self.neighbor_summary(&peer, now),
             router_id: peer.router_id,
+            proposed_hold_time_s: peer.proposed_hold_time.as_secs_f64(),
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
             add_path: match (peer.add_path_receive, peer.add_path_send) {
@@ -53,6 +58,14 @@ impl Router {
                 (false, true) => "send".into(),
                 (false, false) => "none".into(),
             },
+            timers: peer
+                .timers
+                .iter()
+                .map(|(name, due)| TimerRow {
+                    name: timer_name(*name).into(),
+                    due_s: due.saturating_duration_since(now).as_secs_f64(),
+                })
+                .collect(),
             end_of_rib: peer.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
@@ -62,8 +75,8 @@ impl Router {
                 .collect(),
             messages_received: message_counts(peer.messages_received),
             messages_sent: message_counts(peer.messages_sent),
-            last_sent: peer.last_sent.as_ref().map(notification_view),
-            last_received: peer.last_received.as_ref().map(notification_view),
+            last_sent: peer.last_sent.as_ref().map(NotificationView::from),
+            last_received: peer.last_received.as_ref().map(NotificationView::from),
             routes_accepted: accepted
                 .iter()
                 .map(|(prefix, path)| route_row(*prefix, path.path_id, &path.attributes))
@@ -93,6 +106,18 @@ impl Router {
         }
     }
 
+    /// `samctl bgp mrt dump`: all paths as TABLE_DUMP_V2 (RFC 6396); `time` is `now` in seconds since the Unix epoch.
+    #[must_use]
+    pub fn table_dump(&self, time: f64, now: Instant) -> Vec<u8> {
+        // MRT counts seconds in 32 bits.
+        let time = Duration::try_from_secs_f64(time).unwrap_or_default();
+        self.speaker.table_dump(DumpHead {
+            view: &self.config.fabric.name,
+            time: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
+            now,
+        })
+    }
+
     /// `samctl bgp why PREFIX`
     #[must_use]
     pub fn bgp_why(&self, prefix: Ipv4Net, now: Instant) -> BgpWhyView {
@@ -118,6 +143,11 @@ impl Router {
         BgpWhyView {
             prefix,
             best: best.map(|best| self.path_row(best, now)),
+            unusable: paths
+                .iter()
+                .filter(|_| best.is_none())
+                .map(|path| self.path_row(path, now))
+                .collect(),
             comparisons: comparisons.collect(),
             rejected: rejected.collect(),
         }
@@ -142,7 +172,7 @@ impl Router {
         }
     }
 
-    fn path_row(&self, view: &PathView, now: Instant) -> PathRow {
+    pub(super) fn path_row(&self, view: &PathView, now: Instant) -> PathRow {
         let attributes = &view.path.attributes;
         let tags = RouteTags::parse(self.config.fabric.asn, &attributes.large_communities).ok();
         let claim = tags.and_then(|tags| tags.claim());
@@ -160,12 +190,8 @@ impl Router {
             sequence: claim.map(|claim| claim.sequence),
             next_hop: attributes.next_hop,
             local_pref: attributes.preference(),
-            as_path: attributes
-                .as_path
-                .iter()
-                .flat_map(|segment| segment.0.clone())
-                .collect(),
-            origin: origin_text(attributes.origin).into(),
+            as_path: as_path(attributes),
+            origin: origin_name(attributes.origin).into(),
             med: attributes.med,
             originator_id: attributes.originator_id,
             cluster_list: attributes.cluster_list.clone(),
@@ -174,7 +200,7 @@ impl Router {
                 .iter()
                 .map(|value| community_text(*value))
                 .collect(),
-            large_communities: large_communities(attributes),
+            large_communities: texts(attributes.large_communities.iter()),
             age_s: seconds_ago(view.path.learned_at, now),
             ineligible: view.ineligible.map(String::from),
             step: view.step.into(),
@@ -184,31 +210,44 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 10] = [
-        DecisionStep::Eligible,
-        DecisionStep::LocalPref,
-        DecisionStep::LocalOrigin,
-        DecisionStep::AsPathLength,
-        DecisionStep::Origin,
-        DecisionStep::Med,
-        DecisionStep::RouterId,
-        DecisionStep::ClusterListLength,
-        DecisionStep::PeerAddress,
-        DecisionStep::PathId,
-    ];
     let decided = other.step;
     let row = |step: DecisionStep| LadderRow {
         step: step.into(),
         best: step_value(step, best),
         other: step_value(step, other),
         decides: step == decided,
+        unused: None,
     };
-    let last = STEPS
-        .iter()
-        .position(|step| *step == decided)
-        .unwrap_or(STEPS.len() - 1);
-    STEPS[..=last].iter().map(|step| row(*step)).collect()
+    let last = STEPS.iter().position(|step| *step == decided);
+    let taken = &STEPS[..=last.unwrap_or(STEPS.len() - 1)];
+    let mut rows: Vec<LadderRow> = taken.iter().map(|step| row(*step)).collect();
+    let passed = rows.last().map_or(0, |row| row.step.number);
+    rows.extend(StepView::unused().into_iter().filter_map(|(step, why)| {
+        (step.number < passed).then(|| LadderRow {
+            step,
+            best: String::new(),
+            other: String::new(),
+            decides: false,
+            unused: Some(why.into()),
+        })
+    }));
+    rows.sort_by_key(|row| row.step.number);
+    rows
 }
+
+/// The steps in order, those of section 5.5 that are used.
+const STEPS: [DecisionStep; 10] = [
+    DecisionStep::Eligible,
+    DecisionStep::LocalPref,
+    DecisionStep::LocalOrigin,
+    DecisionStep::AsPathLength,
+    DecisionStep::Origin,
+    DecisionStep::Med,
+    DecisionStep::RouterId,
+    DecisionStep::ClusterListLength,
+    DecisionStep::PeerAddress,
+    DecisionStep::PathId,
+];
 
 /// Returns what a step looks at.
 fn step_value(step: DecisionStep, view: &PathView) -> String {
@@ -226,7 +265,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
             .map(|segment| segment.0.len())
             .sum::<usize>()
             .to_string(),
-        DecisionStep::Origin => origin_text(attributes.origin).into(),
+        DecisionStep::Origin => origin_name(attributes.origin).into(),
         DecisionStep::Med => attributes.med.unwrap_or(0).to_string(),
         DecisionStep::RouterId => router_id(&view.path),
         DecisionStep::ClusterListLength => attributes.cluster_list.len().to_string(),
@@ -262,7 +301,7 @@ fn route_row(prefix: Ipv4Net, path_id: Option<PathId>, attributes: &PathAttribut
         next_hop: attributes.next_hop,
         local_pref: attributes.local_pref,
         originator_id: attributes.originator_id,
-        large_communities: large_communities(attributes),
+        large_communities: texts(attributes.large_communities.iter()),
     }
 }
 
@@ -271,14 +310,6 @@ fn rejected_row(rejected: &RejectedView) -> RejectedRow {
         route: route_row(rejected.prefix, rejected.path_id, &rejected.attributes),
         reason: rejected.reason.into(),
     }
-}
-
-fn large_communities(attributes: &PathAttributes) -> Vec<String> {
-    attributes
-        .large_communities
-        .iter()
-        .map(ToString::to_string)
-        .collect()
 }
 
 fn community_text(value: u32) -> String {
@@ -297,14 +328,6 @@ fn message_counts(
     }
 }
 
-fn origin_text(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Igp => "igp",
-        Origin::Egp => "egp",
-        Origin::Incomplete => "incomplete",
-    }
-}
-
 fn state_text(state: SessionState) -> &'static str {
     match state {
         SessionState::Idle => "idle",
@@ -313,6 +336,17 @@ fn state_text(state: SessionState) -> &'static str {
         SessionState::OpenSent => "open-sent",
         SessionState::OpenConfirm => "open-confirm",
         SessionState::Established => "established",
+    }
+}
+
+fn timer_name(timer: TimerName) -> &'static str {
+    match timer {
+        TimerName::ConnectRetry => "connect-retry",
+        TimerName::IdleHold => "idle-hold",
+        TimerName::Hold => "hold",
+        TimerName::Keepalive => "keepalive",
+        TimerName::Collision => "collision",
+        TimerName::Refresh => "refresh",
     }
 }
 
@@ -367,59 +401,6 @@ const fn capability_name(code: u8) -> Option<&'static str> {
     })
 }
 
-fn notification_view(notification: &Notification) -> NotificationView {
-    NotificationView {
-        code: notification.code,
-        subcode: notification.subcode,
-        text: notification_text(notification),
-        data_hex: hex(&notification.data),
-    }
-}
-
-/// Says what a NOTIFICATION means, with the far operator's words if there are any (RFC 9003).
-fn notification_text(notification: &Notification) -> String {
-    let name = notification_name(notification.code, notification.subcode);
-    match notification.shutdown_text() {
-        // Quoted, because it is somebody else's text: nothing in it reaches the terminal unescaped.
-        Some(text) => format!("{name}: {text:?}"),
-        None => name.into(),
-    }
-}
-
-/// Names code and subcode (RFC 4271 section 6, RFC 4486).
-fn notification_name(error: u8, detail: u8) -> &'static str {
-    match error {
-        code::HEADER => "message header error",
-        code::OPEN => match detail {
-            subcode::BAD_PEER_AS => "OPEN error: bad peer AS",
-            subcode::BAD_BGP_IDENTIFIER => "OPEN error: bad BGP identifier",
-            subcode::UNACCEPTABLE_HOLD_TIME => "OPEN error: unacceptable hold time",
-            subcode::UNSUPPORTED_CAPABILITY => "OPEN error: unsupported capability",
-            _ => "OPEN error",
-        },
-        code::UPDATE => "UPDATE error",
-        code::HOLD_TIMER => "hold timer expired",
-        code::FSM => "finite state machine error",
-        code::CEASE => match detail {
-            subcode::MAX_PREFIXES => "cease: too many prefixes",
-            subcode::ADMIN_SHUTDOWN => "cease: administrative shutdown",
-            subcode::PEER_DECONFIGURED => "cease: peer removed from the configuration",
-            subcode::ADMIN_RESET => "cease: administrative reset",
-            subcode::CONNECTION_REJECTED => "cease: connection rejected",
-            subcode::CONFIG_CHANGE => "cease: configuration change",
-            subcode::COLLISION => "cease: connection collision",
-            subcode::OUT_OF_RESOURCES => "cease: out of resources",
-            _ => "cease",
-        },
-        code::ROUTE_REFRESH => "ROUTE-REFRESH error",
-        _ => "unknown error",
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,20 +418,5 @@ mod tests {
         );
         assert_eq!(capability_text(&unused(6, &[])), "extended-message");
         assert_eq!(capability_text(&unused(239, &[1])), "unknown 239 (01)");
-    }
-
-    #[test]
-    fn a_shutdown_shows_what_the_far_operator_wrote() {
-        let plain = Notification::new(code::CEASE, subcode::ADMIN_SHUTDOWN);
-        let told = Notification::cease_with_text(subcode::ADMIN_SHUTDOWN, "back at\nnoon\u{1b}[2J");
-
-        assert_eq!(
-            notification_view(&plain).text,
-            "cease: administrative shutdown"
-        );
-        assert_eq!(
-            notification_view(&told).text,
-            r#"cease: administrative shutdown: "back at\nnoon\u{1b}[2J""#
-        );
     }
 }

@@ -14,6 +14,27 @@ pub struct StepView {
     pub text: String,
 }
 
+impl StepView {
+    /// The steps of RFC 4271 section 9.1.2.2 that are not used here, each with the reason.
+    pub(super) fn unused() -> [(Self, &'static str); 2] {
+        let step = |number, name: &str, text: &str| Self {
+            number,
+            name: name.into(),
+            text: text.into(),
+        };
+        [
+            (
+                step(7, "external", "external over internal"),
+                "all sessions are internal",
+            ),
+            (
+                step(8, "igp-metric", "lowest metric to the next hop"),
+                "differs from router to router, and all must choose the same owner",
+            ),
+        ]
+    }
+}
+
 impl From<DecisionStep> for StepView {
     fn from(step: DecisionStep) -> Self {
         let (number, name, text) = describe(step);
