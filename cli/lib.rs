@@ -8,8 +8,10 @@ pub mod bench;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod exit;
+pub mod mrt;
 pub mod output;
 
 use std::ffi::OsString;

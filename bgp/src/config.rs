@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use crate::wire::AddPathDirection;
+
 /// Names a configured peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
@@ -72,9 +74,12 @@ pub struct PeerConfig {
     pub hold_time: Duration,
     /// Base of the connect-retry backoff (grows by 1.5 to 30 s, with jitter).
     pub connect_retry: Duration,
-    /// Prefixes accepted at most; further ones are refused and counted, the session stays.
+    /// Paths accepted at most; further ones are refused and counted, the session stays.
     pub max_prefixes: usize,
     /// Whether it tells all that others of its kind tell, as reflectors do: what one of them left behind when its session
     /// ended is not needed while another one lives.
     pub reflector: bool,
+    /// What to offer of several paths to a prefix (RFC 7911); `None` offers nothing. A peer that we send several to is
+    /// told all paths that it may have, the others only the best.
+    pub add_path: Option<AddPathDirection>,
 }

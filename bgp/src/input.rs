@@ -28,4 +28,9 @@ pub enum Input<'a> {
     /// The driver gave the connection up because the far end does not read: too much waits for it, or for longer than
     /// the send hold time (RFC 9687 section 3.1).
     Stalled(ConnectionId),
+    /// Much waits to be written. Routes for this peer are held back and kept as what they are by then; messages of the
+    /// session are not.
+    Congested(ConnectionId),
+    /// What waited is written.
+    Relieved(ConnectionId),
 }

@@ -5,7 +5,9 @@
 //! everything a route can do in `rib`.
 
 mod config;
+pub mod feed;
 mod input;
+pub mod mrt;
 mod output;
 mod peer;
 pub mod policy;
@@ -20,6 +22,7 @@ mod testing;
 mod view;
 pub mod wire;
 
+pub use feed::{Cursor, Feed, News};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
@@ -28,4 +31,4 @@ pub use speaker::{
     ConnectionId, Event, GracefulRestartConfig, Input, Output, OwnRestart, PeerConfig, PeerId,
     PeerRole, Speaker, SpeakerConfig, TimerName,
 };
-pub use wire::{LargeCommunity, PathAttributes};
+pub use wire::{AddPathDirection, LargeCommunity, Nlri, PathAttributes, PathId};

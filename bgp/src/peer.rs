@@ -47,6 +47,10 @@ impl Peer {
             since,
             role: config.role,
             hold_time: negotiated.map(|negotiated| negotiated.hold_time),
+            add_path_receive: negotiated.is_some_and(|negotiated| negotiated.receive.add_path),
+            add_path_send: negotiated.is_some_and(|negotiated| negotiated.send.add_path),
+            proposed_hold_time: config.hold_time,
+            timers: self.session.timers(),
             capabilities_sent: self.session.capabilities_sent(),
             capabilities_received: negotiated
                 .map(|negotiated| negotiated.capabilities.clone())

@@ -36,6 +36,16 @@ pub(crate) struct Target {
     pub(crate) role: PeerRole,
 }
 
+/// Returns the router that brought a path into the AS: its ORIGINATOR_ID, else its sender; `None` if that is us.
+pub(crate) fn originator(path: &Path) -> Option<Ipv4Addr> {
+    match path.source {
+        PathSource::Local => None,
+        PathSource::Peer { router_id, .. } => {
+            Some(path.attributes.originator_id.unwrap_or(router_id))
+        }
+    }
+}
+
 impl Reflector {
     /// Refuses a received route that has been here before.
     ///
@@ -184,6 +194,7 @@ mod tests {
     fn local_routes_go_to_everybody_with_an_explicit_local_pref() {
         let path = Path {
             source: PathSource::Local,
+            path_id: None,
             attributes: Arc::new(PathAttributes::local(router(1))),
             learned_at: start(),
             stale: false,

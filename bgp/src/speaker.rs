@@ -8,10 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
+use crate::feed::Feed;
+use crate::mrt::{DumpHead, DumpPeer, table_dump};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
@@ -20,14 +23,14 @@ use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::view;
-use crate::wire::{DecodeContext, Message, Notification, PathAttributes, code, subcode};
+use crate::wire::{DecodeContext, Message, Nlri, Notification, PathAttributes, code, subcode};
 
 pub use crate::config::{
     GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
 };
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{PathView, PeerView, RejectedView};
+pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Speaker<P> {
     pub(crate) tables: Tables<P>,
     /// Our own restart, until it is over.
     pub(crate) restart: Option<Restart>,
+    /// Peers that came, went or changed their state.
+    peer_feed: Feed<PeerId>,
     pub(crate) outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
     jitter: Jitter,
@@ -60,6 +65,7 @@ impl<P: Policy> Speaker<P> {
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy),
             restart: None,
+            peer_feed: Feed::default(),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
             jitter: Jitter::new(seed),
@@ -95,6 +101,7 @@ impl<P: Policy> Speaker<P> {
                 self.tables.forget(id);
             }
             self.peers.remove(&id);
+            self.peer_feed.note(id, false);
         }
         for (id, config) in wanted {
             if !self.peers.contains_key(&id) {
@@ -113,6 +120,7 @@ impl<P: Policy> Speaker<P> {
                     );
                 }
                 self.peers.insert(id, Peer::new(session));
+                self.peer_feed.note(id, true);
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));
             }
         }
@@ -145,6 +153,20 @@ impl<P: Policy> Speaker<P> {
     /// Returns the next hops of all accepted stale routes.
     pub fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
         self.tables.stale_next_hops()
+    }
+
+    /// Declares which reachable next hops came back only lately: any other path is preferred to one with such a next hop.
+    pub fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>, now: Instant) {
+        self.now = now;
+        self.tables.set_unsteady_next_hops(unsteady);
+        self.conclude();
+    }
+
+    /// Ends the session of a peer with Cease/10 (RFC 9384), because the path to it failed; it may come up again.
+    pub fn handle_path_down(&mut self, peer: PeerId, now: Instant) {
+        self.now = now;
+        self.with_session(peer, |session, _| session.handle_path_down(now));
+        self.conclude();
     }
 
     /// Originates a route, or replaces its attributes; equal attributes change nothing.
@@ -182,6 +204,8 @@ impl<P: Policy> Speaker<P> {
                 });
                 self.owners.remove(&connection);
             }
+            Input::Congested(connection) => self.set_congested(connection, true),
+            Input::Relieved(connection) => self.set_congested(connection, false),
             Input::Closed(connection) => {
                 self.with_owner(connection, |session| session.handle_closed(connection, now));
                 self.owners.remove(&connection);
@@ -266,6 +290,16 @@ impl<P: Policy> Speaker<P> {
         self.tables.loc_rib().prefixes().collect()
     }
 
+    /// Prefixes whose paths changed, any of them; up to date once the outputs are drained.
+    pub fn rib_feed(&self) -> &Feed<Ipv4Net> {
+        self.tables.loc_rib().feed()
+    }
+
+    /// Peers that came, went or changed the state of their session.
+    pub fn peer_feed(&self) -> &Feed<PeerId> {
+        &self.peer_feed
+    }
+
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
         self.peers
@@ -274,15 +308,31 @@ impl<P: Policy> Speaker<P> {
             .collect()
     }
 
+    /// Routes received from a peer, by prefix: before policy, refused ones included.
+    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
+        let neighbor = self.tables.neighbor(peer).into_iter();
+        neighbor
+            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
+            .map(|(route, received)| ReceivedView {
+                prefix: route.prefix,
+                path_id: route.path_id,
+                attributes: Arc::clone(&received.attributes),
+                learned_at: received.learned_at,
+                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
+            })
+            .collect()
+    }
+
     /// Routes refused from a peer, by prefix.
     pub fn rejected(&self, peer: PeerId) -> Vec<RejectedView> {
         let neighbor = self.tables.neighbor(peer).into_iter();
         neighbor
             .flat_map(|neighbor| neighbor.adj_rib_in.routes())
-            .filter_map(|(prefix, received)| {
+            .filter_map(|(route, received)| {
                 let reason = received.verdict.as_ref().err()?.0;
                 Some(RejectedView {
-                    prefix,
+                    prefix: route.prefix,
+                    path_id: route.path_id,
                     attributes: (*received.attributes).clone(),
                     reason,
                 })
@@ -299,12 +349,13 @@ impl<P: Policy> Speaker<P> {
         neighbor
             .adj_rib_in
             .routes()
-            .filter_map(|(prefix, received)| {
+            .filter_map(|(route, received)| {
                 let attributes = received.verdict.as_ref().ok()?.clone();
                 Some((
-                    prefix,
+                    route.prefix,
                     Path {
                         source,
+                        path_id: route.path_id,
                         attributes,
                         learned_at: received.learned_at,
                         stale: received.stale,
@@ -315,12 +366,32 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Routes advertised to a peer, by prefix; up to date once the outputs are drained.
-    pub fn advertised(&self, peer: PeerId) -> Vec<(Ipv4Net, PathAttributes)> {
+    pub fn advertised(&self, peer: PeerId) -> Vec<(Nlri, PathAttributes)> {
         let neighbor = self.tables.neighbor(peer).into_iter();
         neighbor
             .flat_map(|neighbor| neighbor.adj_rib_out.routes())
-            .map(|(prefix, attributes)| (prefix, (**attributes).clone()))
+            .map(|(route, attributes)| (route, (**attributes).clone()))
             .collect()
+    }
+
+    /// Writes all paths as a table dump in MRT (RFC 6396).
+    pub fn table_dump(&self, head: DumpHead<'_>) -> Vec<u8> {
+        let (asn, router_id) = (self.config.asn, self.config.router_id);
+        let own = DumpPeer {
+            id: None,
+            router_id,
+            address: router_id,
+            asn,
+        };
+        let neighbors = self.peers.keys().filter_map(|id| self.tables.neighbor(*id));
+        let others = neighbors.map(|neighbor| DumpPeer {
+            id: Some(neighbor.identity.peer),
+            router_id: neighbor.identity.router_id,
+            address: neighbor.identity.address,
+            asn,
+        });
+        let peers: Vec<DumpPeer> = std::iter::once(own).chain(others).collect();
+        table_dump(head, &peers, self.tables.loc_rib())
     }
 
     fn accept(&mut self, connection: ConnectionId, from: Ipv4Addr) {
@@ -346,6 +417,7 @@ impl<P: Policy> Speaker<P> {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: true,
+            add_path: false,
         };
         let bytes = Message::Notification(notification).encode(context);
         self.outputs
@@ -365,6 +437,12 @@ impl<P: Policy> Speaker<P> {
         self.with_session(id, |session, _| session.stop(subcode, reason, now));
     }
 
+    fn set_congested(&mut self, connection: ConnectionId, congested: bool) {
+        if let Some(peer) = self.owners.get(&connection) {
+            self.tables.set_congested(*peer, congested);
+        }
+    }
+
     fn with_owner(&mut self, connection: ConnectionId, act: impl FnOnce(&mut PeerSession)) {
         if let Some(id) = self.owners.get(&connection).copied() {
             self.with_session(id, |session, _| act(session));
@@ -376,7 +454,11 @@ impl<P: Policy> Speaker<P> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let former = peer.session.state();
         act(&mut peer.session, &mut self.connection_ids);
+        if peer.session.state() != former {
+            self.peer_feed.note(id, true);
+        }
         while let Some(output) = self
             .peers
             .get_mut(&id)
@@ -407,7 +489,11 @@ impl<P: Policy> Speaker<P> {
                 self.owners.remove(&connection);
                 self.outputs.push_back(Output::Close(connection));
             }
-            SessionOutput::Established { router_id, restart } => {
+            SessionOutput::Established {
+                router_id,
+                restart,
+                all_paths,
+            } => {
                 let (role, max_prefixes) = (config.role, config.max_prefixes);
                 let reflector = config.reflector;
                 let identity = NeighborIdentity {
@@ -417,6 +503,7 @@ impl<P: Policy> Speaker<P> {
                     role,
                     max_prefixes,
                     reflector,
+                    all_paths,
                 };
                 self.tables.peer_up(identity, restart, self.now);
                 self.outputs

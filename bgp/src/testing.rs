@@ -44,6 +44,7 @@ pub(crate) fn attributes(host: u8, local_pref: u32) -> PathAttributes {
 pub(crate) fn learned(host: u8, attributes: PathAttributes) -> Path {
     Path {
         source: source(host),
+        path_id: None,
         attributes: Arc::new(attributes),
         learned_at: start(),
         stale: false,

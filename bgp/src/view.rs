@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 use crate::config::{PeerId, PeerRole};
+use crate::output::TimerName;
 use crate::rib::{Candidate, DecisionStep, Path, compare};
 use crate::session::SessionState;
-use crate::wire::{Capability, Notification, PathAttributes};
+use crate::wire::{Capability, Notification, PathAttributes, PathId};
 
 /// What is shown of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,14 @@ pub struct PeerView {
     pub role: PeerRole,
     /// Negotiated hold time.
     pub hold_time: Option<Duration>,
+    /// Whether the peer may tell several paths to a prefix (RFC 7911), as negotiated.
+    pub add_path_receive: bool,
+    /// Whether the peer is told several paths to a prefix, as negotiated.
+    pub add_path_send: bool,
+    /// Proposed hold time.
+    pub proposed_hold_time: Duration,
+    /// Timers that run, and when they are due.
+    pub timers: Vec<(TimerName, Instant)>,
     /// Capabilities that we sent.
     pub capabilities_sent: Vec<Capability>,
     /// Capabilities that the peer sent.
@@ -38,11 +48,11 @@ pub struct PeerView {
     pub messages_received: [u64; 5],
     /// Messages sent, likewise.
     pub messages_sent: [u64; 5],
-    /// Prefixes received, before policy.
+    /// Paths received, before policy.
     pub received: usize,
-    /// Prefixes accepted.
+    /// Paths accepted.
     pub accepted: usize,
-    /// Prefixes advertised to it.
+    /// Paths advertised to it.
     pub advertised: usize,
     /// How often routes were refused or attributes found malformed, by reason, since the peer was configured.
     pub refusals: BTreeMap<&'static str, u64>,
@@ -71,8 +81,27 @@ pub struct PathView {
     pub best: bool,
     /// Whether it may be chosen; if not, why.
     pub ineligible: Option<&'static str>,
+    /// Whether its next hop came back only lately, so that other paths are preferred.
+    pub unsteady: bool,
     /// The step at which it lost against the best path (or at which the best beat the second).
     pub step: DecisionStep,
+    /// The id under which peers hear of it that are told several paths.
+    pub local_id: PathId,
+}
+
+/// A route as a peer sent it, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedView {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// The id under which the peer told it.
+    pub path_id: Option<PathId>,
+    /// Its attributes before policy.
+    pub attributes: Arc<PathAttributes>,
+    /// When these attributes came.
+    pub learned_at: Instant,
+    /// Why it was refused, if so.
+    pub rejected: Option<&'static str>,
 }
 
 /// A refused route.
@@ -80,6 +109,8 @@ pub struct PathView {
 pub struct RejectedView {
     /// The prefix.
     pub prefix: Ipv4Net,
+    /// Which of the peer's paths to it, where the peer tells several.
+    pub path_id: Option<PathId>,
     /// Its attributes.
     pub attributes: PathAttributes,
     /// The reason's name.
@@ -106,7 +137,9 @@ pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
             path: candidate.path.clone(),
             best: position == 0 && best.is_some(),
             ineligible: candidate.ineligible,
+            unsteady: candidate.unsteady,
             step,
+            local_id: candidate.local_id,
         }
     };
     candidates.iter().enumerate().map(view).collect()

@@ -3,10 +3,13 @@
 pub mod bench;
 pub mod check;
 pub mod completion;
+pub mod decode;
 pub mod demo;
 pub mod events;
 pub mod key;
 mod lines;
+pub mod monitor;
+pub mod mrt;
 pub mod order;
 pub mod pcap;
 pub mod run;
@@ -16,12 +19,13 @@ pub mod trace;
 pub mod version;
 
 use sam_router::view::{
-    ArpView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, CheckStatus, CountersView,
-    DoctorView, ExplainView, OwnersView, RoutesView, StatusView, TunnelsView,
+    ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
+    CheckStatus, CountersView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
+    TunnelsView,
 };
 
 use crate::Streams;
-use crate::args::{Args, BgpCommand, Command};
+use crate::args::{Args, BgpCommand, Command, RouteTable};
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
 use show::show;
@@ -45,6 +49,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Owners => show::<OwnersView>(&view, "/v1/owners", streams),
         Command::Routes => show::<RoutesView>(&view, "/v1/routes", streams),
         Command::Bgp(command) => bgp(command, &view, streams),
+        Command::Bfd => show::<BfdView>(&view, "/v1/bfd", streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
         Command::Explain { address } => {
@@ -73,17 +78,35 @@ fn bgp(
 ) -> Result<Exit, Failure> {
     match command {
         BgpCommand::Neighbors => show::<BgpNeighborsView>(view, "/v1/bgp/neighbors", streams),
-        BgpCommand::Neighbor { neighbor } => {
+        BgpCommand::Neighbor { neighbor, table } => {
             let path = format!("/v1/bgp/neighbors/{}", escape(neighbor));
-            show::<BgpNeighborView>(view, &path, streams)
+            match table {
+                None => show::<BgpNeighborView>(view, &path, streams),
+                Some(table) => {
+                    let path = format!("{path}/{}", table_name(*table));
+                    show::<BgpTableView>(view, &path, streams)
+                }
+            }
         }
         BgpCommand::Rib { prefix: None } => show::<BgpRibView>(view, "/v1/bgp/rib", streams),
         BgpCommand::Rib {
             prefix: Some(prefix),
         } => show::<BgpRibView>(view, &format!("/v1/bgp/rib?prefix={prefix}"), streams),
+        BgpCommand::Mrt(command) => mrt::mrt(command, view.client, view.format, streams),
+        BgpCommand::Decode(args) => decode::bgp_decode(args, view.format, streams),
+        BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
         }
+    }
+}
+
+const fn table_name(table: RouteTable) -> &'static str {
+    match table {
+        RouteTable::Received => "received",
+        RouteTable::Accepted => "accepted",
+        RouteTable::Rejected => "rejected",
+        RouteTable::Advertised => "advertised",
     }
 }
 

@@ -85,16 +85,17 @@ fn needed_capabilities(config: &Config) -> Vec<Capability> {
         Capability::NetAdmin => true,
         Capability::NetRaw => config.local.capture != Capture::None,
         Capability::NetBindService => low_ports > BGP_PORT,
-        Capability::SysAdmin => false,
+        Capability::SysAdmin | Capability::SysNice => false,
     };
     WANTED.into_iter().filter(needed).collect()
 }
 
-/// TUN and routes, frames on the LAN, BGP.
-const WANTED: [Capability; 3] = [
+/// TUN and routes, frames on the LAN, BGP; BFD in time, where it is granted.
+const WANTED: [Capability; 4] = [
     Capability::NetAdmin,
     Capability::NetRaw,
     Capability::NetBindService,
+    Capability::SysNice,
 ];
 /// RFC 4271 section 8.2.1.
 const BGP_PORT: i64 = 179;

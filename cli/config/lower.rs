@@ -1,8 +1,9 @@
 //! From what is written to what is meant: [`raw`](super::raw) to [`Config`], all checks, all errors.
 //!
 //! Every check reports and carries on with a harmless stand-in, so that one run names every mistake; the caller
-//! throws the result away when anything was reported. Split by noun: fabric, transport, nodes, endpoint, local.
+//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local.
 
+mod bfd;
 mod endpoint;
 mod fabric;
 mod local;
@@ -59,6 +60,7 @@ pub(super) fn lower(input: &Input<'_>, findings: &mut Findings) -> Option<(Confi
         name: fabric::fabric_name(raw, at, findings),
         asn: fabric::asn(raw, at, findings),
         bgp: fabric::bgp(raw, &names, findings),
+        bfd: bfd::bfd(raw, findings),
         pools,
         wireguard_port,
         transport: profile,

@@ -63,6 +63,8 @@ mapping! {
         "pairs" => pairs: Vec<At<Pair>>,
         /// BGP settings.
         "bgp" => bgp: Bgp,
+        /// BFD settings.
+        "bfd" => bfd: Bfd,
         /// All routers.
         "nodes" => nodes: Vec<At<FabricNode>>,
     }
@@ -85,6 +87,8 @@ mapping! {
     Transport {
         /// Encapsulation.
         "encap" => encap: Encap,
+        /// Inside of what.
+        "over" => over: Over,
         /// Nobody else can read or send there.
         "trustedUnderlay" => trusted_underlay: bool,
         /// UDP port.
@@ -143,6 +147,18 @@ mapping! {
         "restartTime" => restart_time: Duration,
         /// How long a router that restarted waits for what its peers know.
         "deferralTime" => deferral_time: Duration,
+    }
+}
+
+mapping! {
+    /// BFD settings: a profile, or the timing.
+    Bfd {
+        /// A name for a timing.
+        "profile" => profile: BfdProfile,
+        /// Interval of packets in both directions.
+        "interval" => interval: Duration,
+        /// How many in a row may be missed.
+        "multiplier" => multiplier: u16,
     }
 }
 
@@ -304,6 +320,21 @@ pub(crate) enum TimersProfile {
     Slow,
 }
 
+/// Named timings of BFD.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BfdProfile {
+    /// Between clouds.
+    Default,
+    /// Virtual machines of one region.
+    Fast,
+    /// Machines on one LAN.
+    LanRt,
+    /// Lines that are at times slow.
+    Wan,
+    /// No BFD.
+    None,
+}
+
 /// Encapsulations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encap {
@@ -319,6 +350,13 @@ pub(crate) enum Encap {
     Ipip,
     /// Virtual Extensible LAN.
     Vxlan,
+}
+
+/// What an encapsulation can be inside of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Encrypted UDP.
+    Wireguard,
 }
 
 /// Variants of GUE.
@@ -348,6 +386,10 @@ impl Word for Encap {
         ("ipip", Self::Ipip),
         ("vxlan", Self::Vxlan),
     ];
+}
+
+impl Word for Over {
+    const WORDS: &'static [(&'static str, Self)] = &[("wireguard", Self::Wireguard)];
 }
 
 impl Word for GueVariant {
@@ -383,6 +425,16 @@ impl Word for TimersProfile {
     const WORDS: &'static [(&'static str, Self)] = &[("fast", Self::Fast), ("slow", Self::Slow)];
 }
 
+impl Word for BfdProfile {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("default", Self::Default),
+        ("fast", Self::Fast),
+        ("lan-rt", Self::LanRt),
+        ("wan", Self::Wan),
+        ("none", Self::None),
+    ];
+}
+
 macro_rules! read_words {
     ($($type:ty),*) => {$(
         impl Read for $type {
@@ -392,7 +444,16 @@ macro_rules! read_words {
         }
     )*};
 }
-read_words!(Encap, GueVariant, Payload, CaptureKind, Role, TimersProfile);
+read_words!(
+    Encap,
+    Over,
+    GueVariant,
+    Payload,
+    CaptureKind,
+    Role,
+    TimersProfile,
+    BfdProfile
+);
 
 impl Read for ActiveWhen {
     /// A gate with settings is a mapping, `vrrp: {…}`; it is answered by its name.

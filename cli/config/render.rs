@@ -10,7 +10,7 @@ use sam_capture::NodeId;
 use sam_router::config::{
     ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu,
 };
-use sam_router::encapsulation::{Encapsulation, Gue, Payload};
+use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 
 use super::scalar::duration_text;
 use super::{KeyFiles, Loaded, SCHEMA_VERSION};
@@ -83,6 +83,16 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         },
     );
     writeln!(out, "    gracefulRestart: {restart}")?;
+    match &fabric.bfd {
+        None => writeln!(out, "  bfd: {{profile: none}}")?,
+        Some(bfd) => {
+            let (interval, multiplier) = (duration_text(bfd.interval), bfd.multiplier);
+            writeln!(
+                out,
+                "  bfd: {{interval: {interval}, multiplier: {multiplier}}}"
+            )?;
+        }
+    }
     writeln!(out, "  nodes:")?;
     fabric
         .nodes
@@ -90,38 +100,52 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         .try_for_each(|node| write_node(out, node))
 }
 
+fn gre_keys(gre: Gre) -> Vec<(&'static str, String)> {
+    let key = gre.key.map(|key| ("key", key.to_string()));
+    let checksum = ("checksum", gre.checksum.to_string());
+    key.into_iter().chain([checksum]).collect()
+}
+
+fn gue_keys(port: u16, gue: Gue) -> Vec<(&'static str, String)> {
+    let mut keys = vec![("port", port.to_string())];
+    match gue {
+        Gue::Variant1 => keys.push(("variant", "1".into())),
+        Gue::Variant0(payload) => {
+            keys.push(("variant", "0".into()));
+            keys.push(("inner", payload_word(payload).into()));
+        }
+    }
+    keys
+}
+
 /// The keys of a transport with their values, but the port of WireGuard.
 fn transport_keys(transport: &Transport) -> Vec<(&'static str, String)> {
     let encapsulation = transport.encapsulation;
-    let mut keys = vec![("encap", encapsulation.name().to_owned())];
-    if encapsulation != Encapsulation::WireGuard {
+    let encap = encapsulation.name().split(' ').next().unwrap_or_default();
+    let mut keys = vec![("encap", encap.to_owned())];
+    if encapsulation.is_encrypted() {
+        let keepalive = transport
+            .keepalive
+            .map_or_else(|| "off".into(), duration_text);
+        keys.push(("keepalive", keepalive));
+    } else {
         keys.push(("trustedUnderlay", "true".into()));
     }
     match encapsulation {
-        Encapsulation::WireGuard => {
-            let keepalive = transport
-                .keepalive
-                .map_or_else(|| "off".into(), duration_text);
-            keys.push(("keepalive", keepalive));
+        Encapsulation::WireGuard => {}
+        Encapsulation::OverWireGuard(inside) => {
+            keys.push(("over", "wireguard".into()));
+            keys.extend(match inside {
+                Inside::Gre(gre) => gre_keys(gre),
+                Inside::Gue { port, gue } => gue_keys(port, gue),
+            });
         }
-        Encapsulation::Gue { port, gue } => {
-            keys.push(("port", port.to_string()));
-            match gue {
-                Gue::Variant1 => keys.push(("variant", "1".into())),
-                Gue::Variant0(payload) => {
-                    keys.push(("variant", "0".into()));
-                    keys.push(("inner", payload_word(payload).into()));
-                }
-            }
-        }
+        Encapsulation::Gue { port, gue } => keys.extend(gue_keys(port, gue)),
         Encapsulation::Fou { port, payload } => {
             keys.push(("port", port.to_string()));
             keys.push(("inner", payload_word(payload).into()));
         }
-        Encapsulation::Gre(gre) => {
-            keys.extend(gre.key.map(|key| ("key", key.to_string())));
-            keys.push(("checksum", gre.checksum.to_string()));
-        }
+        Encapsulation::Gre(gre) => keys.extend(gre_keys(gre)),
         Encapsulation::Ipip => {}
         Encapsulation::Vxlan { port, vni } => {
             keys.push(("port", port.to_string()));

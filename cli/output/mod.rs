@@ -3,4 +3,4 @@
 pub mod machine;
 pub mod table;
 
-pub use table::{Text, event_line};
+pub use table::{Text, decoded_text, event_line, monitor_line, mrt_line};

@@ -4,11 +4,16 @@
 
 mod arp;
 mod bench;
+mod bfd;
 mod bgp;
+mod bgp_table;
 mod counters;
+mod decode;
 mod doctor;
 mod events;
 mod explain;
+mod monitor;
+mod mrt;
 mod owners;
 mod routes;
 mod status;
@@ -22,7 +27,10 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Table};
 use sam_router::view::{CheckStatus, NodeRef};
 
+pub use decode::decoded_text;
 pub use events::event_line;
+pub use monitor::monitor_line;
+pub use mrt::mrt_line;
 
 /// A view that can be shown as text.
 pub trait Text {

@@ -154,6 +154,30 @@ fn the_effective_configuration_is_read_back_as_the_same() {
 }
 
 #[test]
+fn what_is_inside_of_wireguard_is_written_back_as_it_was_read() {
+    let scratch = scratch("inside");
+    let trusted = fs::read_to_string(folder("configs/trusted.yaml")).expect("readable");
+    let file = scratch.join("trusted.yaml");
+    for transport in [
+        "{encap: gre, over: wireguard}",
+        "{encap: gre, over: wireguard, key: 7, checksum: true, keepalive: off}",
+        "{encap: gue, over: wireguard, port: 6090}",
+        "{encap: gue, over: wireguard, variant: 0, inner: gre, keepalive: 10s}",
+    ] {
+        let text = trusted.replace("{encap: gue, trustedUnderlay: true}", transport);
+        fs::write(&file, text).expect("writable");
+        let loaded = load(&file, Secrets::Skip).expect("it needs no trusted underlay");
+        let encapsulation = loaded.config.fabric.transport.encapsulation;
+        assert!(encapsulation.is_encrypted() && encapsulation.name().ends_with(" over wireguard"));
+
+        fs::write(&file, render(&loaded)).expect("writable");
+
+        let again = load(&file, Secrets::Skip).expect("the effective configuration is good");
+        assert_eq!(again.config, loaded.config, "{transport}");
+    }
+}
+
+#[test]
 fn orders_survive_a_restart_unless_the_file_says_none() {
     let scratch = scratch("state-file");
     let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");

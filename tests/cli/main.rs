@@ -6,6 +6,7 @@
 
 mod bench;
 mod corpus;
+mod inspection;
 mod process;
 mod run;
 mod server;

@@ -142,6 +142,7 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
             );
         }
         "/v1/doctor?area=nonsense" => return ("200 OK", b"<html>".to_vec()),
+        "/v1/bgp/mrt" => return ("200 OK", b"\x00\x0da dump".to_vec()),
         "/v1/pcap" => return ("200 OK", b"\x0a\x0d\x0d\x0apcapng".to_vec()),
         _ => {}
     }
@@ -150,10 +151,15 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         .split('?')
         .next()
         .unwrap_or_default();
-    let ending = if target.ends_with("follow=true") || path == "trace/live" {
+    let ending = if target.ends_with("follow=true") || path == "trace/live" || path == "bgp/monitor"
+    {
         "jsonl"
     } else {
         "json"
+    };
+    let path = match target {
+        "/v1/bgp/why?prefix=10.77.60.21/32" => "bgp/why/nobody",
+        _ => path,
     };
     let name = format!("{}.{ending}", path.replace('/', "-"));
     match fs::read(folder("tests/cli/views").join(name)) {

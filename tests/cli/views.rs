@@ -56,8 +56,14 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/routes",
         "GET /v1/bgp/neighbors",
         "GET /v1/bgp/neighbors/aws",
+        "GET /v1/bgp/neighbors/aws/received",
+        "GET /v1/bgp/neighbors/aws/accepted",
+        "GET /v1/bgp/neighbors/aws/rejected",
+        "GET /v1/bgp/neighbors/aws/advertised",
         "GET /v1/bgp/rib",
         "GET /v1/bgp/why?prefix=10.77.60.20/32",
+        "GET /v1/bgp/why?prefix=10.77.60.21/32",
+        "GET /v1/bfd",
         "GET /v1/tunnels",
         "GET /v1/arp",
         "GET /v1/explain/10.77.60.20",
@@ -166,6 +172,28 @@ fn events_are_passed_on_line_by_line() {
     let sent = fs::read_to_string(folder("tests/cli/views/events.jsonl")).expect("readable");
     assert_eq!((printed.exit, printed.stdout), (Exit::Ok, sent));
     assert_eq!(server.asked(), ["GET /v1/events?follow=true"]);
+}
+
+#[test]
+fn changes_are_shown_one_by_one() {
+    let server = Server::start("monitor");
+    let follow =
+        |rest: &[&str]| run(&[&["--socket", server.socket(), "bgp", "monitor"], rest].concat());
+    let file = |name: &str| folder("tests/cli/views").join(name);
+
+    let text = follow(&[]);
+    assert_eq!((text.exit, text.stderr.as_str()), (Exit::Ok, ""));
+    assert_eq!(difference(&file("bgp-monitor.txt"), &text.stdout), None);
+    let json = follow(&["owners", "-o", "json"]);
+    let sent = fs::read_to_string(file("bgp-monitor.jsonl")).expect("readable");
+    assert_eq!(json.stdout, sent);
+    assert_eq!(
+        server.asked(),
+        [
+            "GET /v1/bgp/monitor?topic=rib",
+            "GET /v1/bgp/monitor?topic=owners"
+        ]
+    );
 }
 
 #[test]
@@ -281,8 +309,26 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["routes"], "routes"),
     (&["bgp", "neighbors"], "bgp-neighbors"),
     (&["bgp", "neighbor", "aws"], "bgp-neighbors-aws"),
+    (
+        &["bgp", "neighbor", "aws", "received"],
+        "bgp-neighbors-aws-received",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "accepted"],
+        "bgp-neighbors-aws-accepted",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "rejected"],
+        "bgp-neighbors-aws-rejected",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "advertised"],
+        "bgp-neighbors-aws-advertised",
+    ),
     (&["bgp", "rib"], "bgp-rib"),
     (&["bgp", "why", "10.77.60.20"], "bgp-why"),
+    (&["bgp", "why", "10.77.60.21"], "bgp-why-nobody"),
+    (&["bfd"], "bfd"),
     (&["tunnels"], "tunnels"),
     (&["arp"], "arp"),
     (&["explain", "10.77.60.20"], "explain-10.77.60.20"),

@@ -9,6 +9,7 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RFC 4271", 5),
     ("RFC 4456", 2),
     ("RFC 7606", 1),
+    ("RFC 7911", 5),
     ("RFC 1624", 1),
     ("RFC 6040", 1),
     ("RFC 826", 2),
@@ -19,6 +20,7 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RFC 2983", 1),
     ("RFC 791", 1),
     ("WireGuard", 8),
+    ("Lesson", 21),
 ];
 
 #[test]

@@ -128,6 +128,7 @@ impl Session {
             connect_retry: Duration::from_secs(5),
             max_prefixes: 10,
             reflector: false,
+            add_path: None,
         };
         speaker.set_next_hops([peer.address].into(), now);
         speaker.set_peers(vec![peer], now);

@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) graceful: bool,
     /// Whether it is told that it was restarted.
     pub(crate) restarted: bool,
+    /// Whether it is told to receive and send several paths to a prefix (RFC 7911).
+    pub(crate) add_path: bool,
 }
 
 /// A route that a daemon is told to originate.
@@ -154,6 +156,20 @@ impl Kind {
         self != Self::Exabgp
     }
 
+    /// Whether it can be told to handle several paths to a prefix.
+    pub(crate) fn adds_paths(self) -> bool {
+        self != Self::Exabgp
+    }
+
+    /// Directions of several paths as samctl names them; FRR receives them unless told otherwise.
+    pub(crate) fn add_path(self, told: bool) -> &'static str {
+        match (self, told) {
+            (_, true) => "both",
+            (Self::Frr, false) => "send",
+            (_, false) => "none",
+        }
+    }
+
     /// Whether it asks for routes again when told to; GoBGP keeps what it heard and looks at that again.
     pub(crate) fn asks_refresh(self) -> bool {
         self != Self::Gobgp
@@ -218,6 +234,17 @@ impl Announcement {
                 .iter()
                 .map(|(function, value)| format!("{ASN}:{function}:{value}"))
                 .collect(),
+        }
+    }
+
+    /// The same claim in case that the active owner fails.
+    pub(crate) fn standby(address: Place, claimant: u32) -> Self {
+        let active = Self::claim(address, claimant);
+        let state = |tag: String| tag.replace(&format!("{ASN}:3:1"), &format!("{ASN}:3:2"));
+        Self {
+            local_pref: 300,
+            large_communities: active.large_communities.into_iter().map(state).collect(),
+            ..active
         }
     }
 

@@ -14,7 +14,7 @@ use crate::wait::{eventually, within};
 
 /// We reflect; the daemon and site 3 are clients.
 pub(crate) fn restarts(kind: Kind, scratch: &Scratch) -> Result<()> {
-    let mut scene = Scene::start_with(Cast::Client, kind, true, scratch)?;
+    let mut scene = Scene::start_with(Cast::Client, kind, false, true, scratch)?;
     let route = Announcement::claim(THEIRS, u32::from(THEIRS.0));
     scene.tell()?.announce(&route)?;
     eventually("the daemon's route is here", || {

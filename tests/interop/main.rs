@@ -1,4 +1,5 @@
-//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP.
+//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
+//! and FRR.
 //!
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
 //! lacks a program or a privilege is ignored, and the reason printed.
@@ -9,6 +10,7 @@
     reason = "says what was skipped and what was negotiated"
 )]
 
+mod bfd;
 mod daemon;
 mod exchange;
 mod fabric;
@@ -20,6 +22,7 @@ mod router;
 mod scene;
 mod scratch;
 mod session;
+mod several_paths;
 mod traffic;
 mod wait;
 mod wireguard;
@@ -41,11 +44,9 @@ fn main() -> ExitCode {
         for cast in Cast::ALL {
             // ExaBGP has no RIB, so there is nothing that it could reflect.
             if cast != Cast::Reflector || kind.reflects() {
-                let name = format!("bgp_{}_as_{}", kind.name(), cast.name());
-                let missing = requirement::missing(kind.programs());
-                trials.push(trial(name, missing.as_deref(), move |scratch| {
-                    talk(cast, kind, scratch)
-                }));
+                let both = [false, true].into_iter();
+                let able = both.filter(|add_path| !add_path || kind.adds_paths());
+                trials.extend(able.map(|add_path| bgp_trial(cast, kind, add_path)));
             }
         }
     }
@@ -57,17 +58,29 @@ fn main() -> ExitCode {
             graceful::restarts(kind, scratch)
         }));
     }
+    trials.extend(bfd_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// One cast with one daemon that is told to handle several paths to a prefix, or not.
+fn bgp_trial(cast: Cast, kind: Kind, add_path: bool) -> Trial {
+    let with = if add_path { "_with_add_path" } else { "" };
+    let name = format!("bgp_{}_as_{}{with}", kind.name(), cast.name());
+    let missing = requirement::missing(kind.programs());
+    trial(name, missing.as_deref(), move |scratch| {
+        talk(cast, kind, add_path, scratch)
+    })
+}
+
 /// Everything that a session has to go through, in one cast with one daemon.
-fn talk(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<()> {
-    let mut scene = Scene::start(cast, kind, scratch)?;
+fn talk(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start(cast, kind, add_path, scratch)?;
     session::capabilities_are_agreed(&scene)?;
     exchange::their_route_arrives(&mut scene)?;
     exchange::our_routes_arrive(&scene)?;
     exchange::withdrawals_are_followed(&mut scene)?;
     exchange::unbelievable_routes_are_refused(&mut scene)?;
+    several_paths::are_told_as_agreed(&mut scene)?;
     session::nothing_is_amiss(&scene)?;
     session::refresh_is_answered(&mut scene)?;
     session::nobody_complained(&scene)?;
@@ -75,6 +88,20 @@ fn talk(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<()> {
     session::their_goodbye_is_shown(&mut scene, &routes)?;
     session::restart_is_survived(&mut scene, &routes)?;
     session::our_goodbye_is_heard(&mut scene)
+}
+
+fn bfd_trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for kind in bfd::Kind::ALL {
+        for role in bfd::Role::ALL {
+            let name = format!("bfd_{}_{}", kind.name(), role.name());
+            let missing = requirement::missing(kind.programs());
+            trials.push(trial(name, missing.as_deref(), move |scratch| {
+                bfd::talk(kind, role, scratch)
+            }));
+        }
+    }
+    trials
 }
 
 type Test = fn(&Scratch) -> Result<()>;

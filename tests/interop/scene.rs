@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     pub(crate) cast: Cast,
     /// Which daemon.
     pub(crate) kind: Kind,
+    /// Whether the daemon is told to receive and send several paths to a prefix.
+    pub(crate) add_path: bool,
     /// Namespaces.
     pub(crate) world: World,
     /// samctl at site 1.
@@ -80,14 +82,15 @@ impl Cast {
 
 impl Scene {
     /// Builds the world, starts everything, and waits until both sides call the session Established.
-    pub(crate) fn start(cast: Cast, kind: Kind, scratch: &Scratch) -> Result<Self> {
-        Self::start_with(cast, kind, false, scratch)
+    pub(crate) fn start(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<Self> {
+        Self::start_with(cast, kind, add_path, false, scratch)
     }
 
     /// The same; `graceful`: the daemon does graceful restart in full.
     pub(crate) fn start_with(
         cast: Cast,
         kind: Kind,
+        add_path: bool,
         graceful: bool,
         scratch: &Scratch,
     ) -> Result<Self> {
@@ -107,6 +110,7 @@ impl Scene {
             reflector: cast == Cast::Reflector,
             graceful,
             restarted: false,
+            add_path,
         };
         let third = match cast {
             Cast::Peer => None,
@@ -118,6 +122,7 @@ impl Scene {
         let scene = Self {
             cast,
             kind,
+            add_path,
             ours: Router::start(world.site(OURS)?, &fabric, scratch, None)?,
             third,
             daemon: Some(kind.start(&setup)?),

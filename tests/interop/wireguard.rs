@@ -265,6 +265,7 @@ impl Tunnel {
             reflector: false,
             graceful: false,
             restarted: false,
+            add_path: false,
         })?;
         bird.announce(&Announcement::claim(THEIRS, u32::from(THEIRS.0)))?;
         let tunnel = Self {

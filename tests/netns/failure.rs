@@ -15,6 +15,11 @@ pub(crate) const CASES: &[Case] = &[
         run: killed,
     },
     Case {
+        name: "failure::a_standby_follows_a_killed_router_without_a_gap",
+        needs: &[],
+        run: followed,
+    },
+    Case {
         name: "failure::a_stopped_router_is_withdrawn_at_once_and_leaves_nothing",
         needs: &[],
         run: stopped,
@@ -56,7 +61,10 @@ fn killed() {
     wait_until("azure forgets .11", patience, || {
         fabric.owner(Site::AZURE, address).is_none()
     });
-    assert_eq!(fabric.owner(Site::ONPREM, address), None);
+    // Each notices by itself.
+    wait_until("onprem forgets .11", patience, || {
+        fabric.owner(Site::ONPREM, address).is_none()
+    });
     let tuns = sh(
         fabric.topology.router(Site::AWS),
         "ip -o link show type tun",
@@ -72,6 +80,58 @@ fn killed() {
     });
     assert!(sequence(&fabric) >= before, "sequences never go back");
     wait_for_ping(fabric.topology.client(Site::AZURE), address, RETURN);
+}
+
+/// ```text
+///                router onprem (reflector) ══╦══ router aws: active for .61     ◄ kill -9
+///                                            ╠══ router azure: standby for .61
+///                                            ╚══ router oci, which looks on
+/// ```
+fn followed() {
+    let mut fabric = Fabric::running(samctl(), 4);
+    let shared = "10.77.60.61".parse().expect("an address");
+    for site in [Site::AWS, Site::AZURE] {
+        fabric
+            .router(site)
+            .samctl(&format!("announce {shared}"))
+            .success();
+    }
+    let claimants = |fabric: &Fabric| -> Vec<String> {
+        let why = fabric
+            .router(Site::OCI)
+            .json(&format!("bgp why {shared}/32"));
+        let losers = why["comparisons"].as_array().cloned().unwrap_or_default();
+        let rows = std::iter::once(&why["best"]).chain(losers.iter().map(|row| &row["loser"]));
+        let names = rows.filter_map(|row| row["node"]["name"].as_str());
+        names.map(str::to_owned).collect()
+    };
+    wait_until("oci knows both paths", HOLD, || {
+        claimants(&fabric) == ["aws", "azure"]
+    });
+    let neighbor = fabric.router(Site::OCI).json("bgp neighbor onprem");
+    assert_eq!(neighbor["add_path"], "both", "{neighbor}");
+
+    let mut router = fabric.take(Site::AWS);
+    router.daemon().kill();
+
+    let patience = HOLD + Duration::from_secs(1);
+    wait_until("oci turns to azure", patience, || {
+        fabric.owner(Site::OCI, shared).as_deref() == Some("azure")
+    });
+    wait_until("azure is active", HOLD, || {
+        fabric.router(Site::OCI).owner_row(shared)["state"] == "active"
+    });
+    let events = fabric.router(Site::OCI).json("events");
+    let owners: Vec<_> = events
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|event| event["event"] == "owner-changed" && event["address"] == "10.77.60.61")
+        .map(|event| event["to"].clone())
+        .collect();
+    let first = owners.iter().position(|to| !to.is_null());
+    let owned = &owners[first.expect("it was owned")..];
+    assert!(owned.iter().all(|to| !to.is_null()), "a gap: {owners:?}");
 }
 
 /// ```text

@@ -4,6 +4,7 @@
 //! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
 
 mod bench;
+mod bfd;
 mod bulk;
 mod case;
 mod demo;
@@ -12,6 +13,7 @@ mod exposure;
 mod failure;
 mod graceful;
 mod identity;
+mod inspection;
 mod kernel;
 mod moving;
 mod mtu;
@@ -43,12 +45,14 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let areas = [
         bench::CASES,
+        bfd::CASES,
         demo::CASES,
         doctor::CASES,
         exposure::CASES,
         failure::CASES,
         graceful::CASES,
         identity::CASES,
+        inspection::CASES,
         kernel::CASES,
         moving::CASES,
         mtu::CASES,

@@ -118,10 +118,11 @@ fn send_flood(from: &Namespace, to: Ipv4Addr, stop: &AtomicBool) -> u64 {
     sent
 }
 
-/// No BGP session and no tunnel went down within `span`.
+/// No path, no BGP session and no tunnel went down within `span`.
 fn assert_steady(fabric: &Fabric, span: Duration) {
     for site in fabric.topology.sites() {
         let router = fabric.router(site);
+        assert!(!router.log().contains("bfd-down"), "{}", router.log());
         let neighbors = router.json("bgp neighbors");
         for row in neighbors["neighbors"].as_array().expect("a list") {
             let since = row["since_s"].as_f64().expect("a number");

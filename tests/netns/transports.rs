@@ -80,9 +80,34 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "transports::gre_inside_of_wireguard",
+        needs: NEEDS,
+        run: || {
+            nested("encap: gre, over: wireguard", 1416);
+            nested("encap: gre, over: wireguard, key: 42, checksum: true", 1408);
+        },
+    },
+    Case {
+        name: "transports::gue_inside_of_wireguard",
+        needs: NEEDS,
+        run: || {
+            nested("encap: gue, over: wireguard", 1412);
+            nested("encap: gue, over: wireguard, variant: 0", 1408);
+        },
+    },
+    Case {
         name: "transports::a_pair_differs_from_its_fabric",
         needs: &[],
         run: pair,
+    },
+    Case {
+        name: "transports::a_tunnel_routed_into_itself_is_refused",
+        needs: &[],
+        run: || {
+            for transport in ["encap: wireguard", "encap: gue, trustedUnderlay: true"] {
+                routed_into_itself(transport);
+            }
+        },
     },
     Case {
         name: "transports::over_ipv6",
@@ -95,6 +120,8 @@ pub(crate) const CASES: &[Case] = &[
 const PATIENCE: Duration = Duration::from_secs(10);
 /// IPv4 and ICMP headers of an echo request.
 const HEADERS: usize = 28;
+/// Why a stranger's packet is dropped.
+const STRANGER: &str = "encap-unknown-source";
 /// Bytes of a bulk transfer.
 const BULK: usize = 24 << 20;
 
@@ -103,15 +130,68 @@ const BULK: usize = 24 << 20;
 /// ```
 /// `mtu` is that of the tunnel; `seen` is what another parser must find in the packets between the routers.
 fn carries(transport: &str, mtu: usize, seen: &str) {
+    let fabric = running(2, &format!("{transport}, trustedUnderlay: true"));
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let wan = wan(&fabric);
+    passes(&fabric, mtu);
+    assert!(
+        !wan.stop().fields(seen, &["ip.src"]).is_empty(),
+        "nothing like `{seen}` on the wire"
+    );
+    let encap = transport["encap: ".len()..].split(',').next();
+    let encap = encap.unwrap_or_default();
+    is_shown(&fabric, encap, mtu);
+    let explained = fabric
+        .router(here)
+        .samctl(&format!("explain {}", there.client()));
+    let expected = format!("{} to {}", encap.to_uppercase(), there.underlay());
+    assert!(explained.text().contains(&expected), "{}", explained.text());
+
+    strangers_are_not_heard(&fabric);
+}
+
+/// As [`carries`], inside of WireGuard: nothing of it shows on the wire.
+fn nested(transport: &str, mtu: usize) {
     let fabric = running(2, transport);
     let (here, there) = (Site::ONPREM, Site::AWS);
-    let client = fabric.topology.client(here);
-    let wan = Capture::start(
-        fabric.topology.router(there),
-        "wan0",
-        "not arp",
-        &fabric.path("wan.pcap"),
+    let wan = wan(&fabric);
+    passes(&fabric, mtu);
+    let packets = wan.stop();
+    assert!(packets.count("udp.port == 51820 && wg.type == 4") > 100);
+    let fields = ["ip.src", "ip.dst", "_ws.col.Info"];
+    let others = packets.fields("ip && not igmp && not udp.port == 51820", &fields);
+    assert!(others.is_empty(), "{others:?}");
+
+    let encap = &transport["encap: ".len()..][..3];
+    is_shown(&fabric, &format!("{encap} over wireguard"), mtu);
+    let explained = fabric
+        .router(here)
+        .samctl(&format!("explain {}", there.client()));
+    let expected = format!(
+        "{} over WireGuard to {}",
+        encap.to_uppercase(),
+        there.underlay()
     );
+    assert!(explained.text().contains(&expected), "{}", explained.text());
+    for site in [here, there] {
+        assert_eq!(
+            dropped(&fabric, site, "encap-missing"),
+            0,
+            "{}",
+            site.name()
+        );
+    }
+}
+
+fn wan(fabric: &Fabric) -> Capture {
+    let router = fabric.topology.router(Site::AWS);
+    Capture::start(router, "wan0", "not arp", &fabric.path("wan.pcap"))
+}
+
+/// Sizes around the tunnel's MTU and bulk transfers, both ways.
+fn passes(fabric: &Fabric, mtu: usize) {
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let client = fabric.topology.client(here);
     for (from, to) in [(here, there), (there, here)] {
         wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
     }
@@ -131,43 +211,55 @@ fn carries(transport: &str, mtu: usize, seen: &str) {
     sh(client, &long).success();
 
     for (from, to) in [(here, there), (there, here)] {
-        assert!(bulk(&fabric, from, to) == BULK, "not all bytes arrived");
+        assert!(bulk(fabric, from, to) == BULK, "not all bytes arrived");
     }
-    assert!(
-        !wan.stop().fields(seen, &["ip.src"]).is_empty(),
-        "nothing like `{seen}` on the wire"
-    );
-    let row = tunnel(&fabric, here, there);
-    let encap = transport["encap: ".len()..].split(',').next();
+}
+
+/// Views and doctor know the tunnel, after [`passes`].
+fn is_shown(fabric: &Fabric, encap: &str, mtu: usize) {
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let row = tunnel(fabric, here, there);
     assert_eq!(
         (row["encap"].as_str(), row["up"].as_bool()),
-        (encap, Some(true))
+        (Some(encap), Some(true))
     );
     assert_eq!(row["mtu"], mtu);
+    let far = tunnel(fabric, there, here);
+    for (row, end) in [(&row, here), (&far, there)] {
+        is_counted(row, end);
+    }
     let doctor = fabric.router(here).json("doctor");
     let checks = doctor["checks"].as_array().cloned().unwrap_or_default();
     let tunnel_checks = checks.iter().filter(|check| check["area"] == "tunnel");
     for check in tunnel_checks {
         assert_eq!(check["status"], "pass", "{check}");
     }
-    let explained = fabric
-        .router(here)
-        .samctl(&format!("explain {}", there.client()));
-    let expected = format!(
-        "{} to {}",
-        row["encap"].as_str().unwrap_or_default().to_uppercase(),
-        there.underlay()
-    );
-    assert!(explained.text().contains(&expected), "{}", explained.text());
+}
 
-    strangers_are_not_heard(&fabric);
+/// The row of a tunnel after bulk transfers both ways: at least the payload is counted, in packets that fit.
+fn is_counted(row: &Value, end: Site) {
+    let number = |key: &str| row[key].as_u64().unwrap_or_default();
+    for way in ["rx", "tx"] {
+        let (packets, bytes) = (
+            number(&format!("{way}_packets")),
+            number(&format!("{way}_bytes")),
+        );
+        let (least, most) = (BULK as u64, packets * number("mtu"));
+        assert!(
+            (least..=most).contains(&bytes),
+            "{} {way}: {row}",
+            end.name()
+        );
+    }
+    let heard = row["last_received_s"].as_f64();
+    assert!(heard.is_some_and(|age| age < 10.0), "{}: {row}", end.name());
 }
 
 /// A router whose packets come from another address is not heard, and heard again when it has its own back.
 fn strangers_are_not_heard(fabric: &Fabric) {
     let (here, there) = (Site::ONPREM, Site::AWS);
     let (router, client) = (fabric.topology.router(here), fabric.topology.client(here));
-    let before = refused(fabric, there);
+    let before = dropped(fabric, there, STRANGER);
     let disguise = format!(
         "ip address add 203.0.113.99/24 dev wan0 && ip route add {}/32 dev wan0 src 203.0.113.99",
         there.underlay()
@@ -177,7 +269,7 @@ fn strangers_are_not_heard(fabric: &Fabric) {
     let ping = format!("ping -n -c 2 -i 0.2 -W 1 {}", there.client());
     assert_ne!(sh(client, &ping).code, 0, "a stranger was heard");
     wait_until("the refusals are counted", PATIENCE, || {
-        refused(fabric, there) >= before + 2
+        dropped(fabric, there, STRANGER) >= before + 2
     });
 
     sh(
@@ -210,6 +302,64 @@ fn pair() {
     }
 }
 
+/// The host's route to the far end leads into the TUN device for a while: the tunnel is refused, and comes back.
+fn routed_into_itself(transport: &str) {
+    let fabric = running(2, transport);
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let (client, namespace) = (fabric.topology.client(here), fabric.topology.router(here));
+    wait_for_ping(client, there.client(), PATIENCE);
+    let router = fabric.router(here);
+    let mtu = tunnel(&fabric, here, there)["mtu"].clone();
+    let route = |verb: &str| {
+        let command = format!("ip route {verb} {}/32 dev sam0", there.underlay());
+        sh(namespace, &command).success();
+    };
+
+    route("add");
+    wait_until("the tunnel is refused", PATIENCE, || {
+        tunnel(&fabric, here, there)["fault"] == "routed-into-itself"
+    });
+
+    let row = tunnel(&fabric, here, there);
+    assert_eq!((&row["up"], &row["mtu"]), (&false.into(), &mtu));
+    let shown = router.samctl("tunnels").success();
+    assert!(shown.contains("refused (routed-into-itself)"), "{shown}");
+    let explained = router.samctl(&format!("explain {}", there.client()));
+    let expected = format!("lives at {}, but the tunnel there is refused", there.name());
+    assert!(explained.text().contains(&expected), "{}", explained.text());
+    let doctor = router.samctl("doctor tunnel");
+    assert_eq!(doctor.code, 5, "{}", doctor.text());
+    let remedy = format!(
+        "`ip route get {}` must not say `dev sam0`",
+        there.underlay()
+    );
+    assert!(doctor.text().contains(&remedy), "{}", doctor.text());
+    let pinged = sh(client, &format!("ping -n -c 1 -W 2 {}", there.client()));
+    assert!(
+        pinged.text().contains("Destination Host Unreachable"),
+        "{}",
+        pinged.text()
+    );
+
+    route("delete");
+    wait_for_ping(client, there.client(), 2 * PATIENCE);
+    let row = tunnel(&fabric, here, there);
+    assert_eq!((&row["up"], &row["fault"]), (&true.into(), &Value::Null));
+    let events = router.json("events");
+    let told: Vec<&Value> = events
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|event| event["event"] == "tunnel-fault")
+        .map(|event| &event["reason"])
+        .collect();
+    assert_eq!(
+        told,
+        [&"routed-into-itself".into(), &Value::Null],
+        "{events}"
+    );
+}
+
 /// The overhead is 20 bytes more than over IPv4.
 fn ipv6() {
     for (transport, mtu) in [
@@ -218,7 +368,7 @@ fn ipv6() {
         ("encap: ipip", 1460),
     ] {
         let mut fabric = Fabric::new(samctl(), 2);
-        configure(&fabric, transport);
+        configure(&fabric, &format!("{transport}, trustedUnderlay: true"));
         for site in [Site::ONPREM, Site::AWS] {
             let address = format!("2001:db8::{}", site.number());
             let command = format!("ip address add {address}/64 dev wan0 nodad");
@@ -255,7 +405,7 @@ fn running(sites: u8, transport: &str) -> Fabric {
 }
 
 fn configure(fabric: &Fabric, transport: &str) {
-    let line = format!("  transport: {{{transport}, trustedUnderlay: true}}\n  bgp:");
+    let line = format!("  transport: {{{transport}}}\n  bgp:");
     fabric.edit_all("  bgp:", &line);
 }
 
@@ -307,13 +457,13 @@ fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
         .unwrap_or_default()
 }
 
-/// How many packets of strangers a router refused.
-fn refused(fabric: &Fabric, at: Site) -> u64 {
+/// How many packets a router dropped for a reason.
+fn dropped(fabric: &Fabric, at: Site, reason: &str) -> u64 {
     let view = fabric.router(at).json("counters");
     let drops = view["drops"].as_array().cloned().unwrap_or_default();
     let mut drops = drops.into_iter();
     drops
-        .find(|row| row["reason"] == "encap-unknown-source")
+        .find(|row| row["reason"] == reason)
         .and_then(|row| row["total"].as_u64())
         .unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use sam_bgp::wire::Update;
 use sam_capture::{NodeId, RouteKind, RouteTags};
 use sam_testkit::topology::{ASN, home, node_id, overlay};
@@ -58,9 +59,13 @@ fn whatever_a_router_forges_nobody_is_robbed() {
         // The liar takes part for a while before it lies.
         world.discord = true;
         world.sites[LIAR].forgery = Some(Forgery::new(move |update| {
-            if update.announced.contains(&BAIT.into()) {
+            if update
+                .announced
+                .iter()
+                .any(|route| route.prefix == BAIT.into())
+            {
                 // It wants the victim's address, at any price.
-                update.announced = vec![home(VICTIM).into()];
+                update.announced = vec![Ipv4Net::from(home(VICTIM)).into()];
                 attributes(update).local_pref = Some(u32::MAX);
                 lie(update);
             }
@@ -136,7 +141,8 @@ fn set_next_hop(update: &mut Update, next_hop: Ipv4Addr) {
 }
 
 fn announce(update: &mut Update, prefix: &str) {
-    update.announced = vec![prefix.parse().expect("literal")];
+    let prefix: Ipv4Net = prefix.parse().expect("literal");
+    update.announced = vec![prefix.into()];
 }
 
 fn attributes(update: &mut Update) -> &mut sam_bgp::PathAttributes {

@@ -9,6 +9,7 @@ mod failures;
 mod hostile;
 mod live;
 mod operations;
+mod standby;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

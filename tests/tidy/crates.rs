@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             // The packet sockets of the demo's witnesses want buffers.
             "sam-dataplane",
             "sam-wg",
+            "sam-bfd",
             "sam-bgp",
         ],
     ),
@@ -29,16 +30,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-capture",
             "sam-dataplane",
             "sam-wg",
+            "sam-bfd",
             "sam-bgp",
         ],
     ),
     ("sam-net", &["sam-dataplane"]),
     (
         "sam-router",
-        &["sam-capture", "sam-dataplane", "sam-bgp", "sam-wg"],
+        &[
+            "sam-capture",
+            "sam-dataplane",
+            "sam-bfd",
+            "sam-bgp",
+            "sam-wg",
+        ],
     ),
     ("sam-capture", &["sam-bgp"]),
     ("sam-dataplane", &["sam-wg"]),
+    ("sam-bfd", &[]),
     ("sam-bgp", &[]),
     ("sam-wg", &[]),
 ];
@@ -48,6 +57,7 @@ const FOR_TESTS: &[&str] = &["sam-testkit"];
 
 /// Crates that may not read clocks, sockets, files or the environment.
 const PURE: &[&str] = &[
+    "bfd",
     "bgp",
     "capture/core",
     "engine/dataplane",

@@ -1,7 +1,7 @@
 //! Shares equal attribute sets between all paths that carry them.
 //!
-//! A set lives as long as somebody outside uses it; unused ones are swept away whenever the pool has doubled, so it
-//! is never larger than twice what is in use, plus a little.
+//! A set lives as long as somebody outside uses it. Unused ones are swept away when the pool has doubled and when so
+//! many routes let go of a set that the sweep pays; between the two it is never much larger than what is in use.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +10,16 @@ use crate::wire::PathAttributes;
 
 /// Sets below which sweeping is not worth it.
 const SWEEP_MIN: usize = 64;
+/// Sets that one released route pays to look at. A route uses up to three: as received, as imported, as advertised.
+const SETS_PER_RELEASE: usize = 4;
 
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct AttributePool {
     known: BTreeSet<Arc<PathAttributes>>,
     sweep_at: usize,
+    /// Routes that let go of a set since the last sweep.
+    released: usize,
 }
 
 impl AttributePool {
@@ -24,6 +28,19 @@ impl AttributePool {
         Self {
             known: BTreeSet::new(),
             sweep_at: SWEEP_MIN,
+            released: 0,
+        }
+    }
+
+    /// Notes that `routes` let go of a set, which others may still use.
+    pub(crate) fn note_released(&mut self, routes: usize) {
+        self.released += routes;
+    }
+
+    /// Sweeps if enough was released: each released route pays for looking at a few sets.
+    pub(crate) fn sweep_released(&mut self) {
+        if self.known.len() > SWEEP_MIN && self.released >= self.known.len() / SETS_PER_RELEASE {
+            self.sweep();
         }
     }
 
@@ -44,6 +61,15 @@ impl AttributePool {
         self.known
             .retain(|attributes| Arc::strong_count(attributes) > 1);
         self.sweep_at = (self.known.len() * 2).max(SWEEP_MIN);
+        self.released = 0;
+    }
+}
+
+#[cfg(test)]
+impl AttributePool {
+    /// Counts the sets that are kept, in use or not.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
     }
 }
 

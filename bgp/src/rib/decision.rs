@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 use super::path::{Path, PathSource};
 use crate::config::PeerId;
+use crate::wire::PathId;
 
 /// The step of the decision process that separated two paths (bgp.md section 5.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +18,8 @@ pub enum DecisionStep {
     OnlyPath,
     /// 1 Next hop reachable, no loop.
     Eligible,
+    /// 1 Next hop steady: it did not come back only lately.
+    Steady,
     /// 2 Highest LOCAL_PREF.
     LocalPref,
     /// 3 Locally originated over learned.
@@ -33,6 +36,8 @@ pub enum DecisionStep {
     ClusterListLength,
     /// 11 Lowest peer address.
     PeerAddress,
+    /// 12 Lowest path identifier.
+    PathId,
     /// The paths are the same.
     Identical,
 }
@@ -44,16 +49,21 @@ pub(crate) struct Candidate {
     pub(crate) path: Path,
     /// Why it may not be chosen.
     pub(crate) ineligible: Option<&'static str>,
+    /// Names the path towards peers that are told several; no other living path to the prefix has it.
+    pub(crate) local_id: PathId,
+    /// Whether its next hop came back only lately.
+    pub(crate) unsteady: bool,
 }
 
 /// One step: less is better.
 type Step = fn(&Candidate, &Candidate) -> Ordering;
 
 /// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 9] = [
+const STEPS: [(DecisionStep, Step); 11] = [
     (DecisionStep::Eligible, |a, b| {
         a.ineligible.is_some().cmp(&b.ineligible.is_some())
     }),
+    (DecisionStep::Steady, |a, b| a.unsteady.cmp(&b.unsteady)),
     (DecisionStep::LocalPref, |a, b| {
         b.path
             .attributes
@@ -82,6 +92,9 @@ const STEPS: [(DecisionStep, Step); 9] = [
     }),
     (DecisionStep::PeerAddress, |a, b| {
         peer_address(a).cmp(&peer_address(b))
+    }),
+    (DecisionStep::PathId, |a, b| {
+        a.path.path_id.cmp(&b.path.path_id)
     }),
 ];
 
@@ -168,6 +181,7 @@ mod tests {
                 with(2, reflected),
             ),
             (DecisionStep::PeerAddress, plain(2), with(9, of_two)),
+            (DecisionStep::PathId, identified(1), identified(2)),
         ];
         for (step, better, worse) in table {
             assert_eq!(compare(&better, &worse), (Ordering::Less, step));
@@ -184,6 +198,28 @@ mod tests {
         let poor = from(9, attributes(1, 0));
         assert_eq!(
             compare(&poor, &unreachable),
+            (Ordering::Less, DecisionStep::Eligible)
+        );
+    }
+
+    #[test]
+    fn a_path_that_came_back_lately_loses_against_any_steady_one_but_not_against_an_ineligible_one()
+    {
+        let unsteady = Candidate {
+            unsteady: true,
+            ..from(2, attributes(1, 900))
+        };
+        let poor = from(9, attributes(1, 0));
+        assert_eq!(
+            compare(&poor, &unsteady),
+            (Ordering::Less, DecisionStep::Steady)
+        );
+        let unreachable = Candidate {
+            ineligible: Some("next-hop"),
+            ..poor
+        };
+        assert_eq!(
+            compare(&unsteady, &unreachable),
             (Ordering::Less, DecisionStep::Eligible)
         );
     }
@@ -270,9 +306,11 @@ mod tests {
                 (false, false) => local(attributes),
                 (false, true) => from(2, attributes),
                 (true, false) => from(3, attributes),
-                (true, true) => from(4, attributes),
+                (true, true) => from(3, attributes),
             };
             candidate.ineligible = on(8).then_some("next-hop");
+            candidate.path.path_id = (on(6) && on(7)).then_some(PathId(7));
+            candidate.unsteady = on(3) != on(6);
             domain.push(candidate);
         }
         domain
@@ -282,8 +320,9 @@ mod tests {
     fn relevant(candidate: &Candidate) -> String {
         let attributes = &candidate.path.attributes;
         format!(
-            "{:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+            "{:?} {} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
             candidate.ineligible,
+            candidate.unsteady,
             attributes.local_pref,
             attributes.as_path,
             attributes.origin,
@@ -291,7 +330,14 @@ mod tests {
             router_id(candidate),
             attributes.cluster_list,
             candidate.path.source,
+            candidate.path.path_id,
         )
+    }
+
+    fn identified(id: u32) -> Candidate {
+        let mut candidate = plain(2);
+        candidate.path.path_id = Some(PathId(id));
+        candidate
     }
 
     fn plain(host: u8) -> Candidate {
@@ -308,12 +354,15 @@ mod tests {
         Candidate {
             path: learned(host, attributes),
             ineligible: None,
+            local_id: PathId(1),
+            unsteady: false,
         }
     }
 
     fn local(attributes: PathAttributes) -> Candidate {
         let path = Path {
             source: PathSource::Local,
+            path_id: None,
             attributes: Arc::new(attributes),
             learned_at: start(),
             stale: false,
@@ -321,6 +370,8 @@ mod tests {
         Candidate {
             path,
             ineligible: None,
+            local_id: PathId(1),
+            unsteady: false,
         }
     }
 }

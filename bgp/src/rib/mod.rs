@@ -19,5 +19,6 @@ pub use decision::DecisionStep;
 pub use path::{Path, PathSource};
 
 pub(crate) use decision::{Candidate, compare};
+pub(crate) use loc_rib::LocRib;
 pub(crate) use neighbor::{Neighbor, NeighborIdentity};
 pub(crate) use tables::{Export, Tables};

@@ -23,10 +23,12 @@ pub(crate) struct NeighborIdentity {
     pub(crate) address: Ipv4Addr,
     /// Its role.
     pub(crate) role: PeerRole,
-    /// Prefixes accepted at most.
+    /// Paths accepted at most.
     pub(crate) max_prefixes: usize,
     /// Whether it tells all that others of its kind tell.
     pub(crate) reflector: bool,
+    /// Whether it is told all paths to a prefix (RFC 7911), not only the best.
+    pub(crate) all_paths: bool,
 }
 
 impl NeighborIdentity {
@@ -65,6 +67,8 @@ pub(crate) struct Neighbor {
     pub(crate) established: bool,
     /// Until when stale routes are kept; set exactly while there may be some.
     pub(crate) stale_until: Option<Instant>,
+    /// Whether it is told nothing, because much waits to be written.
+    pub(crate) congested: bool,
 }
 
 impl Neighbor {
@@ -82,6 +86,7 @@ impl Neighbor {
             end_of_rib: false,
             established: true,
             stale_until: None,
+            congested: false,
         }
     }
 

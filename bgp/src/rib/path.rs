@@ -1,13 +1,16 @@
 //! One path to a prefix and where it came from.
 //!
-//! There is at most one path for each prefix and source (no ADD-PATH, RFC 7911).
+//! A source has one path to a prefix, or several with ids that tell them apart (RFC 7911).
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::PeerId;
-use crate::wire::PathAttributes;
+use crate::wire::{PathAttributes, PathId};
+
+/// Paths to one prefix that are accepted from a peer or told to a peer at most.
+pub(crate) const PATHS_MAX: usize = 8;
 
 /// Where a path came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,11 +39,16 @@ impl PathSource {
     }
 }
 
+/// Names a path among those to its prefix: the peer that told it, `None` for ourselves, and its id.
+pub(crate) type PathKey = (Option<PeerId>, Option<PathId>);
+
 /// One path to a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     /// Where it came from.
     pub source: PathSource,
+    /// Which of its source's paths to the prefix it is; `None` where a source has one.
+    pub path_id: Option<PathId>,
     /// Its attributes after import.
     pub attributes: Arc<PathAttributes>,
     /// When it was learned; never part of the decision.
@@ -50,8 +58,14 @@ pub struct Path {
 }
 
 impl Path {
+    /// Returns what no two paths to a prefix have in common.
+    pub(crate) fn key(&self) -> PathKey {
+        (self.source.peer(), self.path_id)
+    }
+
     /// Tells whether two paths are the same but for when they were learned and whether that is confirmed.
     pub(crate) fn is_same_route(&self, other: &Self) -> bool {
-        self.source == other.source && self.attributes == other.attributes
+        (self.source, self.path_id) == (other.source, other.path_id)
+            && self.attributes == other.attributes
     }
 }

@@ -84,9 +84,11 @@ impl<P> Tables<P> {
         let Some(neighbor) = self.neighbors.remove(&peer) else {
             return;
         };
-        for (prefix, received) in neighbor.adj_rib_in.routes() {
+        self.pool.note_released(neighbor.adj_rib_in.len());
+        for (route, received) in neighbor.adj_rib_in.routes() {
             if received.verdict.is_ok() {
-                self.loc_rib.remove(prefix, Some(peer));
+                self.loc_rib
+                    .remove(route.prefix, (Some(peer), route.path_id));
             }
         }
     }
@@ -158,14 +160,17 @@ impl<P> Tables<P> {
             .adj_rib_in
             .routes()
             .filter(|(_, route)| route.verdict.is_ok())
-            .map(|(prefix, _)| prefix)
+            .map(|(route, _)| route)
             .collect();
         let removed = gone.len();
-        for prefix in gone {
-            self.loc_rib.remove(prefix, Some(peer));
+        self.pool.note_released(removed);
+        for route in gone {
+            self.loc_rib
+                .remove(route.prefix, (Some(peer), route.path_id));
         }
-        for prefix in &kept {
-            self.loc_rib.mark_stale(*prefix, peer);
+        for route in &kept {
+            self.loc_rib
+                .mark_stale(route.prefix, (Some(peer), route.path_id));
         }
         self.tell_removed(peer, removed, "the session ended again");
         kept.len()
@@ -212,8 +217,10 @@ impl<P> Tables<P> {
         let gone = neighbor
             .adj_rib_in
             .remove_stale(|route| goes(route.attributes.next_hop));
-        for prefix in &gone {
-            self.loc_rib.remove(*prefix, Some(peer));
+        self.pool.note_released(gone.len());
+        for route in &gone {
+            self.loc_rib
+                .remove(route.prefix, (Some(peer), route.path_id));
         }
         self.tell_removed(peer, gone.len(), reason);
     }

@@ -12,17 +12,17 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 
 use super::adj_rib_in::{PathUpdate, Received, Verdict};
-use super::adj_rib_out::Difference;
+use super::adj_rib_out::{Difference, Told};
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
-use super::loc_rib::LocRib;
-use super::neighbor::Neighbor;
-use super::path::{Path, PathSource};
+use super::loc_rib::{Decided, LocRib};
+use super::neighbor::{Neighbor, NeighborIdentity};
+use super::path::{PATHS_MAX, Path, PathSource};
 use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::Policy;
-use crate::reflector::{Reflector, Target};
-use crate::wire::{PathAttributes, Update};
+use crate::reflector::{Reflector, originator};
+use crate::wire::{Nlri, PathAttributes, Update};
 
 /// What a neighbor is to be told.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Export {
 pub(crate) struct Tables<P> {
     reflector: Reflector,
     policy: P,
-    pool: AttributePool,
+    pub(super) pool: AttributePool,
     pub(super) loc_rib: LocRib,
     pub(super) neighbors: BTreeMap<PeerId, Neighbor>,
     /// While we restart, only our own routes are told (RFC 4724 section 4.1).
@@ -94,15 +94,17 @@ impl<P: Policy> Tables<P> {
             let (kind, reason) = (fault.kind, fault.reason);
             self.events.push(Event::Malformed { peer, kind, reason });
         }
-        for prefix in update.withdrawn {
-            if neighbor.adj_rib_in.withdraw(prefix) {
-                self.loc_rib.remove(prefix, Some(peer));
+        self.pool.note_released(update.withdrawn.len());
+        for route in update.withdrawn {
+            if neighbor.adj_rib_in.withdraw(route) {
+                self.loc_rib
+                    .remove(route.prefix, (Some(peer), route.path_id));
             }
         }
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
-            for prefix in update.announced {
-                self.enter(peer, prefix, Arc::clone(&attributes), false, now);
+            for route in update.announced {
+                self.enter(peer, route, Arc::clone(&attributes), false, now);
             }
         }
         self.promote(peer, now);
@@ -130,17 +132,22 @@ impl<P: Policy> Tables<P> {
             if neighbor.adj_rib_in.take_overflowed() {
                 forgetful.push(peer);
             }
-            let routes: Vec<(Ipv4Net, Received)> = neighbor
+            let routes: Vec<(Nlri, Received)> = neighbor
                 .adj_rib_in
                 .routes()
-                .map(|(prefix, received)| (prefix, received.clone()))
+                .map(|(route, received)| (route, received.clone()))
                 .collect();
-            for (prefix, received) in routes {
-                self.enter(peer, prefix, received.attributes, received.stale, now);
+            for (route, received) in routes {
+                self.enter(peer, route, received.attributes, received.stale, now);
             }
             self.promote(peer, now);
         }
         forgetful
+    }
+
+    /// Declares on which next hops no stale path may rely.
+    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
+        self.loc_rib.set_silent_next_hops(silent);
     }
 
     /// Declares which next hops are reachable.
@@ -148,9 +155,9 @@ impl<P: Policy> Tables<P> {
         self.loc_rib.set_next_hops(reachable);
     }
 
-    /// Declares on which next hops no stale path may rely.
-    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
-        self.loc_rib.set_silent_next_hops(silent);
+    /// Declares which reachable next hops came back only lately.
+    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>) {
+        self.loc_rib.set_unsteady_next_hops(unsteady);
     }
 
     /// Originates a route.
@@ -159,9 +166,11 @@ impl<P: Policy> Tables<P> {
             candidate.path.source == PathSource::Local && *candidate.path.attributes == attributes
         });
         if !same {
+            self.pool.note_released(1);
             let attributes = self.pool.intern(attributes);
             let path = Path {
                 source: PathSource::Local,
+                path_id: None,
                 attributes,
                 learned_at: now,
                 stale: false,
@@ -172,20 +181,23 @@ impl<P: Policy> Tables<P> {
 
     /// Stops originating a route.
     pub(crate) fn withdraw(&mut self, prefix: Ipv4Net) {
-        self.loc_rib.remove(prefix, None);
+        self.pool.note_released(1);
+        self.loc_rib.remove(prefix, (None, None));
     }
 
     /// Decides what changed since the last time.
     pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
-        let changes = self.loc_rib.decide();
+        let Decided { best, touched } = self.loc_rib.decide();
         let listening = self.neighbors.values_mut();
         for neighbor in listening.filter(|neighbor| neighbor.established) {
-            neighbor
-                .pending
-                .prefixes
-                .extend(changes.iter().map(|change| change.prefix));
+            let prefixes = &mut neighbor.pending.prefixes;
+            if neighbor.identity.all_paths {
+                prefixes.extend(&touched);
+            } else {
+                prefixes.extend(best.iter().map(|change| change.prefix));
+            }
         }
-        changes
+        best
     }
 
     /// Takes what happened to routes of peers.
@@ -193,26 +205,36 @@ impl<P: Policy> Tables<P> {
         std::mem::take(&mut self.events)
     }
 
-    /// Works out what the next neighbor with pending work is to be told.
+    /// Holds back what a neighbor is to be told, or goes on.
+    pub(crate) fn set_congested(&mut self, peer: PeerId, congested: bool) {
+        if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+            neighbor.congested = congested;
+        }
+    }
+
+    /// Works out what the next neighbor with pending work is to be told, or a part of it.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
         let deferring = self.deferring;
-        let (peer, neighbor) = self
-            .neighbors
-            .iter_mut()
-            .find(|(_, neighbor)| !neighbor.pending.is_empty(deferring))?;
-        let (peer, target) = (*peer, neighbor.identity.target());
-        let pending = std::mem::take(&mut neighbor.pending);
-        neighbor.pending.end_of_rib = pending.end_of_rib && deferring;
+        let ready =
+            |neighbor: &Neighbor| !neighbor.congested && !neighbor.pending.is_empty(deferring);
+        let mut neighbors = self.neighbors.iter_mut();
+        let Some((peer, neighbor)) = neighbors.find(|(_, neighbor)| ready(neighbor)) else {
+            self.pool.sweep_released();
+            return None;
+        };
+        let (peer, identity) = (*peer, neighbor.identity);
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
-
-        let mut prefixes = pending.prefixes;
-        if pending.all {
+        if std::mem::take(&mut neighbor.pending.all) {
+            let prefixes = &mut neighbor.pending.prefixes;
             prefixes.extend(self.loc_rib.prefixes());
-            prefixes.extend(told.routes().map(|(prefix, _)| prefix));
+            prefixes.extend(told.routes().map(|(route, _)| route.prefix));
         }
-        let mut difference = Difference::new(&mut told, pending.repeat);
-        for prefix in prefixes {
-            difference.note(prefix, self.desired(peer, target, prefix));
+        let part = neighbor.pending.take_part();
+        // End-of-RIB waits.
+        neighbor.pending.end_of_rib |= part.end_of_rib && deferring;
+        let mut difference = Difference::new(&mut told, part.repeat);
+        for prefix in part.prefixes {
+            difference.note(prefix, &self.desired(&identity, prefix));
         }
         let updates = difference.into_updates();
         if let Some(neighbor) = self.neighbors.get_mut(&peer) {
@@ -221,49 +243,69 @@ impl<P: Policy> Tables<P> {
         Some(Export {
             peer,
             updates,
-            end_of_rib: pending.end_of_rib && !deferring,
+            end_of_rib: part.end_of_rib && !deferring,
         })
     }
 
-    /// Returns what a neighbor should know about a prefix.
-    fn desired(
-        &mut self,
-        peer: PeerId,
-        target: Target,
-        prefix: Ipv4Net,
-    ) -> Option<Arc<PathAttributes>> {
-        let best = self.loc_rib.best(prefix)?;
-        if self.deferring && best.source != PathSource::Local {
-            return None;
+    /// Returns what a neighbor should know about a prefix: the best path; or, best first, all that may be chosen.
+    fn desired(&mut self, to: &NeighborIdentity, prefix: Ipv4Net) -> Vec<Told> {
+        let candidates = self.loc_rib.candidates(prefix).iter();
+        let deferring = self.deferring;
+        let mut eligible = candidates
+            .filter(|candidate| candidate.ineligible.is_none())
+            .take_while(|candidate| !deferring || candidate.path.source == PathSource::Local);
+        let mut paths = Vec::new();
+        if !to.all_paths {
+            let best = eligible.next().map(|best| (None, &best.path));
+            paths.extend(best.and_then(|(id, path)| Some((id, self.export(path, to)?))));
+        } else {
+            // Reflected twice, by us and by another reflector, a path is the same path.
+            let mut known = BTreeSet::new();
+            for candidate in eligible {
+                let Some(attributes) = self.export(&candidate.path, to) else {
+                    continue;
+                };
+                let same = (originator(&candidate.path), attributes.next_hop);
+                if paths.len() < PATHS_MAX && known.insert(same) {
+                    paths.push((Some(candidate.local_id), attributes));
+                }
+            }
         }
-        let source_role = best
-            .source
-            .peer()
-            .and_then(|source| self.neighbors.get(&source))
-            .map(|neighbor| neighbor.identity.role);
-        let mut attributes = self.reflector.export(best, source_role, target)?;
-        if !self.policy.export(peer, prefix, &mut attributes) {
-            return None;
-        }
-        Some(self.pool.intern(attributes))
+        let admitted = paths.into_iter().filter_map(|(id, mut attributes)| {
+            let admitted = self.policy.export(to.peer, prefix, &mut attributes);
+            admitted.then(|| (id, self.pool.intern(attributes)))
+        });
+        admitted.collect()
+    }
+
+    /// Returns the attributes with which a path would be sent to a neighbor, before policy; `None` if it is not.
+    fn export(&self, path: &Path, to: &NeighborIdentity) -> Option<PathAttributes> {
+        let source = path.source.peer();
+        let source = source.and_then(|source| self.neighbors.get(&source));
+        let role = source.map(|neighbor| neighbor.identity.role);
+        self.reflector.export(path, role, to.target())
     }
 
     /// Imports a route and passes the result on to the Loc-RIB.
     fn enter(
         &mut self,
         peer: PeerId,
-        prefix: Ipv4Net,
+        route: Nlri,
         attributes: Arc<PathAttributes>,
         stale: bool,
         now: Instant,
     ) {
+        let Nlri { prefix, path_id } = route;
         let verdict = self.import(peer, prefix, &attributes);
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
         };
+        let before = neighbor.adj_rib_in.len();
         let change = neighbor
             .adj_rib_in
-            .announce(prefix, attributes, verdict, stale, now);
+            .announce(route, attributes, verdict, stale, now);
+        let replaced = neighbor.adj_rib_in.len() == before;
+        self.pool.note_released(usize::from(replaced));
         match change.path {
             PathUpdate::Keep => {}
             PathUpdate::Set(attributes, learned_at) => {
@@ -272,13 +314,14 @@ impl<P: Policy> Tables<P> {
                     prefix,
                     Path {
                         source,
+                        path_id,
                         attributes,
                         learned_at,
                         stale,
                     },
                 );
             }
-            PathUpdate::Remove => self.loc_rib.remove(prefix, Some(peer)),
+            PathUpdate::Remove => self.loc_rib.remove(prefix, (Some(peer), path_id)),
         }
         if let Some(reason) = change.rejected {
             self.events.push(Event::Rejected {
@@ -306,12 +349,131 @@ impl<P: Policy> Tables<P> {
 
     /// Accepts routes that waited for room under the limit.
     fn promote(&mut self, peer: PeerId, now: Instant) {
-        while let Some((prefix, route)) = self
+        while let Some((route, received)) = self
             .neighbors
             .get(&peer)
             .and_then(|neighbor| neighbor.adj_rib_in.promotable())
         {
-            self.enter(peer, prefix, route.attributes, route.stale, now);
+            self.enter(peer, route, received.attributes, received.stale, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PeerRole;
+    use crate::policy::Rejection;
+    use crate::session::RouteFate;
+    use crate::testing::{attributes, router, start};
+
+    /// RFC 4271 says nothing of memory; what nobody announces any longer must not be paid for.
+    #[test]
+    fn memory_of_routes_returns_when_they_go() {
+        for end in [withdraw_all as fn(&mut _), lose_the_session] {
+            let mut tables = reflector();
+            for number in 0..ROUTES {
+                announce(&mut tables, number, number);
+            }
+            drain(&mut tables);
+            let in_use = tables.pool.len();
+
+            end(&mut tables);
+            drain(&mut tables);
+
+            assert!(in_use > 1000, "{in_use}");
+            assert_eq!(tables.loc_rib.prefixes().count(), 0);
+            assert!(tables.pool.len() <= LEFT_OVER, "{} sets", tables.pool.len());
+        }
+    }
+
+    #[test]
+    fn memory_of_attributes_returns_when_others_replace_them() {
+        let mut tables = reflector();
+        for number in 0..ROUTES {
+            announce(&mut tables, number, number);
+        }
+        drain(&mut tables);
+
+        for number in 0..ROUTES {
+            announce(&mut tables, number, 7);
+        }
+        drain(&mut tables);
+
+        assert_eq!(tables.loc_rib.prefixes().count(), ROUTES as usize);
+        assert!(tables.pool.len() <= LEFT_OVER, "{} sets", tables.pool.len());
+    }
+
+    const ROUTES: u32 = 1000;
+    /// Unused sets that are not worth a sweep.
+    const LEFT_OVER: usize = 128;
+
+    /// Accepts and tells everything.
+    #[derive(Debug)]
+    struct Open;
+
+    impl Policy for Open {
+        fn import(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> Result<(), Rejection> {
+            Ok(())
+        }
+
+        fn export(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> bool {
+            true
+        }
+    }
+
+    /// Reflects for clients 2 and 3.
+    fn reflector() -> Tables<Open> {
+        let us = Reflector {
+            router_id: router(1),
+            cluster_id: router(1),
+        };
+        let mut tables = Tables::new(us, Open);
+        tables.set_next_hops([router(2)].into());
+        for host in [2, 3] {
+            let identity = NeighborIdentity {
+                peer: PeerId(host.into()),
+                router_id: router(host),
+                address: router(host),
+                role: PeerRole::Client,
+                max_prefixes: ROUTES as usize,
+                reflector: false,
+                all_paths: false,
+            };
+            tables.peer_up(identity, None, start());
+        }
+        tables
+    }
+
+    fn numbered(number: u32) -> Ipv4Net {
+        Ipv4Net::from(Ipv4Addr::from(0x0a40_0000 + number))
+    }
+
+    fn announce(tables: &mut Tables<Open>, number: u32, local_pref: u32) {
+        let update = Update {
+            announced: vec![numbered(number).into()],
+            attributes: Some(attributes(2, local_pref)),
+            ..Update::default()
+        };
+        tables.receive(PeerId(2), update, start());
+    }
+
+    fn withdraw_all(tables: &mut Tables<Open>) {
+        for number in 0..ROUTES {
+            let update = Update {
+                withdrawn: vec![numbered(number).into()],
+                ..Update::default()
+            };
+            tables.receive(PeerId(2), update, start());
+        }
+    }
+
+    fn lose_the_session(tables: &mut Tables<Open>) {
+        tables.peer_down(PeerId(2), RouteFate::Forgotten, start());
+    }
+
+    fn drain(tables: &mut Tables<Open>) {
+        tables.decide();
+        while tables.next_export().is_some() {}
     }
 }

@@ -62,11 +62,18 @@ impl Connection {
         }
     }
 
-    /// Returns how messages are read and written.
-    pub(crate) fn context(&self) -> DecodeContext {
+    /// Returns how messages are written.
+    pub(crate) fn send_context(&self) -> DecodeContext {
         self.negotiated
             .as_ref()
-            .map_or_else(initial_context, |negotiated| negotiated.context)
+            .map_or_else(initial_context, |negotiated| negotiated.send)
+    }
+
+    /// Returns how messages are read.
+    fn receive_context(&self) -> DecodeContext {
+        self.negotiated
+            .as_ref()
+            .map_or_else(initial_context, |negotiated| negotiated.receive)
     }
 
     /// Takes bytes in.
@@ -83,7 +90,7 @@ impl Connection {
             Ok(length) => length?,
             Err(error) => return Some(Err(error)),
         };
-        let message = Message::decode(rest.get(..length)?, self.context());
+        let message = Message::decode(rest.get(..length)?, self.receive_context());
         self.consumed += length;
         Some(message)
     }
@@ -153,6 +160,14 @@ impl Connection {
             Some(at) if at < expiry.0 => (at, TimerName::Keepalive),
             Some(_) | None => expiry,
         }
+    }
+
+    /// Lists the timers that run.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (Instant, TimerName)> {
+        let keepalive = self.keepalive_at.map(|at| (at, TimerName::Keepalive));
+        [Some(self.expiry()), keepalive, self.refresh_due()]
+            .into_iter()
+            .flatten()
     }
 
     /// Returns when the peer is to hear everything again, if it asked.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::restart::{OpenRestart, PeerRestart};
 use crate::config::{PeerConfig, SpeakerConfig};
-use crate::wire::{Capability, DecodeContext, DecodeError, Notification, Open, code, subcode};
+use crate::wire::{
+    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Notification, Open,
+    code, subcode,
+};
 
 /// Stands for a four-octet AS number in two octets (RFC 6793).
 const AS_TRANS: u16 = 23456;
@@ -25,8 +28,10 @@ pub(crate) struct Negotiated {
     pub(crate) router_id: Ipv4Addr,
     /// The smaller of both hold times.
     pub(crate) hold_time: Duration,
-    /// How messages are to be read and written.
-    pub(crate) context: DecodeContext,
+    /// How messages are to be read.
+    pub(crate) receive: DecodeContext,
+    /// How messages are to be written.
+    pub(crate) send: DecodeContext,
     /// Whether the peer understands ROUTE-REFRESH.
     pub(crate) route_refresh: bool,
     /// What the peer said about its restarts; `None` unless both sides offer graceful restart.
@@ -47,11 +52,16 @@ pub(crate) fn initial_context() -> DecodeContext {
     DecodeContext {
         four_octet_as: true,
         ibgp: true,
+        add_path: false,
     }
 }
 
 /// Returns the capabilities that we announce.
-pub(crate) fn own_capabilities(config: &SpeakerConfig, restart: OpenRestart) -> Vec<Capability> {
+pub(crate) fn own_capabilities(
+    config: &SpeakerConfig,
+    peer: &PeerConfig,
+    restart: OpenRestart,
+) -> Vec<Capability> {
     let mut capabilities = vec![
         Capability::Multiprotocol {
             afi: IPV4_UNICAST.0,
@@ -65,6 +75,14 @@ pub(crate) fn own_capabilities(config: &SpeakerConfig, restart: OpenRestart) -> 
         },
     ];
     capabilities.extend(restart.capability(config));
+    let (afi, safi) = IPV4_UNICAST;
+    capabilities.extend(peer.add_path.map(|direction| {
+        Capability::AddPath(vec![AddPathFamily {
+            afi,
+            safi,
+            direction,
+        }])
+    }));
     capabilities
 }
 
@@ -74,7 +92,7 @@ pub(crate) fn own_open(config: &SpeakerConfig, peer: &PeerConfig, restart: OpenR
         asn: u16::try_from(config.asn).unwrap_or(AS_TRANS),
         hold_time_s: own_hold_time_s(peer),
         router_id: config.router_id,
-        capabilities: own_capabilities(config, restart),
+        capabilities: own_capabilities(config, peer, restart),
     }
 }
 
@@ -132,13 +150,20 @@ pub(crate) fn negotiate(
         .iter()
         .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
     let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
+    let (ours, theirs) = (peer.add_path, add_path(&open.capabilities));
+    let both = |us: fn(AddPathDirection) -> bool, them: fn(AddPathDirection) -> bool| {
+        ours.is_some_and(us) && theirs.is_some_and(them)
+    };
+    let context = |add_path| DecodeContext {
+        four_octet_as,
+        ibgp: true,
+        add_path,
+    };
     Ok(Negotiated {
         router_id: open.router_id,
         hold_time: Duration::from_secs(u64::from(hold_time_s)),
-        context: DecodeContext {
-            four_octet_as,
-            ibgp: true,
-        },
+        receive: context(both(AddPathDirection::receives, AddPathDirection::sends)),
+        send: context(both(AddPathDirection::sends, AddPathDirection::receives)),
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
         restart: PeerRestart::negotiate(config, &open.capabilities),
         capabilities: open.capabilities.clone(),
@@ -160,6 +185,7 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
             Capability::RouteRefresh
             | Capability::GracefulRestart(_)
             | Capability::FourOctetAs(_)
+            | Capability::AddPath(_)
             | Capability::EnhancedRouteRefresh
             | Capability::Fqdn { .. }
             | Capability::Unknown { .. } => None,
@@ -168,6 +194,21 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
         None => true,
         Some(first) => first == IPV4_UNICAST || families.any(|family| family == IPV4_UNICAST),
     }
+}
+
+/// Returns what the peer can do with several paths of IPv4 unicast; of several statements the last counts.
+fn add_path(capabilities: &[Capability]) -> Option<AddPathDirection> {
+    let families = capabilities.iter().filter_map(|capability| {
+        if let Capability::AddPath(families) = capability {
+            Some(families)
+        } else {
+            None
+        }
+    });
+    families
+        .flatten()
+        .rfind(|family| (family.afi, family.safi) == IPV4_UNICAST)
+        .map(|family| family.direction)
 }
 
 fn refused(subcode: u8, reason: &'static str) -> DecodeError {
@@ -304,6 +345,52 @@ mod tests {
         assert!(negotiate(&ours(), &peer(), &open).is_ok());
     }
 
+    /// RFC 7911 section 4: paths are told apart in a direction only if one side can send and the other receive.
+    #[test]
+    fn each_direction_needs_a_sender_and_a_receiver_of_several_paths() {
+        use AddPathDirection::{Both, Receive, Send};
+        for (we, they, receive, send) in [
+            (None, None, false, false),
+            (None, Some(Both), false, false),
+            (Some(Both), None, false, false),
+            (Some(Both), Some(Both), true, true),
+            (Some(Receive), Some(Both), true, false),
+            (Some(Send), Some(Both), false, true),
+            (Some(Both), Some(Receive), false, true),
+            (Some(Both), Some(Send), true, false),
+            (Some(Receive), Some(Receive), false, false),
+            (Some(Send), Some(Receive), false, true),
+        ] {
+            let peer = PeerConfig {
+                add_path: we,
+                ..peer()
+            };
+            let other_family = AddPathFamily {
+                afi: 2,
+                safi: 1,
+                direction: Both,
+            };
+            let family = |direction| AddPathFamily {
+                afi: 1,
+                direction,
+                ..other_family
+            };
+            let families = [they.map(family), Some(other_family)];
+            let mut open = theirs();
+            open.capabilities.push(Capability::AddPath(
+                families.into_iter().flatten().collect(),
+            ));
+
+            let negotiated = negotiate(&ours(), &peer, &open).unwrap();
+
+            assert_eq!(
+                (negotiated.receive.add_path, negotiated.send.add_path),
+                (receive, send),
+                "{we:?} {they:?}"
+            );
+        }
+    }
+
     #[test]
     fn a_long_host_name_is_cut_between_characters() {
         assert_eq!(shortened(&"ä".repeat(40)).len(), 64);
@@ -331,6 +418,7 @@ mod tests {
             connect_retry: Duration::from_secs(1),
             max_prefixes: 10,
             reflector: false,
+            add_path: None,
         }
     }
 

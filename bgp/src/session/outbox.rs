@@ -31,6 +31,8 @@ pub(crate) enum SessionOutput {
         router_id: Ipv4Addr,
         /// What it said about its restarts.
         restart: Option<PeerRestart>,
+        /// Whether it is to be told all paths (RFC 7911), not only the best.
+        all_paths: bool,
     },
     /// The session left Established, or an attempt failed after the OPEN: why, and what becomes of the routes.
     Down(String, RouteFate),
@@ -64,7 +66,7 @@ impl Outbox {
     /// Sends a message.
     pub(crate) fn send(&mut self, connection: &Connection, message: &Message) {
         self.statistics.count_sent(message);
-        let bytes = message.encode(connection.context());
+        let bytes = message.encode(connection.send_context());
         self.push(SessionOutput::Send(connection.id, bytes));
     }
 
@@ -84,7 +86,7 @@ impl Outbox {
         updates: &[Update],
         end_of_rib: bool,
     ) {
-        let context = connection.context();
+        let context = connection.send_context();
         let routes = updates
             .iter()
             .flat_map(|update| update.encode_split(context));

@@ -178,6 +178,16 @@ impl PeerSession {
         self.conclude(now);
     }
 
+    /// Ends the Established connection because the path to the peer failed (RFC 9384); others on their way up stay, and
+    /// new ones are welcome.
+    pub(crate) fn handle_path_down(&mut self, now: Instant) {
+        if let Some(id) = self.established().map(|connection| connection.id) {
+            let occasion = Occasion::stopped(subcode::BFD_DOWN, "BFD down");
+            self.step(id, occasion, now);
+            self.conclude(now);
+        }
+    }
+
     /// Sends routes on the Established connection.
     pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
         let connections = &self.connections;
@@ -221,6 +231,17 @@ impl PeerSession {
             .min_by_key(|(at, _)| *at)
     }
 
+    /// Lists the timers that run: those of the foremost connection and of dialing.
+    pub(crate) fn timers(&self) -> Vec<(TimerName, Instant)> {
+        let foremost = self.connections.iter().max_by_key(|c| c.state);
+        let of_connection = foremost.into_iter().flat_map(Connection::timers);
+        of_connection
+            .chain(self.dialing.deadline())
+            .chain(self.collision_at.map(|at| (at, TimerName::Collision)))
+            .map(|(at, name)| (name, at))
+            .collect()
+    }
+
     /// Returns the state and since when it holds.
     pub(crate) fn state(&self) -> (SessionState, Instant) {
         self.shown
@@ -242,7 +263,7 @@ impl PeerSession {
 
     /// Returns the capabilities in our OPEN.
     pub(crate) fn capabilities_sent(&self) -> Vec<Capability> {
-        own_capabilities(&self.local, self.own_restart)
+        own_capabilities(&self.local, &self.peer, self.own_restart)
     }
 
     /// Returns the configuration of the peer.
@@ -367,13 +388,17 @@ impl PeerSession {
             }
             Action::Establish => {
                 connection.established_at = Some(now);
-                let router_id = connection.negotiated.as_ref().map(|n| n.router_id);
                 let restart = connection.restart();
+                let agreed = connection.negotiated.as_ref();
+                let agreed = agreed.map(|agreed| (agreed.router_id, agreed.send.add_path));
                 self.outbox.statistics.established += 1;
                 self.dialing.on_established();
-                let router_id = router_id.expect("only an OPEN leads to Established");
-                self.outbox
-                    .push(SessionOutput::Established { router_id, restart });
+                let (router_id, all_paths) = agreed.expect("only an OPEN leads to Established");
+                self.outbox.push(SessionOutput::Established {
+                    router_id,
+                    restart,
+                    all_paths,
+                });
             }
         }
     }

@@ -6,14 +6,12 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-
 use super::DecodeContext;
 use super::attribute_kind as kind;
 use super::attribute_value as value;
 use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
 use super::error::DecodeError;
-use super::nlri;
+use super::nlri::{self, Nlri};
 use super::notification::{code, subcode};
 use super::reader::Reader;
 use super::update::{AttributeFault, Disposition};
@@ -34,7 +32,7 @@ pub(super) struct AttributeDecoder {
     /// Everything that is not mandatory.
     optional: PathAttributes,
     reach: Option<Reach>,
-    unreach: Vec<Ipv4Net>,
+    unreach: Vec<Nlri>,
     faults: Vec<AttributeFault>,
 }
 
@@ -42,7 +40,7 @@ pub(super) struct AttributeDecoder {
 #[derive(Debug)]
 struct Reach {
     next_hop: Ipv4Addr,
-    prefixes: Vec<Ipv4Net>,
+    prefixes: Vec<Nlri>,
 }
 
 /// One attribute as it stands in the message.
@@ -98,7 +96,7 @@ impl AttributeDecoder {
     }
 
     /// Takes the prefixes of MP_REACH_NLRI.
-    pub(super) fn take_reach(&mut self) -> Vec<Ipv4Net> {
+    pub(super) fn take_reach(&mut self) -> Vec<Nlri> {
         self.reach
             .as_mut()
             .map(|reach| std::mem::take(&mut reach.prefixes))
@@ -106,7 +104,7 @@ impl AttributeDecoder {
     }
 
     /// Takes the prefixes of MP_UNREACH_NLRI.
-    pub(super) fn take_unreach(&mut self) -> Vec<Ipv4Net> {
+    pub(super) fn take_unreach(&mut self) -> Vec<Nlri> {
         std::mem::take(&mut self.unreach)
     }
 
@@ -278,7 +276,7 @@ impl AttributeDecoder {
         else {
             return Err(attribute.error("next hop of MP_REACH_NLRI is not 4 bytes"));
         };
-        let prefixes = nlri::decode(reader.remainder())
+        let prefixes = nlri::decode(reader.remainder(), self.context.add_path)
             .ok_or_else(|| attribute.error("invalid prefix in MP_REACH_NLRI"))?;
         self.len += ATTRIBUTE_HEADER_LEN + 4;
         self.reach = Some(Reach { next_hop, prefixes });
@@ -295,7 +293,7 @@ impl AttributeDecoder {
             self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
             return Ok(());
         }
-        self.unreach = nlri::decode(reader.remainder())
+        self.unreach = nlri::decode(reader.remainder(), self.context.add_path)
             .ok_or_else(|| attribute.error("invalid prefix in MP_UNREACH_NLRI"))?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
 
 impl PathAttributes {
     /// Encodes the attributes as they stand in an UPDATE, without the length of the whole.
-    pub(super) fn encode(&self, context: DecodeContext) -> Vec<u8> {
+    pub(crate) fn encode(&self, context: DecodeContext) -> Vec<u8> {
         let mut writer = AttributeWriter::new(&self.unknown);
         writer.known(kind::ORIGIN, |out| out.push(origin_code(self.origin)));
         writer.known(kind::AS_PATH, |out| {
@@ -295,6 +295,7 @@ mod tests {
     const INTERNAL: DecodeContext = DecodeContext {
         four_octet_as: true,
         ibgp: true,
+        add_path: false,
     };
 
     fn path(as_path: Vec<AsPathSegment>) -> PathAttributes {

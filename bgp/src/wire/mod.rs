@@ -21,11 +21,12 @@ mod route_refresh;
 mod update;
 
 pub use attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttribute};
-pub use capability::Capability;
+pub use capability::{AddPathDirection, AddPathFamily, Capability};
 pub use community::{Community, LargeCommunity, ParseCommunityError};
 pub use error::DecodeError;
 pub use graceful_restart::{GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
 pub use header::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType, frame};
+pub use nlri::{Nlri, PathId};
 pub use notification::{Notification, code, subcode};
 pub use open::Open;
 pub use route_refresh::RouteRefresh;
@@ -50,13 +51,15 @@ pub enum Message {
     RouteRefresh(RouteRefresh),
 }
 
-/// What the session negotiated, as far as it changes the meaning of bytes.
+/// What the session negotiated, as far as it changes the meaning of bytes in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeContext {
     /// Four-octet AS numbers in AS_PATH and AGGREGATOR (RFC 6793).
     pub four_octet_as: bool,
     /// The session is internal (LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST are meaningful).
     pub ibgp: bool,
+    /// Prefixes of IPv4 unicast stand behind path identifiers (RFC 7911).
+    pub add_path: bool,
 }
 
 impl Message {

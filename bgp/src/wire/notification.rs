@@ -74,6 +74,8 @@ pub mod subcode {
     pub const OUT_OF_RESOURCES: u8 = 8;
     /// Cease: hard reset (RFC 8538), with another NOTIFICATION as data.
     pub const HARD_RESET: u8 = 9;
+    /// Cease: BFD down (RFC 9384).
+    pub const BFD_DOWN: u8 = 10;
 }
 
 /// A NOTIFICATION message.

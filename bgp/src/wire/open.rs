@@ -36,6 +36,7 @@ impl Open {
                 Capability::Multiprotocol { .. }
                 | Capability::RouteRefresh
                 | Capability::GracefulRestart(_)
+                | Capability::AddPath(_)
                 | Capability::EnhancedRouteRefresh
                 | Capability::Fqdn { .. }
                 | Capability::Unknown { .. } => None,

@@ -6,14 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use ipnet::Ipv4Net;
-
 use super::DecodeContext;
 use super::attribute_decoder::AttributeDecoder;
 use super::attributes::PathAttributes;
 use super::error::DecodeError;
 use super::header::{self, HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
-use super::nlri;
+use super::nlri::{self, Nlri};
 use super::notification::{code, subcode};
 use super::reader::Reader;
 
@@ -37,13 +35,13 @@ pub struct AttributeFault {
     pub reason: &'static str,
 }
 
-/// An UPDATE of IPv4 unicast. MP_REACH_NLRI and MP_UNREACH_NLRI for IPv4 unicast are folded in.
+/// An UPDATE of IPv4 unicast. Its routes have path ids exactly where the context says so. MP_REACH_NLRI and MP_UNREACH_NLRI for IPv4 unicast are folded in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Update {
     /// Withdrawn prefixes; after a fault with `TreatAsWithdraw` also the announced ones.
-    pub withdrawn: Vec<Ipv4Net>,
+    pub withdrawn: Vec<Nlri>,
     /// Announced prefixes; empty after a fault with `TreatAsWithdraw`.
-    pub announced: Vec<Ipv4Net>,
+    pub announced: Vec<Nlri>,
     /// Attributes of the announced prefixes; `Some` whenever `announced` is not empty.
     pub attributes: Option<PathAttributes>,
     /// What was malformed but survivable.
@@ -73,7 +71,7 @@ impl Update {
         }
         let attributes = self.encode_attributes(context);
         let room = MAX_FIELDS_LEN.saturating_sub(attributes.len());
-        let fits = self.attributes.is_some() && room >= nlri::MAX_PREFIX_LEN;
+        let fits = self.attributes.is_some() && room >= nlri::max_len(context.add_path);
         let (announced, unannounceable): (&[_], &[_]) = if fits {
             (&self.announced, &[])
         } else {
@@ -81,8 +79,9 @@ impl Update {
         };
 
         let withdrawn = [&self.withdrawn, unannounceable].concat();
-        let withdrawals = nlri::encode_split(&withdrawn, MAX_FIELDS_LEN).into_iter();
-        let announcements = nlri::encode_split(announced, room).into_iter();
+        let withdrawals =
+            nlri::encode_split(&withdrawn, context.add_path, MAX_FIELDS_LEN).into_iter();
+        let announcements = nlri::encode_split(announced, context.add_path, room).into_iter();
         withdrawals
             .map(|field| encode_fields(&field, &[], &[]))
             .chain(announcements.map(|field| encode_fields(&[], &attributes, &field)))
@@ -91,8 +90,8 @@ impl Update {
 
     /// Encodes one message, or several in a row when one does not suffice.
     pub(super) fn encode(&self, context: DecodeContext) -> Vec<u8> {
-        let withdrawn = nlri::encode(&self.withdrawn);
-        let announced = nlri::encode(&self.announced);
+        let withdrawn = nlri::encode(&self.withdrawn, context.add_path);
+        let announced = nlri::encode(&self.announced, context.add_path);
         let attributes = if announced.is_empty() {
             Vec::new()
         } else {
@@ -115,8 +114,10 @@ impl Update {
             ));
         };
         // 2. Without the prefixes there is nothing to treat as withdrawn (section 5.3).
-        let mut withdrawn = nlri::decode(withdrawn).ok_or_else(invalid_network)?;
-        let mut announced = nlri::decode(announced).ok_or_else(invalid_network)?;
+        let mut withdrawn =
+            nlri::decode(withdrawn, context.add_path).ok_or_else(invalid_network)?;
+        let mut announced =
+            nlri::decode(announced, context.add_path).ok_or_else(invalid_network)?;
         // 3. Attributes, and the prefixes among them.
         let mut walk = AttributeDecoder::walk(attributes, context)?;
         let in_body = !announced.is_empty();
@@ -135,10 +136,10 @@ impl Update {
         if attributes.is_none() {
             withdrawn.append(&mut announced);
         }
-        // 5. A prefix in both fields is announced (RFC 4271 section 4.3).
+        // 5. A route in both fields is announced (RFC 4271 section 4.3).
         if !withdrawn.is_empty() && !announced.is_empty() {
             let replaced: BTreeSet<_> = announced.iter().collect();
-            withdrawn.retain(|prefix| !replaced.contains(prefix));
+            withdrawn.retain(|route| !replaced.contains(route));
         }
         Ok(Self {
             withdrawn,

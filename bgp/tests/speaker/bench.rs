@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use sam_bgp::speaker::{Event, PeerConfig, PeerView};
-use sam_bgp::wire::{Capability, DecodeContext, Message, Open, Update, frame};
+use sam_bgp::wire::{
+    AddPathDirection, AddPathFamily, Capability, DecodeContext, Message, Nlri, Open, Update, frame,
+};
 use sam_bgp::{BestPathChange, ConnectionId, Input, Output, PathAttributes, Speaker};
 
 use crate::vocabulary::{AS, Rules, peer, router, speaker_config, start};
@@ -16,6 +18,7 @@ use crate::vocabulary::{AS, Rules, peer, router, speaker_config, start};
 pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
+    add_path: false,
 };
 
 /// The speaker is router 1.
@@ -23,6 +26,8 @@ pub(crate) struct Bench {
     pub(crate) speaker: Speaker<Rules>,
     pub(crate) now: Instant,
     next_accepted: u64,
+    /// Connections whose sessions tell paths apart, in both directions.
+    add_path: BTreeSet<ConnectionId>,
 }
 
 /// All outputs of one drain, sorted by kind; order within a kind is kept.
@@ -50,6 +55,7 @@ impl Bench {
             speaker,
             now: start(),
             next_accepted: 2,
+            add_path: BTreeSet::new(),
         };
         let everyone: BTreeSet<Ipv4Addr> = (0..=255).map(router).collect();
         bench.speaker.set_next_hops(everyone, bench.now);
@@ -89,6 +95,21 @@ impl Bench {
         (connection, outcome)
     }
 
+    /// The same with a peer that can receive and send several paths; configure `AddPathDirection::Both` for it.
+    pub(crate) fn establish_with_add_path(&mut self, address: Ipv4Addr) -> (ConnectionId, Outcome) {
+        let (connection, _) = self.accept(address);
+        self.add_path.insert(connection);
+        let mut open = open(address);
+        open.capabilities
+            .push(Capability::AddPath(vec![AddPathFamily {
+                afi: 1,
+                safi: 1,
+                direction: AddPathDirection::Both,
+            }]));
+        self.send(connection, &Message::Open(open));
+        (connection, self.send(connection, &Message::Keepalive))
+    }
+
     pub(crate) fn accept(&mut self, from: Ipv4Addr) -> (ConnectionId, Outcome) {
         let connection = ConnectionId(self.next_accepted);
         self.next_accepted += 2;
@@ -101,7 +122,14 @@ impl Bench {
     }
 
     pub(crate) fn send(&mut self, connection: ConnectionId, message: &Message) -> Outcome {
-        self.receive(connection, &message.encode(CONTEXT))
+        self.receive(connection, &message.encode(self.context(connection)))
+    }
+
+    fn context(&self, connection: ConnectionId) -> DecodeContext {
+        DecodeContext {
+            add_path: self.add_path.contains(&connection),
+            ..CONTEXT
+        }
     }
 
     pub(crate) fn receive(&mut self, connection: ConnectionId, bytes: &[u8]) -> Outcome {
@@ -119,7 +147,7 @@ impl Bench {
 
     pub(crate) fn withdraw(&mut self, connection: ConnectionId, prefixes: &[Ipv4Net]) -> Outcome {
         let update = Update {
-            withdrawn: prefixes.to_vec(),
+            withdrawn: routes(prefixes),
             ..Update::default()
         };
         self.send(connection, &Message::Update(update))
@@ -156,7 +184,7 @@ impl Bench {
     pub(crate) fn drain(&mut self) -> Outcome {
         let mut outcome = Outcome::default();
         while let Some(output) = self.speaker.poll_output() {
-            outcome.note(output);
+            outcome.note(output, |connection| self.context(connection));
         }
         outcome
     }
@@ -214,7 +242,7 @@ impl Outcome {
         self.order.push_str(&other.order);
     }
 
-    fn note(&mut self, output: Output) {
+    pub(crate) fn note(&mut self, output: Output, context: impl Fn(ConnectionId) -> DecodeContext) {
         match output {
             Output::Connect { connection, .. } => {
                 self.order.push('c');
@@ -224,8 +252,8 @@ impl Outcome {
                 self.order.push('s');
                 let mut rest = bytes.as_slice();
                 while let Some(length) = frame(rest).expect("a good header") {
-                    let message =
-                        Message::decode(&rest[..length], CONTEXT).expect("a good message");
+                    let message = Message::decode(&rest[..length], context(connection))
+                        .expect("a good message");
                     self.messages.push((connection, message));
                     rest = &rest[length..];
                 }
@@ -263,8 +291,12 @@ pub(crate) fn open(router_id: Ipv4Addr) -> Open {
 
 pub(crate) fn announcement(prefixes: &[Ipv4Net], attributes: PathAttributes) -> Message {
     Message::Update(Update {
-        announced: prefixes.to_vec(),
+        announced: routes(prefixes),
         attributes: Some(attributes),
         ..Update::default()
     })
+}
+
+fn routes(prefixes: &[Ipv4Net]) -> Vec<Nlri> {
+    prefixes.iter().copied().map(Nlri::from).collect()
 }

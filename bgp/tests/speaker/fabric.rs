@@ -27,6 +27,8 @@ pub(crate) struct Fabric {
     pipes: Vec<Pipe>,
     deliveries: BTreeMap<(Instant, u64), Delivery>,
     cut: BTreeSet<(u8, u8)>,
+    /// Who gets the next piece with one byte changed: where, and by which bits.
+    spoils: BTreeMap<u8, (usize, u8)>,
     sequence: u64,
     latency: Box<dyn FnMut() -> Duration>,
 }
@@ -81,6 +83,7 @@ impl Fabric {
             pipes: Vec::new(),
             deliveries: BTreeMap::new(),
             cut: BTreeSet::new(),
+            spoils: BTreeMap::new(),
             sequence: 0,
             latency: Box::new(latency),
         }
@@ -120,6 +123,16 @@ impl Fabric {
                 self.cut.remove(&pair);
             }
         }
+    }
+
+    /// Changes one byte of the next piece that arrives at a router.
+    pub(crate) fn spoil_next(&mut self, to: u8, at: usize, bits: u8) {
+        self.spoils.insert(to, (at, bits));
+    }
+
+    /// Has everything arrive as it was sent again.
+    pub(crate) fn spoil_nothing(&mut self) {
+        self.spoils.clear();
     }
 
     pub(crate) fn run_for(&mut self, duration: Duration) {
@@ -318,13 +331,25 @@ impl Fabric {
                     self.input(host, Input::Connected(connection));
                 }
             }
-            Delivery::Received { pipe, end, bytes } => {
+            Delivery::Received {
+                pipe,
+                end,
+                mut bytes,
+            } => {
                 let End {
                     host,
                     connection,
                     open,
                 } = self.pipes[pipe].ends[end];
                 if open {
+                    if let Some((at, bits)) = self.spoils.remove(&host) {
+                        let at = at % bytes.len().max(1);
+                        bytes
+                            .iter_mut()
+                            .skip(at)
+                            .take(1)
+                            .for_each(|byte| *byte ^= bits);
+                    }
                     // In two pieces, so that messages arrive torn.
                     let (head, tail) = bytes.split_at(bytes.len() / 2);
                     self.input(host, Input::Received(connection, head));

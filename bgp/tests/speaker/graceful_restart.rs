@@ -300,7 +300,7 @@ fn a_reflector_goes_on_reflecting_stale_routes_to_clients_that_join_meanwhile() 
     let (second, outcome) = bench.establish_with(offering(3, OpenBits::default()));
 
     let told = outcome.updates(second);
-    assert_eq!(told[0].announced, [prefix(1)]);
+    assert_eq!(told[0].announced, [prefix(1).into()]);
     assert!(told[1].is_end_of_rib());
 }
 
@@ -357,7 +357,7 @@ fn a_reflector_that_restarted_speaks_for_others_when_it_heard_all_who_were_there
     assert_eq!(flags(&outcome), Some((true, false)), "R and not F");
     let told = outcome.updates(first);
     assert_eq!(told.len(), 1, "no End-of-RIB yet");
-    assert_eq!(told[0].announced, [prefix(7)], "what it originates");
+    assert_eq!(told[0].announced, [prefix(7).into()], "what it originates");
     bench.announce(first, &[prefix(1)], route(2, 100));
     assert_eq!(finish(&mut bench, first).updates(first).len(), 0);
     assert_eq!(bench.speaker.restarting().unwrap().awaited, [peer(3)]);
@@ -372,7 +372,7 @@ fn a_reflector_that_restarted_speaks_for_others_when_it_heard_all_who_were_there
     assert!(outcome.events.contains(&over));
     assert!(outcome.updates(first)[0].is_end_of_rib());
     let told = outcome.updates(second);
-    assert_eq!(told[0].announced, [prefix(1)]);
+    assert_eq!(told[0].announced, [prefix(1).into()]);
     assert!(told[1].is_end_of_rib());
     assert_eq!(bench.speaker.restarting(), None);
 }
@@ -418,7 +418,7 @@ fn a_leaf_that_restarted_tells_its_own_routes_and_end_of_rib_at_once() {
     let (connection, outcome) = bench.establish_with(offering(2, OpenBits::default()));
 
     let told = outcome.updates(connection);
-    assert_eq!(told[0].announced, [prefix(7)]);
+    assert_eq!(told[0].announced, [prefix(7).into()]);
     assert!(told[1].is_end_of_rib());
 }
 

@@ -90,7 +90,7 @@ fn message(kind: u8) -> Vec<u8> {
         1 => Message::Open(open(router(3))),
         2 => announcement(&[prefix(1), prefix(2)], route(2, 100)),
         3 => Message::Update(Update {
-            withdrawn: vec![prefix(1)],
+            withdrawn: vec![prefix(1).into()],
             ..Update::default()
         }),
         4 => Message::RouteRefresh(RouteRefresh {

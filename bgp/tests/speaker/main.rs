@@ -3,11 +3,22 @@
 //! `fabric` joins whole speakers by in-memory pipes; `bench` holds one speaker whose peers are played by the test,
 //! message by message.
 
+mod add_path;
+mod backpressure;
 mod bench;
 mod fabric;
+mod feed;
+mod fuzzed;
 mod graceful_restart;
 mod hostile;
+mod lessons;
+mod limits;
+mod model;
+mod model_test;
+mod mrt;
+mod propagation;
 mod reflection;
 mod routes;
+mod schedule;
 mod sessions;
 mod vocabulary;

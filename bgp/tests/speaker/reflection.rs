@@ -207,6 +207,7 @@ fn told(fabric: &Fabric, host: u8, to: u8) -> BTreeMap<Ipv4Net, PathAttributes> 
         .speaker
         .advertised(peer(to))
         .into_iter()
+        .map(|(route, attributes)| (route.prefix, attributes))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{Event, PeerConfig, PeerRole};
-use sam_bgp::wire::{Capability, Message, Open, RouteRefresh, Update};
+use sam_bgp::wire::{Capability, Message, Nlri, Open, RouteRefresh, Update};
 use sam_bgp::{DecisionStep, PathAttributes, PathSource, TimerName};
 
 use crate::bench::{Bench, CONTEXT, announcement, open};
@@ -153,7 +153,7 @@ fn a_new_session_is_told_everything_and_then_end_of_rib() {
     let outcome = bench.send(connection, &Message::Keepalive);
     let updates = outcome.updates(connection);
     assert_eq!(updates.len(), 2);
-    assert_eq!(updates[0].announced, [prefix(1)]);
+    assert_eq!(updates[0].announced, [prefix(1).into()]);
     assert_eq!(updates[0].attributes, Some(route(1, 100)));
     assert!(updates[1].is_end_of_rib());
 }
@@ -222,7 +222,7 @@ fn a_route_refresh_is_answered_with_everything() {
         .iter()
         .flat_map(|update| update.announced.clone())
         .collect();
-    assert_eq!(told, [prefix(1), prefix(2)]);
+    assert_eq!(told, [prefix(1), prefix(2)].map(Nlri::from));
     let foreign = RouteRefresh { afi: 2, ..request };
     assert!(
         bench
@@ -279,6 +279,7 @@ fn a_new_policy_is_applied_to_known_routes_without_a_reset() {
     let refusing = Rules {
         refuse: vec![prefix(1)],
         hide: vec![prefix(2)],
+        ..Rules::default()
     };
     bench.speaker.set_policy(refusing, bench.now);
     let outcome = bench.drain();
@@ -294,7 +295,7 @@ fn a_new_policy_is_applied_to_known_routes_without_a_reset() {
     assert_eq!(outcome.changes.len(), 1);
     assert_eq!(
         outcome.updates(connections[1])[0].withdrawn,
-        [prefix(1), prefix(2)]
+        [prefix(1), prefix(2)].map(Nlri::from)
     );
     assert_eq!(bench.speaker.rejected(peer(2))[0].reason, reason);
     assert_eq!(bench.speaker.accepted(peer(2)).len(), 1);
@@ -303,7 +304,7 @@ fn a_new_policy_is_applied_to_known_routes_without_a_reset() {
     let outcome = bench.drain();
     assert_eq!(
         outcome.updates(connections[1])[0].announced,
-        [prefix(1), prefix(2)]
+        [prefix(1), prefix(2)].map(Nlri::from)
     );
     assert_eq!(bench.view(2).established_count, 1);
     assert_eq!(bench.view(2).refusals[reason], 1);

@@ -72,6 +72,7 @@ pub(crate) fn peer_config(host: u8) -> PeerConfig {
         connect_retry: seconds(1),
         max_prefixes: 1000,
         reflector: false,
+        add_path: None,
     }
 }
 
@@ -79,28 +80,41 @@ pub(crate) fn peer(host: u8) -> PeerId {
     PeerId(host.into())
 }
 
-/// Refuses the prefixes of one list on import, hides those of another on export.
+/// What happens to the prefixes of each list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
+    /// Refused on import.
     pub(crate) refuse: Vec<Ipv4Net>,
+    /// Peers of which everything is refused on import.
+    pub(crate) distrust: Vec<PeerId>,
+    /// LOCAL_PREF becomes 777 on import.
+    pub(crate) prefer: Vec<Ipv4Net>,
+    /// Hidden on export.
     pub(crate) hide: Vec<Ipv4Net>,
+    /// Get a community on export.
+    pub(crate) mark: Vec<Ipv4Net>,
 }
 
 impl Policy for Rules {
     fn import(
         &self,
-        _peer: PeerId,
+        peer: PeerId,
         prefix: Ipv4Net,
-        _attributes: &mut PathAttributes,
+        attributes: &mut PathAttributes,
     ) -> Result<(), Rejection> {
-        if self.refuse.contains(&prefix) {
-            Err(Rejection("refused-by-rule"))
-        } else {
-            Ok(())
+        if self.refuse.contains(&prefix) || self.distrust.contains(&peer) {
+            return Err(Rejection("refused-by-rule"));
         }
+        if self.prefer.contains(&prefix) {
+            attributes.local_pref = Some(777);
+        }
+        Ok(())
     }
 
-    fn export(&self, _peer: PeerId, prefix: Ipv4Net, _attributes: &mut PathAttributes) -> bool {
+    fn export(&self, _peer: PeerId, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool {
+        if self.mark.contains(&prefix) {
+            attributes.communities = vec![777];
+        }
         !self.hide.contains(&prefix)
     }
 }

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use sam_bgp::wire::{
-    LargeCommunity, MAX_MESSAGE_LEN, Message, PathAttributes, RawAttribute, Update,
+    DecodeContext, LargeCommunity, MAX_MESSAGE_LEN, Message, Nlri, PathAttributes, PathId,
+    RawAttribute, Update,
 };
 
-use crate::bytes::INTERNAL;
+use crate::bytes::{ADD_PATH, INTERNAL};
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -19,15 +20,21 @@ proptest! {
 
     #[test]
     fn every_prefix_arrives_with_its_attributes(
-        withdrawn in prop::collection::vec(prefix(), 0..2000),
-        announced in prop::collection::vec(prefix(), 0..2000),
+        withdrawn in prop::collection::vec(route(), 0..2000),
+        announced in prop::collection::vec(route(), 0..2000),
         communities in 0..64_u32,
+        context in prop_oneof![Just(INTERNAL), Just(ADD_PATH)],
     ) {
+        let as_told = |routes: Vec<Nlri>| -> Vec<Nlri> {
+            let id = |route: &Nlri| route.path_id.filter(|_| context.add_path);
+            routes.iter().map(|route| Nlri { path_id: id(route), ..*route }).collect()
+        };
+        let (withdrawn, announced) = (as_told(withdrawn), as_told(announced));
         let attributes = with_communities(communities);
         let update =
             Update { withdrawn, announced, attributes: Some(attributes.clone()), faults: vec![] };
 
-        let parts = decode_all(&update.encode_split(INTERNAL));
+        let parts = decode_all_in(context, &update.encode_split(context));
 
         let withdrawn: Vec<_> = parts.iter().flat_map(|part| part.withdrawn.clone()).collect();
         let announced: Vec<_> = parts.iter().flat_map(|part| part.announced.clone()).collect();
@@ -52,6 +59,18 @@ fn messages_are_filled() {
         .map(|part| part.announced.len())
         .collect();
     assert_eq!(counts, [811, 811, 378]);
+}
+
+#[test]
+fn messages_with_path_identifiers_are_filled() {
+    let messages = announce(hosts(900), with_communities(0)).encode_split(ADD_PATH);
+
+    // 4059 bytes hold 451 prefixes of 5 bytes behind identifiers of 4.
+    let counts: Vec<_> = decode_all_in(ADD_PATH, &messages)
+        .iter()
+        .map(|part| part.announced.len())
+        .collect();
+    assert_eq!(counts, [451, 449]);
 }
 
 #[test]
@@ -129,7 +148,7 @@ fn encoding_what_does_not_fit_yields_the_split_messages_in_a_row() {
     assert_eq!(stream, update.encode_split(INTERNAL).concat());
 }
 
-fn announce(announced: Vec<Ipv4Net>, attributes: PathAttributes) -> Update {
+fn announce(announced: Vec<Nlri>, attributes: PathAttributes) -> Update {
     Update {
         announced,
         attributes: Some(attributes),
@@ -138,9 +157,13 @@ fn announce(announced: Vec<Ipv4Net>, attributes: PathAttributes) -> Update {
 }
 
 fn decode_all(messages: &[Vec<u8>]) -> Vec<Update> {
+    decode_all_in(INTERNAL, messages)
+}
+
+fn decode_all_in(context: DecodeContext, messages: &[Vec<u8>]) -> Vec<Update> {
     let decode = |message: &Vec<u8>| {
         assert!(message.len() <= MAX_MESSAGE_LEN, "{}", message.len());
-        match Message::decode(message, INTERNAL) {
+        match Message::decode(message, context) {
             Ok(Message::Update(update)) => update,
             other => panic!("not an UPDATE: {other:?}"),
         }
@@ -160,17 +183,18 @@ fn with_communities(count: u32) -> PathAttributes {
     }
 }
 
-fn hosts(count: u32) -> Vec<Ipv4Net> {
+fn hosts(count: u32) -> Vec<Nlri> {
     let first = u32::from(Ipv4Addr::new(10, 77, 0, 0));
     (0..count)
-        .map(|host| Ipv4Net::from(Ipv4Addr::from(first + host)))
+        .map(|host| Ipv4Net::from(Ipv4Addr::from(first + host)).into())
         .collect()
 }
 
-fn prefix() -> impl Strategy<Value = Ipv4Net> {
-    (any::<u32>(), 0..=32_u8).prop_map(|(address, len)| {
-        Ipv4Net::new(Ipv4Addr::from(address), len)
+fn route() -> impl Strategy<Value = Nlri> {
+    (any::<u32>(), 0..=32_u8, any::<u32>()).prop_map(|(address, len, id)| Nlri {
+        prefix: Ipv4Net::new(Ipv4Addr::from(address), len)
             .expect("at most 32 bits")
-            .trunc()
+            .trunc(),
+        path_id: Some(PathId(id)),
     })
 }

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod encode_split;
+mod fault_matrix;
 mod fixed_point;
 mod message_errors;
 mod mutation;

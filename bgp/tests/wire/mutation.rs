@@ -22,12 +22,12 @@ fn damaged_messages_never_panic_and_survivors_are_fixed_points() {
         any::<Index>(),
         any::<Index>(),
         prop::collection::vec(damage(), 1..5),
-        any::<(bool, bool, bool)>(),
+        any::<(bool, bool, bool, bool)>(),
     );
     let survivors = Cell::new(BTreeMap::<u8, u32>::new());
 
     let outcome = runner().run(&strategy, |(seed, other, damages, flags)| {
-        let (four_octet_as, ibgp, fix_length) = flags;
+        let (four_octet_as, ibgp, add_path, fix_length) = flags;
         let mut bytes = seed.get(&seeds).clone();
         for damage in &damages {
             damage.apply(&mut bytes, &seeds[other.index(seeds.len())]);
@@ -41,6 +41,7 @@ fn damaged_messages_never_panic_and_survivors_are_fixed_points() {
             DecodeContext {
                 four_octet_as,
                 ibgp,
+                add_path,
             },
         ) {
             let mut counts = survivors.take();

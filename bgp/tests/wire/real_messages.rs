@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use sam_bgp::wire::{Capability, Message, Open, Update};
 
 use crate::bytes::INTERNAL;
@@ -88,10 +89,10 @@ fn every_implementation_announces_its_route() {
         ),
     ] {
         let updates = updates_of(sender);
-        let prefix = prefix.parse().unwrap();
+        let route = prefix.parse::<Ipv4Net>().unwrap().into();
         let update = updates
             .iter()
-            .find(|it| it.announced.contains(&prefix))
+            .find(|it| it.announced.contains(&route))
             .expect(sender);
 
         let attributes = update.attributes.as_ref().unwrap();

@@ -6,7 +6,9 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use sam_bgp::wire::{AsPathSegment, DecodeContext, DecodeError, Disposition, Message, Update};
+use sam_bgp::wire::{
+    AsPathSegment, DecodeContext, DecodeError, Disposition, Message, Nlri, Update,
+};
 
 use crate::bytes::{EXTERNAL, INTERNAL, TWO_OCTET, attribute, long_attribute, update};
 
@@ -95,8 +97,11 @@ fn what_only_looks_unusual_is_accepted() {
 
         assert_eq!(decoded.faults, [], "{rule}");
         assert!(decoded.attributes.is_some(), "{rule}");
-        let last = decoded.announced.last().expect(rule);
-        assert!(last.contains(&route()) && last.prefix_len() > 30, "{rule}");
+        let last = decoded.announced.last().expect(rule).prefix;
+        assert!(
+            last.contains(&route().prefix) && last.prefix_len() > 30,
+            "{rule}"
+        );
     }
 }
 
@@ -417,12 +422,12 @@ fn faults(update: &Update) -> Vec<(u8, Disposition)> {
         .collect()
 }
 
-fn route() -> Ipv4Net {
+fn route() -> Nlri {
     prefix("10.77.60.11/32")
 }
 
-fn prefix(text: &str) -> Ipv4Net {
-    text.parse().expect("a prefix")
+fn prefix(text: &str) -> Nlri {
+    text.parse::<Ipv4Net>().expect("a prefix").into()
 }
 
 /// ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF.

@@ -104,6 +104,7 @@ mod tests {
         .apply(ASN, &mut attributes);
         Path {
             source: PathSource::Local,
+            path_id: None,
             attributes: Arc::new(attributes),
             learned_at: std::time::Instant::now(),
             stale: false,

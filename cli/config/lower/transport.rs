@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sam_capture::NodeId;
 use sam_router::config::{CONTROL_TOS, Config, Dscp, Fabric, Host, Node, Transport, TunnelMtu};
-use sam_router::encapsulation::{Carrier, Encapsulation, Gre, Gue, Payload};
+use sam_router::encapsulation::{Carrier, Encapsulation, Gre, Gue, Inside, Payload};
 
 use super::fabric::{check_seconds, port};
 use super::{Names, find_node};
@@ -108,7 +108,7 @@ fn transport(raw: &At<raw::Transport>, findings: &mut Findings) -> Transport {
     check_trust(raw, findings);
     check_options(raw, findings);
     let encapsulation = encapsulation(raw, *span, findings);
-    let keepalive = (encapsulation == Encapsulation::WireGuard).then_some(DEFAULT_KEEPALIVE);
+    let keepalive = encapsulation.is_encrypted().then_some(DEFAULT_KEEPALIVE);
     Transport {
         encapsulation,
         mtu: raw
@@ -139,30 +139,38 @@ fn check_trust(raw: &raw::Transport, findings: &mut Findings) {
     let Some(written) = raw.encap.given() else {
         return;
     };
-    if written.value == Encap::Wireguard || raw.trusted_underlay.or(false) {
+    let is_encrypted = written.value == Encap::Wireguard || !raw.over.is_absent();
+    if is_encrypted || raw.trusted_underlay.or(false) {
         return;
     }
     let name = word_of(written.value);
+    let instead = match written.value {
+        Encap::Gre | Encap::Gue => "over: wireguard",
+        Encap::Wireguard | Encap::Fou | Encap::Ipip | Encap::Vxlan => "encap: wireguard",
+    };
     findings
-        .error(written.span, format!("`encap: {name}` does not encrypt and knows nobody but by address"))
-        .help("write `trustedUnderlay: true` if nobody else can read or send there, or `encap: wireguard`");
+        .error(
+            written.span,
+            format!("`encap: {name}` does not encrypt and knows nobody but by address"),
+        )
+        .help(format!(
+            "write `trustedUnderlay: true` if nobody else can read or send there, or `{instead}`"
+        ));
 }
 
 /// Reports settings of other encapsulations.
 fn check_options(raw: &raw::Transport, findings: &mut Findings) {
     use Encap::{Fou, Gre, Gue, Vxlan, Wireguard};
     let encap = encap(raw);
-    let table: [(&str, Option<Span>, &[Encap]); 7] = [
+    let keepalive = raw.keepalive.given().filter(|_| raw.over.is_absent());
+    let table: [(&str, Option<Span>, &[Encap]); 8] = [
+        ("over", raw.over.given().map(|at| at.span), &[Gre, Gue]),
         (
             "port",
             raw.port.given().map(|at| at.span),
             &[Wireguard, Gue, Fou, Vxlan],
         ),
-        (
-            "keepalive",
-            raw.keepalive.given().map(|at| at.span),
-            &[Wireguard],
-        ),
+        ("keepalive", keepalive.map(|at| at.span), &[Wireguard]),
         ("variant", raw.variant.given().map(|at| at.span), &[Gue]),
         ("inner", raw.inner.given().map(|at| at.span), &[Gue, Fou]),
         ("key", raw.key.given().map(|at| at.span), &[Gre]),
@@ -186,20 +194,32 @@ fn check_options(raw: &raw::Transport, findings: &mut Findings) {
 fn encapsulation(raw: &raw::Transport, at: Span, findings: &mut Findings) -> Encapsulation {
     let mut udp_port = |default| port("port", raw.port.given(), default, findings);
     let payload = raw.inner.or(Payload::Ipip);
+    let is_inside = raw.over.given().is_some();
     match encap(raw) {
         Encap::Wireguard => Encapsulation::WireGuard,
         Encap::Fou => Encapsulation::Fou {
             port: udp_port(FOU_PORT),
             payload,
         },
-        Encap::Gue => Encapsulation::Gue {
-            port: udp_port(GUE_PORT),
-            gue: gue(raw, payload, findings),
-        },
-        Encap::Gre => Encapsulation::Gre(Gre {
-            key: raw.key.given().map(|key| key.value),
-            checksum: raw.checksum.or(false),
-        }),
+        Encap::Gue => {
+            let (port, gue) = (udp_port(GUE_PORT), gue(raw, payload, findings));
+            if is_inside {
+                Encapsulation::OverWireGuard(Inside::Gue { port, gue })
+            } else {
+                Encapsulation::Gue { port, gue }
+            }
+        }
+        Encap::Gre => {
+            let gre = Gre {
+                key: raw.key.given().map(|key| key.value),
+                checksum: raw.checksum.or(false),
+            };
+            if is_inside {
+                Encapsulation::OverWireGuard(Inside::Gre(gre))
+            } else {
+                Encapsulation::Gre(gre)
+            }
+        }
         Encap::Ipip => Encapsulation::Ipip,
         Encap::Vxlan => Encapsulation::Vxlan {
             port: udp_port(VXLAN_PORT),

@@ -1,8 +1,8 @@
 //! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
 
 use sam_router::view::{
-    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, MessageCounts,
+    NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow, TimerRow,
 };
 
 use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, words, yes};
@@ -17,16 +17,18 @@ impl Text for BgpNeighborsView {
                 "restarting: waits for {awaited}, {remaining} at most, and tells only its own routes"
             ));
         }
-        let rows = self.neighbors.iter().map(summary_row).collect();
+        let rows = self.neighbors.iter().map(|row| summary_row(self.asn, row));
+        let rows = rows.collect();
         let header = [
             "NEIGHBOR",
-            "ADDRESS",
+            "PEER",
+            "AS",
+            "UP/DOWN",
             "STATE",
-            "SINCE",
-            "ROLE",
             "RECEIVED",
             "ACCEPTED",
             "ADVERTISED",
+            "ROLE",
             "UPS",
             "LAST DOWN",
         ];
@@ -34,19 +36,21 @@ impl Text for BgpNeighborsView {
     }
 }
 
-fn summary_row(neighbor: &NeighborSummary) -> [String; 10] {
+/// In the order of the tables that people know from other speakers.
+fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
     [
         node(&neighbor.node),
         neighbor.address.to_string(),
+        asn.to_string(),
+        ago(neighbor.since_s),
         match neighbor.stale {
             0 => neighbor.state.clone(),
             stale => format!("{}, {stale} stale", neighbor.state),
         },
-        ago(neighbor.since_s),
-        neighbor.role.clone(),
         neighbor.received.to_string(),
         neighbor.accepted.to_string(),
         neighbor.advertised.to_string(),
+        neighbor.role.clone(),
         neighbor.established_count.to_string(),
         optional(neighbor.last_down.as_ref()),
     ]
@@ -72,8 +76,18 @@ impl Text for BgpNeighborView {
                 format!("{} times", summary.established_count),
             ),
             ("last down", optional(summary.last_down.as_ref())),
-            ("hold time", optional_ago(self.hold_time_s)),
+            (
+                "hold time",
+                format!(
+                    "{} ({} proposed)",
+                    optional_ago(self.hold_time_s),
+                    ago(self.proposed_hold_time_s)
+                ),
+            ),
             ("keepalive", optional_ago(self.keepalive_s)),
+            ("add-path", add_path(self)),
+            ("timers", words(&timers(&self.timers))),
+            ("bfd", super::bfd::line(self.bfd.as_ref())),
             ("end of rib", yes(self.end_of_rib)),
             ("stale", stale(summary)),
             ("capabilities sent", words(&self.capabilities_sent)),
@@ -101,24 +115,21 @@ impl Text for BgpNeighborView {
             messages("sent", self.messages_sent),
         ];
         page.table(header, rows, "none");
-        page.title(format!("Routes accepted ({} received)", summary.received));
-        write_routes(page, &self.routes_accepted);
-        page.title("Routes refused");
-        let rows = self.routes_rejected.iter().map(|rejected| {
-            let route = &rejected.route;
-            [
-                route.prefix.to_string(),
-                rejected.reason.clone(),
-                words(&route.large_communities),
-            ]
-        });
+        page.title("Routes");
         page.table(
-            ["PREFIX", "REASON", "LARGE COMMUNITIES"],
-            rows.collect(),
+            ["RECEIVED", "ACCEPTED", "REJECTED", "ADVERTISED"],
+            vec![[
+                summary.received.to_string(),
+                summary.accepted.to_string(),
+                self.routes_rejected.len().to_string(),
+                summary.advertised.to_string(),
+            ]],
             "none",
         );
-        page.title("Routes advertised");
-        write_routes(page, &self.routes_advertised);
+        page.line(format!(
+            "samctl bgp neighbor {} received|accepted|rejected|advertised lists them",
+            summary.node.name
+        ));
     }
 }
 
@@ -136,7 +147,19 @@ fn stale(summary: &NeighborSummary) -> String {
     }
 }
 
-fn notification(notification: Option<&NotificationView>) -> String {
+fn add_path(neighbor: &BgpNeighborView) -> String {
+    match &neighbor.summary.degraded {
+        Some(lack) => format!("{} (degraded: {lack})", neighbor.add_path),
+        None => neighbor.add_path.clone(),
+    }
+}
+
+fn timers(timers: &[TimerRow]) -> Vec<String> {
+    let text = |timer: &TimerRow| format!("{} in {}", timer.name, ago(timer.due_s));
+    timers.iter().map(text).collect()
+}
+
+pub(super) fn notification(notification: Option<&NotificationView>) -> String {
     let Some(notification) = notification else {
         return "-".into();
     };
@@ -170,26 +193,6 @@ fn messages(direction: &str, counts: MessageCounts) -> [String; 6] {
         keepalive,
         route_refresh,
     ]
-}
-
-fn write_routes(page: &mut Page, routes: &[BgpRouteRow]) {
-    let row = |route: &BgpRouteRow| {
-        [
-            route.prefix.to_string(),
-            route.next_hop.to_string(),
-            optional(route.local_pref),
-            optional(route.originator_id),
-            words(&route.large_communities),
-        ]
-    };
-    let header = [
-        "PREFIX",
-        "NEXT HOP",
-        "LOCAL_PREF",
-        "ORIGINATOR_ID",
-        "LARGE COMMUNITIES",
-    ];
-    page.table(header, routes.iter().map(row).collect(), "none");
 }
 
 impl Text for BgpRibView {
@@ -254,6 +257,10 @@ impl Text for BgpWhyView {
     fn write(&self, page: &mut Page) {
         let Some(best) = &self.best else {
             page.line(format!("{} has no eligible path", self.prefix));
+            for path in &self.unusable {
+                let reason = optional(path.ineligible.as_ref());
+                page.line(format!("{}: {reason}", describe(path)));
+            }
             write_rejected(page, &self.rejected);
             return;
         };
@@ -298,15 +305,13 @@ fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
         page.line(format!("it cannot be chosen: {reason}"));
     }
     let rows = ladder.iter().map(|rung| {
-        let verdict = if rung.decides { "decides" } else { "equal" };
+        let verdict = match &rung.unused {
+            Some(why) => format!("not used: {why}"),
+            None if rung.decides => "decides".into(),
+            None => "equal".into(),
+        };
         let (number, name) = (rung.step.number.to_string(), rung.step.name.clone());
-        [
-            number,
-            name,
-            rung.best.clone(),
-            rung.other.clone(),
-            verdict.into(),
-        ]
+        [number, name, rung.best.clone(), rung.other.clone(), verdict]
     });
     page.table(
         ["STEP", "NAME", "BEST", "OTHER", "VERDICT"],

@@ -1,6 +1,6 @@
 //! `samctl status`
 
-use sam_router::view::{CaptureSummary, OffloadOff, PoolSummary, StatusView};
+use sam_router::view::{BfdSummary, CaptureSummary, OffloadOff, PoolSummary, StatusView};
 
 use super::{Page, Text, ago, status_mark, status_word, yes};
 
@@ -38,6 +38,7 @@ impl Text for StatusView {
                 "tunnels",
                 format!("{} of {} up", self.tunnels.up, self.tunnels.configured),
             ),
+            ("bfd", bfd_line(self.bfd.as_ref())),
             (
                 "routes",
                 format!("{} (generation {})", self.routes, self.generation),
@@ -68,6 +69,14 @@ impl Text for StatusView {
             page.line(format!("- {problem}"));
         }
     }
+}
+
+fn bfd_line(bfd: Option<&BfdSummary>) -> String {
+    let Some(bfd) = bfd else {
+        return "off".to_owned();
+    };
+    let (up, configured, scheduling) = (bfd.up, bfd.configured, &bfd.scheduling);
+    format!("{up} of {configured} up, scheduling {scheduling}")
 }
 
 fn offloads_line(off: &[OffloadOff]) -> String {

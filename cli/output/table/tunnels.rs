@@ -1,6 +1,5 @@
 //! `samctl tunnels`
 
-use sam_router::Encapsulation;
 use sam_router::view::{TunnelRow, TunnelsView};
 
 use super::{Page, Text, node, optional, optional_ago};
@@ -18,7 +17,9 @@ impl Text for TunnelsView {
             "ENDPOINT",
             "HANDSHAKE",
             "HEARD",
+            "RX (packets)",
             "RX (bytes)",
+            "TX (packets)",
             "TX (bytes)",
             "MTU (bytes)",
             "PSK",
@@ -35,7 +36,10 @@ impl Text for TunnelsView {
             ));
         }
         for tunnel in &self.tunnels {
-            if let Some(text) = tunnel.path_mtu_text() {
+            for text in [tunnel.fault_text(), tunnel.path_mtu_text()]
+                .into_iter()
+                .flatten()
+            {
                 page.line(format!("{}: {text}", node(&tunnel.node)));
             }
         }
@@ -50,7 +54,15 @@ impl Text for TunnelsView {
     }
 }
 
-fn row(tunnel: &TunnelRow) -> [String; 12] {
+fn state(tunnel: &TunnelRow) -> &'static str {
+    match (&tunnel.fault, tunnel.up) {
+        (Some(_), _) => "refused",
+        (None, true) => "up",
+        (None, false) => "down",
+    }
+}
+
+fn row(tunnel: &TunnelRow) -> [String; 14] {
     let endpoint = match (&tunnel.endpoint, &tunnel.configured_endpoint) {
         (Some(address), _) => address.to_string(),
         (None, Some(name)) => format!("{name} (unresolved)"),
@@ -61,19 +73,15 @@ fn row(tunnel: &TunnelRow) -> [String; 12] {
         node(&tunnel.node),
         tunnel.overlay.to_string(),
         tunnel.encap.clone(),
-        if tunnel.up { "up" } else { "down" }.into(),
+        state(tunnel).into(),
         endpoint,
         optional_ago(tunnel.last_handshake_s),
         optional_ago(tunnel.last_received_s),
-        counted(tunnel, tunnel.rx_bytes),
-        counted(tunnel, tunnel.tx_bytes),
+        tunnel.rx_packets.to_string(),
+        tunnel.rx_bytes.to_string(),
+        tunnel.tx_packets.to_string(),
+        tunnel.tx_bytes.to_string(),
         tunnel.mtu_sum(),
         optional(tunnel.preshared_key.then_some("yes")),
     ]
-}
-
-/// Only WireGuard counts per tunnel.
-fn counted(tunnel: &TunnelRow, bytes: u64) -> String {
-    let is_counted = tunnel.encap == Encapsulation::WireGuard.name();
-    optional(is_counted.then_some(bytes))
 }

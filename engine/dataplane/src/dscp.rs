@@ -4,7 +4,7 @@
 //! of RFC 2983 section 3). One DSCP is the router's: [`CONTROL_TOS`] marks what keeps it alive, so that the far router
 //! hears that however busy it is; what hosts on the LANs send never carries it outside.
 
-/// TOS byte of control messages, BGP and WireGuard handshakes: DSCP CS6, routing protocols (RFC 4594 section 3.2).
+/// TOS byte of control messages, BGP, BFD and WireGuard handshakes: DSCP CS6, routing protocols (RFC 4594 section 3.2).
 pub const CONTROL_TOS: u8 = 0xc0;
 
 /// Which DSCP the outer headers of a tunnel carry.

@@ -48,6 +48,7 @@ use crate::staging::Staging;
 use crate::stats::Stats;
 use crate::trace::{Seen, Tap, TapPoint};
 use crate::train::Trains;
+use crate::tunnel_traffic::{TrafficTable, TunnelTraffic};
 use crate::tx::Egress;
 use crate::unit::{Gso, Unit};
 use crate::verdict::Verdict;
@@ -84,6 +85,8 @@ pub struct Forwarder {
     sources: Sources,
     /// The path of each tunnel, by tunnel number.
     paths: Vec<PathWatch>,
+    /// What went through each tunnel.
+    traffic: TrafficTable,
     /// Open trains, one per tunnel at most.
     trains: Trains,
     /// Packets that wait for a session.
@@ -101,6 +104,8 @@ pub struct Forwarder {
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
     scratch: Vec<u8>,
+    /// Where a wire packet is framed that is sealed then.
+    shell: Vec<u8>,
     /// Identification of the last packet that got one here.
     fragment_id: u16,
 }
@@ -125,6 +130,7 @@ impl Forwarder {
             tunnel_of_peer: Vec::new(),
             sources: Sources::default(),
             paths: Vec::new(),
+            traffic: TrafficTable::default(),
             trains: Trains::default(),
             staging: Staging::default(),
             coalescer: Coalescer::new(),
@@ -137,6 +143,7 @@ impl Forwarder {
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],
+            shell: vec![0; WIRE_PACKET],
             fragment_id: 0,
         }
     }
@@ -158,6 +165,7 @@ impl Forwarder {
         self.trains.resize(self.snapshot.tunnels.len(), &mut outlet);
         self.paths
             .resize(self.snapshot.tunnels.len(), PathWatch::default());
+        self.traffic.follow(&former, &self.snapshot);
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
         // 3. Neighbors whose addresses moved away are forgotten.
@@ -282,6 +290,12 @@ impl Forwarder {
             }
         };
         self.neighbors.rows().map(view).collect()
+    }
+
+    /// Lists what went through each tunnel, by number.
+    #[must_use]
+    pub fn traffic(&self) -> &[TunnelTraffic] {
+        self.traffic.rows()
     }
 
     /// Classifies an IP packet and forwards it.

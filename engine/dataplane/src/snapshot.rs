@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::dscp::Dscp;
-use crate::encap::Plain;
+use crate::encap::{Nested, Plain};
 use crate::fib::Fib;
 use crate::ids::{PortId, TunnelId};
 use crate::notice::Mac;
@@ -81,6 +81,8 @@ pub struct Tunnel {
     pub name: String,
     /// How packets are encapsulated.
     pub encap: Encap,
+    /// What is put around them before; in WireGuard only.
+    pub nested: Option<Nested>,
     /// Largest inner packet.
     pub mtu: u16,
     /// Whether to lower the MSS of passing SYNs to fit `mtu`.

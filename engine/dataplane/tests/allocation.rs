@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use lab::{A, B, Lab, Router, frame, superpacket, tcp, udp};
-use sam_dataplane::encap::{Framing, Gre, Plain};
+use sam_dataplane::encap::{Framing, Gre, Nested, Plain};
 use sam_dataplane::snapshot::Encap;
 use sam_dataplane::{Carrier, Egress, Lane, Offload, PlainDatagrams};
 
@@ -69,6 +69,22 @@ fn without_encryption_nothing_is_allocated_either() {
         }
         assert_nothing_is_allocated(lab);
     }
+}
+
+#[test]
+fn gre_inside_of_wireguard_allocates_nothing_either() {
+    let mut lab = Lab::connected();
+    let now = lab.now;
+    for (router, own, far) in [(&mut lab.a, A, B), (&mut lab.b, B, A)] {
+        let nested = Nested {
+            carrier: Carrier::GRE,
+            framing: Framing::Gre(Gre::PLAIN),
+            own: own.overlay,
+            far: far.overlay,
+        };
+        router.install(now, |snapshot| snapshot.tunnels[0].nested = Some(nested));
+    }
+    assert_nothing_is_allocated(lab);
 }
 
 fn assert_nothing_is_allocated(mut lab: Lab) {

@@ -17,15 +17,18 @@ pub enum Capability {
     NetRaw = 13,
     /// Network namespaces.
     SysAdmin = 21,
+    /// Threads that run before ordinary ones.
+    SysNice = 23,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NetBindService,
         Self::NetAdmin,
         Self::NetRaw,
         Self::SysAdmin,
+        Self::SysNice,
     ];
 
     const fn bit(self) -> u64 {
@@ -40,6 +43,7 @@ impl fmt::Display for Capability {
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::NetRaw => "CAP_NET_RAW",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::SysNice => "CAP_SYS_NICE",
         })
     }
 }
@@ -149,7 +153,10 @@ mod tests {
     #[test]
     fn the_effective_line_is_read() {
         let set = parse("CapPrm:\t00000000ffffffff\nCapEff:\t0000000000003400\n").unwrap();
-        assert_eq!(set.missing(&Capability::ALL), [Capability::SysAdmin]);
+        assert_eq!(
+            set.missing(&Capability::ALL),
+            [Capability::SysAdmin, Capability::SysNice]
+        );
         assert!(set.has(Capability::NetBindService));
         assert_eq!(parse("CapEff:\tzz\n"), None);
         assert_eq!(parse("CapPrm:\t0\n"), None);

@@ -12,6 +12,7 @@
 //! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
 //! | `error_queue` | what the underlay says about packets that were too long |
+//! | `hop_socket` | UDP of one hop: TTL 255 out, the TTL of what comes in |
 //! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `bpf` | classic BPF programs, for filters and for the choice of a socket |
@@ -34,6 +35,7 @@ pub mod epoll;
 mod error;
 pub mod error_queue;
 pub mod filter;
+mod hop_socket;
 mod message_batch;
 pub mod netlink;
 pub mod netns;
@@ -54,6 +56,7 @@ pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
 pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
+pub use hop_socket::{Arrival, HopSocket};
 pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};
 pub use packet_socket::{FrameError, PacketSocket};

@@ -33,6 +33,25 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
+/// Lets the calling thread run before all ordinary ones (SCHED_FIFO), from 1 (last among its kind) to 99.
+///
+/// # Errors
+/// EPERM without CAP_SYS_NICE and a limit (RLIMIT_RTPRIO) that allows it.
+pub fn run_before_others(priority: i32) -> io::Result<()> {
+    // SAFETY: all-zero is a valid sched_param: integers only.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = priority;
+    // SAFETY: the pointer leads to `parameters`, which the C library only reads; the thread is the calling one.
+    let error = unsafe {
+        let thread = libc::pthread_self();
+        libc::pthread_setschedparam(thread, libc::SCHED_FIFO, &raw const parameters)
+    };
+    match error {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Returns the host name, as far as it is text.
 #[must_use]
 pub fn host_name() -> String {

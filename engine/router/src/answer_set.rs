@@ -16,9 +16,9 @@ pub(crate) fn answers(
     owned: &BTreeSet<Ipv4Addr>,
     lan_address: Option<Ipv4Addr>,
 ) -> Vec<Ipv4Addr> {
-    // 1. Another node actively owns it by best path.
+    // 1. Another node serves it by best path.
     owners
-        .remote_active()
+        .remote_served()
         // 2. It is mobile: inside a pool, not excluded.
         .filter(|address| config.pool_of(*address).is_some())
         // 3. It does not live here by configuration or order, even where another node's claim won (mobility.md I3, I4).

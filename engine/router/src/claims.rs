@@ -1,8 +1,12 @@
 //! All claims on an address, the losing ones too: who would win against us, and which addresses have several owners.
 //!
-//! BGP tells about best paths only, so losing claims are looked for: on our own addresses after each BGP message, on
-//! all others [`SCAN_DELAY`] after something changed. For the same reason it is the loser who raises the alarm: once
-//! its own path is not the best, nobody else hears of its claim any more (RFC 4271 section 9.2).
+//! The speaker reports best paths only, so losing claims are looked for: on our own addresses after each BGP message,
+//! on all others [`SCAN_DELAY`] after something changed. Everybody who is told all paths (RFC 7911) sees them. Without
+//! that it is the loser who raises the alarm: once its own path is not the best, nobody else hears of its claim
+//! (RFC 4271 section 9.2).
+//!
+//! A claim counts while BGP knows it, even where its next hop cannot be reached from here: others may well reach it, and
+//! who takes an address over because of a cut of its own would take it from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -106,7 +110,6 @@ pub(crate) fn rivals(
         let others = speaker.paths(prefix);
         let others = others.iter().filter(|view| {
             view.path.source != PathSource::Local
-                && view.ineligible.is_none()
                 && Owner::from_path(config.fabric.asn, prefix, &view.path).is_some()
         });
         others.fold(None, |rival: Option<Rival>, view| {
@@ -146,7 +149,7 @@ fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
 /// Returns who claims a prefix, best first, each node once. Claims that are being given up do not count.
 fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
     let mut nodes = Vec::new();
-    for view in paths.iter().filter(|view| view.ineligible.is_none()) {
+    for view in paths {
         if let Some(owner) = Owner::from_path(asn, prefix, &view.path)
             && owner.state != ClaimState::Draining
             && !nodes.contains(&owner.node)
@@ -161,7 +164,7 @@ fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
 mod tests {
     use std::sync::Arc;
 
-    use sam_bgp::{DecisionStep, PathAttributes};
+    use sam_bgp::{DecisionStep, PathAttributes, PathId};
     use sam_capture::{Claim, RouteKind, RouteTags};
 
     use super::*;
@@ -219,13 +222,16 @@ mod tests {
                     router_id: overlay(node),
                     address: overlay(node),
                 },
+                path_id: None,
                 attributes: Arc::new(attributes),
                 learned_at: Instant::now(),
                 stale: false,
             },
             best: false,
             ineligible: None,
+            unsteady: false,
             step: DecisionStep::OnlyPath,
+            local_id: PathId(1),
         }
     }
 

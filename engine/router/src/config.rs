@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+pub use sam_bfd::Timing as BfdTiming;
 pub use sam_bgp::GracefulRestartConfig;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
@@ -46,6 +47,8 @@ pub struct Fabric {
     pub pairs: BTreeMap<(NodeId, NodeId), Transport>,
     /// BGP settings.
     pub bgp: BgpSettings,
+    /// Timing of BFD with every node; `None` switches it off.
+    pub bfd: Option<BfdTiming>,
     /// All nodes, by id; ids, names, overlay addresses and public keys are unique, overlays outside all pools.
     pub nodes: BTreeMap<NodeId, Node>,
 }

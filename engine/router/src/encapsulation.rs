@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use sam_dataplane::encap::{Carrier, Gre, Gue, Payload};
-use sam_dataplane::encap::{Framing, Plain, Vxlan};
+use sam_dataplane::encap::{Framing, Nested, Plain, Vxlan};
 
 /// An encapsulation with its settings, which are the same at both ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,26 @@ pub enum Encapsulation {
         /// Network identifier, 24 bits.
         vni: u32,
     },
+    /// GRE or GUE between the overlay addresses, inside of WireGuard.
+    OverWireGuard(Inside),
+}
+
+/// What is inside of WireGuard, around each packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// GRE over IP.
+    Gre(Gre),
+    /// Generic UDP Encapsulation.
+    Gue {
+        /// UDP port at both ends.
+        port: u16,
+        /// What is sent.
+        gue: Gue,
+    },
 }
 
 impl Encapsulation {
-    /// Returns the name, as in the configuration.
+    /// Returns the name, in the words of the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -48,14 +64,22 @@ impl Encapsulation {
             Self::Gre(_) => "gre",
             Self::Ipip => "ipip",
             Self::Vxlan { .. } => "vxlan",
+            Self::OverWireGuard(Inside::Gre(_)) => "gre over wireguard",
+            Self::OverWireGuard(Inside::Gue { .. }) => "gue over wireguard",
         }
+    }
+
+    /// Tells whether WireGuard is all that the underlay sees.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::WireGuard | Self::OverWireGuard(_))
     }
 
     /// Returns in what packets travel; `None` for WireGuard, which has a socket of its own.
     #[must_use]
     pub fn carrier(self) -> Option<Carrier> {
         match self {
-            Self::WireGuard => None,
+            Self::WireGuard | Self::OverWireGuard(_) => None,
             Self::Gue { port, .. } | Self::Fou { port, .. } | Self::Vxlan { port, .. } => {
                 Some(Carrier::Udp { port })
             }
@@ -64,11 +88,29 @@ impl Encapsulation {
         }
     }
 
+    /// Makes what is put around packets between two overlay addresses before they are sealed.
+    #[must_use]
+    pub(crate) fn nested(self, own: Ipv4Addr, far: Ipv4Addr) -> Option<Nested> {
+        let Self::OverWireGuard(inside) = self else {
+            return None;
+        };
+        let (carrier, framing) = match inside {
+            Inside::Gre(gre) => (Carrier::GRE, Framing::Gre(gre)),
+            Inside::Gue { port, gue } => (Carrier::Udp { port }, Framing::Gue(gue)),
+        };
+        Some(Nested {
+            carrier,
+            framing,
+            own,
+            far,
+        })
+    }
+
     /// Makes the tunnel between two overlay addresses to a host; `None` for WireGuard.
     #[must_use]
     pub(crate) fn plain(self, own: Ipv4Addr, far: Ipv4Addr, host: Option<IpAddr>) -> Option<Plain> {
         let framing = match self {
-            Self::WireGuard => return None,
+            Self::WireGuard | Self::OverWireGuard(_) => return None,
             Self::Gue { gue, .. } => Framing::Gue(gue),
             Self::Fou { payload, .. } => Framing::Fou(payload),
             Self::Gre(gre) => Framing::Gre(gre),

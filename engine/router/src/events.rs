@@ -151,6 +151,28 @@ pub enum Event {
         /// The far node.
         node: NodeId,
     },
+    /// A tunnel is refused, or no longer: while it is, nothing is forwarded into it or taken from it.
+    TunnelFault {
+        /// The far node.
+        node: NodeId,
+        /// What is wrong: `routed-into-itself` (the host's route to its endpoint leads into the TUN device); `None`:
+        /// nothing any more.
+        reason: Option<String>,
+    },
+    /// BFD hears a node, and the node hears us.
+    BfdUp {
+        /// The far node.
+        node: NodeId,
+    },
+    /// A BFD session left Up. Unless an operator holds it down, routes by the node are not used.
+    BfdDown {
+        /// The far node.
+        node: NodeId,
+        /// Why: detection-time-expired, neighbor-down, neighbor-admin-down or admin-down.
+        reason: String,
+        /// What the node tells as its reason.
+        remote: String,
+    },
     /// The outer address of a node moved.
     EndpointMoved {
         /// The far node.
@@ -295,6 +317,9 @@ impl Event {
             Self::ConnectionRefused { .. } => "connection-refused",
             Self::TunnelUp { .. } => "tunnel-up",
             Self::TunnelDown { .. } => "tunnel-down",
+            Self::TunnelFault { .. } => "tunnel-fault",
+            Self::BfdUp { .. } => "bfd-up",
+            Self::BfdDown { .. } => "bfd-down",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -318,6 +343,7 @@ impl Event {
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
+            | Self::BfdDown { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
@@ -325,6 +351,7 @@ impl Event {
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
             Self::RestartOver { missing } => !missing.is_empty(),
+            Self::TunnelFault { reason, .. } => reason.is_some(),
             Self::StaleRemoved { .. }
             | Self::NextHopAnswers { .. }
             | Self::ConfigApplied { .. }
@@ -332,6 +359,7 @@ impl Event {
             | Self::DuplicateOwnerEnded { .. }
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
+            | Self::BfdUp { .. }
             | Self::EndpointMoved { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
@@ -362,6 +390,9 @@ impl Event {
             | Self::NextHopAnswers { .. }
             | Self::TunnelUp { .. }
             | Self::TunnelDown { .. }
+            | Self::TunnelFault { .. }
+            | Self::BfdUp { .. }
+            | Self::BfdDown { .. }
             | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
             | Self::Gate { .. }

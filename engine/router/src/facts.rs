@@ -26,10 +26,112 @@ pub struct Facts {
     pub drops: Vec<DropFacts>,
     /// WireGuard peers, as the device shows them.
     pub peers: Vec<PeerFacts>,
+    /// What went through each tunnel, summed over the workers.
+    pub tunnels: Vec<TunnelFacts>,
     /// Neighbor table of all LAN ports.
     pub neighbors: Vec<NeighborFacts>,
     /// Bounded queues between threads.
     pub queues: Vec<QueueFacts>,
+    /// BFD.
+    pub bfd: BfdFacts,
+}
+
+/// BFD.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BfdFacts {
+    /// `real-time`, or why not.
+    pub scheduling: String,
+    /// Sessions, by address.
+    pub sessions: Vec<BfdSessionFacts>,
+    /// Datagrams that did not count, by reason.
+    pub discarded: Vec<CounterFacts>,
+}
+
+/// One BFD session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BfdSessionFacts {
+    /// Address of the peer.
+    pub address: Ipv4Addr,
+    /// Our state: admin-down, down, init, up.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// The peer's state as it last said.
+    pub remote_state: String,
+    /// Our discriminator.
+    pub local_discriminator: u32,
+    /// The peer's discriminator; 0 while nothing is heard.
+    pub remote_discriminator: u32,
+    /// Interval at which we send, before jitter, in milliseconds; `None` when the peer wants no packets.
+    pub transmit_ms: Option<f64>,
+    /// Interval at which the peer is to send, in milliseconds; `None` while nothing is heard.
+    pub receive_ms: Option<f64>,
+    /// How long nothing may be heard, in milliseconds; `None` while nothing is heard.
+    pub detection_ms: Option<f64>,
+    /// Our multiplier.
+    pub multiplier: u8,
+    /// The peer's multiplier; 0 while nothing is heard.
+    pub remote_multiplier: u8,
+    /// How often the session came up.
+    pub ups: u64,
+    /// How often it left Up because the path failed, as far as known.
+    pub failures: u64,
+    /// The last time that it left Up.
+    pub last_down: Option<BfdDownFacts>,
+    /// Packets received.
+    pub received: u64,
+    /// Packets sent.
+    pub sent: u64,
+}
+
+impl BfdSessionFacts {
+    /// Tells whether packets pass in both directions.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == sam_bfd::State::Up.name()
+    }
+}
+
+/// The last time that a BFD session left Up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BfdDownFacts {
+    /// Seconds ago.
+    pub ago_s: f64,
+    /// Why: detection-time-expired, neighbor-down, neighbor-admin-down or admin-down.
+    pub reason: String,
+    /// What the peer told as its reason.
+    pub remote_diagnostic: String,
+}
+
+impl BfdSessionFacts {
+    /// Makes the facts of a session.
+    #[must_use]
+    pub fn new(status: &sam_bfd::SessionStatus, now: std::time::Instant) -> Self {
+        let ago = |at| now.saturating_duration_since(at).as_secs_f64();
+        let millis = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            address: status.peer,
+            state: status.state.name().into(),
+            since_s: ago(status.since),
+            remote_state: status.remote_state.name().into(),
+            local_discriminator: status.local_discriminator,
+            remote_discriminator: status.remote_discriminator,
+            transmit_ms: status.transmit_interval.map(millis),
+            receive_ms: status.receive_interval.map(millis),
+            detection_ms: status.detection_time.map(millis),
+            multiplier: status.multiplier,
+            remote_multiplier: status.remote_multiplier,
+            ups: status.ups,
+            failures: status.failures,
+            last_down: status.last_down.map(|down| BfdDownFacts {
+                ago_s: ago(down.at),
+                reason: down.cause.name().into(),
+                remote_diagnostic: down.remote_diagnostic.to_string(),
+            }),
+            received: status.received,
+            sent: status.sent,
+        }
+    }
 }
 
 /// Facts about the host. `None` means: could not be read.
@@ -152,16 +254,29 @@ pub struct PeerFacts {
     pub last_received_s: Option<f64>,
     /// Whether packets can be sealed now.
     pub session: bool,
-    /// Inner bytes received.
-    pub rx_bytes: u64,
-    /// Inner bytes sent.
-    pub tx_bytes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
     /// Handshake initiations sent since the last success.
     pub attempts: u32,
     /// How often the endpoint moved by roaming.
     pub roams: u64,
+}
+
+/// What went through one tunnel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TunnelFacts {
+    /// Its number.
+    pub tunnel: u16,
+    /// Inner packets received.
+    pub rx_packets: u64,
+    /// Inner bytes received.
+    pub rx_bytes: u64,
+    /// Inner packets sent.
+    pub tx_packets: u64,
+    /// Inner bytes sent.
+    pub tx_bytes: u64,
+    /// Seconds since the last packet was received.
+    pub last_received_s: Option<f64>,
 }
 
 /// One neighbor on a LAN.

@@ -2,7 +2,8 @@
 //!
 //! [`desired_routes`] is a pure function; its order is the precedence, because a later entry replaces an earlier one:
 //! 1. pools withhold, so that an address that nobody owns is dropped (mobility.md I8),
-//! 2. best paths: own addresses to the LAN (to the host where there is no LAN), others' into their tunnel,
+//! 2. best paths: own addresses to the LAN (to the host where there is no LAN), others' into their tunnel, or nowhere
+//!    while that is refused ([`crate::tunnel_fault`]),
 //! 3. overlay addresses and the router's own LAN address, which no claim can take away.
 //!
 //! Markers are signals and never installed.
@@ -127,10 +128,10 @@ impl FibSync {
 pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Route> {
     let config = sources.config;
     let tunnel_to = |node| {
-        sources
-            .tunnels
-            .get(&node)
-            .map(|plan| NextHop::Tunnel(plan.tunnel))
+        sources.tunnels.get(&node).map(|plan| match plan.fault {
+            None => NextHop::Tunnel(plan.tunnel),
+            Some(_) => NextHop::Unreachable,
+        })
     };
     let mut routes = BTreeMap::new();
     let mut set = |prefix: Ipv4Net, next_hop, origin| {

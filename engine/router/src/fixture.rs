@@ -8,11 +8,17 @@ use sam_capture::{NodeId, Pool, Role};
 use sam_wg::{PrivateKey, PublicKey};
 
 use crate::config::{
-    ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, GracefulRestartConfig, Host, Local,
-    Node, Transport, TunnelMtu,
+    ActiveWhen, BfdTiming, BgpSettings, Capture, Config, Endpoint, Fabric, GracefulRestartConfig,
+    Host, Local, Node, Transport, TunnelMtu,
 };
 use crate::encapsulation::Encapsulation;
 use crate::input::HostEvent;
+
+/// Timing of BFD.
+pub(crate) const BFD: BfdTiming = BfdTiming {
+    interval: Duration::from_millis(300),
+    multiplier: 3,
+};
 
 /// Makes the configuration of node `own` in a fabric of `nodes` nodes.
 pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
@@ -45,6 +51,7 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
                 deferral_time: Duration::from_secs(20),
             }),
         },
+        bfd: Some(BFD),
         nodes: (1..=nodes).map(|id| (NodeId(id), node(id))).collect(),
     };
     let local = Local {

@@ -44,6 +44,8 @@ struct UnderlayPath {
     resolved: Option<SocketAddr>,
     roamed: Option<SocketAddr>,
     mtu: Option<u16>,
+    /// Whether the route to `resolved` leads into our own TUN device.
+    into_tun: bool,
 }
 
 /// Whether this router may act on its LAN; closed means silent (fail closed).
@@ -85,11 +87,16 @@ impl Host {
                 node,
                 address,
                 underlay_mtu,
+                into_tun,
             } => {
                 if config.fabric.nodes.contains_key(&node) && node != config.local.node {
                     let path = self.paths.entry(node).or_default();
                     path.resolved = Some(address);
-                    path.mtu = Some(underlay_mtu);
+                    path.into_tun = into_tun;
+                    // The MTU of our own device says nothing about an underlay.
+                    if !into_tun {
+                        path.mtu = Some(underlay_mtu);
+                    }
                 }
             }
         }
@@ -108,7 +115,14 @@ impl Host {
     /// Tells whether the tunnel to a node carries packets.
     #[must_use]
     pub(crate) fn tunnel_up(&self, node: NodeId) -> bool {
-        self.tunnels.get(&node).copied().unwrap_or(false)
+        let has_session = self.tunnels.get(&node).copied().unwrap_or(false);
+        has_session && !self.is_routed_into_itself(node)
+    }
+
+    /// Tells whether the tunnel to a node is known to carry no packets.
+    #[must_use]
+    pub(crate) fn tunnel_failed(&self, node: NodeId) -> bool {
+        self.tunnels.get(&node) == Some(&false)
     }
 
     /// Forgets what was learned about nodes whose endpoint changed or which are gone.
@@ -141,6 +155,18 @@ impl Host {
     pub(crate) fn current_endpoint(&self, config: &Config, node: NodeId) -> Option<SocketAddr> {
         let roamed = self.paths.get(&node).and_then(|path| path.roamed);
         roamed.or_else(|| self.endpoint(config, node))
+    }
+
+    /// Tells whether what is sent to a node where it is now comes back by our own TUN device.
+    #[must_use]
+    pub(crate) fn is_routed_into_itself(&self, node: NodeId) -> bool {
+        let Some(path) = self.paths.get(&node).filter(|path| path.into_tun) else {
+            return false;
+        };
+        path.roamed.is_none_or(|roamed| {
+            path.resolved
+                .is_some_and(|resolved| resolved.ip() == roamed.ip())
+        })
     }
 
     /// Returns the MTU of the underlay to a node.

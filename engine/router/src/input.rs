@@ -20,6 +20,8 @@ pub enum Input<'a> {
     Notice(Notice),
     /// A fact about the host.
     Host(HostEvent),
+    /// How all BFD sessions are.
+    Bfd(&'a [sam_bfd::SessionStatus]),
     /// An order of the operator.
     Command(Command),
 }
@@ -53,6 +55,8 @@ pub enum HostEvent {
         address: SocketAddr,
         /// MTU of the underlay route to it, in bytes.
         underlay_mtu: u16,
+        /// Whether that route leads into the router's own TUN device.
+        into_tun: bool,
     },
 }
 

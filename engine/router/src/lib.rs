@@ -5,9 +5,9 @@
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
 //!
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
-//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_mtu` and `prober`
-//! how much each path carries, `stale_hops` whether kept routes lead anywhere,
-//! `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
+//! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
+//! of them BFD found broken, `path_mtu` and `prober`
+//! how much each path carries, `stale_hops` whether kept routes lead anywhere, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -32,12 +32,14 @@ mod fib_sync;
 mod fixture;
 mod host;
 mod identity;
+mod next_hops;
 mod notices;
 mod numbering;
 mod offloads;
 mod origination;
 mod owner_table;
 mod path_mtu;
+mod path_watch;
 mod peers;
 mod policy;
 mod prober;
@@ -49,6 +51,7 @@ mod testnet;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tunnel_fault;
 mod tunnels;
 
 pub use commands::CommandRefusal;

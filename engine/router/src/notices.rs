@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sam_dataplane::Notice;
+use sam_dataplane::{Notice, TunnelId};
 
 use crate::Router;
 use crate::events::Event;
@@ -27,16 +27,8 @@ impl Router {
                 })
             }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
-            Notice::SessionUp { tunnel, .. } => self.numbering.node(tunnel).and_then(|node| {
-                self.host
-                    .on_tunnel(node, true)
-                    .then_some(Event::TunnelUp { node })
-            }),
-            Notice::SessionDown { tunnel } => self.numbering.node(tunnel).and_then(|node| {
-                self.host
-                    .on_tunnel(node, false)
-                    .then_some(Event::TunnelDown { node })
-            }),
+            Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true, now),
+            Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false, now),
             Notice::PathTooNarrow { tunnel, mtu } => {
                 if let Some(node) = self.numbering.node(tunnel) {
                     self.on_path_error(node, mtu, now);
@@ -76,5 +68,19 @@ impl Router {
         event
             .into_iter()
             .for_each(|event| self.events.push(event, now));
+    }
+
+    /// Takes in whether a tunnel carries packets; returns the event, if that is news.
+    fn on_tunnel(&mut self, tunnel: TunnelId, up: bool, now: Instant) -> Option<Event> {
+        let node = self.numbering.node(tunnel)?;
+        if !self.host.on_tunnel(node, up) {
+            return None;
+        }
+        self.follow_next_hops(now);
+        Some(if up {
+            Event::TunnelUp { node }
+        } else {
+            Event::TunnelDown { node }
+        })
     }
 }

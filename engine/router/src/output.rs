@@ -1,9 +1,12 @@
 //! The complete list of what comes out of the [`crate::Router`].
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use sam_dataplane::{PathProbe, Snapshot};
 
+use crate::config::BfdTiming;
 use crate::events::Event;
 use crate::journal::RuntimeState;
 
@@ -16,6 +19,8 @@ pub enum Output {
     Publish(Arc<Snapshot>),
     /// Make the WireGuard peers exactly these.
     WireGuardPeers(Vec<sam_wg::PeerConfig>),
+    /// Make the BFD sessions exactly these, by address of the peer.
+    BfdPeers(BTreeMap<Ipv4Addr, BfdTiming>),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.
@@ -32,7 +37,7 @@ pub enum BgpOrder {
         /// Its id.
         connection: sam_bgp::ConnectionId,
         /// Where to.
-        address: std::net::Ipv4Addr,
+        address: Ipv4Addr,
     },
     /// Write bytes.
     Send(sam_bgp::ConnectionId, Vec<u8>),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use sam_bgp::{BestPathChange, DecisionStep};
+use sam_bgp::{BestPathChange, DecisionStep, Feed};
 use sam_capture::{ClaimState, Owner};
 
 use crate::events::Event;
@@ -14,6 +14,8 @@ use crate::view::step_name;
 #[derive(Debug, Default)]
 pub(crate) struct OwnerTable {
     held: BTreeMap<Ipv4Addr, Holding>,
+    /// Addresses whose owner changed, or its claim.
+    feed: Feed<Ipv4Addr>,
 }
 
 /// An owned address.
@@ -58,6 +60,9 @@ impl OwnerTable {
             }
             None => drop(self.held.remove(&address)),
         }
+        if old.is_some() || new.is_some() {
+            self.feed.note(address, new.is_some());
+        }
         let key = |owner: Owner| (owner.node, owner.state);
         let old = old.map(|holding| holding.owner);
         (old.map(key) != new.map(key)).then(|| Event::OwnerChanged {
@@ -68,6 +73,11 @@ impl OwnerTable {
             sequence: new.map(|owner| owner.sequence),
             step: step_name(change.step).into(),
         })
+    }
+
+    /// What changed.
+    pub(crate) fn feed(&self) -> &Feed<Ipv4Addr> {
+        &self.feed
     }
 
     /// Returns who owns an address.
@@ -81,9 +91,10 @@ impl OwnerTable {
         self.held.values().map(|holding| &holding.owner)
     }
 
-    /// Lists the addresses that other nodes actively own.
-    pub(crate) fn remote_active(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let remote = |owner: &&Owner| !owner.local && owner.state == ClaimState::Active;
+    /// Lists the addresses that other nodes serve: the active owner, or a standby where that cannot be reached.
+    pub(crate) fn remote_served(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let serves = |state| matches!(state, ClaimState::Active | ClaimState::Standby);
+        let remote = move |owner: &&Owner| !owner.local && serves(owner.state);
         self.owners().filter(remote).map(|owner| owner.address)
     }
 }

@@ -1,6 +1,6 @@
 //! Who talks BGP with whom: leaves with route reflectors, reflectors with everybody, or a full mesh without any.
 
-use sam_bgp::{OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
+use sam_bgp::{AddPathDirection, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
 use sam_capture::NodeId;
 
 use crate::config::{Config, Node};
@@ -63,6 +63,8 @@ pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
             connect_retry: config.fabric.bgp.connect_retry,
             max_prefixes: config.fabric.bgp.max_prefixes,
             reflector,
+            // Everybody: a standby's claim is not the best path at the standby either, and would go no further.
+            add_path: Some(AddPathDirection::Both),
         })
     };
     other_nodes(config).filter_map(peer).collect()

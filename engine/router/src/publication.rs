@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use sam_capture::NodeId;
 use sam_dataplane::snapshot::{LanPort, TunPort};
@@ -15,8 +16,9 @@ use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
 
 impl Router {
     /// Publishes tunnels, and then the routes into them, as far as they changed.
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self, now: Instant) {
         let mut plans = plan(&self.config, &self.numbering, &self.host);
+        self.tell_faults(&plans, now);
         self.path_mtus.follow(&plans);
         self.path_mtus.limit(&mut plans);
         let peers = wireguard_peers(&self.config, &plans, &self.host);

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use ipnet::Ipv4Net;
 use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
 
 use crate::claims::{Duplicates, rivals};
 pub use crate::commands::CommandRefusal;
-use crate::config::Config;
+use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
 use crate::events::{Event, Events};
 use crate::fib_sync::FibSync;
@@ -23,10 +24,12 @@ use crate::origination::{Edit, Mandate, Origination};
 use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
 use crate::path_mtu::PathMtus;
-use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_config};
+use crate::path_watch::{PathChange, PathWatch};
+use crate::peers::{node_of, other_nodes, own_restart, peer_configs, peer_of, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
 use crate::stale_hops::StaleHops;
+use crate::tunnel_fault::TunnelFault;
 use crate::tunnels::{TunnelPlan, plan};
 
 /// What a router starts from.
@@ -51,6 +54,8 @@ pub enum TimerName {
     PathMtu,
     /// Ask whether the next hops of stale routes are there.
     StaleHops,
+    /// A next hop that came back is as good as any.
+    HoldUp,
 }
 
 /// The control core.
@@ -68,11 +73,14 @@ pub struct Router {
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
     pub(crate) stale_hops: StaleHops,
+    pub(crate) path_watch: PathWatch,
     pub(crate) fib: FibSync,
     pub(crate) identity: IdentityWatch,
     pub(crate) foreign_answers: Sightings,
     pub(crate) probes: Sightings,
     pub(crate) rejections: BTreeMap<(NodeId, &'static str), u64>,
+    /// Tunnels that are refused, as last told.
+    pub(crate) faults: BTreeMap<NodeId, TunnelFault>,
     pub(crate) events: Events,
     /// Whether something changed from which the forwarding state follows.
     pub(crate) forwarding_stale: bool,
@@ -82,6 +90,8 @@ pub struct Router {
     journaled: RuntimeState,
     /// WireGuard peers as last handed out.
     pub(crate) wireguard: Option<Vec<sam_wg::PeerConfig>>,
+    /// BFD sessions as last handed out.
+    bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
     /// BGP orders of this mutation, held back until the snapshot is out.
     orders: VecDeque<BgpOrder>,
     pub(crate) outputs: VecDeque<Output>,
@@ -110,6 +120,7 @@ impl Router {
             epoch,
             path_mtus: PathMtus::new(epoch),
             stale_hops: StaleHops::new(epoch.rotate_left(16)),
+            path_watch: PathWatch::default(),
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
@@ -121,10 +132,12 @@ impl Router {
             foreign_answers: Sightings::default(),
             probes: Sightings::default(),
             rejections: BTreeMap::new(),
+            faults: BTreeMap::new(),
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
             wireguard: None,
+            bfd_peers: BTreeMap::new(),
             orders: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -132,8 +145,7 @@ impl Router {
         router
             .numbering
             .apply(&other_nodes(&router.config).map(|node| node.id).collect());
-        router.speaker.set_next_hops(overlays(&router.config), now);
-        router.pump(now);
+        router.follow_next_hops(now);
         let restart = own_restart(&router.config, &router.state, router.speaker.policy());
         router.speaker.begin_restart(restart, now);
         router.speaker.set_peers(peer_configs(&router.config), now);
@@ -149,12 +161,14 @@ impl Router {
             Input::Bgp(input) => {
                 self.speaker.handle_input(input, now);
                 self.duplicates.on_input(now);
+                self.review_failed(now);
             }
             Input::Notice(notice) => self.on_notice(&notice, now),
             Input::Host(event) => {
                 self.host.on_event(event, &self.config);
                 self.forwarding_stale = true;
             }
+            Input::Bfd(sessions) => self.on_bfd(sessions, now),
             Input::Command(command) => self.on_command(&command, now),
         }
         self.settle(now);
@@ -171,6 +185,9 @@ impl Router {
         }
         self.path_mtus.handle_timeout(now);
         self.ask_stale_hops(now);
+        if self.path_watch.handle_timeout(now) {
+            self.follow_next_hops(now);
+        }
         if self.duplicates.due().is_some_and(|due| due <= now) {
             for event in self.duplicates.scan(&self.speaker, &self.config) {
                 self.events.push(event, now);
@@ -194,9 +211,11 @@ impl Router {
         let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
         let path = self.path_mtus.poll_timeout();
         let path = path.map(|due| (due, TimerName::PathMtu));
+        let steady = self.path_watch.poll_timeout();
+        let steady = steady.map(|due| (due, TimerName::HoldUp));
         let hops = self.stale_hops.poll_timeout();
         let hops = hops.map(|due| (due, TimerName::StaleHops));
-        let due = [bgp, scan, path, hops].into_iter().flatten();
+        let due = [bgp, scan, path, steady, hops].into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -254,10 +273,8 @@ impl Router {
             self.speaker.set_policy(policy, now);
             self.pump(now);
         }
-        if overlays(&old) != overlays(&self.config) {
-            self.speaker.set_next_hops(overlays(&self.config), now);
-            self.pump(now);
-        }
+        self.path_watch.on_config(&self.config);
+        self.follow_next_hops(now);
         if peer_configs(&old) != peer_configs(&self.config) {
             self.speaker.set_peers(peer_configs(&self.config), now);
         }
@@ -291,13 +308,73 @@ impl Router {
         // 3. The FIB before the peers (R6).
         self.tell_paths(now);
         if std::mem::take(&mut self.forwarding_stale) {
-            self.publish();
+            self.publish(now);
+            // After the routes that its packets take.
+            self.tell_bfd();
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();
         // 4. People last.
         while let Some(event) = self.events.pop() {
             self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
+    /// section 4.1).
+    fn on_bfd(&mut self, sessions: &[sam_bfd::SessionStatus], now: Instant) {
+        let changes = self.path_watch.on_sessions(sessions, &self.config, now);
+        self.follow_next_hops(now);
+        for (node, change) in changes {
+            let event = match change {
+                PathChange::Up => Event::BfdUp { node },
+                PathChange::Failed(down) | PathChange::HeldDown(down) => Event::BfdDown {
+                    node,
+                    reason: down.cause.name().into(),
+                    remote: down.remote_diagnostic.to_string(),
+                },
+            };
+            self.events.push(event, now);
+            if let PathChange::Failed(_) = change {
+                self.speaker.handle_path_down(peer_of(node), now);
+                self.pump(now);
+            }
+        }
+    }
+
+    /// Asks whether nodes that failed run anew: their markers are not chosen, but still heard of.
+    fn review_failed(&mut self, now: Instant) {
+        let asn = self.config.fabric.asn;
+        for node in self.path_watch.failed() {
+            let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
+                continue;
+            };
+            let paths = self.speaker.paths(Ipv4Net::from(overlay));
+            let epoch = paths.iter().find_map(|view| {
+                let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
+                let RouteKind::Marker { epoch } = tags.kind else {
+                    return None;
+                };
+                (tags.node == node).then_some(epoch)
+            });
+            if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
+                self.follow_next_hops(now);
+            }
+        }
+    }
+
+    /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
+    fn tell_bfd(&mut self) {
+        let nodes = other_nodes(&self.config)
+            .filter(|node| self.host.current_endpoint(&self.config, node.id).is_some());
+        let timing = self.config.fabric.bfd;
+        let peers = nodes
+            .filter_map(|node| Some((node.overlay, timing?)))
+            .collect();
+        if self.bfd_peers != peers {
+            self.bfd_peers = peers;
+            let peers = self.bfd_peers.clone();
+            self.outputs.push_back(Output::BfdPeers(peers));
         }
     }
 
@@ -370,6 +447,11 @@ impl Router {
                         *self.rejections.entry((node_of(peer), reason)).or_default() += 1;
                         news = !LOOP_REASONS.contains(&reason);
                     }
+                    if let sam_bgp::speaker::Event::Established { peer } = event
+                        && self.path_watch.on_established(node_of(peer), now)
+                    {
+                        self.declare_next_hops(now);
+                    }
                     if news {
                         self.events.push(Event::from(event), now);
                     }
@@ -396,20 +478,11 @@ impl Router {
         })) = tags
             && node != self.config.local.node
         {
+            self.path_watch.on_epoch(node, epoch);
             let conflict = self.identity.on_epoch(node, epoch, now);
             conflict
                 .into_iter()
                 .for_each(|event| self.events.push(event, now));
         }
     }
-}
-
-/// Next hops that can be reached: the overlay addresses of all nodes.
-fn overlays(config: &Config) -> BTreeSet<Ipv4Addr> {
-    config
-        .fabric
-        .nodes
-        .values()
-        .map(|node| node.overlay)
-        .collect()
 }

@@ -141,6 +141,7 @@ impl Net {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: true,
+            add_path: true,
         };
         let (connection, bytes) = (*connection, message.encode(context));
         self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
@@ -279,6 +280,7 @@ impl Net {
                     station.kinds.push("wireguard");
                     station.wireguard = peers;
                 }
+                Output::BfdPeers(_) => station.kinds.push("bfd"),
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);

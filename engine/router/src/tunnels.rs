@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sam_capture::NodeId;
+use sam_dataplane::encap::Nested;
 use sam_dataplane::snapshot::{Encap, Tunnel};
 use sam_dataplane::{Dscp, TunnelId};
 use sam_wg::{PeerConfig, PeerIndex};
@@ -13,6 +14,7 @@ use crate::host::Host;
 use crate::numbering::Numbering;
 use crate::path_mtu::Learnt;
 use crate::peers::other_nodes;
+use crate::tunnel_fault::TunnelFault;
 
 /// What is known about the way to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +25,12 @@ pub(crate) struct TunnelPlan {
     pub(crate) peer: PeerIndex,
     /// How packets are wrapped.
     pub(crate) encap: Encap,
+    /// What is put around packets before, inside of WireGuard.
+    pub(crate) nested: Option<Nested>,
     /// Where the node was last seen.
     pub(crate) endpoint: Option<SocketAddr>,
+    /// Why no packet may enter it, if so.
+    pub(crate) fault: Option<TunnelFault>,
     /// MTU of the underlay to it.
     pub(crate) underlay_mtu: u16,
     /// Bytes that encapsulation adds.
@@ -71,7 +77,9 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         ),
     };
     let underlay_mtu = host.underlay_mtu(node.id);
-    let overhead = encap.overhead(endpoint.is_some_and(|endpoint| endpoint.is_ipv6()));
+    let nested = transport.encapsulation.nested(own, node.overlay);
+    let overhead = encap.overhead(endpoint.is_some_and(|endpoint| endpoint.is_ipv6()))
+        + nested.map_or(0, Nested::header);
     let mtu = match transport.mtu {
         TunnelMtu::Fixed(mtu) => mtu,
         TunnelMtu::Auto => underlay_mtu.saturating_sub(overhead).max(MINIMUM_MTU),
@@ -80,7 +88,11 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
         tunnel,
         peer,
         encap,
+        nested,
         endpoint,
+        fault: host
+            .is_routed_into_itself(node.id)
+            .then_some(TunnelFault::RoutedIntoItself),
         underlay_mtu,
         overhead,
         mtu,
@@ -109,6 +121,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
                 .get(node)
                 .map_or_else(String::new, |node| node.name.clone()),
             encap: plan.encap,
+            nested: plan.nested,
             mtu: plan.mtu,
             mss_clamp: plan.mss_clamp,
             force_fragment: plan.force_fragment,
@@ -118,6 +131,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             id: TunnelId(number),
             name: String::new(),
             encap: Encap::WireGuard(PeerIndex(number)),
+            nested: None,
             mtu: MINIMUM_MTU,
             mss_clamp: false,
             force_fragment: false,

@@ -9,8 +9,8 @@ use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
 use sam_router::router::CommandRefusal;
-use sam_router::view::{TunnelRow, VersionView};
-use sam_router::{Command, Facts, Input};
+use sam_router::view::{RouteTable, TunnelRow, VersionView};
+use sam_router::{Command, Facts, Input, Router};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::control_loop::{Control, near};
 use crate::control_socket::{Reply, Request, View};
 use crate::live_trace::wall_seconds;
+use crate::monitor;
 use crate::path_test::TestPlan;
 use crate::pcapng::{Names, Near, PcapngWriter};
 
@@ -44,6 +45,15 @@ impl Control {
             Request::Events => {
                 let (kept, receiver) = self.events.subscribe();
                 Reply::Events(kept, receiver)
+            }
+            Request::TableDump => {
+                let now = Instant::now();
+                Reply::File(self.router.table_dump(wall_seconds(now), now))
+            }
+            Request::Watch(topic) => Reply::Watch(self.router.watch(topic), self.news.subscribe()),
+            Request::Changes(watch) => {
+                let (watch, lines) = monitor::read(&self.router, watch);
+                Reply::Changes(watch, lines)
             }
             Request::Pcap => self.start_pcap(),
             Request::Trace(filter) => match self.data_plane.tap(TRACE_QUEUE, Some(filter)) {
@@ -102,16 +112,22 @@ impl Control {
             View::Owners => document(&self.router.owners(now)),
             View::Routes => document(&self.router.routes()),
             View::BgpNeighbors => document(&self.router.bgp_neighbors(now)),
-            View::BgpNeighbor(name) => match self.find_node(&name) {
-                Some(node) => match self.router.bgp_neighbor(node, now) {
-                    Some(view) => document(&view),
-                    None => missing(
-                        format!("node '{name}' is no BGP peer of this router"),
-                        "`samctl bgp neighbors` lists the peers; others are reached by a reflector",
+            View::BgpNeighbor(name) => {
+                self.of_neighbor(&name, |router, node| router.bgp_neighbor(node, &facts, now))
+            }
+            View::BgpTable(name, table) => match RouteTable::by_name(&table) {
+                Some(table) => {
+                    self.of_neighbor(&name, |router, node| router.bgp_table(node, table, now))
+                }
+                None => missing(
+                    format!("a neighbor has no table '{table}'"),
+                    &format!(
+                        "tables: {}",
+                        RouteTable::ALL.map(RouteTable::name).join(", ")
                     ),
-                },
-                None => self.no_such_node(&name),
+                ),
             },
+            View::Bfd => document(&self.router.bfd(&facts, now)),
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
                 Some(prefix) => document(&self.router.bgp_why(prefix, now)),
@@ -131,6 +147,24 @@ impl Control {
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
             View::Counters => document(&self.router.counters(&facts)),
             View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
+        }
+    }
+
+    /// Shows something of a BGP peer.
+    fn of_neighbor<V: Serialize>(
+        &self,
+        name: &str,
+        view: impl FnOnce(&Router, NodeId) -> Option<V>,
+    ) -> Reply {
+        let Some(node) = self.find_node(name) else {
+            return self.no_such_node(name);
+        };
+        match view(&self.router, node) {
+            Some(view) => document(&view),
+            None => missing(
+                format!("node '{name}' is no BGP peer of this router"),
+                "`samctl bgp neighbors` lists the peers; others are reached by a reflector",
+            ),
         }
     }
 
@@ -161,9 +195,12 @@ impl Control {
 
     async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
+        let bfd = self.bfd.report().await;
         let uptime = self.uptime();
-        self.facts
-            .gather(&report, uptime, &mut self.host, self.router.config())
+        let facts = self
+            .facts
+            .gather(&report, uptime, &mut self.host, self.router.config());
+        Facts { bfd, ..facts }
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {

@@ -1,36 +1,30 @@
 //! TCP connections of the BGP speaker: bytes in, bytes out, no decision.
 //!
 //! Sessions run over the host's TCP, bound to the overlay address and to the TUN device: a session that stands proves
-//! the data path, and who is not behind a tunnel finds no port. Each connection is a reader and a writer task; both ends of every queue are bounded.
+//! the data path, and who is not behind a tunnel finds no port. Each connection is a reader and a writer task; both ends of
+//! every queue are bounded. A peer that says much waits for the others, one that reads slowly is told less.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use sam_bgp::ConnectionId;
 use sam_dataplane::dscp::CONTROL_TOS;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::AbortHandle;
 use tracing::warn;
+
+mod connection;
+
+use connection::Connection;
+pub(crate) use connection::Piece;
 
 /// The BGP port (RFC 4271 section 8).
 pub(crate) const PORT: u16 = 179;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
-/// Bytes that may wait for a slow peer, beside those that the kernel holds; beyond that the connection is closed.
-const WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// Pieces that may wait, so that very small ones are bounded too.
-const WAITING_PIECES: usize = 16_384;
-/// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
 /// Least time for a peer to take what is written.
 const SEND_HOLD_MIN: Duration = Duration::from_secs(30);
 /// Time for the last words on a connection that we close.
@@ -46,11 +40,13 @@ pub(crate) enum BgpEvent {
     /// A peer connected.
     Accepted(TcpStream, Ipv4Addr),
     /// Bytes arrived.
-    Received(ConnectionId, Vec<u8>),
+    Received(ConnectionId, Piece),
     /// The connection failed or ended.
     Closed(ConnectionId),
     /// The connection was given up: too much waits for the peer, or for too long.
     Stalled(ConnectionId),
+    /// What waited for the peer is mostly written.
+    Relieved(ConnectionId),
 }
 
 /// Returns how long a peer may take nothing of what is written: twice the hold time (RFC 9687 section 6), for it is
@@ -100,43 +96,6 @@ impl Near {
     async fn dial(&self, address: Ipv4Addr) -> io::Result<TcpStream> {
         let far = SocketAddr::from((address, PORT));
         self.control_socket(0)?.connect(far).await
-    }
-}
-
-/// The near ends of one connection's tasks.
-#[derive(Debug)]
-struct Connection {
-    pieces: mpsc::Sender<Vec<u8>>,
-    /// Bytes queued and not yet taken by the kernel.
-    waiting: Arc<AtomicUsize>,
-    reader: AbortHandle,
-    writer: AbortHandle,
-}
-
-/// More waits for the peer than may.
-#[derive(Debug)]
-struct Overfull;
-
-impl Connection {
-    fn queue(&self, bytes: Vec<u8>) -> Result<(), Overfull> {
-        let length = bytes.len();
-        // Counted first: the writer takes off what it wrote.
-        if self.waiting.fetch_add(length, Relaxed) + length > WAITING_BYTES {
-            return Err(Overfull);
-        }
-        match self.pieces.try_send(bytes) {
-            Ok(()) => Ok(()),
-            // The writer's own report is under way.
-            Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(Overfull),
-        }
-    }
-}
-
-impl Drop for Connection {
-    /// Stops reading at once; the writer ends by itself when all that was queued is written.
-    fn drop(&mut self) {
-        self.reader.abort();
     }
 }
 
@@ -202,39 +161,25 @@ impl BgpIo {
         send_hold: Duration,
     ) {
         stream.set_nodelay(true).ok();
-        let (read_half, write_half) = stream.into_split();
-        let (pieces, receiver) = mpsc::channel(WAITING_PIECES);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let reading = tokio::spawn(read(connection, read_half, self.events.clone()));
-        let writer = Writer {
-            connection,
-            socket: write_half,
-            pieces: receiver,
-            waiting: Arc::clone(&waiting),
-            events: self.events.clone(),
-        };
-        let writing = tokio::spawn(writer.run(send_hold));
-        let connected = Connection {
-            pieces,
-            waiting,
-            reader: reading.abort_handle(),
-            writer: writing.abort_handle(),
-        };
+        let connected = Connection::start(connection, stream, send_hold, &self.events);
         self.open.insert(connection, connected);
     }
 
-    /// Queues bytes. When too many wait, the peer does not read: the connection is given up.
-    pub(crate) fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) {
+    /// Queues bytes; tells whether routes for the peer must wait from now on. When too many bytes wait, the peer does
+    /// not read: the connection is given up.
+    pub(crate) fn send(&mut self, connection: ConnectionId, bytes: Vec<u8>) -> bool {
         let Some(open) = self.open.get(&connection) else {
-            return;
+            return false;
         };
-        if open.queue(bytes).is_err() {
-            warn!(connection = connection.0, "BGP peer does not read, closing");
-            open.writer.abort();
-            self.open.remove(&connection);
-            let events = self.events.clone();
-            tokio::spawn(async move { events.send(BgpEvent::Stalled(connection)).await.ok() });
+        if let Ok(congested) = open.queue(bytes) {
+            return congested;
         }
+        warn!(connection = connection.0, "BGP peer does not read, closing");
+        open.writer.abort();
+        self.open.remove(&connection);
+        let events = self.events.clone();
+        tokio::spawn(async move { events.send(BgpEvent::Stalled(connection)).await.ok() });
+        false
     }
 
     /// Closes a connection once what was queued has been written, or after a short while; one that is not up yet is
@@ -279,60 +224,13 @@ async fn accept(listener: TcpListener, events: mpsc::Sender<BgpEvent>) {
     }
 }
 
-async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, events: mpsc::Sender<BgpEvent>) {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => {
-                events.send(BgpEvent::Closed(connection)).await.ok();
-                return;
-            }
-            Ok(count) => {
-                let bytes = buffer[..count].to_vec();
-                if events
-                    .send(BgpEvent::Received(connection, bytes))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// The writing end of one connection.
-#[derive(Debug)]
-struct Writer {
-    connection: ConnectionId,
-    socket: OwnedWriteHalf,
-    pieces: mpsc::Receiver<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
-    events: mpsc::Sender<BgpEvent>,
-}
-
-impl Writer {
-    /// Writes what is queued until the queue is closed and empty, or the connection fails.
-    async fn run(mut self, send_hold: Duration) {
-        while let Some(bytes) = self.pieces.recv().await {
-            let written = tokio::time::timeout(send_hold, self.socket.write_all(&bytes)).await;
-            let end = match written {
-                Ok(Ok(())) => {
-                    self.waiting.fetch_sub(bytes.len(), Relaxed);
-                    continue;
-                }
-                Ok(Err(_)) => BgpEvent::Closed(self.connection),
-                Err(_) => BgpEvent::Stalled(self.connection),
-            };
-            self.events.send(end).await.ok();
-            return;
-        }
-        self.socket.shutdown().await.ok();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::connection::{CONGESTED_BYTES, READ_BYTES, RELIEVED_BYTES, WAITING_BYTES};
     use super::*;
 
     const PIECE: usize = 64 * 1024;
@@ -378,14 +276,55 @@ mod tests {
             all.len()
         });
         for _ in 0..200 {
-            while io.open[&ID].waiting.load(Relaxed) + PIECE > WAITING_BYTES {
-                tokio::task::yield_now().await;
+            if io.send(ID, vec![0; PIECE]) {
+                assert!(matches!(events.recv().await, Some(BgpEvent::Relieved(ID))));
             }
-            io.send(ID, vec![0; PIECE]);
         }
         io.close(ID);
         assert_eq!(reading.await.expect("ends"), 200 * PIECE);
         assert!(events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_is_congested_once_and_relieved_when_it_has_read() {
+        let (mut io, mut events, mut far) = connected(Duration::from_secs(60)).await;
+        let mut told = 0;
+        // More than the kernel keeps for a peer that does not read, and more than may wait without a word.
+        while io.open[&ID].waiting.load(Relaxed) < 2 * CONGESTED_BYTES {
+            told += usize::from(io.send(ID, vec![0; PIECE]));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told, 1);
+        assert!(events.try_recv().is_err(), "nothing is read yet");
+
+        let reading = tokio::spawn(async move {
+            let mut buffer = vec![0; PIECE];
+            while far.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+        });
+        assert!(matches!(events.recv().await, Some(BgpEvent::Relieved(ID))));
+        assert!(io.open[&ID].waiting.load(Relaxed) < RELIEVED_BYTES);
+        io.close(ID);
+        reading.await.expect("ends");
+        assert!(events.try_recv().is_err(), "once");
+    }
+
+    #[tokio::test]
+    async fn the_next_piece_of_a_peer_is_read_when_the_last_one_is_done_with() {
+        let (_io, mut events, mut far) = connected(Duration::from_secs(60)).await;
+        far.write_all(&vec![7; 3 * READ_BYTES])
+            .await
+            .expect("writable");
+        let mut read = 0;
+        while read < 3 * READ_BYTES {
+            let Some(BgpEvent::Received(ID, piece)) = events.recv().await else {
+                panic!("bytes are expected");
+            };
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert!(events.try_recv().is_err(), "its next piece waits");
+            read += piece.bytes.len();
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use sam_router::{Command, Config, Input, Output, Router};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
+use crate::bfd_thread::{Bfd, Changes};
 use crate::bgp_io::{BgpEvent, BgpIo, Near, send_hold};
 use crate::control_socket::{self, Call};
 use crate::data_plane::{DataPlane, Reports, worker_count};
@@ -54,9 +55,12 @@ const FAREWELL: Duration = Duration::from_millis(300);
 pub(crate) struct Control {
     pub(crate) router: Router,
     pub(crate) data_plane: DataPlane,
+    pub(crate) bfd: Bfd,
     pub(crate) host: HostIo,
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
+    /// Wakes those who watch a change feed.
+    pub(crate) news: watch::Sender<u64>,
     pub(crate) reload: Reload,
     /// Why the state on disk is not that of the router, if so.
     pub(crate) unsaved: Option<String>,
@@ -71,6 +75,7 @@ pub(crate) struct Control {
 /// The receiving ends of all queues into the loop.
 struct Inbox {
     bgp: mpsc::Receiver<BgpEvent>,
+    bfd: Option<Changes>,
     calls: mpsc::Receiver<Call>,
     reports: Reports,
     signals: Signals,
@@ -98,6 +103,10 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
     loop {
         let deadline = control.router.poll_timeout().map(|(at, _)| at);
         tokio::select! {
+            alive = changed(&mut inbox.bfd) => match alive {
+                Some(sessions) => control.input(Input::Bfd(&sessions)),
+                None => bail!("the thread of BFD ended, its last words are on standard error; start the router again"),
+            },
             Some(event) = inbox.bgp.recv() => control.on_bgp(event),
             Some(notice) = inbox.reports.notices.recv() => control.input(Input::Notice(notice)),
             Some(thread) = inbox.reports.ended.recv() => bail!(
@@ -139,6 +148,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
     let near = near(&config);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
+    let (bfd, bfd_changes) = Bfd::start(&near, seed);
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -160,8 +170,10 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         ),
         facts: FactSource::new(data_plane.stats()),
         data_plane,
+        bfd,
         host,
         events: EventLog::new(),
+        news: watch::Sender::new(0),
         reload,
         unsaved: None,
         test_turn: Arc::new(Semaphore::new(1)),
@@ -173,6 +185,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         control,
         Inbox {
             bgp: bgp_events,
+            bfd: bfd_changes,
             calls,
             reports,
             signals,
@@ -227,10 +240,14 @@ impl Control {
                 self.bgp.attach(connection, stream, self.send_hold());
                 self.input(Input::Bgp(sam_bgp::Input::Accepted { connection, from }));
             }
-            BgpEvent::Received(connection, bytes) if self.bgp.is_open(connection) => {
-                self.input(Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
+            BgpEvent::Received(connection, piece) if self.bgp.is_open(connection) => {
+                let received = sam_bgp::Input::Received(connection, &piece.bytes);
+                self.input(Input::Bgp(received));
             }
             BgpEvent::Received(..) => {}
+            BgpEvent::Relieved(connection) => {
+                self.input(Input::Bgp(sam_bgp::Input::Relieved(connection)));
+            }
             BgpEvent::Closed(connection) => {
                 self.bgp.close(connection);
                 self.input(Input::Bgp(sam_bgp::Input::Closed(connection)));
@@ -265,6 +282,7 @@ impl Control {
                     self.host.on_snapshot(&snapshot);
                     self.data_plane.install(&snapshot);
                 }
+                Output::BfdPeers(peers) => self.bfd.set_peers(peers),
                 Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
@@ -273,11 +291,18 @@ impl Control {
                 }) => {
                     self.bgp.connect(connection, address);
                 }
-                Output::Bgp(BgpOrder::Send(connection, bytes)) => self.bgp.send(connection, bytes),
+                Output::Bgp(BgpOrder::Send(connection, bytes)) => {
+                    if self.bgp.send(connection, bytes) {
+                        self.input(Input::Bgp(sam_bgp::Input::Congested(connection)));
+                    }
+                }
                 Output::Bgp(BgpOrder::Close(connection)) => self.bgp.close(connection),
                 Output::Event(event) => self.tell(event),
             }
         }
+        let count = self.router.change_count();
+        self.news
+            .send_if_modified(|told| std::mem::replace(told, count) != count);
     }
 
     fn save(&mut self, state: &sam_router::journal::RuntimeState) {
@@ -324,6 +349,8 @@ impl Control {
 
     async fn stop(&mut self) {
         info!("stopping");
+        // Before the sessions of BGP close: this end is no failure of the path.
+        self.bfd.stop();
         self.input(Input::Command(Command::Shutdown));
         self.drive();
         tokio::time::sleep(FAREWELL).await;
@@ -338,6 +365,15 @@ fn queued<T>(receiver: &mut mpsc::Receiver<T>) -> Vec<T> {
     std::iter::from_fn(|| receiver.try_recv().ok())
         .take(waiting)
         .collect()
+}
+
+/// Waits until a BFD session came up or went down; `None` when the thread is gone. Without a thread for ever.
+async fn changed(changes: &mut Option<Changes>) -> Option<Vec<sam_bfd::SessionStatus>> {
+    let Some(changes) = changes else {
+        return std::future::pending().await;
+    };
+    changes.changed().await.ok()?;
+    Some(changes.borrow_and_update().clone())
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

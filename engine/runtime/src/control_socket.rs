@@ -22,11 +22,11 @@ use sam_capture::NodeId;
 use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
 use sam_router::path_test::{Findings, TestTarget};
-use sam_router::view::{PathTestView, TraceQuery};
+use sam_router::view::{PathTestView, Topic, TraceQuery, Watch};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::data_plane::Captured;
 use crate::event_log::Stamped;
@@ -46,6 +46,12 @@ pub(crate) enum Request {
     Reload,
     /// Kept events, and further ones.
     Events,
+    /// All paths as a table dump.
+    TableDump,
+    /// A place in a change feed.
+    Watch(Topic),
+    /// What changed from there on.
+    Changes(Watch),
     /// Copies of packets.
     Pcap,
     /// Copies of packets that match.
@@ -76,6 +82,10 @@ pub(crate) enum View {
     BgpNeighbors,
     /// `samctl bgp neighbor`
     BgpNeighbor(String),
+    /// `samctl bgp neighbor NODE TABLE`
+    BgpTable(String, String),
+    /// `samctl bfd`
+    Bfd,
     /// `samctl bgp rib`
     BgpRib(Option<String>),
     /// `samctl bgp why`
@@ -103,6 +113,12 @@ pub(crate) enum Reply {
     Json(Value),
     /// Kept events and the source of further ones.
     Events(Vec<Stamped>, broadcast::Receiver<Stamped>),
+    /// A file.
+    File(Vec<u8>),
+    /// A place in a change feed, and what tells that it may be worth while to read on.
+    Watch(Watch, watch::Receiver<u64>),
+    /// The place after these lines.
+    Changes(Watch, String),
     /// A capture under way.
     Pcap(PcapngWriter, Captured),
     /// Whom to test.
@@ -126,6 +142,9 @@ impl Reply {
         match self {
             Self::Json(value) => Some(value),
             Self::Events(..)
+            | Self::File(_)
+            | Self::Watch(..)
+            | Self::Changes(..)
             | Self::Pcap(..)
             | Self::TestPlan(_)
             | Self::Trace(_)
@@ -190,6 +209,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
     axum::Router::new()
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
+        .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
         .route(
             "/v1/bgp/neighbors",
@@ -198,6 +218,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route(
             "/v1/bgp/neighbors/{name}",
             get(|State(s): Calls, Path(name)| view(s, View::BgpNeighbor(name))),
+        )
+        .route(
+            "/v1/bgp/neighbors/{name}/{table}",
+            get(|State(s): Calls, Path((name, table))| view(s, View::BgpTable(name, table))),
         )
         .route(
             "/v1/bgp/rib",
@@ -209,6 +233,11 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
                 view(s, View::BgpWhy(q.prefix.unwrap_or_default()))
             }),
         )
+        .route(
+            "/v1/bgp/mrt",
+            get(|State(s): Calls| async { respond(ask(s, Request::TableDump).await) }),
+        )
+        .route("/v1/bgp/monitor", get(slow::monitor))
         .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
         .route("/v1/explain/{address}", get(explain))
@@ -277,9 +306,12 @@ fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(value) => Json(value).into_response(),
         Reply::Events(kept, _) => Json(kept).into_response(),
-        Reply::Pcap(..) | Reply::TestPlan(_) | Reply::Trace(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+        Reply::File(bytes) => bytes.into_response(),
+        Reply::Watch(..)
+        | Reply::Changes(..)
+        | Reply::Pcap(..)
+        | Reply::TestPlan(_)
+        | Reply::Trace(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Reply::Refused {
             status,
             error,

@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sam_dataplane::{DropReason, NeighborView, Stats};
+use sam_dataplane::{DropReason, NeighborView, Stats, TunnelTraffic};
 use sam_router::Config;
 use sam_router::facts::{
-    CounterFacts, DropFacts, Facts, NeighborFacts, PeerFacts, QueueFacts, WorkerFacts,
+    BfdFacts, CounterFacts, DropFacts, Facts, NeighborFacts, PeerFacts, QueueFacts, TunnelFacts,
+    WorkerFacts,
 };
 use sam_wg::PeerStatus;
 
@@ -105,10 +106,16 @@ impl FactSource {
                 .iter()
                 .map(|peer| peer_facts(peer, now))
                 .collect(),
+            tunnels: traffic(report)
+                .iter()
+                .zip(0..)
+                .map(|(traffic, tunnel)| tunnel_facts(tunnel, traffic, now))
+                .collect(),
             neighbors: neighbors(report)
                 .iter()
                 .map(|row| neighbor_facts(row, now))
                 .collect(),
+            bfd: BfdFacts::default(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
                 length: report.notices_waiting as u64,
@@ -184,6 +191,20 @@ fn neighbors(report: &DataPlaneReport) -> Vec<NeighborView> {
     rows.into_values().collect()
 }
 
+/// Adds up what went through each tunnel at all workers.
+fn traffic(report: &DataPlaneReport) -> Vec<TunnelTraffic> {
+    let mut sums: Vec<TunnelTraffic> = Vec::new();
+    for (_, worker) in &report.workers {
+        if sums.len() < worker.tunnels.len() {
+            sums.resize(worker.tunnels.len(), TunnelTraffic::default());
+        }
+        for (sum, seen) in sums.iter_mut().zip(&worker.tunnels) {
+            sum.add(seen);
+        }
+    }
+    sums
+}
+
 fn seconds_ago(at: Instant, now: Instant) -> f64 {
     now.saturating_duration_since(at).as_secs_f64()
 }
@@ -195,11 +216,20 @@ fn peer_facts(peer: &PeerStatus, now: Instant) -> PeerFacts {
         last_handshake_s: peer.last_handshake.map(|at| seconds_ago(at, now)),
         last_received_s: peer.last_received.map(|at| seconds_ago(at, now)),
         session: peer.session,
-        rx_bytes: peer.rx_bytes,
-        tx_bytes: peer.tx_bytes,
         handshakes: peer.handshakes,
         attempts: peer.attempts,
         roams: peer.roams,
+    }
+}
+
+fn tunnel_facts(tunnel: u16, traffic: &TunnelTraffic, now: Instant) -> TunnelFacts {
+    TunnelFacts {
+        tunnel,
+        rx_packets: traffic.rx_packets,
+        rx_bytes: traffic.rx_bytes,
+        tx_packets: traffic.tx_packets,
+        tx_bytes: traffic.tx_bytes,
+        last_received_s: traffic.last_received.map(|at| seconds_ago(at, now)),
     }
 }
 

@@ -42,6 +42,15 @@ struct LanSocket {
     pools: Vec<Ipv4Net>,
 }
 
+/// The kernel's way to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Underlay {
+    address: SocketAddr,
+    mtu: u16,
+    /// Whether it leads into our own TUN device.
+    into_tun: bool,
+}
+
 /// What is known about the host, and the means to change what is ours.
 #[derive(Debug)]
 pub(crate) struct HostIo {
@@ -55,7 +64,7 @@ pub(crate) struct HostIo {
     lan_failure: Option<String>,
     told_lan: Option<HostEvent>,
     resolver: Resolver,
-    told_endpoints: BTreeMap<NodeId, (SocketAddr, u16)>,
+    told_endpoints: BTreeMap<NodeId, Underlay>,
     routed: Vec<Ipv4Addr>,
 }
 
@@ -166,7 +175,7 @@ impl HostIo {
             .told_endpoints
             .values()
             .next()
-            .map(|(address, _)| address.ip());
+            .map(|way| way.address.ip());
         peer.and_then(|peer| self.netlink.route_to(peer).ok())
             .and_then(|answer| answer.source)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
@@ -266,12 +275,20 @@ impl HostIo {
             .collect();
         for (node, address) in known {
             let route = self.netlink.route_to(address.ip());
-            let mtu = route.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu));
-            if self.told_endpoints.insert(node, (address, mtu)) != Some((address, mtu)) {
+            let into_tun = route
+                .as_ref()
+                .is_ok_and(|answer| answer.interface == self.tun_index);
+            let way = Underlay {
+                address,
+                mtu: route.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu)),
+                into_tun,
+            };
+            if self.told_endpoints.insert(node, way) != Some(way) {
                 events.push(HostEvent::Endpoint {
                     node,
                     address,
-                    underlay_mtu: mtu,
+                    underlay_mtu: way.mtu,
+                    into_tun,
                 });
             }
         }

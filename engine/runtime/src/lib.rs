@@ -4,6 +4,7 @@
 //! the WireGuard handshakes. They talk by bounded queues only.
 
 mod answer;
+mod bfd_thread;
 mod bgp_io;
 mod control_loop;
 mod control_socket;
@@ -13,6 +14,7 @@ mod facts;
 mod host_io;
 mod journal_io;
 mod live_trace;
+mod monitor;
 mod path_test;
 mod pcapng;
 mod resolver;

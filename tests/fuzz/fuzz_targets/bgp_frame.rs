@@ -11,6 +11,7 @@ fuzz_target!(|input: &[u8]| {
     let context = DecodeContext {
         four_octet_as: true,
         ibgp: true,
+        add_path: false,
     };
     let mut stream = input;
     fixed_point::check_frame(stream);

@@ -122,6 +122,7 @@ fn config(setup: &Setup) -> String {
     } else {
         ""
     };
+    let add_path = if setup.add_path { "add paths on;" } else { "" };
     // Next hops are looked up in a table of their own: a marker says that an overlay address is reached by itself,
     // and BIRD takes such a next hop for unreachable when both are in one table.
     let mut text = format!(
@@ -134,7 +135,7 @@ fn config(setup: &Setup) -> String {
         text += &format!(
             "protocol bgp {name} {{ local {own} as {ASN}; neighbor {address} as {ASN}; hold time 9;\n  \
              connect retry time 1; connect delay time 1; error wait time 1, 2; {reflect} {graceful}\n  \
-             ipv4 {{ igp table links; import all; export where source = RTS_STATIC || source = RTS_BGP; }}; }}\n",
+             ipv4 {{ {add_path} igp table links; import all; export where source = RTS_STATIC || source = RTS_BGP; }}; }}\n",
             name = neighbor.name(),
             address = neighbor.overlay(),
         );

@@ -176,6 +176,9 @@ fn config(setup: &Setup) -> String {
     for neighbor in &setup.neighbors {
         let address = neighbor.overlay();
         text += &format!("  neighbor {address} send-community all\n");
+        if setup.add_path {
+            text += &format!("  neighbor {address} addpath-tx-all-paths\n");
+        }
         if setup.reflector {
             text += &format!("  neighbor {address} route-reflector-client\n");
         }

@@ -148,9 +148,17 @@ fn config(setup: &Setup) -> String {
         );
         if setup.graceful {
             text += "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 60\n    \
-                     notification-enabled = true\n  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
-                     afi-safi-name = \"ipv4-unicast\"\n    \
-                     [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n";
+                     notification-enabled = true\n";
+        }
+        if setup.graceful || setup.add_path {
+            text += "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
+                     afi-safi-name = \"ipv4-unicast\"\n";
+        }
+        if setup.graceful {
+            text += "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n";
+        }
+        if setup.add_path {
+            text += "    [neighbors.afi-safis.add-paths.config]\n      receive = true\n      send-max = 8\n";
         }
         if setup.reflector {
             text += &format!(

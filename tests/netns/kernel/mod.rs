@@ -6,6 +6,7 @@
 mod delay;
 mod exchange;
 mod flood;
+mod nested;
 mod site;
 mod transports;
 mod wireguard;
@@ -32,6 +33,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "kernel::fou_gue_and_vxlan",
         needs: &[Need::Guest],
         run: transports::udp,
+    },
+    Case {
+        name: "kernel::gre_and_gue_inside_of_wireguard",
+        needs: &[Need::Guest],
+        run: nested::everything,
     },
     Case {
         name: "kernel::a_long_way_keeps_a_flow_fast_and_in_order",

@@ -219,7 +219,7 @@ fn is_refused(world: &KernelSite, kind: &Kind, wrong: &Wrong) {
     exchange::pings(world, OURS);
 }
 
-fn silence_counted(world: &KernelSite, reason: &str) {
+pub(super) fn silence_counted(world: &KernelSite, reason: &str) {
     let before = world.drops(OURS, reason);
     exchange::silence(world, OURS);
     wait_until("the refusals are counted", PATIENCE, || {

@@ -4,10 +4,11 @@ use std::fmt;
 
 use sam_bgp::wire::{DecodeContext, Message, Update, frame};
 
-/// All sessions of a fabric are internal and know four-octet AS numbers.
+/// All sessions of a fabric are internal, know four-octet AS numbers and tell paths apart.
 pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
+    add_path: true,
 };
 
 /// What is done to each UPDATE that announces something.

@@ -56,7 +56,7 @@ impl Drain {
                 self.published = true;
             }
             Output::Bgp(_) => self.spoken = true,
-            Output::Probe(_) | Output::Event(_) => {}
+            Output::BfdPeers(_) | Output::Probe(_) | Output::Event(_) => {}
         }
     }
 }
@@ -87,9 +87,10 @@ pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
         else {
             continue;
         };
-        for prefix in update.announced.iter().chain(&update.withdrawn) {
+        for route in update.announced.iter().chain(&update.withdrawn) {
+            let prefix = route.prefix;
             assert!(
-                is_mobile(config, *prefix),
+                is_mobile(config, prefix),
                 "I9: site {index} speaks of {prefix}"
             );
         }

@@ -149,6 +149,7 @@ impl World {
             node: node_id(other),
             address: underlay(other),
             underlay_mtu: UNDERLAY_MTU,
+            into_tun: false,
         }));
         for fact in facts {
             self.input(site, Input::Host(fact));

@@ -113,6 +113,7 @@ impl Topology {
                     deferral_time: Duration::from_secs(20),
                 }),
             },
+            bfd: None,
             nodes: nodes
                 .map(|(at, key)| (node_id(at), node(at, key)))
                 .collect(),

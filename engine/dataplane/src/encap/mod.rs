@@ -1,7 +1,8 @@
-//! Encapsulations without encryption, for underlays that are trusted: what stands between outer and inner packet.
+//! Encapsulations without encryption, for underlays that are trusted or inside of WireGuard: what stands between outer
+//! and inner packet.
 //!
 //! Each file writes and parses one format on plain bytes. [`Framing`] chooses among them, [`Carrier`] says in what a
-//! framed packet travels, [`Plain`] is the whole of one tunnel. Nothing here authenticates: a packet belongs to the
+//! framed packet travels, [`Plain`] is the whole of one tunnel, [`Nested`] one inside of WireGuard. Nothing here authenticates: a packet belongs to the
 //! tunnel whose far end has exactly its outer source address.
 
 pub mod carrier;
@@ -9,6 +10,7 @@ pub mod gre;
 pub mod gue;
 pub mod lane;
 pub mod merged;
+pub mod nested;
 pub mod payload;
 pub mod sources;
 pub mod vxlan;
@@ -19,6 +21,7 @@ pub use carrier::Carrier;
 pub use gre::Gre;
 pub use gue::Gue;
 pub use lane::{LANES, Lane};
+pub use nested::Nested;
 pub use payload::Payload;
 pub use sources::Sources;
 pub use vxlan::Vxlan;

@@ -7,8 +7,11 @@ use sam_wg::{DataPath, OpenError, Opened, PeerIndex, SealError};
 
 use super::plain::{frame, plain_passage};
 use super::{Forwarder, Run, Way};
+use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
 use crate::encap::Lane;
+use crate::encap::lane::udp_lane;
+use crate::encap::nested::Content;
 use crate::fragment::fragment;
 use crate::ids::TunnelId;
 use crate::ingress::Ingress;
@@ -20,7 +23,7 @@ use crate::segment::segment;
 use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
 use crate::trace::{Seen, Tap, TapPoint};
-use crate::train::{Passage, SEALING};
+use crate::train::{Growth, Passage, SEALING};
 use crate::unit::{Gso, Offload, Unit};
 use crate::verdict::Verdict;
 
@@ -55,7 +58,7 @@ impl Forwarder {
                 match self.tunnel_of(peer) {
                     Some(tunnel) => {
                         self.judge(Verdict::Opened(tunnel));
-                        self.receive_inner(tunnel, outer.tos, Unit::plain(buffer), io, now);
+                        self.receive_opened(tunnel, outer.tos, buffer, io, now);
                     }
                     None => self.discard(buffer, DropReason::TunnelDown, io, now),
                 }
@@ -71,6 +74,32 @@ impl Forwarder {
             }
             Err(error) => self.discard(buffer, open_reason(error), io, now),
         }
+    }
+
+    /// Handles what came out of WireGuard.
+    fn receive_opened(
+        &mut self,
+        tunnel: TunnelId,
+        outer_tos: u8,
+        mut buffer: Buffer,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        let nested = self.snapshot.tunnel(tunnel).and_then(|far| far.nested);
+        let content = nested.map_or(Ok(Content::Bare), |nested| nested.parse(buffer.bytes()));
+        let tos = match content {
+            Ok(Content::Bare) => outer_tos,
+            Ok(Content::Framed { inner, tos }) => {
+                let Some(ecn) = merge_ecn(tos & ECN, outer_tos & ECN) else {
+                    return self.discard(buffer, DropReason::EcnCeNotEct, io, now);
+                };
+                buffer.truncate(inner.end);
+                buffer.trim_front(inner.start);
+                ecn
+            }
+            Err(reason) => return self.discard(buffer, reason, io, now),
+        };
+        self.receive_inner(tunnel, tos, Unit::plain(buffer), io, now);
     }
 
     /// Handles an inner packet that came by `tunnel`.
@@ -89,6 +118,7 @@ impl Forwarder {
         self.stats.add(&self.stats.tunnel_rx_packets, 1);
         self.stats
             .add(&self.stats.tunnel_rx_bytes, buffer.len() as u64);
+        self.traffic.on_received(tunnel, buffer.len(), now);
         self.record(TapPoint::Inner(tunnel), buffer.bytes(), offload.gso, now);
         let mut classified = match classify(buffer.bytes()) {
             Ok(classified) => classified,
@@ -250,9 +280,16 @@ impl Forwarder {
             scratch,
             stats,
             tap,
+            traffic,
+            shell,
             ..
         } = self;
-        let Tunnel { encap, dscp, .. } = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
+        let Tunnel {
+            encap,
+            nested,
+            dscp,
+            ..
+        } = snapshot.tunnel(tunnel).ok_or(DropReason::TunnelDown)?;
         let mut outlet = Outlet {
             io,
             stats,
@@ -262,17 +299,30 @@ impl Forwarder {
         let tos = dscp.outer_tos(packet.classified.tos, packet.ingress == Ingress::Host);
         match *encap {
             Encap::WireGuard(peer) => {
+                let around = nested.map_or(0, |nested| usize::from(nested.header()));
                 let passage = Passage {
                     tunnel,
                     lane: Lane::WireGuard,
                     to: wg.endpoint(peer).ok_or_else(|| no_endpoint(wg, peer))?,
                     tos,
-                    growth: SEALING,
+                    growth: Growth {
+                        least: SEALING.least + around,
+                        most: SEALING.most + around,
+                    },
                 };
+                let flow = nested.map_or(0, |_| {
+                    udp_lane(packet.unit.buffer.bytes(), &packet.classified)
+                });
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
+                    let sealed = match nested {
+                        Some(nested) => nested.write(inner, tos, flow, shell)?,
+                        None => inner,
+                    };
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
-                        wg.seal(peer, inner, slot, now).map_err(seal_reason)
-                    })
+                        wg.seal(peer, sealed, slot, now).map_err(seal_reason)
+                    })?;
+                    traffic.on_sent(tunnel, inner.len());
+                    Ok(())
                 })
             }
             Encap::Plain(plain) => {
@@ -281,7 +331,9 @@ impl Forwarder {
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
                         frame(framing, inner, slot)
-                    })
+                    })?;
+                    traffic.on_sent(tunnel, inner.len());
+                    Ok(())
                 })
             }
         }

@@ -3,9 +3,12 @@
 use std::net::Ipv4Addr;
 
 use sam_dataplane::announcer::ANNOUNCEMENT_LIMIT;
+use sam_dataplane::encap::{Framing, Gue};
 use sam_dataplane::packet::arp::ArpPacket;
+use sam_dataplane::{Snapshot, TunnelTraffic};
 
 use crate::lab::*;
+use crate::plain::GUE;
 
 /// One event at router A.
 type Event = fn(&mut Lab);
@@ -119,6 +122,47 @@ fn each_event_moves_exactly_its_counters() {
 
         assert_eq!(growth(&before, &counters(&lab)), *expected, "{name}");
     }
+}
+
+#[test]
+fn each_tunnel_counts_what_went_through_it_with_and_without_encryption() {
+    let gue = Framing::Gue(Gue::Variant1);
+    for mut lab in [Lab::connected(), Lab::plain(GUE, gue)] {
+        let (before, heard) = (lab.a.forwarder.traffic()[0], lab.now);
+
+        lab.send_a_with(
+            &partial(tcp(A.host, B.host, 1, &[7; 2000])),
+            superpacket(1000),
+        );
+        lab.send_b(&udp(B.host, A.host, 64, &[0; 100]));
+
+        let after = lab.a.forwarder.traffic()[0];
+        let grown = (
+            after.tx_packets - before.tx_packets,
+            after.tx_bytes - before.tx_bytes,
+            after.rx_packets - before.rx_packets,
+            after.rx_bytes - before.rx_bytes,
+        );
+        assert_eq!(grown, (2, 2080, 1, 128));
+        assert!(after.last_received >= Some(heard));
+    }
+}
+
+#[test]
+fn a_tunnel_number_that_leads_to_another_node_counts_from_zero() {
+    let mut lab = Lab::connected();
+    lab.send_a(&udp(A.host, B.host, 64, b"x"));
+    let traffic = |lab: &Lab| lab.a.forwarder.traffic()[0];
+    let counted = traffic(&lab);
+    assert!(counted.tx_packets > 0);
+
+    lab.a
+        .install(lab.now, |snapshot| snapshot.tunnels[0].mtu -= 1);
+    assert_eq!(traffic(&lab), counted, "the same node");
+
+    let rename = |snapshot: &mut Snapshot| "another".clone_into(&mut snapshot.tunnels[0].name);
+    lab.a.install(lab.now, rename);
+    assert_eq!(traffic(&lab), TunnelTraffic::default());
 }
 
 #[test]

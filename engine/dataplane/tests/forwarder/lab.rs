@@ -518,6 +518,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             id: TUNNEL,
             name: "other".to_owned(),
             encap: Encap::WireGuard(PEER),
+            nested: None,
             mtu: MTU,
             mss_clamp: true,
             force_fragment: false,

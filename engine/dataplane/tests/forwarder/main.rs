@@ -8,6 +8,7 @@ mod fitting;
 mod forwarding;
 mod lab;
 mod neighbors;
+mod nested;
 mod paths;
 mod plain;
 mod refusals;

@@ -257,6 +257,12 @@ const CASES: &[(DropReason, Case)] = &[
             &[0xa0, 0, 8, 0, 9, 9, 0, 0, 0, 0, 0, 7],
         );
     }),
+    (DropReason::EncapMissing, |lab| {
+        lab.nest(Carrier::GRE, KEYED);
+        lab.b
+            .install(lab.now, |snapshot| snapshot.tunnels[0].nested = None);
+        lab.send_b(&udp(B.host, A.host, 64, b"x"));
+    }),
     (DropReason::BufferPoolEmpty, |lab| {
         let unit = lab
             .a

@@ -1,8 +1,9 @@
 //! Arbitrary tunnel packets: each framing refuses them or finds an inner packet at their end, which it writes back.
 
 use sam_dataplane::encap::merged::offload_of;
-use sam_dataplane::encap::{Framing, Gre, Gue, Payload, Vxlan};
-use sam_dataplane::{Gso, Offload};
+use sam_dataplane::encap::nested::Content;
+use sam_dataplane::encap::{Framing, Gre, Gue, Nested, Payload, Vxlan};
+use sam_dataplane::{Carrier, Gso, Offload};
 
 pub(crate) fn check(data: &[u8]) {
     let Some((&[kind, value, high, low], packet)) = data.split_first_chunk() else {
@@ -18,6 +19,18 @@ pub(crate) fn check(data: &[u8]) {
         if is_ip || framing != Framing::Gue(Gue::Variant1) {
             assert_eq!(framing.parse(&again), Ok(inner), "{framing:?}");
         }
+    }
+    let tunnel = Nested {
+        carrier: match framing {
+            Framing::Gue(_) => Carrier::Udp { port: 6080 },
+            Framing::Ipip | Framing::Gre(_) | Framing::Fou(_) | Framing::Vxlan(_) => Carrier::GRE,
+        },
+        framing,
+        own: [10, 99, 0, 1].into(),
+        far: [10, 99, 0, 2].into(),
+    };
+    if let Ok(Content::Framed { inner, .. }) = tunnel.parse(packet) {
+        assert!(inner.start <= inner.end && inner.end <= packet.len());
     }
     let mtu = u16::from_be_bytes([high, low]);
     let Offload { gso, .. } = offload_of(packet, mtu);

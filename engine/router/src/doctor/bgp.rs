@@ -29,6 +29,17 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
             "the session with {node} is up, {} routes accepted",
             neighbor.accepted
         );
+        if let Some(lack) = &neighbor.degraded {
+            return warn(
+                "bgp",
+                &name,
+                format!("degraded: {lack}: {message}"),
+            )
+            .detail("only the best path to each address is told there: who loses it waits for BGP")
+            .remedy(format!(
+                "update {node}, or enable add-path (RFC 7911), receive and send, in its BGP program"
+            ));
+        }
         return pass("bgp", &name, message);
     }
     let down = result(

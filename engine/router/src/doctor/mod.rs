@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
+    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
     OwnersView, RoutesView, TunnelsView,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) rejected: Vec<(NodeRef, ipnet::Ipv4Net, &'static str)>,
     pub(crate) tunnels: TunnelsView,
     pub(crate) arp: ArpView,
+    pub(crate) bfd: Option<BfdView>,
 }
 
 impl Router {
@@ -69,6 +70,7 @@ impl Router {
             rejected: rejected.collect(),
             tunnels: self.tunnels(facts, now),
             arp: self.arp(facts, now),
+            bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Ownership: one owner per address, and what we are told to own is ours.
 
-use super::{Evidence, fail, listed, pass, warn};
+use super::{Evidence, listed, pass, result, warn};
+use crate::view::CheckStatus;
 use crate::view::{CheckRow, OwnerRow};
 
 const AREA: &str = "owners";
@@ -24,7 +25,14 @@ fn duplicates(evidence: &Evidence<'_>) -> CheckRow {
             "no address is claimed by two nodes",
         );
     }
-    fail(AREA, "duplicate-owner", format!("{} addresses are claimed by several nodes", rows.len()))
+    // Everybody knows of it (RFC 7911); the fault is here if the address is to be owned here too.
+    let status = if rows.iter().any(|row| row.configured) {
+        CheckStatus::Fail
+    } else {
+        CheckStatus::Warn
+    };
+    let message = format!("{} addresses are claimed by several nodes", rows.len());
+    result(AREA, "duplicate-owner", status, message)
         .detail(listed(rows.into_iter().map(claimants)))
         .remedy("an address lives at one site: `samctl withdraw ADDRESS` on the others, and correct their self.owned")
 }

@@ -37,7 +37,13 @@ fn is_forwarded(evidence: &Evidence<'_>, row: &OwnerRow) -> bool {
         (None, route) => route.is_none(),
         (Some(_), None) => false,
         (Some(owner), Some(route)) => match route.action {
-            RouteAction::Local | RouteAction::Lan | RouteAction::Unreachable => row.local,
+            RouteAction::Local | RouteAction::Lan => row.local,
+            // The LAN is absent, or the tunnel is refused.
+            RouteAction::Unreachable => {
+                let tunnels = &evidence.tunnels.tunnels;
+                let mut refused = tunnels.iter().filter(|tunnel| tunnel.fault.is_some());
+                row.local || refused.any(|tunnel| tunnel.node == *owner)
+            }
             RouteAction::Tunnel => route.node.as_ref() == Some(owner),
             RouteAction::Withhold | RouteAction::Blackhole => false,
         },

@@ -8,8 +8,8 @@ use sam_capture::NodeId;
 use super::{Evidence, examine};
 use crate::config::{Capture, Config, TunnelMtu};
 use crate::facts::{
-    AddressFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts, QueueFacts, TunFacts,
-    WorkerFacts,
+    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts,
+    QueueFacts, TunFacts, WorkerFacts,
 };
 use crate::fixture::{address, overlay};
 use crate::input::Command;
@@ -105,6 +105,8 @@ fn each_fault_of_the_host_is_found() {
         }),
         ("lan/captured-address", Skip, |f| f.host.addresses = None),
         ("tunnel/handshake-n2", Fail, |f| f.peers[0].session = false),
+        ("tunnel/bfd", Warn, |f| f.bfd.sessions.clear()),
+        ("tunnel/bfd", Skip, |f| f.bfd.scheduling.clear()),
         ("routes/workers", Warn, |f| f.workers[0].generation += 1),
         ("routes/workers", Skip, |f| f.workers.clear()),
         ("drops/source-not-allowed", Warn, |f| {
@@ -149,12 +151,24 @@ fn each_fault_of_the_fabric_is_found() {
             e.tunnels.tunnels[0].up = false;
             e.tunnels.tunnels[0].endpoint = None;
         }),
+        ("tunnel/handshake-n2", Fail, |e| {
+            e.tunnels.tunnels[0].fault = Some("routed-into-itself".into());
+        }),
         ("tunnel/mtu-n2", Fail, |e| {
             e.tunnels.tunnels[0].underlay_mtu = 1499
         }),
         ("tunnel/mtu-n2", Warn, |e| e.tunnels.tunnels[0].mtu = 1279),
+        ("tunnel/bfd", Warn, |e| {
+            e.bfd.as_mut().unwrap().sessions[0].flaps = 4
+        }),
+        ("tunnel/bfd", Warn, |e| {
+            e.bfd.as_mut().unwrap().sessions[0].next_hop = "unreachable".into();
+        }),
         ("bgp/session-n2", Fail, |e| {
             e.neighbors.neighbors[0].state = "active".into()
+        }),
+        ("bgp/session-n2", Warn, |e| {
+            e.neighbors.neighbors[0].degraded = Some("no-addpath".into());
         }),
         ("bgp/rejected-routes", Warn, |e| reject(e, "outside-pool")),
         ("identity/foreign-claims", Fail, |e| {
@@ -168,9 +182,8 @@ fn each_fault_of_the_fabric_is_found() {
                 last_s: 1.0,
             });
         }),
-        ("owners/duplicate-owner", Fail, |e| {
-            e.owners.owners[0].duplicate = true
-        }),
+        ("owners/duplicate-owner", Fail, |e| duplicate(e, true)),
+        ("owners/duplicate-owner", Warn, |e| duplicate(e, false)),
         ("owners/unannounced", Warn, |e| {
             e.owners.owners[0].owner = None;
             e.owners.owners[0].configured = true;
@@ -312,9 +325,36 @@ fn healthy() -> (Net, Facts) {
             limit: 10,
             ..QueueFacts::default()
         }],
+        bfd: BfdFacts {
+            scheduling: "real-time".into(),
+            sessions: vec![session()],
+            ..BfdFacts::default()
+        },
         ..Facts::default()
     };
     (net, facts)
+}
+
+/// The BFD session with node 2, up.
+fn session() -> BfdSessionFacts {
+    BfdSessionFacts {
+        address: overlay(2),
+        state: "up".into(),
+        since_s: 60.0,
+        remote_state: "up".into(),
+        local_discriminator: 1,
+        remote_discriminator: 2,
+        transmit_ms: Some(300.0),
+        receive_ms: Some(300.0),
+        detection_ms: Some(900.0),
+        multiplier: 3,
+        remote_multiplier: 3,
+        ups: 1,
+        failures: 0,
+        last_down: None,
+        received: 200,
+        sent: 200,
+    }
 }
 
 fn host_facts() -> HostFacts {
@@ -369,6 +409,12 @@ fn lose(facts: &mut Facts, capability: &str) {
         .as_mut()
         .unwrap()
         .retain(|held| held != capability);
+}
+
+/// Has an address claimed by several nodes, this one among them or not.
+fn duplicate(e: &mut Evidence<'_>, configured: bool) {
+    let row = &mut e.owners.owners[0];
+    (row.duplicate, row.configured) = (true, configured);
 }
 
 fn reject(evidence: &mut Evidence<'_>, reason: &'static str) {

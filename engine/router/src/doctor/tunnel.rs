@@ -1,12 +1,14 @@
 //! The ways to the other nodes: handshakes and MTU.
 
-use super::{Evidence, away, fail, pass, result, skip, warn};
-use crate::Encapsulation;
+use super::{Evidence, away, fail, listed, pass, result, skip, warn};
 use crate::view::{CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
 /// Below this many bytes, ordinary applications meet surprises (RFC 8200 section 5 demands it of IPv6).
 const COMFORTABLE_MTU: u16 = 1280;
+
+/// More failures of a path in ten minutes are too many.
+const FLAPS: usize = 3;
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     if evidence.tunnels.tunnels.is_empty() {
@@ -17,12 +19,24 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
         checks.push(handshake(evidence, tunnel, away(isolated)));
         checks.push(mtu(evidence, tunnel));
     }
+    checks.push(bfd(evidence));
 }
 
 fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> CheckRow {
     let node = &tunnel.node.name;
     let name = format!("handshake-{node}");
-    if tunnel.up && tunnel.encap != Encapsulation::WireGuard.name() {
+    if let Some(text) = tunnel.fault_text() {
+        let tun = &evidence.config.local.tun;
+        let endpoint = tunnel
+            .endpoint
+            .map_or_else(String::new, |to| to.ip().to_string());
+        return fail(AREA, &name, format!("the tunnel to {node} is {text}"))
+            .detail("what it sends would come back to be sent by it again; nothing is forwarded by it")
+            .remedy(format!(
+                "`ip route get {endpoint}` must not say `dev {tun}`: remove that route, or add a narrower one to the underlay"
+            ));
+    }
+    if tunnel.up && !tunnel.encrypted {
         let message = format!("the tunnel to {node} needs no handshake ({})", tunnel.encap);
         return pass(AREA, &name, message);
     }
@@ -54,6 +68,54 @@ fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> 
             "check that UDP reaches {endpoint} and comes back to port {}, and that both keys match",
             evidence.tunnels.listen_port
         ))
+}
+
+/// BFD that goes up and down: too fast for the host or the path, or the path is bad.
+fn bfd(evidence: &Evidence<'_>) -> CheckRow {
+    const NAME: &str = "bfd";
+    let Some(view) = &evidence.bfd else {
+        return skip(AREA, NAME, "BFD is off");
+    };
+    if view.scheduling.is_empty() {
+        return skip(AREA, NAME, "how BFD is could not be read");
+    }
+    let rows = view.sessions.iter();
+    let flapping: Vec<String> = rows
+        .clone()
+        .filter(|row| row.flaps > FLAPS)
+        .map(|row| format!("{}: {} times", row.node.name, row.flaps))
+        .collect();
+    if !flapping.is_empty() {
+        return warn(
+            AREA,
+            NAME,
+            "BFD found paths broken again and again in ten minutes",
+        )
+        .detail(listed(flapping))
+        .remedy("mend the path, or set fabric.bfd to a slower profile, such as wan");
+    }
+    let broken: Vec<String> = rows
+        .clone()
+        .filter(|row| row.next_hop == "unreachable")
+        .map(|row| row.node.name.clone())
+        .collect();
+    if !broken.is_empty() {
+        return warn(
+            AREA,
+            NAME,
+            "BFD found paths broken; routes by them are not used",
+        )
+        .detail(listed(broken))
+        .remedy("`samctl bfd` shows when and why; `samctl test` tries the paths");
+    }
+    if view.sessions.is_empty() && !evidence.tunnels.tunnels.is_empty() {
+        return warn(AREA, NAME, format!("BFD {}", view.scheduling)).remedy(
+            "free UDP port 3784 of the overlay address, or set fabric.bfd to the profile none",
+        );
+    }
+    let up = rows.filter(|row| row.session.is_up()).count();
+    let message = format!("BFD is up with {up} of {} nodes", view.sessions.len());
+    pass(AREA, NAME, message).detail(format!("scheduling: {}", view.scheduling))
 }
 
 fn mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {

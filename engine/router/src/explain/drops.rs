@@ -64,7 +64,7 @@ pub(super) fn risks(evidence: &Evidence<'_>, subject: &Subject<'_>) -> Vec<DropR
         }
         Some(RouteAction::Local) => {}
     }
-    if let Some(tunnel) = subject.tunnel {
+    if let Some(tunnel) = subject.tunnel.filter(|tunnel| tunnel.fault.is_none()) {
         if tunnel.endpoint.is_none() {
             add(
                 DropReason::TunnelNoEndpoint,

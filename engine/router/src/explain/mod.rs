@@ -9,12 +9,12 @@ mod drops;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use crate::Router;
 use crate::doctor::Evidence;
-use crate::encapsulation::Encapsulation;
 use crate::facts::Facts;
 use crate::view::{ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow};
 
@@ -56,20 +56,26 @@ fn explain(evidence: &Evidence<'_>, address: Ipv4Addr, route: Option<RouteRow>) 
         .iter()
         .find(|pool| pool.prefix.contains(&address));
     let tunnel = route.as_ref().and_then(|route| route.tunnel);
+    let owner = evidence
+        .owners
+        .owners
+        .iter()
+        .find(|row| row.address == address);
+    // No entry leads into a refused tunnel; it is that of the owner, or of the overlay address itself.
+    let is_refused = |row: &TunnelRow| {
+        let node = owner.and_then(|row| row.owner.as_ref());
+        row.fault.is_some() && (row.overlay == address || node == Some(&row.node))
+    };
     let subject = Subject {
         address,
         pool: pool.map(|pool| pool.name.as_str()),
         excluded: pool.is_some_and(|pool| !pool.admits(address)),
-        owner: evidence
-            .owners
-            .owners
-            .iter()
-            .find(|row| row.address == address),
+        owner,
         tunnel: evidence
             .tunnels
             .tunnels
             .iter()
-            .find(|row| Some(row.tunnel) == tunnel),
+            .find(|row| Some(row.tunnel) == tunnel || is_refused(row)),
         route,
     };
     let arp = arp::verdict(evidence, &subject);
@@ -118,9 +124,20 @@ fn verdict(subject: &Subject<'_>) -> String {
         RouteAction::Lan => format!("{address} lives here, on the LAN"),
         RouteAction::Local => format!("{address} is delivered to this host"),
         RouteAction::Withhold => {
-            format!("nobody owns {address}: packets are dropped, ARP stays silent")
+            let why = match claimants(subject).as_str() {
+                "" => format!("nobody owns {address}"),
+                names => format!("{address} lives at {names}, which cannot be reached"),
+            };
+            format!("{why}: packets are dropped, ARP stays silent")
         }
-        RouteAction::Unreachable => format!("{address} is owned here, but the LAN is absent"),
+        RouteAction::Unreachable => match subject.tunnel {
+            Some(tunnel) => format!(
+                "{address} lives at {}, but the tunnel there is {}",
+                tunnel.node.name,
+                tunnel.fault_text().unwrap_or_default()
+            ),
+            None => format!("{address} is owned here, but the LAN is absent"),
+        },
         RouteAction::Blackhole => format!("packets to {address} are dropped in silence"),
     }
 }
@@ -148,18 +165,18 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             .from
             .as_ref()
             .map_or("here", |from| from.name.as_str());
+        let decided = match &claim.ineligible {
+            Some(reason) => format!("cannot be chosen: {reason}"),
+            None => format!("{best}: {}", claim.step),
+        };
         let told = if claim.stale {
             "stale, once told"
         } else {
             "told"
         };
         format!(
-            "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {best}: {}",
-            claim.node.name,
-            claim.state,
-            claim.sequence,
-            claim.local_pref,
-            claim.ineligible.as_ref().unwrap_or(&claim.step)
+            "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {decided}",
+            claim.node.name, claim.state, claim.sequence, claim.local_pref
         )
     });
     let evidence: Vec<String> = claims.collect();
@@ -171,11 +188,22 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
                 evidence,
             )
         }
+        None if !owned.claims.is_empty() => row(
+            format!("{}, which cannot be reached from here", claimants(subject)),
+            evidence,
+        ),
         None => row(
             "nobody: it is to be owned here, but is not announced".into(),
             evidence,
         ),
     }
+}
+
+/// Names the nodes that claim the address.
+fn claimants(subject: &Subject<'_>) -> String {
+    let claims = subject.owner.iter().flat_map(|row| &row.claims);
+    let names: BTreeSet<&str> = claims.map(|claim| claim.node.name.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
@@ -198,21 +226,19 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
         .map_or_else(|| "an unknown endpoint".into(), |to| to.to_string());
     let mtu = path_mtu(evidence, tunnel);
     let age = tunnel.last_handshake_s;
-    let mut lines = if is_wireguard(tunnel) {
-        vec![
-            age.map_or_else(
-                || "no handshake yet".into(),
-                |age| format!("last handshake {age:.0} s ago"),
-            ),
-            format!(
-                "received {} bytes, sent {} bytes",
-                tunnel.rx_bytes, tunnel.tx_bytes
-            ),
-        ]
+    let mut lines = if tunnel.encrypted {
+        vec![age.map_or_else(
+            || "no handshake yet".into(),
+            |age| format!("last handshake {age:.0} s ago"),
+        )]
     } else {
         vec!["neither encrypted nor authenticated: the underlay is trusted".into()]
     };
     lines.extend([
+        format!(
+            "received {} packets ({} bytes), sent {} packets ({} bytes)",
+            tunnel.rx_packets, tunnel.rx_bytes, tunnel.tx_packets, tunnel.tx_bytes
+        ),
         mtu_text(tunnel),
         mtu.tcp_mss.map_or_else(
             || "TCP MSS is left as it is".into(),
@@ -224,12 +250,19 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
             tunnel.overlay
         ),
     ]);
-    let (name, down) = if is_wireguard(tunnel) {
-        ("WireGuard".to_owned(), "without session")
+    let name = tunnel.encap.to_uppercase().replace("OVER", "over");
+    let name = name.replace("WIREGUARD", "WireGuard");
+    let down = if tunnel.encrypted {
+        "without session"
     } else {
-        (tunnel.encap.to_uppercase(), "without endpoint")
+        "without endpoint"
     };
-    let state = if tunnel.up { "up" } else { down };
+    let state = match &tunnel.fault {
+        Some(_) => "refused",
+        None if tunnel.up => "up",
+        None => down,
+    };
+    lines.extend(tunnel.fault_text());
     row(format!("{name} to {endpoint}, {state}"), lines)
 }
 
@@ -356,10 +389,6 @@ fn transparency(evidence: &Evidence<'_>) -> QuestionRow {
         "there is no NAT; sources are kept and checked",
         lines,
     )
-}
-
-fn is_wireguard(tunnel: &TunnelRow) -> bool {
-    tunnel.encap == Encapsulation::WireGuard.name()
 }
 
 /// Writes the MTU as a sum.

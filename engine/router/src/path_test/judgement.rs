@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::findings::{Findings, Transfer};
 use super::sweep::SweepResult;
 use super::{TEST_PORT, TestTarget};
+use crate::Router;
 use crate::facts::Facts;
 use crate::view::{
     CheckStatus, NeighborSummary, NodeRef, PathTestRow, PathTestView, TestCheck, TunnelRow,
 };
-use crate::{Encapsulation, Router};
 
 impl Router {
     /// `samctl test`: what the findings about some nodes mean.
@@ -81,15 +81,17 @@ impl Judge<'_> {
     }
 
     fn tunnel(&self, row: Option<&TunnelRow>) -> TestCheck {
+        let refused = row.and_then(TunnelRow::fault_text);
         let Some(row) = row.filter(|row| row.up) else {
             let remedy = format!(
                 "`samctl doctor tunnel` says what is known about {}",
                 self.name
             );
-            return fail("tunnel", "down", "the tunnel has no session").remedy(remedy);
+            let refused = refused.map(|text| format!("the tunnel is {text}"));
+            let message = refused.unwrap_or_else(|| "the tunnel has no session".into());
+            return fail("tunnel", "down", message).remedy(remedy);
         };
-        let has_handshake = row.encap == Encapsulation::WireGuard.name();
-        match row.last_handshake_s.filter(|_| has_handshake) {
+        match row.last_handshake_s.filter(|_| row.encrypted) {
             Some(age) => {
                 let message = format!("{}, handshake {age:.0} s ago", row.encap);
                 pass("tunnel", format!("{age:.0} s"), message)

@@ -133,6 +133,7 @@ fn the_tunnel_mtu_follows_underlay_and_address_family() {
         node: NodeId(2),
         address: host.parse().unwrap(),
         underlay_mtu,
+        into_tun: false,
     };
     assert_eq!(mtu(&net), 1440);
 

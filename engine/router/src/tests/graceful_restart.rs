@@ -67,7 +67,9 @@ fn a_reflector_that_comes_back_waits_for_those_who_were_there() {
     let restarting = view.restarting.expect("n2 is missing");
     let awaited = restarting.awaited.iter().map(|node| node.id);
     assert_eq!(awaited.collect::<Vec<_>>(), [NodeId(2)]);
-    let leaf = net.station(3).router.bgp_neighbor(NodeId(1), now).unwrap();
+    let facts = Facts::default();
+    let leaf = net.station(3).router.bgp_neighbor(NodeId(1), &facts, now);
+    let leaf = leaf.unwrap();
     let offered = "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding)";
     assert!(leaf.capabilities_received.contains(&offered.to_owned()));
     assert!(!leaf.end_of_rib);
@@ -76,7 +78,9 @@ fn a_reflector_that_comes_back_waits_for_those_who_were_there() {
     let sessions = &net.station(1).state.sessions;
     assert_eq!(*sessions, BTreeSet::from([NodeId(3)]), "for the next time");
     let now = net.now;
-    let leaf = net.station(3).router.bgp_neighbor(NodeId(1), now).unwrap();
+    let facts = Facts::default();
+    let leaf = net.station(3).router.bgp_neighbor(NodeId(1), &facts, now);
+    let leaf = leaf.unwrap();
     assert!(leaf.end_of_rib);
 }
 

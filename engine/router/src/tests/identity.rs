@@ -142,12 +142,12 @@ fn two_routers_as_one_node_are_noticed_by_their_markers() {
 #[test]
 fn a_route_of_our_own_that_a_reflector_sends_back_is_counted_but_no_news() {
     let mut net = Net::new(2, &[1]);
-    let mut reflected = sam_bgp::PathAttributes::local(overlay(2));
+    let mut reflected = PathAttributes::local(overlay(2));
     reflected.originator_id = Some(overlay(2));
     reflected.cluster_list = vec![overlay(1)];
     let update = Update {
         withdrawn: Vec::new(),
-        announced: vec![address(ADDRESS).into()],
+        announced: vec![Ipv4Net::from(address(ADDRESS)).into()],
         attributes: Some(reflected),
         faults: Vec::new(),
     };

@@ -4,8 +4,10 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
-use sam_bgp::DecisionStep;
+use sam_bgp::wire::{Message, Update};
+use sam_bgp::{DecisionStep, PathAttributes};
 use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::notice::Mac;
 use sam_dataplane::{NextHop, Notice, PortId, TunnelId};
@@ -17,14 +19,17 @@ use crate::fixture::{self, address, overlay};
 use crate::input::{Command, HostEvent, Input};
 use crate::journal::RuntimeState;
 use crate::testnet::Net;
-use crate::view::{RouteAction, RouteOrigin};
+use crate::view::{BgpTableView, RouteAction, RouteOrigin, RouteTable};
 
 const FULL_MESH: &[u32] = &[];
 const ADDRESS: u8 = 10;
 
+mod bfd;
 mod configuration;
 mod graceful_restart;
 mod identity;
+mod monitor;
+mod next_hops;
 mod ownership;
 mod paths;
 mod transports;

@@ -58,6 +58,7 @@ fn no_error_lowers_a_tunnel_below_what_every_underlay_carries() {
         node: NodeId(2),
         address: "[2001:db8::2]:51820".parse().unwrap(),
         underlay_mtu: 1500,
+        into_tun: false,
     };
     reconfigure(&mut net, 1, |config| {
         let node = config.fabric.nodes.get_mut(&NodeId(2)).unwrap();

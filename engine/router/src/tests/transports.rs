@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use sam_dataplane::encap::{Carrier, Framing, Plain, Vxlan};
+use sam_dataplane::encap::{Carrier, Framing, Nested, Plain, Vxlan};
 use sam_dataplane::snapshot::Encap;
 
 use super::*;
-use crate::encapsulation::{Encapsulation, Gre, Gue, Payload};
-use crate::facts::Facts;
+use crate::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
+use crate::facts::{Facts, TunnelFacts};
+use crate::view::CheckStatus;
 
 const GUE: Encapsulation = Encapsulation::Gue {
     port: 6080,
@@ -80,6 +81,53 @@ fn each_transport_has_its_carrier_framing_and_mtu() {
 }
 
 #[test]
+fn gre_and_gue_inside_of_wireguard_are_between_the_overlay_addresses_and_cost_more() {
+    let gre = Gre {
+        key: Some(7),
+        checksum: false,
+    };
+    let inside_gue = Inside::Gue {
+        port: 6080,
+        gue: Gue::Variant1,
+    };
+    for (inside, carrier, framing, expected) in [
+        (
+            Inside::Gre(Gre::PLAIN),
+            Carrier::GRE,
+            Framing::Gre(Gre::PLAIN),
+            1416,
+        ),
+        (Inside::Gre(gre), Carrier::GRE, Framing::Gre(gre), 1412),
+        (
+            inside_gue,
+            Carrier::Udp { port: 6080 },
+            Framing::Gue(Gue::Variant1),
+            1412,
+        ),
+    ] {
+        let mut net = Net::new(2, FULL_MESH);
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = Encapsulation::OverWireGuard(inside);
+        });
+        let nested = Nested {
+            carrier,
+            framing,
+            own: overlay(1),
+            far: overlay(2),
+        };
+        let station = net.station(1);
+        let tunnel = &station.snapshot.tunnels[0];
+        assert!(matches!(tunnel.encap, Encap::WireGuard(_)));
+        assert_eq!((tunnel.nested, tunnel.mtu), (Some(nested), expected));
+        assert_eq!(station.wireguard.len(), 1);
+        assert!(
+            station.router.config().carriers().is_empty(),
+            "the underlay sees WireGuard only"
+        );
+    }
+}
+
+#[test]
 fn a_pair_differs_from_the_fabric_and_the_others_do_not() {
     let mut net = Net::new(3, FULL_MESH);
     restart(&mut net, |config| {
@@ -131,10 +179,150 @@ fn a_tunnel_without_sessions_is_up_while_its_endpoint_is_known() {
         node: NodeId(2),
         address: "[2001:db8::2]:51820".parse().unwrap(),
         underlay_mtu: 1500,
+        into_tun: false,
     };
     net.host(1, resolved);
     assert_eq!(shown(&net), ("gue".to_owned(), true, None));
     assert_eq!(mtu(&net), 1452);
+}
+
+#[test]
+fn what_went_through_a_tunnel_is_shown_with_and_without_encryption() {
+    let mut net = Net::new(2, FULL_MESH);
+    let facts = Facts {
+        tunnels: vec![TunnelFacts {
+            tunnel: 0,
+            rx_packets: 3,
+            rx_bytes: 300,
+            tx_packets: 5,
+            tx_bytes: 500,
+            last_received_s: Some(2.0),
+        }],
+        ..Facts::default()
+    };
+    for (encapsulation, heard) in [(Encapsulation::WireGuard, None), (GUE, Some(2.0))] {
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = encapsulation;
+        });
+        let router = &net.stations[&1].router;
+        let row = router.tunnels(&facts, net.now).tunnels.remove(0);
+        assert_eq!(
+            (row.rx_packets, row.rx_bytes, row.tx_packets, row.tx_bytes),
+            (3, 300, 5, 500)
+        );
+        assert_eq!(
+            row.last_received_s, heard,
+            "WireGuard hears what is authenticated"
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_that_would_be_routed_into_itself_is_refused_until_the_route_is_right() {
+    for encapsulation in [Encapsulation::WireGuard, GUE] {
+        let mut net = Net::new(2, FULL_MESH);
+        net.command(2, Command::Announce(address(ADDRESS)));
+        restart(&mut net, |config| {
+            config.fabric.transport.encapsulation = encapsulation;
+        });
+        net.run(10);
+        let tunneled =
+            |net: &Net| [address(ADDRESS), overlay(2)].map(|to| net.tunneled_to(1, to) == Some(2));
+        let underlay = net.stations[&1]
+            .router
+            .host
+            .endpoint(net.stations[&1].router.config(), NodeId(2));
+        let way = |into_tun, underlay_mtu| HostEvent::Endpoint {
+            node: NodeId(2),
+            address: underlay.unwrap(),
+            underlay_mtu,
+            into_tun,
+        };
+        net.host(1, way(false, 9001));
+        let before = mtu(&net);
+        assert_eq!(tunneled(&net), [true, true]);
+
+        net.host(1, way(true, 1300));
+
+        for to in [address(ADDRESS), overlay(2)] {
+            assert_eq!(net.next_hop(1, to), Some(NextHop::Unreachable), "{to}");
+        }
+        let now = net.now;
+        let station = net.station(1);
+        let row = station
+            .router
+            .tunnels(&Facts::default(), now)
+            .tunnels
+            .remove(0);
+        assert_eq!(
+            (row.up, row.fault.as_deref()),
+            (false, Some("routed-into-itself"))
+        );
+        assert!(!station.router.tunnel_up(NodeId(2)));
+        assert_eq!(row.mtu, before, "the TUN device is no underlay");
+        assert_eq!(station.events.last(), Some(&refused(true)));
+        let explained = station
+            .router
+            .explain(address(ADDRESS), &Facts::default(), now);
+        let expected = "10.77.60.10 lives at n2, but the tunnel there is refused";
+        assert!(
+            explained.verdict.starts_with(expected),
+            "{}",
+            explained.verdict
+        );
+        let doctor = station.router.doctor(&Facts::default(), now);
+        let check = |name: &str| {
+            let mut checks = doctor.checks.iter();
+            checks.find(|check| check.name == name).cloned().unwrap()
+        };
+        assert_eq!(check("handshake-n2").status, CheckStatus::Fail);
+        assert!(
+            check("handshake-n2")
+                .remedy
+                .unwrap()
+                .contains("ip route get")
+        );
+        assert_eq!(
+            check("rib-fib").status,
+            CheckStatus::Pass,
+            "no defect of ours"
+        );
+
+        net.host(1, way(false, 9001));
+
+        assert_eq!(tunneled(&net), [true, true]);
+        assert_eq!(net.station(1).events.last(), Some(&refused(false)));
+    }
+}
+
+#[test]
+fn a_node_that_roamed_to_where_the_route_is_right_is_not_refused() {
+    let mut net = Net::new(2, FULL_MESH);
+    let [configured, elsewhere] = ["192.0.2.2:51820", "198.51.100.9:51820"];
+    let event = HostEvent::Endpoint {
+        node: NodeId(2),
+        address: configured.parse().unwrap(),
+        underlay_mtu: 1500,
+        into_tun: true,
+    };
+    let roam = Notice::EndpointChanged {
+        tunnel: TunnelId(0),
+        from: None,
+        to: elsewhere.parse().unwrap(),
+    };
+
+    net.host(1, event);
+    assert_eq!(net.next_hop(1, overlay(2)), Some(NextHop::Unreachable));
+
+    net.input(1, Input::Notice(roam));
+    assert_eq!(net.tunneled_to(1, overlay(2)), Some(2));
+}
+
+fn refused(is_refused: bool) -> Event {
+    Event::TunnelFault {
+        node: NodeId(2),
+        reason: is_refused.then(|| "routed-into-itself".into()),
+    }
 }
 
 /// Starts node 1 again with another configuration: sockets are opened at the start.

@@ -51,10 +51,122 @@ fn why_shows_the_ladder_down_to_the_deciding_step() {
         .iter()
         .map(|row| (row.step.name.as_str(), row.decides))
         .collect();
-    assert_eq!(steps, [("eligible", false), ("local-pref", true)]);
     assert_eq!(
-        (ladder[1].best.as_str(), ladder[1].other.as_str()),
+        steps,
+        [("eligible", false), ("steady", false), ("local-pref", true)]
+    );
+    assert_eq!(
+        (ladder[2].best.as_str(), ladder[2].other.as_str()),
         ("400", "300")
+    );
+}
+
+#[test]
+fn why_says_which_steps_are_not_used_and_what_decides_between_equals() {
+    let mut net = Net::new(4, &[1, 2]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+
+    let why = net.stations[&4]
+        .router
+        .bgp_why(address(ADDRESS).into(), net.now);
+
+    assert_eq!(why.unusable, []);
+    let ladder = &why.comparisons[0].ladder;
+    let rungs: Vec<_> = ladder
+        .iter()
+        .map(|row| (row.step.number, row.unused.is_some(), row.decides))
+        .collect();
+    let expected = [
+        (1, false, false),
+        (2, false, false),
+        (3, false, false),
+        (4, false, false),
+        (5, false, false),
+        (6, false, false),
+        (7, true, false),
+        (8, true, false),
+        (9, false, false),
+        (10, false, false),
+        (11, false, true),
+    ];
+    assert_eq!(rungs, expected, "two reflectors tell the same route");
+    assert_eq!(why.comparisons[0].step.name, "peer-address");
+    let last = &ladder[10];
+    assert_eq!(
+        (last.best.as_str(), last.other.as_str()),
+        ("10.99.0.1", "10.99.0.2")
+    );
+}
+
+#[test]
+fn why_shows_the_paths_of_which_none_can_be_chosen() {
+    let mut net = Net::new(2, FULL_MESH);
+    net.command(2, Command::Announce(address(ADDRESS)));
+    let now = net.now;
+    let router = &mut net.station(1).router;
+    router
+        .speaker
+        .set_next_hops(std::collections::BTreeSet::new(), now);
+
+    let why = router.bgp_why(address(ADDRESS).into(), now);
+
+    assert_eq!((why.best, why.comparisons.len()), (None, 0));
+    let reasons: Vec<_> = why
+        .unusable
+        .iter()
+        .map(|path| path.ineligible.as_deref())
+        .collect();
+    assert_eq!(reasons, [Some("next-hop-unreachable")]);
+}
+
+#[test]
+fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
+    let mut net = Net::new(3, &[1]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let network: Ipv4Net = "10.77.60.0/24".parse().unwrap();
+    let said = Update {
+        announced: vec![network.into()],
+        attributes: Some(PathAttributes::local(overlay(3))),
+        ..Update::default()
+    };
+    net.say(3, 1, &Message::Update(said));
+    net.run(1);
+    let (router, now) = (&net.stations[&1].router, net.now);
+    let table = |node, table| router.bgp_table(NodeId(node), table, now).unwrap();
+    let prefixes = |view: &BgpTableView| -> Vec<String> {
+        let pools = view.routes.iter().map(|row| row.prefix.to_string());
+        pools
+            .filter(|prefix| prefix.starts_with("10.77."))
+            .collect()
+    };
+
+    let received = table(3, RouteTable::Received);
+    assert_eq!(prefixes(&received), ["10.77.60.0/24", "10.77.60.10/32"]);
+    assert_eq!(
+        received
+            .routes
+            .iter()
+            .filter(|row| row.rejected.is_some())
+            .count(),
+        1
+    );
+    let rejected = table(3, RouteTable::Rejected);
+    assert_eq!(prefixes(&rejected), ["10.77.60.0/24"]);
+    assert!(rejected.routes[0].rejected.is_some());
+    assert_eq!(
+        prefixes(&table(3, RouteTable::Accepted)),
+        ["10.77.60.10/32"]
+    );
+    assert_eq!(prefixes(&table(3, RouteTable::Advertised)), [""; 0]);
+    let reflected = table(2, RouteTable::Advertised);
+    assert_eq!(prefixes(&reflected), ["10.77.60.10/32"]);
+    let attributes = &reflected.routes.last().unwrap().attributes;
+    assert_eq!(attributes.next_hop, overlay(3));
+    assert_eq!(attributes.originator_id, Some(overlay(3)));
+    assert!(
+        router
+            .bgp_table(NodeId(9), RouteTable::Received, now)
+            .is_none()
     );
 }
 
@@ -77,7 +189,10 @@ fn every_view_is_json_and_comes_back_equal() {
     round_trip(&router.owners(now));
     round_trip(&router.routes());
     round_trip(&router.bgp_neighbors(now));
-    round_trip(&router.bgp_neighbor(NodeId(3), now).unwrap());
+    round_trip(&router.bgp_neighbor(NodeId(3), &facts, now).unwrap());
+    for table in RouteTable::ALL {
+        round_trip(&router.bgp_table(NodeId(3), table, now).unwrap());
+    }
     round_trip(&router.bgp_rib(now));
     round_trip(&router.bgp_why(address(ADDRESS).into(), now));
     round_trip(&router.tunnels(&facts, now));

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{NodeRef, StepView};
+use super::{BfdRow, NodeRef, NotificationView, StepView};
 
 /// `samctl bgp neighbors`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,11 +43,11 @@ pub struct NeighborSummary {
     pub since_s: f64,
     /// `client` (we reflect for it) or `non-client`.
     pub role: String,
-    /// Prefixes received, before policy.
+    /// Paths received, before policy.
     pub received: usize,
-    /// Prefixes accepted.
+    /// Paths accepted.
     pub accepted: usize,
-    /// Prefixes advertised to it.
+    /// Paths advertised to it.
     pub advertised: usize,
     /// Accepted prefixes kept from a session that ended (RFC 4724).
     #[serde(default)]
@@ -55,6 +55,8 @@ pub struct NeighborSummary {
     /// Seconds for which they are kept at most.
     #[serde(default)]
     pub stale_remaining_s: Option<f64>,
+    /// What the session lacks of what the fabric uses: `no-addpath`, when several paths to a prefix cannot be told.
+    pub degraded: Option<String>,
     /// How often the session reached Established.
     pub established_count: u64,
     /// Why the session last went down.
@@ -69,10 +71,21 @@ pub struct BgpNeighborView {
     pub summary: NeighborSummary,
     /// Its BGP identifier, when known.
     pub router_id: Option<Ipv4Addr>,
+    /// Hold time that we propose, in seconds.
+    #[serde(default)]
+    pub proposed_hold_time_s: f64,
     /// Negotiated hold time in seconds.
     pub hold_time_s: Option<f64>,
     /// Keepalive interval in seconds.
     pub keepalive_s: Option<f64>,
+    /// Several paths to a prefix (RFC 7911), as negotiated: `receive`, `send`, `both` or `none`.
+    pub add_path: String,
+    /// Timers that run.
+    #[serde(default)]
+    pub timers: Vec<TimerRow>,
+    /// The BFD session with it, if there is one.
+    #[serde(default)]
+    pub bfd: Option<BfdRow>,
     /// Whether its End-of-RIB came.
     pub end_of_rib: bool,
     /// Capabilities that we sent.
@@ -110,17 +123,13 @@ pub struct MessageCounts {
     pub route_refresh: u64,
 }
 
-/// A NOTIFICATION (RFC 4271 section 4.5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotificationView {
-    /// Error code.
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Both in words.
-    pub text: String,
-    /// Diagnostic data in hexadecimal.
-    pub data_hex: String,
+/// A timer that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimerRow {
+    /// Name (RFC 4271 section 8.1.3): connect-retry, hold, keepalive, idle-hold, collision, refresh.
+    pub name: String,
+    /// Seconds until it is due.
+    pub due_s: f64,
 }
 
 /// A prefix with its attributes.
@@ -128,6 +137,8 @@ pub struct NotificationView {
 pub struct BgpRouteRow {
     /// Destination.
     pub prefix: Ipv4Net,
+    /// Path identifier in this direction of the session, where it carries them.
+    pub path_id: Option<u32>,
     /// Next hop.
     pub next_hop: Ipv4Addr,
     /// LOCAL_PREF.
@@ -171,6 +182,8 @@ pub struct PathRow {
     pub best: bool,
     /// The peer that told; `None` when originated here.
     pub from: Option<NodeRef>,
+    /// Path identifier from that peer, where the session carries them.
+    pub path_id: Option<u32>,
     /// The node that claims the prefix, by its tags.
     pub node: Option<NodeRef>,
     /// Kind, by its tags: owner, marker, return-route, anycast.
@@ -215,6 +228,9 @@ pub struct BgpWhyView {
     pub prefix: Ipv4Net,
     /// The best path.
     pub best: Option<PathRow>,
+    /// The paths of which none can be chosen; empty when there is a best path.
+    #[serde(default)]
+    pub unusable: Vec<PathRow>,
     /// The best path against each other one.
     pub comparisons: Vec<ComparisonView>,
     /// Refused routes for this prefix, with the peer that sent them.
@@ -228,7 +244,7 @@ pub struct ComparisonView {
     pub loser: PathRow,
     /// What decided.
     pub step: StepView,
-    /// Steps from the first to the deciding one.
+    /// Steps from the first to the deciding one, those included that are not used here.
     pub ladder: Vec<LadderRow>,
 }
 
@@ -243,4 +259,7 @@ pub struct LadderRow {
     pub other: String,
     /// Whether this step decided.
     pub decides: bool,
+    /// Why this step is not used here, if so.
+    #[serde(default)]
+    pub unused: Option<String>,
 }

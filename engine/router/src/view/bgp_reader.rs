@@ -1,20 +1,25 @@
 //! Fills the views of BGP from the speaker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
+use sam_bgp::mrt::DumpHead;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::{PathView, PeerView, RejectedView};
-use sam_bgp::wire::{Capability, GracefulRestart, Notification, Origin, code, subcode};
-use sam_bgp::{DecisionStep, Path, PathAttributes, PathSource, PeerRole};
+use sam_bgp::wire::{AddPathFamily, Capability, GracefulRestart};
+use sam_bgp::{
+    AddPathDirection, DecisionStep, Path, PathAttributes, PathId, PathSource, PeerRole, TimerName,
+};
 use sam_capture::{NodeId, RouteTags};
 
+use super::bgp_table::{as_path, hex, origin_name, texts};
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
     LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
-    RestartingView, RibEntry, seconds_ago, seconds_until,
+    RestartingView, RibEntry, StepView, TimerRow, seconds_ago, seconds_until,
 };
 use crate::Router;
+use crate::facts::Facts;
 use crate::peers::{node_of, peer_of};
 
 impl Router {
@@ -42,7 +47,12 @@ impl Router {
 
     /// `samctl bgp neighbor NODE`; `None` when the node is no BGP peer.
     #[must_use]
-    pub fn bgp_neighbor(&self, node: NodeId, now: Instant) -> Option<BgpNeighborView> {
+    pub fn bgp_neighbor(
+        &self,
+        node: NodeId,
+        facts: &Facts,
+        now: Instant,
+    ) -> Option<BgpNeighborView> {
         let id = peer_of(node);
         let peer = self
             .speaker
@@ -53,8 +63,24 @@ impl Router {
         Some(BgpNeighborView {
             summary: self.neighbor_summary(&peer, now),
             router_id: peer.router_id,
+            proposed_hold_time_s: peer.proposed_hold_time.as_secs_f64(),
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
+            add_path: match (peer.add_path_receive, peer.add_path_send) {
+                (true, true) => "both".into(),
+                (true, false) => "receive".into(),
+                (false, true) => "send".into(),
+                (false, false) => "none".into(),
+            },
+            timers: peer
+                .timers
+                .iter()
+                .map(|(name, due)| TimerRow {
+                    name: timer_name(*name).into(),
+                    due_s: due.saturating_duration_since(now).as_secs_f64(),
+                })
+                .collect(),
+            bfd: self.bfd_row(node, peer.address, facts, now),
             end_of_rib: peer.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
@@ -64,18 +90,18 @@ impl Router {
                 .collect(),
             messages_received: message_counts(peer.messages_received),
             messages_sent: message_counts(peer.messages_sent),
-            last_sent: peer.last_sent.as_ref().map(notification_view),
-            last_received: peer.last_received.as_ref().map(notification_view),
+            last_sent: peer.last_sent.as_ref().map(NotificationView::from),
+            last_received: peer.last_received.as_ref().map(NotificationView::from),
             routes_accepted: accepted
                 .iter()
-                .map(|(prefix, path)| route_row(*prefix, &path.attributes))
+                .map(|(prefix, path)| route_row(*prefix, path.path_id, &path.attributes))
                 .collect(),
             routes_rejected: self.speaker.rejected(id).iter().map(rejected_row).collect(),
             routes_advertised: self
                 .speaker
                 .advertised(id)
                 .iter()
-                .map(|(prefix, attributes)| route_row(*prefix, attributes))
+                .map(|(route, attributes)| route_row(route.prefix, route.path_id, attributes))
                 .collect(),
         })
     }
@@ -93,6 +119,18 @@ impl Router {
         BgpRibView {
             entries: self.speaker.prefixes().into_iter().map(entry).collect(),
         }
+    }
+
+    /// `samctl bgp mrt dump`: all paths as TABLE_DUMP_V2 (RFC 6396); `time` is `now` in seconds since the Unix epoch.
+    #[must_use]
+    pub fn table_dump(&self, time: f64, now: Instant) -> Vec<u8> {
+        // MRT counts seconds in 32 bits.
+        let time = Duration::try_from_secs_f64(time).unwrap_or_default();
+        self.speaker.table_dump(DumpHead {
+            view: &self.config.fabric.name,
+            time: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
+            now,
+        })
     }
 
     /// `samctl bgp why PREFIX`
@@ -120,6 +158,11 @@ impl Router {
         BgpWhyView {
             prefix,
             best: best.map(|best| self.path_row(best, now)),
+            unusable: paths
+                .iter()
+                .filter(|_| best.is_none())
+                .map(|path| self.path_row(path, now))
+                .collect(),
             comparisons: comparisons.collect(),
             rejected: rejected.collect(),
         }
@@ -140,12 +183,13 @@ impl Router {
             advertised: peer.advertised,
             stale: peer.stale,
             stale_remaining_s: peer.stale_until.map(|until| seconds_until(until, now)),
+            degraded: is_degraded(peer).then(|| "no-addpath".into()),
             established_count: peer.established_count,
             last_down: peer.last_down.clone(),
         }
     }
 
-    fn path_row(&self, view: &PathView, now: Instant) -> PathRow {
+    pub(super) fn path_row(&self, view: &PathView, now: Instant) -> PathRow {
         let attributes = &view.path.attributes;
         let tags = RouteTags::parse(self.config.fabric.asn, &attributes.large_communities).ok();
         let claim = tags.and_then(|tags| tags.claim());
@@ -156,18 +200,15 @@ impl Router {
         PathRow {
             best: view.best,
             from,
+            path_id: view.path.path_id.map(|PathId(id)| id),
             node: tags.map(|tags| NodeRef::new(&self.config, tags.node)),
             kind: tags.map(|tags| tags.kind.name().into()),
             state: claim.map(|claim| claim.state.name().into()),
             sequence: claim.map(|claim| claim.sequence),
             next_hop: attributes.next_hop,
             local_pref: attributes.preference(),
-            as_path: attributes
-                .as_path
-                .iter()
-                .flat_map(|segment| segment.0.clone())
-                .collect(),
-            origin: origin_text(attributes.origin).into(),
+            as_path: as_path(attributes),
+            origin: origin_name(attributes.origin).into(),
             med: attributes.med,
             originator_id: attributes.originator_id,
             cluster_list: attributes.cluster_list.clone(),
@@ -176,7 +217,7 @@ impl Router {
                 .iter()
                 .map(|value| community_text(*value))
                 .collect(),
-            large_communities: large_communities(attributes),
+            large_communities: texts(attributes.large_communities.iter()),
             age_s: seconds_ago(view.path.learned_at, now),
             stale: view.path.stale,
             ineligible: view.ineligible.map(String::from),
@@ -187,36 +228,52 @@ impl Router {
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
-    const STEPS: [DecisionStep; 9] = [
-        DecisionStep::Eligible,
-        DecisionStep::LocalPref,
-        DecisionStep::LocalOrigin,
-        DecisionStep::AsPathLength,
-        DecisionStep::Origin,
-        DecisionStep::Med,
-        DecisionStep::RouterId,
-        DecisionStep::ClusterListLength,
-        DecisionStep::PeerAddress,
-    ];
     let decided = other.step;
     let row = |step: DecisionStep| LadderRow {
         step: step.into(),
         best: step_value(step, best),
         other: step_value(step, other),
         decides: step == decided,
+        unused: None,
     };
-    let last = STEPS
-        .iter()
-        .position(|step| *step == decided)
-        .unwrap_or(STEPS.len() - 1);
-    STEPS[..=last].iter().map(|step| row(*step)).collect()
+    let last = STEPS.iter().position(|step| *step == decided);
+    let taken = &STEPS[..=last.unwrap_or(STEPS.len() - 1)];
+    let mut rows: Vec<LadderRow> = taken.iter().map(|step| row(*step)).collect();
+    let passed = rows.last().map_or(0, |row| row.step.number);
+    rows.extend(StepView::unused().into_iter().filter_map(|(step, why)| {
+        (step.number < passed).then(|| LadderRow {
+            step,
+            best: String::new(),
+            other: String::new(),
+            decides: false,
+            unused: Some(why.into()),
+        })
+    }));
+    rows.sort_by_key(|row| row.step.number);
+    rows
 }
+
+/// The steps in order, those of section 5.5 that are used.
+const STEPS: [DecisionStep; 11] = [
+    DecisionStep::Eligible,
+    DecisionStep::Steady,
+    DecisionStep::LocalPref,
+    DecisionStep::LocalOrigin,
+    DecisionStep::AsPathLength,
+    DecisionStep::Origin,
+    DecisionStep::Med,
+    DecisionStep::RouterId,
+    DecisionStep::ClusterListLength,
+    DecisionStep::PeerAddress,
+    DecisionStep::PathId,
+];
 
 /// Returns what a step looks at.
 fn step_value(step: DecisionStep, view: &PathView) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
+        DecisionStep::Steady => if view.unsteady { "lately" } else { "yes" }.into(),
         DecisionStep::LocalPref => attributes.preference().to_string(),
         DecisionStep::LocalOrigin => match view.path.source {
             PathSource::Local => "local".into(),
@@ -228,7 +285,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
             .map(|segment| segment.0.len())
             .sum::<usize>()
             .to_string(),
-        DecisionStep::Origin => origin_text(attributes.origin).into(),
+        DecisionStep::Origin => origin_name(attributes.origin).into(),
         DecisionStep::Med => attributes.med.unwrap_or(0).to_string(),
         DecisionStep::RouterId => router_id(&view.path),
         DecisionStep::ClusterListLength => attributes.cluster_list.len().to_string(),
@@ -236,6 +293,10 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
             PathSource::Local => "local".into(),
             PathSource::Peer { address, .. } => address.to_string(),
         },
+        DecisionStep::PathId => view
+            .path
+            .path_id
+            .map_or_else(|| "none".into(), |PathId(id)| id.to_string()),
         DecisionStep::OnlyPath | DecisionStep::Identical => String::new(),
     }
 }
@@ -248,29 +309,27 @@ fn router_id(path: &Path) -> String {
     }
 }
 
-fn route_row(prefix: Ipv4Net, attributes: &PathAttributes) -> BgpRouteRow {
+/// Every router of a fabric offers both directions; one that does not is another program or an older version.
+fn is_degraded(peer: &PeerView) -> bool {
+    peer.state == SessionState::Established && !(peer.add_path_receive && peer.add_path_send)
+}
+
+fn route_row(prefix: Ipv4Net, path_id: Option<PathId>, attributes: &PathAttributes) -> BgpRouteRow {
     BgpRouteRow {
         prefix,
+        path_id: path_id.map(|PathId(id)| id),
         next_hop: attributes.next_hop,
         local_pref: attributes.local_pref,
         originator_id: attributes.originator_id,
-        large_communities: large_communities(attributes),
+        large_communities: texts(attributes.large_communities.iter()),
     }
 }
 
 fn rejected_row(rejected: &RejectedView) -> RejectedRow {
     RejectedRow {
-        route: route_row(rejected.prefix, &rejected.attributes),
+        route: route_row(rejected.prefix, rejected.path_id, &rejected.attributes),
         reason: rejected.reason.into(),
     }
-}
-
-fn large_communities(attributes: &PathAttributes) -> Vec<String> {
-    attributes
-        .large_communities
-        .iter()
-        .map(ToString::to_string)
-        .collect()
 }
 
 fn community_text(value: u32) -> String {
@@ -289,14 +348,6 @@ fn message_counts(
     }
 }
 
-fn origin_text(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Igp => "igp",
-        Origin::Egp => "egp",
-        Origin::Incomplete => "incomplete",
-    }
-}
-
 fn state_text(state: SessionState) -> &'static str {
     match state {
         SessionState::Idle => "idle",
@@ -308,6 +359,19 @@ fn state_text(state: SessionState) -> &'static str {
     }
 }
 
+fn timer_name(timer: TimerName) -> &'static str {
+    match timer {
+        TimerName::ConnectRetry => "connect-retry",
+        TimerName::IdleHold => "idle-hold",
+        TimerName::Hold => "hold",
+        TimerName::Keepalive => "keepalive",
+        TimerName::Collision => "collision",
+        TimerName::Refresh => "refresh",
+        TimerName::Restart => "restart",
+        TimerName::Stale => "stale",
+    }
+}
+
 fn capability_text(capability: &Capability) -> String {
     match capability {
         Capability::Multiprotocol { afi: 1, safi: 1 } => "multiprotocol ipv4-unicast".into(),
@@ -315,6 +379,10 @@ fn capability_text(capability: &Capability) -> String {
         Capability::RouteRefresh => "route-refresh".into(),
         Capability::GracefulRestart(restart) => restart_text(restart),
         Capability::FourOctetAs(asn) => format!("four-octet-as {asn}"),
+        Capability::AddPath(families) => {
+            let families: Vec<String> = families.iter().map(add_path_text).collect();
+            format!("add-path {}", families.join(" "))
+        }
         Capability::EnhancedRouteRefresh => "enhanced-route-refresh".into(),
         Capability::Fqdn { host, domain } if domain.is_empty() => format!("fqdn {host}"),
         Capability::Fqdn { host, domain } => format!("fqdn {host}.{domain}"),
@@ -351,6 +419,18 @@ fn restart_text(restart: &GracefulRestart) -> String {
     text
 }
 
+fn add_path_text(family: &AddPathFamily) -> String {
+    let direction = match family.direction {
+        AddPathDirection::Receive => "receive",
+        AddPathDirection::Send => "send",
+        AddPathDirection::Both => "both",
+    };
+    match (family.afi, family.safi) {
+        (1, 1) => format!("ipv4-unicast:{direction}"),
+        (afi, safi) => format!("{afi}/{safi}:{direction}"),
+    }
+}
+
 /// Names capabilities that other speakers offer and this one does not use (IANA, Capability Codes).
 const fn capability_name(code: u8) -> Option<&'static str> {
     Some(match code {
@@ -362,67 +442,6 @@ const fn capability_name(code: u8) -> Option<&'static str> {
         128 => "route-refresh-cisco",
         _ => return None,
     })
-}
-
-fn notification_view(notification: &Notification) -> NotificationView {
-    NotificationView {
-        code: notification.code,
-        subcode: notification.subcode,
-        text: notification_text(notification),
-        data_hex: hex(&notification.data),
-    }
-}
-
-/// Says what a NOTIFICATION means, with the far operator's words if there are any (RFC 9003).
-fn notification_text(notification: &Notification) -> String {
-    let name = notification_name(notification.code, notification.subcode);
-    // One level only, whatever a peer nests.
-    if let Some(cause) = notification
-        .reset_cause()
-        .filter(|cause| !cause.is_hard_reset())
-    {
-        return format!("{name} ({})", notification_text(&cause));
-    }
-    match notification.shutdown_text() {
-        // Quoted, because it is somebody else's text: nothing in it reaches the terminal unescaped.
-        Some(text) => format!("{name}: {text:?}"),
-        None => name.into(),
-    }
-}
-
-/// Names code and subcode (RFC 4271 section 6, RFC 4486).
-fn notification_name(error: u8, detail: u8) -> &'static str {
-    match error {
-        code::HEADER => "message header error",
-        code::OPEN => match detail {
-            subcode::BAD_PEER_AS => "OPEN error: bad peer AS",
-            subcode::BAD_BGP_IDENTIFIER => "OPEN error: bad BGP identifier",
-            subcode::UNACCEPTABLE_HOLD_TIME => "OPEN error: unacceptable hold time",
-            subcode::UNSUPPORTED_CAPABILITY => "OPEN error: unsupported capability",
-            _ => "OPEN error",
-        },
-        code::UPDATE => "UPDATE error",
-        code::HOLD_TIMER => "hold timer expired",
-        code::FSM => "finite state machine error",
-        code::CEASE => match detail {
-            subcode::MAX_PREFIXES => "cease: too many prefixes",
-            subcode::ADMIN_SHUTDOWN => "cease: administrative shutdown",
-            subcode::PEER_DECONFIGURED => "cease: peer removed from the configuration",
-            subcode::ADMIN_RESET => "cease: administrative reset",
-            subcode::CONNECTION_REJECTED => "cease: connection rejected",
-            subcode::CONFIG_CHANGE => "cease: configuration change",
-            subcode::COLLISION => "cease: connection collision",
-            subcode::OUT_OF_RESOURCES => "cease: out of resources",
-            subcode::HARD_RESET => "cease: hard reset",
-            _ => "cease",
-        },
-        code::ROUTE_REFRESH => "ROUTE-REFRESH error",
-        _ => "unknown error",
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -461,26 +480,6 @@ mod tests {
         assert_eq!(
             capability_text(&Capability::GracefulRestart(restart)),
             "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding), 2/1"
-        );
-        let reset = Notification::new(code::CEASE, subcode::PEER_DECONFIGURED).hard_reset();
-        assert_eq!(
-            notification_view(&reset).text,
-            "cease: hard reset (cease: peer removed from the configuration)"
-        );
-    }
-
-    #[test]
-    fn a_shutdown_shows_what_the_far_operator_wrote() {
-        let plain = Notification::new(code::CEASE, subcode::ADMIN_SHUTDOWN);
-        let told = Notification::cease_with_text(subcode::ADMIN_SHUTDOWN, "back at\nnoon\u{1b}[2J");
-
-        assert_eq!(
-            notification_view(&plain).text,
-            "cease: administrative shutdown"
-        );
-        assert_eq!(
-            notification_view(&told).text,
-            r#"cease: administrative shutdown: "back at\nnoon\u{1b}[2J""#
         );
     }
 }

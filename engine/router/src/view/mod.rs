@@ -12,11 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 
 mod arp;
+mod bfd;
 mod bgp;
 mod bgp_reader;
+mod bgp_table;
 mod counters;
 mod doctor;
 mod explain;
+mod monitor;
+mod notification;
 mod owners;
 mod path_test;
 mod routes;
@@ -26,14 +30,18 @@ mod trace;
 mod tunnels;
 
 pub use arp::{ArpView, NeighborRow, SightingRow};
+pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    LadderRow, MessageCounts, NeighborSummary, NotificationView, PathRow, RejectedRow,
-    RestartingView, RibEntry,
+    LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RestartingView, RibEntry,
+    TimerRow,
 };
+pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
+pub use monitor::{MonitorView, Topic, Watch};
+pub use notification::NotificationView;
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use path_test::{PathTestRow, PathTestView, SiteTestRow, TestCheck, TestMatrixView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};

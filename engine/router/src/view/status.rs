@@ -8,7 +8,7 @@ use sam_bgp::session::SessionState;
 use sam_capture::{Pool, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{CheckStatus, NodeRef};
+use super::{BfdSummary, CheckStatus, NodeRef};
 use crate::Router;
 use crate::facts::Facts;
 
@@ -41,6 +41,9 @@ pub struct StatusView {
     pub bgp_sessions: UpCount,
     /// Tunnels.
     pub tunnels: UpCount,
+    /// BFD; `None` when it is off.
+    #[serde(default)]
+    pub bfd: Option<BfdSummary>,
     /// Pools.
     pub pools: Vec<PoolSummary>,
     /// How packets are drawn in.
@@ -169,6 +172,7 @@ impl Router {
                 up: tunnels.iter().filter(|tunnel| tunnel.up).count(),
                 configured: tunnels.len(),
             },
+            bfd: self.bfd_summary(facts),
             pools: self.pool_summaries(),
             capture: self.capture_summary(),
             workers: facts.workers.len(),

@@ -14,6 +14,27 @@ pub struct StepView {
     pub text: String,
 }
 
+impl StepView {
+    /// The steps of RFC 4271 section 9.1.2.2 that are not used here, each with the reason.
+    pub(super) fn unused() -> [(Self, &'static str); 2] {
+        let step = |number, name: &str, text: &str| Self {
+            number,
+            name: name.into(),
+            text: text.into(),
+        };
+        [
+            (
+                step(7, "external", "external over internal"),
+                "all sessions are internal",
+            ),
+            (
+                step(8, "igp-metric", "lowest metric to the next hop"),
+                "differs from router to router, and all must choose the same owner",
+            ),
+        ]
+    }
+}
+
 impl From<DecisionStep> for StepView {
     fn from(step: DecisionStep) -> Self {
         let (number, name, text) = describe(step);
@@ -35,6 +56,7 @@ fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
     match step {
         DecisionStep::OnlyPath => (0, "only-path", "there is no other path"),
         DecisionStep::Eligible => (1, "eligible", "next hop reachable, no loop"),
+        DecisionStep::Steady => (1, "steady", "next hop did not come back only lately"),
         DecisionStep::LocalPref => (2, "local-pref", "highest LOCAL_PREF"),
         DecisionStep::LocalOrigin => (3, "local-origin", "originated here over learned"),
         DecisionStep::AsPathLength => (4, "as-path-length", "shortest AS_PATH"),
@@ -43,6 +65,7 @@ fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
         DecisionStep::RouterId => (9, "router-id", "lowest ORIGINATOR_ID, else router id"),
         DecisionStep::ClusterListLength => (10, "cluster-list-length", "shortest CLUSTER_LIST"),
         DecisionStep::PeerAddress => (11, "peer-address", "lowest peer address"),
+        DecisionStep::PathId => (12, "path-id", "lowest path identifier"),
         DecisionStep::Identical => (0, "identical", "the paths are the same"),
     }
 }

@@ -35,22 +35,30 @@ pub struct TunnelRow {
     pub tunnel: u16,
     /// Its WireGuard public key, in base64.
     pub public_key: String,
-    /// Encapsulation: `wireguard`, `gue`, `fou`, `gre`, `ipip` or `vxlan`.
+    /// Encapsulation: `wireguard`, `gue`, `fou`, `gre`, `ipip`, `vxlan`, `gre over wireguard` or `gue over wireguard`.
     pub encap: String,
+    /// Whether WireGuard is all that the underlay sees.
+    pub encrypted: bool,
     /// Whether packets can be sent now: WireGuard has a session; without encryption there are none, and a known
     /// endpoint is enough.
     pub up: bool,
+    /// Why the tunnel is refused, if so: `routed-into-itself`. Nothing is forwarded into it or taken from it.
+    pub fault: Option<String>,
     /// Current outer address.
     pub endpoint: Option<SocketAddr>,
     /// Configured endpoint, `host:port`.
     pub configured_endpoint: Option<String>,
     /// Seconds since the newest handshake.
     pub last_handshake_s: Option<f64>,
-    /// Seconds since the last authenticated packet.
+    /// Seconds since the last packet; with WireGuard the last authenticated one, keepalives too.
     pub last_received_s: Option<f64>,
-    /// Inner bytes received; 0 without encryption, where only the router's counters know.
+    /// Inner packets received.
+    pub rx_packets: u64,
+    /// Inner bytes received.
     pub rx_bytes: u64,
-    /// Inner bytes sent; 0 without encryption.
+    /// Inner packets sent.
+    pub tx_packets: u64,
+    /// Inner bytes sent.
     pub tx_bytes: u64,
     /// Handshakes completed.
     pub handshakes: u64,
@@ -118,8 +126,14 @@ impl Router {
 
     fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts) -> TunnelRow {
         let peer = facts.peers.iter().find(|peer| peer.index == plan.peer.0);
+        let traffic = facts
+            .tunnels
+            .iter()
+            .find(|traffic| traffic.tunnel == plan.tunnel.0)
+            .cloned()
+            .unwrap_or_default();
         // Without the device's word, the last notice tells.
-        let up = match plan.encap {
+        let can_send = match plan.encap {
             Encap::WireGuard(_) => {
                 peer.map_or_else(|| self.host.tunnel_up(node.id), |peer| peer.session)
             }
@@ -133,13 +147,20 @@ impl Router {
             tunnel: plan.tunnel.0,
             public_key: node.public_key.to_string(),
             encap: transport.encapsulation.name().into(),
-            up,
+            encrypted: transport.encapsulation.is_encrypted(),
+            up: can_send && plan.fault.is_none(),
+            fault: plan.fault.map(|fault| fault.name().into()),
             endpoint: shown.endpoint.or(plan.endpoint),
             configured_endpoint: node.endpoint.as_ref().map(endpoint_text),
             last_handshake_s: shown.last_handshake_s,
-            last_received_s: shown.last_received_s,
-            rx_bytes: shown.rx_bytes,
-            tx_bytes: shown.tx_bytes,
+            last_received_s: match plan.encap {
+                Encap::WireGuard(_) => shown.last_received_s,
+                Encap::Plain(_) => traffic.last_received_s,
+            },
+            rx_packets: traffic.rx_packets,
+            rx_bytes: traffic.rx_bytes,
+            tx_packets: traffic.tx_packets,
+            tx_bytes: traffic.tx_bytes,
             handshakes: shown.handshakes,
             attempts: shown.attempts,
             roams: shown.roams,
@@ -163,6 +184,19 @@ impl TunnelRow {
             Some(missing) => format!("{mtu} = {underlay} - {missing} - {overhead}"),
             None => format!("{mtu} = {underlay} - {overhead}"),
         }
+    }
+
+    /// Says what is wrong with a refused tunnel.
+    #[must_use]
+    pub fn fault_text(&self) -> Option<String> {
+        let fault = self.fault.as_deref()?;
+        let endpoint = self.endpoint.map_or_else(
+            || "its endpoint".into(),
+            |endpoint| endpoint.ip().to_string(),
+        );
+        Some(format!(
+            "refused ({fault}): the host's route to {endpoint} leads into the TUN device"
+        ))
     }
 
     /// Says how the size of the path is known, where it was learnt.

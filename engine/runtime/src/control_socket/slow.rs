@@ -12,18 +12,26 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use sam_dataplane::PacketFilter;
+use sam_router::view::Topic;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::{Caller, Calls, Reply, Request, ask, not_permitted, refused, respond, stopping};
 use crate::event_log::Stamped;
 use crate::live_trace::LiveTrace;
+use crate::monitor::Monitor;
 use crate::path_test;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Follow {
     #[serde(default)]
     follow: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Watched {
+    #[serde(default)]
+    topic: Topic,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +69,27 @@ pub(super) async fn events(State(calls): Calls, Query(query): Query<Follow>) -> 
         }
     });
     let body = Body::from_stream(stream::StreamExt::chain(kept, further));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// A reader that does not read holds up nobody: the stream asks for more only when there is room for it.
+pub(super) async fn monitor(
+    State(calls): Calls,
+    query: Result<Query<Watched>, QueryRejection>,
+) -> Response {
+    let topic = match query {
+        Ok(Query(query)) => query.topic,
+        Err(rejection) => {
+            let usage = "/v1/bgp/monitor[?topic=rib|neighbors|owners]";
+            return refused(StatusCode::BAD_REQUEST, &rejection.body_text(), Some(usage));
+        }
+    };
+    let reply = ask(calls.clone(), Request::Watch(topic)).await;
+    let Reply::Watch(watch, news) = reply else {
+        return respond(reply);
+    };
+    let monitor = Monitor::new(calls, watch, news);
+    let body = Body::from_stream(stream::unfold(monitor, Monitor::next));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId};
+use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic};
 use sam_net::{EventFd, PacketSocket};
 use sam_router::Offloads;
 use tokio::sync::oneshot;
@@ -38,6 +38,8 @@ pub(crate) struct WorkerReport {
     pub offloads: Offloads,
     /// Neighbors.
     pub neighbors: Vec<NeighborView>,
+    /// What went through each tunnel, by number.
+    pub tunnels: Vec<TunnelTraffic>,
     /// Free packet buffers.
     pub buffers_free: usize,
     /// Generation of the snapshot in force.

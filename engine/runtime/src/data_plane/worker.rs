@@ -269,6 +269,7 @@ impl Worker {
         WorkerReport {
             offloads: self.ports.offloads(),
             neighbors: self.forwarder.neighbors(),
+            tunnels: self.forwarder.traffic().to_vec(),
             buffers_free: self.pool.available(),
             generation: self.generation,
             notices_lost: self.notices_lost + self.stats.notices_lost.load(Relaxed),

@@ -1,0 +1,294 @@
+//! Change feed: what changed, each key once, in the order of its latest change (bgp.md section 5.9).
+//!
+//! A log that is compacted all the time: each key is in it at the place of its latest change, so the log is also the
+//! snapshot, and a reader that begins at its start gets snapshot and stream in one order without a gap. A reader is a
+//! [`Cursor`], a place in the log: the feed knows no readers, waits for none and keeps nothing for them. A slow reader
+//! finds the latest state of each key, however often it changed meanwhile. State is not in the log; readers look it up
+//! when they get to it.
+//!
+//! Bounded by the keys that exist plus [`MAX_GONE`] that are gone: when more are gone, the oldest are forgotten, and
+//! readers that have not heard of them are told to begin again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys that are gone and remembered as such.
+pub const MAX_GONE: usize = 16_384;
+
+/// The log.
+#[derive(Debug)]
+pub struct Feed<K> {
+    /// Number of the latest change.
+    generation: u64,
+    /// Latest change of each key.
+    latest: BTreeMap<K, u64>,
+    /// The same in order.
+    order: BTreeMap<u64, K>,
+    /// Those changes after which the key was gone.
+    gone: BTreeSet<u64>,
+    /// The newest of these that was forgotten; 0 when none was.
+    forgotten: u64,
+    max_gone: usize,
+}
+
+/// A reader's place in a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The change that was read last.
+    seen: u64,
+    /// The latest change when the reader began.
+    began: u64,
+    /// Whether the reader was told that it knows everything that was there when it began.
+    complete: bool,
+}
+
+/// What a reader is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News<K> {
+    /// Something about a key changed; what, is to be looked up.
+    Changed {
+        /// Number of the change; they grow.
+        generation: u64,
+        /// The key.
+        key: K,
+    },
+    /// Everything that was there when the reader began has been told; changes follow.
+    Complete {
+        /// The latest change at that time.
+        generation: u64,
+    },
+    /// The reader was too slow to hear of everything that is gone: it must forget what it knows; a snapshot follows.
+    Resync,
+}
+
+impl<K: Copy + Ord> Default for Feed<K> {
+    fn default() -> Self {
+        Self::with_max_gone(MAX_GONE)
+    }
+}
+
+impl<K: Copy + Ord> Feed<K> {
+    fn with_max_gone(max_gone: usize) -> Self {
+        Self {
+            generation: 0,
+            latest: BTreeMap::new(),
+            order: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            forgotten: 0,
+            max_gone,
+        }
+    }
+
+    /// Notes that something about a key changed, and whether the key still exists.
+    pub fn note(&mut self, key: K, exists: bool) {
+        match self.latest.get(&key) {
+            Some(former) => {
+                self.order.remove(former);
+                self.gone.remove(former);
+            }
+            // It came and went unseen.
+            None if !exists => return,
+            None => {}
+        }
+        self.generation += 1;
+        self.latest.insert(key, self.generation);
+        self.order.insert(self.generation, key);
+        if !exists {
+            self.gone.insert(self.generation);
+        }
+        while self.gone.len() > self.max_gone
+            && let Some(oldest) = self.gone.pop_first()
+        {
+            self.forgotten = oldest;
+            if let Some(key) = self.order.remove(&oldest) {
+                self.latest.remove(&key);
+            }
+        }
+    }
+
+    /// Returns the number of the latest change.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Begins to read: everything that is there, then what changes.
+    #[must_use]
+    pub fn subscribe(&self) -> Cursor {
+        Cursor {
+            seen: 0,
+            began: self.generation,
+            complete: false,
+        }
+    }
+
+    /// Reads on; `None` when there is nothing new.
+    pub fn next(&self, cursor: &mut Cursor) -> Option<News<K>> {
+        // What was gone when the reader began, it was never told of.
+        if self.forgotten > cursor.seen.max(cursor.began) {
+            *cursor = self.subscribe();
+            return Some(News::Resync);
+        }
+        let unread = self.order.range(cursor.seen.saturating_add(1)..);
+        let next = unread
+            .map(|(generation, key)| (*generation, *key))
+            .find(|(at, _)| *at > cursor.began || !self.gone.contains(at));
+        match next {
+            Some((generation, key)) if cursor.complete || generation <= cursor.began => {
+                cursor.seen = generation;
+                Some(News::Changed { generation, key })
+            }
+            _ if !cursor.complete => {
+                cursor.complete = true;
+                cursor.seen = cursor.began;
+                let generation = cursor.began;
+                Some(News::Complete { generation })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_reader_gets_the_snapshot_then_what_changes() {
+        let mut feed = Feed::default();
+        for key in [3, 1, 2, 1] {
+            feed.note(key, true);
+        }
+        feed.note(2, false);
+        let mut cursor = feed.subscribe();
+
+        assert_eq!(drain(&feed, &mut cursor), ["3@1", "1@4", "complete@5"]);
+        assert_eq!(feed.next(&mut cursor), None);
+        feed.note(3, true);
+        feed.note(1, false);
+        feed.note(3, true);
+        assert_eq!(drain(&feed, &mut cursor), ["1@7", "3@8"]);
+    }
+
+    #[test]
+    fn what_changes_while_the_snapshot_is_read_comes_after_it() {
+        let mut feed = Feed::default();
+        feed.note(1, true);
+        feed.note(2, true);
+        let mut cursor = feed.subscribe();
+        feed.note(1, true);
+        feed.note(2, false);
+
+        assert_eq!(drain(&feed, &mut cursor), ["complete@2", "1@3", "2@4"]);
+    }
+
+    #[test]
+    fn a_key_that_nobody_could_know_is_no_news_when_it_is_gone() {
+        let mut feed = Feed::default();
+        feed.note(1, false);
+        assert_eq!(feed.generation(), 0);
+        assert_eq!(drain(&feed, &mut feed.subscribe()), ["complete@0"]);
+    }
+
+    #[test]
+    fn a_reader_that_missed_what_is_gone_begins_again() {
+        let mut feed = Feed::with_max_gone(1);
+        feed.note(1, true);
+        feed.note(2, true);
+        let (mut slow, mut late) = (feed.subscribe(), feed.subscribe());
+        drain(&feed, &mut slow);
+        feed.note(1, false);
+        assert_eq!(drain(&feed, &mut slow), ["1@3"], "still remembered");
+        feed.note(1, true);
+        feed.note(1, false);
+        feed.note(2, false);
+
+        assert_eq!(drain(&feed, &mut slow), ["resync", "complete@6"]);
+        assert_eq!(drain(&feed, &mut late), ["resync", "complete@6"]);
+    }
+
+    proptest! {
+        /// A reader that begins at any moment and reads as slowly as it likes knows, whenever it has read everything,
+        /// exactly what is there; and what the feed keeps depends on keys alone.
+        #[test]
+        fn every_reader_sees_the_final_state_of_each_key(
+            steps in proptest::collection::vec((0u8..4, 0u8..12, any::<u8>()), 1..300),
+            max_gone in 0usize..6,
+        ) {
+            let mut feed = Feed::with_max_gone(max_gone);
+            let mut truth: BTreeMap<u8, u8> = BTreeMap::new();
+            let mut readers: Vec<Reader> = Vec::new();
+            for (step, key, value) in steps {
+                match step {
+                    0 => readers.push(Reader::new(&feed)),
+                    1 => {
+                        let at = usize::from(key).checked_rem(readers.len());
+                        if let Some(at) = at {
+                            readers[at].read(&feed, &truth, usize::from(value % 4));
+                        }
+                    }
+                    2 => {
+                        truth.remove(&key);
+                        feed.note(key, false);
+                    }
+                    _ => {
+                        truth.insert(key, value);
+                        feed.note(key, true);
+                    }
+                }
+                prop_assert!(feed.order.len() <= truth.len() + max_gone);
+                prop_assert_eq!(feed.order.len(), feed.latest.len());
+            }
+            readers.push(Reader::new(&feed));
+            for mut reader in readers {
+                // Once for each key, and twice for the words around a snapshot.
+                let most = feed.order.len() + 2;
+                prop_assert!(reader.read(&feed, &truth, usize::MAX) <= most, "each key once");
+                prop_assert_eq!(&reader.known, &truth);
+            }
+        }
+    }
+
+    /// A reader that looks up what it is told of.
+    struct Reader {
+        cursor: Cursor,
+        known: BTreeMap<u8, u8>,
+    }
+
+    impl Reader {
+        fn new(feed: &Feed<u8>) -> Self {
+            Self {
+                cursor: feed.subscribe(),
+                known: BTreeMap::new(),
+            }
+        }
+
+        fn read(&mut self, feed: &Feed<u8>, truth: &BTreeMap<u8, u8>, most: usize) -> usize {
+            let mut count = 0;
+            while count < most
+                && let Some(news) = feed.next(&mut self.cursor)
+            {
+                count += 1;
+                match news {
+                    News::Resync => self.known.clear(),
+                    News::Complete { .. } => {}
+                    News::Changed { key, .. } => match truth.get(&key) {
+                        Some(value) => drop(self.known.insert(key, *value)),
+                        None => drop(self.known.remove(&key)),
+                    },
+                }
+            }
+            count
+        }
+    }
+
+    fn drain(feed: &Feed<u8>, cursor: &mut Cursor) -> Vec<String> {
+        let news = std::iter::from_fn(|| feed.next(cursor));
+        news.map(|news| match news {
+            News::Changed { generation, key } => format!("{key}@{generation}"),
+            News::Complete { generation } => format!("complete@{generation}"),
+            News::Resync => "resync".into(),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! A naive BGP speaker: remembers what it was told, and computes everything anew whenever it is asked.
+//!
+//! Written from the RFCs, without a line of the code under test, and without its speed: the decision eliminates
+//! candidates rule by rule (RFC 4271 section 9.1.2.2), reflection asks every question again (RFC 4456 sections 6, 8).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sam_bgp::speaker::PeerRole;
+use sam_bgp::{PathAttributes, Policy};
+
+use crate::vocabulary::{Rules, peer, router};
+
+/// The prefixes of a table with their attributes.
+pub(crate) type Routes = BTreeMap<Ipv4Net, PathAttributes>;
+
+/// Router 1, as far as its routes are concerned.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    /// Role of each configured peer.
+    pub(crate) roles: BTreeMap<u8, PeerRole>,
+    /// What each peer with a session announced.
+    pub(crate) heard: BTreeMap<u8, Routes>,
+    /// What is originated here.
+    pub(crate) own: Routes,
+    /// The policy.
+    pub(crate) rules: Rules,
+    /// Next hops that can be reached.
+    pub(crate) reachable: BTreeSet<Ipv4Addr>,
+}
+
+/// A path of a prefix: who it is from (`None`: ourselves) and its attributes after import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) from: Option<u8>,
+    pub(crate) attributes: PathAttributes,
+}
+
+impl Model {
+    /// All prefixes that have a path, eligible or not.
+    pub(crate) fn prefixes(&self) -> Vec<Ipv4Net> {
+        let heard = self.heard.values().flat_map(BTreeMap::keys);
+        let known: BTreeSet<Ipv4Net> = heard.chain(self.own.keys()).copied().collect();
+        let with_path = |prefix: &Ipv4Net| !self.candidates(*prefix).is_empty();
+        known.into_iter().filter(with_path).collect()
+    }
+
+    /// The best path of a prefix.
+    pub(crate) fn best(&self, prefix: Ipv4Net) -> Option<Candidate> {
+        let mut left = self.candidates(prefix);
+        left.retain(|it| it.from.is_none() || self.reachable.contains(&it.attributes.next_hop));
+        keep_least(&mut left, |it| {
+            u32::MAX - it.attributes.local_pref.unwrap_or(100)
+        });
+        keep_least(&mut left, |it| it.from.is_some());
+        keep_least(&mut left, |it| {
+            it.attributes
+                .as_path
+                .iter()
+                .map(|segment| segment.0.len())
+                .sum::<usize>()
+        });
+        keep_least(&mut left, |it| it.attributes.origin);
+        keep_least(&mut left, |it| it.attributes.med.unwrap_or(0));
+        keep_least(&mut left, |it| {
+            it.attributes.originator_id.or_else(|| it.from.map(router))
+        });
+        keep_least(&mut left, |it| it.attributes.cluster_list.len());
+        keep_least(&mut left, |it| it.from.map(router));
+        assert!(left.len() < 2, "no two peers have one address");
+        left.pop()
+    }
+
+    /// All that a peer with a session should know from us.
+    pub(crate) fn told(&self, to: u8) -> Routes {
+        let prefixes = self.prefixes().into_iter();
+        prefixes
+            .filter_map(|prefix| Some((prefix, self.export(prefix, to)?)))
+            .collect()
+    }
+
+    fn candidates(&self, prefix: Ipv4Net) -> Vec<Candidate> {
+        let heard = self.heard.iter().filter_map(|(from, routes)| {
+            let attributes = self.import(*from, prefix, routes.get(&prefix)?.clone())?;
+            Some(Candidate {
+                from: Some(*from),
+                attributes,
+            })
+        });
+        let own = self.own.get(&prefix).map(|attributes| Candidate {
+            from: None,
+            attributes: attributes.clone(),
+        });
+        heard.chain(own).collect()
+    }
+
+    fn import(
+        &self,
+        from: u8,
+        prefix: Ipv4Net,
+        mut attributes: PathAttributes,
+    ) -> Option<PathAttributes> {
+        let looped = attributes.originator_id == Some(router(1))
+            || attributes.cluster_list.contains(&router(1));
+        let accepted = !looped
+            && self
+                .rules
+                .import(peer(from), prefix, &mut attributes)
+                .is_ok();
+        accepted.then_some(attributes)
+    }
+
+    fn export(&self, prefix: Ipv4Net, to: u8) -> Option<PathAttributes> {
+        let Candidate {
+            from,
+            mut attributes,
+        } = self.best(prefix)?;
+        if let Some(from) = from {
+            let client = |peer| self.roles[&peer] == PeerRole::Client;
+            let originator = attributes.originator_id.unwrap_or_else(|| router(from));
+            if !client(from) && !client(to) || to == from || originator == router(to) {
+                return None;
+            }
+            attributes.originator_id = Some(originator);
+            attributes.cluster_list.insert(0, router(1));
+        }
+        attributes.local_pref = attributes.local_pref.or(Some(100));
+        self.rules
+            .export(peer(to), prefix, &mut attributes)
+            .then_some(attributes)
+    }
+}
+
+fn keep_least<K: Ord>(candidates: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
+    if let Some(least) = candidates.iter().map(&key).min() {
+        candidates.retain(|candidate| key(candidate) == least);
+    }
+}

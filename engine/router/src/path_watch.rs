@@ -1,0 +1,223 @@
+//! What BFD says about the ways to the other nodes, and what follows (RFC 5882).
+//!
+//! 1. Never up: nothing follows. A node that does not answer, or not yet, is treated as one without BFD.
+//! 2. Up, then down: its next hop is unreachable at once, and its BGP session ends.
+//! 3. Up again: reachable at once, but for a while other paths are preferred, longer after each failure.
+//! 4. Held down by an operator at either end: says nothing about the path, so nothing follows.
+//!
+//! A verdict also ends when something else proves it wrong: a new BGP session, whose TCP passes the same tunnel, or another
+//! run of the node, of which nothing is known yet. So a node that no longer answers BFD is not lost for good.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use sam_bfd::{LastDown, SessionStatus, State};
+use sam_capture::NodeId;
+
+use crate::config::Config;
+use crate::peers::other_nodes;
+
+/// How long a next hop that came back is not preferred; twice as long after each further failure.
+const HOLD_UP: Duration = Duration::from_secs(3);
+/// The longest hold-up.
+const HOLD_UP_MAX: Duration = Duration::from_secs(60);
+/// Failures within this time count.
+pub(crate) const FLAP_WINDOW: Duration = Duration::from_secs(600);
+/// Failures remembered.
+const FLAPS_MAX: usize = 16;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathChange {
+    /// Packets pass in both directions.
+    Up,
+    /// Packets do not pass any more.
+    Failed(LastDown),
+    /// An operator holds the session down.
+    HeldDown(LastDown),
+}
+
+/// What is known of the way to one node.
+#[derive(Debug, Default)]
+struct NodePath {
+    /// Which session the counts are of.
+    discriminator: u32,
+    ups: u64,
+    failures: u64,
+    last_down: Option<LastDown>,
+    /// It failed, and nothing says that it works again.
+    failed: bool,
+    /// Other paths are preferred until then.
+    steady_at: Option<Instant>,
+    flaps: VecDeque<Instant>,
+}
+
+/// The ways to all nodes that BFD watches.
+#[derive(Debug, Default)]
+pub(crate) struct PathWatch {
+    nodes: BTreeMap<NodeId, NodePath>,
+    epochs: BTreeMap<NodeId, u32>,
+}
+
+impl PathWatch {
+    /// Takes in how all sessions are; returns what changed, by node.
+    pub(crate) fn on_sessions(
+        &mut self,
+        sessions: &[SessionStatus],
+        config: &Config,
+        now: Instant,
+    ) -> Vec<(NodeId, PathChange)> {
+        let by_address: BTreeMap<Ipv4Addr, NodeId> = other_nodes(config)
+            .map(|node| (node.overlay, node.id))
+            .collect();
+        let mut changes = Vec::new();
+        for session in sessions {
+            if let Some(node) = by_address.get(&session.peer) {
+                let path = self.nodes.entry(*node).or_default();
+                let news = path.on_session(session, now);
+                changes.extend(news.into_iter().map(|change| (*node, change)));
+            }
+        }
+        changes
+    }
+
+    /// Takes in that a BGP session with a node came up; tells whether that overrules BFD.
+    pub(crate) fn on_established(&mut self, node: NodeId, now: Instant) -> bool {
+        let path = self.nodes.get_mut(&node).filter(|path| path.failed);
+        path.is_some_and(|path| {
+            path.recover(now);
+            true
+        })
+    }
+
+    /// Takes in which run of a node speaks; tells whether that overrules BFD.
+    pub(crate) fn on_epoch(&mut self, node: NodeId, epoch: u32) -> bool {
+        let former = self.epochs.insert(node, epoch);
+        let another = former.is_some_and(|former| former != epoch);
+        let path = self
+            .nodes
+            .get_mut(&node)
+            .filter(|path| path.failed && another);
+        path.is_some_and(|path| {
+            path.failed = false;
+            true
+        })
+    }
+
+    /// Lists the nodes to which packets are lost, as far as BFD knows.
+    pub(crate) fn failed(&self) -> Vec<NodeId> {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter(|(_, path)| path.failed)
+            .map(|(node, _)| *node)
+            .collect()
+    }
+
+    /// Forgets nodes that are gone, and everything when BFD is off.
+    pub(crate) fn on_config(&mut self, config: &Config) {
+        let known = |node: &NodeId| config.fabric.nodes.contains_key(node);
+        self.nodes
+            .retain(|node, _| config.fabric.bfd.is_some() && known(node));
+        self.epochs.retain(|node, _| known(node));
+    }
+
+    /// Ends hold-ups that are over; tells whether there were any.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for path in self.nodes.values_mut() {
+            if path.steady_at.is_some_and(|at| at <= now) {
+                path.steady_at = None;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Returns when the next hold-up is over.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.nodes.values().filter_map(|path| path.steady_at).min()
+    }
+
+    /// Tells whether packets to a node are lost, as far as BFD knows.
+    pub(crate) fn has_failed(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|path| path.failed)
+    }
+
+    /// Returns until when other paths are preferred to those by a node.
+    pub(crate) fn steady_at(&self, node: NodeId) -> Option<Instant> {
+        self.nodes.get(&node)?.steady_at
+    }
+
+    /// Counts the failures within [`FLAP_WINDOW`].
+    pub(crate) fn flaps(&self, node: NodeId, now: Instant) -> usize {
+        self.nodes
+            .get(&node)
+            .map_or(0, |path| path.recent(now).count())
+    }
+
+    /// Next hops that came back only lately.
+    pub(crate) fn unsteady(&self, config: &Config) -> BTreeSet<Ipv4Addr> {
+        let nodes = config.fabric.nodes.values();
+        nodes
+            .filter(|node| self.steady_at(node.id).is_some())
+            .map(|node| node.overlay)
+            .collect()
+    }
+}
+
+impl NodePath {
+    fn on_session(&mut self, session: &SessionStatus, now: Instant) -> Vec<PathChange> {
+        if session.local_discriminator != self.discriminator {
+            // Another session, of which nothing is known yet.
+            self.discriminator = session.local_discriminator;
+            (self.ups, self.failures, self.last_down) = (0, 0, None);
+            self.failed = false;
+        }
+        let mut changes = Vec::new();
+        let down = session
+            .last_down
+            .filter(|_| session.last_down != self.last_down);
+        if let Some(down) = down {
+            if session.failures > self.failures {
+                self.fail(now);
+                changes.push(PathChange::Failed(down));
+            } else {
+                changes.push(PathChange::HeldDown(down));
+            }
+        }
+        if session.ups > self.ups && session.state == State::Up {
+            changes.push(PathChange::Up);
+        }
+        // Who says that its operator holds it down is heard, and the path is no matter of BFD any more.
+        if session.state == State::Up || session.remote_state == State::AdminDown {
+            self.recover(now);
+        }
+        self.ups = session.ups;
+        self.failures = session.failures;
+        self.last_down = session.last_down;
+        changes
+    }
+
+    fn fail(&mut self, now: Instant) {
+        self.failed = true;
+        self.steady_at = None;
+        if self.flaps.len() == FLAPS_MAX {
+            self.flaps.pop_front();
+        }
+        self.flaps.push_back(now);
+    }
+
+    fn recover(&mut self, now: Instant) {
+        if std::mem::take(&mut self.failed) {
+            let further = self.recent(now).count().saturating_sub(1).min(FLAPS_MAX);
+            let hold_up = HOLD_UP.saturating_mul(1 << further).min(HOLD_UP_MAX);
+            self.steady_at = Some(now + hold_up);
+        }
+    }
+
+    fn recent(&self, now: Instant) -> impl Iterator<Item = &Instant> {
+        let flaps = self.flaps.iter();
+        flaps.filter(move |at| now.saturating_duration_since(**at) < FLAP_WINDOW)
+    }
+}

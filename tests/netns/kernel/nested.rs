@@ -1,0 +1,95 @@
+//! GRE and GUE of the kernel over its WireGuard device, and ours inside of WireGuard.
+
+use std::net::Ipv4Addr;
+
+use sam_testkit::netns::Site;
+
+use super::exchange;
+use super::site::{KERNEL, KernelSite, OFFLOADS};
+use super::transports::silence_counted;
+
+/// The site with a router of ours.
+const OURS: Site = Site::ONPREM;
+/// Underlay 1500 less 60 of WireGuard over IPv4.
+const WIREGUARD_MTU: usize = 1440;
+/// Emulated cryptography makes about 1 MB/s.
+const BULK: usize = 1 << 20;
+
+/// In samctl's configuration; arguments of `ip link add g0 type`; largest inner packet.
+const KINDS: &[(&str, &str, usize)] = &[
+    ("encap: gre, over: wireguard", "gre", 1416),
+    (
+        "encap: gre, over: wireguard, key: 42, checksum: true",
+        "gre key 42 csum",
+        1408,
+    ),
+    (
+        "encap: gue, over: wireguard, variant: 0",
+        "ipip encap gue encap-sport auto encap-dport 6080",
+        1408,
+    ),
+    // The kernel understands variant 1 and sends variant 0, which is 4 bytes longer.
+    (
+        "encap: gue, over: wireguard, mtu: 1408",
+        "ipip encap gue encap-sport auto encap-dport 6080 encap-csum",
+        1408,
+    ),
+];
+
+/// ```text
+///   .10 ── router onprem ══ GRE, GUE in WireGuard ══ g0 over t0, kernel ── .11
+/// ```
+/// The kernel's WireGuard device lets overlay addresses pass only: it would drop what is not framed.
+pub(super) fn everything() {
+    let mut world = KernelSite::boot(2);
+    let key = world.key(KERNEL).to_base64();
+    world.guest.write("/tmp/key", &key);
+    world.guest.order(
+        "ip link add t0 type wireguard && wg set t0 listen-port 51820 private-key /tmp/key
+         modprobe fou && ip fou add port 6080 gue",
+    );
+    admit(&world, &[OURS.overlay()]);
+    world.route_by_tunnel(WIREGUARD_MTU);
+    let mut line = "  bgp:".to_owned();
+    for (ours, theirs, mtu) in KINDS {
+        let next = format!("  transport: {{{ours}}}\n  bgp:");
+        world.fabric.edit(OURS, &line, &next);
+        line = next;
+        make_tunnel(&world, theirs, *mtu);
+        world.start(OURS);
+        for offload in OFFLOADS {
+            world.leave_checksums_to_cards(offload);
+            exchange::everything(&world, OURS, *mtu, BULK);
+        }
+        assert_eq!(world.drops(OURS, "encap-missing"), 0, "{ours}");
+        assert_eq!(world.tunnel(OURS)["mtu"], *mtu, "{ours}");
+    }
+
+    // Without the device in between, although the kernel's WireGuard lets the client's address pass.
+    admit(&world, &[OURS.overlay(), OURS.client()]);
+    let (client, overlay) = (OURS.client(), OURS.overlay());
+    world.guest.order(&format!(
+        "ip route replace {client}/32 via {overlay} dev t0 onlink"
+    ));
+    silence_counted(&world, "encap-missing");
+}
+
+/// Says which addresses pass the kernel's WireGuard device.
+fn admit(world: &KernelSite, addresses: &[Ipv4Addr]) {
+    let key = world.key(OURS).public();
+    let allowed: Vec<String> = addresses.iter().map(|one| format!("{one}/32")).collect();
+    let allowed = allowed.join(",");
+    world
+        .guest
+        .order(&format!("wg set t0 peer {key} allowed-ips {allowed}"));
+}
+
+/// Makes the kernel's device over its WireGuard device, and sends what is for our client there.
+fn make_tunnel(world: &KernelSite, kind: &str, mtu: usize) {
+    let (own, far, client) = (KERNEL.overlay(), OURS.overlay(), OURS.client());
+    world.guest.order(&format!(
+        "ip link show g0 2> /dev/null && ip link delete g0
+         ip link add g0 type {kind} local {own} remote {far} ttl 64 && ip link set g0 mtu {mtu} up &&
+         ip route replace {client}/32 dev g0"
+    ));
+}
