@@ -14,7 +14,9 @@ use crate::facts::{
 use crate::fixture::{address, overlay};
 use crate::input::Command;
 use crate::testnet::Net;
-use crate::view::{CheckStatus, IdentityConflictRow, NodeRef, RouteAction, RouteRow, SightingRow};
+use crate::view::{
+    CheckStatus, DoctorView, IdentityConflictRow, NodeRef, RouteAction, RouteRow, SightingRow,
+};
 
 type Spoil = fn(&mut Evidence<'_>);
 type SpoilFacts = fn(&mut Facts);
@@ -121,15 +123,7 @@ fn each_fault_of_the_host_is_found() {
 
         let view = net.stations[&1].router.doctor(&facts, net.now);
 
-        let found = view
-            .checks
-            .iter()
-            .find(|check| format!("{}/{}", check.area, check.name) == *name);
-        assert_eq!(
-            found.map(|check| check.status),
-            Some(*status),
-            "case {index}: {name}"
-        );
+        assert_eq!(found(&view, name), Some(*status), "case {index}: {name}");
     }
 }
 
@@ -211,16 +205,14 @@ fn each_fault_of_the_fabric_is_found() {
 
         let view = examine(&evidence);
 
-        let found = view
-            .checks
-            .iter()
-            .find(|check| format!("{}/{}", check.area, check.name) == *name);
-        assert_eq!(
-            found.map(|check| check.status),
-            Some(*status),
-            "case {index}: {name}"
-        );
+        assert_eq!(found(&view, name), Some(*status), "case {index}: {name}");
     }
+}
+
+fn found(view: &DoctorView, name: &str) -> Option<CheckStatus> {
+    let mut checks = view.checks.iter();
+    let check = checks.find(|check| format!("{}/{}", check.area, check.name) == name);
+    check.map(|check| check.status)
 }
 
 #[test]
