@@ -6,7 +6,8 @@
 //! (RFC 4271 section 9.2).
 //!
 //! A claim counts while BGP knows it, even where its next hop cannot be reached from here: others may well reach it, and
-//! who takes an address over because of a cut of its own would take it from them.
+//! who takes an address over because of a cut of its own would take it from them. Not so a claim that is only remembered
+//! (RFC 4724) and cannot be chosen: nobody upholds it any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -110,6 +111,7 @@ pub(crate) fn rivals(
         let others = speaker.paths(prefix);
         let others = others.iter().filter(|view| {
             view.path.source != PathSource::Local
+                && is_upheld(view)
                 && Owner::from_path(config.fabric.asn, prefix, &view.path).is_some()
         });
         others.fold(None, |rival: Option<Rival>, view| {
@@ -146,11 +148,17 @@ fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
     rest < (Origin::Igp, 0, own_overlay)
 }
 
+/// Tells whether somebody stands behind a claim: it is told in a living session, or remembered and its node answers.
+fn is_upheld(view: &PathView) -> bool {
+    !view.path.stale || view.ineligible.is_none()
+}
+
 /// Returns who claims a prefix, best first, each node once. Claims that are being given up do not count.
 fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
     let mut nodes = Vec::new();
     for view in paths {
         if let Some(owner) = Owner::from_path(asn, prefix, &view.path)
+            && is_upheld(view)
             && owner.state != ClaimState::Draining
             && !nodes.contains(&owner.node)
         {
