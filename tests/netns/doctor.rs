@@ -173,7 +173,10 @@ fn dead_peer() {
     assert_eq!(router.samctl("doctor host").code, 0);
     let view = router.json("explain 10.77.60.11");
     let verdict = view["verdict"].as_str().unwrap_or_default();
-    assert!(verdict.contains("nobody owns"), "{verdict}");
+    assert!(
+        verdict.contains("aws, which cannot be reached: packets are dropped"),
+        "{verdict}"
+    );
 }
 
 /// ```text
