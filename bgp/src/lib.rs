@@ -26,7 +26,7 @@ pub use feed::{Cursor, Feed, News};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
-pub use rib::{BestPathChange, DecisionStep, Path, PathSource};
+pub use rib::{BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
 pub use speaker::{
     ConnectionId, Event, GracefulRestartConfig, Input, Output, OwnRestart, PeerConfig, PeerId,
     PeerRole, Speaker, SpeakerConfig, TimerName,

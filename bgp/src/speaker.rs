@@ -232,9 +232,28 @@ impl<P: Policy> Speaker<P> {
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.poll_decided().or_else(|| {
+            let (connection, bytes) = self.poll_export()?;
+            Some(Output::Send(connection, bytes))
+        })
+    }
+
+    /// Takes the next output that is no routes for a peer. With [`Self::poll_export`] in place of
+    /// [`Self::poll_output`], for who wants to know between two pieces of routes whether the peer is congested.
+    pub fn poll_decided(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes the next piece of routes to be written to a peer; `None` also while [`Self::poll_decided`] has something.
+    pub fn poll_export(&mut self) -> Option<(ConnectionId, Vec<u8>)> {
         loop {
-            if let Some(output) = self.outputs.pop_front() {
-                return Some(output);
+            match self.outputs.pop_front() {
+                Some(Output::Send(connection, bytes)) => return Some((connection, bytes)),
+                Some(other) => {
+                    self.outputs.push_front(other);
+                    return None;
+                }
+                None => {}
             }
             // Routes are written out only here, peer by peer: however much changed, each is told the latest state.
             let Export {

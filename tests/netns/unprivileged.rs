@@ -44,7 +44,9 @@ fn ordinary_user() {
     fs::set_permissions(scratch, fs::Permissions::from_mode(0o777)).expect("own folder");
     // The build may lie where others cannot read.
     let program = scratch.join("samctl");
-    fs::copy(samctl(), &program).expect("copied");
+    // By another process: a child that somebody forks meanwhile would keep it open for writing, and nobody could run it.
+    let copied = Command::new("cp").arg(samctl()).arg(&program).status();
+    assert!(copied.expect("cp starts").success());
     let output = Command::new("setpriv")
         .args([
             "--reuid",

@@ -19,7 +19,7 @@ const NEXT_HOP_UNREACHABLE: &str = "next-hop-unreachable";
 /// Why a stale path whose next hop does not answer may not be chosen.
 const STALE_NEXT_HOP_SILENT: &str = "stale-next-hop-silent";
 /// Why a stale path may not be chosen beside one that a living session tells: the address may have moved meanwhile.
-const STALE_SUPERSEDED: &str = "stale-superseded";
+pub const STALE_SUPERSEDED: &str = "stale-superseded";
 
 /// Paths of one prefix.
 #[derive(Debug, Default)]
@@ -192,7 +192,9 @@ impl LocRib {
             let stale = candidates
                 .iter_mut()
                 .filter(|candidate| candidate.path.stale);
-            stale.for_each(|candidate| candidate.ineligible = Some(STALE_SUPERSEDED));
+            for candidate in stale {
+                candidate.ineligible.get_or_insert(STALE_SUPERSEDED);
+            }
         }
         candidates.sort_by(|a, b| compare(a, b).0);
 

@@ -16,6 +16,7 @@ mod tables;
 
 pub use best_path::BestPathChange;
 pub use decision::DecisionStep;
+pub use loc_rib::STALE_SUPERSEDED;
 pub use path::{Path, PathSource};
 
 pub(crate) use decision::{Candidate, compare};

@@ -17,9 +17,10 @@ use super::neighbor::{Neighbor, NeighborIdentity};
 use super::tables::Tables;
 use crate::config::PeerId;
 use crate::output::Event;
+use crate::policy::Policy;
 use crate::session::{PeerRestart, RouteFate};
 
-impl<P> Tables<P> {
+impl<P: Policy> Tables<P> {
     /// Starts the tables of a session that was just established, or goes on with those of the former one.
     pub(crate) fn peer_up(
         &mut self,
@@ -106,6 +107,7 @@ impl<P> Tables<P> {
                 self.forget(peer);
             }
         }
+        self.promote_all(now);
     }
 
     /// Returns when [`Self::expire_stale`] is due.

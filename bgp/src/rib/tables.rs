@@ -15,6 +15,7 @@ use super::adj_rib_in::{PathUpdate, Received, Verdict};
 use super::adj_rib_out::{Difference, Told};
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
+use super::decision::Candidate;
 use super::loc_rib::{Decided, LocRib};
 use super::neighbor::{Neighbor, NeighborIdentity};
 use super::path::{PATHS_MAX, Path, PathSource};
@@ -88,6 +89,7 @@ impl<P: Policy> Tables<P> {
             neighbor.end_of_rib = true;
             self.sweep(peer, "End-of-RIB");
             self.supersede();
+            self.promote_all(now);
             return;
         }
         for fault in update.faults {
@@ -251,17 +253,18 @@ impl<P: Policy> Tables<P> {
     fn desired(&mut self, to: &NeighborIdentity, prefix: Ipv4Net) -> Vec<Told> {
         let candidates = self.loc_rib.candidates(prefix).iter();
         let deferring = self.deferring;
-        let mut eligible = candidates
-            .filter(|candidate| candidate.ineligible.is_none())
-            .take_while(|candidate| !deferring || candidate.path.source == PathSource::Local);
+        let mut eligible = candidates.filter(|candidate| candidate.ineligible.is_none());
+        let may_tell =
+            move |candidate: &Candidate| !deferring || candidate.path.source == PathSource::Local;
         let mut paths = Vec::new();
         if !to.all_paths {
-            let best = eligible.next().map(|best| (None, &best.path));
+            let best = eligible.next().filter(|best| may_tell(best));
+            let best = best.map(|best| (None, &best.path));
             paths.extend(best.and_then(|(id, path)| Some((id, self.export(path, to)?))));
         } else {
             // Reflected twice, by us and by another reflector, a path is the same path.
             let mut known = BTreeSet::new();
-            for candidate in eligible {
+            for candidate in eligible.filter(|candidate| may_tell(candidate)) {
                 let Some(attributes) = self.export(&candidate.path, to) else {
                     continue;
                 };
@@ -345,6 +348,14 @@ impl<P: Policy> Tables<P> {
             return Ok(Arc::clone(attributes));
         }
         Ok(self.pool.intern(imported))
+    }
+
+    /// Accepts routes that waited for room under a limit, of all peers.
+    pub(super) fn promote_all(&mut self, now: Instant) {
+        let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
+        for peer in peers {
+            self.promote(peer, now);
+        }
     }
 
     /// Accepts routes that waited for room under the limit.

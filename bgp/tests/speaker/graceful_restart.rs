@@ -19,6 +19,24 @@ use crate::vocabulary::{
 // Routes of a peer.
 
 #[test]
+fn routes_that_had_no_room_beside_stale_ones_come_in_when_those_go() {
+    let (mut bench, _) = graceful(vec![PeerConfig {
+        active: false,
+        max_prefixes: 2,
+        ..peer_config(2)
+    }]);
+    let (connection, _) = bench.establish_with(offering(2, OpenBits::default()));
+    bench.announce(connection, &[prefix(1), prefix(2)], route(2, 100));
+    bench.input(Input::Closed(connection));
+
+    let (connection, _) = bench.establish_with(offering(2, OpenBits::default()));
+    bench.announce(connection, &[prefix(3), prefix(4)], route(2, 100));
+    finish(&mut bench, connection);
+
+    assert_eq!(bench.speaker.prefixes(), [prefix(3), prefix(4)]);
+}
+
+#[test]
 fn routes_of_a_broken_session_stay_best_and_are_shown_as_stale() {
     let (mut bench, connection) = helper();
     let outcome = bench.input(Input::Closed(connection));

@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState;
 use sam_bgp::speaker::PathView;
 use sam_bgp::wire::Origin;
-use sam_bgp::{PathSource, PeerId, Speaker};
+use sam_bgp::{PathSource, PeerId, STALE_SUPERSEDED, Speaker};
 use sam_capture::{ClaimState, NodeId, Owner};
 
 use crate::config::Config;
@@ -111,13 +111,12 @@ pub(crate) fn rivals(
         let others = speaker.paths(prefix);
         let others = others.iter().filter(|view| {
             view.path.source != PathSource::Local
-                && is_upheld(view)
                 && Owner::from_path(config.fabric.asn, prefix, &view.path).is_some()
         });
         others.fold(None, |rival: Option<Rival>, view| {
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
-            let wins = beats_us(view, config.own_node().overlay);
+            let wins = is_upheld(view) && beats_us(view, config.own_node().overlay);
             let stale = view.path.stale;
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
@@ -149,8 +148,9 @@ fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
 }
 
 /// Tells whether somebody stands behind a claim: it is told in a living session, or remembered and its node answers.
+/// That another claim is told in a living session says nothing about it.
 fn is_upheld(view: &PathView) -> bool {
-    !view.path.stale || view.ineligible.is_none()
+    !view.path.stale || matches!(view.ineligible, None | Some(STALE_SUPERSEDED))
 }
 
 /// Returns who claims a prefix, best first, each node once. Claims that are being given up do not count.

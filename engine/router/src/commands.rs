@@ -96,6 +96,7 @@ impl Router {
                 self.events.push(Event::Stopping, now);
                 // Withdrawals first, then the end of the sessions.
                 self.originate(now);
+                self.write_out();
                 self.speaker.shutdown(now);
             }
             (Command::Shutdown, Err(_)) => {}

@@ -73,6 +73,8 @@ pub struct Router {
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
     pub(crate) stale_hops: StaleHops,
+    /// Next hops on which no stale path relies, as the speaker was told.
+    pub(crate) silent_hops: BTreeSet<Ipv4Addr>,
     pub(crate) path_watch: PathWatch,
     pub(crate) fib: FibSync,
     pub(crate) identity: IdentityWatch,
@@ -120,6 +122,7 @@ impl Router {
             epoch,
             path_mtus: PathMtus::new(epoch),
             stale_hops: StaleHops::new(epoch.rotate_left(16)),
+            silent_hops: BTreeSet::new(),
             path_watch: PathWatch::default(),
             stopping: false,
             owners: OwnerTable::default(),
@@ -198,7 +201,22 @@ impl Router {
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        // Routes are written out piece by piece, when all else is carried out: whoever reads slowly is known by then.
+        if let Some((connection, bytes)) = self.speaker.poll_export() {
+            return Some(Output::Bgp(BgpOrder::Send(connection, bytes)));
+        }
+        // People last.
+        self.events.pop().map(Output::Event)
+    }
+
+    /// Writes all routes out at once, for the sessions are about to end.
+    pub(crate) fn write_out(&mut self) {
+        while let Some((connection, bytes)) = self.speaker.poll_export() {
+            self.orders.push_back(BgpOrder::Send(connection, bytes));
+        }
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
@@ -314,10 +332,6 @@ impl Router {
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();
-        // 4. People last.
-        while let Some(event) = self.events.pop() {
-            self.outputs.push_back(Output::Event(event));
-        }
     }
 
     /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
@@ -350,7 +364,8 @@ impl Router {
                 continue;
             };
             let paths = self.speaker.paths(Ipv4Net::from(overlay));
-            let epoch = paths.iter().find_map(|view| {
+            let told = paths.iter().filter(|view| !view.path.stale);
+            let epoch = told.into_iter().find_map(|view| {
                 let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
                 let RouteKind::Marker { epoch } = tags.kind else {
                     return None;
@@ -422,7 +437,7 @@ impl Router {
 
     /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.
     pub(crate) fn pump(&mut self, now: Instant) {
-        while let Some(output) = self.speaker.poll_output() {
+        while let Some(output) = self.speaker.poll_decided() {
             match output {
                 sam_bgp::Output::Connect {
                     connection,

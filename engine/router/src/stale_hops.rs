@@ -6,6 +6,7 @@
 //! be believed in; then at long ones. A node whose own session ended in silence is not believed in until it answers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_bgp::session::SessionState;
@@ -204,20 +205,22 @@ impl Router {
 
     /// Makes paths and events follow what became of the next hops, and hands out the probes that are due.
     pub(crate) fn tell_stale_hops(&mut self, now: Instant) {
-        let mut changed = false;
         while let Some((node, verdict)) = self.stale_hops.poll_change() {
-            changed = true;
             let event = match verdict {
                 Verdict::Silent => Event::NextHopSilent { node },
                 Verdict::Open | Verdict::Answers => Event::NextHopAnswers { node },
             };
             self.events.push(event, now);
         }
-        if changed {
-            let nodes = &self.config.fabric.nodes;
-            let silent = self.stale_hops.silent();
-            let silent = silent.filter_map(|node| Some(nodes.get(&node)?.overlay));
-            self.speaker.set_silent_next_hops(silent.collect(), now);
+        let nodes = &self.config.fabric.nodes;
+        let silent = self.stale_hops.silent();
+        let silent = silent.filter_map(|node| Some(nodes.get(&node)?.overlay));
+        let silent: BTreeSet<Ipv4Addr> = silent.collect();
+        // Compared as a whole: whoever is no longer asked is no longer silent either.
+        if silent != self.silent_hops {
+            self.silent_hops.clone_from(&silent);
+            self.speaker.set_silent_next_hops(silent, now);
+            self.duplicates.on_change(now);
             self.pump(now);
         }
         while let Some((node, id)) = self.stale_hops.poll_probe() {

@@ -50,6 +50,32 @@ fn an_owner_that_falls_silent_meanwhile_is_withheld_until_it_answers() {
 }
 
 #[test]
+fn a_next_hop_that_was_silent_once_counts_again_when_it_is_back() {
+    let mut net = owned_by_two();
+    let state_of = |net: &Net, id: u32| {
+        let station = &net.stations[&id];
+        (station.router.config().clone(), station.state.clone())
+    };
+    let (reflector, owner) = (state_of(&net, 1), state_of(&net, 2));
+    net.kill(1);
+    net.run(20);
+    net.kill(2);
+    net.run(3);
+    assert!(net.station(3).told("next-hop-silent"));
+    // The reflector is back first: nobody asks the silent node any more.
+    net.start(1, reflector.0.clone(), reflector.1.clone());
+    net.run(40);
+    net.start(2, owner.0, owner.1);
+    net.run(20);
+    assert_eq!(net.tunneled_to(3, address(ADDRESS)), Some(2));
+
+    net.kill(1);
+    net.run(20);
+
+    assert_eq!(net.tunneled_to(3, address(ADDRESS)), Some(2));
+}
+
+#[test]
 fn a_reflector_that_comes_back_waits_for_those_who_were_there() {
     let mut net = owned_by_two();
     let state = net.station(1).state.clone();
