@@ -63,7 +63,7 @@ fn a_next_hop_that_was_silent_once_counts_again_when_it_is_back() {
     net.run(3);
     assert!(net.station(3).told("next-hop-silent"));
     // The reflector is back first: nobody asks the silent node any more.
-    net.start(1, reflector.0.clone(), reflector.1.clone());
+    net.start(1, reflector.0, reflector.1);
     net.run(40);
     net.start(2, owner.0, owner.1);
     net.run(20);
