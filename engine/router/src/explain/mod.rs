@@ -63,8 +63,10 @@ fn explain(evidence: &Evidence<'_>, address: Ipv4Addr, route: Option<RouteRow>) 
         .find(|row| row.address == address);
     // No entry leads into a refused tunnel; it is that of the owner, or of the overlay address itself.
     let is_refused = |row: &TunnelRow| {
-        let node = owner.and_then(|row| row.owner.as_ref());
-        row.fault.is_some() && (row.overlay == address || node == Some(&row.node))
+        // BFD may have found it broken first: then its node only claims the address.
+        let claims = owner.iter().flat_map(|row| &row.claims);
+        let mut nodes = claims.map(|claim| &claim.node);
+        row.fault.is_some() && (row.overlay == address || nodes.any(|node| *node == row.node))
     };
     let subject = Subject {
         address,
@@ -126,7 +128,12 @@ fn verdict(subject: &Subject<'_>) -> String {
         RouteAction::Withhold => {
             let why = match claimants(subject).as_str() {
                 "" => format!("nobody owns {address}"),
-                names => format!("{address} lives at {names}, which cannot be reached"),
+                names => match subject.tunnel.and_then(TunnelRow::fault_text) {
+                    Some(fault) => {
+                        format!("{address} lives at {names}, but the tunnel there is {fault}")
+                    }
+                    None => format!("{address} lives at {names}, which cannot be reached"),
+                },
             };
             format!("{why}: packets are dropped, ARP stays silent")
         }
