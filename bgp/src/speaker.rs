@@ -74,7 +74,8 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Makes the configured peers exactly `peers`; sessions of unchanged ones are not touched, changed ones are
-    /// reset with Cease/6, which is graceful where both sides know how, removed ones with Cease/3 as a hard reset. Of several with one id the first counts.
+    /// reset with Cease/6, which is graceful where both sides know how, removed ones with Cease/3 as a hard reset. Of
+    /// several with one id the first counts.
     pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Instant) {
         self.now = now;
         let mut wanted: BTreeMap<PeerId, PeerConfig> = BTreeMap::new();

@@ -6,8 +6,8 @@
 //!
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
-//! of them BFD found broken, `path_mtu` and `prober`
-//! how much each path carries, `stale_hops` whether kept routes lead anywhere, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
+//! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
+//! carries, `stale_hops` whether kept routes lead anywhere, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
