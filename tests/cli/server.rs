@@ -28,8 +28,7 @@ impl Server {
         let log = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let request = answer(stream.expect("accepted"));
-                log.lock().expect("not poisoned").push(request);
+                answer(stream.expect("accepted"), &log);
             }
         });
         Self { socket, asked }
@@ -54,8 +53,8 @@ impl Drop for Server {
     }
 }
 
-/// Answers one request and returns it.
-fn answer(mut stream: UnixStream) -> String {
+/// Answers one request, and records it before, because who has the answer may look.
+fn answer(mut stream: UnixStream, log: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().expect("clonable"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("readable");
@@ -74,6 +73,9 @@ fn answer(mut stream: UnixStream) -> String {
     reader.read_exact(&mut body).expect("readable");
     let body = String::from_utf8(body).expect("UTF-8");
     let target = line.split(' ').nth(1).expect("a target").to_owned();
+    let method = line.split(' ').next().unwrap_or_default();
+    let request = format!("{method} {target} {body}").trim_end().to_owned();
+    log.lock().expect("not poisoned").push(request);
     let (status, content) = content(&target, &body);
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
@@ -85,8 +87,6 @@ fn answer(mut stream: UnixStream) -> String {
             .write_all(head.as_bytes())
             .and_then(|()| stream.write_all(&content)),
     );
-    let method = line.split(' ').next().unwrap_or_default();
-    format!("{method} {target} {body}").trim_end().to_owned()
 }
 
 /// Finds the answer: a view by its path, or one of the router's refusals.
