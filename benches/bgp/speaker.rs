@@ -3,6 +3,7 @@
 //! It is what `samctl run` has around its speaker, without tunnels, FIB and journal, so that it can stand beside
 //! daemons that have no such things either.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -38,11 +39,16 @@ const IDLE: Duration = Duration::from_secs(1);
 struct Open;
 
 impl Policy for Open {
-    fn import(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> Result<(), Rejection> {
+    fn import(
+        &self,
+        _: PeerId,
+        _: Ipv4Net,
+        _: &mut Cow<'_, PathAttributes>,
+    ) -> Result<(), Rejection> {
         Ok(())
     }
 
-    fn export(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> bool {
+    fn export(&self, _: PeerId, _: Ipv4Net, _: &mut Cow<'_, PathAttributes>) -> bool {
         true
     }
 }

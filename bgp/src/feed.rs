@@ -6,28 +6,54 @@
 //! finds the latest state of each key, however often it changed meanwhile. State is not in the log; readers look it up
 //! when they get to it.
 //!
-//! Bounded by the keys that exist plus [`MAX_GONE`] that are gone: when more are gone, the oldest are forgotten, and
-//! readers that have not heard of them are told to begin again.
+//! Bounded by the keys that exist plus [`MAX_GONE`] that are gone, and as many places again that are no longer the latest
+//! of their key: when more are gone, the oldest are forgotten, and readers that have not heard of them are told to begin
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that are gone and remembered as such.
 pub const MAX_GONE: usize = 16_384;
+/// Superseded places that are not worth a sweep.
+const SUPERSEDED_MIN: usize = 1024;
 
 /// The log.
 #[derive(Debug)]
 pub struct Feed<K> {
     /// Number of the latest change.
     generation: u64,
-    /// Latest change of each key.
-    latest: BTreeMap<K, u64>,
-    /// The same in order.
-    order: BTreeMap<u64, K>,
-    /// Those changes after which the key was gone.
-    gone: BTreeSet<u64>,
+    /// All places by generation.
+    log: Vec<Place<K>>,
+    superseded: usize,
+    /// Keys that are gone: by key, and in the order in which they went.
+    gone: BTreeMap<K, Stamp>,
+    gone_order: BTreeSet<u64>,
     /// The newest of these that was forgotten; 0 when none was.
     forgotten: u64,
     max_gone: usize,
+}
+
+/// Where the latest change of a key stands in a feed. Whoever owns the key keeps it, and gives it back with the next
+/// change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(std::num::NonZeroU64);
+
+/// One change in the log.
+#[derive(Debug)]
+struct Place<K> {
+    generation: u64,
+    key: K,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The latest change of a key that exists.
+    Exists,
+    /// The latest change of a key, after which it was gone.
+    Gone,
+    /// The key changed again, or is forgotten.
+    Superseded,
 }
 
 /// A reader's place in a feed.
@@ -70,39 +96,42 @@ impl<K: Copy + Ord> Feed<K> {
     fn with_max_gone(max_gone: usize) -> Self {
         Self {
             generation: 0,
-            latest: BTreeMap::new(),
-            order: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            log: Vec::new(),
+            superseded: 0,
+            gone: BTreeMap::new(),
+            gone_order: BTreeSet::new(),
             forgotten: 0,
             max_gone,
         }
     }
 
-    /// Notes that something about a key changed, and whether the key still exists.
-    pub fn note(&mut self, key: K, exists: bool) {
-        match self.latest.get(&key) {
-            Some(former) => {
-                self.order.remove(former);
-                self.gone.remove(former);
+    /// Notes that something about a key changed, and whether the key still exists. `latest` is what the last note
+    /// returned for it, if it existed then; to be kept is what this one returns.
+    pub fn note(&mut self, key: K, latest: Option<Stamp>, exists: bool) -> Option<Stamp> {
+        let known = latest.or_else(|| self.return_of(key));
+        match known {
+            Some(Stamp(former)) => {
+                self.supersede(former.get());
             }
             // It came and went unseen.
-            None if !exists => return,
+            None if !exists => return None,
             None => {}
         }
         self.generation += 1;
-        self.latest.insert(key, self.generation);
-        self.order.insert(self.generation, key);
-        if !exists {
-            self.gone.insert(self.generation);
+        let stamp = std::num::NonZeroU64::new(self.generation).map(Stamp);
+        let state = if exists { State::Exists } else { State::Gone };
+        self.log.push(Place {
+            generation: self.generation,
+            key,
+            state,
+        });
+        if let Some(stamp) = stamp.filter(|_| !exists) {
+            self.gone.insert(key, stamp);
+            self.gone_order.insert(self.generation);
+            self.forget_oldest();
         }
-        while self.gone.len() > self.max_gone
-            && let Some(oldest) = self.gone.pop_first()
-        {
-            self.forgotten = oldest;
-            if let Some(key) = self.order.remove(&oldest) {
-                self.latest.remove(&key);
-            }
-        }
+        self.sweep();
+        stamp.filter(|_| exists)
     }
 
     /// Returns the number of the latest change.
@@ -128,14 +157,21 @@ impl<K: Copy + Ord> Feed<K> {
             *cursor = self.subscribe();
             return Some(News::Resync);
         }
-        let unread = self.order.range(cursor.seen.saturating_add(1)..);
-        let next = unread
-            .map(|(generation, key)| (*generation, *key))
-            .find(|(at, _)| *at > cursor.began || !self.gone.contains(at));
+        let first = self
+            .log
+            .partition_point(|place| place.generation <= cursor.seen);
+        let next = self.log[first..].iter().find(|place| match place.state {
+            State::Exists => true,
+            State::Gone => place.generation > cursor.began,
+            State::Superseded => false,
+        });
         match next {
-            Some((generation, key)) if cursor.complete || generation <= cursor.began => {
-                cursor.seen = generation;
-                Some(News::Changed { generation, key })
+            Some(place) if cursor.complete || place.generation <= cursor.began => {
+                cursor.seen = place.generation;
+                Some(News::Changed {
+                    generation: place.generation,
+                    key: place.key,
+                })
             }
             _ if !cursor.complete => {
                 cursor.complete = true;
@@ -143,7 +179,57 @@ impl<K: Copy + Ord> Feed<K> {
                 let generation = cursor.began;
                 Some(News::Complete { generation })
             }
-            _ => None,
+            _ => {
+                // Nothing is left to find among what is there now.
+                cursor.seen = self.generation;
+                None
+            }
+        }
+    }
+
+    /// Finds a key that was gone; it is not any more.
+    fn return_of(&mut self, key: K) -> Option<Stamp> {
+        let stamp = self.gone.remove(&key)?;
+        self.gone_order.remove(&stamp.0.get());
+        Some(stamp)
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.gone.len() > self.max_gone
+            && let Some(oldest) = self.gone_order.pop_first()
+        {
+            self.forgotten = oldest;
+            if let Some(key) = self.supersede(oldest) {
+                self.gone.remove(&key);
+            }
+        }
+    }
+
+    /// Marks a place as no longer the latest of its key, which it returns.
+    fn supersede(&mut self, generation: u64) -> Option<K> {
+        let at = self.place(generation)?;
+        let place = &mut self.log[at];
+        place.state = State::Superseded;
+        self.superseded += 1;
+        Some(place.key)
+    }
+
+    fn place(&self, generation: u64) -> Option<usize> {
+        // Each generation since the last sweep has its place, so it can be counted from the end.
+        let since = usize::try_from(self.generation - generation).ok()?;
+        let counted = self.log.len().checked_sub(since + 1);
+        let is_it = |at: &usize| self.log[*at].generation == generation;
+        let key = |place: &Place<K>| place.generation;
+        counted
+            .filter(is_it)
+            .or_else(|| self.log.binary_search_by_key(&generation, key).ok())
+    }
+
+    /// Drops superseded places when they are more than the others.
+    fn sweep(&mut self) {
+        if self.superseded > SUPERSEDED_MIN.max(self.log.len() / 2) {
+            self.log.retain(|place| place.state != State::Superseded);
+            self.superseded = 0;
         }
     }
 }
@@ -155,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_reader_gets_the_snapshot_then_what_changes() {
-        let mut feed = Feed::default();
+        let mut feed = Noted::with_max_gone(MAX_GONE);
         for key in [3, 1, 2, 1] {
             feed.note(key, true);
         }
@@ -172,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_changes_while_the_snapshot_is_read_comes_after_it() {
-        let mut feed = Feed::default();
+        let mut feed = Noted::with_max_gone(MAX_GONE);
         feed.note(1, true);
         feed.note(2, true);
         let mut cursor = feed.subscribe();
@@ -184,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_key_that_nobody_could_know_is_no_news_when_it_is_gone() {
-        let mut feed = Feed::default();
+        let mut feed = Noted::with_max_gone(MAX_GONE);
         feed.note(1, false);
         assert_eq!(feed.generation(), 0);
         assert_eq!(drain(&feed, &mut feed.subscribe()), ["complete@0"]);
@@ -192,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_missed_what_is_gone_begins_again() {
-        let mut feed = Feed::with_max_gone(1);
+        let mut feed = Noted::with_max_gone(1);
         feed.note(1, true);
         feed.note(2, true);
         let (mut slow, mut late) = (feed.subscribe(), feed.subscribe());
@@ -215,7 +301,7 @@ mod tests {
             steps in proptest::collection::vec((0u8..4, 0u8..12, any::<u8>()), 1..300),
             max_gone in 0usize..6,
         ) {
-            let mut feed = Feed::with_max_gone(max_gone);
+            let mut feed = Noted::with_max_gone(max_gone);
             let mut truth: BTreeMap<u8, u8> = BTreeMap::new();
             let mut readers: Vec<Reader> = Vec::new();
             for (step, key, value) in steps {
@@ -236,16 +322,62 @@ mod tests {
                         feed.note(key, true);
                     }
                 }
-                prop_assert!(feed.order.len() <= truth.len() + max_gone);
-                prop_assert_eq!(feed.order.len(), feed.latest.len());
+                prop_assert!(feed.living() <= truth.len() + max_gone);
+                prop_assert!(feed.log.len() <= 2 * feed.living() + SUPERSEDED_MIN + 1);
             }
             readers.push(Reader::new(&feed));
             for mut reader in readers {
                 // Once for each key, and twice for the words around a snapshot.
-                let most = feed.order.len() + 2;
+                let most = feed.living() + 2;
                 prop_assert!(reader.read(&feed, &truth, usize::MAX) <= most, "each key once");
                 prop_assert_eq!(&reader.known, &truth);
             }
+        }
+    }
+
+    /// Superseded places are dropped, and a reader in the middle of them goes on.
+    #[test]
+    fn a_key_that_changes_again_and_again_takes_no_more_room() {
+        let mut feed = Noted::with_max_gone(1);
+        feed.note(1, true);
+        let mut cursor = feed.subscribe();
+        drain(&feed, &mut cursor);
+        for _ in 0..10 * SUPERSEDED_MIN {
+            feed.note(2, true);
+        }
+        assert!(feed.log.len() <= SUPERSEDED_MIN + 3, "{}", feed.log.len());
+        assert_eq!(drain(&feed, &mut cursor).len(), 1);
+    }
+
+    /// A feed with the stamps of its keys.
+    struct Noted {
+        feed: Feed<u8>,
+        stamps: BTreeMap<u8, Stamp>,
+    }
+
+    impl Noted {
+        fn with_max_gone(max_gone: usize) -> Self {
+            Self {
+                feed: Feed::with_max_gone(max_gone),
+                stamps: BTreeMap::new(),
+            }
+        }
+
+        fn note(&mut self, key: u8, exists: bool) {
+            let stamp = self.feed.note(key, self.stamps.remove(&key), exists);
+            self.stamps.extend(stamp.map(|stamp| (key, stamp)));
+        }
+
+        fn living(&self) -> usize {
+            self.feed.log.len() - self.feed.superseded
+        }
+    }
+
+    impl std::ops::Deref for Noted {
+        type Target = Feed<u8>;
+
+        fn deref(&self) -> &Self::Target {
+            &self.feed
         }
     }
 

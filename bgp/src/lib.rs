@@ -22,7 +22,7 @@ mod testing;
 mod view;
 pub mod wire;
 
-pub use feed::{Cursor, Feed, News};
+pub use feed::{Cursor, Feed, News, Stamp};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;

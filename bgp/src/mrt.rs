@@ -63,10 +63,8 @@ pub(crate) fn table_dump(head: DumpHead<'_>, peers: &[DumpPeer], rib: &LocRib) -
     let indexes: BTreeMap<Option<PeerId>, u16> =
         peers.iter().map(|peer| peer.id).zip(0..).collect();
     for (prefix, sequence) in rib.prefixes().zip(0..) {
-        let paths = rib
-            .candidates(prefix)
-            .iter()
-            .map(|candidate| &candidate.path);
+        let candidates = rib.candidates(prefix);
+        let paths = candidates.iter().map(|candidate| &candidate.path);
         let entries: Vec<(u16, &Path)> = paths
             .filter_map(|path| Some((*indexes.get(&path.source.peer())?, path)))
             .collect();

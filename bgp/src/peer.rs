@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::feed::Stamp;
 use crate::rib::Neighbor;
 use crate::session::PeerSession;
 use crate::view::PeerView;
@@ -15,6 +16,8 @@ pub(crate) struct Peer {
     pub(crate) session: PeerSession,
     /// How often routes were refused or attributes found malformed, by reason.
     pub(crate) refusals: BTreeMap<&'static str, u64>,
+    /// Its place in the feed of peers.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 impl Peer {
@@ -23,6 +26,7 @@ impl Peer {
         Self {
             session,
             refusals: BTreeMap::new(),
+            stamp: None,
         }
     }
 
@@ -31,8 +35,8 @@ impl Peer {
         *self.refusals.entry(reason).or_default() += 1;
     }
 
-    /// Shows the peer; `neighbor` are its tables, while Established or kept.
-    pub(crate) fn view(&self, neighbor: Option<&Neighbor>) -> PeerView {
+    /// Shows the peer; `neighbor` are its tables, while Established or kept, with so many stale routes.
+    pub(crate) fn view(&self, neighbor: Option<&Neighbor>, stale: usize) -> PeerView {
         let config = self.session.config();
         let statistics = self.session.statistics();
         let negotiated = self.session.negotiated();
@@ -66,7 +70,7 @@ impl Peer {
             last_received: statistics.last_received.clone(),
             last_down: statistics.last_down.clone(),
             end_of_rib: neighbor.is_some_and(|neighbor| neighbor.end_of_rib),
-            stale: neighbor.map_or(0, |neighbor| neighbor.stale_next_hops().count()),
+            stale,
             stale_until: neighbor.and_then(|neighbor| neighbor.stale_until),
         }
     }

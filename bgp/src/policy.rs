@@ -2,6 +2,8 @@
 //!
 //! Loop detection (RFC 4456) and the limit of prefixes are not policy: they apply before and after it, always.
 
+use std::borrow::Cow;
+
 use ipnet::Ipv4Net;
 
 use crate::speaker::PeerId;
@@ -11,7 +13,8 @@ use crate::wire::PathAttributes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection(pub &'static str);
 
-/// Decides about routes. Must be a pure function of its arguments and its own configuration.
+/// Decides about routes. Must be a pure function of its arguments and its own configuration. Attributes are shared by many
+/// routes and borrowed; [`Cow::to_mut`] makes a copy to be changed.
 pub trait Policy {
     /// Accepts or refuses a received route; may change attributes.
     ///
@@ -21,9 +24,14 @@ pub trait Policy {
         &self,
         peer: PeerId,
         prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection>;
 
     /// Tells whether a best path may be sent to `peer`; may change attributes.
-    fn export(&self, peer: PeerId, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool;
+    fn export(
+        &self,
+        peer: PeerId,
+        prefix: Ipv4Net,
+        attributes: &mut Cow<'_, PathAttributes>,
+    ) -> bool;
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::PeerRole;
 use crate::policy::Rejection;
-use crate::rib::{Path, PathSource};
+use crate::rib::PathSource;
 use crate::wire::PathAttributes;
 
 /// The route was made by us and came back.
@@ -37,12 +37,10 @@ pub(crate) struct Target {
 }
 
 /// Returns the router that brought a path into the AS: its ORIGINATOR_ID, else its sender; `None` if that is us.
-pub(crate) fn originator(path: &Path) -> Option<Ipv4Addr> {
-    match path.source {
+pub(crate) fn originator(attributes: &PathAttributes, source: PathSource) -> Option<Ipv4Addr> {
+    match source {
         PathSource::Local => None,
-        PathSource::Peer { router_id, .. } => {
-            Some(path.attributes.originator_id.unwrap_or(router_id))
-        }
+        PathSource::Peer { router_id, .. } => Some(attributes.originator_id.unwrap_or(router_id)),
     }
 }
 
@@ -61,52 +59,47 @@ impl Reflector {
         Ok(())
     }
 
-    /// Returns the attributes with which `path` is sent to `target`, or `None` if it is not. `source_role` is the
-    /// role of the peer that the path came from.
-    pub(crate) fn export(
-        self,
-        path: &Path,
+    /// Tells whether a path from `source` with these attributes is sent to `target`. `source_role` is the role of the
+    /// peer that it came from.
+    pub(crate) fn tells(
+        attributes: &PathAttributes,
+        source: PathSource,
         source_role: Option<PeerRole>,
         target: Target,
-    ) -> Option<PathAttributes> {
-        let mut attributes = match path.source {
-            PathSource::Local => (*path.attributes).clone(),
-            PathSource::Peer { router_id, .. } => {
-                self.reflect(&path.attributes, router_id, source_role?, target)?
-            }
+    ) -> bool {
+        let PathSource::Peer { router_id, .. } = source else {
+            return true;
         };
-        // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
-        attributes.local_pref = Some(attributes.preference());
-        Some(attributes)
-    }
-
-    fn reflect(
-        self,
-        attributes: &PathAttributes,
-        source: Ipv4Addr,
-        source_role: PeerRole,
-        target: Target,
-    ) -> Option<PathAttributes> {
         // 1 A route of a non-client goes to clients only (section 6).
+        let Some(source_role) = source_role else {
+            return false;
+        };
         if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
-            return None;
+            return false;
         }
         // 2 Neither its sender nor its originator gets it back.
-        let originator = attributes.originator_id.unwrap_or(source);
-        if target.router_id == source || target.router_id == originator {
-            return None;
-        }
-        // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
+        let originator = attributes.originator_id.unwrap_or(router_id);
+        target.router_id != router_id && target.router_id != originator
+    }
+
+    /// Returns the attributes with which a path from `source` is sent to whoever is told it.
+    pub(crate) fn reflect(self, attributes: &PathAttributes, source: PathSource) -> PathAttributes {
         let mut reflected = attributes.clone();
-        reflected.originator_id = Some(originator);
-        reflected.cluster_list.insert(0, self.cluster_id);
-        Some(reflected)
+        if let PathSource::Peer { router_id, .. } = source {
+            // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
+            reflected.originator_id.get_or_insert(router_id);
+            reflected.cluster_list.insert(0, self.cluster_id);
+        }
+        // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
+        reflected.local_pref = Some(reflected.preference());
+        reflected
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rib::Path;
     use crate::testing::{attributes, learned, router, start};
     use std::sync::Arc;
 
@@ -141,7 +134,7 @@ mod tests {
                 role: to,
             };
             assert_eq!(
-                US.export(&path, Some(from), target).is_some(),
+                export(&path, Some(from), target).is_some(),
                 sent,
                 "{from:?} {to:?}"
             );
@@ -155,7 +148,7 @@ mod tests {
             ..attributes(2, 321)
         };
         let path = learned(2, original.clone());
-        let reflected = US.export(&path, Some(PeerRole::Client), client(3)).unwrap();
+        let reflected = export(&path, Some(PeerRole::Client), client(3)).unwrap();
         let expected = PathAttributes {
             originator_id: Some(router(2)),
             cluster_list: vec![router(8)],
@@ -171,9 +164,7 @@ mod tests {
             cluster_list: vec![router(9)],
             ..attributes(5, 100)
         };
-        let twice = US
-            .export(&learned(2, once), Some(PeerRole::NonClient), client(3))
-            .unwrap();
+        let twice = export(&learned(2, once), Some(PeerRole::NonClient), client(3)).unwrap();
         assert_eq!(twice.originator_id, Some(router(5)));
         assert_eq!(twice.cluster_list, [router(8), router(9)]);
     }
@@ -186,7 +177,7 @@ mod tests {
         };
         let path = learned(2, from_five);
         for host in [2, 5] {
-            assert_eq!(US.export(&path, Some(PeerRole::Client), client(host)), None);
+            assert_eq!(export(&path, Some(PeerRole::Client), client(host)), None);
         }
     }
 
@@ -203,8 +194,13 @@ mod tests {
             router_id: router(3),
             role: PeerRole::NonClient,
         };
-        let sent = US.export(&path, None, target).unwrap();
+        let sent = export(&path, None, target).unwrap();
         assert_eq!(sent, attributes(1, 100));
+    }
+
+    fn export(path: &Path, from: Option<PeerRole>, target: Target) -> Option<PathAttributes> {
+        let told = Reflector::tells(&path.attributes, path.source, from, target);
+        told.then(|| US.reflect(&path.attributes, path.source))
     }
 
     const US: Reflector = Reflector {

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
@@ -52,7 +51,8 @@ pub struct Speaker<P> {
 }
 
 impl<P: Policy> Speaker<P> {
-    /// Makes a speaker without peers. `seed` feeds the jitter of timers.
+    /// Makes a speaker without peers. `seed` is secret; it feeds the jitter of timers and the hash of
+    /// prefixes.
     pub fn new(config: SpeakerConfig, policy: P, seed: u64, now: Instant) -> Self {
         let reflector = Reflector {
             router_id: config.router_id,
@@ -63,7 +63,7 @@ impl<P: Policy> Speaker<P> {
             peers: BTreeMap::new(),
             owners: BTreeMap::new(),
             strangers: Strangers::default(),
-            tables: Tables::new(reflector, policy),
+            tables: Tables::new(reflector, policy, seed, now),
             restart: None,
             peer_feed: Feed::default(),
             outputs: VecDeque::new(),
@@ -101,8 +101,8 @@ impl<P: Policy> Speaker<P> {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
                 self.tables.forget(id);
             }
-            self.peers.remove(&id);
-            self.peer_feed.note(id, false);
+            let stamp = self.peers.remove(&id).and_then(|peer| peer.stamp);
+            self.peer_feed.note(id, stamp, false);
         }
         for (id, config) in wanted {
             if !self.peers.contains_key(&id) {
@@ -120,8 +120,9 @@ impl<P: Policy> Speaker<P> {
                         now,
                     );
                 }
-                self.peers.insert(id, Peer::new(session));
-                self.peer_feed.note(id, true);
+                let mut peer = Peer::new(session);
+                peer.stamp = self.peer_feed.note(id, None, true);
+                self.peers.insert(id, peer);
                 self.with_session(id, |session, ids| session.handle_timeout(now, ids));
             }
         }
@@ -131,7 +132,7 @@ impl<P: Policy> Speaker<P> {
     /// Replaces the policy and re-evaluates all received routes and all advertisements, without resetting sessions.
     pub fn set_policy(&mut self, policy: P, now: Instant) {
         self.now = now;
-        for peer in self.tables.set_policy(policy, now) {
+        for peer in self.tables.set_policy(policy) {
             self.with_session(peer, |session, _| session.request_refresh());
         }
         self.conclude();
@@ -296,13 +297,13 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Returns the best path of a prefix.
-    pub fn best(&self, prefix: Ipv4Net) -> Option<&Path> {
+    pub fn best(&self, prefix: Ipv4Net) -> Option<Path> {
         self.tables.loc_rib().best(prefix)
     }
 
     /// Returns all paths of a prefix, best first; ineligible ones last.
     pub fn paths(&self, prefix: Ipv4Net) -> Vec<PathView> {
-        view::paths(self.tables.loc_rib().candidates(prefix))
+        view::paths(&self.tables.loc_rib().candidates(prefix))
     }
 
     /// Lists all prefixes with at least one path, in order.
@@ -324,21 +325,20 @@ impl<P: Policy> Speaker<P> {
     pub fn peers(&self) -> Vec<PeerView> {
         self.peers
             .iter()
-            .map(|(id, peer)| peer.view(self.tables.neighbor(*id)))
+            .map(|(id, peer)| peer.view(self.tables.neighbor(*id), self.tables.stale(*id)))
             .collect()
     }
 
     /// Routes received from a peer, by prefix: before policy, refused ones included.
     pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
-        let neighbor = self.tables.neighbor(peer).into_iter();
-        neighbor
-            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
-            .map(|(route, received)| ReceivedView {
+        let routes = self.tables.received(peer).into_iter();
+        routes
+            .map(|(route, received, reason)| ReceivedView {
                 prefix: route.prefix,
                 path_id: route.path_id,
-                attributes: Arc::clone(&received.attributes),
+                attributes: received.attributes,
                 learned_at: received.learned_at,
-                rejected: received.verdict.as_ref().err().map(|reason| reason.0),
+                rejected: reason.map(|reason| reason.0),
             })
             .collect()
     }
@@ -347,50 +347,26 @@ impl<P: Policy> Speaker<P> {
     pub fn rejected(&self, peer: PeerId) -> Vec<RejectedView> {
         let neighbor = self.tables.neighbor(peer).into_iter();
         neighbor
-            .flat_map(|neighbor| neighbor.adj_rib_in.routes())
-            .filter_map(|(route, received)| {
-                let reason = received.verdict.as_ref().err()?.0;
-                Some(RejectedView {
-                    prefix: route.prefix,
-                    path_id: route.path_id,
-                    attributes: (*received.attributes).clone(),
-                    reason,
-                })
+            .flat_map(|neighbor| neighbor.adj_rib_in.refused())
+            .map(|(route, refused)| RejectedView {
+                prefix: route.prefix,
+                path_id: route.path_id,
+                attributes: (*refused.received.attributes).clone(),
+                reason: refused.reason.0,
             })
             .collect()
     }
 
     /// Routes accepted from a peer, by prefix.
     pub fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
-        let Some(neighbor) = self.tables.neighbor(peer) else {
-            return Vec::new();
-        };
-        let source = neighbor.identity.source();
-        neighbor
-            .adj_rib_in
-            .routes()
-            .filter_map(|(route, received)| {
-                let attributes = received.verdict.as_ref().ok()?.clone();
-                Some((
-                    route.prefix,
-                    Path {
-                        source,
-                        path_id: route.path_id,
-                        attributes,
-                        learned_at: received.learned_at,
-                        stale: received.stale,
-                    },
-                ))
-            })
-            .collect()
+        self.tables.accepted(peer)
     }
 
     /// Routes advertised to a peer, by prefix; up to date once the outputs are drained.
     pub fn advertised(&self, peer: PeerId) -> Vec<(Nlri, PathAttributes)> {
-        let neighbor = self.tables.neighbor(peer).into_iter();
-        neighbor
-            .flat_map(|neighbor| neighbor.adj_rib_out.routes())
-            .map(|(route, attributes)| (route, (**attributes).clone()))
+        let routes = self.tables.advertised(peer).into_iter();
+        routes
+            .map(|(route, attributes)| (route, (*attributes).clone()))
             .collect()
     }
 
@@ -477,7 +453,7 @@ impl<P: Policy> Speaker<P> {
         let former = peer.session.state();
         act(&mut peer.session, &mut self.connection_ids);
         if peer.session.state() != former {
-            self.peer_feed.note(id, true);
+            peer.stamp = self.peer_feed.note(id, peer.stamp, true);
         }
         while let Some(output) = self
             .peers

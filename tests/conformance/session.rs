@@ -2,6 +2,7 @@
 //!
 //! Messages are literal bytes. NOTIFICATIONs are code and subcode of RFC 4271 section 4.5 and RFC 6608.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -222,12 +223,17 @@ impl Policy for Anything {
         &self,
         _peer: PeerId,
         _prefix: Ipv4Net,
-        _attributes: &mut PathAttributes,
+        _attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
 
-    fn export(&self, _peer: PeerId, _prefix: Ipv4Net, _attributes: &mut PathAttributes) -> bool {
+    fn export(
+        &self,
+        _peer: PeerId,
+        _prefix: Ipv4Net,
+        _attributes: &mut Cow<'_, PathAttributes>,
+    ) -> bool {
         true
     }
 }

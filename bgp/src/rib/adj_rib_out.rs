@@ -1,93 +1,99 @@
-//! Adj-RIB-Out: what one peer was told (RFC 4271 section 3.2), and what it still has to be told; the best path to a
-//! prefix without id, or several paths under ids of ours (RFC 7911).
+//! Adj-RIB-Out: what one neighbor was told (RFC 4271 section 3.2); the best path to a prefix without id, or several paths
+//! under ids of ours (RFC 7911).
 //!
-//! Pending work is a set of prefixes, never a queue of messages: however long the peer is slow, it hears only the
-//! latest state of each prefix, and nothing at all when that is what it knows already.
+//! A column beside the table of destinations: 16 bytes for each of them, more only where several paths were told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
+use super::destinations::Slot;
 use crate::wire::{Nlri, PathAttributes, PathId, Update};
 
-/// A path that a peer should know.
+/// A path that a neighbor should know; its attributes come from the pool, so that equal ones are the same.
 pub(crate) type Told = (Option<PathId>, Arc<PathAttributes>);
 
-/// The routes that one peer was told.
+/// The routes that one neighbor was told.
 #[derive(Debug, Default)]
 pub(crate) struct AdjRibOut {
-    routes: BTreeMap<Nlri, Arc<PathAttributes>>,
+    /// The first path to each destination.
+    first: Vec<Option<Told>>,
+    /// Further paths.
+    more: BTreeMap<Slot, Vec<Told>>,
+    len: usize,
 }
 
 impl AdjRibOut {
-    /// Lists all routes.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (Nlri, &Arc<PathAttributes>)> {
-        self.routes
-            .iter()
-            .map(|(route, attributes)| (*route, attributes))
+    /// Tells whether a path to a destination was told.
+    pub(crate) fn knows(&self, slot: Slot) -> bool {
+        matches!(self.first.get(slot.index()), Some(Some(_)))
     }
 
-    /// Lists the paths to one prefix.
-    fn paths(&self, prefix: Ipv4Net) -> impl Iterator<Item = Nlri> {
-        self.routes
-            .range(Nlri::from(prefix)..)
-            .map(|(route, _)| *route)
-            .take_while(move |route| route.prefix == prefix)
+    /// Lists all destinations of which something was told, each with its paths.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (Slot, impl Iterator<Item = &Told>)> {
+        let slots = (0..).map(Slot::at).zip(&self.first);
+        slots.filter_map(|(slot, first)| Some((slot, self.with_more(slot, first.as_ref()?))))
     }
 
     /// Counts all routes.
     pub(crate) fn len(&self) -> usize {
-        self.routes.len()
-    }
-}
-
-/// Prefixes that are written out at once, so that what a slow peer leaves unread stays bounded.
-const PART: usize = 8192;
-
-/// What is to be looked at.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    /// These prefixes.
-    pub(crate) prefixes: BTreeSet<Ipv4Net>,
-    /// All prefixes.
-    pub(crate) all: bool,
-    /// Tell even what the peer knows (RFC 2918).
-    pub(crate) repeat: bool,
-    /// Tell that the initial routes are complete (RFC 4724 section 2).
-    pub(crate) end_of_rib: bool,
-}
-
-impl Pending {
-    /// Tells whether there is nothing to do; End-of-RIB waits while `deferring`.
-    pub(crate) fn is_empty(&self, deferring: bool) -> bool {
-        self.prefixes.is_empty() && !self.all && (deferring || !self.end_of_rib)
+        self.len
     }
 
-    /// Takes out what is looked at next, by prefix; End-of-RIB comes with the last part.
-    pub(crate) fn take_part(&mut self) -> Self {
-        match self.prefixes.iter().nth(PART).copied() {
-            None => std::mem::take(self),
-            Some(first_left) => {
-                let left = self.prefixes.split_off(&first_left);
-                Self {
-                    prefixes: std::mem::replace(&mut self.prefixes, left),
-                    all: false,
-                    repeat: self.repeat,
-                    end_of_rib: false,
-                }
-            }
+    fn with_more<'a>(&'a self, slot: Slot, first: &'a Told) -> impl Iterator<Item = &'a Told> {
+        std::iter::once(first).chain(self.more.get(&slot).into_iter().flatten())
+    }
+
+    /// Lists the paths to one destination.
+    fn paths(&self, slot: Slot) -> impl Iterator<Item = &Told> {
+        let first = self.first.get(slot.index()).and_then(Option::as_ref);
+        first
+            .into_iter()
+            .flat_map(move |first| self.with_more(slot, first))
+    }
+
+    /// Replaces the paths to a destination.
+    fn set(&mut self, slot: Slot, paths: &[Told]) {
+        self.len -= self.paths(slot).count();
+        self.len += paths.len();
+        if self.first.len() <= slot.index() {
+            self.first.resize(slot.index() + 1, None);
+        }
+        let mut paths = paths.iter().cloned();
+        self.first[slot.index()] = paths.next();
+        let more: Vec<Told> = paths.collect();
+        if !more.is_empty() {
+            self.more.insert(slot, more);
+        } else if !self.more.is_empty() {
+            self.more.remove(&slot);
         }
     }
 }
 
-/// Collects the difference between what a peer was told and what it should be told.
+/// How what a neighbor knows of a destination changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// It knew something before if and only if it knows something now.
+    Same,
+    /// It knew nothing.
+    Gained,
+    /// It knows nothing any more.
+    Lost,
+}
+
+/// Collects the difference between what a neighbor was told and what it should be told.
 #[derive(Debug)]
 pub(crate) struct Difference<'a> {
     told: &'a mut AdjRibOut,
     repeat: bool,
     withdrawn: Vec<Nlri>,
-    announced: BTreeMap<Arc<PathAttributes>, Vec<Nlri>>,
+    /// In the order in which the sets first appeared.
+    announced: Vec<(Arc<PathAttributes>, Vec<Nlri>)>,
+    /// Places in `announced` by the address of the set.
+    places: HashMap<*const PathAttributes, usize, FixedState>,
 }
 
 impl<'a> Difference<'a> {
@@ -97,39 +103,44 @@ impl<'a> Difference<'a> {
             told,
             repeat,
             withdrawn: Vec::new(),
-            announced: BTreeMap::new(),
+            announced: Vec::new(),
+            places: HashMap::default(),
         }
     }
 
-    /// Notes which paths to a prefix the peer should know.
-    pub(crate) fn note(&mut self, prefix: Ipv4Net, desired: &[Told]) {
-        let is_desired = |route: &Nlri| desired.iter().any(|(id, _)| *id == route.path_id);
-        let gone: Vec<Nlri> = self
-            .told
-            .paths(prefix)
-            .filter(|route| !is_desired(route))
-            .collect();
-        for route in gone {
-            self.told.routes.remove(&route);
-            self.withdrawn.push(route);
-        }
-        for (path_id, attributes) in desired {
-            let route = Nlri {
-                prefix,
-                path_id: *path_id,
-            };
-            if self.repeat || self.told.routes.get(&route) != Some(attributes) {
-                self.announced
-                    .entry(Arc::clone(attributes))
-                    .or_default()
-                    .push(route);
-                self.told.routes.insert(route, Arc::clone(attributes));
+    /// Notes which paths to a destination the neighbor should know.
+    pub(crate) fn note(&mut self, slot: Slot, prefix: Ipv4Net, desired: &[Told]) -> Knowledge {
+        let knew = self.told.knows(slot);
+        let mut changed = false;
+        for (path_id, _) in self.told.paths(slot) {
+            if desired.iter().all(|(id, _)| id != path_id) {
+                changed = true;
+                let path_id = *path_id;
+                self.withdrawn.push(Nlri { prefix, path_id });
             }
         }
+        for (path_id, attributes) in desired {
+            let is_known = |(id, known): &Told| id == path_id && is_same(known, attributes);
+            if self.repeat || !self.told.paths(slot).any(is_known) {
+                changed = true;
+                let path_id = *path_id;
+                self.announce(attributes, Nlri { prefix, path_id });
+            }
+        }
+        if changed {
+            self.told.set(slot, desired);
+        }
+        match (knew, desired.is_empty()) {
+            (false, false) => Knowledge::Gained,
+            (true, true) => Knowledge::Lost,
+            (false, true) | (true, false) => Knowledge::Same,
+        }
     }
 
-    /// Returns the UPDATEs: one with all withdrawals, then one for each set of attributes.
+    /// Returns the UPDATEs: one for each set of attributes, and one with all withdrawals. A neighbor that is told several
+    /// paths hears of the new ones first, so that it is never without any; without ids one replaces the other.
     pub(crate) fn into_updates(self) -> Vec<Update> {
+        let identified = self.withdrawn.iter().any(|route| route.path_id.is_some());
         let withdrawal = (!self.withdrawn.is_empty()).then(|| Update {
             withdrawn: self.withdrawn,
             ..Update::default()
@@ -142,13 +153,39 @@ impl<'a> Difference<'a> {
                 attributes: Some((*attributes).clone()),
                 ..Update::default()
             });
-        withdrawal.into_iter().chain(announcements).collect()
+        if identified {
+            announcements.chain(withdrawal).collect()
+        } else {
+            withdrawal.into_iter().chain(announcements).collect()
+        }
     }
+
+    fn announce(&mut self, attributes: &Arc<PathAttributes>, route: Nlri) {
+        // Neighbors in the table mostly share a set.
+        if let Some((latest, routes)) = self.announced.last_mut()
+            && Arc::ptr_eq(latest, attributes)
+        {
+            routes.push(route);
+            return;
+        }
+        let next = self.announced.len();
+        let place = *self.places.entry(Arc::as_ptr(attributes)).or_insert(next);
+        if place == next {
+            self.announced.push((Arc::clone(attributes), Vec::new()));
+        }
+        self.announced[place].1.push(route);
+    }
+}
+
+/// Sets from the pool are equal only if they are the same, unless one of them has left the pool meanwhile.
+fn is_same(one: &Arc<PathAttributes>, other: &Arc<PathAttributes>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rib::attribute_pool::AttributePool;
     use crate::testing::{attributes, prefix};
 
     #[test]
@@ -189,7 +226,7 @@ mod tests {
         let mut told = AdjRibOut::default();
         let mut note = |desired: &[Told]| {
             let mut difference = Difference::new(&mut told, false);
-            difference.note(prefix(1), desired);
+            difference.note(Slot::at(1), prefix(1), desired);
             let updates = difference.into_updates().into_iter();
             let ids = updates.flat_map(|update| {
                 let ids = |routes: Vec<Nlri>| routes.into_iter().filter_map(|route| route.path_id);
@@ -205,9 +242,23 @@ mod tests {
         assert_eq!(note(&[one.clone(), two.clone()]), [(1, true)]);
         assert_eq!(note(&[two, one]), [], "their order is no news");
         let better = told_as(Some(2), 500);
-        assert_eq!(note(std::slice::from_ref(&better)), [(1, false), (2, true)]);
+        assert_eq!(note(std::slice::from_ref(&better)), [(2, true), (1, false)]);
         assert_eq!(note(&[]), [(2, false)]);
         assert_eq!(note(&[better]), [(2, true)]);
+    }
+
+    #[test]
+    fn what_is_known_is_counted_and_its_coming_and_going_is_told() {
+        let mut told = AdjRibOut::default();
+        let mut note = |desired: &[Told]| {
+            let knowledge = Difference::new(&mut told, false).note(Slot::at(5), prefix(1), desired);
+            (knowledge, told.len(), told.routes().count())
+        };
+        let (one, two) = (told_as(Some(1), 400), told_as(Some(2), 300));
+        assert_eq!(note(&[]), (Knowledge::Same, 0, 0));
+        assert_eq!(note(&[one, two.clone()]), (Knowledge::Gained, 2, 1));
+        assert_eq!(note(&[two]), (Knowledge::Same, 1, 1));
+        assert_eq!(note(&[]), (Knowledge::Lost, 0, 0));
     }
 
     fn told_as(id: Option<u32>, local_pref: u32) -> Told {
@@ -216,9 +267,11 @@ mod tests {
 
     fn differ(told: &mut AdjRibOut, repeat: bool, desired: &[(u8, Option<u32>)]) -> Vec<Update> {
         let mut difference = Difference::new(told, repeat);
+        let mut pool = AttributePool::new(1);
         for (host, local_pref) in desired {
-            let wanted = local_pref.map(|local_pref| told_as(None, local_pref));
-            difference.note(prefix(*host), wanted.as_slice());
+            let wanted =
+                local_pref.map(|local_pref| (None, pool.intern(attributes(1, local_pref))));
+            difference.note(Slot::at((*host).into()), prefix(*host), wanted.as_slice());
         }
         difference.into_updates()
     }

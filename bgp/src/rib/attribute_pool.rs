@@ -3,8 +3,11 @@
 //! A set lives as long as somebody outside uses it. Unused ones are swept away when the pool has doubled and when so
 //! many routes let go of a set that the sweep pays; between the two it is never much larger than what is in use.
 
-use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use crate::wire::PathAttributes;
 
@@ -16,17 +19,20 @@ const SETS_PER_RELEASE: usize = 4;
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct AttributePool {
-    known: BTreeSet<Arc<PathAttributes>>,
+    known: HashTable<Arc<PathAttributes>>,
+    /// Seeded, so that nobody outside can choose sets that collide.
+    hasher: FixedState,
     sweep_at: usize,
     /// Routes that let go of a set since the last sweep.
     released: usize,
 }
 
 impl AttributePool {
-    /// Makes an empty pool.
-    pub(crate) fn new() -> Self {
+    /// Makes an empty pool; `seed` is secret and feeds its hash.
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
-            known: BTreeSet::new(),
+            known: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
             sweep_at: SWEEP_MIN,
             released: 0,
         }
@@ -46,20 +52,26 @@ impl AttributePool {
 
     /// Returns the shared form of a set.
     pub(crate) fn intern(&mut self, attributes: PathAttributes) -> Arc<PathAttributes> {
-        if let Some(known) = self.known.get(&attributes) {
+        let hash = self.hasher.hash_one(&attributes);
+        if let Some(known) = self.known.find(hash, |known| **known == attributes) {
             return Arc::clone(known);
         }
         if self.known.len() >= self.sweep_at {
             self.sweep();
         }
         let shared = Arc::new(attributes);
-        self.known.insert(Arc::clone(&shared));
+        let hasher = &self.hasher;
+        self.known
+            .insert_unique(hash, Arc::clone(&shared), |known| hasher.hash_one(&**known));
         shared
     }
 
     fn sweep(&mut self) {
         self.known
             .retain(|attributes| Arc::strong_count(attributes) > 1);
+        let hasher = &self.hasher;
+        self.known
+            .shrink_to(SWEEP_MIN, |known| hasher.hash_one(&**known));
         self.sweep_at = (self.known.len() * 2).max(SWEEP_MIN);
         self.released = 0;
     }
@@ -80,7 +92,7 @@ mod tests {
 
     #[test]
     fn equal_sets_are_one() {
-        let mut pool = AttributePool::new();
+        let mut pool = AttributePool::new(1);
         let first = pool.intern(attributes(1, 100));
         assert!(Arc::ptr_eq(&first, &pool.intern(attributes(1, 100))));
         assert!(!Arc::ptr_eq(&first, &pool.intern(attributes(1, 101))));
@@ -88,7 +100,7 @@ mod tests {
 
     #[test]
     fn unused_sets_do_not_pile_up() {
-        let mut pool = AttributePool::new();
+        let mut pool = AttributePool::new(1);
         let kept = pool.intern(attributes(1, 0));
         for local_pref in 1..10_000 {
             pool.intern(attributes(1, local_pref));
@@ -99,7 +111,7 @@ mod tests {
 
     #[test]
     fn sets_in_use_survive_any_number_of_sweeps() {
-        let mut pool = AttributePool::new();
+        let mut pool = AttributePool::new(1);
         let used: Vec<_> = (0..1000)
             .map(|number| pool.intern(attributes(1, number)))
             .collect();

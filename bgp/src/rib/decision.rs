@@ -49,7 +49,8 @@ pub(crate) struct Candidate {
     pub(crate) path: Path,
     /// Why it may not be chosen.
     pub(crate) ineligible: Option<&'static str>,
-    /// Names the path towards peers that are told several; no other living path to the prefix has it.
+    /// Names the path towards peers that are told several; of the living paths to the prefix only copies of it have the
+    /// same: those with its originator and next hop, of which peers are told the best.
     pub(crate) local_id: PathId,
     /// Whether its next hop came back only lately.
     pub(crate) unsteady: bool,

@@ -1,34 +1,25 @@
-//! Loc-RIB: all accepted paths of each prefix, best first, and the best path that was made known.
+//! Loc-RIB: all accepted paths of each prefix, best first.
 //!
-//! Changes only mark prefixes as dirty; [`LocRib::decide`] runs the decision once for each of them and reports what
-//! differs from what was made known before.
+//! Changes only mark destinations as dirty; [`LocRib::decide`] runs the decision once for each of them and reports what
+//! differs from the best path before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 
 use super::best_path::BestPathChange;
 use super::decision::{Candidate, DecisionStep, compare};
+use super::destination::{Destination, Entry, Ineligible, Moment};
+use super::destinations::{Destinations, Slot};
 use super::path::{Path, PathKey, PathSource};
+use super::sources::Sources;
+use crate::config::PeerId;
 use crate::feed::Feed;
-use crate::wire::PathId;
-
-/// Why a path whose next hop is not reachable may not be chosen.
-const NEXT_HOP_UNREACHABLE: &str = "next-hop-unreachable";
-/// Why a stale path whose next hop does not answer may not be chosen.
-const STALE_NEXT_HOP_SILENT: &str = "stale-next-hop-silent";
-/// Why a stale path may not be chosen beside one that a living session tells: the address may have moved meanwhile.
-pub const STALE_SUPERSEDED: &str = "stale-superseded";
-
-/// Paths of one prefix.
-#[derive(Debug, Default)]
-struct Destination {
-    /// Best first as of the last decision, ineligible ones last; at most one per source and path id.
-    candidates: Vec<Candidate>,
-    /// Best path as made known.
-    published: Option<Path>,
-}
+use crate::reflector::originator;
+use crate::wire::{PathAttributes, PathId};
 
 /// What is known about next hops.
 #[derive(Debug, Default)]
@@ -41,54 +32,137 @@ struct NextHops {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LocRib {
-    destinations: BTreeMap<Ipv4Net, Destination>,
+    destinations: Destinations,
+    sources: Sources,
     next_hops: NextHops,
-    dirty: BTreeSet<Ipv4Net>,
+    /// What changed since the last decision, and the best path before.
+    dirty: Vec<(Slot, Option<Path>)>,
     /// What changed, for those who watch: any path of a prefix, not only the best.
     feed: Feed<Ipv4Net>,
+    /// The moment from which times are counted.
+    epoch: Instant,
 }
 
 /// The outcome of a decision.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// Changes of best paths, by prefix.
+    /// Changes of best paths, in the order in which the prefixes changed.
     pub(crate) best: Vec<BestPathChange>,
-    /// All prefixes of which any path changed.
-    pub(crate) touched: BTreeSet<Ipv4Net>,
+    /// All destinations of which any path changed, and whether the best one did.
+    pub(crate) touched: Vec<(Slot, bool)>,
+}
+
+/// What there is already where a path is to be entered.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// The path that it would replace.
+    pub(crate) former: Option<Path>,
+    /// Paths of the same source to the same prefix that have an id.
+    pub(crate) identified: usize,
 }
 
 impl LocRib {
-    /// Enters a path, in place of an earlier one with the same key.
-    pub(crate) fn set(&mut self, prefix: Ipv4Net, path: Path) {
-        let candidates = &mut self.destinations.entry(prefix).or_default().candidates;
-        let former = candidates
-            .iter_mut()
-            .find(|candidate| candidate.path.key() == path.key());
-        if let Some(former) = former {
-            former.path = path;
-        } else {
-            candidates.push(Candidate {
-                path,
-                ineligible: None,
-                unsteady: false,
-                local_id: free_id(candidates),
-            });
+    /// Makes an empty table. `seed` is secret and feeds the hash of prefixes, `epoch` not after any later moment.
+    pub(crate) fn new(seed: u64, epoch: Instant) -> Self {
+        Self {
+            destinations: Destinations::new(seed),
+            sources: Sources::default(),
+            next_hops: NextHops::default(),
+            dirty: Vec::new(),
+            feed: Feed::default(),
+            epoch,
         }
-        self.dirty.insert(prefix);
     }
 
-    /// Removes a path.
-    pub(crate) fn remove(&mut self, prefix: Ipv4Net, key: PathKey) {
-        if let Some(destination) = self.destinations.get_mut(&prefix) {
-            let candidates = &mut destination.candidates;
-            let before = candidates.len();
-            candidates.retain(|candidate| candidate.path.key() != key);
-            if candidates.len() != before {
-                self.dirty.insert(prefix);
+    /// Returns what there is where a path with this key would be entered.
+    pub(crate) fn standing(&self, prefix: Ipv4Net, key: PathKey) -> Standing {
+        let mut standing = Standing::default();
+        let Some(destination) = self.destination(prefix) else {
+            return standing;
+        };
+        for entry in destination.paths.as_slice() {
+            if self.sources.get(entry.source).peer() != key.0 {
+                continue;
+            }
+            if entry.path_id() == key.1 {
+                standing.former = Some(self.path(entry));
+            }
+            standing.identified += usize::from(entry.path_id().is_some());
+        }
+        standing
+    }
+
+    /// Enters a path, in place of an earlier one with the same key.
+    pub(crate) fn set(&mut self, prefix: Ipv4Net, path: Path) {
+        let slot = self.destinations.find_or_insert(prefix);
+        self.touch(slot);
+        let key = path.key();
+        let Some(destination) = self.destinations.get_mut(slot) else {
+            return;
+        };
+        let paths = destination.paths.as_mut_slice();
+        let at = position(&self.sources, paths, key);
+        let local_id = local_id(&self.sources, paths, at, &path);
+        let source = self.sources.acquire(path.source);
+        let learned = Moment::of(path.learned_at, self.epoch);
+        let origin = (source, path.path_id);
+        let new = Entry::new(path.attributes, learned, origin, local_id, path.stale);
+        match at.and_then(|at| paths.get_mut(at)) {
+            Some(place) => {
+                let former = std::mem::replace(place, new);
+                self.sources.release(former.source);
+            }
+            None => destination.paths.push(new),
+        }
+    }
+
+    /// Removes a path; tells whether there was one.
+    pub(crate) fn remove(&mut self, prefix: Ipv4Net, key: PathKey) -> bool {
+        let slot = self.destinations.find(prefix);
+        slot.is_some_and(|slot| self.remove_at(slot, key))
+    }
+
+    /// Removes the paths of a peer on which `goes` is true; returns them.
+    pub(crate) fn remove_of(
+        &mut self,
+        peer: PeerId,
+        goes: impl Fn(&Path) -> bool,
+    ) -> Vec<(Ipv4Net, Option<PathId>)> {
+        let going: Vec<_> = self
+            .entries_of(peer)
+            .filter(|(_, _, entry)| goes(&self.path(entry)))
+            .map(|(slot, prefix, entry)| (slot, prefix, entry.path_id()))
+            .collect();
+        for (slot, _, path_id) in &going {
+            self.remove_at(*slot, (Some(peer), *path_id));
+        }
+        going
+            .into_iter()
+            .map(|(_, prefix, path_id)| (prefix, path_id))
+            .collect()
+    }
+
+    /// Lists the paths of a peer, in no particular order.
+    pub(crate) fn paths_of(&self, peer: PeerId) -> impl Iterator<Item = (Ipv4Net, Path)> {
+        self.entries_of(peer)
+            .map(|(_, prefix, entry)| (prefix, self.path(entry)))
+    }
+
+    /// Marks the paths of a peer as stale; returns how many.
+    pub(crate) fn mark_stale(&mut self, peer: PeerId) -> usize {
+        let slots: Vec<Slot> = self.entries_of(peer).map(|(slot, _, _)| slot).collect();
+        for slot in &slots {
+            self.touch(*slot);
+            let Some(destination) = self.destinations.get_mut(*slot) else {
+                continue;
+            };
+            for entry in destination.paths.as_mut_slice() {
+                entry.stale |= self.sources.get(entry.source).peer() == Some(peer);
             }
         }
+        slots.len()
     }
 
     /// Replaces the set of reachable next hops.
@@ -112,41 +186,26 @@ impl LocRib {
         self.mark(&changed);
     }
 
-    /// Marks a path as stale.
-    pub(crate) fn mark_stale(&mut self, prefix: Ipv4Net, key: PathKey) {
-        let candidates = self.destinations.get_mut(&prefix);
-        for candidate in candidates.into_iter().flat_map(|d| &mut d.candidates) {
-            if candidate.path.key() == key {
-                candidate.path.stale = true;
-                self.dirty.insert(prefix);
-            }
-        }
-    }
-
-    /// Marks all prefixes with a path to one of these next hops.
-    fn mark(&mut self, changed: &BTreeSet<Ipv4Addr>) {
-        if changed.is_empty() {
-            return;
-        }
-        let affected = self.destinations.iter().filter(|(_, destination)| {
-            destination
-                .candidates
-                .iter()
-                .any(|candidate| changed.contains(&candidate.path.attributes.next_hop))
-        });
-        self.dirty.extend(affected.map(|(prefix, _)| *prefix));
-    }
-
-    /// Decides all dirty prefixes.
+    /// Decides all dirty destinations.
     pub(crate) fn decide(&mut self) -> Decided {
-        let touched = std::mem::take(&mut self.dirty);
-        let mut best = Vec::new();
-        for prefix in &touched {
-            best.extend(self.decide_prefix(*prefix));
-            let exists = self.destinations.contains_key(prefix);
-            self.feed.note(*prefix, exists);
+        let mut decided = Decided {
+            best: Vec::new(),
+            touched: Vec::with_capacity(self.dirty.len()),
+        };
+        for (slot, old) in std::mem::take(&mut self.dirty) {
+            let change = self.decide_slot(slot, old);
+            decided.touched.push((slot, change.is_some()));
+            decided.best.extend(change);
         }
-        Decided { best, touched }
+        decided
+    }
+
+    /// Frees the slots of destinations that nobody needs any more. To be called after [`Self::decide`], when everybody
+    /// has looked at what it touched.
+    pub(crate) fn release(&mut self, touched: &[(Slot, bool)]) {
+        for (slot, _) in touched {
+            self.destinations.remove_unused(*slot);
+        }
     }
 
     /// What changed.
@@ -154,69 +213,147 @@ impl LocRib {
         &self.feed
     }
 
-    /// Returns the best path as made known.
-    pub(crate) fn best(&self, prefix: Ipv4Net) -> Option<&Path> {
-        self.destinations.get(&prefix)?.published.as_ref()
+    /// Returns the best path as of the last decision.
+    pub(crate) fn best(&self, prefix: Ipv4Net) -> Option<Path> {
+        let best = self.destination(prefix)?.best()?;
+        Some(self.path(best))
     }
 
     /// Returns all paths of a prefix, best first.
-    pub(crate) fn candidates(&self, prefix: Ipv4Net) -> &[Candidate] {
-        self.destinations
-            .get(&prefix)
-            .map_or(&[], |destination| &destination.candidates)
+    pub(crate) fn candidates(&self, prefix: Ipv4Net) -> Vec<Candidate> {
+        let destination = self.destination(prefix).into_iter();
+        let entries = destination.flat_map(|destination| destination.paths.as_slice());
+        entries.map(|entry| self.candidate(entry)).collect()
     }
 
-    /// Lists all prefixes that have a path.
+    /// Lists all prefixes that have a path, in order.
     pub(crate) fn prefixes(&self) -> impl Iterator<Item = Ipv4Net> {
-        self.destinations.keys().copied()
+        let with_paths = self
+            .destinations
+            .iter()
+            .filter(|(_, destination)| !destination.paths.as_slice().is_empty());
+        let mut prefixes: Vec<Ipv4Net> = with_paths
+            .map(|(_, destination)| destination.prefix)
+            .collect();
+        prefixes.sort_unstable();
+        prefixes.into_iter()
     }
 
-    fn decide_prefix(&mut self, prefix: Ipv4Net) -> Option<BestPathChange> {
-        let Destination {
-            candidates,
-            published,
-        } = self.destinations.get_mut(&prefix)?;
-        for candidate in candidates.iter_mut() {
-            candidate.ineligible = ineligibility(&candidate.path, &self.next_hops);
-            candidate.unsteady = candidate.path.source != PathSource::Local
-                && self
-                    .next_hops
-                    .unsteady
-                    .contains(&candidate.path.attributes.next_hop);
-        }
-        let told = |candidate: &Candidate| {
-            let Path { source, stale, .. } = candidate.path;
-            source != PathSource::Local && !stale && candidate.ineligible.is_none()
-        };
-        if candidates.iter().any(told) {
-            let stale = candidates
-                .iter_mut()
-                .filter(|candidate| candidate.path.stale);
-            for candidate in stale {
-                candidate.ineligible.get_or_insert(STALE_SUPERSEDED);
-            }
-        }
-        candidates.sort_by(|a, b| compare(a, b).0);
+    /// Lists all destinations, those included of which only somebody has still to hear that they are gone.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.destinations.iter().map(|(slot, _)| slot)
+    }
 
-        let best = candidates
-            .first()
-            .filter(|candidate| candidate.ineligible.is_none());
-        let step = match candidates.as_slice() {
-            [] => DecisionStep::OnlyPath,
-            [_] if best.is_some() => DecisionStep::OnlyPath,
-            [first, second, ..] if best.is_some() => compare(first, second).1,
-            [..] => DecisionStep::Eligible,
+    /// Returns a destination with the paths that may be chosen, best first, and their sources.
+    pub(super) fn eligible(
+        &self,
+        slot: Slot,
+    ) -> Option<(Ipv4Net, impl Iterator<Item = (&Entry, PathSource)>)> {
+        let destination = self.destinations.get(slot)?;
+        let entries = destination.paths.as_slice().iter();
+        let eligible = entries.take_while(|entry| entry.ineligible.is_none());
+        let with_source = eligible.map(|entry| (entry, self.sources.get(entry.source)));
+        Some((destination.prefix, with_source))
+    }
+
+    /// Returns the prefix of a slot.
+    pub(super) fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
+        Some(self.destinations.get(slot)?.prefix)
+    }
+
+    /// Notes that a neighbor was told something of a destination, of which it knew nothing.
+    pub(super) fn note_told(&mut self, slot: Slot) {
+        if let Some(destination) = self.destinations.get_mut(slot) {
+            destination.told += 1;
+        }
+    }
+
+    /// Notes that a neighbor knows nothing of a destination any more.
+    pub(super) fn note_untold(&mut self, slot: Slot) {
+        if let Some(destination) = self.destinations.get_mut(slot) {
+            destination.told -= 1;
+            self.destinations.remove_unused(slot);
+        }
+    }
+
+    fn destination(&self, prefix: Ipv4Net) -> Option<&Destination> {
+        self.destinations.get(self.destinations.find(prefix)?)
+    }
+
+    fn entries_of(&self, peer: PeerId) -> impl Iterator<Item = (Slot, Ipv4Net, &Entry)> {
+        self.destinations
+            .iter()
+            .flat_map(move |(slot, destination)| {
+                let entries = destination.paths.as_slice().iter();
+                let its = entries
+                    .filter(move |entry| self.sources.get(entry.source).peer() == Some(peer));
+                its.map(move |entry| (slot, destination.prefix, entry))
+            })
+    }
+
+    /// Marks a destination as dirty, and remembers its best path if it was not.
+    fn touch(&mut self, slot: Slot) {
+        let Some(destination) = self.destinations.get_mut(slot) else {
+            return;
         };
-        let new = best.map(|candidate| candidate.path.clone());
-        let unchanged = match (&published, &new) {
+        if std::mem::replace(&mut destination.dirty, true) {
+            return;
+        }
+        let best = self.destinations.get(slot).and_then(Destination::best);
+        let best = best.map(|best| self.path(best));
+        self.dirty.push((slot, best));
+    }
+
+    /// Marks all destinations with a path to one of these next hops.
+    fn mark(&mut self, changed: &BTreeSet<Ipv4Addr>) {
+        if changed.is_empty() {
+            return;
+        }
+        let affected = self.destinations.iter().filter(|(_, destination)| {
+            let mut entries = destination.paths.as_slice().iter();
+            entries.any(|entry| changed.contains(&entry.attributes.next_hop))
+        });
+        let affected: Vec<Slot> = affected.map(|(slot, _)| slot).collect();
+        for slot in affected {
+            self.touch(slot);
+        }
+    }
+
+    fn remove_at(&mut self, slot: Slot, key: PathKey) -> bool {
+        let destination = self.destinations.get(slot);
+        let entries = destination.map(|destination| destination.paths.as_slice());
+        let Some(at) = entries.and_then(|entries| position(&self.sources, entries, key)) else {
+            return false;
+        };
+        self.touch(slot);
+        if let Some(destination) = self.destinations.get_mut(slot) {
+            let removed = destination.paths.remove(at);
+            self.sources.release(removed.source);
+        }
+        true
+    }
+
+    /// Decides a destination, the best path of which was `old`, and notes the change in the feed.
+    fn decide_slot(&mut self, slot: Slot, old: Option<Path>) -> Option<BestPathChange> {
+        let (next_hops, sources) = (&self.next_hops, &self.sources);
+        let destination = self.destinations.get_mut(slot)?;
+        destination.dirty = false;
+        judge(destination.paths.as_mut_slice(), next_hops, sources);
+        let step = self.sort(slot);
+
+        let destination = self.destinations.get(slot)?;
+        let prefix = destination.prefix;
+        let exists = !destination.paths.as_slice().is_empty();
+        let new = destination.best().map(|best| self.path(best));
+        let stamp = self.feed.note(prefix, destination.stamp, exists);
+        if let Some(destination) = self.destinations.get_mut(slot) {
+            destination.stamp = stamp;
+        }
+        let unchanged = match (&old, &new) {
             (Some(old), Some(new)) => old.is_same_route(new),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        let old = std::mem::replace(published, new.clone());
-        if candidates.is_empty() {
-            self.destinations.remove(&prefix);
-        }
         (!unchanged).then_some(BestPathChange {
             prefix,
             old,
@@ -224,40 +361,120 @@ impl LocRib {
             step,
         })
     }
+
+    /// Puts the paths of a destination in order, the best one first, and tells what made it the best.
+    fn sort(&mut self, slot: Slot) -> DecisionStep {
+        let destination = self.destinations.get_mut(slot);
+        let Some(destination) = destination else {
+            return DecisionStep::OnlyPath;
+        };
+        match destination.paths.as_slice() {
+            [] => return DecisionStep::OnlyPath,
+            [only] if only.ineligible.is_none() => return DecisionStep::OnlyPath,
+            [_] => return DecisionStep::Eligible,
+            [..] => {}
+        }
+        let entries = destination.paths.take();
+        let mut ranked: Vec<(Candidate, Entry)> = entries
+            .into_iter()
+            .map(|entry| (self.candidate(&entry), entry))
+            .collect();
+        ranked.sort_by(|a, b| compare(&a.0, &b.0).0);
+        let step = match ranked.as_slice() {
+            [first, second, ..] if first.0.ineligible.is_none() => compare(&first.0, &second.0).1,
+            [..] => DecisionStep::Eligible,
+        };
+        if let Some(destination) = self.destinations.get_mut(slot) {
+            destination
+                .paths
+                .put(ranked.into_iter().map(|(_, entry)| entry).collect());
+        }
+        step
+    }
+
+    fn path(&self, entry: &Entry) -> Path {
+        Path {
+            source: self.sources.get(entry.source),
+            path_id: entry.path_id(),
+            attributes: Arc::clone(&entry.attributes),
+            learned_at: entry.learned.instant(self.epoch),
+            stale: entry.stale,
+        }
+    }
+
+    fn candidate(&self, entry: &Entry) -> Candidate {
+        Candidate {
+            path: self.path(entry),
+            ineligible: entry.ineligible.map(Ineligible::name),
+            local_id: entry.local_id,
+            unsteady: entry.unsteady,
+        }
+    }
 }
 
-/// Returns the lowest id that no path of the prefix has: an id never moves to another path while its path lives.
-fn free_id(candidates: &[Candidate]) -> PathId {
-    let taken: BTreeSet<PathId> = candidates
+/// Finds the path with this key.
+fn position(sources: &Sources, entries: &[Entry], key: PathKey) -> Option<usize> {
+    entries
         .iter()
-        .map(|candidate| candidate.local_id)
-        .collect();
-    (1..)
-        .map(PathId)
-        .find(|id| !taken.contains(id))
+        .position(|entry| (sources.get(entry.source).peer(), entry.path_id()) == key)
+}
+
+/// Returns the id under which `path`, which is to replace the one `at` this place, is told: that of a path with the same
+/// originator and next hop, of which only the best is told, so that a copy that takes its place replaces it at the peers
+/// too. Else the one that it has; or the lowest that is free: an id never moves to another path while its path lives.
+fn local_id(sources: &Sources, entries: &[Entry], at: Option<usize>, path: &Path) -> PathId {
+    let identity =
+        |attributes: &PathAttributes, source| (originator(attributes, source), attributes.next_hop);
+    let own = identity(&path.attributes, path.source);
+    let of = |entry: &Entry| identity(&entry.attributes, sources.get(entry.source));
+    let former = at.and_then(|at| entries.get(at));
+    if let Some(former) = former.filter(|former| of(former) == own) {
+        return former.local_id;
+    }
+    let others = || (0..).zip(entries).filter(|(place, _)| Some(*place) != at);
+    if let Some((_, same)) = others().find(|(_, other)| of(other) == own) {
+        return same.local_id;
+    }
+    let is_free = |id: &PathId| others().all(|(_, other)| other.local_id != *id);
+    former
+        .map(|former| former.local_id)
+        .filter(is_free)
+        .or_else(|| (1..).map(PathId).find(is_free))
         .expect("there are fewer paths than ids")
 }
 
-/// Our own routes need no next hop: they end here.
-fn ineligibility(path: &Path, next_hops: &NextHops) -> Option<&'static str> {
-    let next_hop = &path.attributes.next_hop;
-    if path.source == PathSource::Local {
-        None
-    } else if !next_hops.reachable.contains(next_hop) {
-        Some(NEXT_HOP_UNREACHABLE)
-    } else if path.stale && next_hops.silent.contains(next_hop) {
-        Some(STALE_NEXT_HOP_SILENT)
-    } else {
-        None
+/// Works out which paths may be chosen.
+fn judge(entries: &mut [Entry], next_hops: &NextHops, sources: &Sources) {
+    let mut living = false;
+    for entry in entries.iter_mut() {
+        // Our own routes need no next hop: they end here.
+        let local = sources.get(entry.source) == PathSource::Local;
+        let next_hop = &entry.attributes.next_hop;
+        entry.unsteady = !local && next_hops.unsteady.contains(next_hop);
+        entry.ineligible = if local {
+            None
+        } else if !next_hops.reachable.contains(next_hop) {
+            Some(Ineligible::NextHopUnreachable)
+        } else if entry.stale && next_hops.silent.contains(next_hop) {
+            Some(Ineligible::StaleNextHopSilent)
+        } else {
+            None
+        };
+        living |= !local && !entry.stale && entry.ineligible.is_none();
+    }
+    if living {
+        for stale in entries.iter_mut().filter(|entry| entry.stale) {
+            stale.ineligible.get_or_insert(Ineligible::StaleSuperseded);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PeerId;
-    use crate::testing::{attributes, learned, prefix, router};
+    use crate::testing::{attributes, learned, prefix, router, start};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_better_path_takes_over_and_says_at_which_step() {
@@ -313,7 +530,7 @@ mod tests {
         rib.set(prefix(1), learned(1, attributes(1, 200)));
         rib.set(prefix(2), learned(2, attributes(1, 200)));
         rib.decide();
-        rib.mark_stale(prefix(1), (Some(PeerId(1)), None));
+        rib.mark_stale(PeerId(1));
         assert_eq!(decide(&mut rib), [], "being stale is no news");
         assert!(rib.best(prefix(1)).unwrap().stale);
 
@@ -323,7 +540,7 @@ mod tests {
         assert_eq!((changes.len(), &changes[0].new), (1, &None));
         assert_eq!(
             rib.candidates(prefix(1))[0].ineligible,
-            Some(STALE_NEXT_HOP_SILENT)
+            Some(Ineligible::StaleNextHopSilent.name())
         );
         assert!(rib.best(prefix(2)).is_some(), "a fresh path stands");
         rib.set_silent_next_hops(BTreeSet::new());
@@ -337,7 +554,7 @@ mod tests {
         let mut own = learned(1, attributes(3, 300));
         own.source = PathSource::Local;
         rib.set(prefix(1), own);
-        rib.mark_stale(prefix(1), (Some(PeerId(1)), None));
+        rib.mark_stale(PeerId(1));
         rib.decide();
         assert_eq!(rib.best(prefix(1)).unwrap().source.peer(), Some(PeerId(1)));
 
@@ -346,8 +563,8 @@ mod tests {
 
         let best = rib.best(prefix(1)).unwrap();
         assert_eq!(best.source, PathSource::Local);
-        let stale = rib.candidates(prefix(1)).last().unwrap();
-        assert_eq!(stale.ineligible, Some(STALE_SUPERSEDED));
+        let stale = rib.candidates(prefix(1)).pop().unwrap();
+        assert_eq!(stale.ineligible, Some(Ineligible::StaleSuperseded.name()));
     }
 
     #[test]
@@ -374,7 +591,7 @@ mod tests {
         rib.decide();
         rib.remove(prefix(1), (Some(PeerId(1)), None));
         assert_eq!(decide(&mut rib)[0].new, None);
-        assert!(rib.destinations.is_empty() && rib.dirty.is_empty());
+        assert!(rib.slots().next().is_none() && rib.dirty.is_empty());
     }
 
     /// One random step.
@@ -400,7 +617,7 @@ mod tests {
         fn the_best_paths_are_those_of_a_naive_recomputation(
             operations in proptest::collection::vec(operation(), 1..60),
         ) {
-            let mut rib = LocRib::default();
+            let mut rib = LocRib::new(1, start());
             let mut paths: BTreeMap<(Ipv4Net, u8, u8), Path> = BTreeMap::new();
             let mut up = BTreeSet::new();
             let mut followed: BTreeMap<Ipv4Net, Path> = BTreeMap::new();
@@ -484,11 +701,32 @@ mod tests {
         assert_eq!(later, [(1, PathId(2)), (2, PathId(1))].into());
     }
 
+    #[test]
+    fn copies_of_a_route_share_an_id_until_one_of_them_becomes_another() {
+        let mut rib = reachable(&[1, 2, 3]);
+        let copy = |from: u8, of: u8| {
+            let attributes = PathAttributes {
+                originator_id: Some(router(of)),
+                ..attributes(of, 100)
+            };
+            learned(from, attributes)
+        };
+        rib.set(prefix(1), copy(1, 1));
+        rib.set(prefix(1), copy(2, 1));
+        assert_eq!(ids(&mut rib), [(1, PathId(1)), (2, PathId(1))].into());
+
+        rib.set(prefix(1), copy(2, 3));
+        assert_eq!(ids(&mut rib), [(1, PathId(1)), (2, PathId(2))].into());
+        rib.set(prefix(1), copy(1, 3));
+        assert_eq!(ids(&mut rib), [(1, PathId(2)), (2, PathId(2))].into());
+    }
+
     /// Ids by the host of the peer.
     fn ids(rib: &mut LocRib) -> BTreeMap<u32, PathId> {
         rib.decide();
-        let candidates = rib.candidates(prefix(1)).iter();
+        let candidates = rib.candidates(prefix(1));
         candidates
+            .iter()
             .filter_map(|candidate| Some((candidate.path.source.peer()?.0, candidate.local_id)))
             .collect()
     }
@@ -501,11 +739,13 @@ mod tests {
     }
 
     fn decide(rib: &mut LocRib) -> Vec<BestPathChange> {
-        rib.decide().best
+        let Decided { best, touched } = rib.decide();
+        rib.release(&touched);
+        best
     }
 
     fn reachable(hosts: &[u8]) -> LocRib {
-        let mut rib = LocRib::default();
+        let mut rib = LocRib::new(1, start());
         rib.set_next_hops(hosts.iter().map(|host| router(*host)).collect());
         rib
     }

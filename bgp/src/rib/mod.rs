@@ -8,15 +8,20 @@ mod adj_rib_out;
 mod attribute_pool;
 mod best_path;
 mod decision;
+mod destination;
+mod destinations;
+mod export;
 mod loc_rib;
 mod neighbor;
 mod path;
+mod pending;
 mod retention;
+mod sources;
 mod tables;
 
 pub use best_path::BestPathChange;
 pub use decision::DecisionStep;
-pub use loc_rib::STALE_SUPERSEDED;
+pub use destination::STALE_SUPERSEDED;
 pub use path::{Path, PathSource};
 
 pub(crate) use decision::{Candidate, compare};

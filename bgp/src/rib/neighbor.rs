@@ -4,13 +4,18 @@
 //! stale, for a limited time or into the next session.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::adj_rib_in::AdjRibIn;
-use super::adj_rib_out::{AdjRibOut, Pending};
-use super::path::PathSource;
+use super::adj_rib_in::{AdjRibIn, Change, PathUpdate, Received, Verdict};
+use super::adj_rib_out::AdjRibOut;
+use super::loc_rib::LocRib;
+use super::path::{Path, PathKey, PathSource};
+use super::pending::Pending;
 use crate::config::{PeerId, PeerRole};
+use crate::policy::Rejection;
 use crate::reflector::Target;
+use crate::wire::{Nlri, PathAttributes};
 
 /// Who a peer is, as far as routes are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +83,7 @@ impl Neighbor {
             identity,
             adj_rib_in: AdjRibIn::new(identity.max_prefixes),
             adj_rib_out: AdjRibOut::default(),
-            pending: Pending {
-                all: true,
-                end_of_rib: true,
-                ..Pending::default()
-            },
+            pending: Pending::everything(),
             end_of_rib: false,
             established: true,
             stale_until: None,
@@ -90,10 +91,421 @@ impl Neighbor {
         }
     }
 
+    /// Enters a route, or a new verdict on one, here and in the Loc-RIB.
+    pub(crate) fn announce(
+        &mut self,
+        rib: &mut LocRib,
+        route: Nlri,
+        received: Received,
+        verdict: Verdict,
+    ) -> Change {
+        let stale = received.stale;
+        let standing = rib.standing(route.prefix, self.key(route));
+        let change = self
+            .adj_rib_in
+            .announce(route, received, verdict, &standing);
+        match &change.path {
+            PathUpdate::Keep => {}
+            PathUpdate::Set(attributes, learned_at) => {
+                let path = Path {
+                    source: self.identity.source(),
+                    path_id: route.path_id,
+                    attributes: Arc::clone(attributes),
+                    learned_at: *learned_at,
+                    stale,
+                };
+                rib.set(route.prefix, path);
+            }
+            PathUpdate::Remove => {
+                rib.remove(route.prefix, self.key(route));
+            }
+        }
+        change
+    }
+
+    /// Takes a route away.
+    pub(crate) fn withdraw(&mut self, rib: &mut LocRib, route: Nlri) {
+        if rib.remove(route.prefix, self.key(route)) {
+            self.adj_rib_in.withdraw_accepted(route);
+        } else {
+            self.adj_rib_in.withdraw_refused(route);
+        }
+    }
+
+    /// Takes all routes away.
+    pub(crate) fn withdraw_all(&mut self, rib: &mut LocRib) {
+        if self.adj_rib_in.accepted() > 0 {
+            rib.remove_of(self.identity.peer, |_| true);
+        }
+        self.adj_rib_in = AdjRibIn::new(self.identity.max_prefixes);
+    }
+
+    /// Forgets what the neighbor was told: the session ended, and nobody is there to know it any more.
+    pub(crate) fn forget_told(&mut self, rib: &mut LocRib) {
+        self.pending = Pending::default();
+        for (slot, _) in std::mem::take(&mut self.adj_rib_out).routes() {
+            rib.note_untold(slot);
+        }
+    }
+
+    /// Marks all routes as stale, for the session ended; those that were stale already are removed (RFC 4724 section
+    /// 4.2, consecutive restarts). Returns how many accepted ones were removed and are kept.
+    pub(crate) fn retain(&mut self, rib: &mut LocRib) -> (usize, usize) {
+        let removed = self.remove_stale(rib, |_| true);
+        self.adj_rib_in.mark_refused_stale();
+        (removed, rib.mark_stale(self.identity.peer))
+    }
+
+    /// Removes stale routes on the attributes of which `goes` is true; returns how many accepted ones.
+    pub(crate) fn remove_stale(
+        &mut self,
+        rib: &mut LocRib,
+        goes: impl Fn(&PathAttributes) -> bool,
+    ) -> usize {
+        let is_gone = |path: &Path| path.stale && goes(&path.attributes);
+        let gone = rib.remove_of(self.identity.peer, is_gone);
+        for (prefix, path_id) in &gone {
+            let (prefix, path_id) = (*prefix, *path_id);
+            self.adj_rib_in.withdraw_accepted(Nlri { prefix, path_id });
+        }
+        self.adj_rib_in.remove_refused_stale(goes);
+        gone.len()
+    }
+
+    /// Lists all routes as they were received, by prefix; a refused one with the reason.
+    pub(crate) fn routes(&self, rib: &LocRib) -> Vec<(Nlri, Received, Option<Rejection>)> {
+        let accepted = rib.paths_of(self.identity.peer);
+        let accepted = accepted.filter_map(|(prefix, path)| {
+            let path_id = path.path_id;
+            let route = Nlri { prefix, path_id };
+            let received = self.adj_rib_in.received(route, Some(&path))?;
+            Some((route, received, None))
+        });
+        let refused = self.adj_rib_in.refused();
+        let refused =
+            refused.map(|(route, refused)| (route, refused.received.clone(), Some(refused.reason)));
+        let mut routes: Vec<_> = accepted.chain(refused).collect();
+        routes.sort_by_key(|(route, _, _)| *route);
+        routes
+    }
+
     /// Lists the next hops of accepted stale routes; one for each route.
-    pub(crate) fn stale_next_hops(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let kept = self.stale_until.map(|_| self.adj_rib_in.routes());
-        let stale = kept.into_iter().flatten().filter(|(_, route)| route.stale);
-        stale.filter_map(|(_, route)| Some(route.verdict.as_ref().ok()?.next_hop))
+    pub(crate) fn stale_next_hops<'a>(
+        &self,
+        rib: &'a LocRib,
+    ) -> impl Iterator<Item = Ipv4Addr> + use<'a> {
+        let kept = self.stale_until.map(|_| rib.paths_of(self.identity.peer));
+        let stale = kept.into_iter().flatten().filter(|(_, path)| path.stale);
+        stale.map(|(_, path)| path.attributes.next_hop)
+    }
+
+    fn key(&self, route: Nlri) -> PathKey {
+        (Some(self.identity.peer), route.path_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rib::adj_rib_in::{KEPT_PATHS_MAX, MAX_PATHS, MAX_PREFIXES, REFUSED_EXTRA};
+    use crate::rib::path::PATHS_MAX;
+    use crate::testing::{attributes, prefix, router, start};
+    use crate::wire::PathId;
+    use ipnet::Ipv4Net;
+    use std::time::Duration;
+
+    #[test]
+    fn an_unchanged_route_changes_nothing_and_keeps_its_age() {
+        let mut table = Table::new(10);
+        accept(&mut table, 1, 100);
+        let later = start() + Duration::from_secs(9);
+        let set = Arc::new(attributes(1, 100));
+        let change = table.announce(route(1), Arc::clone(&set), Ok(set), false, later);
+        assert_eq!(
+            change,
+            Change {
+                path: PathUpdate::Keep,
+                rejected: None
+            }
+        );
+        assert_eq!(table.routes()[0].1.learned_at, start());
+    }
+
+    #[test]
+    fn a_refused_replacement_removes_the_accepted_route() {
+        let mut table = Table::new(10);
+        accept(&mut table, 1, 100);
+        let change = refuse(&mut table, 1, "policy");
+        assert_eq!(
+            change,
+            Change {
+                path: PathUpdate::Remove,
+                rejected: Some(Rejection("policy"))
+            }
+        );
+        assert_eq!((table.len(), table.accepted()), (1, 0));
+    }
+
+    #[test]
+    fn the_same_refusal_is_told_once() {
+        let mut table = Table::new(10);
+        assert_eq!(
+            refuse(&mut table, 1, "policy").rejected,
+            Some(Rejection("policy"))
+        );
+        assert_eq!(refuse(&mut table, 1, "policy").rejected, None);
+        assert_eq!(
+            refuse(&mut table, 1, "loop").rejected,
+            Some(Rejection("loop"))
+        );
+    }
+
+    #[test]
+    fn prefixes_beyond_the_limit_wait_until_there_is_room() {
+        let mut table = Table::new(2);
+        accept(&mut table, 1, 100);
+        accept(&mut table, 2, 100);
+        assert_eq!(accept(&mut table, 3, 100).rejected, Some(MAX_PREFIXES));
+        assert_eq!(table.promotable(), None);
+        assert!(table.withdraw(route(1)));
+        assert_eq!(table.promotable().unwrap(), route(3));
+        accept(&mut table, 3, 100);
+        assert_eq!((table.accepted(), table.promotable()), (2, None));
+    }
+
+    #[test]
+    fn an_accepted_prefix_may_change_while_the_table_is_full() {
+        let mut table = Table::new(1);
+        accept(&mut table, 1, 100);
+        let change = accept(&mut table, 1, 200);
+        assert!(matches!(change.path, PathUpdate::Set(..)));
+    }
+
+    #[test]
+    fn memory_for_refused_routes_is_bounded_and_the_loss_is_known() {
+        let mut table = Table::new(0);
+        for number in 0..2000u32 {
+            let prefix = Ipv4Net::new_assert((0x0a00_0000 + number).into(), 32);
+            let set = Arc::new(attributes(1, 100));
+            let change =
+                table.announce(prefix.into(), set, Err(Rejection("policy")), false, start());
+            let told = number as usize <= REFUSED_EXTRA;
+            assert_eq!(change.rejected.is_some(), told, "{number}");
+        }
+        assert_eq!(table.len(), REFUSED_EXTRA);
+        assert!(table.take_overflowed());
+        assert!(!table.take_overflowed());
+    }
+
+    #[test]
+    fn each_path_is_replaced_and_withdrawn_by_its_own_id() {
+        let mut table = Table::new(10);
+        for id in [1, 2] {
+            assert!(matches!(
+                accept_path(&mut table, 1, id).path,
+                PathUpdate::Set(..)
+            ));
+        }
+        assert_eq!(accept_path(&mut table, 1, 2).path, PathUpdate::Keep);
+        assert!(table.withdraw(path(1, 1)));
+        assert!(!table.withdraw(path(1, 1)));
+        assert!(!table.withdraw(route(1)), "no id is no wildcard");
+        assert_eq!((table.len(), table.accepted()), (1, 1));
+    }
+
+    #[test]
+    fn routes_stay_stale_until_they_are_told_again() {
+        let mut table = Table::new(10);
+        accept(&mut table, 1, 100);
+        accept(&mut table, 2, 100);
+        refuse(&mut table, 3, "policy");
+        assert_eq!(table.retain(), 0);
+
+        let change = accept(&mut table, 1, 100);
+
+        assert!(
+            matches!(change.path, PathUpdate::Set(..)),
+            "it is confirmed"
+        );
+        assert_eq!(table.remove_stale(), 1);
+        assert_eq!((table.len(), table.accepted()), (1, 1));
+    }
+
+    #[test]
+    fn a_second_loss_removes_what_the_first_one_left_stale() {
+        let mut table = Table::new(10);
+        accept(&mut table, 1, 100);
+        accept(&mut table, 2, 100);
+        table.retain();
+        accept(&mut table, 2, 100);
+
+        assert_eq!(table.retain(), 1);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn paths_beyond_the_limit_of_a_prefix_wait_until_there_is_room() {
+        let mut table = Table::new(100);
+        for id in 1..=8 {
+            assert_eq!(accept_path(&mut table, 1, id).rejected, None);
+        }
+        assert_eq!(accept_path(&mut table, 1, 9).rejected, Some(MAX_PATHS));
+        assert_eq!(accept_path(&mut table, 2, 9).rejected, None);
+        assert_eq!((table.accepted(), table.promotable()), (9, None));
+        assert!(table.withdraw(path(1, 5)));
+        assert_eq!(table.promotable().unwrap(), path(1, 9));
+        accept_path(&mut table, 1, 9);
+        assert_eq!((table.accepted(), table.promotable()), (9, None));
+    }
+
+    #[test]
+    fn a_refused_replacement_makes_room_for_another_path() {
+        let mut table = Table::new(100);
+        for id in 1..=9 {
+            accept_path(&mut table, 1, id);
+        }
+        let set = Arc::new(attributes(1, 1));
+        table.announce(path(1, 3), set, Err(Rejection("policy")), false, start());
+        assert_eq!(table.promotable().unwrap(), path(1, 9));
+    }
+
+    #[test]
+    fn memory_for_the_paths_of_a_prefix_is_bounded_and_the_loss_is_known() {
+        let mut table = Table::new(100);
+        for id in 1..=40 {
+            let told = (9..=17).contains(&id);
+            let change = accept_path(&mut table, 1, id);
+            assert_eq!(change.rejected, told.then_some(MAX_PATHS), "{id}");
+        }
+        assert_eq!((table.len(), table.accepted()), (KEPT_PATHS_MAX, PATHS_MAX));
+        assert!(table.take_overflowed());
+    }
+
+    #[test]
+    fn the_limit_of_all_counts_paths() {
+        let mut table = Table::new(2);
+        accept_path(&mut table, 1, 1);
+        accept_path(&mut table, 1, 2);
+        assert_eq!(accept_path(&mut table, 1, 3).rejected, Some(MAX_PREFIXES));
+        assert!(table.withdraw(path(1, 1)));
+        assert_eq!(table.promotable().unwrap(), path(1, 3));
+    }
+
+    /// The tables of peer 1, and what of them is in the Loc-RIB.
+    struct Table {
+        neighbor: Neighbor,
+        rib: LocRib,
+    }
+
+    impl Table {
+        fn new(max_prefixes: usize) -> Self {
+            let identity = NeighborIdentity {
+                peer: PeerId(1),
+                router_id: router(1),
+                address: router(1),
+                role: PeerRole::Client,
+                max_prefixes,
+                reflector: false,
+                all_paths: false,
+            };
+            Self {
+                neighbor: Neighbor::new(identity),
+                rib: LocRib::new(1, start()),
+            }
+        }
+
+        fn announce(
+            &mut self,
+            route: Nlri,
+            attributes: Arc<PathAttributes>,
+            verdict: Verdict,
+            stale: bool,
+            learned_at: Instant,
+        ) -> Change {
+            let received = Received {
+                attributes,
+                learned_at,
+                stale,
+            };
+            let change = self
+                .neighbor
+                .announce(&mut self.rib, route, received, verdict);
+            self.check();
+            change
+        }
+
+        /// Tells whether an accepted route went.
+        fn withdraw(&mut self, route: Nlri) -> bool {
+            let before = self.accepted();
+            self.neighbor.withdraw(&mut self.rib, route);
+            self.check();
+            self.accepted() < before
+        }
+
+        fn retain(&mut self) -> usize {
+            let (removed, _) = self.neighbor.retain(&mut self.rib);
+            self.check();
+            removed
+        }
+
+        fn remove_stale(&mut self) -> usize {
+            let removed = self.neighbor.remove_stale(&mut self.rib, |_| true);
+            self.check();
+            removed
+        }
+
+        fn promotable(&self) -> Option<Nlri> {
+            let promotable = self.neighbor.adj_rib_in.promotable();
+            promotable.map(|(route, _)| route)
+        }
+
+        fn routes(&self) -> Vec<(Nlri, Received, Option<Rejection>)> {
+            self.neighbor.routes(&self.rib)
+        }
+
+        fn len(&self) -> usize {
+            self.neighbor.adj_rib_in.len()
+        }
+
+        fn accepted(&self) -> usize {
+            self.neighbor.adj_rib_in.accepted()
+        }
+
+        fn take_overflowed(&mut self) -> bool {
+            self.neighbor.adj_rib_in.take_overflowed()
+        }
+
+        /// What is counted is what there is.
+        fn check(&self) {
+            let accepted = self.rib.paths_of(PeerId(1)).count();
+            assert_eq!(self.accepted(), accepted);
+            assert_eq!(self.len(), self.routes().len());
+        }
+    }
+
+    fn accept(table: &mut Table, host: u8, local_pref: u32) -> Change {
+        let set = Arc::new(attributes(1, local_pref));
+        table.announce(route(host), Arc::clone(&set), Ok(set), false, start())
+    }
+
+    fn accept_path(table: &mut Table, host: u8, id: u32) -> Change {
+        let set = Arc::new(attributes(1, 100));
+        table.announce(path(host, id), Arc::clone(&set), Ok(set), false, start())
+    }
+
+    fn route(host: u8) -> Nlri {
+        prefix(host).into()
+    }
+
+    fn path(host: u8, id: u32) -> Nlri {
+        Nlri {
+            path_id: Some(PathId(id)),
+            ..route(host)
+        }
+    }
+
+    fn refuse(table: &mut Table, host: u8, reason: &'static str) -> Change {
+        let set = Arc::new(attributes(1, 1));
+        table.announce(route(host), set, Err(Rejection(reason)), false, start())
     }
 }

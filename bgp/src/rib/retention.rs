@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use super::adj_rib_out::{AdjRibOut, Pending};
 use super::neighbor::{Neighbor, NeighborIdentity};
 use super::tables::Tables;
 use crate::config::PeerId;
@@ -82,16 +81,12 @@ impl<P: Policy> Tables<P> {
 
     /// Removes all that is known from a peer.
     pub(crate) fn forget(&mut self, peer: PeerId) {
-        let Some(neighbor) = self.neighbors.remove(&peer) else {
+        let Some(mut neighbor) = self.neighbors.remove(&peer) else {
             return;
         };
         self.pool.note_released(neighbor.adj_rib_in.len());
-        for (route, received) in neighbor.adj_rib_in.routes() {
-            if received.verdict.is_ok() {
-                self.loc_rib
-                    .remove(route.prefix, (Some(peer), route.path_id));
-            }
-        }
+        neighbor.withdraw_all(&mut self.loc_rib);
+        neighbor.forget_told(&mut self.loc_rib);
     }
 
     /// Removes stale routes whose time is over.
@@ -107,7 +102,7 @@ impl<P: Policy> Tables<P> {
                 self.forget(peer);
             }
         }
-        self.promote_all(now);
+        self.promote_all();
     }
 
     /// Returns when [`Self::expire_stale`] is due.
@@ -120,7 +115,7 @@ impl<P: Policy> Tables<P> {
     pub(crate) fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
         self.neighbors
             .values()
-            .flat_map(Neighbor::stale_next_hops)
+            .flat_map(|neighbor| neighbor.stale_next_hops(&self.loc_rib))
             .collect()
     }
 
@@ -154,28 +149,12 @@ impl<P: Policy> Tables<P> {
         };
         neighbor.established = false;
         neighbor.end_of_rib = false;
-        neighbor.adj_rib_out = AdjRibOut::default();
-        neighbor.pending = Pending::default();
+        neighbor.forget_told(&mut self.loc_rib);
         neighbor.stale_until = Some(until);
-        let gone = neighbor.adj_rib_in.retain();
-        let kept: Vec<_> = neighbor
-            .adj_rib_in
-            .routes()
-            .filter(|(_, route)| route.verdict.is_ok())
-            .map(|(route, _)| route)
-            .collect();
-        let removed = gone.len();
+        let (removed, kept) = neighbor.retain(&mut self.loc_rib);
         self.pool.note_released(removed);
-        for route in gone {
-            self.loc_rib
-                .remove(route.prefix, (Some(peer), route.path_id));
-        }
-        for route in &kept {
-            self.loc_rib
-                .mark_stale(route.prefix, (Some(peer), route.path_id));
-        }
         self.tell_removed(peer, removed, "the session ended again");
-        kept.len()
+        kept
     }
 
     /// Removes stale routes of which those who are heard tell themselves: their End-of-RIB came.
@@ -216,15 +195,9 @@ impl<P: Policy> Tables<P> {
         if neighbor.stale_until.is_none() {
             return;
         }
-        let gone = neighbor
-            .adj_rib_in
-            .remove_stale(|route| goes(route.attributes.next_hop));
-        self.pool.note_released(gone.len());
-        for route in &gone {
-            self.loc_rib
-                .remove(route.prefix, (Some(peer), route.path_id));
-        }
-        self.tell_removed(peer, gone.len(), reason);
+        let gone = neighbor.remove_stale(&mut self.loc_rib, |route| goes(route.next_hop));
+        self.pool.note_released(gone);
+        self.tell_removed(peer, gone, reason);
     }
 
     fn tell_removed(&mut self, peer: PeerId, routes: usize, reason: &'static str) {

@@ -4,25 +4,29 @@
 //! 2. [`Tables::decide`], once per batch of input: best paths, and what the neighbors may want to know about them.
 //! 3. [`Tables::next_export`], neighbor by neighbor: the difference to what it was told, as UPDATEs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::time::Instant;
 
+use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
-use super::adj_rib_in::{PathUpdate, Received, Verdict};
-use super::adj_rib_out::{Difference, Told};
+use super::adj_rib_in::{Received, Verdict};
+use super::adj_rib_out::{Difference, Knowledge};
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
-use super::decision::Candidate;
+use super::export::Exporter;
 use super::loc_rib::{Decided, LocRib};
-use super::neighbor::{Neighbor, NeighborIdentity};
-use super::path::{PATHS_MAX, Path, PathSource};
+use super::neighbor::Neighbor;
+use super::path::{Path, PathSource};
+use super::pending::Part;
 use crate::config::PeerId;
 use crate::output::Event;
-use crate::policy::Policy;
-use crate::reflector::{Reflector, originator};
+use crate::policy::{Policy, Rejection};
+use crate::reflector::Reflector;
 use crate::wire::{Nlri, PathAttributes, Update};
 
 /// What a neighbor is to be told.
@@ -47,6 +51,8 @@ pub(crate) struct Tables<P> {
     /// While we restart, only our own routes are told (RFC 4724 section 4.1).
     pub(super) deferring: bool,
     pub(super) events: Vec<Event>,
+    /// Who was told something last: the next one is next.
+    told_last: Option<PeerId>,
 }
 
 impl<P> Tables<P> {
@@ -64,19 +70,58 @@ impl<P> Tables<P> {
     pub(crate) fn neighbor(&self, peer: PeerId) -> Option<&Neighbor> {
         self.neighbors.get(&peer)
     }
+
+    /// Lists what a neighbor told, by prefix; a refused route with the reason.
+    pub(crate) fn received(&self, peer: PeerId) -> Vec<(Nlri, Received, Option<Rejection>)> {
+        let neighbor = self.neighbors.get(&peer);
+        neighbor.map_or_else(Vec::new, |neighbor| neighbor.routes(&self.loc_rib))
+    }
+
+    /// Lists the accepted routes of a neighbor, by prefix.
+    pub(crate) fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
+        let mut accepted: Vec<_> = self.loc_rib.paths_of(peer).collect();
+        accepted.sort_by_key(|(prefix, path)| (*prefix, path.path_id));
+        accepted
+    }
+
+    /// Lists what a neighbor was told, by prefix.
+    pub(crate) fn advertised(&self, peer: PeerId) -> Vec<(Nlri, Arc<PathAttributes>)> {
+        let neighbor = self.neighbors.get(&peer).into_iter();
+        let told = neighbor.flat_map(|neighbor| neighbor.adj_rib_out.routes());
+        let mut advertised: Vec<_> = told
+            .filter_map(|(slot, paths)| Some((self.loc_rib.prefix(slot)?, paths)))
+            .flat_map(|(prefix, paths)| {
+                paths.map(move |(path_id, attributes)| {
+                    let path_id = *path_id;
+                    (Nlri { prefix, path_id }, Arc::clone(attributes))
+                })
+            })
+            .collect();
+        advertised.sort_by_key(|(route, _)| *route);
+        advertised
+    }
+
+    /// Counts the accepted stale routes of a neighbor.
+    pub(crate) fn stale(&self, peer: PeerId) -> usize {
+        let neighbor = self.neighbors.get(&peer);
+        neighbor.map_or(0, |neighbor| {
+            neighbor.stale_next_hops(&self.loc_rib).count()
+        })
+    }
 }
 
 impl<P: Policy> Tables<P> {
-    /// Makes empty tables.
-    pub(crate) fn new(reflector: Reflector, policy: P) -> Self {
+    /// Makes empty tables. `seed` is secret; `epoch` is not after any later moment.
+    pub(crate) fn new(reflector: Reflector, policy: P, seed: u64, epoch: Instant) -> Self {
         Self {
             reflector,
             policy,
-            pool: AttributePool::new(),
-            loc_rib: LocRib::default(),
+            pool: AttributePool::new(seed),
+            loc_rib: LocRib::new(seed, epoch),
             neighbors: BTreeMap::new(),
             deferring: false,
             events: Vec::new(),
+            told_last: None,
         }
     }
 
@@ -89,7 +134,7 @@ impl<P: Policy> Tables<P> {
             neighbor.end_of_rib = true;
             self.sweep(peer, "End-of-RIB");
             self.supersede();
-            self.promote_all(now);
+            self.promote_all();
             return;
         }
         for fault in update.faults {
@@ -98,18 +143,20 @@ impl<P: Policy> Tables<P> {
         }
         self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
-            if neighbor.adj_rib_in.withdraw(route) {
-                self.loc_rib
-                    .remove(route.prefix, (Some(peer), route.path_id));
-            }
+            neighbor.withdraw(&mut self.loc_rib, route);
         }
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
             for route in update.announced {
-                self.enter(peer, route, Arc::clone(&attributes), false, now);
+                let received = Received {
+                    attributes: Arc::clone(&attributes),
+                    learned_at: now,
+                    stale: false,
+                };
+                self.enter(peer, route, received);
             }
         }
-        self.promote(peer, now);
+        self.promote(peer);
     }
 
     /// Has everything told to a neighbor again.
@@ -122,7 +169,7 @@ impl<P: Policy> Tables<P> {
 
     /// Replaces the policy and looks at everything again. Returns the neighbors that must be asked for their routes,
     /// because some were forgotten.
-    pub(crate) fn set_policy(&mut self, policy: P, now: Instant) -> Vec<PeerId> {
+    pub(crate) fn set_policy(&mut self, policy: P) -> Vec<PeerId> {
         self.policy = policy;
         let mut forgetful = Vec::new();
         let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
@@ -134,15 +181,10 @@ impl<P: Policy> Tables<P> {
             if neighbor.adj_rib_in.take_overflowed() {
                 forgetful.push(peer);
             }
-            let routes: Vec<(Nlri, Received)> = neighbor
-                .adj_rib_in
-                .routes()
-                .map(|(route, received)| (route, received.clone()))
-                .collect();
-            for (route, received) in routes {
-                self.enter(peer, route, received.attributes, received.stale, now);
+            for (route, received, _) in self.received(peer) {
+                self.enter(peer, route, received);
             }
-            self.promote(peer, now);
+            self.promote(peer);
         }
         forgetful
     }
@@ -164,10 +206,9 @@ impl<P: Policy> Tables<P> {
 
     /// Originates a route.
     pub(crate) fn originate(&mut self, prefix: Ipv4Net, attributes: PathAttributes, now: Instant) {
-        let same = self.loc_rib.candidates(prefix).iter().any(|candidate| {
-            candidate.path.source == PathSource::Local && *candidate.path.attributes == attributes
-        });
-        if !same {
+        let standing = self.loc_rib.standing(prefix, (None, None));
+        let former = standing.former.as_ref();
+        if former.is_none_or(|former| *former.attributes != attributes) {
             self.pool.note_released(1);
             let attributes = self.pool.intern(attributes);
             let path = Path {
@@ -192,13 +233,14 @@ impl<P: Policy> Tables<P> {
         let Decided { best, touched } = self.loc_rib.decide();
         let listening = self.neighbors.values_mut();
         for neighbor in listening.filter(|neighbor| neighbor.established) {
-            let prefixes = &mut neighbor.pending.prefixes;
-            if neighbor.identity.all_paths {
-                prefixes.extend(&touched);
-            } else {
-                prefixes.extend(best.iter().map(|change| change.prefix));
+            let (told, pending) = (&neighbor.adj_rib_out, &mut neighbor.pending);
+            for (slot, best_changed) in &touched {
+                if *best_changed || neighbor.identity.all_paths {
+                    pending.push(*slot, told.knows(*slot));
+                }
             }
         }
+        self.loc_rib.release(&touched);
         best
     }
 
@@ -214,29 +256,50 @@ impl<P: Policy> Tables<P> {
         }
     }
 
-    /// Works out what the next neighbor with pending work is to be told, or a part of it.
+    /// Works out what the next neighbor with pending work is to be told, or a part of it. They take turns.
     pub(crate) fn next_export(&mut self) -> Option<Export> {
-        let deferring = self.deferring;
-        let ready =
-            |neighbor: &Neighbor| !neighbor.congested && !neighbor.pending.is_empty(deferring);
-        let mut neighbors = self.neighbors.iter_mut();
-        let Some((peer, neighbor)) = neighbors.find(|(_, neighbor)| ready(neighbor)) else {
+        let Some(peer) = self.next_listener() else {
             self.pool.sweep_released();
             return None;
         };
-        let (peer, identity) = (*peer, neighbor.identity);
+        self.told_last = Some(peer);
+        let deferring = self.deferring;
+        let neighbor = self.neighbors.get_mut(&peer)?;
+        let identity = neighbor.identity;
         let mut told = std::mem::take(&mut neighbor.adj_rib_out);
         if std::mem::take(&mut neighbor.pending.all) {
-            let prefixes = &mut neighbor.pending.prefixes;
-            prefixes.extend(self.loc_rib.prefixes());
-            prefixes.extend(told.routes().map(|(route, _)| route.prefix));
+            for slot in self.loc_rib.slots() {
+                neighbor.pending.push(slot, told.knows(slot));
+            }
         }
-        let part = neighbor.pending.take_part();
+        let Part {
+            slots,
+            repeat,
+            end_of_rib,
+        } = neighbor.pending.take_part();
         // End-of-RIB waits.
-        neighbor.pending.end_of_rib |= part.end_of_rib && deferring;
-        let mut difference = Difference::new(&mut told, part.repeat);
-        for prefix in part.prefixes {
-            difference.note(prefix, &self.desired(&identity, prefix));
+        neighbor.pending.end_of_rib |= end_of_rib && deferring;
+        let mut exporter = Exporter {
+            to: identity,
+            reflector: self.reflector,
+            policy: &self.policy,
+            neighbors: &self.neighbors,
+            deferring,
+            pool: &mut self.pool,
+            reflected: HashMap::default(),
+            latest: None,
+        };
+        let mut difference = Difference::new(&mut told, repeat);
+        let mut desired = Vec::new();
+        for slot in slots {
+            let Some(prefix) = exporter.desired(&self.loc_rib, slot, &mut desired) else {
+                continue;
+            };
+            match difference.note(slot, prefix, &desired) {
+                Knowledge::Same => {}
+                Knowledge::Gained => self.loc_rib.note_told(slot),
+                Knowledge::Lost => self.loc_rib.note_untold(slot),
+            }
         }
         let updates = difference.into_updates();
         if let Some(neighbor) = self.neighbors.get_mut(&peer) {
@@ -245,87 +308,33 @@ impl<P: Policy> Tables<P> {
         Some(Export {
             peer,
             updates,
-            end_of_rib: part.end_of_rib && !deferring,
+            end_of_rib: end_of_rib && !deferring,
         })
     }
 
-    /// Returns what a neighbor should know about a prefix: the best path; or, best first, all that may be chosen.
-    fn desired(&mut self, to: &NeighborIdentity, prefix: Ipv4Net) -> Vec<Told> {
-        let candidates = self.loc_rib.candidates(prefix).iter();
-        let deferring = self.deferring;
-        let mut eligible = candidates.filter(|candidate| candidate.ineligible.is_none());
-        let may_tell =
-            move |candidate: &Candidate| !deferring || candidate.path.source == PathSource::Local;
-        let mut paths = Vec::new();
-        if !to.all_paths {
-            let best = eligible.next().filter(|best| may_tell(best));
-            let best = best.map(|best| (None, &best.path));
-            paths.extend(best.and_then(|(id, path)| Some((id, self.export(path, to)?))));
-        } else {
-            // Reflected twice, by us and by another reflector, a path is the same path.
-            let mut known = BTreeSet::new();
-            for candidate in eligible.filter(|candidate| may_tell(candidate)) {
-                let Some(attributes) = self.export(&candidate.path, to) else {
-                    continue;
-                };
-                let same = (originator(&candidate.path), attributes.next_hop);
-                if paths.len() < PATHS_MAX && known.insert(same) {
-                    paths.push((Some(candidate.local_id), attributes));
-                }
-            }
-        }
-        let admitted = paths.into_iter().filter_map(|(id, mut attributes)| {
-            let admitted = self.policy.export(to.peer, prefix, &mut attributes);
-            admitted.then(|| (id, self.pool.intern(attributes)))
-        });
-        admitted.collect()
-    }
-
-    /// Returns the attributes with which a path would be sent to a neighbor, before policy; `None` if it is not.
-    fn export(&self, path: &Path, to: &NeighborIdentity) -> Option<PathAttributes> {
-        let source = path.source.peer();
-        let source = source.and_then(|source| self.neighbors.get(&source));
-        let role = source.map(|neighbor| neighbor.identity.role);
-        self.reflector.export(path, role, to.target())
+    /// Returns the next neighbor that is to be told something and listens.
+    fn next_listener(&self) -> Option<PeerId> {
+        let is_ready = |(_, neighbor): &(&PeerId, &Neighbor)| {
+            !neighbor.congested && !neighbor.pending.is_empty(self.deferring)
+        };
+        let after = self.told_last.map_or(Unbounded, Excluded);
+        let mut behind = self.neighbors.range((after, Unbounded));
+        let next = behind.find(is_ready);
+        let (peer, _) = next.or_else(|| self.neighbors.iter().find(is_ready))?;
+        Some(*peer)
     }
 
     /// Imports a route and passes the result on to the Loc-RIB.
-    fn enter(
-        &mut self,
-        peer: PeerId,
-        route: Nlri,
-        attributes: Arc<PathAttributes>,
-        stale: bool,
-        now: Instant,
-    ) {
-        let Nlri { prefix, path_id } = route;
-        let verdict = self.import(peer, prefix, &attributes);
+    fn enter(&mut self, peer: PeerId, route: Nlri, received: Received) {
+        let prefix = route.prefix;
+        let verdict = self.import(peer, prefix, &received.attributes);
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
         };
         let before = neighbor.adj_rib_in.len();
-        let change = neighbor
-            .adj_rib_in
-            .announce(route, attributes, verdict, stale, now);
+        let change = neighbor.announce(&mut self.loc_rib, route, received, verdict);
         let replaced = neighbor.adj_rib_in.len() == before;
         self.pool.note_released(usize::from(replaced));
-        match change.path {
-            PathUpdate::Keep => {}
-            PathUpdate::Set(attributes, learned_at) => {
-                let source = neighbor.identity.source();
-                self.loc_rib.set(
-                    prefix,
-                    Path {
-                        source,
-                        path_id,
-                        attributes,
-                        learned_at,
-                        stale,
-                    },
-                );
-            }
-            PathUpdate::Remove => self.loc_rib.remove(prefix, (Some(peer), path_id)),
-        }
         if let Some(reason) = change.rejected {
             self.events.push(Event::Rejected {
                 peer,
@@ -342,39 +351,39 @@ impl<P: Policy> Tables<P> {
         attributes: &Arc<PathAttributes>,
     ) -> Verdict {
         self.reflector.check_loop(attributes)?;
-        let mut imported = (**attributes).clone();
+        let mut imported = Cow::Borrowed(&**attributes);
         self.policy.import(peer, prefix, &mut imported)?;
-        if imported == **attributes {
-            return Ok(Arc::clone(attributes));
+        match imported {
+            Cow::Borrowed(_) => Ok(Arc::clone(attributes)),
+            Cow::Owned(changed) => Ok(self.pool.intern(changed)),
         }
-        Ok(self.pool.intern(imported))
     }
 
     /// Accepts routes that waited for room under a limit, of all peers.
-    pub(super) fn promote_all(&mut self, now: Instant) {
+    pub(super) fn promote_all(&mut self) {
         let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
         for peer in peers {
-            self.promote(peer, now);
+            self.promote(peer);
         }
     }
 
     /// Accepts routes that waited for room under the limit.
-    fn promote(&mut self, peer: PeerId, now: Instant) {
+    fn promote(&mut self, peer: PeerId) {
         while let Some((route, received)) = self
             .neighbors
             .get(&peer)
             .and_then(|neighbor| neighbor.adj_rib_in.promotable())
         {
-            self.enter(peer, route, received.attributes, received.stale, now);
+            self.enter(peer, route, received);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::neighbor::NeighborIdentity;
     use super::*;
     use crate::config::PeerRole;
-    use crate::policy::Rejection;
     use crate::session::RouteFate;
     use crate::testing::{attributes, router, start};
 
@@ -424,11 +433,16 @@ mod tests {
     struct Open;
 
     impl Policy for Open {
-        fn import(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> Result<(), Rejection> {
+        fn import(
+            &self,
+            _: PeerId,
+            _: Ipv4Net,
+            _: &mut Cow<'_, PathAttributes>,
+        ) -> Result<(), Rejection> {
             Ok(())
         }
 
-        fn export(&self, _: PeerId, _: Ipv4Net, _: &mut PathAttributes) -> bool {
+        fn export(&self, _: PeerId, _: Ipv4Net, _: &mut Cow<'_, PathAttributes>) -> bool {
             true
         }
     }
@@ -439,7 +453,7 @@ mod tests {
             router_id: router(1),
             cluster_id: router(1),
         };
-        let mut tables = Tables::new(us, Open);
+        let mut tables = Tables::new(us, Open, 1, start());
         tables.set_next_hops([router(2)].into());
         for host in [2, 3] {
             let identity = NeighborIdentity {

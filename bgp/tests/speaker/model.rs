@@ -3,6 +3,7 @@
 //! Written from the RFCs, without a line of the code under test, and without its speed: the decision eliminates
 //! candidates rule by rule (RFC 4271 section 9.1.2.2), reflection asks every question again (RFC 4456 sections 6, 8).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -99,16 +100,17 @@ impl Model {
         &self,
         from: u8,
         prefix: Ipv4Net,
-        mut attributes: PathAttributes,
+        attributes: PathAttributes,
     ) -> Option<PathAttributes> {
         let looped = attributes.originator_id == Some(router(1))
             || attributes.cluster_list.contains(&router(1));
+        let mut attributes = Cow::Owned(attributes);
         let accepted = !looped
             && self
                 .rules
                 .import(peer(from), prefix, &mut attributes)
                 .is_ok();
-        accepted.then_some(attributes)
+        accepted.then(|| attributes.into_owned())
     }
 
     fn export(&self, prefix: Ipv4Net, to: u8) -> Option<PathAttributes> {
@@ -126,9 +128,10 @@ impl Model {
             attributes.cluster_list.insert(0, router(1));
         }
         attributes.local_pref = attributes.local_pref.or(Some(100));
+        let mut attributes = Cow::Owned(attributes);
         self.rules
             .export(peer(to), prefix, &mut attributes)
-            .then_some(attributes)
+            .then(|| attributes.into_owned())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Router `n` has the address, identifier and next hop 10.0.0.n and is peer number n everywhere.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -100,20 +101,25 @@ impl Policy for Rules {
         &self,
         peer: PeerId,
         prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection> {
         if self.refuse.contains(&prefix) || self.distrust.contains(&peer) {
             return Err(Rejection("refused-by-rule"));
         }
         if self.prefer.contains(&prefix) {
-            attributes.local_pref = Some(777);
+            attributes.to_mut().local_pref = Some(777);
         }
         Ok(())
     }
 
-    fn export(&self, _peer: PeerId, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool {
+    fn export(
+        &self,
+        _peer: PeerId,
+        prefix: Ipv4Net,
+        attributes: &mut Cow<'_, PathAttributes>,
+    ) -> bool {
         if self.mark.contains(&prefix) {
-            attributes.communities = vec![777];
+            attributes.to_mut().communities = vec![777];
         }
         !self.hide.contains(&prefix)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use sam_bgp::{BestPathChange, DecisionStep, Feed};
+use sam_bgp::{BestPathChange, DecisionStep, Feed, Stamp};
 use sam_capture::{ClaimState, Owner};
 
 use crate::events::Event;
@@ -13,9 +13,16 @@ use crate::view::step_name;
 /// Owners by address.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerTable {
-    held: BTreeMap<Ipv4Addr, Holding>,
+    held: BTreeMap<Ipv4Addr, Held>,
     /// Addresses whose owner changed, or its claim.
     feed: Feed<Ipv4Addr>,
+}
+
+#[derive(Debug)]
+struct Held {
+    holding: Holding,
+    /// Place of the address in the feed.
+    stamp: Option<Stamp>,
 }
 
 /// An owned address.
@@ -42,26 +49,22 @@ impl OwnerTable {
             .new
             .as_ref()
             .and_then(|path| Owner::from_path(asn, change.prefix, path));
-        let old = self.held.get(&address).copied();
-        match new {
-            Some(owner) => {
+        let (old, stamp) = match self.held.remove(&address) {
+            Some(Held { holding, stamp }) => (Some(holding), stamp),
+            None => (None, None),
+        };
+        if old.is_some() || new.is_some() {
+            let stamp = self.feed.note(address, stamp, new.is_some());
+            let held = new.map(|owner| {
                 let since = match old {
                     Some(old) if old.owner.node == owner.node => old.since,
                     Some(_) | None => now,
                 };
-                self.held.insert(
-                    address,
-                    Holding {
-                        owner,
-                        since,
-                        step: change.step,
-                    },
-                );
-            }
-            None => drop(self.held.remove(&address)),
-        }
-        if old.is_some() || new.is_some() {
-            self.feed.note(address, new.is_some());
+                let step = change.step;
+                let holding = Holding { owner, since, step };
+                (address, Held { holding, stamp })
+            });
+            self.held.extend(held);
         }
         let key = |owner: Owner| (owner.node, owner.state);
         let old = old.map(|holding| holding.owner);
@@ -83,12 +86,12 @@ impl OwnerTable {
     /// Returns who owns an address.
     #[must_use]
     pub(crate) fn holding(&self, address: Ipv4Addr) -> Option<&Holding> {
-        self.held.get(&address)
+        self.held.get(&address).map(|held| &held.holding)
     }
 
     /// Lists all owners, by address.
     pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
-        self.held.values().map(|holding| &holding.owner)
+        self.held.values().map(|held| &held.holding.owner)
     }
 
     /// Lists the addresses that other nodes serve: the active owner, or a standby where that cannot be reached.

@@ -2,6 +2,8 @@
 //!
 //! A peer's BGP id number is its node id, so that no table stands between session and identity.
 
+use std::borrow::Cow;
+
 use ipnet::Ipv4Net;
 use sam_bgp::{PathAttributes, PeerId, Policy, Rejection};
 use sam_capture::{EnrolledNode, Enrollment, NodeId};
@@ -53,7 +55,7 @@ impl Policy for FabricPolicy {
         &self,
         peer: PeerId,
         prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection> {
         match self.enrollment.check(NodeId(peer.0), prefix, attributes) {
             Ok(_) => Ok(()),
@@ -63,7 +65,12 @@ impl Policy for FabricPolicy {
 
     /// Everything in the RIB passed `import` or comes from `Origination`; the host-route rule is checked once more,
     /// because a leaked pool prefix would draw in every address of the pool.
-    fn export(&self, _peer: PeerId, prefix: Ipv4Net, _attributes: &mut PathAttributes) -> bool {
+    fn export(
+        &self,
+        _peer: PeerId,
+        prefix: Ipv4Net,
+        _attributes: &mut Cow<'_, PathAttributes>,
+    ) -> bool {
         prefix.prefix_len() == 32
     }
 }

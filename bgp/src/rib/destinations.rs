@@ -1,0 +1,153 @@
+//! All destinations: found by prefix, named by a number that stays the same while the destination exists.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use ipnet::Ipv4Net;
+
+use super::destination::Destination;
+
+/// Names a destination while it exists; may name another one later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Slot(u32);
+
+impl Slot {
+    /// Returns the slot at a place.
+    pub(super) fn at(place: u32) -> Self {
+        Self(place)
+    }
+
+    /// Returns its place in lists that have one for every destination.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All destinations. Lists them by slot, whatever the hash of their prefixes.
+#[derive(Debug)]
+pub(super) struct Destinations {
+    slots: Vec<Option<Destination>>,
+    free: Vec<Slot>,
+    /// Slots by hash of the prefix.
+    index: HashTable<Slot>,
+    /// Seeded, so that nobody outside can choose prefixes that collide.
+    hasher: FixedState,
+}
+
+impl Destinations {
+    /// Makes an empty table.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    /// Returns the slot of a prefix.
+    pub(super) fn find(&self, prefix: Ipv4Net) -> Option<Slot> {
+        let hash = hash(&self.hasher, prefix);
+        let is_it = |slot: &Slot| self.prefix(*slot) == Some(prefix);
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// Returns the slot of a prefix; a new one if it has none.
+    pub(super) fn find_or_insert(&mut self, prefix: Ipv4Net) -> Slot {
+        if let Some(slot) = self.find(prefix) {
+            return slot;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let next = u32::try_from(self.slots.len()).expect("there are at most 2^32 hosts");
+            self.slots.push(None);
+            Slot(next)
+        });
+        self.slots[slot.index()] = Some(Destination::new(prefix));
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let rehash = |slot: &Slot| {
+            let destination = slots[slot.index()].as_ref();
+            destination.map_or(0, |destination| hash(hasher, destination.prefix))
+        };
+        self.index.insert_unique(hash(hasher, prefix), slot, rehash);
+        slot
+    }
+
+    /// Returns a destination.
+    pub(super) fn get(&self, slot: Slot) -> Option<&Destination> {
+        self.slots.get(slot.index())?.as_ref()
+    }
+
+    /// Returns a destination to be changed.
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Destination> {
+        self.slots.get_mut(slot.index())?.as_mut()
+    }
+
+    /// Removes a destination that nobody needs any more; any other stays.
+    pub(super) fn remove_unused(&mut self, slot: Slot) {
+        let place = self.slots.get_mut(slot.index());
+        let Some(removed) = place.and_then(|place| place.take_if(|it| it.is_unused())) else {
+            return;
+        };
+        let hash = hash(&self.hasher, removed.prefix);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+        self.free.push(slot);
+    }
+
+    /// Lists all destinations by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Destination)> {
+        let slots = (0..).map(Slot).zip(&self.slots);
+        slots.filter_map(|(slot, destination)| Some((slot, destination.as_ref()?)))
+    }
+
+    fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
+        self.get(slot).map(|destination| destination.prefix)
+    }
+}
+
+fn hash(hasher: &FixedState, prefix: Ipv4Net) -> u64 {
+    let address = u64::from(prefix.network().to_bits());
+    hasher.hash_one(address << 8 | u64::from(prefix.prefix_len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::prefix;
+
+    #[test]
+    fn a_prefix_keeps_its_slot_until_it_is_removed() {
+        let mut table = Destinations::new(1);
+        let slots: Vec<Slot> = (0..=255)
+            .map(|host| table.find_or_insert(prefix(host)))
+            .collect();
+        for (host, slot) in (0..=255).zip(&slots) {
+            assert_eq!(table.find(prefix(host)), Some(*slot));
+        }
+        table.remove_unused(slots[7]);
+        assert_eq!(table.find(prefix(7)), None);
+        assert_eq!(table.iter().count(), 255);
+        let other: Ipv4Net = "10.0.0.0/8".parse().unwrap();
+        assert_eq!(table.find_or_insert(other), slots[7]);
+        assert_eq!(table.find(other), Some(slots[7]));
+    }
+
+    #[test]
+    fn what_somebody_was_told_of_stays() {
+        let mut table = Destinations::new(1);
+        let slot = table.find_or_insert(prefix(1));
+        table.get_mut(slot).unwrap().told = 1;
+        table.remove_unused(slot);
+        assert_eq!(table.find(prefix(1)), Some(slot));
+    }
+
+    #[test]
+    fn the_length_belongs_to_the_prefix() {
+        let mut table = Destinations::new(1);
+        let long = table.find_or_insert("10.0.0.0/24".parse().unwrap());
+        let short = table.find_or_insert("10.0.0.0/8".parse().unwrap());
+        assert_ne!(long, short);
+    }
+}
