@@ -14,10 +14,9 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use sam_bgp::session::SessionState;
 use sam_bgp::speaker::PathView;
 use sam_bgp::wire::Origin;
-use sam_bgp::{PathSource, PeerId, STALE_SUPERSEDED, Speaker};
+use sam_bgp::{Cursor, News, PathSource, STALE_SUPERSEDED, Speaker};
 use sam_capture::{ClaimState, NodeId, Owner};
 
 use crate::config::Config;
@@ -32,21 +31,25 @@ pub(crate) const SCAN_DELAY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Duplicates {
     due: Option<Instant>,
-    /// UPDATEs received per peer and session states at the last look; keepalives change neither.
-    looked_at: Vec<(PeerId, u64, SessionState)>,
+    /// Change of the RIB at the last look.
+    looked_at: u64,
+    /// Where the RIB was read up to; `None` has everything looked at.
+    cursor: Option<Cursor>,
     found: BTreeMap<Ipv4Addr, Vec<NodeId>>,
 }
 
 impl Duplicates {
-    /// Takes in that BGP received something, perhaps a path.
-    pub(crate) fn on_input(&mut self, now: Instant) {
-        self.due.get_or_insert(now + SCAN_DELAY);
+    /// Follows the RIB, which is at `generation`: whatever changed a path, a message or the lapse of time.
+    pub(crate) fn follow(&mut self, generation: u64, now: Instant) {
+        if generation != self.looked_at {
+            self.due.get_or_insert(now + SCAN_DELAY);
+        }
     }
 
-    /// Takes in that some path changed.
-    pub(crate) fn on_change(&mut self, now: Instant) {
-        self.looked_at.clear();
-        self.on_input(now);
+    /// Has all addresses looked at, for what a claim is has changed.
+    pub(crate) fn on_config(&mut self, now: Instant) {
+        self.cursor = None;
+        self.due.get_or_insert(now + SCAN_DELAY);
     }
 
     /// Returns when [`Self::scan`] is due.
@@ -55,41 +58,48 @@ impl Duplicates {
         self.due
     }
 
-    /// Looks at all addresses; returns what is news.
+    /// Looks at all addresses that changed; returns what is news.
     pub(crate) fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
         self.due = None;
-        let peers = speaker.peers();
-        let look = peers
-            .iter()
-            .map(|peer| (peer.id, peer.messages_received[1], peer.state));
-        let look: Vec<_> = look.collect();
-        if !look.is_empty() && look == self.looked_at {
-            return Vec::new();
-        }
-        self.looked_at = look;
-        let mut found = BTreeMap::new();
-        for prefix in speaker.prefixes() {
-            let nodes = claimants(&speaker.paths(prefix), prefix, config.fabric.asn);
-            if nodes.len() > 1 {
-                found.insert(prefix.addr(), nodes);
+        let feed = speaker.rib_feed();
+        self.looked_at = feed.generation();
+        let former = self.found.clone();
+        let mut cursor = self.cursor.take().unwrap_or_else(|| {
+            self.found.clear();
+            feed.subscribe()
+        });
+        while let Some(news) = feed.next(&mut cursor) {
+            match news {
+                News::Resync => self.found.clear(),
+                News::Complete { .. } => {}
+                News::Changed { key, .. } => {
+                    let nodes = claimants(&speaker.paths(key), key, config.fabric.asn);
+                    self.found.remove(&key.addr());
+                    if nodes.len() > 1 {
+                        self.found.insert(key.addr(), nodes);
+                    }
+                }
             }
         }
-        let mut events = Vec::new();
-        for (&address, nodes) in &found {
-            if self.found.get(&address) != Some(nodes) {
-                events.push(Event::DuplicateOwner {
-                    address,
-                    nodes: nodes.clone(),
-                });
-            }
-        }
-        let ended = self
+        self.cursor = Some(cursor);
+        self.news(&former)
+    }
+
+    /// Returns what is news to who knows `former`.
+    fn news(&self, former: &BTreeMap<Ipv4Addr, Vec<NodeId>>) -> Vec<Event> {
+        let new = self
             .found
+            .iter()
+            .filter(|(address, nodes)| former.get(address) != Some(nodes));
+        let new = new.map(|(&address, nodes)| Event::DuplicateOwner {
+            address,
+            nodes: nodes.clone(),
+        });
+        let ended = former
             .keys()
-            .filter(|address| !found.contains_key(address));
-        events.extend(ended.map(|&address| Event::DuplicateOwnerEnded { address }));
-        self.found = found;
-        events
+            .filter(|address| !self.found.contains_key(address));
+        let ended = ended.map(|&address| Event::DuplicateOwnerEnded { address });
+        new.chain(ended).collect()
     }
 
     /// Tells whether an address has several claimants.
@@ -172,7 +182,7 @@ fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
 mod tests {
     use std::sync::Arc;
 
-    use sam_bgp::{DecisionStep, PathAttributes, PathId};
+    use sam_bgp::{DecisionStep, PathAttributes, PathId, PeerId};
     use sam_capture::{Claim, RouteKind, RouteTags};
 
     use super::*;

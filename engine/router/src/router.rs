@@ -163,7 +163,6 @@ impl Router {
             Input::Config(config) => self.apply(*config, now),
             Input::Bgp(input) => {
                 self.speaker.handle_input(input, now);
-                self.duplicates.on_input(now);
                 self.review_failed(now);
             }
             Input::Notice(notice) => self.on_notice(&notice, now),
@@ -297,7 +296,7 @@ impl Router {
             self.speaker.set_peers(peer_configs(&self.config), now);
         }
         self.state.follow(&self.config);
-        self.duplicates.on_change(now);
+        self.duplicates.on_config(now);
         self.forwarding_stale = true;
         self.config_applied(now);
     }
@@ -332,6 +331,8 @@ impl Router {
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();
+        let generation = self.speaker.rib_feed().generation();
+        self.duplicates.follow(generation, now);
     }
 
     /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
@@ -414,7 +415,6 @@ impl Router {
                 }
                 Edit::Withdraw(prefix) => self.speaker.withdraw(prefix, now),
             }
-            self.duplicates.on_change(now);
             self.pump(now);
         }
     }

@@ -220,7 +220,6 @@ impl Router {
         if silent != self.silent_hops {
             self.silent_hops.clone_from(&silent);
             self.speaker.set_silent_next_hops(silent, now);
-            self.duplicates.on_change(now);
             self.pump(now);
         }
         while let Some((node, id)) = self.stale_hops.poll_probe() {

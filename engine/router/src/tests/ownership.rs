@@ -343,3 +343,21 @@ fn happen(net: &mut Net, happening: &Happening) {
         Happening::Pass(seconds) => net.run(seconds),
     }
 }
+
+/// The claims that it remembers of a lost reflector lapse by time alone, without a message.
+#[test]
+fn the_alarm_ends_with_the_claims_also_where_nobody_speaks_any_more() {
+    let mut net = Net::new(4, &[1]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    net.command(2, Command::Announce(address(ADDRESS)));
+    net.run(3);
+    assert!(net.station(4).told("duplicate-owner"));
+
+    for id in [1, 2, 3] {
+        net.kill(id);
+    }
+    net.run(300);
+
+    assert_eq!(net.owner(4, address(ADDRESS)), None);
+    assert!(net.station(4).told("duplicate-owner-ended"));
+}
