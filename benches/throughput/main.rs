@@ -19,6 +19,7 @@ mod latency;
 mod machine;
 mod moments;
 mod offloads;
+mod ovs;
 mod picture;
 mod results;
 mod systems;

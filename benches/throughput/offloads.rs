@@ -109,7 +109,8 @@ impl Offloads {
     }
 }
 
-fn set(namespace: &Namespace, link: &str, features: &[(&str, &str)]) -> Result<()> {
+/// Sets features of one link.
+pub(crate) fn set(namespace: &Namespace, link: &str, features: &[(&str, &str)]) -> Result<()> {
     for (feature, value) in features {
         let status = namespace
             .command("ethtool")

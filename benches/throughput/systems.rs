@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use sam_net::Namespace;
 
 use crate::lab::{CLIENTS, GATEWAY, INNER_MTU, Lab, WAN, address, route};
-use crate::machine;
+use crate::{machine, ovs};
 
 /// Time for a system to carry the first packet.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// The ends of a tunnel that is not samctl's.
 const TUNNEL: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 255, 0, 1), Ipv4Addr::new(10, 255, 0, 2)];
 
@@ -34,6 +34,8 @@ pub(crate) enum System {
     /// wireguard-go as the distribution has it.
     WireguardGo,
     BoringtunCli,
+    /// Open vSwitch in user space with a GRE tunnel.
+    OvsGre,
 }
 
 /// A running system; dropping it ends its processes.
@@ -44,7 +46,7 @@ pub(crate) struct Running {
 }
 
 impl System {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Plain,
         Self::Vxlan,
         Self::Samctl,
@@ -56,6 +58,7 @@ impl System {
         Self::WireguardGoGso,
         Self::WireguardGo,
         Self::BoringtunCli,
+        Self::OvsGre,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -71,6 +74,7 @@ impl System {
             Self::WireguardGoGso => "wireguard-go with GSO",
             Self::WireguardGo => "wireguard-go",
             Self::BoringtunCli => "boringtun-cli",
+            Self::OvsGre => "Open vSwitch GRE",
         }
     }
 
@@ -82,8 +86,17 @@ impl System {
             Self::WireguardGoGso => &["iperf3", "wireguard-go-gso", "wg"],
             Self::WireguardGo => &["iperf3", "wireguard-go", "wg"],
             Self::BoringtunCli => &["iperf3", "boringtun-cli", "wg"],
+            Self::OvsGre => &["iperf3", "ip"],
         };
-        let missing = needed.iter().find(|program| !installed(program));
+        let others: &[&str] = if self == Self::OvsGre {
+            &ovs::PROGRAMS
+        } else {
+            &[]
+        };
+        let missing = needed
+            .iter()
+            .chain(others)
+            .find(|program| !installed(program));
         missing.map(|program| format!("{program} is not installed"))
     }
 
@@ -95,6 +108,7 @@ impl System {
             Self::WireguardGoGso => "wireguard-go-gso",
             Self::WireguardGo => "wireguard-go",
             Self::BoringtunCli => "boringtun-cli",
+            Self::OvsGre => "ovs-vswitchd",
         };
         machine::version(program, "--version").unwrap_or_else(|| "unknown".to_owned())
     }
@@ -113,6 +127,7 @@ impl System {
                 &mut running,
                 "boringtun-cli -f --disable-drop-privileges",
             )?,
+            Self::OvsGre => ovs::start(lab, &mut running)?,
         }
         wait_for_path(lab).with_context(|| format!("{} does not carry packets", self.name()))?;
         Ok(running)

@@ -48,6 +48,9 @@ const ROWS: &[Row] = &[
 
 /// The system whose ratios are told.
 const OURS: &str = "samctl";
+const OUR_GRE: &str = "samctl GRE";
+const OTHER_GRE: &str = "Open vSwitch GRE";
+const GRE_RATIO: &str = "(samctl GRE ÷ Open vSwitch GRE)";
 
 /// All tables of a run.
 pub(crate) fn markdown(results: &Results) -> String {
@@ -110,14 +113,26 @@ fn ratios(results: &Results, offloads: &str, out: &mut String) {
         .iter()
         .filter(|(_, value, ..)| !matches!(*value, "drops" | "bad_checksums"));
     let rows: Vec<Row> = told.copied().collect();
-    let others: Vec<&str> = names(results).filter(|name| *name != OURS).collect();
+    let mut others: Vec<&str> = names(results).filter(|name| *name != OURS).collect();
+    // Two that carry GRE in user space, beside ours that encrypts.
+    if [OUR_GRE, OTHER_GRE]
+        .iter()
+        .all(|name| others.contains(name))
+    {
+        others.push(GRE_RATIO);
+    }
     table(
         (offloads, &others),
         "samctl ÷",
         &rows,
         out,
         |key, system, _| {
-            let ratio = results.ratio(key, OURS, system);
+            let (ours, other) = if system == GRE_RATIO {
+                (OUR_GRE, OTHER_GRE)
+            } else {
+                (OURS, system)
+            };
+            let ratio = results.ratio(key, ours, other);
             ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
         },
     );

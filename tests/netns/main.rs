@@ -15,6 +15,7 @@ mod graceful;
 mod identity;
 mod inspection;
 mod kernel;
+mod mixed;
 mod moving;
 mod mtu;
 mod overload;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         identity::CASES,
         inspection::CASES,
         kernel::CASES,
+        mixed::CASES,
         moving::CASES,
         mtu::CASES,
         overload::CASES,

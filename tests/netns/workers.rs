@@ -1,8 +1,9 @@
 //! One and many packet workers, and every offload switched off in turn: the same bytes arrive.
 
-use std::time::Duration;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
 
-use sam_testkit::netns::{Fabric, Site};
+use sam_testkit::netns::{Fabric, Site, wait_until};
 
 use crate::bulk;
 use crate::case::{Case, samctl, wait_for_ping};
@@ -22,6 +23,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "workers::with_each_offload_off_in_turn_the_bytes_arrive",
         needs: &[],
         run: without_offloads,
+    },
+    Case {
+        name: "workers::icmp_errors_of_all_workers_together_keep_to_the_rate_of_one_router",
+        needs: &[],
+        run: icmp_rate,
     },
 ];
 
@@ -105,6 +111,40 @@ fn without_offloads() {
         }
         assert_eq!(drops(&fabric), before, "{off}: packets were dropped");
     }
+}
+
+/// Forty flows, so that each of four workers has some.
+fn icmp_rate() {
+    let fabric = fabric("workers: 4");
+    let bind = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+    let near = fabric.topology.client(Site::ONPREM);
+    let flows = near.enter(|| (0..40).map(|_| bind()).collect::<Vec<_>>());
+    let flows = flows.expect("the client's namespace");
+    let counter = |name: &str| {
+        let counters = fabric.router(Site::ONPREM).json("counters");
+        let mut rows = counters["counters"].as_array().expect("a list").iter();
+        let row = rows.find(|row| row["name"] == name).expect("a counter");
+        row["value"].as_u64().expect("a number")
+    };
+    let (before, start) = (counter("icmp-errors-sent"), Instant::now());
+
+    for flow in flows.iter().cycle().take(400) {
+        flow.set_ttl(1).expect("valid");
+        flow.send_to(b"x", (Site::AWS.client(), 9)).expect("sent");
+    }
+
+    let refused = || {
+        drops(&fabric)
+            .into_iter()
+            .find(|(reason, _)| reason == "ttl-exceeded")
+    };
+    wait_until("all have expired", START, || {
+        refused().is_some_and(|(_, total)| total == 400)
+    });
+    let sent = counter("icmp-errors-sent") - before;
+    // Twenty at once, then ten per second.
+    let most = 21 + start.elapsed().as_millis() / 100;
+    assert!((20..=most).contains(&u128::from(sent)), "{sent} errors");
 }
 
 /// Drops at the first router, by reason. The host's own IPv6 does not count.

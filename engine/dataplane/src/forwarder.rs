@@ -70,7 +70,8 @@ pub struct NeighborView {
     pub queued: usize,
 }
 
-/// Decides what happens to each packet. One per worker; workers share nothing but the WireGuard sessions.
+/// Decides what happens to each packet. One per worker; workers share nothing but the WireGuard sessions and the limit
+/// of ICMP errors.
 #[derive(Debug)]
 pub struct Forwarder {
     snapshot: Arc<Snapshot>,
@@ -99,7 +100,7 @@ pub struct Forwarder {
     neighbors: NeighborTable,
     responder: ArpResponder,
     announcer: Announcer,
-    limiter: Option<IcmpLimiter>,
+    limiter: Arc<IcmpLimiter>,
     notices: NoticeQueue,
     tap: Option<Tap>,
     /// Where a superpacket is cut: one wire packet.
@@ -120,7 +121,12 @@ struct Run {
 impl Forwarder {
     /// Makes a forwarder with an empty snapshot: it drops everything until [`Self::install`].
     #[must_use]
-    pub fn new(wg: sam_wg::DataPath, role: Role, stats: Arc<Stats>) -> Self {
+    pub fn new(
+        wg: sam_wg::DataPath,
+        role: Role,
+        limiter: Arc<IcmpLimiter>,
+        stats: Arc<Stats>,
+    ) -> Self {
         Self {
             snapshot: Arc::default(),
             stats,
@@ -139,7 +145,7 @@ impl Forwarder {
             neighbors: NeighborTable::default(),
             responder: ArpResponder::new(),
             announcer: Announcer::default(),
-            limiter: None,
+            limiter,
             notices: NoticeQueue::default(),
             tap: None,
             scratch: vec![0; WIRE_PACKET],

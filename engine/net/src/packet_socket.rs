@@ -1,8 +1,8 @@
 //! A LAN port: AF_PACKET socket on one interface, whole superpackets in and out by their virtio headers.
 //!
 //! The socket sees every frame before tc and netfilter do (ETH_P_ALL) and never its own. The filter runs before the
-//! kernel copies a frame. Batches go through recvmmsg and sendmmsg; TPACKET rings are not used: V3 adds milliseconds
-//! and V2 needs 64 KiB per slot to hold a superpacket.
+//! kernel copies a frame. Batches go through recvmmsg and sendmmsg; TPACKET rings are not used: V3 adds milliseconds,
+//! and V2 delivers no more packets (benches/README.md, "Tried and refused").
 
 use std::io;
 use std::mem;

@@ -51,9 +51,15 @@ impl DataPlane {
         }
         let device = Device::new(&config.local.private_key, seed, WALL + wall, now);
         let handshakes = Handshakes::new(device, Arc::clone(stats));
+        let limiter = Arc::default();
         let worker = |index| {
             let role = Role::of_worker(index);
-            Forwarder::new(handshakes.data_path(), role, Arc::clone(stats))
+            Forwarder::new(
+                handshakes.data_path(),
+                role,
+                Arc::clone(&limiter),
+                Arc::clone(stats),
+            )
         };
         let count = 1 + usize::try_from(rng.below(WORKERS)).unwrap_or_default();
         Self {

@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Forwarder;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::{Offending, may_answer, reporter, write_icmp_error};
-use crate::icmp_limiter::IcmpLimiter;
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::outlet::Io;
@@ -29,8 +28,7 @@ impl Forwarder {
         if !may_answer(&packet.classified) {
             return;
         }
-        let limiter = self.limiter.get_or_insert_with(|| IcmpLimiter::new(now));
-        if !limiter.admit(packet.classified.source, now) {
+        if !self.limiter.admit(packet.classified.source, now) {
             return self.count_drop(DropReason::IcmpRateLimited);
         }
         let Some(mut buffer) = io.pool.take() else {

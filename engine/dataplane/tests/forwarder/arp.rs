@@ -316,6 +316,7 @@ fn a_learner_learns_and_leaves_the_rest_to_the_speaker() {
     lab.a.forwarder = sam_dataplane::Forwarder::new(
         sessions,
         sam_dataplane::Role::Learner,
+        std::sync::Arc::default(),
         std::sync::Arc::clone(&stats),
     );
     lab.a.stats = stats;

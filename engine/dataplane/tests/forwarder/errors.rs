@@ -1,8 +1,9 @@
 //! ICMP errors: who gets them, from whom, and how many.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sam_dataplane::{DropReason, NextHop};
+use sam_dataplane::{DropReason, Forwarder, NextHop, Role};
 
 use crate::lab::*;
 
@@ -94,6 +95,26 @@ fn errors_are_rate_limited_per_sender() {
     lab.clear();
     lab.send_a(&udp(A.host, B.host, 1, b"x"));
     assert_eq!(lab.at_client().len(), 1);
+}
+
+#[test]
+fn the_rate_is_the_routers_however_many_workers_it_has() {
+    let mut lab = Lab::connected();
+    for worker in 0..4 {
+        let (now, sessions) = (lab.now, lab.a.handshakes.data_path());
+        lab.a.forwarder = Forwarder::new(
+            sessions,
+            Role::of_worker(worker),
+            Arc::clone(&lab.a.limiter),
+            Arc::clone(&lab.a.stats),
+        );
+        lab.a.install(now, |_| ());
+        for _ in 0..50 {
+            lab.send_a(&udp(A.host, B.host, 1, b"x"));
+        }
+    }
+    assert_eq!(lab.at_client().len(), 20, "the burst");
+    assert_eq!(lab.a.dropped(DropReason::IcmpRateLimited), 180);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sam_dataplane::icmp_limiter::IcmpLimiter;
 use sam_dataplane::notice::Mac;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::snapshot::{Encap, LanPort, TunPort, Tunnel};
@@ -108,6 +109,7 @@ pub(crate) struct Train {
 pub(crate) struct Router {
     pub(crate) forwarder: Forwarder,
     pub(crate) handshakes: Handshakes,
+    pub(crate) limiter: Arc<IcmpLimiter>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) pool: BufferPool,
     pub(crate) tx: TxQueue,
@@ -128,11 +130,17 @@ impl Router {
     pub(crate) fn with_seed(site: Site, other: Site, seed: u8, now: Instant) -> Self {
         let mut device = Device::new(&key(site), [seed; 32], WALL, now);
         device.set_peers(&[peer(other)], now);
-        let stats = Arc::new(Stats::default());
+        let (limiter, stats) = <(Arc<IcmpLimiter>, Arc<Stats>)>::default();
         let handshakes = Handshakes::new(device, Arc::clone(&stats));
         let mut router = Self {
-            forwarder: Forwarder::new(handshakes.data_path(), Role::Speaker, Arc::clone(&stats)),
+            forwarder: Forwarder::new(
+                handshakes.data_path(),
+                Role::Speaker,
+                Arc::clone(&limiter),
+                Arc::clone(&stats),
+            ),
             handshakes,
+            limiter,
             stats,
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(4096),

@@ -346,7 +346,12 @@ mod tests {
     fn worker() -> (Forwarder, BufferPool, TxQueue) {
         let key = PrivateKey::generate([1; 32]);
         let device = Device::new(&key, [2; 32], Duration::ZERO, Instant::now());
-        let worker = Forwarder::new(device.data_path(), Role::Learner, Arc::default());
+        let worker = Forwarder::new(
+            device.data_path(),
+            Role::Learner,
+            Arc::default(),
+            Arc::default(),
+        );
         (worker, BufferPool::new(4), TxQueue::new(4))
     }
 }

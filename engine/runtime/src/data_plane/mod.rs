@@ -133,6 +133,7 @@ impl DataPlane {
             capture: mpsc::channel(1).0.downgrade(),
             threads: Vec::new(),
         };
+        let icmp_limiter = Arc::default();
         let mut senders = Vec::new();
         let (mut members, mut controls) = (Vec::new(), Vec::new());
         for UdpGroup {
@@ -156,6 +157,7 @@ impl DataPlane {
                 carriers: carriers.next().unwrap_or_default(),
                 offloads: config.local.offloads,
                 sessions: owner.data_path(),
+                icmp_limiter: Arc::clone(&icmp_limiter),
                 stats: Arc::clone(&data_plane.stats[index]),
                 mailbox: Arc::clone(&data_plane.workers[index]),
                 handshakes: Arc::clone(&data_plane.handshakes),

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sam_dataplane::icmp_limiter::IcmpLimiter;
 use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
 use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
@@ -56,6 +57,8 @@ pub(super) struct WorkerStart {
     pub(super) offloads: Offloads,
     /// Its sessions.
     pub(super) sessions: sam_wg::DataPath,
+    /// The router's limit of ICMP errors.
+    pub(super) icmp_limiter: Arc<IcmpLimiter>,
     /// Its counters.
     pub(super) stats: Arc<Stats>,
     /// What control tells it.
@@ -106,7 +109,12 @@ impl Worker {
             &epoll,
         )?;
         Ok(Self {
-            forwarder: Forwarder::new(start.sessions, role, Arc::clone(&start.stats)),
+            forwarder: Forwarder::new(
+                start.sessions,
+                role,
+                start.icmp_limiter,
+                Arc::clone(&start.stats),
+            ),
             pool: BufferPool::new(BUFFERS),
             tx: TxQueue::new(SENDS),
             ports,
