@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use crate::config::PeerRole;
+use crate::external;
 use crate::policy::Rejection;
 use crate::rib::{Path, PathSource};
 use crate::wire::PathAttributes;
@@ -47,11 +48,18 @@ pub(crate) fn originator(path: &Path) -> Option<Ipv4Addr> {
 }
 
 impl Reflector {
-    /// Refuses a received route that has been here before.
+    /// Refuses a received route that has been here before, or that its sender cannot have.
     ///
     /// # Errors
-    /// Which of the two loops it is.
-    pub(crate) fn check_loop(self, attributes: &PathAttributes) -> Result<(), Rejection> {
+    /// Why.
+    pub(crate) fn check(
+        self,
+        attributes: &PathAttributes,
+        sender: PeerRole,
+    ) -> Result<(), Rejection> {
+        if let PeerRole::External(peer) = sender {
+            return external::check(attributes, peer);
+        }
         if attributes.originator_id == Some(self.router_id) {
             return Err(ORIGINATOR_LOOP);
         }
@@ -69,10 +77,17 @@ impl Reflector {
         source_role: Option<PeerRole>,
         target: Target,
     ) -> Option<PathAttributes> {
-        let mut attributes = match path.source {
-            PathSource::Local => (*path.attributes).clone(),
-            PathSource::Peer { router_id, .. } => {
-                self.reflect(&path.attributes, router_id, source_role?, target)?
+        if let PeerRole::External(peer) = target.role {
+            let local = path.source == PathSource::Local;
+            return external::export(&path.attributes, local, peer);
+        }
+        let mut attributes = match (path.source, source_role) {
+            // What comes from outside goes to everybody inside, and is not reflected: it was not inside before.
+            (PathSource::Local, _) | (PathSource::Peer { .. }, Some(PeerRole::External(_))) => {
+                (*path.attributes).clone()
+            }
+            (PathSource::Peer { router_id, .. }, role) => {
+                self.reflect(&path.attributes, router_id, role?, target)?
             }
         };
         // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
@@ -107,6 +122,7 @@ impl Reflector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ExternalPeer;
     use crate::testing::{attributes, learned, router, start};
     use std::sync::Arc;
 
@@ -120,9 +136,10 @@ mod tests {
             cluster_list: vec![router(7), router(8)],
             ..attributes(2, 100)
         };
-        assert_eq!(US.check_loop(&originated), Err(ORIGINATOR_LOOP));
-        assert_eq!(US.check_loop(&passed), Err(CLUSTER_LOOP));
-        assert_eq!(US.check_loop(&attributes(2, 100)), Ok(()));
+        let check = |attributes| US.check(attributes, PeerRole::Client);
+        assert_eq!(check(&originated), Err(ORIGINATOR_LOOP));
+        assert_eq!(check(&passed), Err(CLUSTER_LOOP));
+        assert_eq!(check(&attributes(2, 100)), Ok(()));
     }
 
     #[test]
@@ -187,6 +204,24 @@ mod tests {
         let path = learned(2, from_five);
         for host in [2, 5] {
             assert_eq!(US.export(&path, Some(PeerRole::Client), client(host)), None);
+        }
+    }
+
+    #[test]
+    fn a_route_from_outside_goes_to_everybody_inside_as_it_came() {
+        let outside = PeerRole::External(ExternalPeer {
+            asn: 65001,
+            local_asn: 64512,
+            next_hop: router(1),
+        });
+        let path = learned(2, attributes(2, 100));
+        for role in [PeerRole::Client, PeerRole::NonClient] {
+            let target = Target {
+                router_id: router(2),
+                role,
+            };
+            let sent = US.export(&path, Some(outside), target);
+            assert_eq!(sent, Some(attributes(2, 100)), "{role:?}");
         }
     }
 

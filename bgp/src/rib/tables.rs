@@ -341,7 +341,9 @@ impl<P: Policy> Tables<P> {
         prefix: Ipv4Net,
         attributes: &Arc<PathAttributes>,
     ) -> Verdict {
-        self.reflector.check_loop(attributes)?;
+        if let Some(sender) = self.neighbors.get(&peer) {
+            self.reflector.check(attributes, sender.identity.role)?;
+        }
         let mut imported = (**attributes).clone();
         self.policy.import(peer, prefix, &mut imported)?;
         if imported == **attributes {
