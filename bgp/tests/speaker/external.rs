@@ -138,13 +138,12 @@ fn nothing_is_kept_for_a_peer_of_another_as() {
             }],
         }));
     let (connection, outcome) = bench.establish_with(open);
-    let sent = outcome
-        .messages
-        .iter()
-        .find_map(|(_, message)| match message {
-            Message::Open(open) => Some(open.capabilities.clone()),
-            _ => None,
-        });
+    let sent = outcome.messages.iter().find_map(|(_, message)| {
+        let Message::Open(open) = message else {
+            return None;
+        };
+        Some(open.capabilities.clone())
+    });
     let offered = sent.unwrap();
     let mut offered = offered.iter();
     assert!(!offered.any(|one| matches!(one, Capability::GracefulRestart(_))));
