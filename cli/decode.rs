@@ -106,7 +106,7 @@ pub fn decode(bytes: &[u8], context: DecodeContext) -> DecodeView {
 
 /// Takes one message apart, and tells whether the next one can be found.
 fn message(rest: &[u8], offset: usize, context: DecodeContext) -> (MessageView, bool) {
-    let framed = frame(rest);
+    let framed = frame(rest, context);
     let length = match framed {
         Ok(Some(length)) => length,
         Ok(None) | Err(_) => rest.len(),
@@ -222,6 +222,7 @@ mod tests {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
+        extended: false,
     };
 
     #[test]

@@ -195,6 +195,7 @@ impl Change {
             four_octet_as,
             ibgp: peer_asn == local_asn,
             add_path: false,
+            extended: true,
         };
         Some(Self {
             peer,
@@ -355,6 +356,7 @@ mod tests {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
+        extended: false,
     };
 
     #[test]

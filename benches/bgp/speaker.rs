@@ -130,6 +130,7 @@ fn configured(peers: &[Ipv4Addr]) -> Vec<PeerConfig> {
             max_prefixes: 2_000_000,
             reflector: false,
             add_path: None,
+            extended_messages: false,
         })
         .collect()
 }

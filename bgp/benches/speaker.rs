@@ -32,6 +32,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 
 fn main() {
@@ -125,6 +126,7 @@ fn established(clients: usize) -> (Speaker<Everything>, ConnectionId) {
         max_prefixes: 2_000_000,
         reflector: false,
         add_path: None,
+        extended_messages: true,
     });
     speaker.set_peers(peers.collect(), now);
     speaker.set_next_hops([address(2)].into(), now);

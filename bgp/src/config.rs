@@ -13,13 +13,43 @@ use crate::wire::AddPathDirection;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
-/// Role of an iBGP peer (RFC 4456).
+/// What a peer is to us: internal, with its role in reflection (RFC 4456), or external.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerRole {
     /// Its routes are reflected to everybody, everybody's to it.
     Client,
     /// Ordinary iBGP peer.
     NonClient,
+    /// A peer of another AS (RFC 4271 section 5.1).
+    External(ExternalPeer),
+}
+
+/// What is particular to a peer of another AS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExternalPeer {
+    /// Its AS number; not ours.
+    pub asn: u32,
+    /// Our AS number, as it knows it.
+    pub local_asn: u32,
+    /// Our address towards it: the next hop that it is told.
+    pub next_hop: Ipv4Addr,
+}
+
+impl PeerRole {
+    /// Returns the AS number of the peer; `own` is ours.
+    #[must_use]
+    pub const fn asn(self, own: u32) -> u32 {
+        match self {
+            Self::Client | Self::NonClient => own,
+            Self::External(external) => external.asn,
+        }
+    }
+
+    /// Tells whether the peer is of another AS.
+    #[must_use]
+    pub const fn is_external(self) -> bool {
+        matches!(self, Self::External(_))
+    }
 }
 
 /// What is configured for the speaker itself.
@@ -65,7 +95,7 @@ pub struct PeerConfig {
     pub address: Ipv4Addr,
     /// Expected BGP identifier, if pinned.
     pub router_id: Option<Ipv4Addr>,
-    /// Reflection role.
+    /// What it is to us.
     pub role: PeerRole,
     /// Whether to open connections ourselves; accepting is always possible.
     pub active: bool,
@@ -82,4 +112,6 @@ pub struct PeerConfig {
     /// What to offer of several paths to a prefix (RFC 7911); `None` offers nothing. A peer that we send several to is
     /// told all paths that it may have, the others only the best.
     pub add_path: Option<AddPathDirection>,
+    /// Whether to offer messages of up to 65535 bytes (RFC 8654).
+    pub extended_messages: bool,
 }

@@ -1,10 +1,11 @@
-//! BGP-4 for iBGP, sans-IO: wire format, sessions, RIB and decision process; knows nothing of SAM.
+//! BGP-4, sans-IO: wire format, sessions, RIB and decision process; knows nothing of SAM.
 //!
 //! [`Speaker`] is the whole: bytes, connection events and `now` go in; connection orders, bytes, best-path changes
 //! and events come out. Everything a message can do is in `wire`, everything a session can do in `session`,
 //! everything a route can do in `rib`.
 
 mod config;
+mod external;
 pub mod feed;
 mod input;
 pub mod mrt;
@@ -14,9 +15,11 @@ pub mod policy;
 mod reflector;
 mod restart;
 pub mod rib;
+pub mod rules;
 pub mod session;
 pub mod speaker;
 mod strangers;
+pub mod template;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -28,7 +31,7 @@ pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
 pub use rib::{BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
 pub use speaker::{
-    ConnectionId, Event, GracefulRestartConfig, Input, Output, OwnRestart, PeerConfig, PeerId,
-    PeerRole, Speaker, SpeakerConfig, TimerName,
+    ConnectionId, Event, ExternalPeer, GracefulRestartConfig, Input, Output, OwnRestart,
+    PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig, TimerName,
 };
 pub use wire::{AddPathDirection, LargeCommunity, Nlri, PathAttributes, PathId};

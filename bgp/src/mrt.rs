@@ -51,6 +51,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 
 /// Writes a dump. The first peer is ourselves; of more than 65535 the rest is left out.

@@ -1,15 +1,17 @@
-//! A configured peer: its session and what is remembered of it beyond sessions.
+//! A peer: its session and what is remembered of it beyond sessions.
 //!
 //! Its routes are not here; they belong to the RIB.
 
 use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
 
 use crate::feed::Stamp;
 use crate::rib::Neighbor;
 use crate::session::PeerSession;
 use crate::view::PeerView;
 
-/// A configured peer.
+/// A peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// Its session.
@@ -18,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) refusals: BTreeMap<&'static str, u64>,
     /// Its place in the feed of peers.
     pub(crate) stamp: Option<Stamp>,
+    /// The range of addresses for which it was made; `None` for a configured one.
+    pub(crate) range: Option<Ipv4Net>,
 }
 
 impl Peer {
@@ -27,6 +31,7 @@ impl Peer {
             session,
             refusals: BTreeMap::new(),
             stamp: None,
+            range: None,
         }
     }
 
@@ -50,6 +55,9 @@ impl Peer {
             state,
             since,
             role: config.role,
+            range: self.range,
+            extended_receive: negotiated.is_some_and(|negotiated| negotiated.receive.extended),
+            extended_send: negotiated.is_some_and(|negotiated| negotiated.send.extended),
             hold_time: negotiated.map(|negotiated| negotiated.hold_time),
             add_path_receive: negotiated.is_some_and(|negotiated| negotiated.receive.add_path),
             add_path_send: negotiated.is_some_and(|negotiated| negotiated.send.add_path),

@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use crate::config::PeerRole;
+use crate::external;
 use crate::policy::Rejection;
 use crate::rib::PathSource;
 use crate::wire::PathAttributes;
@@ -45,11 +46,18 @@ pub(crate) fn originator(attributes: &PathAttributes, source: PathSource) -> Opt
 }
 
 impl Reflector {
-    /// Refuses a received route that has been here before.
+    /// Refuses a received route that has been here before, or that its sender cannot have.
     ///
     /// # Errors
-    /// Which of the two loops it is.
-    pub(crate) fn check_loop(self, attributes: &PathAttributes) -> Result<(), Rejection> {
+    /// Why.
+    pub(crate) fn check(
+        self,
+        attributes: &PathAttributes,
+        sender: PeerRole,
+    ) -> Result<(), Rejection> {
+        if let PeerRole::External(peer) = sender {
+            return external::check(attributes, peer);
+        }
         if attributes.originator_id == Some(self.router_id) {
             return Err(ORIGINATOR_LOOP);
         }
@@ -59,46 +67,59 @@ impl Reflector {
         Ok(())
     }
 
-    /// Tells whether a path from `source` with these attributes is sent to `target`. `source_role` is the role of the
-    /// peer that it came from.
-    pub(crate) fn tells(
+    /// Returns the attributes with which a path from `source` is sent to `target`, or `None` if it is not. `source_role`
+    /// is the role of the peer that the path came from.
+    pub(crate) fn export(
+        self,
         attributes: &PathAttributes,
-        source: PathSource,
-        source_role: Option<PeerRole>,
+        (source, source_role): (PathSource, Option<PeerRole>),
         target: Target,
-    ) -> bool {
-        let PathSource::Peer { router_id, .. } = source else {
-            return true;
-        };
-        // 1 A route of a non-client goes to clients only (section 6).
-        let Some(source_role) = source_role else {
-            return false;
-        };
-        if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
-            return false;
+    ) -> Option<PathAttributes> {
+        if let PeerRole::External(peer) = target.role {
+            return external::export(attributes, source == PathSource::Local, peer);
         }
-        // 2 Neither its sender nor its originator gets it back.
-        let originator = attributes.originator_id.unwrap_or(router_id);
-        target.router_id != router_id && target.router_id != originator
+        let mut exported = match (source, source_role) {
+            // What comes from outside goes to everybody inside, and is not reflected: it was not inside before.
+            (PathSource::Local, _) | (PathSource::Peer { .. }, Some(PeerRole::External(_))) => {
+                attributes.clone()
+            }
+            (PathSource::Peer { router_id, .. }, role) => {
+                self.reflect(attributes, router_id, role?, target)?
+            }
+        };
+        // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
+        exported.local_pref = Some(exported.preference());
+        Some(exported)
     }
 
-    /// Returns the attributes with which a path from `source` is sent to whoever is told it.
-    pub(crate) fn reflect(self, attributes: &PathAttributes, source: PathSource) -> PathAttributes {
-        let mut reflected = attributes.clone();
-        if let PathSource::Peer { router_id, .. } = source {
-            // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
-            reflected.originator_id.get_or_insert(router_id);
-            reflected.cluster_list.insert(0, self.cluster_id);
+    fn reflect(
+        self,
+        attributes: &PathAttributes,
+        source: Ipv4Addr,
+        source_role: PeerRole,
+        target: Target,
+    ) -> Option<PathAttributes> {
+        // 1 A route of a non-client goes to clients only (section 6).
+        if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
+            return None;
         }
-        // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
-        reflected.local_pref = Some(reflected.preference());
-        reflected
+        // 2 Neither its sender nor its originator gets it back.
+        let originator = attributes.originator_id.unwrap_or(source);
+        if target.router_id == source || target.router_id == originator {
+            return None;
+        }
+        // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
+        let mut reflected = attributes.clone();
+        reflected.originator_id = Some(originator);
+        reflected.cluster_list.insert(0, self.cluster_id);
+        Some(reflected)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ExternalPeer;
     use crate::rib::Path;
     use crate::testing::{attributes, learned, router, start};
     use std::sync::Arc;
@@ -113,9 +134,10 @@ mod tests {
             cluster_list: vec![router(7), router(8)],
             ..attributes(2, 100)
         };
-        assert_eq!(US.check_loop(&originated), Err(ORIGINATOR_LOOP));
-        assert_eq!(US.check_loop(&passed), Err(CLUSTER_LOOP));
-        assert_eq!(US.check_loop(&attributes(2, 100)), Ok(()));
+        let check = |attributes| US.check(attributes, PeerRole::Client);
+        assert_eq!(check(&originated), Err(ORIGINATOR_LOOP));
+        assert_eq!(check(&passed), Err(CLUSTER_LOOP));
+        assert_eq!(check(&attributes(2, 100)), Ok(()));
     }
 
     #[test]
@@ -182,6 +204,24 @@ mod tests {
     }
 
     #[test]
+    fn a_route_from_outside_goes_to_everybody_inside_as_it_came() {
+        let outside = PeerRole::External(ExternalPeer {
+            asn: 65001,
+            local_asn: 64512,
+            next_hop: router(1),
+        });
+        let path = learned(2, attributes(2, 100));
+        for role in [PeerRole::Client, PeerRole::NonClient] {
+            let target = Target {
+                router_id: router(2),
+                role,
+            };
+            let sent = export(&path, Some(outside), target);
+            assert_eq!(sent, Some(attributes(2, 100)), "{role:?}");
+        }
+    }
+
+    #[test]
     fn local_routes_go_to_everybody_with_an_explicit_local_pref() {
         let path = Path {
             source: PathSource::Local,
@@ -199,8 +239,7 @@ mod tests {
     }
 
     fn export(path: &Path, from: Option<PeerRole>, target: Target) -> Option<PathAttributes> {
-        let told = Reflector::tells(&path.attributes, path.source, from, target);
-        told.then(|| US.reflect(&path.attributes, path.source))
+        US.export(&path.attributes, (path.source, from), target)
     }
 
     const US: Reflector = Reflector {

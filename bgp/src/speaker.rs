@@ -21,11 +21,12 @@ use crate::restart::Restart;
 use crate::rib::{Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
+use crate::template::PeerTemplate;
 use crate::view;
 use crate::wire::{DecodeContext, Message, Nlri, Notification, PathAttributes, code, subcode};
 
 pub use crate::config::{
-    GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
+    ExternalPeer, GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
 };
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
@@ -42,11 +43,13 @@ pub struct Speaker<P> {
     pub(crate) tables: Tables<P>,
     /// Our own restart, until it is over.
     pub(crate) restart: Option<Restart>,
+    /// Ranges of addresses from which peers may come.
+    pub(crate) templates: Vec<PeerTemplate>,
     /// Peers that came, went or changed their state.
-    peer_feed: Feed<PeerId>,
+    pub(crate) peer_feed: Feed<PeerId>,
     pub(crate) outputs: VecDeque<Output>,
     connection_ids: ConnectionIds,
-    jitter: Jitter,
+    pub(crate) jitter: Jitter,
     pub(crate) now: Instant,
 }
 
@@ -65,6 +68,7 @@ impl<P: Policy> Speaker<P> {
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy, seed, now),
             restart: None,
+            templates: Vec::new(),
             peer_feed: Feed::default(),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
@@ -85,7 +89,10 @@ impl<P: Policy> Speaker<P> {
         let outdated: Vec<PeerId> = self
             .peers
             .iter()
-            .filter(|(id, peer)| wanted.get(id) != Some(peer.session.config()))
+            .filter(|(id, peer)| peer.range.is_none() || wanted.contains_key(id))
+            .filter(|(id, peer)| {
+                peer.range.is_some() || wanted.get(id) != Some(peer.session.config())
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in outdated {
@@ -284,6 +291,7 @@ impl<P: Policy> Speaker<P> {
     /// Closes all sessions with Cease/2 (administrative shutdown) and refuses new ones.
     pub fn shutdown(&mut self, now: Instant) {
         self.now = now;
+        self.templates.clear();
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             self.stop(id, subcode::ADMIN_SHUTDOWN, "administrative shutdown");
@@ -384,7 +392,7 @@ impl<P: Policy> Speaker<P> {
             id: Some(neighbor.identity.peer),
             router_id: neighbor.identity.router_id,
             address: neighbor.identity.address,
-            asn,
+            asn: neighbor.identity.role.asn(asn),
         });
         let peers: Vec<DumpPeer> = std::iter::once(own).chain(others).collect();
         table_dump(head, &peers, self.tables.loc_rib())
@@ -398,9 +406,13 @@ impl<P: Policy> Speaker<P> {
             .peers
             .iter()
             .find(|(_, peer)| peer.session.config().address == from);
-        let Some(id) = peer.map(|(id, _)| *id) else {
-            self.reject_stranger(connection, from);
-            return;
+        let known = peer.map(|(id, _)| *id);
+        let id = match known.map_or_else(|| self.admit(from), Ok) {
+            Ok(id) => id,
+            Err(reason) => {
+                self.reject_stranger(connection, from, reason);
+                return;
+            }
         };
         self.owners.insert(connection, id);
         let now = self.now;
@@ -408,12 +420,13 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// RFC 4486 section 4: a connection from nobody we know is answered with Cease/5.
-    fn reject_stranger(&mut self, connection: ConnectionId, from: Ipv4Addr) {
+    fn reject_stranger(&mut self, connection: ConnectionId, from: Ipv4Addr, reason: &'static str) {
         let notification = Notification::new(code::CEASE, subcode::CONNECTION_REJECTED);
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: true,
             add_path: false,
+            extended: false,
         };
         let bytes = Message::Notification(notification).encode(context);
         self.outputs
@@ -422,13 +435,13 @@ impl<P: Policy> Speaker<P> {
             self.outputs
                 .push_back(Output::Event(Event::ConnectionRefused {
                     from,
-                    reason: "unknown peer",
+                    reason,
                     count,
                 }));
         }
     }
 
-    fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
+    pub(crate) fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
         let now = self.now;
         self.with_session(id, |session, _| session.stop(subcode, reason, now));
     }
@@ -462,6 +475,7 @@ impl<P: Policy> Speaker<P> {
         {
             self.obey(id, output);
         }
+        self.dismiss(id);
     }
 
     fn obey(&mut self, id: PeerId, output: SessionOutput) {
@@ -524,7 +538,7 @@ impl<P: Policy> Speaker<P> {
     }
 
     /// Decides once for all that one input changed. UPDATEs follow in [`Self::poll_output`].
-    fn conclude(&mut self) {
+    pub(crate) fn conclude(&mut self) {
         self.advance_restart();
         for event in self.tables.take_events() {
             if let Event::Rejected { peer, reason, .. } | Event::Malformed { peer, reason, .. } =

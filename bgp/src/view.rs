@@ -30,6 +30,12 @@ pub struct PeerView {
     pub since: Instant,
     /// Role.
     pub role: PeerRole,
+    /// The range of addresses for which it was made; `None` for a configured one.
+    pub range: Option<Ipv4Net>,
+    /// Whether messages from it may have up to 65535 bytes (RFC 8654), as negotiated.
+    pub extended_receive: bool,
+    /// Whether messages to it may, as negotiated.
+    pub extended_send: bool,
     /// Negotiated hold time.
     pub hold_time: Option<Duration>,
     /// Whether the peer may tell several paths to a prefix (RFC 7911), as negotiated.

@@ -30,6 +30,8 @@ pub fn bgp_decode(
         four_octet_as: !args.two_octet_as,
         ibgp: !args.external,
         add_path: false,
+        // A message is as long as it says: what was agreed on is not known here.
+        extended: true,
     };
     let view = decode(&bytes, context);
     let json = || {

@@ -1,4 +1,4 @@
-//! Keys in files: base64 of 32 bytes, as the `wg` tool writes them.
+//! Keys in files: base64 of 32 bytes, as the `wg` tool writes them, and shared keys of BGP as they are.
 //!
 //! Refuses a file that others may read, because a private key that others can read is not private.
 
@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
 
+use sam_net::tcp_guard::TCP_KEY_MAX_BYTES;
+use sam_router::Secret;
 use sam_wg::KeyError;
 use zeroize::Zeroizing;
 
@@ -19,18 +21,56 @@ pub(crate) struct KeyFileError {
     pub(crate) help: String,
 }
 
-/// Reads one key, private or preshared, from a file.
+/// Reads one key of WireGuard, private or preshared, from a file.
 pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, KeyFileError> {
     let shown = path.display();
     let make = format!("make one by `umask 077; samctl key gen > {shown}`");
+    let text = read_private(path, &make)?;
+    if text.trim() == ZERO_KEY {
+        let message = format!("the key in {shown} is all zeros");
+        return Err(KeyFileError {
+            message,
+            help: make,
+        });
+    }
+    text.parse().map_err(|error| KeyFileError {
+        message: format!("{shown} does not hold a key: {error}"),
+        help: make,
+    })
+}
+
+/// Reads the shared key of a BGP session from a file; the end of its line is not part of it.
+pub(crate) fn read_secret(path: &Path) -> Result<Secret, KeyFileError> {
+    let shown = path.display();
+    let text = read_private(path, &format!("write it by `umask 077; cat > {shown}`"))?;
+    let key = text.strip_suffix('\n').unwrap_or(&text);
+    check_secret(key.as_bytes().to_vec(), &shown.to_string())
+}
+
+/// Takes the shared key of a BGP session over, which comes from `place`.
+pub(crate) fn check_secret(key: Vec<u8>, place: &str) -> Result<Secret, KeyFileError> {
+    let length = key.len();
+    let key = Secret::new(key);
+    if (1..=TCP_KEY_MAX_BYTES).contains(&length) {
+        return Ok(key);
+    }
+    Err(KeyFileError {
+        message: format!("the key in {place} has {length} bytes"),
+        help: format!("TCP takes keys of 1 to {TCP_KEY_MAX_BYTES} bytes"),
+    })
+}
+
+/// Reads a file that nobody else may read.
+fn read_private(path: &Path, make: &str) -> Result<Zeroizing<String>, KeyFileError> {
+    let shown = path.display();
     let unreadable = |error: &std::io::Error| KeyFileError {
         message: format!("cannot read key file {shown}: {}", reason(error)),
-        help: make.clone(),
+        help: make.to_owned(),
     };
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_file() || metadata.len() > MAX_KEY_FILE_BYTES {
         let message = format!("{shown} is not a key file");
-        let help = "name a file that holds one key in base64".into();
+        let help = "name a file that holds one key".into();
         return Err(KeyFileError { message, help });
     }
     let mode = metadata.permissions().mode() & 0o777;
@@ -45,20 +85,7 @@ pub(crate) fn read_key<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, Key
         return Err(not_ours(path, owner, user));
     }
     let text = std::fs::read_to_string(path);
-    let text = text
-        .map(Zeroizing::new)
-        .map_err(|error| unreadable(&error))?;
-    if text.trim() == ZERO_KEY {
-        let message = format!("the key in {shown} is all zeros");
-        return Err(KeyFileError {
-            message,
-            help: make,
-        });
-    }
-    text.parse().map_err(|error| KeyFileError {
-        message: format!("{shown} does not hold a key: {error}"),
-        help: make,
-    })
+    text.map(Zeroizing::new).map_err(|error| unreadable(&error))
 }
 
 /// Root may read a file of somebody else at start only: the router gives that capability up, and a reload would fail.

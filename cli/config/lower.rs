@@ -1,11 +1,13 @@
 //! From what is written to what is meant: [`raw`](super::raw) to [`Config`], all checks, all errors.
 //!
 //! Every check reports and carries on with a harmless stand-in, so that one run names every mistake; the caller
-//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local.
+//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local, foreign.
 
+mod authentication;
 mod bfd;
 mod endpoint;
 mod fabric;
+mod foreign;
 mod local;
 mod nodes;
 mod transport;

@@ -14,6 +14,7 @@ mod node;
 mod raw;
 mod read;
 mod render;
+mod render_foreign;
 mod report;
 mod scalar;
 mod source;
@@ -64,6 +65,17 @@ pub struct KeyFiles {
     pub private_key: PathBuf,
     /// Preshared keys by peer.
     pub preshared_keys: BTreeMap<NodeId, PathBuf>,
+    /// Where the keys of foreign neighbors came from, by name of the neighbor.
+    pub neighbor_keys: BTreeMap<String, SecretSource>,
+}
+
+/// Where a secret came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
 }
 
 /// Reads and checks a configuration file, YAML or (by its ending) TOML.

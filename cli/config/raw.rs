@@ -3,6 +3,8 @@
 //! Keys are camelCase as in the file. Every field is optional here; what is required and what the defaults are is
 //! decided in [`super::lower`].
 
+mod foreign;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use super::finding::Findings;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};
 use super::scalar::{Word, read_word};
+pub(crate) use foreign::*;
 
 mapping! {
     /// A whole file.
@@ -213,6 +216,8 @@ mapping! {
         "offloads" => offloads: Offloads,
         /// How packets are drawn in.
         "capture" => capture: Capture,
+        /// BGP with routers of others.
+        "bgp" => bgp: ForeignBgp,
         /// Addresses that live here.
         "owned" => owned: Vec<At<Ipv4Addr>>,
         /// Control socket.

@@ -176,7 +176,7 @@ fn payload_word(payload: Payload) -> &'static str {
     }
 }
 
-fn mapping(keys: &[(&str, String)]) -> String {
+pub(super) fn mapping(keys: &[(&str, String)]) -> String {
     let keys: Vec<String> = keys
         .iter()
         .map(|(key, value)| format!("{key}: {value}"))
@@ -261,6 +261,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
             )?;
         }
     }
+    super::render_foreign::write(out, &local.foreign, key_files)?;
     writeln!(out, "  owned: {}", list(&local.owned))?;
     writeln!(
         out,
@@ -273,7 +274,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
     Ok(())
 }
 
-fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     format!("[{}]", items.join(", "))
 }
@@ -290,11 +291,11 @@ fn endpoint_text(endpoint: &Endpoint) -> String {
     }
 }
 
-fn path(path: &Path) -> String {
+pub(super) fn path(path: &Path) -> String {
     quoted(&path.display().to_string())
 }
 
 /// A double-quoted scalar; JSON's escapes are YAML's.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -310,6 +310,7 @@ fn name(path: &Path) -> String {
 /// Files of `configs/` that a router can be started with; `fabric.yaml` is included by them.
 const SHIPPED: &[&str] = &[
     "minimal.yaml",
+    "neighbors.yaml",
     "trusted.yaml",
     "onprem.yaml",
     "aws.yaml",

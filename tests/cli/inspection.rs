@@ -14,6 +14,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 
 #[test]

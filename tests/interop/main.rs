@@ -14,6 +14,7 @@ mod bfd;
 mod daemon;
 mod exchange;
 mod fabric;
+mod foreign;
 mod graceful;
 mod kernel_host;
 mod process;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         }));
     }
     trials.extend(bfd_trials());
+    trials.extend(foreign_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -101,6 +103,32 @@ fn bfd_trials() -> Vec<Trial> {
             }));
         }
     }
+    trials
+}
+
+/// samctl and a router of another AS, on one link.
+fn foreign_trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for kind in foreign::Kind::ALL {
+        let missing = requirement::missing_of(kind.programs());
+        let tests: [(&str, foreign::Test); 3] = [
+            ("neighbor", foreign::policy_decides),
+            ("signed_neighbor", foreign::strangers_stay_out),
+            ("dynamic_neighbor", foreign::a_range_admits),
+        ];
+        for (name, test) in tests {
+            let name = format!("foreign_{name}_{}", kind.name());
+            trials.push(trial(name, missing.as_deref(), move |scratch| {
+                test(kind, scratch)
+            }));
+        }
+    }
+    let missing = requirement::missing_of(foreign::Kind::Bird.programs());
+    trials.push(trial(
+        "foreign_long_messages_both_ways".into(),
+        missing.as_deref(),
+        foreign::long_messages_pass,
+    ));
     trials
 }
 

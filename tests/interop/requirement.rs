@@ -6,6 +6,12 @@ use sam_net::Namespace;
 
 /// Says what is missing, if anything is: privilege first, then the first missing program.
 pub(crate) fn missing(programs: &[&str]) -> Option<String> {
+    let always = ["ping", "unshare", "nsenter", "wireguard-go", "wg"];
+    missing_of(&[&always, programs].concat())
+}
+
+/// The same where no tunnel leads to the other program.
+pub(crate) fn missing_of(programs: &[&str]) -> Option<String> {
     if Namespace::create().is_err() {
         return Some("needs root, or `unshare -Urnm`, to make network namespaces".into());
     }
@@ -16,11 +22,7 @@ pub(crate) fn missing(programs: &[&str]) -> Option<String> {
     if let Err(error) = tun {
         return Some(format!("/dev/net/tun: {error}"));
     }
-    let always = ["ping", "unshare", "nsenter", "wireguard-go", "wg"];
-    let absent = always
-        .iter()
-        .chain(programs)
-        .find(|program| find(program).is_none());
+    let absent = programs.iter().find(|program| find(program).is_none());
     absent.map(|program| format!("{program} is not installed"))
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Router {
     process: Process,
     namespace: Namespace,
     config: PathBuf,
+    /// What is the same in every configuration of the test.
+    base: String,
     log: PathBuf,
 }
 
@@ -32,6 +34,23 @@ impl Router {
         fabric: &Fabric,
         scratch: &Scratch,
         preshared: Option<&Path>,
+    ) -> Result<Self> {
+        let mut more = String::new();
+        if let Some(file) = preshared {
+            more += "  presharedKeyFiles:\n";
+            for peer in fabric.others(site.place) {
+                more += &format!("    {}: {}\n", peer.name(), file.display());
+            }
+        }
+        Self::start_with(site, fabric, scratch, &more)
+    }
+
+    /// The same with more of its own part of the configuration.
+    pub(crate) fn start_with(
+        site: &Site,
+        fabric: &Fabric,
+        scratch: &Scratch,
+        more: &str,
     ) -> Result<Self> {
         let place = site.place;
         let name = place.name();
@@ -44,12 +63,8 @@ impl Router {
             client = place.client(),
             socket = socket.display(),
         );
-        if let Some(file) = preshared {
-            text += "  presharedKeyFiles:\n";
-            for peer in fabric.others(place) {
-                text += &format!("    {}: {}\n", peer.name(), file.display());
-            }
-        }
+        let base = text.clone();
+        text += more;
         let config = scratch.write(&format!("{name}.yaml"), &text)?;
         let log = scratch.path(&format!("{name}.log"));
         let namespace = site.router.clone();
@@ -59,6 +74,7 @@ impl Router {
             process: run(&namespace, &config, &log)?,
             namespace,
             config,
+            base,
             log,
         };
         router.wait_until_running()?;
@@ -74,6 +90,12 @@ impl Router {
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.process = run(&self.namespace, &self.config, &self.log)?;
         self.wait_until_running()
+    }
+
+    /// Has it read another configuration: what it began with, and `more`.
+    pub(crate) fn reload(&self, more: &str) -> Result<()> {
+        std::fs::write(&self.config, format!("{}{more}", self.base))?;
+        self.order(&["reload"]).map(drop)
     }
 
     fn wait_until_running(&mut self) -> Result<()> {

@@ -10,6 +10,7 @@ pub(crate) fn read(message: &[u8], four_octet_as: bool) -> Reading {
         four_octet_as,
         ibgp: true,
         add_path: false,
+        extended: false,
     };
     let decoded = match Message::decode(message, context) {
         Ok(decoded) => decoded,

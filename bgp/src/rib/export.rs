@@ -38,12 +38,14 @@ pub(super) struct Exporter<'a, P> {
     pub(super) deferring: bool,
     /// Where sets of attributes are shared.
     pub(super) pool: &'a mut AttributePool,
-    /// Reflected forms by the address of the set and the source.
-    pub(super) reflected:
-        HashMap<(*const PathAttributes, PathSource), Arc<PathAttributes>, FixedState>,
-    /// The latest of them: neighbors in the table mostly share a set.
-    pub(super) latest: Option<(*const PathAttributes, PathSource, Arc<PathAttributes>)>,
+    /// What was worked out, by the address of the set of attributes and the source.
+    pub(super) known: HashMap<(*const PathAttributes, PathSource), Exported, FixedState>,
+    /// The latest of it: neighbors in the table mostly share a set.
+    pub(super) latest: Option<(*const PathAttributes, PathSource, Exported)>,
 }
+
+/// The attributes with which a path is told, before policy; `None` if it is not.
+pub(super) type Exported = Option<Arc<PathAttributes>>;
 
 impl<P: Policy> Exporter<'_, P> {
     /// Writes into `desired` what the neighbor should know: the best path; or, best first, all that may be chosen.
@@ -57,75 +59,66 @@ impl<P: Policy> Exporter<'_, P> {
         desired.clear();
         let (prefix, mut eligible) = rib.eligible(slot)?;
         if !self.to.all_paths {
-            if let Some((entry, source)) = eligible.next() {
-                let attributes = self.export(prefix, entry, source);
-                desired.extend(attributes.map(|attributes| (None, attributes)));
-            }
+            let best = eligible.next();
+            let best = best.and_then(|(entry, source)| self.export(entry, source));
+            let best = best.and_then(|attributes| self.admit(prefix, attributes));
+            desired.extend(best.map(|attributes| (None, attributes)));
             return Some(prefix);
         }
         // Reflected twice, by us and by another reflector, a path is the same path.
         let mut known: BTreeSet<(Option<Ipv4Addr>, Ipv4Addr)> = BTreeSet::new();
         for (entry, source) in eligible {
-            if desired.len() == PATHS_MAX || !self.tells(entry, source) {
-                continue;
+            if desired.len() == PATHS_MAX {
+                break;
             }
-            let attributes = &entry.attributes;
-            if !known.insert((originator(attributes, source), attributes.next_hop)) {
+            let Some(exported) = self.export(entry, source) else {
                 continue;
+            };
+            let same = (originator(&entry.attributes, source), exported.next_hop);
+            if known.insert(same) {
+                let admitted = self.admit(prefix, exported);
+                desired.extend(admitted.map(|attributes| (Some(entry.local_id), attributes)));
             }
-            let attributes = self.export(prefix, entry, source);
-            desired.extend(attributes.map(|attributes| (Some(entry.local_id), attributes)));
         }
         Some(prefix)
     }
 
-    /// Returns the attributes with which a path is told; `None` if it is not.
-    fn export(
-        &mut self,
-        prefix: Ipv4Net,
-        entry: &Entry,
-        source: PathSource,
-    ) -> Option<Arc<PathAttributes>> {
-        if !self.tells(entry, source) {
-            return None;
-        }
-        let reflected = self.reflect(&entry.attributes, source);
-        let mut attributes = Cow::Borrowed(&*reflected);
+    /// Returns the attributes with which a path is told as the policy wants it; `None` if it does not.
+    fn admit(&mut self, prefix: Ipv4Net, exported: Arc<PathAttributes>) -> Exported {
+        let mut attributes = Cow::Borrowed(&*exported);
         if !self.policy.export(self.to.peer, prefix, &mut attributes) {
             return None;
         }
         match attributes {
-            Cow::Borrowed(_) => Some(reflected),
+            Cow::Borrowed(_) => Some(exported),
             Cow::Owned(changed) => Some(self.pool.intern(changed)),
         }
     }
 
-    fn tells(&self, entry: &Entry, source: PathSource) -> bool {
+    /// Returns the attributes with which a path is told, before policy.
+    fn export(&mut self, entry: &Entry, source: PathSource) -> Exported {
         if self.deferring && source != PathSource::Local {
-            return false;
+            return None;
         }
-        let neighbor = source.peer().and_then(|peer| self.neighbors.get(&peer));
-        let role = neighbor.map(|neighbor| neighbor.identity.role);
-        Reflector::tells(&entry.attributes, source, role, self.to.target())
-    }
-
-    fn reflect(
-        &mut self,
-        attributes: &Arc<PathAttributes>,
-        source: PathSource,
-    ) -> Arc<PathAttributes> {
-        let key = Arc::as_ptr(attributes);
-        if let Some((latest, from, reflected)) = &self.latest
+        let key = Arc::as_ptr(&entry.attributes);
+        if let Some((latest, from, exported)) = &self.latest
             && (*latest, *from) == (key, source)
         {
-            return Arc::clone(reflected);
+            return exported.clone();
         }
-        let (pool, reflector) = (&mut *self.pool, self.reflector);
-        let reflected = self
-            .reflected
-            .entry((key, source))
-            .or_insert_with(|| pool.intern(reflector.reflect(attributes, source)));
-        self.latest = Some((key, source, Arc::clone(reflected)));
-        Arc::clone(reflected)
+        let exported = match self.known.get(&(key, source)) {
+            Some(known) => known.clone(),
+            None => {
+                let neighbor = source.peer().and_then(|peer| self.neighbors.get(&peer));
+                let origin = (source, neighbor.map(|neighbor| neighbor.identity.role));
+                let target = self.to.target();
+                let exported = self.reflector.export(&entry.attributes, origin, target);
+                let exported = exported.map(|attributes| self.pool.intern(attributes));
+                self.known.insert((key, source), exported.clone());
+                exported
+            }
+        };
+        self.latest = Some((key, source, exported.clone()));
+        exported
     }
 }

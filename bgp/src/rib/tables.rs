@@ -286,7 +286,7 @@ impl<P: Policy> Tables<P> {
             neighbors: &self.neighbors,
             deferring,
             pool: &mut self.pool,
-            reflected: HashMap::default(),
+            known: HashMap::default(),
             latest: None,
         };
         let mut difference = Difference::new(&mut told, repeat);
@@ -350,7 +350,9 @@ impl<P: Policy> Tables<P> {
         prefix: Ipv4Net,
         attributes: &Arc<PathAttributes>,
     ) -> Verdict {
-        self.reflector.check_loop(attributes)?;
+        if let Some(sender) = self.neighbors.get(&peer) {
+            self.reflector.check(attributes, sender.identity.role)?;
+        }
         let mut imported = Cow::Borrowed(&**attributes);
         self.policy.import(peer, prefix, &mut imported)?;
         match imported {

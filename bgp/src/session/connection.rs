@@ -86,11 +86,12 @@ impl Connection {
     /// Takes the next whole message out.
     pub(crate) fn next_message(&mut self) -> Option<Result<Message, DecodeError>> {
         let rest = self.stream.get(self.consumed..)?;
-        let length = match frame(rest) {
+        let context = self.receive_context();
+        let length = match frame(rest, context) {
             Ok(length) => length?,
             Err(error) => return Some(Err(error)),
         };
-        let message = Message::decode(rest.get(..length)?, self.receive_context());
+        let message = Message::decode(rest.get(..length)?, context);
         self.consumed += length;
         Some(message)
     }

@@ -1,6 +1,6 @@
 //! The OPEN that we send, the checks of the one that we get, and what both agree on (RFC 4271 sections 4.2, 6.2).
 //!
-//! Sessions are internal only: the peer's AS must be ours.
+//! The peer's AS must be the one that is configured: ours, unless it is external.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -53,6 +53,7 @@ pub(crate) fn initial_context() -> DecodeContext {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
+        extended: false,
     }
 }
 
@@ -74,7 +75,10 @@ pub(crate) fn own_capabilities(
             domain: String::new(),
         },
     ];
-    capabilities.extend(restart.capability(config));
+    if peer.extended_messages {
+        capabilities.push(Capability::ExtendedMessage);
+    }
+    capabilities.extend(restart.capability(config, peer.role));
     let (afi, safi) = IPV4_UNICAST;
     capabilities.extend(peer.add_path.map(|direction| {
         Capability::AddPath(vec![AddPathFamily {
@@ -105,8 +109,14 @@ pub(crate) fn negotiate(
     peer: &PeerConfig,
     open: &Open,
 ) -> Result<Negotiated, DecodeError> {
-    if open.real_asn() != config.asn {
-        return Err(refused(subcode::BAD_PEER_AS, "AS number is not ours"));
+    let expected = peer.role.asn(config.asn);
+    if open.real_asn() != expected {
+        let reason = if expected == config.asn {
+            "AS number is not ours"
+        } else {
+            "AS number is not the configured one"
+        };
+        return Err(refused(subcode::BAD_PEER_AS, reason));
     }
     if open.router_id.is_unspecified() {
         return Err(refused(
@@ -114,7 +124,8 @@ pub(crate) fn negotiate(
             "BGP identifier is zero",
         ));
     }
-    if open.router_id == config.router_id {
+    // RFC 6286 section 2.3: identifiers are unique within an AS only.
+    if open.router_id == config.router_id && !peer.role.is_external() {
         return Err(refused(
             subcode::BAD_BGP_IDENTIFIER,
             "BGP identifier is ours",
@@ -151,21 +162,31 @@ pub(crate) fn negotiate(
         .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
     let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
     let (ours, theirs) = (peer.add_path, add_path(&open.capabilities));
+    // RFC 8654 section 4: who offers them must be able to read them, whatever the other side offers.
+    let read_extended = peer.extended_messages;
+    let write_extended = read_extended && open.capabilities.contains(&Capability::ExtendedMessage);
     let both = |us: fn(AddPathDirection) -> bool, them: fn(AddPathDirection) -> bool| {
         ours.is_some_and(us) && theirs.is_some_and(them)
     };
-    let context = |add_path| DecodeContext {
+    let context = |add_path, extended| DecodeContext {
         four_octet_as,
-        ibgp: true,
+        ibgp: !peer.role.is_external(),
         add_path,
+        extended,
     };
     Ok(Negotiated {
         router_id: open.router_id,
         hold_time: Duration::from_secs(u64::from(hold_time_s)),
-        receive: context(both(AddPathDirection::receives, AddPathDirection::sends)),
-        send: context(both(AddPathDirection::sends, AddPathDirection::receives)),
+        receive: context(
+            both(AddPathDirection::receives, AddPathDirection::sends),
+            read_extended,
+        ),
+        send: context(
+            both(AddPathDirection::sends, AddPathDirection::receives),
+            write_extended,
+        ),
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
-        restart: PeerRestart::negotiate(config, &open.capabilities),
+        restart: PeerRestart::negotiate(config, peer.role, &open.capabilities),
         capabilities: open.capabilities.clone(),
     })
 }
@@ -183,6 +204,7 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
         .filter_map(|capability| match capability {
             Capability::Multiprotocol { afi, safi } => Some((*afi, *safi)),
             Capability::RouteRefresh
+            | Capability::ExtendedMessage
             | Capability::GracefulRestart(_)
             | Capability::FourOctetAs(_)
             | Capability::AddPath(_)
@@ -419,6 +441,7 @@ mod tests {
             max_prefixes: 10,
             reflector: false,
             add_path: None,
+            extended_messages: false,
         }
     }
 

@@ -242,6 +242,11 @@ impl PeerSession {
             .collect()
     }
 
+    /// Tells whether there is no connection, and nothing that forbids the next one.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.connections.is_empty() && self.dialing.is_running()
+    }
+
     /// Returns the state and since when it holds.
     pub(crate) fn state(&self) -> (SessionState, Instant) {
         self.shown

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::negotiated::IPV4_UNICAST;
-use crate::config::SpeakerConfig;
+use crate::config::{PeerRole, SpeakerConfig};
 use crate::wire::{Capability, GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
 
 /// What our OPENs say about our own restart.
@@ -27,8 +27,12 @@ impl Default for OpenRestart {
 }
 
 impl OpenRestart {
-    /// Returns the capability, if graceful restart is configured.
-    pub(crate) fn capability(self, config: &SpeakerConfig) -> Option<Capability> {
+    /// Returns the capability, if graceful restart is configured. It is for internal peers: whether the next hop of an
+    /// external one lives cannot be asked, so nothing may be kept for it.
+    pub(crate) fn capability(self, config: &SpeakerConfig, role: PeerRole) -> Option<Capability> {
+        if role.is_external() {
+            return None;
+        }
         let restart_time = config.graceful_restart?.restart_time;
         let (afi, safi) = IPV4_UNICAST;
         Some(Capability::GracefulRestart(GracefulRestart {
@@ -62,7 +66,14 @@ pub(crate) struct PeerRestart {
 
 impl PeerRestart {
     /// Returns what the capabilities of a peer say; `None` unless both sides offer graceful restart.
-    pub(crate) fn negotiate(config: &SpeakerConfig, capabilities: &[Capability]) -> Option<Self> {
+    pub(crate) fn negotiate(
+        config: &SpeakerConfig,
+        role: PeerRole,
+        capabilities: &[Capability],
+    ) -> Option<Self> {
+        if role.is_external() {
+            return None;
+        }
         let own = config.graceful_restart?;
         let offered = capabilities.iter().find_map(|capability| {
             if let Capability::GracefulRestart(offered) = capability {
@@ -152,9 +163,18 @@ mod tests {
             graceful_restart: None,
             ..config()
         };
-        assert_eq!(PeerRestart::negotiate(&config(), &[]), None);
-        assert_eq!(PeerRestart::negotiate(&silent, &capabilities), None);
-        assert_eq!(OpenRestart::default().capability(&silent), None);
+        assert_eq!(
+            PeerRestart::negotiate(&config(), PeerRole::NonClient, &[]),
+            None
+        );
+        assert_eq!(
+            PeerRestart::negotiate(&silent, PeerRole::NonClient, &capabilities),
+            None
+        );
+        assert_eq!(
+            OpenRestart::default().capability(&silent, PeerRole::NonClient),
+            None
+        );
         let fate = RouteFate::of_session(None, SessionEnding::Broken, false);
         assert_eq!(fate, RouteFate::Forgotten);
     }
@@ -168,7 +188,11 @@ mod tests {
             (60, &[], 0),
             (0, &[(1, 1)], 0),
         ] {
-            let restart = PeerRestart::negotiate(&config(), &[offer(asked, true, families)]);
+            let restart = PeerRestart::negotiate(
+                &config(),
+                PeerRole::NonClient,
+                &[offer(asked, true, families)],
+            );
             let retention = restart.unwrap().retention;
             assert_eq!(retention, Duration::from_secs(kept), "{asked} {families:?}");
         }
@@ -187,7 +211,7 @@ mod tests {
             (false, Notified, RouteFate::Forgotten),
         ] {
             let offered = offer(60, notification, &[(1, 1)]);
-            let restart = PeerRestart::negotiate(&config(), &[offered]);
+            let restart = PeerRestart::negotiate(&config(), PeerRole::NonClient, &[offered]);
             assert_eq!(
                 RouteFate::of_session(restart, ending, silent),
                 fate,

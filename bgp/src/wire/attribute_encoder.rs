@@ -296,6 +296,7 @@ mod tests {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
+        extended: false,
     };
 
     fn path(as_path: Vec<AsPathSegment>) -> PathAttributes {

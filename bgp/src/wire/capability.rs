@@ -19,6 +19,8 @@ pub enum Capability {
     },
     /// Code 2 (RFC 2918).
     RouteRefresh,
+    /// Code 6 (RFC 8654).
+    ExtendedMessage,
     /// Code 64 (RFC 4724).
     GracefulRestart(GracefulRestart),
     /// Code 65 (RFC 6793).
@@ -114,6 +116,7 @@ impl Capability {
                 }
             }
             ROUTE_REFRESH => Self::RouteRefresh,
+            EXTENDED_MESSAGE => Self::ExtendedMessage,
             GRACEFUL_RESTART => return GracefulRestart::decode(value).map(Self::GracefulRestart),
             FOUR_OCTET_AS => Self::FourOctetAs(reader.u32()?),
             ADD_PATH => return add_path(value),
@@ -131,6 +134,7 @@ impl Capability {
                 (MULTIPROTOCOL, vec![high, low, 0, *safi])
             }
             Self::RouteRefresh => (ROUTE_REFRESH, Vec::new()),
+            Self::ExtendedMessage => (EXTENDED_MESSAGE, Vec::new()),
             Self::GracefulRestart(value) => (GRACEFUL_RESTART, value.encode()),
             Self::FourOctetAs(asn) => (FOUR_OCTET_AS, asn.to_be_bytes().to_vec()),
             Self::AddPath(families) => (ADD_PATH, families.iter().flat_map(family_bytes).collect()),
@@ -204,6 +208,7 @@ fn unknown(code: u8, value: &[u8]) -> Capability {
 
 const MULTIPROTOCOL: u8 = 1;
 const ROUTE_REFRESH: u8 = 2;
+const EXTENDED_MESSAGE: u8 = 6;
 const GRACEFUL_RESTART: u8 = 64;
 const FOUR_OCTET_AS: u8 = 65;
 const ADD_PATH: u8 = 69;

@@ -25,7 +25,7 @@ pub use capability::{AddPathDirection, AddPathFamily, Capability};
 pub use community::{Community, LargeCommunity, ParseCommunityError};
 pub use error::DecodeError;
 pub use graceful_restart::{GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
-pub use header::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType, frame};
+pub use header::{HEADER_LEN, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType, frame};
 pub use nlri::{Nlri, PathId};
 pub use notification::{Notification, code, subcode};
 pub use open::Open;
@@ -60,6 +60,8 @@ pub struct DecodeContext {
     pub ibgp: bool,
     /// Prefixes of IPv4 unicast stand behind path identifiers (RFC 7911).
     pub add_path: bool,
+    /// Messages may be longer than [`MAX_MESSAGE_LEN`] (RFC 8654).
+    pub extended: bool,
 }
 
 impl Message {
@@ -68,7 +70,7 @@ impl Message {
     /// # Errors
     /// What must be answered with a NOTIFICATION and the end of the session.
     pub fn decode(message: &[u8], context: DecodeContext) -> Result<Self, DecodeError> {
-        let (kind, body) = header::split(message)?;
+        let (kind, body) = header::split(message, context.extended)?;
         match kind {
             MessageType::Open => Open::decode(body).map(Self::Open),
             MessageType::Update => Update::decode(body, context).map(Self::Update),
@@ -80,7 +82,7 @@ impl Message {
         }
     }
 
-    /// Encodes the message, header included. An UPDATE beyond [`MAX_MESSAGE_LEN`] becomes several
+    /// Encodes the message, header included. An UPDATE beyond the longest message becomes several
     /// messages in a row, those of [`Update::encode_split`].
     #[must_use]
     pub fn encode(&self, context: DecodeContext) -> Vec<u8> {

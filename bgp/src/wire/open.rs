@@ -35,6 +35,7 @@ impl Open {
                 Capability::FourOctetAs(asn) => Some(*asn),
                 Capability::Multiprotocol { .. }
                 | Capability::RouteRefresh
+                | Capability::ExtendedMessage
                 | Capability::GracefulRestart(_)
                 | Capability::AddPath(_)
                 | Capability::EnhancedRouteRefresh

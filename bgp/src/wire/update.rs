@@ -10,7 +10,7 @@ use super::DecodeContext;
 use super::attribute_decoder::AttributeDecoder;
 use super::attributes::PathAttributes;
 use super::error::DecodeError;
-use super::header::{self, HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
+use super::header::{self, HEADER_LEN, MessageType};
 use super::nlri::{self, Nlri};
 use super::notification::{code, subcode};
 use super::reader::Reader;
@@ -59,7 +59,7 @@ impl Update {
             && self.faults.is_empty()
     }
 
-    /// Encodes as many messages as needed, none longer than [`MAX_MESSAGE_LEN`]: withdrawals first,
+    /// Encodes as many messages as needed, none longer than the context allows: withdrawals first,
     /// then the announced prefixes with their attributes repeated in each message.
     ///
     /// Prefixes whose attributes leave no room for a prefix cannot be announced; they are withdrawn,
@@ -70,7 +70,8 @@ impl Update {
             return vec![encode_fields(&[], &[], &[])];
         }
         let attributes = self.encode_attributes(context);
-        let room = MAX_FIELDS_LEN.saturating_sub(attributes.len());
+        let whole = max_fields_len(context);
+        let room = whole.saturating_sub(attributes.len());
         let fits = self.attributes.is_some() && room >= nlri::max_len(context.add_path);
         let (announced, unannounceable): (&[_], &[_]) = if fits {
             (&self.announced, &[])
@@ -79,8 +80,7 @@ impl Update {
         };
 
         let withdrawn = [&self.withdrawn, unannounceable].concat();
-        let withdrawals =
-            nlri::encode_split(&withdrawn, context.add_path, MAX_FIELDS_LEN).into_iter();
+        let withdrawals = nlri::encode_split(&withdrawn, context.add_path, whole).into_iter();
         let announcements = nlri::encode_split(announced, context.add_path, room).into_iter();
         withdrawals
             .map(|field| encode_fields(&field, &[], &[]))
@@ -97,7 +97,7 @@ impl Update {
         } else {
             self.encode_attributes(context)
         };
-        if withdrawn.len() + attributes.len() + announced.len() > MAX_FIELDS_LEN {
+        if withdrawn.len() + attributes.len() + announced.len() > max_fields_len(context) {
             return self.encode_split(context).concat();
         }
         encode_fields(&withdrawn, &attributes, &announced)
@@ -167,11 +167,11 @@ fn fields(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((withdrawn, attributes, reader.remainder()))
 }
 
-/// Joins three fields, together no longer than [`MAX_FIELDS_LEN`], to a message.
+/// Joins three fields, together no longer than [`max_fields_len`], to a message.
 fn encode_fields(withdrawn: &[u8], attributes: &[u8], announced: &[u8]) -> Vec<u8> {
     header::encode_message(MessageType::Update, |body| {
         for field in [withdrawn, attributes] {
-            let len = u16::try_from(field.len()).expect("fields keep to MAX_FIELDS_LEN");
+            let len = u16::try_from(field.len()).expect("fields keep to max_fields_len");
             body.extend(len.to_be_bytes());
             body.extend(field);
         }
@@ -183,5 +183,7 @@ fn invalid_network() -> DecodeError {
     DecodeError::new(code::UPDATE, subcode::INVALID_NETWORK, "invalid prefix")
 }
 
-/// What the header and the two lengths leave of a message.
-const MAX_FIELDS_LEN: usize = MAX_MESSAGE_LEN - HEADER_LEN - 4;
+/// What the header and the two lengths leave of a message, in bytes.
+const fn max_fields_len(context: DecodeContext) -> usize {
+    header::max_len(context.extended) - HEADER_LEN - 4
+}

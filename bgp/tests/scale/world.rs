@@ -255,6 +255,7 @@ impl World {
                 max_prefixes: if keeps { 1_000_000 } else { 0 },
                 reflector: other < REFLECTORS,
                 add_path: Some(AddPathDirection::Both),
+                extended_messages: true,
             })
             .collect()
     }
@@ -369,9 +370,10 @@ impl World {
             four_octet_as: true,
             ibgp: true,
             add_path: true,
+            extended: true,
         };
         let mut rest = bytes;
-        while let Some(length) = frame(rest).expect("a good header") {
+        while let Some(length) = frame(rest, context).expect("a good header") {
             if rest[18] == UPDATE
                 && let Ok(Message::Update(update)) = Message::decode(&rest[..length], context)
             {

@@ -19,6 +19,7 @@ pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 
 /// The speaker is router 1.
@@ -251,7 +252,7 @@ impl Outcome {
             Output::Send(connection, bytes) => {
                 self.order.push('s');
                 let mut rest = bytes.as_slice();
-                while let Some(length) = frame(rest).expect("a good header") {
+                while let Some(length) = frame(rest, context(connection)).expect("a good header") {
                     let message = Message::decode(&rest[..length], context(connection))
                         .expect("a good message");
                     self.messages.push((connection, message));

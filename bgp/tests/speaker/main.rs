@@ -6,6 +6,8 @@
 mod add_path;
 mod backpressure;
 mod bench;
+mod extended;
+mod external;
 mod fabric;
 mod feed;
 mod fuzzed;

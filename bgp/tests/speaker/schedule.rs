@@ -416,7 +416,7 @@ fn take<'a>(input: &mut &'a [u8], len: usize) -> &'a [u8] {
 
 /// Only whole messages are sent.
 fn all_whole(mut bytes: &[u8]) {
-    while let Some(len) = frame(bytes).expect("a good header") {
+    while let Some(len) = frame(bytes, CONTEXT).expect("a good header") {
         bytes = &bytes[len..];
     }
     assert!(bytes.is_empty(), "half a message");
@@ -426,4 +426,5 @@ const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };

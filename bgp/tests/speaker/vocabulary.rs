@@ -74,6 +74,7 @@ pub(crate) fn peer_config(host: u8) -> PeerConfig {
         max_prefixes: 1000,
         reflector: false,
         add_path: None,
+        extended_messages: false,
     }
 }
 

@@ -7,18 +7,21 @@ pub(crate) const INTERNAL: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 /// An external session with four-octet AS numbers.
 pub(crate) const EXTERNAL: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: false,
     add_path: false,
+    extended: false,
 };
 /// An internal session with two-octet AS numbers.
 pub(crate) const TWO_OCTET: DecodeContext = DecodeContext {
     four_octet_as: false,
     ibgp: true,
     add_path: false,
+    extended: false,
 };
 
 /// An internal session whose prefixes stand behind path identifiers.

@@ -96,6 +96,23 @@ fn a_message_of_exactly_4096_bytes_is_not_split() {
 }
 
 #[test]
+fn long_messages_are_filled_where_both_sides_offered_them() {
+    let extended = DecodeContext {
+        extended: true,
+        ..INTERNAL
+    };
+
+    let messages = announce(hosts(14_000), with_communities(0)).encode_split(extended);
+
+    // 65535 bytes less header, two lengths and 14 bytes of attributes hold 13099 prefixes of 5 bytes.
+    let counts: Vec<usize> = decode_all_in(extended, &messages)
+        .iter()
+        .map(|part| part.announced.len())
+        .collect();
+    assert_eq!(counts, [13_099, 901]);
+}
+
+#[test]
 fn prefixes_that_cannot_be_announced_are_withdrawn() {
     let unknown = RawAttribute {
         flags: 0xe0,
@@ -162,7 +179,11 @@ fn decode_all(messages: &[Vec<u8>]) -> Vec<Update> {
 
 fn decode_all_in(context: DecodeContext, messages: &[Vec<u8>]) -> Vec<Update> {
     let decode = |message: &Vec<u8>| {
-        assert!(message.len() <= MAX_MESSAGE_LEN, "{}", message.len());
+        assert!(
+            context.extended || message.len() <= MAX_MESSAGE_LEN,
+            "{}",
+            message.len()
+        );
         match Message::decode(message, context) {
             Ok(Message::Update(update)) => update,
             other => panic!("not an UPDATE: {other:?}"),

@@ -1,6 +1,6 @@
 //! What every message that decodes must fulfil; also the oracle of the fuzz targets.
 
-use sam_bgp::wire::{DecodeContext, MAX_MESSAGE_LEN, Message, frame};
+use sam_bgp::wire::{DecodeContext, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, Message, frame};
 
 /// Decodes `bytes`; on success, encodes the message and decodes it again. The result must be the same
 /// message, without the faults, which are not encoded.
@@ -12,11 +12,15 @@ pub(crate) fn check(bytes: &[u8], context: DecodeContext) -> bool {
     };
     let encoded = first.encode(context);
     assert!(
-        encoded.len() <= MAX_MESSAGE_LEN,
+        encoded.len() <= longest(context),
         "{} bytes: {first:?}",
         encoded.len()
     );
-    assert_eq!(frame(&encoded), Ok(Some(encoded.len())), "{first:?}");
+    assert_eq!(
+        frame(&encoded, context),
+        Ok(Some(encoded.len())),
+        "{first:?}"
+    );
     let second = Message::decode(&encoded, context).expect("encoded messages are valid");
 
     if let Message::Update(update) = &mut first {
@@ -32,11 +36,19 @@ pub(crate) fn check(bytes: &[u8], context: DecodeContext) -> bool {
 }
 
 /// Frames the start of `stream`. A length that is delivered must be there, and possible.
-pub(crate) fn check_frame(stream: &[u8]) {
-    if let Ok(Some(len)) = frame(stream) {
+pub(crate) fn check_frame(stream: &[u8], context: DecodeContext) {
+    if let Ok(Some(len)) = frame(stream, context) {
         assert!(
-            (19..=stream.len().min(MAX_MESSAGE_LEN)).contains(&len),
+            (19..=stream.len().min(longest(context))).contains(&len),
             "{len}"
         );
+    }
+}
+
+fn longest(context: DecodeContext) -> usize {
+    if context.extended {
+        MAX_EXTENDED_MESSAGE_LEN
+    } else {
+        MAX_MESSAGE_LEN
     }
 }

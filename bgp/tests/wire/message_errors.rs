@@ -3,7 +3,7 @@
 //! One row per rule of RFC 4271 sections 6.1 and 6.2 and of the RFCs named in the row, with code,
 //! subcode and data of the NOTIFICATION.
 
-use sam_bgp::wire::{Message, Notification, RouteRefresh, frame};
+use sam_bgp::wire::{DecodeContext, Message, Notification, RouteRefresh, frame};
 
 use crate::bytes::{INTERNAL, message};
 
@@ -17,7 +17,7 @@ fn a_broken_header_is_answered_with_the_code_of_section_6_1() {
         };
 
         assert_eq!(
-            frame(&stream).expect_err(rule).notification,
+            frame(&stream, INTERNAL).expect_err(rule).notification,
             expected,
             "{rule}"
         );
@@ -36,17 +36,45 @@ fn frames_are_delivered_when_they_are_whole() {
     let stream = [&first[..], &message(4, &[])].concat();
 
     for len in 0..first.len() {
-        assert_eq!(frame(&stream[..len]), Ok(None), "{len}");
+        assert_eq!(frame(&stream[..len], INTERNAL), Ok(None), "{len}");
     }
-    assert_eq!(frame(&stream[..first.len()]), Ok(Some(23)));
-    assert_eq!(frame(&stream), Ok(Some(23)));
-    assert_eq!(frame(&stream[23..]), Ok(Some(19)));
+    assert_eq!(frame(&stream[..first.len()], INTERNAL), Ok(Some(23)));
+    assert_eq!(frame(&stream, INTERNAL), Ok(Some(23)));
+    assert_eq!(frame(&stream[23..], INTERNAL), Ok(Some(19)));
+}
+
+#[test]
+fn a_long_message_is_possible_where_it_was_offered_but_no_long_open() {
+    let extended = DecodeContext {
+        extended: true,
+        ..INTERNAL
+    };
+    for (kind, len) in [(2, 4097), (2, 65_535), (3, 65_535), (5, 4097), (1, 4096)] {
+        assert_eq!(
+            frame(&with_len(kind, len), extended),
+            Ok(None),
+            "{kind} {len}"
+        );
+    }
+    for (kind, len) in [(1, 4097), (4, 20), (4, 4097), (2, 22)] {
+        let error = frame(&with_len(kind, len), extended).expect_err("refused");
+        let expected = Notification {
+            code: 1,
+            subcode: 2,
+            data: len.to_be_bytes().to_vec(),
+        };
+        assert_eq!(error.notification, expected, "{kind} {len}");
+    }
 }
 
 #[test]
 fn lengths_at_the_limits_are_possible() {
     for (kind, len) in [(1, 29), (2, 23), (2, 4096), (3, 21), (5, 23)] {
-        assert_eq!(frame(&with_len(kind, len)), Ok(None), "{kind} {len}");
+        assert_eq!(
+            frame(&with_len(kind, len), INTERNAL),
+            Ok(None),
+            "{kind} {len}"
+        );
     }
 }
 
@@ -123,7 +151,7 @@ fn an_unknown_route_refresh_subtype_is_left_to_the_session() {
 
 #[test]
 fn errors_are_shown_with_reason_and_code_in_words() {
-    let error = frame(&with_len(4, 20)).unwrap_err();
+    let error = frame(&with_len(4, 20), INTERNAL).unwrap_err();
 
     assert_eq!(
         error.to_string(),

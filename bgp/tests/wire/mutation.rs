@@ -22,12 +22,18 @@ fn damaged_messages_never_panic_and_survivors_are_fixed_points() {
         any::<Index>(),
         any::<Index>(),
         prop::collection::vec(damage(), 1..5),
-        any::<(bool, bool, bool, bool)>(),
+        any::<(bool, bool, bool, bool, bool)>(),
     );
     let survivors = Cell::new(BTreeMap::<u8, u32>::new());
 
     let outcome = runner().run(&strategy, |(seed, other, damages, flags)| {
-        let (four_octet_as, ibgp, add_path, fix_length) = flags;
+        let (four_octet_as, ibgp, add_path, extended, fix_length) = flags;
+        let context = DecodeContext {
+            four_octet_as,
+            ibgp,
+            add_path,
+            extended,
+        };
         let mut bytes = seed.get(&seeds).clone();
         for damage in &damages {
             damage.apply(&mut bytes, &seeds[other.index(seeds.len())]);
@@ -35,15 +41,8 @@ fn damaged_messages_never_panic_and_survivors_are_fixed_points() {
         if fix_length {
             restore_header(&mut bytes);
         }
-        fixed_point::check_frame(&bytes);
-        if fixed_point::check(
-            &bytes,
-            DecodeContext {
-                four_octet_as,
-                ibgp,
-                add_path,
-            },
-        ) {
+        fixed_point::check_frame(&bytes, context);
+        if fixed_point::check(&bytes, context) {
             let mut counts = survivors.take();
             *counts.entry(bytes[18]).or_default() += 1;
             survivors.set(counts);
@@ -74,7 +73,7 @@ fn every_truncation_of_every_seed_is_survived() {
         for len in 0..seed.len() {
             let mut bytes = seed[..len].to_vec();
             assert!(!fixed_point::check(&bytes, INTERNAL), "{bytes:?}");
-            fixed_point::check_frame(&bytes);
+            fixed_point::check_frame(&bytes, INTERNAL);
             restore_header(&mut bytes);
             fixed_point::check(&bytes, INTERNAL);
         }

@@ -242,7 +242,7 @@ fn restart_times(raw: &RestartTimes, findings: &mut Findings) -> GracefulRestart
     times
 }
 
-fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Duration) {
+pub(super) fn explicit_timers(timers: &Timers, findings: &mut Findings) -> (Duration, Duration) {
     let raw = match timers {
         Timers::Profile(TimersProfile::Fast) => return FAST_TIMERS,
         Timers::Profile(TimersProfile::Slow) => return SLOW_TIMERS,
@@ -302,14 +302,15 @@ fn reserved_prefixes() -> [Ipv4Net; 4] {
 }
 
 /// RFC 6793 section 9: stands in for numbers that do not fit into two octets, never a real AS.
-const AS_TRANS: u32 = 23_456;
+pub(super) const AS_TRANS: u32 = 23_456;
 const POOL_LENGTHS: std::ops::RangeInclusive<u8> = 8..=30;
-const DEFAULT_MAX_PREFIXES: usize = 4_096;
+pub(super) const DEFAULT_MAX_PREFIXES: usize = 4_096;
 /// RFC 4271 section 4.2: zero or at least three seconds; zero would never notice a dead peer.
 const MIN_HOLD_SECONDS: u64 = 3;
 /// Hold time and connect retry.
 const FAST_TIMERS: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(1));
-const SLOW_TIMERS: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(10));
+pub(super) const SLOW_TIMERS: (Duration, Duration) =
+    (Duration::from_secs(90), Duration::from_secs(10));
 /// RFC 4724 section 3: twelve bits of seconds.
 const MAX_RESTART_SECONDS: u64 = 4_095;
 const DEFAULT_GRACEFUL_RESTART: GracefulRestartConfig = GracefulRestartConfig {

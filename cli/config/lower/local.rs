@@ -11,7 +11,7 @@ use sam_router::Offloads;
 use sam_router::config::{Capture, Fabric, Local, Node, WORKERS_MAX};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
-use super::{Checked, Input, Names, check_unique, fabric, find_node};
+use super::{Checked, Input, Names, check_unique, fabric, find_node, foreign};
 use crate::config::finding::Findings;
 use crate::config::key_file::read_key;
 use crate::config::raw::{self, CaptureKind};
@@ -46,6 +46,7 @@ pub(super) fn local(
     let workers = workers(raw, findings);
     let capture = capture(raw, *span, &tun, findings);
     let owned = owned(raw, checked, own, findings);
+    let (foreign, neighbor_keys) = foreign::foreign(input, checked, findings);
     let control_socket = control_socket(input, findings);
     let state_file = state_file(input, fabric, own);
     let (key_path, key) = private_key?;
@@ -60,6 +61,7 @@ pub(super) fn local(
         offloads: offloads(raw),
         capture: capture?,
         owned,
+        foreign,
         control_socket,
         state_file,
     };
@@ -68,6 +70,7 @@ pub(super) fn local(
         KeyFiles {
             private_key: key_path,
             preshared_keys: preshared_paths,
+            neighbor_keys,
         },
     ))
 }
@@ -214,7 +217,7 @@ fn offloads(raw: &raw::Local) -> Offloads {
 }
 
 /// Checks a name by the kernel's rules: 1 to 15 bytes, no `/`, `:`, `%` or white space, neither `.` nor `..`.
-fn check_interface(key: &str, name: &At<String>, findings: &mut Findings) {
+pub(super) fn check_interface(key: &str, name: &At<String>, findings: &mut Findings) {
     let text = name.value.as_str();
     let forbidden = |byte: u8| matches!(byte, b'/' | b':' | b'%') || byte.is_ascii_whitespace();
     if text.len() > MAX_INTERFACE_BYTES || matches!(text, "." | "..") || text.bytes().any(forbidden)
@@ -365,7 +368,7 @@ fn state_file(input: &Input<'_>, fabric: &Fabric, own: Option<&Node>) -> Option<
 }
 
 /// A path of the file, independent of the working directory.
-fn absolute(file: &Path, path: &Path) -> PathBuf {
+pub(super) fn absolute(file: &Path, path: &Path) -> PathBuf {
     let path = beside(file, path);
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -1,8 +1,8 @@
 //! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
 
 use sam_router::view::{
-    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, MessageCounts,
-    NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow, TimerRow,
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, ForeignView,
+    MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow, TimerRow,
 };
 
 use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, words, yes};
@@ -41,7 +41,7 @@ fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
     [
         node(&neighbor.node),
         neighbor.address.to_string(),
-        asn.to_string(),
+        neighbor.asn.unwrap_or(asn).to_string(),
         ago(neighbor.since_s),
         match neighbor.stale {
             0 => neighbor.state.clone(),
@@ -62,9 +62,13 @@ impl Text for BgpNeighborView {
         page.pairs(&[
             (
                 "neighbor",
-                format!("{} (node {})", summary.node.name, summary.node.id),
+                match &self.foreign {
+                    Some(_) => format!("{} (foreign)", summary.node.name),
+                    None => format!("{} (node {})", summary.node.name, summary.node.id),
+                },
             ),
             ("address", summary.address.to_string()),
+            ("as", optional(summary.asn)),
             ("router id", optional(self.router_id)),
             (
                 "state",
@@ -86,6 +90,7 @@ impl Text for BgpNeighborView {
             ),
             ("keepalive", optional_ago(self.keepalive_s)),
             ("add-path", add_path(self)),
+            ("extended messages", self.extended_messages.clone()),
             ("timers", words(&timers(&self.timers))),
             ("bfd", super::bfd::line(self.bfd.as_ref())),
             ("end of rib", yes(self.end_of_rib)),
@@ -101,6 +106,10 @@ impl Text for BgpNeighborView {
                 notification(self.last_received.as_ref()),
             ),
         ]);
+        if let Some(terms) = &self.foreign {
+            page.title("Terms");
+            page.pairs(&foreign(terms, summary));
+        }
         page.title("Messages");
         let header = [
             "DIRECTION",
@@ -145,6 +154,31 @@ fn stale(summary: &NeighborSummary) -> String {
         }
         None => "none".into(),
     }
+}
+
+/// What is agreed with a foreign neighbor.
+fn foreign(terms: &ForeignView, summary: &NeighborSummary) -> [(&'static str, String); 8] {
+    let policy = |rules: Option<usize>, passes: &str| match rules {
+        Some(1) => "1 rule".into(),
+        Some(count) => format!("{count} rules"),
+        None => format!("none: nothing is {passes}"),
+    };
+    [
+        ("local address", terms.local_address.to_string()),
+        ("interface", optional(terms.interface.as_ref())),
+        ("from range", optional(summary.range)),
+        (
+            "ttl",
+            match terms.ttl_least {
+                0 => terms.ttl.to_string(),
+                least => format!("{} ({least} at least from it)", terms.ttl),
+            },
+        ),
+        ("authentication", optional(terms.authentication.as_ref())),
+        ("import policy", policy(terms.import_rules, "taken")),
+        ("export policy", policy(terms.export_rules, "told")),
+        ("graceful shutdown", yes(terms.graceful_shutdown)),
+    ]
 }
 
 fn add_path(neighbor: &BgpNeighborView) -> String {

@@ -13,6 +13,7 @@
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
 //! | `error_queue` | what the underlay says about packets that were too long |
 //! | `hop_socket` | UDP of one hop: TTL 255 out, the TTL of what comes in |
+//! | `tcp_guard` | TCP of BGP to others: hop limits, MD5 signatures, TCP-AO |
 //! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `bpf` | classic BPF programs, for filters and for the choice of a socket |
@@ -45,6 +46,7 @@ mod raw_ip;
 mod send_failure;
 mod socket_option;
 pub mod sysctl;
+pub mod tcp_guard;
 pub mod tun;
 pub mod udp;
 pub mod udp_group;
@@ -61,6 +63,7 @@ pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};
 pub use packet_socket::{FrameError, PacketSocket};
 pub use send_failure::SendFailure;
+pub use tcp_guard::{TcpAoAlgorithm, TcpSignature};
 pub use tun::Tun;
 pub use udp::{Datagrams, Train, UdpSocket};
 pub use udp_group::UdpGroup;

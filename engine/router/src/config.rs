@@ -19,6 +19,7 @@ pub use sam_dataplane::dscp::CONTROL_TOS;
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;
+use crate::foreign::Foreign;
 use crate::offloads::Offloads;
 
 /// Everything that is configured.
@@ -166,6 +167,8 @@ pub struct Local {
     pub capture: Capture,
     /// Addresses that live at this site; inside a pool, not excluded.
     pub owned: BTreeSet<Ipv4Addr>,
+    /// BGP neighbors outside of the fabric.
+    pub foreign: Foreign,
     /// Control socket.
     pub control_socket: PathBuf,
     /// Where run-time state survives a restart; `None` forgets it.

@@ -68,6 +68,7 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             active_when: ActiveWhen::SingleRouter,
         },
         owned: BTreeSet::new(),
+        foreign: crate::Foreign::default(),
         control_socket: "/run/samctl.sock".into(),
         state_file: None,
     };

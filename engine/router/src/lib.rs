@@ -7,7 +7,7 @@
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
-//! carries, `stale_hops` whether kept routes lead anywhere, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
+//! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -17,11 +17,13 @@ pub mod encapsulation;
 pub mod events;
 mod explain;
 pub mod facts;
+pub mod foreign;
 pub mod input;
 pub mod journal;
 pub mod output;
 pub mod path_test;
 pub mod router;
+mod secret;
 pub mod view;
 
 mod answer_set;
@@ -30,6 +32,8 @@ mod commands;
 mod fib_sync;
 #[cfg(test)]
 mod fixture;
+mod foreign_policy;
+mod foreign_sessions;
 mod host;
 mod identity;
 mod next_hops;
@@ -61,9 +65,11 @@ pub use encapsulation::Encapsulation;
 pub use events::Event;
 pub use facts::Facts;
 pub use fib_sync::{LAN_PORT, TUN_PORT};
+pub use foreign::Foreign;
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
 pub use offloads::Offloads;
 pub use output::{BgpOrder, Output};
 pub use router::{Router, Start, TimerName};
+pub use secret::Secret;
 pub use trace::TraceRefusal;

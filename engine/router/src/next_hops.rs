@@ -21,6 +21,7 @@ impl Router {
         let reachable: BTreeSet<Ipv4Addr> = nodes
             .filter(|node| !self.is_cut_off(node) && !self.path_watch.has_failed(node.id))
             .map(|node| node.overlay)
+            .chain(self.foreign_hops())
             .collect();
         self.speaker.set_next_hops(reachable, now);
         let unsteady = self.path_watch.unsteady(&self.config);

@@ -8,6 +8,7 @@ use sam_dataplane::{PathProbe, Snapshot};
 
 use crate::config::BfdTiming;
 use crate::events::Event;
+use crate::foreign::Foreign;
 use crate::journal::RuntimeState;
 
 /// One thing to do.
@@ -21,6 +22,8 @@ pub enum Output {
     WireGuardPeers(Vec<sam_wg::PeerConfig>),
     /// Make the BFD sessions exactly these, by address of the peer.
     BfdPeers(BTreeMap<Ipv4Addr, BfdTiming>),
+    /// Listen for these BGP neighbors outside of the fabric and no others, and connect to them on their terms.
+    Foreign(Foreign),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.
@@ -32,7 +35,7 @@ pub enum Output {
 /// An order for a BGP connection.
 #[derive(Debug)]
 pub enum BgpOrder {
-    /// Open a TCP connection to port 179, bound to our overlay address.
+    /// Open a TCP connection to port 179: of a foreign neighbor on its terms, of a node bound to our overlay address.
     Connect {
         /// Its id.
         connection: sam_bgp::ConnectionId,

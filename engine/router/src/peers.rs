@@ -1,4 +1,5 @@
-//! Who talks BGP with whom: leaves with route reflectors, reflectors with everybody, or a full mesh without any.
+//! Who talks BGP with whom: leaves with route reflectors, reflectors with everybody, or a full mesh without any; and each
+//! with foreign neighbors of its own.
 
 use sam_bgp::{AddPathDirection, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig};
 use sam_capture::NodeId;
@@ -39,7 +40,7 @@ pub(crate) fn own_restart(
     }
 }
 
-/// Returns the BGP peers, by node id.
+/// Returns the BGP peers: nodes by their ids, then foreign neighbors.
 #[must_use]
 pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
     let reflectors = &config.fabric.bgp.route_reflectors;
@@ -65,9 +66,14 @@ pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
             reflector,
             // Everybody: a standby's claim is not the best path at the standby either, and would go no further.
             add_path: Some(AddPathDirection::Both),
+            extended_messages: true,
         })
     };
-    other_nodes(config).filter_map(peer).collect()
+    let foreign = config.local.foreign.peer_configs(config.fabric.asn);
+    other_nodes(config)
+        .filter_map(peer)
+        .chain(foreign)
+        .collect()
 }
 
 /// Lists all nodes but our own, by id.
@@ -79,13 +85,19 @@ pub(crate) fn other_nodes(config: &Config) -> impl Iterator<Item = &Node> {
         .filter(|node| node.id != config.local.node)
 }
 
+/// Tells whether a BGP peer is a node of the fabric.
+#[must_use]
+pub(crate) fn is_node(config: &Config, peer: PeerId) -> bool {
+    config.fabric.nodes.contains_key(&node_of(peer))
+}
+
 /// Returns the BGP name of a node.
 #[must_use]
 pub(crate) fn peer_of(node: NodeId) -> PeerId {
     PeerId(node.0)
 }
 
-/// Returns the node behind a BGP peer.
+/// Returns the node behind a BGP peer; for a foreign neighbor, its address as a number.
 #[must_use]
 pub(crate) fn node_of(peer: PeerId) -> NodeId {
     NodeId(peer.0)

@@ -15,6 +15,7 @@ use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
 use crate::events::{Event, Events};
 use crate::fib_sync::FibSync;
+use crate::foreign::Foreign;
 use crate::host::{Gate, Host};
 use crate::identity::IdentityWatch;
 use crate::input::Input;
@@ -94,6 +95,8 @@ pub struct Router {
     pub(crate) wireguard: Option<Vec<sam_wg::PeerConfig>>,
     /// BFD sessions as last handed out.
     bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
+    /// Foreign neighbors as last handed out.
+    foreign: Foreign,
     /// BGP orders of this mutation, held back until the snapshot is out.
     orders: VecDeque<BgpOrder>,
     pub(crate) outputs: VecDeque<Output>,
@@ -141,6 +144,7 @@ impl Router {
             gate: None,
             wireguard: None,
             bfd_peers: BTreeMap::new(),
+            foreign: Foreign::default(),
             orders: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -151,7 +155,7 @@ impl Router {
         router.follow_next_hops(now);
         let restart = own_restart(&router.config, &router.state, router.speaker.policy());
         router.speaker.begin_restart(restart, now);
-        router.speaker.set_peers(peer_configs(&router.config), now);
+        router.set_peers(now);
         router.config_applied(now);
         router.settle(now);
         router
@@ -281,8 +285,10 @@ impl Router {
         self.host.on_config(&old, &self.config);
         self.identity
             .retain(|node| self.config.fabric.nodes.contains_key(&node));
-        self.rejections
-            .retain(|(node, _), _| self.config.fabric.nodes.contains_key(node));
+        self.rejections.retain(|(node, _), _| {
+            self.config.fabric.nodes.contains_key(node)
+                || self.config.local.foreign.name_of(*node).is_some()
+        });
         self.numbering
             .apply(&other_nodes(&self.config).map(|node| node.id).collect());
         let policy = FabricPolicy::new(&self.config);
@@ -292,13 +298,22 @@ impl Router {
         }
         self.path_watch.on_config(&self.config);
         self.follow_next_hops(now);
-        if peer_configs(&old) != peer_configs(&self.config) {
-            self.speaker.set_peers(peer_configs(&self.config), now);
+        if peer_configs(&old) != peer_configs(&self.config)
+            || old.local.foreign.ranges != self.config.local.foreign.ranges
+        {
+            self.set_peers(now);
         }
         self.state.follow(&self.config);
         self.duplicates.on_config(now);
         self.forwarding_stale = true;
         self.config_applied(now);
+    }
+
+    /// Makes the BGP peers those of the configuration.
+    fn set_peers(&mut self, now: Instant) {
+        self.speaker.set_peers(peer_configs(&self.config), now);
+        let templates = self.config.local.foreign.templates(self.config.fabric.asn);
+        self.speaker.set_templates(templates, now);
     }
 
     fn config_applied(&mut self, now: Instant) {
@@ -328,6 +343,11 @@ impl Router {
             self.publish(now);
             // After the routes that its packets take.
             self.tell_bfd();
+        }
+        if self.foreign != self.config.local.foreign {
+            self.foreign = self.config.local.foreign.clone();
+            self.outputs
+                .push_back(Output::Foreign(self.foreign.clone()));
         }
         self.outputs.extend(self.orders.drain(..).map(Output::Bgp));
         self.send_probes();
@@ -455,6 +475,9 @@ impl Router {
                     self.orders.push_back(BgpOrder::Close(connection));
                 }
                 sam_bgp::Output::BestPath(change) => self.on_best_path(&change, now),
+                sam_bgp::Output::Event(event) if self.is_foreign(&event) => {
+                    self.on_foreign_event(event, now);
+                }
                 sam_bgp::Output::Event(event) => {
                     self.on_bgp_event(&event, now);
                     let mut news = true;

@@ -142,6 +142,7 @@ impl Net {
             four_octet_as: true,
             ibgp: true,
             add_path: true,
+            extended: false,
         };
         let (connection, bytes) = (*connection, message.encode(context));
         self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
@@ -281,6 +282,7 @@ impl Net {
                     station.wireguard = peers;
                 }
                 Output::BfdPeers(_) => station.kinds.push("bfd"),
+                Output::Foreign(_) => station.kinds.push("foreign"),
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);

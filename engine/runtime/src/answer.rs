@@ -156,7 +156,8 @@ impl Control {
         name: &str,
         view: impl FnOnce(&Router, NodeId) -> Option<V>,
     ) -> Reply {
-        let Some(node) = self.find_node(name) else {
+        let foreign = || self.router.config().local.foreign.find(name);
+        let Some(node) = self.find_node(name).or_else(foreign) else {
             return self.no_such_node(name);
         };
         match view(&self.router, node) {

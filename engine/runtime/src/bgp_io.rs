@@ -2,24 +2,30 @@
 //!
 //! Sessions run over the host's TCP, bound to the overlay address and to the TUN device: a session that stands proves
 //! the data path, and who is not behind a tunnel finds no port. Each connection is a reader and a writer task; both ends of
-//! every queue are bounded. A peer that says much waits for the others, one that reads slowly is told less.
+//! every queue are bounded. A peer that says much waits for the others, one that reads slowly is told less. Neighbors
+//! outside of the fabric come to doors of their own (`foreign`).
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use sam_bgp::ConnectionId;
 use sam_dataplane::dscp::CONTROL_TOS;
+use sam_router::Foreign;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 mod connection;
+mod foreign;
 
 use connection::Connection;
 pub(crate) use connection::Piece;
+use foreign::ForeignDoors;
+pub(crate) use foreign::check;
 
 /// The BGP port (RFC 4271 section 8).
 pub(crate) const PORT: u16 = 179;
@@ -38,7 +44,7 @@ pub(crate) enum BgpEvent {
     /// The ordered connection is up.
     Connected(ConnectionId, TcpStream),
     /// A peer connected.
-    Accepted(TcpStream, Ipv4Addr),
+    Accepted(TcpStream, Ipv4Addr, Door),
     /// Bytes arrived.
     Received(ConnectionId, Piece),
     /// The connection failed or ended.
@@ -47,6 +53,16 @@ pub(crate) enum BgpEvent {
     Stalled(ConnectionId),
     /// What waited for the peer is mostly written.
     Relieved(ConnectionId),
+}
+
+/// Where a peer came in. An address of the fabric is believed from the overlay only, one of a foreign neighbor from outside
+/// only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Through a tunnel.
+    Overlay,
+    /// From outside of the fabric.
+    Foreign,
 }
 
 /// Returns how long a peer may take nothing of what is written: twice the hold time (RFC 9687 section 6), for it is
@@ -62,6 +78,7 @@ pub(crate) struct BgpIo {
     dialing: HashMap<ConnectionId, AbortHandle>,
     open: HashMap<ConnectionId, Connection>,
     near: Near,
+    foreign: ForeignDoors,
     next_accepted: u64,
 }
 
@@ -107,12 +124,13 @@ impl BgpIo {
     pub(crate) fn listen(near: Near, events: mpsc::Sender<BgpEvent>) -> io::Result<Self> {
         // Accepted connections have its TOS.
         let listener = near.control_socket(PORT)?.listen(BACKLOG)?;
-        tokio::spawn(accept(listener, events.clone()));
+        tokio::spawn(accept(listener, Door::Overlay, events.clone()));
         Ok(Self {
             events,
             dialing: HashMap::new(),
             open: HashMap::new(),
             near,
+            foreign: ForeignDoors::default(),
             next_accepted: 2,
         })
     }
@@ -120,8 +138,15 @@ impl BgpIo {
     /// Starts to connect; the outcome arrives as an event.
     pub(crate) fn connect(&mut self, connection: ConnectionId, address: Ipv4Addr) {
         let (events, near) = (self.events.clone(), self.near.clone());
+        let terms = self.foreign.terms(address).cloned();
         let dialing = tokio::spawn(async move {
-            let outcome = tokio::time::timeout(CONNECT_TIMEOUT, near.dial(address)).await;
+            let dial = async {
+                match terms {
+                    Some(terms) => foreign::dial(address, terms).await,
+                    None => near.dial(address).await,
+                }
+            };
+            let outcome = tokio::time::timeout(CONNECT_TIMEOUT, dial).await;
             let event = match outcome {
                 Ok(Ok(stream)) => BgpEvent::Connected(connection, stream),
                 Ok(Err(_)) | Err(_) => BgpEvent::Closed(connection),
@@ -130,6 +155,33 @@ impl BgpIo {
             events.send(event).await.ok();
         });
         self.dialing.insert(connection, dialing.abort_handle());
+    }
+
+    /// Has neighbors outside of the fabric come and be called on these terms from now on.
+    pub(crate) fn set_foreign(&mut self, foreign: Foreign) {
+        self.foreign.set(foreign);
+        self.open_doors();
+    }
+
+    /// Listens for foreign neighbors where that was not possible before.
+    pub(crate) fn open_doors(&mut self) {
+        self.foreign.open(&self.events);
+    }
+
+    /// Tells whether somebody may come in by this door, and holds a foreign neighbor to its terms.
+    pub(crate) fn admit(&self, stream: &TcpStream, from: Ipv4Addr, door: Door) -> bool {
+        let terms = self.foreign.terms(from);
+        match (door, terms) {
+            (Door::Overlay, terms) => terms.is_none(),
+            (Door::Foreign, None) => false,
+            (Door::Foreign, Some(terms)) => match foreign::limit(stream.as_fd(), terms) {
+                Ok(()) => true,
+                Err(error) => {
+                    warn!(%error, %from, "BGP connection refused");
+                    false
+                }
+            },
+        }
     }
 
     /// Starts reading and writing a connection that was ordered; tells whether it is still wanted.
@@ -203,12 +255,12 @@ impl BgpIo {
     }
 }
 
-async fn accept(listener: TcpListener, events: mpsc::Sender<BgpEvent>) {
+async fn accept(listener: TcpListener, door: Door, events: mpsc::Sender<BgpEvent>) {
     loop {
         match listener.accept().await {
             Ok((stream, SocketAddr::V4(from))) => {
                 if events
-                    .send(BgpEvent::Accepted(stream, *from.ip()))
+                    .send(BgpEvent::Accepted(stream, *from.ip(), door))
                     .await
                     .is_err()
                 {
@@ -353,6 +405,7 @@ mod tests {
                 overlay: Ipv4Addr::LOCALHOST,
                 tun: "lo".to_owned(),
             },
+            foreign: ForeignDoors::default(),
             next_accepted: 2,
         };
         io.attach(ID, near, send_hold);

@@ -28,10 +28,10 @@ use sam_router::restart_only;
 use sam_router::router::Start;
 use sam_router::{Command, Config, Input, Output, Router};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::bfd_thread::{Bfd, Changes};
-use crate::bgp_io::{BgpEvent, BgpIo, Near, send_hold};
+use crate::bgp_io::{self, BgpEvent, BgpIo, Near, send_hold};
 use crate::control_socket::{self, Call};
 use crate::data_plane::{DataPlane, Reports, worker_count};
 use crate::event_log::EventLog;
@@ -146,6 +146,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let (data_plane, reports) =
         DataPlane::start(&config, workers, host.take_tuns(), wireguard_seed()?)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
+    bgp_io::check(&config.local.foreign)?;
     let near = near(&config);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let (bfd, bfd_changes) = Bfd::start(&near, seed);
@@ -230,15 +231,19 @@ impl Control {
     fn on_bgp(&mut self, event: BgpEvent) {
         match event {
             BgpEvent::Connected(connection, stream) => {
-                let send_hold = self.send_hold();
+                let send_hold = self.send_hold(stream.peer_addr().ok());
                 if self.bgp.attach_dialed(connection, stream, send_hold) {
                     self.input(Input::Bgp(sam_bgp::Input::Connected(connection)));
                 }
             }
-            BgpEvent::Accepted(stream, from) => {
+            BgpEvent::Accepted(stream, from, door) if self.bgp.admit(&stream, from, door) => {
                 let connection = self.bgp.next_accepted();
-                self.bgp.attach(connection, stream, self.send_hold());
+                let send_hold = self.send_hold(stream.peer_addr().ok());
+                self.bgp.attach(connection, stream, send_hold);
                 self.input(Input::Bgp(sam_bgp::Input::Accepted { connection, from }));
+            }
+            BgpEvent::Accepted(_, from, door) => {
+                debug!(%from, ?door, "BGP connection of nobody who may come this way closed");
             }
             BgpEvent::Received(connection, piece) if self.bgp.is_open(connection) => {
                 let received = sam_bgp::Input::Received(connection, &piece.bytes);
@@ -261,12 +266,18 @@ impl Control {
     }
 
     /// How long a peer may take no message; the hold time agreed on is never longer than the one proposed.
-    fn send_hold(&self) -> Duration {
-        send_hold(self.router.config().fabric.bgp.hold_time)
+    fn send_hold(&self, peer: Option<std::net::SocketAddr>) -> Duration {
+        let config = self.router.config();
+        let foreign = match peer {
+            Some(std::net::SocketAddr::V4(peer)) => config.local.foreign.terms(*peer.ip()),
+            Some(std::net::SocketAddr::V6(_)) | None => None,
+        };
+        send_hold(foreign.map_or(config.fabric.bgp.hold_time, |(_, terms)| terms.hold_time))
     }
 
     fn refresh_host(&mut self) -> Result<(), StartError> {
         self.facts.sample();
+        self.bgp.open_doors();
         for event in self.host.poll(&self.router, &self.data_plane)? {
             self.input(Input::Host(event));
         }
@@ -283,6 +294,7 @@ impl Control {
                     self.data_plane.install(&snapshot);
                 }
                 Output::BfdPeers(peers) => self.bfd.set_peers(peers),
+                Output::Foreign(foreign) => self.bgp.set_foreign(foreign),
                 Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
@@ -339,6 +351,7 @@ impl Control {
                 changed.join(", ")
             ));
         }
+        bgp_io::check(&config.local.foreign).map_err(|error| error.to_string())?;
         self.host.forget();
         self.test_nodes.send_replace(overlays(&config));
         self.input(Input::Config(Box::new(config)));

@@ -12,13 +12,15 @@ fuzz_target!(|input: &[u8]| {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
+        // The wider of both limits; the narrower one is a comparison more.
+        extended: true,
     };
     let mut stream = input;
-    fixed_point::check_frame(stream);
-    while let Ok(Some(len)) = frame(stream) {
+    fixed_point::check_frame(stream, context);
+    while let Ok(Some(len)) = frame(stream, context) {
         let (message, rest) = stream.split_at(len);
         fixed_point::check(message, context);
         stream = rest;
-        fixed_point::check_frame(stream);
+        fixed_point::check_frame(stream, context);
     }
 });

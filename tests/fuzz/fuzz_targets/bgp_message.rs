@@ -22,8 +22,9 @@ fuzz_target!(|input: &[u8]| {
         four_octet_as: choice & 0x10 == 0,
         ibgp: choice & 0x20 == 0,
         add_path: choice & 0x40 != 0,
+        extended: choice & 0x80 != 0,
     };
     let message = [&[0xff; 16][..], &len.to_be_bytes(), &[kind], body].concat();
-    fixed_point::check_frame(&message);
+    fixed_point::check_frame(&message, context);
     fixed_point::check(&message, context);
 });

@@ -9,6 +9,7 @@ pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: true,
+    extended: false,
 };
 
 /// What is done to each UPDATE that announces something.

@@ -76,6 +76,7 @@ impl Topology {
                     active_when: ActiveWhen::SingleRouter,
                 },
                 owned: BTreeSet::from([home(index)]),
+                foreign: sam_router::Foreign::default(),
                 control_socket: "/run/samctl.sock".into(),
                 state_file: None,
             },

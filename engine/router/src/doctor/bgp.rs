@@ -10,8 +10,10 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
         checks.push(skip("bgp", "session", "no BGP peer is configured"));
     }
     let neighbors = &evidence.neighbors.neighbors;
-    let isolated = !neighbors.iter().any(is_up);
-    checks.extend(neighbors.iter().map(|neighbor| session(neighbor, isolated)));
+    let (foreign, nodes): (Vec<_>, Vec<_>) = neighbors.iter().partition(|it| is_foreign(it));
+    let isolated = !nodes.iter().any(|neighbor| is_up(neighbor));
+    checks.extend(nodes.iter().map(|neighbor| session(neighbor, isolated)));
+    checks.extend(foreign.iter().map(|neighbor| session(neighbor, false)));
     checks.push(rejections(evidence));
     checks.push(foreign_identity(evidence));
     checks.push(conflicts(evidence));
@@ -19,6 +21,10 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
 
 fn is_up(neighbor: &NeighborSummary) -> bool {
     neighbor.state == "established"
+}
+
+fn is_foreign(neighbor: &NeighborSummary) -> bool {
+    neighbor.role == "external"
 }
 
 fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
@@ -52,9 +58,13 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
             kept(neighbor)
         ),
     )
-    .remedy(format!(
-        "first the tunnel to {node}, then `samctl bgp neighbor {node}`"
-    ));
+    .remedy(if is_foreign(neighbor) {
+        format!(
+            "`samctl bgp neighbor {node}`, then address, AS number, hop limit and key on both sides"
+        )
+    } else {
+        format!("first the tunnel to {node}, then `samctl bgp neighbor {node}`")
+    });
     match &neighbor.last_down {
         Some(reason) => down.detail(format!("last down: {reason}")),
         None => down,

@@ -54,7 +54,10 @@ impl Router {
 
     /// Gathers what checks and explanations look at.
     pub(crate) fn evidence<'a>(&'a self, facts: &'a Facts, now: Instant) -> Evidence<'a> {
-        let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
+        // What foreign neighbors may not tell is a matter of policy, and shown with the neighbor.
+        let peers = self.speaker.peers().into_iter();
+        let nodes = peers.filter(|peer| !peer.role.is_external());
+        let rejected = nodes.flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
             let refused = self.speaker.rejected(peer.id).into_iter();
             let refused = refused.filter(|refused| !LOOP_REASONS.contains(&refused.reason));

@@ -41,7 +41,13 @@ pub struct NeighborSummary {
     pub state: String,
     /// Seconds in this state.
     pub since_s: f64,
-    /// `client` (we reflect for it) or `non-client`.
+    /// Its AS number; ours when absent, as older routers say it.
+    #[serde(default)]
+    pub asn: Option<u32>,
+    /// The range of addresses from which it came, if it is not configured one by one.
+    #[serde(default)]
+    pub range: Option<Ipv4Net>,
+    /// `client` (we reflect for it), `non-client`, or `external` (of another AS).
     pub role: String,
     /// Paths received, before policy.
     pub received: usize,
@@ -80,6 +86,12 @@ pub struct BgpNeighborView {
     pub keepalive_s: Option<f64>,
     /// Several paths to a prefix (RFC 7911), as negotiated: `receive`, `send`, `both` or `none`.
     pub add_path: String,
+    /// Messages of up to 65535 bytes (RFC 8654), as negotiated: `receive`, `send`, `both` or `none`.
+    #[serde(default)]
+    pub extended_messages: String,
+    /// What is agreed with a foreign neighbor; `None` for a node of the fabric.
+    #[serde(default)]
+    pub foreign: Option<ForeignView>,
     /// Timers that run.
     #[serde(default)]
     pub timers: Vec<TimerRow>,
@@ -106,6 +118,27 @@ pub struct BgpNeighborView {
     pub routes_rejected: Vec<RejectedRow>,
     /// Routes advertised to it.
     pub routes_advertised: Vec<BgpRouteRow>,
+}
+
+/// What is agreed with a foreign neighbor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignView {
+    /// Our address towards it.
+    pub local_address: Ipv4Addr,
+    /// The only interface through which it is heard; any when `None`.
+    pub interface: Option<String>,
+    /// TTL of what is sent to it.
+    pub ttl: u8,
+    /// Least TTL of what is taken from it (RFC 5082); 0 takes any.
+    pub ttl_least: u8,
+    /// How segments are signed: `md5` or `tcp-ao`.
+    pub authentication: Option<String>,
+    /// Rules of the import policy; `None` without one: nothing is taken (RFC 8212).
+    pub import_rules: Option<usize>,
+    /// Rules of the export policy; `None` without one: nothing is told.
+    pub export_rules: Option<usize>,
+    /// Whether it is asked to prefer other ways (RFC 8326).
+    pub graceful_shutdown: bool,
 }
 
 /// Messages by type.

@@ -66,12 +66,9 @@ impl Router {
             proposed_hold_time_s: peer.proposed_hold_time.as_secs_f64(),
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
-            add_path: match (peer.add_path_receive, peer.add_path_send) {
-                (true, true) => "both".into(),
-                (true, false) => "receive".into(),
-                (false, true) => "send".into(),
-                (false, false) => "none".into(),
-            },
+            add_path: directions(peer.add_path_receive, peer.add_path_send).into(),
+            extended_messages: directions(peer.extended_receive, peer.extended_send).into(),
+            foreign: self.foreign_view(&peer),
             timers: peer
                 .timers
                 .iter()
@@ -171,12 +168,15 @@ impl Router {
     fn neighbor_summary(&self, peer: &PeerView, now: Instant) -> NeighborSummary {
         NeighborSummary {
             node: NodeRef::new(&self.config, node_of(peer.id)),
+            asn: Some(peer.role.asn(self.config.fabric.asn)),
+            range: peer.range,
             address: peer.address,
             state: state_text(peer.state).into(),
             since_s: seconds_ago(peer.since, now),
             role: match peer.role {
                 PeerRole::Client => "client".into(),
                 PeerRole::NonClient => "non-client".into(),
+                PeerRole::External(_) => "external".into(),
             },
             received: peer.received,
             accepted: peer.accepted,
@@ -309,9 +309,20 @@ fn router_id(path: &Path) -> String {
     }
 }
 
+fn directions(receive: bool, send: bool) -> &'static str {
+    match (receive, send) {
+        (true, true) => "both",
+        (true, false) => "receive",
+        (false, true) => "send",
+        (false, false) => "none",
+    }
+}
+
 /// Every router of a fabric offers both directions; one that does not is another program or an older version.
 fn is_degraded(peer: &PeerView) -> bool {
-    peer.state == SessionState::Established && !(peer.add_path_receive && peer.add_path_send)
+    peer.state == SessionState::Established
+        && !peer.role.is_external()
+        && !(peer.add_path_receive && peer.add_path_send)
 }
 
 fn route_row(prefix: Ipv4Net, path_id: Option<PathId>, attributes: &PathAttributes) -> BgpRouteRow {
@@ -377,6 +388,7 @@ fn capability_text(capability: &Capability) -> String {
         Capability::Multiprotocol { afi: 1, safi: 1 } => "multiprotocol ipv4-unicast".into(),
         Capability::Multiprotocol { afi, safi } => format!("multiprotocol {afi}/{safi}"),
         Capability::RouteRefresh => "route-refresh".into(),
+        Capability::ExtendedMessage => "extended-message".into(),
         Capability::GracefulRestart(restart) => restart_text(restart),
         Capability::FourOctetAs(asn) => format!("four-octet-as {asn}"),
         Capability::AddPath(families) => {

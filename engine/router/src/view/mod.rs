@@ -33,8 +33,8 @@ pub use arp::{ArpView, NeighborRow, SightingRow};
 pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RestartingView, RibEntry,
-    TimerRow,
+    ForeignView, LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RestartingView,
+    RibEntry, TimerRow,
 };
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
@@ -60,7 +60,8 @@ pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
 pub struct NodeRef {
     /// Identity.
     pub id: NodeId,
-    /// Name; the id in decimal when the node is not configured.
+    /// Name; the id in decimal when the node is not configured. A foreign neighbor has its name or its address, and its
+    /// address as a number is its id.
     pub name: String,
     /// Site; empty when the node is not configured.
     pub site: String,
@@ -78,7 +79,11 @@ impl NodeRef {
             },
             None => Self {
                 id,
-                name: id.to_string(),
+                name: config
+                    .local
+                    .foreign
+                    .name_of(id)
+                    .unwrap_or_else(|| id.to_string()),
                 site: String::new(),
             },
         }

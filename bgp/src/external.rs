@@ -1,0 +1,189 @@
+//! Routes across the border of the AS as pure functions: which are refused from a peer of another AS, and with which
+//! attributes one is told a route (RFC 4271 sections 5.1, 6.3 and 9.1.2).
+//!
+//! What else may pass is a matter of policy; without one nothing does (RFC 8212).
+
+use crate::config::ExternalPeer;
+use crate::policy::Rejection;
+use crate::wire::{AsPathSegment, Community, PathAttributes};
+
+/// The AS_PATH does not begin with the AS of the peer.
+pub(crate) const FIRST_AS: Rejection = Rejection("first-as");
+/// The route passed our AS already.
+pub(crate) const AS_LOOP: Rejection = Rejection("as-loop");
+/// The next hop is our own address.
+pub(crate) const OWN_NEXT_HOP: Rejection = Rejection("own-next-hop");
+
+/// Refuses a route of an external peer that cannot be right.
+///
+/// 1. The first AS is the peer's own (RFC 4271 section 6.3).
+/// 2. Ours is not in the path (section 9.1.2).
+/// 3. The next hop is not us (section 5.1.3).
+///
+/// # Errors
+/// Which of the three it is.
+pub(crate) fn check(attributes: &PathAttributes, peer: ExternalPeer) -> Result<(), Rejection> {
+    let mut path = attributes.as_path.iter().flat_map(|segment| &segment.0);
+    if path.next() != Some(&peer.asn) {
+        return Err(FIRST_AS);
+    }
+    if passes(attributes, peer.local_asn) {
+        return Err(AS_LOOP);
+    }
+    if attributes.next_hop == peer.next_hop {
+        return Err(OWN_NEXT_HOP);
+    }
+    Ok(())
+}
+
+/// Returns the attributes with which a route is told to an external peer; `None` if it is not. `local`: the route is
+/// our own.
+///
+/// 1. A route that may not leave the AS stays (RFC 1997), and one that passed the peer's AS would be refused there.
+/// 2. Our AS is prepended (RFC 4271 section 5.1.2), we are the next hop (section 5.1.3).
+/// 3. LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are of our AS; a MED goes no further than the AS that it was told to
+///    (section 5.1.4), so that only one of our own, or set by policy afterwards, leaves.
+pub(crate) fn export(
+    attributes: &PathAttributes,
+    local: bool,
+    peer: ExternalPeer,
+) -> Option<PathAttributes> {
+    let confined = [
+        Community::NO_EXPORT,
+        Community::NO_ADVERTISE,
+        Community::NO_EXPORT_SUBCONFED,
+    ];
+    let stays = attributes
+        .communities
+        .iter()
+        .any(|value| confined.contains(&Community(*value)));
+    if stays || passes(attributes, peer.asn) {
+        return None;
+    }
+    Some(PathAttributes {
+        as_path: prepended(&attributes.as_path, peer.local_asn),
+        next_hop: peer.next_hop,
+        med: attributes.med.filter(|_| local),
+        local_pref: None,
+        originator_id: None,
+        cluster_list: Vec::new(),
+        ..attributes.clone()
+    })
+}
+
+fn passes(attributes: &PathAttributes, asn: u32) -> bool {
+    let mut segments = attributes.as_path.iter();
+    segments.any(|segment| segment.0.contains(&asn))
+}
+
+/// Puts an AS in front: into the first segment, or into a new one when that is full.
+fn prepended(path: &[AsPathSegment], asn: u32) -> Vec<AsPathSegment> {
+    let mut path = path.to_vec();
+    match path.first_mut() {
+        Some(first) if first.0.len() < SEGMENT_MAX => first.0.insert(0, asn),
+        Some(_) | None => path.insert(0, AsPathSegment(vec![asn])),
+    }
+    path
+}
+
+/// AS numbers that fit into a segment.
+const SEGMENT_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::testing::{attributes, router};
+
+    #[test]
+    fn impossible_routes_are_refused_by_name() {
+        let table = [
+            (path(&[65001, 65002]), Ok(())),
+            (path(&[]), Err(FIRST_AS)),
+            (path(&[65002, 65001]), Err(FIRST_AS)),
+            (path(&[65001, 64512]), Err(AS_LOOP)),
+            (
+                PathAttributes {
+                    next_hop: PEER.next_hop,
+                    ..path(&[65001])
+                },
+                Err(OWN_NEXT_HOP),
+            ),
+        ];
+        for (attributes, verdict) in table {
+            assert_eq!(check(&attributes, PEER), verdict, "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_our_as_stays_inside() {
+        let inside = PathAttributes {
+            med: Some(7),
+            originator_id: Some(router(3)),
+            cluster_list: vec![router(4)],
+            communities: vec![1],
+            ..attributes(2, 300)
+        };
+
+        let told = export(&inside, false, PEER).unwrap();
+
+        let expected = PathAttributes {
+            as_path: vec![AsPathSegment(vec![64512])],
+            communities: vec![1],
+            ..PathAttributes::local(PEER.next_hop)
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_med_of_our_own_is_told_and_a_learned_one_is_not() {
+        let costly = PathAttributes {
+            med: Some(7),
+            ..path(&[])
+        };
+        for (local, med) in [(true, Some(7)), (false, None)] {
+            assert_eq!(export(&costly, local, PEER).unwrap().med, med);
+        }
+    }
+
+    #[test]
+    fn confined_routes_and_those_of_the_peers_as_are_not_told() {
+        for value in [0xffff_ff01, 0xffff_ff02, 0xffff_ff03] {
+            let confined = PathAttributes {
+                communities: vec![value],
+                ..path(&[])
+            };
+            assert_eq!(export(&confined, true, PEER), None, "{value:x}");
+        }
+        assert_eq!(export(&path(&[65002, 65001]), false, PEER), None);
+    }
+
+    #[test]
+    fn a_full_segment_gets_a_new_one_in_front() {
+        let long = path(&[7; 255]);
+
+        let told = export(&long, false, PEER).unwrap();
+
+        assert_eq!(told.as_path[0].0, [64512]);
+        assert_eq!(told.as_path[1].0.len(), 255);
+        assert_eq!(
+            export(&told, false, PEER).unwrap().as_path[0].0,
+            [64512, 64512]
+        );
+    }
+
+    const PEER: ExternalPeer = ExternalPeer {
+        asn: 65001,
+        local_asn: 64512,
+        next_hop: Ipv4Addr::new(203, 0, 113, 2),
+    };
+
+    fn path(numbers: &[u32]) -> PathAttributes {
+        let segments = (!numbers.is_empty()).then(|| AsPathSegment(numbers.to_vec()));
+        PathAttributes {
+            as_path: segments.into_iter().collect(),
+            ..PathAttributes::local(router(9))
+        }
+    }
+}

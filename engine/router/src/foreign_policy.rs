@@ -1,0 +1,231 @@
+//! What foreign neighbors may tell us and are told: rules that no configuration can switch off around those that it gives.
+//!
+//! An address of a pool, an overlay address or a tag of the fabric is believed from nobody but its nodes (ARCHITECTURE.md
+//! I9, I10); markers and tags are told to nobody else. Without a policy nothing passes (RFC 8212).
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sam_bgp::rules::{AnyCommunity, NO_POLICY};
+use sam_bgp::wire::Community;
+use sam_bgp::{PathAttributes, Rejection};
+use sam_capture::Enrollment;
+
+use crate::foreign::Terms;
+
+/// An address of a pool, or the pool.
+pub(crate) const POOL_ADDRESS: Rejection = Rejection("pool-address");
+/// The overlay address of a node.
+pub(crate) const OVERLAY_ADDRESS: Rejection = Rejection("overlay-address");
+/// A large community in the name of the fabric.
+pub(crate) const FABRIC_TAG: Rejection = Rejection("fabric-tag");
+
+/// Names of the rejections which mean that a foreign neighbor speaks in the fabric's name.
+pub(crate) const INTRUSION_REASONS: [&str; 3] = [POOL_ADDRESS.0, OVERLAY_ADDRESS.0, FABRIC_TAG.0];
+
+/// Accepts a route of a foreign neighbor, or not.
+///
+/// 1. What belongs to the fabric is refused.
+/// 2. The policy of the neighbor decides.
+/// 3. A path that goes away soon is the last choice (RFC 8326 section 4.1).
+///
+/// # Errors
+/// Why it is refused.
+pub(crate) fn import(
+    (terms, neighbor): (&Terms, Ipv4Addr),
+    enrollment: &Enrollment,
+    prefix: Ipv4Net,
+    attributes: &mut PathAttributes,
+) -> Result<(), Rejection> {
+    if enrollment
+        .pools
+        .iter()
+        .any(|pool| pool.prefix.contains(&prefix))
+    {
+        return Err(POOL_ADDRESS);
+    }
+    if is_overlay(enrollment, prefix) {
+        return Err(OVERLAY_ADDRESS);
+    }
+    let mut tags = attributes.large_communities.iter();
+    if tags.any(|tag| tag.global == enrollment.asn) {
+        return Err(FABRIC_TAG);
+    }
+    let rules = terms.import.as_ref().ok_or(NO_POLICY)?;
+    rules.apply(neighbor, prefix, attributes)?;
+    if attributes
+        .communities
+        .contains(&Community::GRACEFUL_SHUTDOWN.0)
+    {
+        attributes.local_pref = Some(0);
+    }
+    Ok(())
+}
+
+/// Tells whether a foreign neighbor is told a route, and makes of it what it is told.
+///
+/// 1. Markers, and pools as a whole, are not told.
+/// 2. The policy decides; it sees the tags of the fabric, which are then removed.
+/// 3. A neighbor that shall prefer other ways is asked to (RFC 8326 section 4.2).
+pub(crate) fn export(
+    (terms, neighbor): (&Terms, Ipv4Addr),
+    enrollment: &Enrollment,
+    prefix: Ipv4Net,
+    attributes: &mut PathAttributes,
+) -> bool {
+    let mut pools = enrollment.pools.iter();
+    let pool = pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32;
+    if pool || is_overlay(enrollment, prefix) {
+        return false;
+    }
+    let passes = terms
+        .export
+        .as_ref()
+        .is_some_and(|rules| rules.apply(neighbor, prefix, attributes).is_ok());
+    attributes
+        .large_communities
+        .retain(|tag| tag.global != enrollment.asn);
+    attributes.local_pref = None;
+    if terms.graceful_shutdown {
+        AnyCommunity::Standard(Community::GRACEFUL_SHUTDOWN).add_to(attributes);
+    }
+    passes
+}
+
+fn is_overlay(enrollment: &Enrollment, prefix: Ipv4Net) -> bool {
+    let mut nodes = enrollment.nodes.values();
+    prefix.prefix_len() == 32 && nodes.any(|node| node.overlay == prefix.addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sam_bgp::rules::{Changes, Match, NO_RULE, Rule, Rules, Verdict};
+    use sam_bgp::wire::LargeCommunity;
+
+    use super::*;
+    use crate::fixture;
+    use crate::foreign::Reach;
+    use crate::policy::FabricPolicy;
+
+    #[test]
+    fn what_belongs_to_the_fabric_is_refused_whatever_the_policy_says() {
+        let all = terms(Some(everything()), None);
+        for (prefix, verdict) in [
+            ("10.77.60.10/32", Err(POOL_ADDRESS)),
+            ("10.77.60.0/24", Err(POOL_ADDRESS)),
+            ("10.77.60.128/25", Err(POOL_ADDRESS)),
+            ("10.99.0.2/32", Err(OVERLAY_ADDRESS)),
+            ("10.99.0.9/32", Ok(())),
+            ("10.77.0.0/16", Ok(())),
+            ("198.51.100.0/24", Ok(())),
+        ] {
+            assert_eq!(taken(&all, prefix, route()), verdict, "{prefix}");
+        }
+        let tagged = PathAttributes {
+            large_communities: vec![tag()],
+            ..route()
+        };
+        assert_eq!(taken(&all, "198.51.100.0/24", tagged), Err(FABRIC_TAG));
+    }
+
+    #[test]
+    fn without_a_policy_nothing_passes() {
+        let none = terms(None, None);
+        assert_eq!(taken(&none, "198.51.100.0/24", route()), Err(NO_POLICY));
+        assert_eq!(told(&none, "10.77.60.10/32", route()), None);
+        let empty = terms(Some(Rules::default()), Some(Rules::default()));
+        assert_eq!(taken(&empty, "198.51.100.0/24", route()), Err(NO_RULE));
+        assert_eq!(told(&empty, "10.77.60.10/32", route()), None);
+    }
+
+    #[test]
+    fn addresses_are_told_without_tags_and_neither_markers_nor_pools_are() {
+        let all = terms(None, Some(everything()));
+        let tagged = PathAttributes {
+            large_communities: vec![tag()],
+            local_pref: Some(400),
+            ..route()
+        };
+        assert_eq!(told(&all, "10.77.60.10/32", tagged.clone()), Some(route()));
+        for prefix in ["10.77.60.0/24", "10.99.0.2/32"] {
+            assert_eq!(told(&all, prefix, tagged.clone()), None, "{prefix}");
+        }
+    }
+
+    /// RFC 8326 section 4.
+    #[test]
+    fn a_graceful_shutdown_is_heard_and_asked_for() {
+        let leaving = PathAttributes {
+            communities: vec![Community::GRACEFUL_SHUTDOWN.0],
+            ..route()
+        };
+        let mut preferring = everything();
+        preferring.0[0].set.local_pref = Some(500);
+        let mut terms = terms(Some(preferring), Some(everything()));
+        let mut heard = leaving.clone();
+        let prefix = "198.51.100.0/24".parse().unwrap();
+        let enrollment = enrollment();
+        import((&terms, US), &enrollment, prefix, &mut heard).unwrap();
+        assert_eq!(heard.local_pref, Some(0));
+
+        terms.graceful_shutdown = true;
+        assert_eq!(told(&terms, "10.77.60.10/32", route()), Some(leaving));
+    }
+
+    const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+
+    fn taken(terms: &Terms, prefix: &str, mut route: PathAttributes) -> Result<(), Rejection> {
+        let prefix = prefix.parse().unwrap();
+        import((terms, US), &enrollment(), prefix, &mut route)
+    }
+
+    fn told(terms: &Terms, prefix: &str, mut route: PathAttributes) -> Option<PathAttributes> {
+        let prefix = prefix.parse().unwrap();
+        export((terms, US), &enrollment(), prefix, &mut route).then_some(route)
+    }
+
+    fn enrollment() -> Enrollment {
+        FabricPolicy::new(&fixture::config(1, 3, &[]))
+            .enrollment()
+            .clone()
+    }
+
+    fn tag() -> LargeCommunity {
+        LargeCommunity {
+            global: 64_577,
+            local1: 1,
+            local2: 2,
+        }
+    }
+
+    fn route() -> PathAttributes {
+        PathAttributes::local(US)
+    }
+
+    fn everything() -> Rules {
+        Rules(vec![Rule {
+            matches: Match::default(),
+            set: Changes::default(),
+            verdict: Verdict::Accept,
+        }])
+    }
+
+    fn terms(import: Option<Rules>, export: Option<Rules>) -> Terms {
+        Terms {
+            asn: 65_001,
+            local_address: US,
+            interface: None,
+            reach: Reach::Link,
+            authentication: None,
+            hold_time: Duration::from_secs(90),
+            connect_retry: Duration::from_secs(10),
+            max_prefixes: 100,
+            extended_messages: true,
+            import,
+            export,
+            graceful_shutdown: false,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Routers of other ASes as BGP neighbors: what passes, who stays out.
+//!
+//! ```text
+//!   samctl, AS 64577 ── wan0 203.0.113.11 ── bridge wan ── 203.0.113.12 wan0 ── the daemon, AS 65002
+//! ```
+//! The fabric has one node, so nothing but the neighbor talks BGP. The daemon announces a network of its own and,
+//! wrongly, an address of the pool.
+
+mod daemon;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+pub(crate) use daemon::Kind;
+use daemon::{Daemon, Guard};
+
+use crate::fabric::{ASN, Fabric};
+use crate::router::Router;
+use crate::scratch::Scratch;
+use crate::wait::eventually;
+use crate::world::{Place, World};
+
+/// One test with one daemon.
+pub(crate) type Test = fn(Kind, &Scratch) -> Result<()>;
+
+/// Nothing passes without a policy (RFC 8212); with one, what it admits and nothing of the fabric's; all without a new
+/// session. A graceful shutdown is heard (RFC 8326).
+pub(crate) fn policy_decides(kind: Kind, scratch: &Scratch) -> Result<()> {
+    let scene = Scene::start(kind, Guard::None, &neighbor(""), scratch)?;
+    scene.wait_until_established("upstream")?;
+    eventually("everything is refused for want of a policy", || {
+        ensure!(
+            scene
+                .refusals("upstream")?
+                .contains(&(NETWORK.into(), "no-policy".into()))
+        );
+        Ok(())
+    })?;
+    ensure!(!scene.theirs.knows(OWN)?, "told without a policy");
+
+    scene.ours.reload(&neighbor(POLICY))?;
+
+    eventually("their network is here", || {
+        let paths = scene.ours.paths(NETWORK.parse()?)?;
+        let path = paths.first().context("no path")?;
+        ensure!(path["as_path"] == serde_json::json!([THEIR_ASN]), "{path}");
+        ensure!(path["next_hop"] == THEIRS.underlay().to_string(), "{path}");
+        ensure!(path["best"] == true && path["local_pref"] == 200, "{path}");
+        Ok(())
+    })?;
+    let refusals = scene.refusals("upstream")?;
+    ensure!(
+        refusals.contains(&(FORGED.into(), "pool-address".into())),
+        "{refusals:?}"
+    );
+    ensure!(scene.ours.paths(FORGED.parse()?)?.is_empty(), "believed");
+    eventually("our address is there", || {
+        let shown = scene.theirs.show(OWN)?;
+        for needed in [ASN.to_string(), OURS.underlay().to_string()] {
+            ensure!(shown.contains(&needed), "{needed} is missing: {shown}");
+        }
+        // Tags of the fabric begin with its AS number and have two parts more.
+        let tag = [format!("{ASN}:1:"), format!("({ASN}, 1,")];
+        ensure!(!tag.iter().any(|tag| shown.contains(tag)), "tags: {shown}");
+        Ok(())
+    })?;
+
+    scene.ours.reload(&neighbor(&format!(
+        "{POLICY}        gracefulShutdown: true\n"
+    )))?;
+
+    eventually("the daemon is asked to prefer other ways", || {
+        let shown = scene.theirs.show(OWN)?.to_lowercase();
+        let words = ["65535:0", "(65535,0)", "graceful-shutdown"];
+        ensure!(words.iter().any(|word| shown.contains(word)), "{shown}");
+        Ok(())
+    })?;
+    let view = scene.neighbor("upstream")?;
+    println!(
+        "{}: extended messages {}, capabilities {}",
+        kind.name(),
+        view["extended_messages"],
+        view["capabilities_received"]
+    );
+    ensure!(view["established_count"] == 1, "the session was reset");
+    ensure!(
+        view["extended_messages"] == kind.extended_messages(),
+        "{view}"
+    );
+    scene.stays_well()
+}
+
+/// With MD5 and a hop limit on both sides (RFC 2385, RFC 5082) the session comes up; with another key it does not.
+pub(crate) fn strangers_stay_out(kind: Kind, scratch: &Scratch) -> Result<()> {
+    scratch.write("upstream.key", "another key\n")?;
+    let terms = format!(
+        "{POLICY}        ttlSecurity: 1\n        authentication: {{type: md5, keyFile: upstream.key}}\n"
+    );
+    let scene = Scene::start(kind, Guard::Signed, &neighbor(&terms), scratch)?;
+    eventually("the kernel refuses segments with a wrong signature", || {
+        let refused = scene.signature_failures()?;
+        ensure!(refused > 0, "none yet");
+        Ok(())
+    })?;
+    let view = scene.neighbor("upstream")?;
+    ensure!(view["established_count"] == 0, "{view}");
+
+    scratch.write("upstream.key", &format!("{}\n", daemon::KEY))?;
+    scene.ours.reload(&neighbor(&terms))?;
+
+    scene.wait_until_established("upstream")?;
+    let terms = &scene.neighbor("upstream")?["foreign"];
+    ensure!(terms["authentication"] == "md5", "{terms}");
+    ensure!(terms["ttl"] == 255 && terms["ttl_least"] == 255, "{terms}");
+    let log = std::fs::read_to_string(scratch.path("site1.log"))?;
+    ensure!(!log.contains(daemon::KEY), "the key is in the log");
+    scene.stays_well()
+}
+
+/// Whoever comes from the range is a neighbor, and gone when the session ends.
+pub(crate) fn a_range_admits(kind: Kind, scratch: &Scratch) -> Result<()> {
+    let range = format!(
+        "{POLICIES}    neighbors:\n      - name: guests\n        range: 203.0.113.12/30\n        limit: 2\n\
+         \x20       asn: {THEIR_ASN}\n        localAddress: {}\n{POLICY}",
+        OURS.underlay()
+    );
+    let mut scene = Scene::start(kind, Guard::None, &range, scratch)?;
+    let name = THEIRS.underlay().to_string();
+    scene.wait_until_established(&name)?;
+    let view = scene.neighbor(&name)?;
+    ensure!(view["range"] == "203.0.113.12/30", "{view}");
+    eventually("routes pass", || {
+        ensure!(
+            !scene.ours.paths(NETWORK.parse()?)?.is_empty(),
+            "theirs not yet"
+        );
+        ensure!(scene.theirs.knows(OWN)?, "ours not yet");
+        Ok(())
+    })?;
+
+    scene.theirs.kill()?;
+
+    eventually("it is forgotten", || {
+        let all = scene.ours.ask(&["bgp", "neighbors"])?;
+        ensure!(all["neighbors"] == serde_json::json!([]), "{all}");
+        ensure!(
+            scene.ours.paths(NETWORK.parse()?)?.is_empty(),
+            "still routed"
+        );
+        Ok(())
+    })
+}
+
+/// Three thousand routes that share their attributes come in messages of more than 4096 bytes, and leave in such.
+pub(crate) fn long_messages_pass(scratch: &Scratch) -> Result<()> {
+    let terms = |name: &str, place: Place, asn: u32| {
+        format!(
+            "      - name: {name}\n        address: {}\n        asn: {asn}\n        localAddress: {}\n{POLICY}",
+            place.underlay(),
+            OURS.underlay()
+        )
+    };
+    let both = format!(
+        "{POLICIES}    neighbors:\n{}{}",
+        terms("upstream", THEIRS, THEIR_ASN),
+        terms("downstream", THIRD, THEIR_ASN + 1)
+    );
+    let world = World::build(3)?;
+    let fabric = Fabric::new(1, None)?;
+    let many: Vec<String> = (0..MANY)
+        .map(|number| format!("198.18.{}.{}/32", number / 256, number % 256))
+        .collect();
+    let upstream = Daemon::start(Kind::Bird, Guard::None, world.site(THEIRS)?, &many, scratch)?;
+    let downstream = Daemon::start(Kind::Bird, Guard::None, world.site(THIRD)?, &[], scratch)?;
+    let ours = Router::start_with(world.site(OURS)?, &fabric, scratch, &both)?;
+    eventually("all routes have passed through", || {
+        let known = downstream.count()?;
+        ensure!(known >= MANY, "{known} of {MANY}");
+        Ok(())
+    })?;
+    for (name, direction) in [("upstream", "received"), ("downstream", "sent")] {
+        let view = ours.ask(&["bgp", "neighbor", name])?;
+        ensure!(view["extended_messages"] == "both", "{name}: {view}");
+        let updates = view[format!("messages_{direction}")]["update"]
+            .as_u64()
+            .context("no count")?;
+        println!("{MANY} routes {direction} in {updates} UPDATEs");
+        // Each route takes 5 bytes: messages of 4096 bytes would be more than this.
+        let short = u64::try_from(MANY * 5 / 4096)?;
+        ensure!(updates <= short, "{name}: {updates} UPDATEs {direction}");
+    }
+    drop(upstream);
+    Ok(())
+}
+
+/// samctl and the daemon.
+struct Scene {
+    ours: Router,
+    theirs: Daemon,
+    world: World,
+}
+
+impl Scene {
+    /// Starts both; `more` is samctl's own part beyond the usual.
+    fn start(kind: Kind, guard: Guard, more: &str, scratch: &Scratch) -> Result<Self> {
+        let world = World::build(2)?;
+        let fabric = Fabric::new(1, None)?;
+        let routes = [NETWORK.to_owned(), FORGED.to_owned()];
+        Ok(Self {
+            theirs: Daemon::start(kind, guard, world.site(THEIRS)?, &routes, scratch)?,
+            ours: Router::start_with(world.site(OURS)?, &fabric, scratch, more)?,
+            world,
+        })
+    }
+
+    fn neighbor(&self, name: &str) -> Result<Value> {
+        self.ours.ask(&["bgp", "neighbor", name])
+    }
+
+    fn wait_until_established(&self, name: &str) -> Result<()> {
+        eventually("both sides are Established", || {
+            let view = self.neighbor(name)?;
+            ensure!(view["state"] == "established", "samctl: {view}");
+            ensure!(self.theirs.established()?, "the daemon does not agree");
+            Ok(())
+        })
+    }
+
+    /// Refused routes with their reasons.
+    fn refusals(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let view = self.neighbor(name)?;
+        let rows = view["routes_rejected"].as_array().context("no list")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let rows = rows
+            .iter()
+            .map(|row| (text(&row["prefix"]), text(&row["reason"])));
+        Ok(rows.collect())
+    }
+
+    /// How many segments the kernel of our site dropped for their signature.
+    fn signature_failures(&self) -> Result<u64> {
+        let text = self
+            .world
+            .site(OURS)?
+            .router
+            .enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat"))??;
+        let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+        let (names, values) = lines.next().zip(lines.next()).context("no counters")?;
+        let counted = names.split(' ').zip(values.split(' '));
+        let failures = ["TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"];
+        let counts = counted.filter(|(name, _)| failures.contains(name));
+        counts.map(|(_, count)| Ok(count.parse::<u64>()?)).sum()
+    }
+
+    /// Nothing was complained about.
+    fn stays_well(&self) -> Result<()> {
+        let view = self.neighbor("upstream")?;
+        for side in ["last_sent", "last_received"] {
+            ensure!(view[side].is_null(), "{side}: {}", view[side]);
+        }
+        Ok(())
+    }
+}
+
+/// The daemon as the neighbor `upstream`, with more terms.
+fn neighbor(terms: &str) -> String {
+    format!(
+        "{POLICIES}    neighbors:\n      - name: upstream\n        address: {}\n        asn: {THEIR_ASN}\n        \
+         localAddress: {}\n        interface: wan0\n        timers: fast\n{terms}",
+        THEIRS.underlay(),
+        OURS.underlay()
+    )
+}
+
+/// samctl.
+const OURS: Place = Place(1);
+/// The daemon.
+const THEIRS: Place = Place(2);
+/// Another daemon.
+const THIRD: Place = Place(3);
+/// AS number of the daemon.
+const THEIR_ASN: u32 = 65_002;
+/// What we own.
+const OWN: &str = "10.77.60.10/32";
+/// What the daemon may announce.
+const NETWORK: &str = "198.51.100.0/24";
+/// What it may not.
+const FORGED: &str = "10.77.60.99/32";
+/// Routes of the test of long messages.
+const MANY: usize = 3_000;
+/// Policies of all tests.
+const POLICIES: &str = "  bgp:
+    policies:
+      - name: from-upstream
+        rules:
+          - match: {prefixes: [\"198.51.100.0/24\", \"198.18.0.0/15 le 32\", \"10.77.60.0/24 le 32\"]}
+            set: {localPref: 200}
+            then: accept
+      - name: to-upstream
+        rules:
+          - match: {prefixes: [\"10.77.60.0/24 ge 32\", \"198.18.0.0/15 le 32\"]}
+            then: accept
+";
+/// The keys with which a neighbor uses them.
+const POLICY: &str = "        import: from-upstream\n        export: to-upstream\n";

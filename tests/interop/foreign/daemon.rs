@@ -1,0 +1,275 @@
+//! Daemons of another AS: how each is configured for one session with samctl, and asked.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use sam_net::Namespace;
+use serde_json::Value;
+
+use super::{OURS, THEIR_ASN, THEIRS};
+use crate::fabric::ASN;
+use crate::process::{Process, output};
+use crate::requirement::program;
+use crate::scratch::Scratch;
+use crate::wait::eventually;
+use crate::world::{Place, Site};
+
+/// Which daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// BIRD 2.
+    Bird,
+    /// FRR bgpd, without zebra.
+    Frr,
+    /// GoBGP.
+    Gobgp,
+}
+
+/// What keeps strangers out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing.
+    None,
+    /// MD5 with [`KEY`], and a hop limit of one (RFC 5082).
+    Signed,
+}
+
+/// A running daemon; dropping it stops it.
+pub(crate) struct Daemon {
+    kind: Kind,
+    place: Place,
+    namespace: Namespace,
+    folder: PathBuf,
+    process: Process,
+}
+
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Bird, Self::Frr, Self::Gobgp];
+
+    /// Name in tests and files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bird => "bird",
+            Self::Frr => "frr",
+            Self::Gobgp => "gobgp",
+        }
+    }
+
+    /// Programs that it needs.
+    pub(crate) fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Bird => &["bird", "birdc"],
+            Self::Frr => &["bgpd", "vtysh"],
+            Self::Gobgp => &["gobgpd", "gobgp"],
+        }
+    }
+
+    /// Directions of long messages as samctl names them; GoBGP 3 does not offer them.
+    pub(crate) fn extended_messages(self) -> &'static str {
+        match self {
+            Self::Bird | Self::Frr => "both",
+            Self::Gobgp => "receive",
+        }
+    }
+}
+
+impl Daemon {
+    /// Starts a daemon that announces `routes`, and waits until it answers.
+    pub(crate) fn start(
+        kind: Kind,
+        guard: Guard,
+        site: &Site,
+        routes: &[String],
+        scratch: &Scratch,
+    ) -> Result<Self> {
+        let place = site.place;
+        let name = format!("{}{}", kind.name(), place.0);
+        let folder = scratch.subfolder(&name)?;
+        let text = match kind {
+            Kind::Bird => bird(place, guard, routes),
+            Kind::Frr => frr(guard, routes),
+            Kind::Gobgp => gobgp(guard),
+        };
+        let file = folder.join("conf");
+        fs::write(&file, text)?;
+        let namespace = site.router.clone();
+        let mut command = match kind {
+            Kind::Bird => namespace.command(program("bird")),
+            Kind::Frr => namespace.command(program("bgpd")),
+            Kind::Gobgp => namespace.command(program("gobgpd")),
+        };
+        match kind {
+            Kind::Bird => command
+                .arg("-f")
+                .arg("-c")
+                .arg(&file)
+                .arg("-s")
+                .arg(folder.join("ctl")),
+            Kind::Frr => command
+                .args(["-S", "-n", "-Z", "-P", "0", "--log", "stdout", "-l"])
+                .arg(place.underlay().to_string())
+                .arg("-f")
+                .arg(&file)
+                .arg("-i")
+                .arg(folder.join("pid"))
+                .arg("--vty_socket")
+                .arg(&folder),
+            Kind::Gobgp => command
+                .args(["-t", "toml", "-p", "--api-hosts", API, "-f"])
+                .arg(&file),
+        };
+        let process = Process::start(command, &scratch.path(&format!("{name}.log")))?;
+        let mut daemon = Self {
+            kind,
+            place,
+            namespace,
+            folder,
+            process,
+        };
+        eventually("the daemon answers", || {
+            daemon.process.check_alive()?;
+            daemon.ask(match kind {
+                Kind::Bird => "show status",
+                Kind::Frr => "show version",
+                Kind::Gobgp => "global",
+            })
+        })?;
+        if kind == Kind::Gobgp {
+            for route in routes {
+                daemon.ask(&format!("global rib add {route}"))?;
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// Whether its session with us is Established.
+    pub(crate) fn established(&self) -> Result<bool> {
+        let us = OURS.underlay();
+        Ok(match self.kind {
+            Kind::Bird => self.ask("show protocols us")?.contains("Established"),
+            Kind::Frr => {
+                let view = self.ask(&format!("show bgp neighbors {us} json"))?;
+                let view: Value = serde_json::from_str(&view)?;
+                view[us.to_string()]["bgpState"] == "Established"
+            }
+            Kind::Gobgp => {
+                let view = self.ask(&format!("-j neighbor {us}"))?;
+                let view: Value = serde_json::from_str(&view)?;
+                let state = &view.get(0).unwrap_or(&view)["state"]["session_state"];
+                *state == 6 || *state == "ESTABLISHED"
+            }
+        })
+    }
+
+    /// What it shows of a route, in its own words.
+    pub(crate) fn show(&self, prefix: &str) -> Result<String> {
+        self.ask(&match self.kind {
+            Kind::Bird => format!("show route all for {prefix}"),
+            Kind::Frr => format!("show bgp ipv4 unicast {prefix}"),
+            Kind::Gobgp => format!("global rib {prefix}"),
+        })
+    }
+
+    /// Whether it has a route from us.
+    pub(crate) fn knows(&self, prefix: &str) -> Result<bool> {
+        let shown = self.show(prefix);
+        Ok(shown.is_ok_and(|text| text.contains(&OURS.underlay().to_string())))
+    }
+
+    /// How many routes it has; BIRD only.
+    pub(crate) fn count(&self) -> Result<usize> {
+        let shown = self.ask("show route count")?;
+        let count = shown.split_whitespace().find_map(|word| word.parse().ok());
+        count.context("no count")
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    fn ask(&self, order: &str) -> Result<String> {
+        let mut command = self.namespace.command(program(match self.kind {
+            Kind::Bird => "birdc",
+            Kind::Frr => "vtysh",
+            Kind::Gobgp => "gobgp",
+        }));
+        match self.kind {
+            Kind::Bird => command
+                .arg("-s")
+                .arg(self.folder.join("ctl"))
+                .args(order.split(' ')),
+            Kind::Frr => command
+                .arg("--vty_socket")
+                .arg(&self.folder)
+                .args(["-d", "bgpd", "-c", order]),
+            Kind::Gobgp => command.args(order.split(' ')),
+        };
+        output(&mut command).with_context(|| format!("at {}", self.place.name()))
+    }
+}
+
+fn bird(place: Place, guard: Guard, routes: &[String]) -> String {
+    let own = place.underlay();
+    let asn = THEIR_ASN + u32::from(place.0 - THEIRS.0);
+    let guard = match guard {
+        Guard::None => String::new(),
+        Guard::Signed => format!("password \"{KEY}\"; ttl security on;"),
+    };
+    let routes: String = routes
+        .iter()
+        .map(|route| format!("  route {route} blackhole;\n"))
+        .collect();
+    format!(
+        "router id {own};\nlog stderr all;\nprotocol device {{ }}\nprotocol direct {{ ipv4; interface \"wan0\"; }}\n\
+         protocol static own {{ ipv4;\n{routes}}}\n\
+         protocol bgp us {{ local {own} as {asn}; neighbor {us} as {ASN}; hold time 9; connect retry time 1;\n  \
+         connect delay time 1; error wait time 1, 2; enable extended messages on; {guard}\n  \
+         ipv4 {{ import all; export where source = RTS_STATIC; }}; }}\n",
+        us = OURS.underlay()
+    )
+}
+
+fn frr(guard: Guard, routes: &[String]) -> String {
+    let (own, us) = (THEIRS.underlay(), OURS.underlay());
+    let guard = match guard {
+        Guard::None => String::new(),
+        Guard::Signed => {
+            format!(" neighbor {us} password {KEY}\n neighbor {us} ttl-security hops 1\n")
+        }
+    };
+    let routes: String = routes
+        .iter()
+        .map(|route| format!("  network {route}\n"))
+        .collect();
+    format!(
+        "hostname frr\nrouter bgp {THEIR_ASN}\n bgp router-id {own}\n no bgp ebgp-requires-policy\n \
+         no bgp network import-check\n timers bgp 3 9\n neighbor {us} remote-as {ASN}\n \
+         neighbor {us} disable-connected-check\n neighbor {us} timers connect 1\n \
+         neighbor {us} advertisement-interval 0\n{guard} address-family ipv4 unicast\n{routes} exit-address-family\n"
+    )
+}
+
+fn gobgp(guard: Guard) -> String {
+    let (own, us) = (THEIRS.underlay(), OURS.underlay());
+    let (key, limit) = match guard {
+        Guard::None => (String::new(), String::new()),
+        Guard::Signed => (
+            format!("    auth-password = \"{KEY}\"\n"),
+            "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n".to_owned(),
+        ),
+    };
+    format!(
+        "[global.config]\n  as = {THEIR_ASN}\n  router-id = \"{own}\"\n  local-address-list = [\"{own}\"]\n\
+         [[neighbors]]\n  [neighbors.config]\n    neighbor-address = \"{us}\"\n    peer-as = {ASN}\n{key}  \
+         [neighbors.transport.config]\n    local-address = \"{own}\"\n  \
+         [neighbors.timers.config]\n    hold-time = 9\n    keepalive-interval = 3\n    connect-retry = 1\n    \
+         idle-hold-time-after-reset = 1\n{limit}"
+    )
+}
+
+/// The key that the daemons have.
+pub(crate) const KEY: &str = "correct-horse-battery";
+const API: &str = "127.0.0.1:50051";
