@@ -55,6 +55,7 @@ pub struct Instance {
     asserted: Option<Instant>,
     outgoing: VecDeque<Transmit>,
     promotions: u64,
+    conflicts: u64,
     sent: u64,
     received: u64,
     refusals: BTreeMap<Refusal, u64>,
@@ -78,6 +79,7 @@ impl Instance {
             asserted: None,
             outgoing: VecDeque::new(),
             promotions: 0,
+            conflicts: 0,
             sent: 0,
             received: 0,
             refusals: BTreeMap::new(),
@@ -209,6 +211,7 @@ impl Instance {
             heard: self.heard,
             down_interval: self.down_interval(),
             promotions: self.promotions,
+            conflicts: self.conflicts,
             sent: self.sent,
             received: self.received,
         }
@@ -347,16 +350,19 @@ impl Instance {
             return;
         }
         self.asserted = Some(now);
+        self.conflicts += 1;
         self.advertise(self.priority());
         self.due = Some(now + self.settings.interval);
     }
 
     /// Our own step: a master that said nothing for more than three intervals has been taken over from, if anybody else is
-    /// there. It steps back and listens instead of insisting.
+    /// there. It steps back and listens instead of insisting, and says that it leaves: what it answered in the moment of
+    /// waking is overruled by the announcements of whoever is the master.
     fn notice_sleep(&mut self, now: Instant) {
         let patience = self.settings.interval.saturating_mul(2);
         let overslept = self.due.is_some_and(|due| now > due + patience);
         if self.state == State::Master && overslept && self.priority() != OWNER {
+            self.advertise(GIVES_UP);
             self.master_interval = self.settings.interval;
             self.transition(State::Backup, Cause::Overslept, now);
         }

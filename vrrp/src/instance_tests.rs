@@ -180,7 +180,7 @@ fn a_master_that_overslept_steps_back_even_where_it_would_win() {
     bench.now += Duration::from_secs(5);
     bench.hear(LOWER, 100).unwrap();
     assert_eq!(bench.role(), (State::Backup, Cause::Overslept));
-    assert_eq!(bench.sent(), []);
+    assert_eq!(bench.sent(), [(GROUP, 0)]);
     bench.pass(Duration::from_millis(900));
     assert_eq!(bench.role().0, State::Backup);
 }

@@ -114,6 +114,8 @@ pub struct Status {
     pub down_interval: Duration,
     /// How often this router became master.
     pub promotions: u64,
+    /// How often another router took itself for the master while we were it.
+    pub conflicts: u64,
     /// Advertisements sent, counted per destination.
     pub sent: u64,
     /// Advertisements that counted.
