@@ -9,6 +9,7 @@ use sam_dataplane::{PathProbe, Snapshot};
 use crate::config::BfdTiming;
 use crate::events::Event;
 use crate::journal::RuntimeState;
+use crate::lan_role::VrrpPlan;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Output {
     WireGuardPeers(Vec<sam_wg::PeerConfig>),
     /// Make the BFD sessions exactly these, by address of the peer.
     BfdPeers(BTreeMap<Ipv4Addr, BfdTiming>),
+    /// Take part in this election on the LAN, in no other.
+    Vrrp(Option<VrrpPlan>),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.
