@@ -1,7 +1,7 @@
 //! From what is written to what is meant: [`raw`](super::raw) to [`Config`], all checks, all errors.
 //!
 //! Every check reports and carries on with a harmless stand-in, so that one run names every mistake; the caller
-//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local.
+//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local, vrrp.
 
 mod bfd;
 mod endpoint;
@@ -9,6 +9,7 @@ mod fabric;
 mod local;
 mod nodes;
 mod transport;
+mod vrrp;
 
 use std::collections::BTreeMap;
 use std::path::Path;

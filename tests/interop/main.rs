@@ -1,5 +1,5 @@
 //! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
-//! and FRR.
+//! and FRR, VRRP with keepalived.
 //!
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
 //! lacks a program or a privilege is ignored, and the reason printed.
@@ -24,6 +24,7 @@ mod scratch;
 mod session;
 mod several_paths;
 mod traffic;
+mod vrrp;
 mod wait;
 mod wireguard;
 mod world;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         }));
     }
     trials.extend(bfd_trials());
+    trials.extend(vrrp_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -102,6 +104,16 @@ fn bfd_trials() -> Vec<Trial> {
         }
     }
     trials
+}
+
+fn vrrp_trials() -> impl Iterator<Item = Trial> {
+    vrrp::Dialect::ALL.into_iter().map(|dialect| {
+        let name = format!("vrrp_keepalived_{}", dialect.name());
+        let missing = requirement::missing(vrrp::PROGRAMS);
+        trial(name, missing.as_deref(), move |scratch| {
+            vrrp::talk(dialect, scratch)
+        })
+    })
 }
 
 type Test = fn(&Scratch) -> Result<()>;

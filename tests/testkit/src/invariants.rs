@@ -56,7 +56,7 @@ impl Drain {
                 self.published = true;
             }
             Output::Bgp(_) => self.spoken = true,
-            Output::BfdPeers(_) | Output::Probe(_) | Output::Event(_) => {}
+            Output::BfdPeers(_) | Output::Vrrp(_) | Output::Probe(_) | Output::Event(_) => {}
         }
     }
 }
