@@ -67,6 +67,8 @@ pub enum Command {
     Bgp(BgpCommand),
     /// Show the BFD sessions: who hears whom, how fast, and what follows for routes
     Bfd,
+    /// Show the election on the LAN: who is master, since when and why
+    Vrrp,
     /// Show the tunnels to the other nodes
     Tunnels,
     /// Show the LAN: answered addresses, neighbors, other answerers

@@ -21,7 +21,7 @@ pub mod version;
 use sam_router::view::{
     ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
     CheckStatus, CountersView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
-    TunnelsView,
+    TunnelsView, VrrpView,
 };
 
 use crate::Streams;
@@ -50,6 +50,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Routes => show::<RoutesView>(&view, "/v1/routes", streams),
         Command::Bgp(command) => bgp(command, &view, streams),
         Command::Bfd => show::<BfdView>(&view, "/v1/bfd", streams),
+        Command::Vrrp => show::<VrrpView>(&view, "/v1/vrrp", streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
         Command::Explain { address } => {

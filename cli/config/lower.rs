@@ -1,7 +1,7 @@
 //! From what is written to what is meant: [`raw`](super::raw) to [`Config`], all checks, all errors.
 //!
 //! Every check reports and carries on with a harmless stand-in, so that one run names every mistake; the caller
-//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local, foreign.
+//! throws the result away when anything was reported. Split by noun: fabric, bfd, transport, nodes, endpoint, local, vrrp, foreign.
 
 mod authentication;
 mod bfd;
@@ -11,6 +11,7 @@ mod foreign;
 mod local;
 mod nodes;
 mod transport;
+mod vrrp;
 
 use std::collections::BTreeMap;
 use std::path::Path;

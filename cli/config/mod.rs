@@ -8,6 +8,7 @@
 //! rest of the program sees `Config`, which cannot hold an invalid combination.
 
 mod finding;
+mod gate;
 mod key_file;
 mod lower;
 mod node;

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Role;
-use sam_router::config::ActiveWhen;
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
+use super::gate::ActiveWhen;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};
 use super::scalar::{Word, read_word};
@@ -411,11 +411,6 @@ impl Word for CaptureKind {
     const LATER: &'static [&'static str] = &["provider-secondary-ip"];
 }
 
-impl Word for ActiveWhen {
-    const WORDS: &'static [(&'static str, Self)] = &[("single-router", Self::SingleRouter)];
-    const LATER: &'static [&'static str] = &["vrrp"];
-}
-
 impl Word for Role {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("onprem", Self::Onprem),
@@ -459,24 +454,6 @@ read_words!(
     TimersProfile,
     BfdProfile
 );
-
-impl Read for ActiveWhen {
-    /// A gate with settings is a mapping, `vrrp: {…}`; it is answered by its name.
-    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
-        match &node.value {
-            Value::Map(entries) if entries.len() == 1 => {
-                let name = Node {
-                    span: node.span,
-                    value: Value::Text(entries[0].key.clone()),
-                };
-                read_word(&name, key, findings)
-            }
-            Value::Map(_) | Value::Empty | Value::Text(_) | Value::List(_) => {
-                read_word(node, key, findings)
-            }
-        }
-    }
-}
 
 impl Read for FabricPart {
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {

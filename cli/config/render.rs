@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu,
+    ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu, Vrrp,
 };
 use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 
@@ -248,7 +248,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
         Capture::ProxyArp {
             interface,
             gratuitous_arp,
-            active_when: ActiveWhen::SingleRouter,
+            active_when,
         } => {
             writeln!(
                 out,
@@ -257,7 +257,8 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
             )?;
             writeln!(
                 out,
-                "    gratuitousArp: {gratuitous_arp}\n    activeWhen: single-router"
+                "    gratuitousArp: {gratuitous_arp}\n    activeWhen: {}",
+                active_when_text(active_when)
             )?;
         }
     }
@@ -272,6 +273,32 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
     let state_file = state_file.map_or_else(|| "none".to_owned(), path);
     writeln!(out, "  stateFile: {state_file}")?;
     Ok(())
+}
+
+fn active_when_text(active_when: &ActiveWhen) -> String {
+    let ActiveWhen::Vrrp(Vrrp { settings, track }) = active_when else {
+        return "single-router".into();
+    };
+    let mut keys = vec![
+        ("vrid", settings.vrid.to_string()),
+        ("address", settings.address.to_string()),
+        ("priority", settings.priority.to_string()),
+        ("interval", duration_text(settings.interval)),
+        ("preempt", settings.preempt.to_string()),
+        ("version", settings.version.number().to_string()),
+    ];
+    if !settings.peers.is_empty() {
+        keys.push(("peers", list(&settings.peers)));
+    }
+    let track = [("bgp", track.bgp), ("tunnels", track.tunnels)];
+    let tracked = track.into_iter().filter(|(_, penalty)| *penalty > 0);
+    let tracked: Vec<_> = tracked
+        .map(|(name, penalty)| (name, penalty.to_string()))
+        .collect();
+    if !tracked.is_empty() {
+        keys.push(("track", mapping(&tracked)));
+    }
+    mapping(&[("vrrp", mapping(&keys))])
 }
 
 pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {

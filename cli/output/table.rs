@@ -20,6 +20,7 @@ mod status;
 mod test;
 mod trace;
 mod tunnels;
+mod vrrp;
 
 use std::fmt::Display;
 

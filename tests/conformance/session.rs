@@ -130,6 +130,7 @@ impl Session {
             max_prefixes: 10,
             reflector: false,
             add_path: None,
+            extended_messages: false,
         };
         speaker.set_next_hops([peer.address].into(), now);
         speaker.set_peers(vec![peer], now);

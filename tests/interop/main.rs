@@ -1,5 +1,5 @@
 //! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
-//! and FRR.
+//! and FRR, VRRP with keepalived.
 //!
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
 //! lacks a program or a privilege is ignored, and the reason printed.
@@ -25,6 +25,7 @@ mod scratch;
 mod session;
 mod several_paths;
 mod traffic;
+mod vrrp;
 mod wait;
 mod wireguard;
 mod world;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     }
     trials.extend(bfd_trials());
     trials.extend(foreign_trials());
+    trials.extend(vrrp_trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -130,6 +132,16 @@ fn foreign_trials() -> Vec<Trial> {
         foreign::long_messages_pass,
     ));
     trials
+}
+
+fn vrrp_trials() -> impl Iterator<Item = Trial> {
+    vrrp::Dialect::ALL.into_iter().map(|dialect| {
+        let name = format!("vrrp_keepalived_{}", dialect.name());
+        let missing = requirement::missing(vrrp::PROGRAMS);
+        trial(name, missing.as_deref(), move |scratch| {
+            vrrp::talk(dialect, scratch)
+        })
+    })
 }
 
 type Test = fn(&Scratch) -> Result<()>;

@@ -52,6 +52,17 @@ impl Router {
         scratch: &Scratch,
         more: &str,
     ) -> Result<Self> {
+        Self::start_when(site, fabric, scratch, "single-router", more)
+    }
+
+    /// The same with `activeWhen` as it is to be written.
+    pub(crate) fn start_when(
+        site: &Site,
+        fabric: &Fabric,
+        scratch: &Scratch,
+        active_when: &str,
+        more: &str,
+    ) -> Result<Self> {
         let place = site.place;
         let name = place.name();
         scratch.write(&format!("{name}.key"), &fabric.private_key(place))?;
@@ -59,7 +70,7 @@ impl Router {
         let mut text = fabric.yaml();
         text += &format!(
             "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  owned: [{client}]\n  control: {{socket: {socket}}}\n  stateFile: {name}.state.json\n  \
-             capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n",
+             capture: {{type: proxy-arp, interface: lan0, activeWhen: {active_when}}}\n",
             client = place.client(),
             socket = socket.display(),
         );

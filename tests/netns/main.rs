@@ -30,6 +30,7 @@ mod transports;
 mod two_sites;
 mod unprivileged;
 mod verbs;
+mod vrrp;
 mod watching;
 mod wireguard;
 mod workers;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
+        vrrp::CASES,
         watching::CASES,
         wireguard::CASES,
         workers::CASES,

@@ -10,6 +10,7 @@ mod hostile;
 mod live;
 mod operations;
 mod standby;
+mod vrrp;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-wg",
             "sam-bfd",
             "sam-bgp",
+            "sam-vrrp",
         ],
     ),
     (
@@ -32,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-wg",
             "sam-bfd",
             "sam-bgp",
+            "sam-vrrp",
         ],
     ),
     ("sam-net", &["sam-dataplane"]),
@@ -42,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-dataplane",
             "sam-bfd",
             "sam-bgp",
+            "sam-vrrp",
             "sam-wg",
         ],
     ),
@@ -49,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sam-dataplane", &["sam-wg"]),
     ("sam-bfd", &[]),
     ("sam-bgp", &[]),
+    ("sam-vrrp", &[]),
     ("sam-wg", &[]),
 ];
 
@@ -63,6 +67,7 @@ const PURE: &[&str] = &[
     "engine/dataplane",
     "engine/router",
     "engine/wg",
+    "vrrp",
 ];
 
 #[test]

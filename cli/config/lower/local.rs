@@ -11,7 +11,7 @@ use sam_router::Offloads;
 use sam_router::config::{Capture, Fabric, Local, Node, WORKERS_MAX};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
-use super::{Checked, Input, Names, check_unique, fabric, find_node, foreign};
+use super::{Checked, Input, Names, check_unique, fabric, find_node, foreign, vrrp};
 use crate::config::finding::Findings;
 use crate::config::key_file::read_key;
 use crate::config::raw::{self, CaptureKind};
@@ -260,14 +260,15 @@ fn capture(raw: &raw::Local, owner: Span, tun: &str, findings: &mut Findings) ->
         }
     }
     let help = "two routers that answer ARP on one LAN break it; write `activeWhen: single-router` \
-                when this is the only one";
+                when this is the only one, else `activeWhen: {vrrp: {vrid: 60, address: 10.77.60.254}}`";
     let active_when = raw
         .active_when
         .required("activeWhen", *span, help, findings);
+    let active_when = active_when.and_then(|raw| vrrp::active_when(raw, findings));
     Some(Capture::ProxyArp {
         interface: interface?.value.clone(),
         gratuitous_arp: raw.gratuitous_arp.or(true),
-        active_when: active_when?.value,
+        active_when: active_when?,
     })
 }
 

@@ -1,7 +1,8 @@
 //! Gratuitous ARP (RFC 5227 section 2.3): tells the LAN that an address is reached through this router now.
 //!
 //! Each address is announced five times, alternately in request and reply form, because hosts differ in which form
-//! they believe. Announcements of many addresses are paced: [`BURST`] frames per [`PACE`].
+//! they believe. Announcements of many addresses are paced: [`BURST`] frames per [`PACE`]. What is late by more than
+//! [`LATENESS`] waits once more: a process that was stopped must not draw traffic from whoever took over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -24,6 +25,10 @@ pub const SCHEDULE: [Duration; 5] = [
 pub const BURST: u32 = 32;
 /// Time in which [`BURST`] frames may be sent.
 pub const PACE: Duration = Duration::from_millis(10);
+/// Who is later than this was stopped or starved, and may have been taken over from meanwhile.
+pub const LATENESS: Duration = Duration::from_secs(1);
+/// How long such a one waits before it announces, so that it can be told.
+pub const SECOND_THOUGHT: Duration = Duration::from_millis(500);
 /// Most addresses that are being announced.
 pub const ANNOUNCEMENT_LIMIT: usize = 16_384;
 
@@ -60,6 +65,8 @@ pub struct Announcer {
     /// Frames left until `burst_end`.
     burst: u32,
     burst_end: Option<Instant>,
+    /// When somebody last asked what is due.
+    polled: Option<Instant>,
 }
 
 /// The next announcement of an address.
@@ -99,6 +106,7 @@ impl Announcer {
 
     /// Takes the next frame that is due, as long as the pace allows.
     pub fn poll_announcement(&mut self, now: Instant) -> Option<Announcement> {
+        self.notice_sleep(now);
         let &(due, port, address) = self.due.first()?;
         if due > now || !self.spend(now) {
             return None;
@@ -135,6 +143,21 @@ impl Announcer {
         match self.burst_end {
             Some(end) if self.burst == 0 => Some(due.max(end)),
             _ => Some(due),
+        }
+    }
+
+    /// Puts off what should have been sent long ago.
+    fn notice_sleep(&mut self, now: Instant) {
+        let polled = self.polled.replace(now).unwrap_or(now);
+        let since = self.due.first().map(|(due, ..)| (*due).max(polled));
+        if !since.is_some_and(|since| now > since + LATENESS) {
+            return;
+        }
+        for (due, port, address) in std::mem::take(&mut self.due) {
+            if let Some(turn) = self.turns.get_mut(&(port, address)) {
+                turn.due = due.max(now + SECOND_THOUGHT);
+                self.due.insert((turn.due, port, address));
+            }
         }
     }
 
@@ -201,6 +224,24 @@ mod tests {
         announcer.retain(|_, address| address != other);
         assert_eq!(announcer.poll_announcement(start), None);
         assert_eq!((announcer.poll_timeout(), announcer.turns.len()), (None, 0));
+    }
+
+    #[test]
+    fn who_was_stopped_thinks_again_before_it_announces() {
+        let start = start();
+        let mut announcer = Announcer::default();
+        assert!(announcer.start(PORT, ADDRESS, start));
+        assert!(announcer.poll_announcement(start).is_some());
+        let woken = start + Duration::from_secs(4);
+
+        assert_eq!(announcer.poll_announcement(woken), None);
+
+        let due = woken + SECOND_THOUGHT;
+        assert_eq!(announcer.poll_timeout(), Some(due));
+        assert!(
+            announcer.poll_announcement(due).is_some(),
+            "nobody objected"
+        );
     }
 
     #[test]

@@ -142,15 +142,15 @@ impl ArpResponder {
             return Err(Withheld::NotRequest);
         }
         // 2. We are told to answer for the target.
-        if port.answers.binary_search(&request.target).is_err() {
+        if !port.is_listed(request.target) {
             return Err(Withheld::NotAnswered);
         }
         // 3. We may answer on this LAN now.
         if !port.gate_open {
             return Err(Withheld::GateClosed);
         }
-        // 4. The target lives behind a tunnel: an address of this LAN answers for itself.
-        if !matches!(fib.lookup(request.target), Some(NextHop::Tunnel(_))) {
+        // 4. The target lives behind a tunnel, for an address of this LAN answers for itself; or it is ours by election.
+        if !serves(request.target, port, fib) {
             return Err(Withheld::NotByTunnel);
         }
         // 5. Nobody is about to take the address (RFC 5227 section 2.1.1).
@@ -181,8 +181,8 @@ impl ArpResponder {
     pub fn may_announce(&self, address: Ipv4Addr, port: &LanPort, fib: &Fib, now: Instant) -> bool {
         port.gate_open
             && port.gratuitous_arp
-            && port.answers.binary_search(&address).is_ok()
-            && matches!(fib.lookup(address), Some(NextHop::Tunnel(_)))
+            && port.is_listed(address)
+            && serves(address, port, fib)
             && !self.is_alive(port.id, address, now)
     }
 
@@ -190,7 +190,7 @@ impl ArpResponder {
     ///
     /// Only addresses that we answer for matter, and silence while the gate is closed: then another router answers.
     pub fn observe(&mut self, address: Ipv4Addr, mac: Mac, port: &LanPort, now: Instant) -> bool {
-        if mac == port.mac || port.answers.binary_search(&address).is_err() {
+        if mac == port.mac || !port.is_listed(address) {
             return false;
         }
         let key = (port.id, address);
@@ -287,6 +287,11 @@ impl Default for ArpResponder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Tells whether an address of the answer set is to be answered for: it lives behind a tunnel, or is the virtual one.
+fn serves(address: Ipv4Addr, port: &LanPort, fib: &Fib) -> bool {
+    port.virtual_address == Some(address) || matches!(fib.lookup(address), Some(NextHop::Tunnel(_)))
 }
 
 /// Number of rate limit buckets.
@@ -533,6 +538,8 @@ mod tests {
             answers: vec![CAPTURED, LOCAL],
             gate_open: true,
             gratuitous_arp: true,
+            virtual_address: None,
+            conflicts: 0,
         };
         let mut fib = FibBuilder::default();
         fib.insert("10.77.60.0/24".parse().unwrap(), NextHop::Lan(PortId(1)));

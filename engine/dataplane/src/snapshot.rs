@@ -30,10 +30,14 @@ pub struct LanPort {
     pub mtu: u16,
     /// Addresses for which this router answers ARP on this LAN while the gate is open, sorted.
     pub answers: Vec<Ipv4Addr>,
+    /// An address of the LAN that belongs to whichever router may answer now (VRRP), if there is one.
+    pub virtual_address: Option<Ipv4Addr>,
     /// Whether this router may answer now (`activeWhen`); closed means silent.
     pub gate_open: bool,
     /// Whether to announce newly answered addresses by gratuitous ARP.
     pub gratuitous_arp: bool,
+    /// Grows when everything is to be announced again: another router claimed to be the one that answers.
+    pub conflicts: u64,
 }
 
 impl LanPort {
@@ -55,7 +59,18 @@ impl LanPort {
     /// Tells whether this router answers for `address` here now.
     #[must_use]
     pub fn is_answered(&self, address: Ipv4Addr) -> bool {
-        self.gate_open && self.answers.binary_search(&address).is_ok()
+        self.gate_open && self.is_listed(address)
+    }
+
+    /// Tells whether this router answers for `address` while its gate is open.
+    #[must_use]
+    pub fn is_listed(&self, address: Ipv4Addr) -> bool {
+        self.virtual_address == Some(address) || self.answers.binary_search(&address).is_ok()
+    }
+
+    /// Lists the addresses for which this router answers while its gate is open.
+    pub fn listed(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.answers.iter().copied().chain(self.virtual_address)
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `error_queue` | what the underlay says about packets that were too long |
 //! | `hop_socket` | UDP of one hop: TTL 255 out, the TTL of what comes in |
 //! | `tcp_guard` | TCP of BGP to others: hop limits, MD5 signatures, TCP-AO |
+//! | `link_socket` | raw IPv4 of one protocol on one interface: TTL 255 out, header and all in |
 //! | `echo_socket` | ICMP echo requests of exact length |
 //! | `vnet_hdr` | virtio_net_hdr to and from [`sam_dataplane::Offload`] |
 //! | `bpf` | classic BPF programs, for filters and for the choice of a socket |
@@ -37,6 +38,7 @@ mod error;
 pub mod error_queue;
 pub mod filter;
 mod hop_socket;
+mod link_socket;
 mod message_batch;
 pub mod netlink;
 pub mod netns;
@@ -59,6 +61,7 @@ pub use error::NetError;
 pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
 pub use hop_socket::{Arrival, HopSocket};
+pub use link_socket::{LinkPacket, LinkSocket};
 pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};
 pub use packet_socket::{FrameError, PacketSocket};

@@ -19,11 +19,14 @@ pub(crate) fn answers(
     // 1. Another node serves it by best path.
     owners
         .remote_served()
-        // 2. It is mobile: inside a pool, not excluded.
+        // 2. Not by a router of this LAN: there it answers for itself.
+        .filter(|owner| !config.shares_lan_with(owner.node))
+        .map(|owner| owner.address)
+        // 3. It is mobile: inside a pool, not excluded.
         .filter(|address| config.pool_of(*address).is_some())
-        // 3. It does not live here by configuration or order, even where another node's claim won (mobility.md I3, I4).
+        // 4. It does not live here by configuration or order, even where another node's claim won (mobility.md I3, I4).
         .filter(|address| !owned.contains(address))
-        // 4. It is not the router's own address on the LAN.
+        // 5. It is not the router's own address on the LAN.
         .filter(|address| lan_address != Some(*address))
         .collect()
 }

@@ -126,7 +126,10 @@ pub(crate) fn rivals(
         others.fold(None, |rival: Option<Rival>, view| {
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
-            let wins = is_upheld(view) && beats_us(view, config.own_node().overlay);
+            // On one LAN the election has decided already.
+            let wins = !config.shares_lan_with(owner.node)
+                && is_upheld(view)
+                && beats_us(view, config.own_node().overlay);
             let stale = view.path.stale;
             Some(Rival {
                 wins: rival.wins || (wins && !stale),

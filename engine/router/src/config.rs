@@ -16,6 +16,7 @@ use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
 pub use sam_dataplane::Dscp;
 pub use sam_dataplane::dscp::CONTROL_TOS;
+pub use sam_vrrp::{Settings as VrrpSettings, Version as VrrpVersion};
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
 use crate::encapsulation::Encapsulation;
@@ -192,10 +193,30 @@ pub enum Capture {
 }
 
 /// When a router may act on its LAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActiveWhen {
     /// It is the only router of the site: always.
     SingleRouter,
+    /// While it is the master.
+    Vrrp(Vrrp),
+}
+
+/// The election among the routers of one LAN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vrrp {
+    /// What VRRP itself is told.
+    pub settings: VrrpSettings,
+    /// What is taken from the priority while something does not work.
+    pub track: Track,
+}
+
+/// Penalties of tracked conditions; zero does not track.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Track {
+    /// No BGP session is up.
+    pub bgp: u8,
+    /// No tunnel to another site is up.
+    pub tunnels: u8,
 }
 
 impl Config {

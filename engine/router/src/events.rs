@@ -191,6 +191,13 @@ pub enum Event {
         /// What tells: `error` (ICMP, or a refusal of the kernel), `probe`, or `underlay` (nothing speaks against it).
         by: String,
     },
+    /// Another router of the LAN takes itself for the VRRP master too: everything is announced again.
+    VrrpConflict {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its priority; zero: it was the master and gives up.
+        priority: u8,
+    },
     /// Two routers seem to run as one node.
     IdentityConflict {
         /// The node.
@@ -320,6 +327,7 @@ impl Event {
             Self::TunnelFault { .. } => "tunnel-fault",
             Self::BfdUp { .. } => "bfd-up",
             Self::BfdDown { .. } => "bfd-down",
+            Self::VrrpConflict { .. } => "vrrp-conflict",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -344,6 +352,7 @@ impl Event {
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
             | Self::BfdDown { .. }
+            | Self::VrrpConflict { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
@@ -373,6 +382,7 @@ impl Event {
             | Self::AttributeMalformed { .. }
             | Self::ConnectionRefused { .. }
             | Self::ForeignAnswer { .. }
+            | Self::VrrpConflict { .. }
             | Self::AddressProbed { .. }
             | Self::EndpointMoved { .. } => true,
             Self::ConfigApplied { .. }

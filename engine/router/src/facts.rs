@@ -34,6 +34,87 @@ pub struct Facts {
     pub queues: Vec<QueueFacts>,
     /// BFD.
     pub bfd: BfdFacts,
+    /// VRRP.
+    pub vrrp: VrrpFacts,
+}
+
+/// VRRP.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpFacts {
+    /// `real-time`, or why not.
+    pub scheduling: String,
+    /// The election; `None` while none is held.
+    pub election: Option<ElectionFacts>,
+    /// Why no election can be held, if it should be.
+    pub failure: Option<String>,
+    /// Advertisements that did not count, or were odd, by reason.
+    pub counters: Vec<CounterFacts>,
+}
+
+/// An election on the LAN as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ElectionFacts {
+    /// Our state: initialize, backup, master.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// Why: started, silence, relieved, outranked, overslept, address-owner, stopped.
+    pub cause: String,
+    /// The same in words.
+    pub why: String,
+    /// Our priority with penalties.
+    pub priority: u8,
+    /// The last other master that was heard.
+    pub heard: Option<HeardFacts>,
+    /// How long the master may be silent, in milliseconds.
+    pub down_ms: f64,
+    /// How often this router became master.
+    pub promotions: u64,
+    /// How often another router took itself for the master while we were it.
+    pub conflicts: u64,
+    /// Advertisements that counted.
+    pub received: u64,
+    /// Advertisements sent.
+    pub sent: u64,
+}
+
+/// Another master as it was heard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeardFacts {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its priority.
+    pub priority: u8,
+    /// Its interval in milliseconds.
+    pub interval_ms: f64,
+    /// Seconds since it was heard.
+    pub last_s: f64,
+}
+
+impl ElectionFacts {
+    /// Makes the facts of an election.
+    #[must_use]
+    pub fn new(status: &sam_vrrp::Status, now: std::time::Instant) -> Self {
+        let ago = |at| now.saturating_duration_since(at).as_secs_f64();
+        Self {
+            state: status.state.name().into(),
+            since_s: ago(status.since),
+            cause: status.cause.name().into(),
+            why: status.cause.text().into(),
+            priority: status.priority,
+            heard: status.heard.map(|heard| HeardFacts {
+                address: heard.address,
+                priority: heard.priority,
+                interval_ms: heard.interval.as_secs_f64() * 1e3,
+                last_s: ago(heard.at),
+            }),
+            down_ms: status.down_interval.as_secs_f64() * 1e3,
+            promotions: status.promotions,
+            conflicts: status.conflicts,
+            received: status.received,
+            sent: status.sent,
+        }
+    }
 }
 
 /// BFD.

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use sam_capture::NodeId;
 use sam_dataplane::notice::Mac;
 
-use crate::config::{Capture, Config, Host as EndpointHost};
+use crate::config::{ActiveWhen, Capture, Config, Host as EndpointHost};
 use crate::input::HostEvent;
 
 /// Facts about the host.
@@ -178,9 +178,14 @@ impl Host {
             .unwrap_or(DEFAULT_UNDERLAY_MTU)
     }
 
-    /// Decides whether this router may act on its LAN.
+    /// Decides whether this router may act on its LAN; `role` is whether VRRP made it the master, and why.
     #[must_use]
-    pub(crate) fn gate(&self, capture: &Capture, stopping: bool) -> Gate {
+    pub(crate) fn gate(
+        &self,
+        capture: &Capture,
+        stopping: bool,
+        role: (bool, &'static str),
+    ) -> Gate {
         let closed = |reason| Gate {
             open: false,
             may_originate: false,
@@ -197,11 +202,20 @@ impl Host {
             },
             (Capture::ProxyArp { .. }, None) => closed("interface is absent"),
             (Capture::ProxyArp { .. }, Some(lan)) if !lan.up => closed("interface is down"),
-            (Capture::ProxyArp { .. }, Some(_)) => Gate {
-                open: true,
-                may_originate: true,
-                reason: "only router of the site",
-            },
+            (Capture::ProxyArp { active_when, .. }, Some(lan)) => {
+                let (open, reason) = match active_when {
+                    ActiveWhen::SingleRouter => (true, "only router of the site"),
+                    ActiveWhen::Vrrp(_) if lan.address.is_none() => {
+                        (false, "VRRP: the interface has no address")
+                    }
+                    ActiveWhen::Vrrp(_) => role,
+                };
+                Gate {
+                    open,
+                    may_originate: open,
+                    reason,
+                }
+            }
         }
     }
 }

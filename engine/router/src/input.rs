@@ -8,6 +8,7 @@ use sam_dataplane::Notice;
 use sam_dataplane::notice::Mac;
 
 use crate::config::Config;
+use crate::lan_role::VrrpReport;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Input<'a> {
     Host(HostEvent),
     /// How all BFD sessions are.
     Bfd(&'a [sam_bfd::SessionStatus]),
+    /// What the election on the LAN says.
+    Vrrp(&'a VrrpReport),
     /// An order of the operator.
     Command(Command),
 }

@@ -7,7 +7,9 @@
 //! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
-//! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router.
+//! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
+//! others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
+//! lets this router act on its LAN.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -36,6 +38,7 @@ mod foreign_policy;
 mod foreign_sessions;
 mod host;
 mod identity;
+mod lan_role;
 mod next_hops;
 mod notices;
 mod numbering;
@@ -68,6 +71,7 @@ pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use foreign::Foreign;
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
+pub use lan_role::{VrrpPlan, VrrpReport};
 pub use offloads::Offloads;
 pub use output::{BgpOrder, Output};
 pub use router::{Router, Start, TimerName};

@@ -10,6 +10,7 @@ use crate::config::BfdTiming;
 use crate::events::Event;
 use crate::foreign::Foreign;
 use crate::journal::RuntimeState;
+use crate::lan_role::VrrpPlan;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Output {
     BfdPeers(BTreeMap<Ipv4Addr, BfdTiming>),
     /// Listen for these BGP neighbors outside of the fabric and no others, and connect to them on their terms.
     Foreign(Foreign),
+    /// Take part in this election on the LAN, in no other.
+    Vrrp(Option<VrrpPlan>),
     /// An order for a BGP connection: connect, send or close.
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.

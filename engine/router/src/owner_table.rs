@@ -95,9 +95,9 @@ impl OwnerTable {
     }
 
     /// Lists the addresses that other nodes serve: the active owner, or a standby where that cannot be reached.
-    pub(crate) fn remote_served(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn remote_served(&self) -> impl Iterator<Item = &Owner> {
         let serves = |state| matches!(state, ClaimState::Active | ClaimState::Standby);
         let remote = move |owner: &&Owner| !owner.local && serves(owner.state);
-        self.owners().filter(remote).map(|owner| owner.address)
+        self.owners().filter(remote)
     }
 }

@@ -58,6 +58,13 @@ impl Router {
         }
     }
 
+    /// The address that the master answers for; not where the host has it and answers by itself.
+    fn virtual_address(&self) -> Option<Ipv4Addr> {
+        let address = self.config.vrrp()?.settings.address;
+        let own = self.host.lan.as_ref()?.address?.addr();
+        (own != address).then_some(address)
+    }
+
     fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
         let Capture::ProxyArp {
             interface,
@@ -87,7 +94,9 @@ impl Router {
                 .collect(),
             mtu: lan.mtu,
             answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
+            virtual_address: self.virtual_address(),
             gate_open: self.gate().open,
+            conflicts: self.lan_role.conflicts(),
             gratuitous_arp: *gratuitous_arp,
         })
     }

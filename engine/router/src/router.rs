@@ -20,6 +20,7 @@ use crate::host::{Gate, Host};
 use crate::identity::IdentityWatch;
 use crate::input::Input;
 use crate::journal::RuntimeState;
+use crate::lan_role::LanRole;
 use crate::numbering::Numbering;
 use crate::origination::{Edit, Mandate, Origination};
 use crate::output::{BgpOrder, Output};
@@ -71,6 +72,7 @@ pub struct Router {
     pub(crate) duplicates: Duplicates,
     pub(crate) origination: Origination,
     pub(crate) host: Host,
+    pub(crate) lan_role: LanRole,
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
     pub(crate) stale_hops: StaleHops,
@@ -132,6 +134,7 @@ impl Router {
             duplicates: Duplicates::default(),
             origination: Origination::default(),
             host: Host::default(),
+            lan_role: LanRole::default(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
             identity: IdentityWatch::default(),
@@ -175,6 +178,7 @@ impl Router {
                 self.forwarding_stale = true;
             }
             Input::Bfd(sessions) => self.on_bfd(sessions, now),
+            Input::Vrrp(report) => self.on_vrrp(report, now),
             Input::Command(command) => self.on_command(&command, now),
         }
         self.settle(now);
@@ -260,7 +264,9 @@ impl Router {
 
     /// Whether this router may act on its LAN.
     pub(crate) fn gate(&self) -> Gate {
-        self.host.gate(&self.config.local.capture, self.stopping)
+        let role = self.lan_role.is_master();
+        self.host
+            .gate(&self.config.local.capture, self.stopping, role)
     }
 
     /// The ways to the other nodes.
@@ -327,6 +333,8 @@ impl Router {
 
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
+        // 0. Who acts on the LAN comes before what is done there.
+        self.tell_vrrp();
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
         self.pump(now);
         self.tell_stale_hops(now);

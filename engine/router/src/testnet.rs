@@ -18,6 +18,7 @@ use crate::events::Event;
 use crate::fixture;
 use crate::input::{Command, HostEvent, Input};
 use crate::journal::RuntimeState;
+use crate::lan_role::VrrpPlan;
 use crate::output::{BgpOrder, Output};
 use crate::router::{Router, Start};
 
@@ -43,6 +44,8 @@ pub(crate) struct Station {
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) wireguard: Vec<sam_wg::PeerConfig>,
     pub(crate) probes: Vec<PathProbe>,
+    /// The election that it takes part in.
+    pub(crate) vrrp: Option<VrrpPlan>,
 }
 
 /// What arrives at a router.
@@ -102,6 +105,7 @@ impl Net {
             kinds: Vec::new(),
             wireguard: Vec::new(),
             probes: Vec::new(),
+            vrrp: None,
         };
         self.stations.insert(id, station);
         self.drain(id);
@@ -283,6 +287,10 @@ impl Net {
                 }
                 Output::BfdPeers(_) => station.kinds.push("bfd"),
                 Output::Foreign(_) => station.kinds.push("foreign"),
+                Output::Vrrp(plan) => {
+                    station.kinds.push("vrrp");
+                    station.vrrp = plan;
+                }
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);

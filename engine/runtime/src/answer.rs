@@ -127,6 +127,7 @@ impl Control {
                     ),
                 ),
             },
+            View::Vrrp => document(&self.router.vrrp(&facts)),
             View::Bfd => document(&self.router.bfd(&facts, now)),
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
@@ -197,11 +198,12 @@ impl Control {
     async fn gather(&mut self) -> Facts {
         let report = self.data_plane.report().await;
         let bfd = self.bfd.report().await;
+        let vrrp = self.vrrp.report().await;
         let uptime = self.uptime();
         let facts = self
             .facts
             .gather(&report, uptime, &mut self.host, self.router.config());
-        Facts { bfd, ..facts }
+        Facts { bfd, vrrp, ..facts }
     }
 
     fn find_node(&self, name: &str) -> Option<NodeId> {

@@ -40,6 +40,7 @@ use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::path_test;
 use crate::signals::{Order, Signals};
+use crate::vrrp_thread::{self, Vrrp};
 use crate::{Reload, StartError};
 
 /// Connection events that may wait; readers pause beyond that.
@@ -56,6 +57,7 @@ pub(crate) struct Control {
     pub(crate) router: Router,
     pub(crate) data_plane: DataPlane,
     pub(crate) bfd: Bfd,
+    pub(crate) vrrp: Vrrp,
     pub(crate) host: HostIo,
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
@@ -76,6 +78,7 @@ pub(crate) struct Control {
 struct Inbox {
     bgp: mpsc::Receiver<BgpEvent>,
     bfd: Option<Changes>,
+    vrrp: vrrp_thread::Changes,
     calls: mpsc::Receiver<Call>,
     reports: Reports,
     signals: Signals,
@@ -106,6 +109,13 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
             alive = changed(&mut inbox.bfd) => match alive {
                 Some(sessions) => control.input(Input::Bfd(&sessions)),
                 None => bail!("the thread of BFD ended, its last words are on standard error; start the router again"),
+            },
+            changed = inbox.vrrp.changed() => match changed {
+                Ok(()) => {
+                    let report = inbox.vrrp.borrow_and_update().clone();
+                    control.input(Input::Vrrp(&report));
+                }
+                Err(_) => bail!("the thread of VRRP ended, its last words are on standard error; start the router again"),
             },
             Some(event) = inbox.bgp.recv() => control.on_bgp(event),
             Some(notice) = inbox.reports.notices.recv() => control.input(Input::Notice(notice)),
@@ -150,6 +160,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let near = near(&config);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let (bfd, bfd_changes) = Bfd::start(&near, seed);
+    let (vrrp, vrrp_changes) = Vrrp::start()?;
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -172,6 +183,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         facts: FactSource::new(data_plane.stats()),
         data_plane,
         bfd,
+        vrrp,
         host,
         events: EventLog::new(),
         news: watch::Sender::new(0),
@@ -187,6 +199,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         Inbox {
             bgp: bgp_events,
             bfd: bfd_changes,
+            vrrp: vrrp_changes,
             calls,
             reports,
             signals,
@@ -295,6 +308,7 @@ impl Control {
                 }
                 Output::BfdPeers(peers) => self.bfd.set_peers(peers),
                 Output::Foreign(foreign) => self.bgp.set_foreign(foreign),
+                Output::Vrrp(plan) => self.vrrp.set_plan(plan),
                 Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
@@ -362,6 +376,8 @@ impl Control {
 
     async fn stop(&mut self) {
         info!("stopping");
+        // First of all: whoever follows us takes over while we still carry everything.
+        self.vrrp.resign().await;
         // Before the sessions of BGP close: this end is no failure of the path.
         self.bfd.stop();
         self.input(Input::Command(Command::Shutdown));

@@ -86,6 +86,8 @@ pub(crate) enum View {
     BgpTable(String, String),
     /// `samctl bfd`
     Bfd,
+    /// `samctl vrrp`
+    Vrrp,
     /// `samctl bgp rib`
     BgpRib(Option<String>),
     /// `samctl bgp why`
@@ -210,6 +212,7 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
         .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
+        .route("/v1/vrrp", get(|State(s): Calls| view(s, View::Vrrp)))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
         .route(
             "/v1/bgp/neighbors",

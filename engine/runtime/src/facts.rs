@@ -10,7 +10,7 @@ use sam_dataplane::{DropReason, NeighborView, Stats, TunnelTraffic};
 use sam_router::Config;
 use sam_router::facts::{
     BfdFacts, CounterFacts, DropFacts, Facts, NeighborFacts, PeerFacts, QueueFacts, TunnelFacts,
-    WorkerFacts,
+    VrrpFacts, WorkerFacts,
 };
 use sam_wg::PeerStatus;
 
@@ -116,6 +116,7 @@ impl FactSource {
                 .map(|row| neighbor_facts(row, now))
                 .collect(),
             bfd: BfdFacts::default(),
+            vrrp: VrrpFacts::default(),
             queues: vec![QueueFacts {
                 name: "notices".to_owned(),
                 length: report.notices_waiting as u64,

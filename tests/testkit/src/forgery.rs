@@ -9,7 +9,7 @@ pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     four_octet_as: true,
     ibgp: true,
     add_path: true,
-    extended: false,
+    extended: true,
 };
 
 /// What is done to each UPDATE that announces something.
@@ -25,7 +25,7 @@ impl Forgery {
     /// Takes all whole messages from `stream`; returns what is sent instead.
     pub(crate) fn forge(&self, stream: &mut Vec<u8>) -> Vec<u8> {
         let mut forged = Vec::new();
-        while let Some(len) = frame(stream).expect("our own messages are well-formed") {
+        while let Some(len) = frame(stream, CONTEXT).expect("our own messages are well-formed") {
             let message: Vec<u8> = stream.drain(..len).collect();
             let decoded = Message::decode(&message, CONTEXT);
             if let Message::Update(mut update) = decoded.expect("our own messages are well-formed")

@@ -56,7 +56,11 @@ impl Drain {
                 self.published = true;
             }
             Output::Bgp(_) => self.spoken = true,
-            Output::BfdPeers(_) | Output::Foreign(_) | Output::Probe(_) | Output::Event(_) => {}
+            Output::BfdPeers(_)
+            | Output::Foreign(_)
+            | Output::Vrrp(_)
+            | Output::Probe(_)
+            | Output::Event(_) => {}
         }
     }
 }
@@ -79,7 +83,7 @@ pub(crate) fn is_accusation(event: &Event) -> bool {
 
 /// Checks the UPDATEs that a router sends (I9, I10).
 pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
-    while let Some(len) = frame(bytes).expect("a router sends well-formed messages") {
+    while let Some(len) = frame(bytes, CONTEXT).expect("a router sends well-formed messages") {
         let (message, rest) = bytes.split_at(len);
         bytes = rest;
         let Message::Update(update) =

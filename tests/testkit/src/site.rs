@@ -264,7 +264,7 @@ impl Site {
                     self.streams.close(connection, now);
                 }
                 // Who drives a site says what BFD finds.
-                Output::BfdPeers(_) | Output::Foreign(_) => {}
+                Output::BfdPeers(_) | Output::Foreign(_) | Output::Vrrp(_) => {}
                 Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
                 Output::Journal(state) => self.state = state,
                 Output::Event(event) => self.events.push(event),

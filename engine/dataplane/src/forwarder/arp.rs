@@ -196,10 +196,14 @@ impl Forwarder {
         self.announcer.retain(is_announced);
         for lan in snapshot.lans.iter().filter(|lan| lan.gate_open) {
             let former_lan = former.lan(lan.id).filter(|former| former.mac == lan.mac);
-            let arrived = former_lan.is_some() && host_arrived(lan.id, former, &snapshot);
+            // Behind a gate that just opened everything is new, and nobody moved.
+            let was_open = former_lan.is_some_and(|former| former.gate_open);
+            let arrived = was_open && host_arrived(lan.id, former, &snapshot);
+            let disputed = former_lan.is_some_and(|former| former.conflicts != lan.conflicts);
             let is_new = |address| !former_lan.is_some_and(|former| former.is_answered(address));
-            for address in lan.answers.iter().copied() {
-                let new = is_new(address);
+            for address in lan.listed() {
+                // What another router said of it while it took itself for the one that answers proves nothing.
+                let new = disputed || is_new(address);
                 if new {
                     self.responder.forget(lan.id, address);
                 }

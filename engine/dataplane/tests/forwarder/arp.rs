@@ -194,6 +194,58 @@ fn what_the_former_router_of_this_lan_announced_does_not_silence_its_successor()
 }
 
 #[test]
+fn the_virtual_address_is_answered_and_announced_while_the_gate_is_open_only() {
+    let vip = Ipv4Addr::new(10, 77, 60, 254);
+    let mut lab = Lab::connected();
+    let ask = |lab: &mut Lab| {
+        lab.clear();
+        lab.arp_a(ArpPacket::request(A.host_mac, A.host, vip), BROADCAST);
+        replies(lab)
+    };
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].virtual_address = Some(vip);
+        snapshot.lans[0].gate_open = false;
+    });
+    // The former master speaks of it.
+    lab.arp_a(ArpPacket::announcement(FOREIGN, vip), BROADCAST);
+    assert_eq!((ask(&mut lab), lab.a.notices()), (0, vec![]));
+
+    lab.clear();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = true);
+    lab.settle();
+    let announced = announcements(&lab);
+    assert!(
+        announced.iter().any(|(_, sent)| sent.sender == vip),
+        "{announced:?}"
+    );
+    assert!(
+        announced.iter().all(|(_, sent)| sent.sender != A.router),
+        "nobody moved"
+    );
+    assert_eq!(ask(&mut lab), 1);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    assert_eq!(ask(&mut lab), 0);
+}
+
+#[test]
+fn after_a_dispute_everything_is_announced_again_and_what_the_other_one_said_is_forgotten() {
+    let mut lab = Lab::connected();
+    lab.advance(Duration::from_secs(10));
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    lab.clear();
+
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].conflicts += 1);
+    lab.settle();
+
+    assert_eq!(announcements(&lab).len(), 1);
+    lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
+    assert_eq!(replies(&lab), 1);
+}
+
+#[test]
 fn an_address_that_leaves_the_answers_is_announced_no_more() {
     let mut lab = Lab::new();
     lab.a

@@ -514,6 +514,8 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             mtu: 1500,
             answers: vec![other.host],
             gate_open: true,
+            virtual_address: None,
+            conflicts: 0,
             gratuitous_arp: true,
         }],
         tun: Some(TunPort {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CheckRow, SightingRow};
+use crate::view::{CheckRow, SightingRow, VrrpView};
 
 const AREA: &str = "lan";
 /// How long a sighting counts.
@@ -48,6 +48,18 @@ fn interface(evidence: &Evidence<'_>, name: &str) -> CheckRow {
 
 fn gate(evidence: &Evidence<'_>) -> CheckRow {
     let reason = &evidence.arp.gate_reason;
+    let backup = |view: &VrrpView| {
+        let election = view.election.as_ref();
+        election.is_some_and(|election| election.state == sam_vrrp::State::Backup.name())
+    };
+    if evidence.vrrp.as_ref().is_some_and(backup) {
+        // That is what a backup is for.
+        return pass(
+            AREA,
+            "gate",
+            format!("this router stays silent on the LAN: {reason}"),
+        );
+    }
     if evidence.arp.gate_open {
         pass(
             AREA,

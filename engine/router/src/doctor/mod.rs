@@ -14,6 +14,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod vrrp;
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
     ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
-    OwnersView, RoutesView, TunnelsView,
+    OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.
@@ -43,6 +44,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) tunnels: TunnelsView,
     pub(crate) arp: ArpView,
     pub(crate) bfd: Option<BfdView>,
+    pub(crate) vrrp: Option<VrrpView>,
 }
 
 impl Router {
@@ -74,6 +76,7 @@ impl Router {
             tunnels: self.tunnels(facts, now),
             arp: self.arp(facts, now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
+            vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
         }
     }
 }
@@ -84,6 +87,7 @@ pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
     let mut checks = Vec::new();
     host::check(evidence, &mut checks);
     lan::check(evidence, &mut checks);
+    vrrp::check(evidence, &mut checks);
     tunnel::check(evidence, &mut checks);
     bgp::check(evidence, &mut checks);
     routes::check(evidence, &mut checks);

@@ -4,7 +4,7 @@
 
 use super::Subject;
 use crate::doctor::Evidence;
-use crate::view::{ArpCondition, ArpVerdict, RouteAction};
+use crate::view::{ArpCondition, ArpVerdict, OwnerRow, RouteAction};
 
 /// How long an address counts as alive on the LAN after somebody claimed it, in seconds.
 fn observation_s() -> f64 {
@@ -86,8 +86,16 @@ fn why_listed(evidence: &Evidence<'_>, subject: &Subject<'_>, listed: bool) -> S
         None => "nobody owns it".into(),
         Some(row) if row.local => "this router owns it".into(),
         Some(row) if row.configured => "it is to be owned here".into(),
+        Some(row) if on_our_lan(evidence, row) => {
+            "another router of this LAN serves it: it answers for itself".into()
+        }
         Some(row) => format!("the owner's claim is {}", row.state),
     }
+}
+
+fn on_our_lan(evidence: &Evidence<'_>, row: &OwnerRow) -> bool {
+    let owner = row.owner.as_ref();
+    owner.is_some_and(|owner| evidence.config.shares_lan_with(owner.id))
 }
 
 fn condition(condition: &str, holds: Option<bool>, evidence: String) -> ArpCondition {

@@ -34,6 +34,7 @@ mod ownership;
 mod paths;
 mod transports;
 mod views;
+mod vrrp;
 
 fn reconfigure(net: &mut Net, id: u32, change: impl FnOnce(&mut Config)) {
     let mut config = net.station(id).router.config().clone();

@@ -28,6 +28,7 @@ mod status;
 mod step;
 mod trace;
 mod tunnels;
+mod vrrp;
 
 pub use arp::{ArpView, NeighborRow, SightingRow};
 pub use bfd::{BfdRow, BfdSummary, BfdView};
@@ -54,6 +55,7 @@ pub use trace::{
     TraceVerdict, TraceView,
 };
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
+pub use vrrp::{TrackedRow, VrrpConfigured, VrrpView};
 
 /// A node, as named in views.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,0 +1,110 @@
+//! `samctl vrrp`
+
+use sam_router::facts::{CounterFacts, ElectionFacts};
+use sam_router::view::{TrackedRow, VrrpConfigured, VrrpView};
+
+use super::{Page, Text, ago};
+
+impl Text for VrrpView {
+    fn write(&self, page: &mut Page) {
+        let Some(configured) = &self.configured else {
+            return page.line("off: no election decides about the LAN".to_owned());
+        };
+        let gate = if self.gate_open { "open" } else { "closed" };
+        let mut pairs = vec![
+            ("virtual router", virtual_router(self, configured)),
+            ("gate", format!("{gate} ({})", self.gate_reason)),
+        ];
+        match &self.election {
+            Some(election) => pairs.extend(election_lines(election, configured)),
+            None => {
+                let why = self.failure.as_deref().unwrap_or("the LAN is not ready");
+                pairs.push(("state", format!("no election: {why}")));
+            }
+        }
+        pairs.push(("timing", timing(self, configured)));
+        page.pairs(&pairs);
+        if !self.tracked.is_empty() {
+            page.title("Tracked conditions");
+            let row = |row: &TrackedRow| {
+                let holds = if row.holds { "holds" } else { "FAILS" };
+                [row.name.clone(), holds.to_owned(), row.penalty.to_string()]
+            };
+            let rows = self.tracked.iter().map(row).collect();
+            page.table(["CONDITION", "STATE", "PENALTY"], rows, "");
+        }
+        if !self.counters.is_empty() {
+            page.title("Advertisements that did not count, or were odd");
+            let row = |counter: &CounterFacts| {
+                let count = counter.value.to_string();
+                [counter.name.clone(), count, counter.text.clone()]
+            };
+            let rows = self.counters.iter().map(row).collect();
+            page.table(["REASON", "COUNT", "MEANING"], rows, "");
+        }
+    }
+}
+
+fn virtual_router(view: &VrrpView, configured: &VrrpConfigured) -> String {
+    let interface = view.interface.as_deref().unwrap_or("-");
+    let way = match configured.peers.as_slice() {
+        [] => "by multicast".to_owned(),
+        peers => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("with {}", peers.join(", "))
+        }
+    };
+    format!(
+        "{} on {interface}, address {}, version {}, {way}",
+        configured.vrid, configured.address, configured.version
+    )
+}
+
+fn election_lines(
+    election: &ElectionFacts,
+    configured: &VrrpConfigured,
+) -> [(&'static str, String); 4] {
+    let state = format!(
+        "{} for {}: {}",
+        election.state,
+        ago(election.since_s),
+        election.why
+    );
+    let priority = match election.priority == configured.priority {
+        true => election.priority.to_string(),
+        false => format!("{} of {}", election.priority, configured.priority),
+    };
+    let other = election.heard.as_ref().map_or_else(
+        || "not heard".to_owned(),
+        |heard| {
+            format!(
+                "{}, priority {}, every {:.0}ms, heard {} ago",
+                heard.address,
+                heard.priority,
+                heard.interval_ms,
+                ago(heard.last_s)
+            )
+        },
+    );
+    let counts = format!(
+        "{} promotions, {} conflicts, {} received, {} sent",
+        election.promotions, election.conflicts, election.received, election.sent
+    );
+    [
+        ("state", state),
+        ("priority", priority),
+        ("other master", other),
+        ("counts", counts),
+    ]
+}
+
+fn timing(view: &VrrpView, configured: &VrrpConfigured) -> String {
+    let down = view.election.as_ref().map_or_else(String::new, |election| {
+        format!(", a master may be silent for {:.0}ms", election.down_ms)
+    });
+    let preempt = if configured.preempt { "on" } else { "off" };
+    format!(
+        "every {:.0}ms{down}, preemption {preempt}, scheduling {}",
+        configured.interval_ms, view.scheduling
+    )
+}

@@ -1,0 +1,154 @@
+//! The election on the LAN: is it held, by everybody in the same way, and is there one master?
+
+use std::net::IpAddr;
+
+use super::{Evidence, fail, listed, pass, skip, warn};
+use crate::view::{CheckRow, VrrpConfigured, VrrpView};
+
+const AREA: &str = "lan";
+/// How many of its intervals ago another master counts as there: one word of a former master is none.
+const RECENT: f64 = 4.0;
+/// Priority of the router whose host has the virtual address.
+const OWNER: u8 = 255;
+/// Counters that say that routers of this LAN are configured differently.
+const ODD: [&str; 7] = [
+    "addresses-differ",
+    "interval-differs",
+    "other-interval",
+    "other-version",
+    "authentication",
+    "checksum",
+    "stranger",
+];
+
+pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
+    let Some(view) = &evidence.vrrp else {
+        return;
+    };
+    let Some(configured) = &view.configured else {
+        return;
+    };
+    checks.push(election(view));
+    checks.push(rival(view));
+    checks.push(agreement(view));
+    checks.push(address(evidence, configured));
+    checks.push(tracked(view));
+}
+
+fn election(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp";
+    match (&view.election, &view.failure) {
+        (_, Some(failure)) => fail(AREA, NAME, "the election on the LAN cannot be held")
+            .detail(failure.clone())
+            .remedy("grant CAP_NET_RAW, and look at the LAN interface (see lan/interface)"),
+        (None, None) => warn(
+            AREA,
+            NAME,
+            "no election on the LAN: the interface is not ready",
+        )
+        .remedy("bring the interface up and give it an address (see lan/interface)"),
+        (Some(election), None) => pass(
+            AREA,
+            NAME,
+            format!(
+                "{}, for {:.0} s; priority {}",
+                view.gate_reason, election.since_s, election.priority
+            ),
+        ),
+    }
+}
+
+/// Two masters do not hear each other, or do not agree on who is better.
+fn rival(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-rival";
+    let Some(election) = &view.election else {
+        return skip(AREA, NAME, "no election is held");
+    };
+    let rival = election.heard.as_ref().filter(|heard| {
+        election.state == sam_vrrp::State::Master.name()
+            && heard.last_s * 1e3 <= RECENT * heard.interval_ms
+            && heard.priority > 0
+    });
+    let Some(rival) = rival else {
+        return pass(AREA, NAME, "no second master is heard");
+    };
+    fail(AREA, NAME, "another router of the LAN is master too")
+        .detail(format!("{}, priority {}", rival.address, rival.priority))
+        .remedy(
+            "see whether it hears this router: VRID, version and peers must be the same, and nothing may filter IP \
+             protocol 112",
+        )
+}
+
+fn agreement(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-agreement";
+    let odd = view
+        .counters
+        .iter()
+        .filter(|counter| ODD.contains(&counter.name.as_str()));
+    let odd: Vec<String> = odd
+        .map(|counter| format!("{}: {} ({})", counter.name, counter.value, counter.text))
+        .collect();
+    if odd.is_empty() {
+        return pass(
+            AREA,
+            NAME,
+            "all routers of the election are configured alike",
+        );
+    }
+    warn(AREA, NAME, "routers of the LAN are configured differently")
+        .detail(listed(odd))
+        .remedy("give all routers the same vrid, address, interval and version; `samctl vrrp` shows the counts")
+}
+
+/// The host answers for an address that it has, whoever is master.
+fn address(evidence: &Evidence<'_>, configured: &VrrpConfigured) -> CheckRow {
+    const NAME: &str = "vrrp-address";
+    let Some(addresses) = &evidence.facts.host.addresses else {
+        return skip(AREA, NAME, "the host's addresses could not be read");
+    };
+    let address = configured.address;
+    let on_host = addresses
+        .iter()
+        .any(|held| held.address == IpAddr::from(address));
+    match (on_host, configured.priority == OWNER) {
+        (true, false) => fail(
+            AREA,
+            NAME,
+            format!("the host has the virtual address {address} and answers for it, master or not"),
+        )
+        .remedy(format!(
+            "take it from the host (ip address del {address}/32 ...), the router answers for it; or write priority: 255"
+        )),
+        (false, true) => warn(
+            AREA,
+            NAME,
+            format!("priority 255 is for the host that has {address}, and this one has not"),
+        )
+        .remedy("write a priority from 1 to 254"),
+        (true, true) => pass(AREA, NAME, format!("the host owns {address}")),
+        (false, false) => pass(AREA, NAME, format!("{address} moves with the master")),
+    }
+}
+
+fn tracked(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-track";
+    let failed = view.tracked.iter().filter(|row| !row.holds);
+    let failed: Vec<String> = failed
+        .map(|row| format!("{}: priority less {}", row.name, row.penalty))
+        .collect();
+    if failed.is_empty() {
+        return pass(AREA, NAME, "no penalty on the priority");
+    }
+    warn(
+        AREA,
+        NAME,
+        "this router has less priority for what does not work",
+    )
+    .detail(listed(failed))
+    .remedy("see the checks of bgp and tunnel")
+}
+
+#[cfg(test)]
+#[path = "vrrp_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! Which part this router plays on its LAN, where VRRP decides that: what is handed to the election, and what it says.
+//!
+//! An election that was not heard of is no election: the role is unknown, and the gate stays closed.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use sam_bgp::session::SessionState;
+use sam_vrrp::{Cause, Settings, State, Status};
+
+use crate::Router;
+use crate::config::{ActiveWhen, Capture, Config, Vrrp};
+use crate::events::Event;
+use crate::output::Output;
+use crate::peers::other_nodes;
+
+/// An election to take part in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VrrpPlan {
+    /// Grows when the router has to begin anew: what was said of a former one does not count.
+    pub generation: u64,
+    /// The LAN.
+    pub interface: String,
+    /// Our address there.
+    pub source: Ipv4Addr,
+    /// Configuration.
+    pub settings: Settings,
+    /// Taken from the priority, for conditions that do not hold.
+    pub penalty: u8,
+}
+
+/// What the election says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VrrpReport {
+    /// Of which plan.
+    pub generation: u64,
+    /// How it is; `None` when it cannot be held.
+    pub status: Option<Status>,
+}
+
+/// The part that this router plays.
+#[derive(Debug, Default)]
+pub(crate) struct LanRole {
+    /// The election as last handed out.
+    plan: Option<VrrpPlan>,
+    generation: u64,
+    status: Option<Status>,
+    /// Disputes that led to announcements, and when the last did.
+    conflicts: u64,
+    disputed_at: Option<Instant>,
+}
+
+/// Shortest time between two rounds of announcements because of a dispute; each goes on for five seconds.
+const DISPUTE_INTERVAL: Duration = Duration::from_secs(1);
+
+impl LanRole {
+    /// Takes in what the election says; tells whether there is a dispute that calls for announcements.
+    fn on_report(&mut self, report: &VrrpReport, now: Instant) -> bool {
+        let current = self.plan.as_ref().map(|plan| plan.generation);
+        if current != Some(report.generation) {
+            return false;
+        }
+        let count = |status: &Option<Status>| status.as_ref().map_or(0, |status| status.conflicts);
+        let disputed = count(&report.status) > count(&self.status);
+        self.status.clone_from(&report.status);
+        let is_recent = |at| now < at + DISPUTE_INTERVAL;
+        let tell = disputed && !self.disputed_at.is_some_and(is_recent);
+        if tell {
+            self.disputed_at = Some(now);
+            self.conflicts += 1;
+        }
+        tell
+    }
+
+    /// Takes in the election to take part in; tells whether anything about it changed.
+    fn on_plan(&mut self, wanted: Option<VrrpPlan>) -> bool {
+        let key = |plan: &VrrpPlan| {
+            let settings = &plan.settings;
+            let multicast = settings.peers.is_empty();
+            let ids = (settings.vrid, settings.version, multicast);
+            (plan.interface.clone(), plan.source, ids)
+        };
+        let anew = self.plan.as_ref().map(key) != wanted.as_ref().map(key);
+        if anew {
+            self.generation += 1;
+            self.status = None;
+        }
+        let wanted = wanted.map(|plan| VrrpPlan {
+            generation: self.generation,
+            ..plan
+        });
+        let changed = self.plan != wanted;
+        self.plan = wanted;
+        changed
+    }
+
+    /// How often everything was announced because another router took itself for the master.
+    pub(crate) fn conflicts(&self) -> u64 {
+        self.conflicts
+    }
+
+    /// Whether this router is the one that answers, and why.
+    pub(crate) fn is_master(&self) -> (bool, &'static str) {
+        let Some(status) = &self.status else {
+            return (false, "VRRP: who is master is unknown");
+        };
+        match (status.state, status.cause) {
+            (State::Master, Cause::Relieved) => (true, "VRRP master: the former one left"),
+            (State::Master, Cause::AddressOwner) => {
+                (true, "VRRP master: the host has the virtual address")
+            }
+            (State::Master, _) => (true, "VRRP master: no other was heard"),
+            (State::Backup, Cause::Outranked) => (false, "VRRP backup: another master won"),
+            (State::Backup, Cause::Overslept) => {
+                (false, "VRRP backup: this router was silent for too long")
+            }
+            (State::Backup, _) if status.heard.is_none() => {
+                (false, "VRRP backup: listening who is master")
+            }
+            (State::Backup, _) => (false, "VRRP backup: another router is master"),
+            (State::Initialize, _) => (false, "VRRP: not taking part"),
+        }
+    }
+}
+
+impl Config {
+    /// The election that decides who acts on the LAN, if there is one.
+    #[must_use]
+    pub fn vrrp(&self) -> Option<&Vrrp> {
+        match &self.local.capture {
+            Capture::ProxyArp {
+                active_when: ActiveWhen::Vrrp(vrrp),
+                ..
+            } => Some(vrrp),
+            Capture::ProxyArp { .. } | Capture::None => None,
+        }
+    }
+
+    /// Tells whether another node stands on our LAN: the nodes of a site with an election do. Which of them acts there
+    /// decides the election, not BGP.
+    #[must_use]
+    pub(crate) fn shares_lan_with(&self, node: sam_capture::NodeId) -> bool {
+        let own = self.own_node();
+        let other = self.fabric.nodes.get(&node);
+        let same_site = other.is_some_and(|other| other.id != own.id && other.site == own.site);
+        same_site && self.vrrp().is_some()
+    }
+}
+
+impl Router {
+    /// Takes in what the election says.
+    pub(crate) fn on_vrrp(&mut self, report: &VrrpReport, now: Instant) {
+        let disputed = self.lan_role.on_report(report, now);
+        self.forwarding_stale = true;
+        let rival = report.status.as_ref().and_then(|status| status.heard);
+        if let Some(rival) = rival.filter(|_| disputed) {
+            let event = Event::VrrpConflict {
+                address: rival.address,
+                priority: rival.priority,
+            };
+            self.events.push(event, now);
+        }
+    }
+
+    /// Hands the election out, as far as it changed.
+    pub(crate) fn tell_vrrp(&mut self) {
+        let wanted = self.vrrp_plan();
+        if self.lan_role.on_plan(wanted) {
+            self.forwarding_stale = true;
+            let plan = self.lan_role.plan.clone();
+            self.outputs.push_back(Output::Vrrp(plan));
+        }
+    }
+
+    /// The election to take part in: none without a LAN that is up and an address on it.
+    fn vrrp_plan(&self) -> Option<VrrpPlan> {
+        let vrrp = self.config.vrrp()?;
+        let lan = self.host.lan.as_ref()?;
+        if self.stopping || !lan.up {
+            return None;
+        }
+        Some(VrrpPlan {
+            generation: 0,
+            interface: self.config.local.capture.interface()?.to_owned(),
+            source: lan.address?.addr(),
+            settings: vrrp.settings.clone(),
+            penalty: self.vrrp_penalty(vrrp),
+        })
+    }
+
+    /// The sum of the penalties for what does not work.
+    fn vrrp_penalty(&self, vrrp: &Vrrp) -> u8 {
+        let conditions = self.vrrp_conditions(vrrp);
+        let failed = conditions.into_iter().filter(|condition| !condition.holds);
+        failed.fold(0, |sum, condition| {
+            u8::saturating_add(sum, condition.penalty)
+        })
+    }
+
+    /// What is tracked. A condition about which there is nothing to know holds.
+    pub(crate) fn vrrp_conditions(&self, vrrp: &Vrrp) -> [TrackedCondition; 2] {
+        let is_met = |penalty, met: &dyn Fn() -> bool| penalty == 0 || met();
+        let bgp_up = || {
+            let peers = self.speaker.peers();
+            let up = |state| state == SessionState::Established;
+            peers.is_empty() || peers.iter().any(|peer| up(peer.state))
+        };
+        let tunnels_up = || {
+            let others = other_nodes(&self.config);
+            let mut others = others
+                .filter(|node| !self.config.shares_lan_with(node.id))
+                .peekable();
+            // A session of WireGuard outlives its path by minutes; BFD does not.
+            let carries = |node| self.host.tunnel_up(node) && !self.path_watch.has_failed(node);
+            others.peek().is_none() || others.any(|node| carries(node.id))
+        };
+        [
+            ("bgp", vrrp.track.bgp, is_met(vrrp.track.bgp, &bgp_up)),
+            (
+                "tunnels",
+                vrrp.track.tunnels,
+                is_met(vrrp.track.tunnels, &tunnels_up),
+            ),
+        ]
+        .map(|(name, penalty, holds)| TrackedCondition {
+            name,
+            penalty,
+            holds,
+        })
+    }
+}
+
+/// A condition with a penalty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TrackedCondition {
+    /// Its name in the configuration.
+    pub(crate) name: &'static str,
+    /// What is taken from the priority while it does not hold; zero: it is not tracked.
+    pub(crate) penalty: u8,
+    /// Whether it holds.
+    pub(crate) holds: bool,
+}

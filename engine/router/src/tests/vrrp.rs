@@ -1,0 +1,282 @@
+//! What follows from the election on the LAN: the gate, what is originated, and what is announced again.
+//!
+//! Nodes 1 and 2 stand on one LAN and own 10.77.60.10; node 3 elsewhere owns 10.77.60.11.
+
+use std::time::Duration;
+
+use sam_vrrp::{Cause, Heard, Settings, State, Status, Version};
+
+use super::*;
+use crate::config::{ActiveWhen, Track, Vrrp};
+use crate::lan_role::{VrrpPlan, VrrpReport};
+
+const FAR: u8 = 11;
+const VIRTUAL: u8 = 254;
+
+#[test]
+fn before_the_election_is_heard_of_a_router_is_silent_and_owns_nothing() {
+    let net = site();
+    for id in [1, 2] {
+        assert!(!net.answers(id, address(FAR)), "{id}");
+    }
+    assert_eq!(net.owner(3, address(ADDRESS)), None);
+    let lan = &net.stations[&1].snapshot.lans[0];
+    assert_eq!(lan.answers, [address(FAR)], "armed");
+    assert_eq!(lan.virtual_address, Some(address(VIRTUAL)));
+}
+
+#[test]
+fn the_master_answers_before_it_originates_and_the_backup_does_neither() {
+    let mut net = site();
+    net.station(1).kinds.clear();
+
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+
+    assert!(net.answers(1, address(FAR)) && !net.answers(2, address(FAR)));
+    let kinds = &net.stations[&1].kinds;
+    let position = |kind| kinds.iter().position(|found| *found == kind);
+    assert!(position("publish") < position("send"), "{kinds:?}");
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(1));
+    assert_eq!(net.tunneled_to(3, address(ADDRESS)), Some(1));
+    assert!(net.station(1).told("gate"));
+}
+
+#[test]
+fn the_next_master_is_active_at_once_though_bgp_still_knows_the_former_one() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(1);
+
+    elect(&mut net, 2, State::Master, Cause::Silence);
+
+    assert_eq!(
+        net.next_hop(2, address(ADDRESS)),
+        Some(NextHop::Lan(crate::LAN_PORT))
+    );
+    let claim = net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim, Some(ClaimState::Active));
+
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2));
+    assert!(!net.answers(1, address(FAR)) && net.answers(2, address(FAR)));
+}
+
+#[test]
+fn a_router_never_answers_for_what_another_one_of_its_lan_serves() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.command(1, Command::Announce(address(12)));
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(1);
+    assert_eq!(net.owner(2, address(12)), Some(1));
+    assert!(!net.answers(2, address(12)), "it lives on the same LAN");
+}
+
+#[test]
+fn the_link_takes_the_role_with_it_and_a_late_word_of_it_does_not_count() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    let former = plan(&net, 1).generation;
+
+    net.host(1, fixture::lan(false));
+    assert_eq!(net.stations[&1].vrrp, None);
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), None);
+    net.host(1, fixture::lan(true));
+    let late = VrrpReport {
+        generation: former,
+        status: Some(status(State::Master, Cause::Silence)),
+    };
+    net.input(1, Input::Vrrp(&late));
+
+    assert!(!net.answers(1, address(FAR)));
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    assert!(net.answers(1, address(FAR)));
+}
+
+#[test]
+fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    let conflicts = |net: &Net| net.stations[&1].snapshot.lans[0].conflicts;
+    assert_eq!(conflicts(&net), 0);
+    for count in 1..100 {
+        dispute(&mut net, count);
+    }
+    assert_eq!(conflicts(&net), 1);
+    assert!(net.station(1).told("vrrp-conflict"));
+
+    net.run(1);
+    dispute(&mut net, 100);
+    assert_eq!(conflicts(&net), 2);
+}
+
+#[test]
+fn what_does_not_work_costs_priority() {
+    let mut net = site();
+    assert_eq!(plan(&net, 1).penalty, 30, "no tunnel is up, BGP is");
+    net.input(
+        1,
+        Input::Notice(Notice::SessionUp {
+            tunnel: tunnel_to(&net, 1, 2),
+            first: true,
+        }),
+    );
+    assert_eq!(plan(&net, 1).penalty, 30, "that one stays on the LAN");
+    net.input(
+        1,
+        Input::Notice(Notice::SessionUp {
+            tunnel: tunnel_to(&net, 1, 3),
+            first: true,
+        }),
+    );
+    assert_eq!(plan(&net, 1).penalty, 0);
+    for id in [2, 3] {
+        net.kill(id);
+    }
+    net.run(60);
+    assert_eq!(plan(&net, 1).penalty, 20, "no BGP session is up");
+}
+
+#[test]
+fn an_equal_configuration_leaves_the_election_alone() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(1);
+    net.station(1).kinds.clear();
+    reconfigure(&mut net, 1, |_| ());
+    assert_eq!(net.stations[&1].kinds, ["event"]);
+
+    let former = plan(&net, 1).generation;
+    reconfigure(&mut net, 1, |config| settings_of(config).priority = 90);
+    assert_eq!(plan(&net, 1).generation, former, "in place");
+    assert!(net.answers(1, address(FAR)));
+    reconfigure(&mut net, 1, |config| settings_of(config).vrid = 61);
+    assert!(plan(&net, 1).generation > former, "another election");
+    assert!(!net.answers(1, address(FAR)));
+}
+
+#[test]
+fn an_orderly_stop_leaves_the_election() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.command(1, Command::Shutdown);
+    assert_eq!(net.stations[&1].vrrp, None);
+    assert!(!net.answers(1, address(FAR)));
+}
+
+/// Nodes 1 and 2 on one LAN, node 3 elsewhere; no election has been heard of.
+fn site() -> Net {
+    let mut net = Net::empty();
+    for id in 1..=3 {
+        let mut config = fixture::config(id, 3, FULL_MESH);
+        for id in [1, 2] {
+            let node = config.fabric.nodes.get_mut(&NodeId(id)).expect("a node");
+            node.site = "s1".into();
+        }
+        config.local.owned = [address(if id == 3 { FAR } else { ADDRESS })].into();
+        if id != 3 {
+            config.local.capture = Capture::ProxyArp {
+                interface: "eth1".into(),
+                gratuitous_arp: true,
+                active_when: ActiveWhen::Vrrp(vrrp()),
+            };
+        }
+        net.start(id, config, RuntimeState::default());
+    }
+    net.run(10);
+    net
+}
+
+fn vrrp() -> Vrrp {
+    Vrrp {
+        settings: Settings {
+            version: Version::V3,
+            vrid: 60,
+            priority: 100,
+            address: address(VIRTUAL),
+            interval: Duration::from_millis(300),
+            preempt: false,
+            peers: [].into(),
+        },
+        track: Track {
+            bgp: 20,
+            tunnels: 30,
+        },
+    }
+}
+
+fn settings_of(config: &mut Config) -> &mut Settings {
+    let Capture::ProxyArp {
+        active_when: ActiveWhen::Vrrp(vrrp),
+        ..
+    } = &mut config.local.capture
+    else {
+        panic!("this node takes part in an election")
+    };
+    &mut vrrp.settings
+}
+
+fn plan(net: &Net, id: u32) -> VrrpPlan {
+    let plan = net.stations[&id].vrrp.clone();
+    plan.expect("it takes part in an election")
+}
+
+fn elect(net: &mut Net, id: u32, state: State, cause: Cause) {
+    report(net, id, status(state, cause));
+}
+
+fn dispute(net: &mut Net, conflicts: u64) {
+    let now = net.now;
+    let rival = Heard {
+        address: address(2),
+        priority: 50,
+        best_priority: 50,
+        interval: Duration::from_millis(300),
+        at: now,
+    };
+    let status = Status {
+        conflicts,
+        heard: Some(rival),
+        ..status(State::Master, Cause::Silence)
+    };
+    report(net, 1, status);
+}
+
+fn report(net: &mut Net, id: u32, status: Status) {
+    let report = VrrpReport {
+        generation: plan(net, id).generation,
+        status: Some(status),
+    };
+    net.input(id, Input::Vrrp(&report));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "times of a status are only shown"
+)]
+fn status(state: State, cause: Cause) -> Status {
+    Status {
+        state,
+        since: std::time::Instant::now(),
+        cause,
+        priority: 100,
+        penalty: 0,
+        heard: None,
+        down_interval: Duration::from_secs(1),
+        promotions: 0,
+        conflicts: 0,
+        sent: 0,
+        received: 0,
+    }
+}
+
+fn tunnel_to(net: &Net, from: u32, to: u32) -> TunnelId {
+    let name = format!("n{to}");
+    let mut tunnels = net.stations[&from].snapshot.tunnels.iter();
+    let found = tunnels.find(|tunnel| tunnel.name == name);
+    found.expect("a tunnel to every node").id
+}

@@ -1,0 +1,217 @@
+//! samctl against keepalived on one LAN, each as master and as backup, in versions 2 and 3, by multicast and unicast.
+//!
+//! ```text
+//!   samctl, lan0 10.77.60.1 ── eth0 10.77.60.10, keepalived
+//! ```
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use sam_net::Namespace;
+use serde_json::Value;
+
+use crate::fabric::Fabric;
+use crate::process::{Process, output};
+use crate::requirement::program;
+use crate::router::Router;
+use crate::scratch::Scratch;
+use crate::wait::eventually;
+use crate::world::{Place, World};
+
+/// What both speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Version 2 by multicast.
+    V2,
+    /// Version 3 by multicast.
+    V3,
+    /// Version 3 by unicast.
+    Unicast,
+}
+
+impl Dialect {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::V2, Self::V3, Self::Unicast];
+
+    /// Name in tests.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+            Self::Unicast => "v3_unicast",
+        }
+    }
+
+    fn version(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 | Self::Unicast => 3,
+        }
+    }
+
+    /// As samctl and keepalived write it.
+    fn interval(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V2 => ("1s", "1"),
+            Self::V3 | Self::Unicast => ("300ms", "0.3"),
+        }
+    }
+}
+
+/// Programs that it needs.
+pub(crate) const PROGRAMS: &[&str] = &["keepalived"];
+
+/// Everything that an election goes through.
+pub(crate) fn talk(dialect: Dialect, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start(dialect, scratch)?;
+    scene.we_are("master", "silence")?;
+    scene.start_keepalived(150)?;
+    scene.we_are("backup", "outranked")?;
+    scene.keepalived_says("Entering MASTER STATE", 1)?;
+    let heard = &scene.election()?["heard"];
+    ensure!(
+        heard["priority"] == 150 && heard["address"] == THEIRS,
+        "{heard}"
+    );
+    scene.stop_keepalived()?;
+    scene.we_are("master", "relieved")?;
+    scene.start_keepalived(150)?;
+    scene.we_are("backup", "outranked")?;
+    scene.keepalived_says("Entering MASTER STATE", 2)?;
+    scene.kill_keepalived()?;
+    scene.we_are("master", "silence")?;
+    scene.nothing_is_amiss()?;
+    scene.start_keepalived(50)?;
+    scene.keepalived_says("Entering BACKUP STATE", 3)?;
+    scene.we_are("master", "silence")?;
+    scene.we_stop()?;
+    scene.keepalived_says("Entering MASTER STATE", 3)
+}
+
+/// samctl and keepalived.
+struct Scene {
+    dialect: Dialect,
+    ours: Option<Router>,
+    theirs: Option<Process>,
+    namespace: Namespace,
+    folder: PathBuf,
+    log: PathBuf,
+    _world: World,
+}
+
+impl Scene {
+    fn start(dialect: Dialect, scratch: &Scratch) -> Result<Self> {
+        let world = World::build(2)?;
+        let fabric = Fabric::new(2, None)?;
+        let site = world.site(OURS)?;
+        let peers = match dialect {
+            Dialect::Unicast => format!(", peers: [{THEIRS}]"),
+            Dialect::V2 | Dialect::V3 => String::new(),
+        };
+        let gate = format!(
+            "{{vrrp: {{vrid: 60, address: {VIP}, priority: 100, version: {}, interval: {}{peers}}}}}",
+            dialect.version(),
+            dialect.interval().0
+        );
+        Ok(Self {
+            dialect,
+            ours: Some(Router::start_when(site, &fabric, scratch, &gate, "")?),
+            theirs: None,
+            namespace: site.client.clone(),
+            folder: scratch.subfolder("keepalived")?,
+            log: scratch.path("keepalived.log"),
+            _world: world,
+        })
+    }
+
+    fn election(&self) -> Result<Value> {
+        let ours = self.ours.as_ref().context("samctl runs")?;
+        Ok(ours.ask(&["vrrp"])?["election"].take())
+    }
+
+    fn we_are(&self, state: &str, cause: &str) -> Result<()> {
+        eventually(&format!("samctl is {state} because of {cause}"), || {
+            let election = self.election()?;
+            ensure!(
+                election["state"] == state && election["cause"] == cause,
+                "{election}"
+            );
+            Ok(())
+        })
+    }
+
+    fn keepalived_says(&self, text: &str, times: usize) -> Result<()> {
+        eventually(&format!("keepalived says '{text}' {times} times"), || {
+            let log = std::fs::read_to_string(&self.log)?;
+            ensure!(log.matches(text).count() == times, "{log}");
+            Ok(())
+        })
+    }
+
+    /// Every advertisement was taken as it is.
+    fn nothing_is_amiss(&self) -> Result<()> {
+        let ours = self.ours.as_ref().context("samctl runs")?;
+        let view = ours.ask(&["vrrp"])?;
+        ensure!(view["counters"] == Value::Array(Vec::new()), "{view}");
+        ensure!(view["election"]["conflicts"] == 0, "{view}");
+        Ok(())
+    }
+
+    fn start_keepalived(&mut self, priority: u8) -> Result<()> {
+        let config = self.folder.join("keepalived.conf");
+        let unicast = match self.dialect {
+            Dialect::Unicast => {
+                format!("  unicast_src_ip {THEIRS}\n  unicast_peer {{\n    10.77.60.1\n  }}\n")
+            }
+            Dialect::V2 | Dialect::V3 => String::new(),
+        };
+        let text = format!(
+            "global_defs {{\n  vrrp_version {}\n}}\nvrrp_instance lan {{\n  state BACKUP\n  interface eth0\n  \
+             virtual_router_id 60\n  priority {priority}\n  advert_int {}\n{unicast}  virtual_ipaddress {{\n    {VIP}\n  }}\n}}\n",
+            self.dialect.version(),
+            self.dialect.interval().1,
+        );
+        std::fs::write(&config, text)?;
+        let mut command = self.namespace.command(program("keepalived"));
+        command
+            .args(["-n", "-l", "-D", "--vrrp", "-f"])
+            .arg(&config);
+        for (option, file) in [("-p", "parent.pid"), ("-r", "vrrp.pid")] {
+            command.arg(option).arg(self.folder.join(file));
+        }
+        self.theirs = Some(Process::start(command, &self.log)?);
+        Ok(())
+    }
+
+    fn stop_keepalived(&mut self) -> Result<()> {
+        let mut theirs = self.theirs.take().context("keepalived runs")?;
+        theirs.stop().map(drop)
+    }
+
+    /// Kills both of its processes, and removes the address that stays behind.
+    fn kill_keepalived(&mut self) -> Result<()> {
+        let child = std::fs::read_to_string(self.folder.join("vrrp.pid"))?;
+        let mut theirs = self.theirs.take().context("keepalived runs")?;
+        // In one go: a parent without child starts another, a child without parent says goodbye.
+        let line = format!("kill -9 {} {}", child.trim(), theirs.id());
+        output(Command::new("sh").args(["-c", &line]))?;
+        theirs.kill()?;
+        let mut command = self.namespace.command("ip");
+        output(command.args(["address", "del", &format!("{VIP}/32"), "dev", "eth0"]))?;
+        for file in ["parent.pid", "vrrp.pid"] {
+            std::fs::remove_file(self.folder.join(file)).ok();
+        }
+        Ok(())
+    }
+
+    fn we_stop(&mut self) -> Result<()> {
+        // Dropping it is an orderly stop.
+        drop(self.ours.take().context("samctl runs")?);
+        Ok(())
+    }
+}
+
+const OURS: Place = Place(1);
+const THEIRS: &str = "10.77.60.10";
+const VIP: &str = "10.77.60.254";
