@@ -34,7 +34,7 @@ pub struct Cloud {
 
 /// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subnet {
+pub(crate) struct Subnet {
     /// Name at the provider.
     pub id: String,
     /// The network that it is in.
@@ -45,7 +45,7 @@ pub struct Subnet {
 
 /// A virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// Name at the provider.
     pub id: String,
     /// Machine type.
@@ -106,6 +106,28 @@ pub enum Refusal {
 pub(crate) type Edits = BTreeMap<String, Version>;
 
 impl Cloud {
+    /// Returns whose it is.
+    #[must_use]
+    pub const fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// Returns the ids of the instances.
+    pub fn instances(&self) -> impl Iterator<Item = &str> {
+        self.instances.keys().map(String::as_str)
+    }
+
+    /// Returns the NICs.
+    pub fn nics(&self) -> impl Iterator<Item = &Nic> {
+        self.nics.values()
+    }
+
+    /// Returns all changes.
+    #[must_use]
+    pub const fn ledger(&self) -> &Log<Record> {
+        &self.ledger
+    }
+
     /// Returns a NIC.
     pub(crate) fn nic(&self, id: &str) -> Result<&Nic, Refusal> {
         self.nics
@@ -218,7 +240,10 @@ impl Cloud {
     /// Invariant: in a network, an address is on one NIC at most, and there once.
     fn check_holders(&self, edits: &Edits) -> Result<(), Refusal> {
         let mut holders: BTreeMap<(&str, Ipv4Addr), (&Nic, &Holding)> = BTreeMap::new();
-        let edited = self.nics.values().filter(|nic| !edits.contains_key(&nic.id));
+        let edited = self
+            .nics
+            .values()
+            .filter(|nic| !edits.contains_key(&nic.id));
         let unedited = edited.map(|nic| (nic, nic.latest()));
         let drafts = edits
             .iter()

@@ -87,7 +87,8 @@ fn add_fault(world: &mut World, body: &[u8]) -> Response {
     let fault: Fault = match serde_json::from_slice(body) {
         Ok(fault) => fault,
         Err(error) => {
-            let remedy = r#"send JSON such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}"#;
+            let remedy =
+                r#"send JSON such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}"#;
             return refused(400, &error.to_string(), remedy);
         }
     };
@@ -98,7 +99,9 @@ fn add_fault(world: &mut World, body: &[u8]) -> Response {
 }
 
 fn remove_fault(world: &mut World, number: &str) -> Response {
-    let found = number.parse().is_ok_and(|number| world.faults.remove(number));
+    let found = number
+        .parse()
+        .is_ok_and(|number| world.faults.remove(number));
     if found {
         Response::empty(204)
     } else {

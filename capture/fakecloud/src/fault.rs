@@ -146,7 +146,9 @@ impl Fault {
         self.provider.is_none_or(|known| known == target.provider)
             && matches(&self.operation, target.operation)
             && wanted.is_none_or(|known| known == target.principal)
-            && self.address.is_none_or(|known| target.request.mentions(known))
+            && self
+                .address
+                .is_none_or(|known| target.request.mentions(known))
     }
 
     /// Counts a call that it concerns, and tells whether that one is struck.

@@ -1,4 +1,4 @@
-//! A cloud to rehearse with: EC2, Azure Resource Manager and OCI wires over one model, with faults and a ledger.
+//! A cloud to rehearse with: EC2 and Azure Resource Manager wires over one model, with faults and a ledger.
 //!
 //! [`World`] is a value: requests and the time go in, answers come out. It reads no clock, socket or random source, so
 //! tests drive it through any interleaving; [`server`] is the one file that does, and puts it on a socket. The
@@ -7,6 +7,7 @@
 //! Call order for a request: [`World::admit`] when it arrives, [`World::answer`] after the wait that it asks for.
 
 mod aws;
+mod azure;
 mod cloud;
 mod control;
 mod fault;

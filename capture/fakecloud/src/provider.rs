@@ -10,13 +10,11 @@ pub enum Provider {
     Aws,
     /// Microsoft Azure.
     Azure,
-    /// Oracle Cloud Infrastructure.
-    Oci,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Oci];
+    pub const ALL: [Self; 2] = [Self::Aws, Self::Azure];
 
     /// Returns the name in a scenario.
     #[must_use]
@@ -24,7 +22,6 @@ impl Provider {
         match self {
             Self::Aws => "aws",
             Self::Azure => "azure",
-            Self::Oci => "oci",
         }
     }
 
@@ -32,7 +29,6 @@ impl Provider {
     pub(crate) const fn reserved(self) -> u32 {
         match self {
             Self::Aws | Self::Azure => 4,
-            Self::Oci => 2,
         }
     }
 
@@ -41,7 +37,6 @@ impl Provider {
         match self {
             Self::Aws => 15,
             Self::Azure => 256,
-            Self::Oci => 32,
         }
     }
 }

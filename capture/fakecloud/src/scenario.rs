@@ -29,9 +29,6 @@ pub struct Scenario {
     /// Microsoft Azure.
     #[serde(default)]
     pub azure: Option<Site>,
-    /// Oracle Cloud Infrastructure.
-    #[serde(default)]
-    pub oci: Option<Site>,
     /// What goes wrong from the start.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -46,9 +43,9 @@ pub struct Site {
     /// Availability zone or domain; the region's first by default.
     #[serde(default)]
     pub zone: Option<String>,
-    /// Account, subscription or tenancy.
+    /// Account or subscription.
     pub account: String,
-    /// Resource group or compartment; the account's own by default.
+    /// Resource group; named like the account by default.
     #[serde(default)]
     pub group: Option<String>,
     /// Subnets.
@@ -61,7 +58,7 @@ pub struct Site {
     /// Credentials of people and programs outside of instances.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// Addresses per NIC by machine type; 15 at AWS, 256 at Azure, 32 at OCI for the others.
+    /// Addresses per NIC by machine type; 15 at AWS, 256 at Azure for the others.
     #[serde(default)]
     pub address_limits: BTreeMap<String, usize>,
     /// Entries of a page at most.
@@ -85,9 +82,9 @@ pub struct Site {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubnetEntry {
-    /// Subnet id, name or OCID.
+    /// Subnet id or name.
     pub id: String,
-    /// VPC, virtual network or VCN.
+    /// VPC or virtual network.
     pub network: String,
     /// Addresses.
     pub prefix: Ipv4Net,
@@ -97,7 +94,7 @@ pub struct SubnetEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstanceEntry {
-    /// Instance id, name or OCID.
+    /// Instance id or name.
     pub id: String,
     /// Machine type.
     #[serde(default, rename = "type")]
@@ -125,7 +122,7 @@ pub struct InstanceEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NicEntry {
-    /// ENI id, name or OCID.
+    /// ENI id or name.
     pub id: String,
     /// The subnet that it is in.
     pub subnet: String,
@@ -173,7 +170,6 @@ impl Scenario {
         match provider {
             Provider::Aws => self.aws.as_ref(),
             Provider::Azure => self.azure.as_ref(),
-            Provider::Oci => self.oci.as_ref(),
         }
     }
 
@@ -193,7 +189,7 @@ impl Scenario {
             }
         }
         if clouds.is_empty() {
-            let remedy = "add `aws:`, `azure:` or `oci:`";
+            let remedy = "add `aws:` or `azure:`";
             builder.wrong("", "the scenario has no provider", remedy);
         }
         if builder.errors.is_empty() {
@@ -221,7 +217,7 @@ impl Builder {
 
     fn cloud(&mut self, provider: Provider, site: &Site) -> Cloud {
         let root = format!("/{}", provider.name());
-        self.keys(&root, provider, site);
+        self.keys(&root, site);
         let mut cloud = Cloud {
             provider,
             settings: settings(site),
@@ -251,18 +247,10 @@ impl Builder {
         cloud
     }
 
-    fn keys(&mut self, root: &str, provider: Provider, site: &Site) {
+    fn keys(&mut self, root: &str, site: &Site) {
         for (index, key) in site.keys.iter().enumerate() {
             let pointer = format!("{root}/keys/{index}");
             self.role(&format!("{pointer}/role"), &key.role, site);
-            let complete = match provider {
-                Provider::Aws | Provider::Azure => key.secret.is_some(),
-                Provider::Oci => key.public_key.is_some(),
-            };
-            if !complete {
-                let remedy = "add `secret` (aws, azure) or `publicKey` in PEM (oci)";
-                self.wrong(pointer, format!("key {} is not complete", key.id), remedy);
-            }
         }
     }
 
@@ -361,7 +349,6 @@ impl Builder {
         let name = |address: Ipv4Addr| match provider {
             Provider::Aws => String::new(),
             Provider::Azure => format!("ipconfig-{}", address.to_string().replace('.', "-")),
-            Provider::Oci => format!("ocid1.privateip.oc1..{:08x}", u32::from(address)),
         };
         let addresses: BTreeSet<Ipv4Addr> = nic.secondary.iter().copied().collect();
         let secondary = addresses.into_iter().filter(|own| *own != nic.address);

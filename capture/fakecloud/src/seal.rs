@@ -82,10 +82,7 @@ mod tests {
     fn a_token_opens_with_its_kind_and_world_only() {
         let seal = Seal::new(b"one");
         let token = seal.close("session", &("router", 7));
-        assert_eq!(
-            seal.open("session", &token),
-            Some(("router".to_owned(), 7))
-        );
+        assert_eq!(seal.open("session", &token), Some(("router".to_owned(), 7)));
         assert_eq!(seal.open::<(String, u32)>("page", &token), None);
         let other = Seal::new(b"two");
         assert_eq!(other.open::<(String, u32)>("session", &token), None);

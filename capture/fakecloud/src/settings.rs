@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Settings {
     pub(crate) region: String,
     pub(crate) zone: String,
-    /// Account, subscription or tenancy.
+    /// Account or subscription.
     pub(crate) account: String,
-    /// Resource group or compartment.
+    /// Resource group.
     pub(crate) group: String,
     pub(crate) page_size: usize,
     pub(crate) lag: Lag,
@@ -49,14 +49,10 @@ pub struct Latency {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
-    /// Name: an access key id; `tenancy/user/fingerprint`; who has the token.
+    /// Name: an access key id, or who has the token.
     pub id: String,
     /// Secret access key or bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
-    /// Public key in PEM, of RSA.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub public_key: Option<String>,
+    pub secret: String,
     /// The role that it carries.
     pub role: String,
 }

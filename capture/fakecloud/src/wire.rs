@@ -95,6 +95,8 @@ pub(crate) struct Problem {
     pub(crate) status: u16,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// Code and message of what is behind it.
+    pub(crate) detail: Option<(String, String)>,
     /// Seconds.
     pub(crate) retry_after: Option<u32>,
 }
@@ -105,6 +107,7 @@ impl Problem {
             status,
             code: code.to_owned(),
             message: message.into(),
+            detail: None,
             retry_after: None,
         }
     }

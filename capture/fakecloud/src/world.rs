@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use crate::aws::Ec2;
+use crate::azure::Arm;
 use crate::cloud::Cloud;
 use crate::control;
 use crate::fault::{Fault, Faults, Target, Troubles};
@@ -155,9 +156,7 @@ impl World {
         } else {
             match &admission.route {
                 Route::Nowhere => Delivery::Answer(Response::text(404, "no such resource\n")),
-                Route::Control(path) => {
-                    Delivery::Answer(control::answer(self, request, path))
-                }
+                Route::Control(path) => Delivery::Answer(control::answer(self, request, path)),
                 Route::Metadata(asked) => self.metadata(request, asked, troubles, now),
                 Route::Api(provider) => self.call(request, *provider, admission, now),
             }
@@ -244,7 +243,7 @@ impl World {
 const fn wire(provider: Provider) -> &'static dyn Wire {
     match provider {
         Provider::Aws => &Ec2,
-        Provider::Azure | Provider::Oci => &Ec2,
+        Provider::Azure => &Arm,
     }
 }
 

@@ -50,7 +50,9 @@ pub(super) fn assign(
         .commit(&call.cause(), edits)
         .map_err(|refusal| refused(&refusal))?;
     whole(cut)?;
-    let assigned = addresses.into_iter().map(|private_ip_address| AssignedAddress { private_ip_address });
+    let assigned = addresses
+        .into_iter()
+        .map(|private_ip_address| AssignedAddress { private_ip_address });
     let body = Assigned {
         network_interface_id: id.to_owned(),
         assigned_private_ip_addresses_set: assigned.collect(),
@@ -97,8 +99,13 @@ fn free(cloud: &Cloud, nic: &str, count: usize) -> Result<Vec<Ipv4Addr>, Problem
         .take(count)
         .collect();
     if found.len() < count {
-        let message = "The specified subnet does not have enough free addresses to satisfy the request.";
-        return Err(Problem::new(400, "InsufficientFreeAddressesInSubnet", message));
+        let message =
+            "The specified subnet does not have enough free addresses to satisfy the request.";
+        return Err(Problem::new(
+            400,
+            "InsufficientFreeAddressesInSubnet",
+            message,
+        ));
     }
     Ok(found)
 }

@@ -156,10 +156,7 @@ pub(super) fn attribute(
 }
 
 /// Tells whether all filters admit; one that is not known is an error.
-fn admitted(
-    filters: &[Filter],
-    fits: impl Fn(&Filter) -> Option<bool>,
-) -> Result<bool, Problem> {
+fn admitted(filters: &[Filter], fits: impl Fn(&Filter) -> Option<bool>) -> Result<bool, Problem> {
     let mut all = true;
     for filter in filters {
         let Some(fits) = fits(filter) else {

@@ -54,10 +54,8 @@ fn token(question: &Question<'_>) -> Response {
         instance: question.instance.to_owned(),
         expires: question.now + TimeDelta::seconds(seconds),
     };
-    Response::text(200, question.seal.close("metadata", &token)).with(
-        "x-aws-ec2-metadata-token-ttl-seconds",
-        seconds.to_string(),
-    )
+    Response::text(200, question.seal.close("metadata", &token))
+        .with("x-aws-ec2-metadata-token-ttl-seconds", seconds.to_string())
 }
 
 fn fact(cloud: &Cloud, instance: &Instance, path: &str, question: &Question<'_>) -> Response {
@@ -163,7 +161,9 @@ fn interface(cloud: &Cloud, nic: &Nic, question: &Question<'_>) -> Vec<(String, 
 
 fn identity(cloud: &Cloud, instance: &Instance, question: &Question<'_>) -> String {
     let nics = cloud.nics_of(&instance.id);
-    let first = nics.first().and_then(|nic| nic.at(question.as_of).primary());
+    let first = nics
+        .first()
+        .and_then(|nic| nic.at(question.as_of).primary());
     json!({
         "accountId": cloud.settings.account,
         "availabilityZone": cloud.settings.zone,

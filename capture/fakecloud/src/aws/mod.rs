@@ -7,6 +7,8 @@ mod paging;
 mod parameters;
 mod shapes;
 mod sigv4;
+#[cfg(test)]
+mod tests;
 
 use crate::Time;
 use crate::cloud::{Cloud, Refusal};

@@ -81,7 +81,9 @@ impl Parameters {
     pub(super) fn list(&self, name: &str) -> Vec<&str> {
         let mut found: BTreeMap<u32, &str> = BTreeMap::new();
         for (key, value) in &self.list {
-            let number = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+            let number = key
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('.'));
             if let Some(number) = number.and_then(|number| number.parse().ok()) {
                 found.insert(number, value);
             }
@@ -134,7 +136,9 @@ mod tests {
     fn lists_and_filters_are_read_by_their_numbers() {
         let request = Request {
             method: "POST".into(),
-            body: b"Action=X&Ip.10=j&Ip.2=b&Ip.1=a&Filter.1.Name=tag%3Ak&Filter.1.Value.1=v*&Dry=TRUE".to_vec(),
+            body:
+                b"Action=X&Ip.10=j&Ip.2=b&Ip.1=a&Filter.1.Name=tag%3Ak&Filter.1.Value.1=v*&Dry=TRUE"
+                    .to_vec(),
             ..Request::default()
         };
         let parameters = Parameters::of(&request);

@@ -120,7 +120,7 @@ fn credentials(
         name: known.id.clone(),
         role: known.role.clone(),
     };
-    Ok((principal, known.secret.clone().ok_or(Denial::Unknown)?))
+    Ok((principal, known.secret.clone()))
 }
 
 /// Builds the text that is signed.
@@ -143,7 +143,10 @@ fn canonical_request(request: &Request, signed: &[&str]) -> String {
     // Each segment is encoded once more than it travels.
     let path: Vec<String> = request.path.split('/').map(encode).collect();
     let names: BTreeSet<&str> = signed.iter().copied().collect();
-    let headers: String = names.iter().map(|name| header_line(request, name)).collect();
+    let headers: String = names
+        .iter()
+        .map(|name| header_line(request, name))
+        .collect();
     let names: Vec<&str> = names.into_iter().collect();
     format!(
         "{}\n{}\n{}\n{headers}\n{}\n{}",
@@ -189,6 +192,31 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC
 
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, KEPT).to_string()
+}
+
+/// Signs a form as a client would.
+#[cfg(test)]
+pub(super) fn sign(form: &str, key: &str, secret: &str, region: &str, at: Time) -> Request {
+    let date = at.format("%Y%m%dT%H%M%SZ").to_string();
+    let mut request = Request {
+        method: "POST".into(),
+        path: "/".into(),
+        headers: vec![
+            ("host".into(), "fake".into()),
+            ("x-amz-date".into(), date.clone()),
+        ],
+        body: form.as_bytes().to_vec(),
+        ..Request::default()
+    };
+    let scope = format!("{}/{region}/ec2/aws4_request", &date[..8]);
+    let signed = ["host", "x-amz-date"];
+    let text = string_to_sign(&request, &date, &scope, &signed);
+    let signature = hex::encode(hmac::sign(&signing_key(secret, &scope), text.as_bytes()));
+    let header = format!(
+        "AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
+    );
+    request.headers.push(("authorization".into(), header));
+    request
 }
 
 #[cfg(test)]

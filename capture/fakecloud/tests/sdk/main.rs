@@ -11,7 +11,14 @@ use sam_fakecloud::{Scenario, World, server};
 use tokio::net::TcpListener;
 
 /// A test, what it imports, and its script.
-const JUDGES: [(&str, &str, &str); 1] = [("aws_by_boto3", "boto3", include_str!("aws.py"))];
+const JUDGES: [(&str, &str, &str); 2] = [
+    ("aws_by_boto3", "boto3", include_str!("aws.py")),
+    (
+        "azure_by_azure_mgmt_network",
+        "azure.mgmt.network",
+        include_str!("azure.py"),
+    ),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -58,7 +65,7 @@ fn drive(script: &str) -> Result<(), Failed> {
         command.args(["-c", &script, &url]);
         // Nothing of the machine's own credentials and proxies.
         for (name, _) in std::env::vars() {
-            if ["AWS_", "AZURE_", "OCI_", "HTTP", "http", "NO_PROXY", "no_proxy"]
+            if ["AWS_", "AZURE_", "HTTP", "http", "NO_PROXY", "no_proxy"]
                 .iter()
                 .any(|start| name.starts_with(start))
             {
