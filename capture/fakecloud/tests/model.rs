@@ -159,7 +159,7 @@ impl Lab {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn no_address_is_on_two_nics_and_the_ledger_tells_all(steps in prop::collection::vec(step(), 1..40)) {
