@@ -60,6 +60,7 @@ impl Cloud {
         self.sequence += 1;
         let takes = TimeDelta::milliseconds(i64::from(self.settings.latency.operation_ms));
         let ends = trouble != Some(OperationTrouble::NeverEnds);
+        let place = self.operations.len();
         self.operations.push(Operation {
             id,
             number: self.sequence,
@@ -70,7 +71,7 @@ impl Cloud {
             state: State::InProgress,
         });
         self.advance(cause.now);
-        Ok(self.operations.last().expect("just pushed"))
+        Ok(&self.operations[place])
     }
 
     /// Lets happen what is due.

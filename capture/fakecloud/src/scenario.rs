@@ -296,7 +296,7 @@ impl Builder {
             built.instance.clone_from(&entry.id);
             built.subnet.clone_from(&nic.subnet);
             built.device_index = device;
-            built.limit = limit.copied().unwrap_or(cloud.provider.address_limit());
+            built.limit = limit.map_or_else(|| cloud.provider.address_limit(), |limit| *limit);
             built.tags = nic.tags.clone();
             self.nic(&pointer, built, cloud);
         }

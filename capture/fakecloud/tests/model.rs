@@ -98,7 +98,7 @@ impl Lab {
                 response.status,
                 serde_json::from_slice(&response.body).unwrap_or_default(),
             ),
-            other => panic!("{other:?}"),
+            Delivery::Closed | Delivery::Silence => panic!("no answer"),
         }
     }
 
@@ -139,7 +139,7 @@ impl Lab {
                 "privateIPAddress": format!("10.0.0.{last}"), "subnet": subnet, "primary": false,
             }})
         });
-        let list: Vec<Value> = std::iter::once(own.clone()).chain(further).collect();
+        let list: Vec<Value> = std::iter::once(own).chain(further).collect();
         document["properties"]["ipConfigurations"] = json!(list);
         let path = format!("networkInterfaces/{}", NICS[nic]);
         let stale = {

@@ -47,7 +47,7 @@ fn send_as_it_is(world: &mut World, request: &Request, now: Time) -> Response {
     let admission = world.admit(request, now);
     match world.answer(request, &admission, now).delivery {
         Delivery::Answer(response) => response,
-        other => panic!("{other:?}"),
+        Delivery::Closed | Delivery::Silence => panic!("no answer"),
     }
 }
 

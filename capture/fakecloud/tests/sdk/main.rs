@@ -4,7 +4,6 @@
 //! `SAM_TEST_PYTHON` names the Python that has them.
 
 use std::process::{Command, ExitCode};
-use std::thread;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sam_fakecloud::{Scenario, World, server};
@@ -35,6 +34,10 @@ fn judge(name: &str, import: &str, script: &'static str) -> Trial {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is told by the environment which Python to use"
+)]
 fn python() -> String {
     std::env::var("SAM_TEST_PYTHON").unwrap_or_else(|_| "python3".into())
 }
@@ -59,29 +62,25 @@ fn drive(script: &str) -> Result<(), Failed> {
         .build()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let url = format!("http://{}", listener.local_addr()?);
-    let script = script.to_owned();
-    let driver = thread::spawn(move || {
-        let mut command = Command::new(python());
-        command.args(["-c", &script, &url]);
-        // Nothing of the machine's own credentials and proxies.
-        for (name, _) in std::env::vars() {
-            if ["AWS_", "AZURE_", "HTTP", "http", "NO_PROXY", "no_proxy"]
-                .iter()
-                .any(|start| name.starts_with(start))
-            {
-                command.env_remove(name);
-            }
+    let mut command = Command::new(python());
+    command.args(["-c", script, &url]);
+    // Nothing of the machine's own credentials and proxies.
+    for (name, _) in std::env::vars() {
+        if ["AWS_", "AZURE_", "HTTP", "http", "NO_PROXY", "no_proxy"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        {
+            command.env_remove(name);
         }
-        command.env("AWS_CONFIG_FILE", "/dev/null");
-        command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-        command.output()
-    });
+    }
+    command.env("AWS_CONFIG_FILE", "/dev/null");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     let output = runtime.block_on(async {
-        let driving = tokio::task::spawn_blocking(move || driver.join());
+        let driving = tokio::task::spawn_blocking(move || command.output());
         tokio::select! {
             served = server::serve(listener, world) => Err(format!("the server ended: {served:?}")),
             driven = driving => match driven {
-                Ok(Ok(Ok(output))) => Ok(output),
+                Ok(Ok(output)) => Ok(output),
                 other => Err(format!("the script did not run: {other:?}")),
             },
         }
