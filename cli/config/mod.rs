@@ -16,6 +16,7 @@ mod read;
 mod render;
 mod report;
 mod scalar;
+mod scenario;
 mod source;
 mod toml;
 mod yaml;
@@ -29,6 +30,7 @@ use sam_router::config::Config;
 pub use finding::Severity;
 pub use render::render;
 pub use report::{Diagnostic, Report};
+pub use scenario::load_world;
 
 use finding::Findings;
 use node::Node;
