@@ -3,7 +3,7 @@
 //! The help text of a verb is its doc comment here. Nothing is checked beyond the shape of single values.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -136,6 +136,9 @@ pub enum Command {
     },
     /// Show a four-site fabric at work in namespaces of this machine
     Demo(DemoArgs),
+    /// Rehearse: a cloud that is not there
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// Measure throughput to a node or host; speaks the iperf3 protocol
     ///
     /// The other side runs `samctl bench --server` or a stock `iperf3 -s`; `iperf3 -c` measures against --server.
@@ -215,6 +218,27 @@ pub struct DemoArgs {
     /// Keep the sites running until interrupted
     #[arg(long)]
     pub keep: bool,
+}
+
+/// `samctl lab`
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Serve a cloud that is not there, for clients of real ones: APIs, instance metadata, faults and a ledger
+    ///
+    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
+    /// ledger, calls; POST faults, such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}.
+    Fakecloud(FakecloudArgs),
+}
+
+/// `samctl lab fakecloud`
+#[derive(Debug, clap::Args)]
+pub struct FakecloudArgs {
+    /// What there is: subnets, instances, roles, latencies, faults; YAML
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8470")]
+    pub listen: SocketAddr,
 }
 
 /// `samctl bench`

@@ -28,7 +28,11 @@ pub fn key(command: &KeyCommand, streams: &mut Streams<'_>) -> Result<Exit, Fail
     Ok(Exit::Ok)
 }
 
-fn random() -> Result<Zeroizing<[u8; 32]>, Failure> {
+/// Reads randomness of the system.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn random() -> Result<Zeroizing<[u8; 32]>, Failure> {
     let mut bytes = Zeroizing::new([0; 32]);
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut *bytes))

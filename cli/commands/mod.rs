@@ -7,6 +7,7 @@ pub mod decode;
 pub mod demo;
 pub mod events;
 pub mod key;
+pub mod lab;
 mod lines;
 pub mod monitor;
 pub mod mrt;
@@ -25,7 +26,7 @@ use sam_router::view::{
 };
 
 use crate::Streams;
-use crate::args::{Args, BgpCommand, Command, RouteTable};
+use crate::args::{Args, BgpCommand, Command, LabCommand, RouteTable};
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
 use show::show;
@@ -67,6 +68,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Withdraw { address } => order::withdraw(*address, &view, streams),
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),
+        Command::Lab(LabCommand::Fakecloud(fake)) => lab::fakecloud(fake, args.output, streams),
         Command::Bench(args) => bench::bench(args, &view, streams),
         Command::Completion { shell } => completion::completion(*shell, streams),
     }

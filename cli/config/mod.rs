@@ -18,6 +18,7 @@ mod render;
 mod render_foreign;
 mod report;
 mod scalar;
+mod scenario;
 mod source;
 mod toml;
 mod yaml;
@@ -31,6 +32,7 @@ use sam_router::config::Config;
 pub use finding::Severity;
 pub use render::render;
 pub use report::{Diagnostic, Report};
+pub use scenario::load_world;
 
 use finding::Findings;
 use node::Node;

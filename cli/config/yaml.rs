@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
@@ -23,6 +23,31 @@ pub(crate) fn parse(sources: &Sources, file: usize, findings: &mut Findings) -> 
     };
     match serde_saphyr::from_str_with_options::<Spanned<Yaml>>(text, options) {
         Ok(root) => Some(Builder { file, text }.node(root)),
+        Err(error) => {
+            let at = error.location().unwrap_or(Location::UNKNOWN);
+            let (message, help) = describe(&error, text);
+            let finding = findings.error(Builder { file, text }.span(at), message);
+            if let Some(help) = help {
+                finding.help(help);
+            }
+            None
+        }
+    }
+}
+
+/// Parses one file into a type of its own; `None` after reporting the first mistake.
+pub(crate) fn typed<T: DeserializeOwned>(
+    sources: &Sources,
+    file: usize,
+    findings: &mut Findings,
+) -> Option<T> {
+    let text = &sources.file(file).text;
+    let options = serde_saphyr::options! {
+        merge_keys: MergeKeyPolicy::Error,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<T>(text, options) {
+        Ok(value) => Some(value),
         Err(error) => {
             let at = error.location().unwrap_or(Location::UNKNOWN);
             let (message, help) = describe(&error, text);

@@ -118,6 +118,8 @@ fn every_verb_explains_itself() {
         &["counters"],
         &["events"],
         &["key"],
+        &["lab"],
+        &["lab", "fakecloud"],
         &["key", "gen"],
         &["key", "pub"],
         &["announce"],

@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[Case {
 }];
 
 /// Verbs that other tests run at length; here their command lines are only read.
-const LONG: [&str; 2] = ["demo", "run"];
+const LONG: [&str; 3] = ["demo", "lab", "run"];
 
 /// ```text
 /// .10 ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11

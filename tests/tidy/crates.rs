@@ -15,6 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-net",
             "sam-router",
             "sam-capture",
+            // A cloud to rehearse with: one verb.
+            "sam-fakecloud",
             // The packet sockets of the demo's witnesses want buffers.
             "sam-dataplane",
             "sam-wg",
@@ -49,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sam-capture", &["sam-bgp"]),
+    ("sam-fakecloud", &[]),
     ("sam-dataplane", &["sam-wg"]),
     ("sam-bfd", &[]),
     ("sam-bgp", &[]),
@@ -64,6 +67,7 @@ const PURE: &[&str] = &[
     "bfd",
     "bgp",
     "capture/core",
+    "capture/fakecloud",
     "engine/dataplane",
     "engine/router",
     "engine/wg",
