@@ -198,7 +198,7 @@ struct Pair {
 impl Pair {
     /// Starts all routers and waits until the first one is master and packets pass.
     fn running() -> Self {
-        let mut fabric = Fabric::new(samctl(), 3);
+        let fabric = Fabric::new(samctl(), 3);
         let topology = &fabric.topology;
         // Its cable goes to the first one's LAN, its address is another one.
         let cable = format!("ip link set {} master lan1", topology.router_port(SECOND));

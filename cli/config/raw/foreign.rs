@@ -204,10 +204,11 @@ fn prefix_range(text: &str) -> Option<PrefixRange> {
         }
     }
     let own = prefix.prefix_len();
+    let open_end = if least.is_some() { 32 } else { own };
     let range = PrefixRange {
         prefix,
         least: least.unwrap_or(own),
-        most: most.unwrap_or(if least.is_some() { 32 } else { own }),
+        most: most.unwrap_or(open_end),
     };
     let sound = prefix == prefix.trunc() && (own..=range.most).contains(&range.least);
     (sound && range.most <= 32).then_some(range)

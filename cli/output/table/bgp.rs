@@ -60,13 +60,7 @@ impl Text for BgpNeighborView {
     fn write(&self, page: &mut Page) {
         let summary = &self.summary;
         page.pairs(&[
-            (
-                "neighbor",
-                match &self.foreign {
-                    Some(_) => format!("{} (foreign)", summary.node.name),
-                    None => format!("{} (node {})", summary.node.name, summary.node.id),
-                },
-            ),
+            ("neighbor", who(self)),
             ("address", summary.address.to_string()),
             ("as", optional(summary.asn)),
             ("router id", optional(self.router_id)),
@@ -124,22 +118,35 @@ impl Text for BgpNeighborView {
             messages("sent", self.messages_sent),
         ];
         page.table(header, rows, "none");
-        page.title("Routes");
-        page.table(
-            ["RECEIVED", "ACCEPTED", "REJECTED", "ADVERTISED"],
-            vec![[
-                summary.received.to_string(),
-                summary.accepted.to_string(),
-                self.routes_rejected.len().to_string(),
-                summary.advertised.to_string(),
-            ]],
-            "none",
-        );
-        page.line(format!(
-            "samctl bgp neighbor {} received|accepted|rejected|advertised lists them",
-            summary.node.name
-        ));
+        write_routes(self, page);
     }
+}
+
+fn who(neighbor: &BgpNeighborView) -> String {
+    let node = &neighbor.summary.node;
+    match &neighbor.foreign {
+        Some(_) => format!("{} (foreign)", node.name),
+        None => format!("{} (node {})", node.name, node.id),
+    }
+}
+
+fn write_routes(neighbor: &BgpNeighborView, page: &mut Page) {
+    let summary = &neighbor.summary;
+    page.title("Routes");
+    page.table(
+        ["RECEIVED", "ACCEPTED", "REJECTED", "ADVERTISED"],
+        vec![[
+            summary.received.to_string(),
+            summary.accepted.to_string(),
+            neighbor.routes_rejected.len().to_string(),
+            summary.advertised.to_string(),
+        ]],
+        "none",
+    );
+    page.line(format!(
+        "samctl bgp neighbor {} received|accepted|rejected|advertised lists them",
+        summary.node.name
+    ));
 }
 
 /// How many routes are kept from a session that ended, and for how long.

@@ -8,7 +8,7 @@ use super::{Page, Text, ago};
 impl Text for VrrpView {
     fn write(&self, page: &mut Page) {
         let Some(configured) = &self.configured else {
-            return page.line("off: no election decides about the LAN".to_owned());
+            return page.line("off: no election decides about the LAN");
         };
         let gate = if self.gate_open { "open" } else { "closed" };
         let mut pairs = vec![

@@ -150,7 +150,7 @@ impl Announcer {
     fn notice_sleep(&mut self, now: Instant) {
         let polled = self.polled.replace(now).unwrap_or(now);
         let since = self.due.first().map(|(due, ..)| (*due).max(polled));
-        if !since.is_some_and(|since| now > since + LATENESS) {
+        if since.is_none_or(|since| now <= since + LATENESS) {
             return;
         }
         for (due, port, address) in std::mem::take(&mut self.due) {

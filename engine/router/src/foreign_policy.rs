@@ -176,14 +176,16 @@ mod tests {
 
     const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
-    fn taken(terms: &Terms, prefix: &str, mut route: PathAttributes) -> Result<(), Rejection> {
-        let prefix = prefix.parse().unwrap();
-        import((terms, US), &enrollment(), prefix, &mut route)
+    fn taken(terms: &Terms, text: &str, mut route: PathAttributes) -> Result<(), Rejection> {
+        import((terms, US), &enrollment(), prefix(text), &mut route)
     }
 
-    fn told(terms: &Terms, prefix: &str, mut route: PathAttributes) -> Option<PathAttributes> {
-        let prefix = prefix.parse().unwrap();
-        export((terms, US), &enrollment(), prefix, &mut route).then_some(route)
+    fn told(terms: &Terms, text: &str, mut route: PathAttributes) -> Option<PathAttributes> {
+        export((terms, US), &enrollment(), prefix(text), &mut route).then_some(route)
+    }
+
+    fn prefix(text: &str) -> Ipv4Net {
+        text.parse().unwrap()
     }
 
     fn enrollment() -> Enrollment {

@@ -100,8 +100,12 @@ fn who_has_the_virtual_address_must_be_its_owner_and_the_owner_must_have_it() {
 fn found(name: &str, spoil: impl Fn(&mut VrrpView)) -> Option<CheckStatus> {
     let (net, facts) = backup(100);
     let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
-    spoil(evidence.vrrp.as_mut().expect("an election decides"));
+    spoil(decided(&mut evidence));
     status(&evidence, name)
+}
+
+fn decided<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut VrrpView {
+    evidence.vrrp.as_mut().expect("an election decides")
 }
 
 fn status(evidence: &Evidence<'_>, name: &str) -> Option<CheckStatus> {

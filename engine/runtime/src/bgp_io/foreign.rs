@@ -41,7 +41,8 @@ impl ForeignDoors {
         let wanted = places(&self.foreign);
         let before = places(&former);
         self.listening.retain(|place, listener| {
-            let same = wanted.get(place).is_some() && wanted.get(place) == before.get(place);
+            let wants = wanted.get(place);
+            let same = wants.is_some() && wants == before.get(place);
             if !same {
                 listener.abort();
             }
