@@ -71,7 +71,7 @@ pub(crate) fn policy_decides(kind: Kind, scratch: &Scratch) -> Result<()> {
 
     eventually("the daemon is asked to prefer other ways", || {
         let shown = scene.theirs.show(OWN)?.to_lowercase();
-        let words = ["65535:0", "(65535,0)", "graceful-shutdown"];
+        let words = ["65535:0", "(65535,0)", "graceful-shutdown", "planned-shut"];
         ensure!(words.iter().any(|word| shown.contains(word)), "{shown}");
         Ok(())
     })?;

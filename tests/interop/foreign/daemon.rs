@@ -148,7 +148,7 @@ impl Daemon {
     pub(crate) fn established(&self) -> Result<bool> {
         let us = OURS.underlay();
         Ok(match self.kind {
-            Kind::Bird => self.ask("show protocols us")?.contains("Established"),
+            Kind::Bird => self.ask("show protocols samctl")?.contains("Established"),
             Kind::Frr => {
                 let view = self.ask(&format!("show bgp neighbors {us} json"))?;
                 let view: Value = serde_json::from_str(&view)?;
@@ -225,7 +225,7 @@ fn bird(place: Place, guard: Guard, routes: &[String]) -> String {
     format!(
         "router id {own};\nlog stderr all;\nprotocol device {{ }}\nprotocol direct {{ ipv4; interface \"wan0\"; }}\n\
          protocol static own {{ ipv4;\n{routes}}}\n\
-         protocol bgp us {{ local {own} as {asn}; neighbor {us} as {ASN}; hold time 9; connect retry time 1;\n  \
+         protocol bgp samctl {{ local {own} as {asn}; neighbor {us} as {ASN}; hold time 9; connect retry time 1;\n  \
          connect delay time 1; error wait time 1, 2; enable extended messages on; {guard}\n  \
          ipv4 {{ import all; export where source = RTS_STATIC; }}; }}\n",
         us = OURS.underlay()

@@ -14,7 +14,7 @@ use sam_dataplane::dscp::CONTROL_TOS;
 use sam_net::tcp_guard::{check_signature, set_hop_limits, set_signature};
 use sam_net::{NetError, TcpAoAlgorithm, TcpSignature};
 use sam_router::Foreign;
-use sam_router::foreign::{AoAlgorithm, Authentication, Terms};
+use sam_router::foreign::{AoAlgorithm, Authentication, Reach, Terms};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -41,12 +41,12 @@ impl ForeignDoors {
         let wanted = places(&self.foreign);
         let before = places(&former);
         self.listening.retain(|place, listener| {
-            let wants = wanted.get(place);
-            let same = wants.is_some() && wants == before.get(place);
-            if !same {
+            let needs = |guests: &Vec<(Ipv4Net, &Terms)>| needs(guests);
+            if wanted.get(place).map(needs) != before.get(place).map(needs) {
                 listener.abort();
             }
-            same
+            // One that ends is kept until it has ended: until then the port is taken.
+            wanted.contains_key(place)
         });
         self.failures.clear();
     }
@@ -59,7 +59,6 @@ impl ForeignDoors {
     /// Listens where it is not done yet. A failure is told once, until it is another one.
     pub(crate) fn open(&mut self, events: &mpsc::Sender<BgpEvent>) {
         for (place, guests) in places(&self.foreign) {
-            // A listener that was told to end may still have the port for a moment.
             if self
                 .listening
                 .get(&place)
@@ -124,6 +123,14 @@ fn places(foreign: &Foreign) -> BTreeMap<Place, Vec<(Ipv4Net, &Terms)>> {
         places.entry(place).or_default().push((peers, terms));
     }
     places
+}
+
+/// What of the terms concerns the socket that listens: whom it signs how, and from how far they may come.
+fn needs(guests: &[(Ipv4Net, &Terms)]) -> Vec<(Ipv4Net, Reach, Option<Authentication>)> {
+    let needs = guests.iter();
+    needs
+        .map(|(peers, terms)| (*peers, terms.reach, terms.authentication.clone()))
+        .collect()
 }
 
 fn listen(
