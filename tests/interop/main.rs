@@ -127,7 +127,7 @@ fn foreign_trials() -> Vec<Trial> {
     }
     let missing = requirement::missing_of(foreign::Kind::Bird.programs());
     trials.push(trial(
-        "foreign_long_messages_both_ways".into(),
+        "foreign_long_messages".into(),
         missing.as_deref(),
         foreign::long_messages_pass,
     ));
