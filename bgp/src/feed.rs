@@ -229,6 +229,7 @@ impl<K: Copy + Ord> Feed<K> {
     fn sweep(&mut self) {
         if self.superseded > SUPERSEDED_MIN.max(self.log.len() / 2) {
             self.log.retain(|place| place.state != State::Superseded);
+            self.log.shrink_to(self.log.len() * 2);
             self.superseded = 0;
         }
     }

@@ -8,7 +8,7 @@ use crate::config::PeerRole;
 use crate::external;
 use crate::policy::Rejection;
 use crate::rib::PathSource;
-use crate::wire::PathAttributes;
+use crate::wire::{Community, PathAttributes};
 
 /// The route was made by us and came back.
 pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
@@ -75,6 +75,11 @@ impl Reflector {
         (source, source_role): (PathSource, Option<PeerRole>),
         target: Target,
     ) -> Option<PathAttributes> {
+        // RFC 1997: what was received with it is told to nobody.
+        let confined = attributes.communities.contains(&Community::NO_ADVERTISE.0);
+        if confined && source != PathSource::Local {
+            return None;
+        }
         if let PeerRole::External(peer) = target.role {
             return external::export(attributes, source == PathSource::Local, peer);
         }
@@ -189,6 +194,16 @@ mod tests {
         let twice = export(&learned(2, once), Some(PeerRole::NonClient), client(3)).unwrap();
         assert_eq!(twice.originator_id, Some(router(5)));
         assert_eq!(twice.cluster_list, [router(8), router(9)]);
+    }
+
+    #[test]
+    fn what_is_not_to_be_advertised_stays_here() {
+        let confined = PathAttributes {
+            communities: vec![Community::NO_ADVERTISE.0],
+            ..attributes(2, 100)
+        };
+        let path = learned(2, confined);
+        assert_eq!(export(&path, Some(PeerRole::Client), client(3)), None);
     }
 
     #[test]

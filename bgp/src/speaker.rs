@@ -331,9 +331,11 @@ impl<P: Policy> Speaker<P> {
 
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
+        let stale = self.tables.stale();
+        let stale = |id: &PeerId| stale.get(id).copied().unwrap_or(0);
         self.peers
             .iter()
-            .map(|(id, peer)| peer.view(self.tables.neighbor(*id), self.tables.stale(*id)))
+            .map(|(id, peer)| peer.view(self.tables.neighbor(*id), stale(id)))
             .collect()
     }
 

@@ -63,6 +63,14 @@ impl<P: Policy> Speaker<P> {
             }
             self.remove_peer(id);
         }
+        // Who stays counts in the range as it is now.
+        let templates = &self.templates;
+        let dynamic = self.peers.values_mut().filter(|peer| peer.range.is_some());
+        for peer in dynamic {
+            let address = peer.session.config().address;
+            let template = templates.iter().find(|it| it.range.contains(&address));
+            peer.range = template.map(|template| template.range);
+        }
         self.conclude();
     }
 

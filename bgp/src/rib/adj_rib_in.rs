@@ -301,7 +301,7 @@ impl AdjRibIn {
     fn make_room(&mut self, prefix: Ipv4Net) {
         let refused = self
             .refused_paths(prefix)
-            .find(|(_, refused)| refused.reason == MAX_PATHS)
+            .find(|(route, refused)| refused.reason == MAX_PATHS && !self.waiting.contains(route))
             .map(|(route, _)| *route);
         self.waiting.extend(refused);
     }

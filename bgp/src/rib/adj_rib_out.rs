@@ -64,6 +64,12 @@ impl AdjRibOut {
         }
         let mut paths = paths.iter().cloned();
         self.first[slot.index()] = paths.next();
+        while let Some(None) = self.first.last() {
+            self.first.pop();
+        }
+        if self.first.len() < self.first.capacity() / 4 {
+            self.first.shrink_to(self.first.len() * 2);
+        }
         let more: Vec<Told> = paths.collect();
         if !more.is_empty() {
             self.more.insert(slot, more);

@@ -1,5 +1,7 @@
 //! All destinations: found by prefix, named by a number that stays the same while the destination exists.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -28,7 +30,8 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Destinations {
     slots: Vec<Option<Destination>>,
-    free: Vec<Slot>,
+    /// The lowest is used first, so that what has a place for each slot can become short again.
+    free: BinaryHeap<Reverse<Slot>>,
     /// Slots by hash of the prefix.
     index: HashTable<Slot>,
     /// Seeded, so that nobody outside can choose prefixes that collide.
@@ -40,7 +43,7 @@ impl Destinations {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             slots: Vec::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
             index: HashTable::new(),
             hasher: FixedState::with_seed(seed),
         }
@@ -58,7 +61,7 @@ impl Destinations {
         if let Some(slot) = self.find(prefix) {
             return slot;
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
+        let slot = self.lowest_free().unwrap_or_else(|| {
             let next = u32::try_from(self.slots.len()).expect("there are at most 2^32 hosts");
             self.slots.push(None);
             Slot(next)
@@ -93,13 +96,42 @@ impl Destinations {
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }
-        self.free.push(slot);
+        self.free.push(Reverse(slot));
+        self.shorten();
     }
 
     /// Lists all destinations by slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Destination)> {
         let slots = (0..).map(Slot).zip(&self.slots);
         slots.filter_map(|(slot, destination)| Some((slot, destination.as_ref()?)))
+    }
+
+    fn lowest_free(&mut self) -> Option<Slot> {
+        let Reverse(lowest) = self.free.pop()?;
+        // Those behind the end are none any more; they are higher than all others.
+        (lowest.index() < self.slots.len()).then_some(lowest)
+    }
+
+    /// Gives places at the end back, and memory when most of it is unused.
+    fn shorten(&mut self) {
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+        }
+        if self.slots.is_empty() {
+            self.free.clear();
+        }
+        if self.slots.len() < self.slots.capacity() / 4 {
+            let end = self.slots.len();
+            self.slots.shrink_to(end * 2);
+            self.free.retain(|Reverse(slot)| slot.index() < end);
+            self.free.shrink_to(end);
+            let (hasher, slots) = (&self.hasher, &self.slots);
+            let rehash = |slot: &Slot| {
+                let destination = slots[slot.index()].as_ref();
+                destination.map_or(0, |destination| hash(hasher, destination.prefix))
+            };
+            self.index.shrink_to(end * 2, rehash);
+        }
     }
 
     fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
@@ -116,6 +148,8 @@ fn hash(hasher: &FixedState, prefix: Ipv4Net) -> u64 {
 mod tests {
     use super::*;
     use crate::testing::prefix;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn a_prefix_keeps_its_slot_until_it_is_removed() {
@@ -141,6 +175,42 @@ mod tests {
         table.get_mut(slot).unwrap().told = 1;
         table.remove_unused(slot);
         assert_eq!(table.find(prefix(1)), Some(slot));
+    }
+
+    #[test]
+    fn the_table_is_short_again_when_most_of_it_is_gone() {
+        let mut table = Destinations::new(1);
+        let hosts = (0..10_000u32).map(|host| Ipv4Net::from(std::net::Ipv4Addr::from(host)));
+        let slots: Vec<Slot> = hosts.map(|host| table.find_or_insert(host)).collect();
+        for slot in &slots[3..] {
+            table.remove_unused(*slot);
+        }
+        assert!(table.slots.capacity() < 100, "{}", table.slots.capacity());
+        assert!(table.index.capacity() < 100);
+        table.remove_unused(slots[1]);
+        assert_eq!(table.find_or_insert(prefix(1)), slots[1], "the lowest");
+        assert_eq!(table.find_or_insert(prefix(2)), slots[3]);
+        assert_eq!(table.iter().count(), 4);
+    }
+
+    proptest! {
+        /// Whatever comes and goes, each prefix that is there has a slot of its own, and keeps it.
+        #[test]
+        fn slots_are_never_shared(steps in proptest::collection::vec((any::<bool>(), 0u8..40), 1..300)) {
+            let mut table = Destinations::new(1);
+            let mut known: BTreeMap<u8, Slot> = BTreeMap::new();
+            for (comes, host) in steps {
+                if comes {
+                    let slot = table.find_or_insert(prefix(host));
+                    prop_assert_eq!(*known.entry(host).or_insert(slot), slot);
+                } else if let Some(slot) = known.remove(&host) {
+                    table.remove_unused(slot);
+                }
+                let slots: BTreeSet<Slot> = known.values().copied().collect();
+                prop_assert_eq!(slots.len(), known.len());
+                prop_assert!(table.iter().map(|(slot, _)| slot).eq(slots));
+            }
+        }
     }
 
     #[test]

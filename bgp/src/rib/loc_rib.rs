@@ -19,7 +19,7 @@ use super::sources::Sources;
 use crate::config::PeerId;
 use crate::feed::Feed;
 use crate::reflector::originator;
-use crate::wire::{PathAttributes, PathId};
+use crate::wire::{Nlri, PathAttributes, PathId};
 
 /// What is known about next hops.
 #[derive(Debug, Default)]
@@ -37,6 +37,8 @@ pub(crate) struct LocRib {
     destinations: Destinations,
     sources: Sources,
     next_hops: NextHops,
+    /// How many paths are stale: mostly none, and nobody has to look for them.
+    stale: usize,
     /// What changed since the last decision, and the best path before.
     dirty: Vec<(Slot, Option<Path>)>,
     /// What changed, for those who watch: any path of a prefix, not only the best.
@@ -70,6 +72,7 @@ impl LocRib {
             destinations: Destinations::new(seed),
             sources: Sources::default(),
             next_hops: NextHops::default(),
+            stale: 0,
             dirty: Vec::new(),
             feed: Feed::default(),
             epoch,
@@ -109,10 +112,12 @@ impl LocRib {
         let learned = Moment::of(path.learned_at, self.epoch);
         let origin = (source, path.path_id);
         let new = Entry::new(path.attributes, learned, origin, local_id, path.stale);
+        self.stale += usize::from(path.stale);
         match at.and_then(|at| paths.get_mut(at)) {
             Some(place) => {
                 let former = std::mem::replace(place, new);
                 self.sources.release(former.source);
+                self.stale -= usize::from(former.stale);
             }
             None => destination.paths.push(new),
         }
@@ -150,6 +155,34 @@ impl LocRib {
             .map(|(_, prefix, entry)| (prefix, self.path(entry)))
     }
 
+    /// Lists all stale paths with their peers, in no particular order.
+    pub(crate) fn stale(&self) -> impl Iterator<Item = (PeerId, &PathAttributes)> {
+        let entries = self.stale_entries();
+        entries.map(|(_, peer, _, entry)| (peer, &*entry.attributes))
+    }
+
+    /// Removes the stale paths on which `goes` is true; returns them.
+    pub(crate) fn remove_stale(
+        &mut self,
+        goes: impl Fn(PeerId, &PathAttributes) -> bool,
+    ) -> Vec<(PeerId, Nlri)> {
+        let going: Vec<(Slot, PeerId, Nlri)> = self
+            .stale_entries()
+            .filter(|(_, peer, _, entry)| goes(*peer, &entry.attributes))
+            .map(|(slot, peer, prefix, entry)| {
+                let path_id = entry.path_id();
+                (slot, peer, Nlri { prefix, path_id })
+            })
+            .collect();
+        for (slot, peer, route) in &going {
+            self.remove_at(*slot, (Some(*peer), route.path_id));
+        }
+        going
+            .into_iter()
+            .map(|(_, peer, route)| (peer, route))
+            .collect()
+    }
+
     /// Marks the paths of a peer as stale; returns how many.
     pub(crate) fn mark_stale(&mut self, peer: PeerId) -> usize {
         let slots: Vec<Slot> = self.entries_of(peer).map(|(slot, _, _)| slot).collect();
@@ -159,7 +192,10 @@ impl LocRib {
                 continue;
             };
             for entry in destination.paths.as_mut_slice() {
-                entry.stale |= self.sources.get(entry.source).peer() == Some(peer);
+                if !entry.stale && self.sources.get(entry.source).peer() == Some(peer) {
+                    entry.stale = true;
+                    self.stale += 1;
+                }
             }
         }
         slots.len()
@@ -280,6 +316,19 @@ impl LocRib {
         self.destinations.get(self.destinations.find(prefix)?)
     }
 
+    fn stale_entries(&self) -> impl Iterator<Item = (Slot, PeerId, Ipv4Net, &Entry)> {
+        let all = (self.stale > 0).then(|| self.destinations.iter());
+        let all = all.into_iter().flatten();
+        all.flat_map(move |(slot, destination)| {
+            let entries = destination.paths.as_slice().iter();
+            let stale = entries.filter(|entry| entry.stale);
+            stale.filter_map(move |entry| {
+                let peer = self.sources.get(entry.source).peer()?;
+                Some((slot, peer, destination.prefix, entry))
+            })
+        })
+    }
+
     fn entries_of(&self, peer: PeerId) -> impl Iterator<Item = (Slot, Ipv4Net, &Entry)> {
         self.destinations
             .iter()
@@ -329,6 +378,7 @@ impl LocRib {
         if let Some(destination) = self.destinations.get_mut(slot) {
             let removed = destination.paths.remove(at);
             self.sources.release(removed.source);
+            self.stale -= usize::from(removed.stale);
         }
         true
     }

@@ -189,16 +189,6 @@ impl Neighbor {
         routes
     }
 
-    /// Lists the next hops of accepted stale routes; one for each route.
-    pub(crate) fn stale_next_hops<'a>(
-        &self,
-        rib: &'a LocRib,
-    ) -> impl Iterator<Item = Ipv4Addr> + use<'a> {
-        let kept = self.stale_until.map(|_| rib.paths_of(self.identity.peer));
-        let stale = kept.into_iter().flatten().filter(|(_, path)| path.stale);
-        stale.map(|(_, path)| path.attributes.next_hop)
-    }
-
     fn key(&self, route: Nlri) -> PathKey {
         (Some(self.identity.peer), route.path_id)
     }
@@ -356,6 +346,20 @@ mod tests {
         assert_eq!(table.promotable().unwrap(), path(1, 9));
         accept_path(&mut table, 1, 9);
         assert_eq!((table.accepted(), table.promotable()), (9, None));
+    }
+
+    #[test]
+    fn each_path_that_goes_makes_room_for_one() {
+        let mut table = Table::new(100);
+        for id in 1..=10 {
+            accept_path(&mut table, 1, id);
+        }
+        assert!(table.withdraw(path(1, 1)) && table.withdraw(path(1, 2)));
+        for id in [9, 10] {
+            assert_eq!(table.promotable(), Some(path(1, id)));
+            accept_path(&mut table, 1, id);
+        }
+        assert_eq!((table.accepted(), table.promotable()), (8, None));
     }
 
     #[test]

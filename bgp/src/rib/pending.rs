@@ -75,7 +75,9 @@ impl Pending {
 
     /// Takes out what is looked at next; End-of-RIB comes with the last part.
     pub(crate) fn take_part(&mut self) -> Part {
-        let known = self.known.len().min(PART);
+        // A part of each part is for the rest of the table, or it might never leave.
+        let reserved = self.unknown.len().min(PART / 4);
+        let known = self.known.len().min(PART - reserved);
         let unknown = self.unknown.len().min(PART - known);
         let slots: Vec<Slot> = self
             .known
@@ -92,7 +94,7 @@ impl Pending {
             end_of_rib: self.end_of_rib && last,
         };
         if last {
-            *self = Self::default();
+            (self.repeat, self.end_of_rib) = (false, false);
         }
         part
     }
@@ -133,6 +135,16 @@ mod tests {
         let last = pending.take_part();
         assert_eq!((last.slots.len(), last.end_of_rib), (1, true));
         assert!(first.repeat && last.repeat && pending.is_empty(false));
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_held_up_for_ever_by_what_is_known() {
+        let mut pending = Pending::default();
+        let slots = slots(2 * PART);
+        for (place, slot) in slots.iter().enumerate() {
+            pending.push(*slot, place != 5);
+        }
+        assert!(pending.take_part().slots.contains(&slots[5]));
     }
 
     fn slots(count: usize) -> Vec<Slot> {

@@ -8,7 +8,7 @@
 //! soon as it is back, and what it had only reflected stays: packets never went through it, and whether their next hop
 //! still answers is looked after by `set_silent_next_hops`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::Policy;
 use crate::session::{PeerRestart, RouteFate};
+use crate::wire::PathAttributes;
 
 impl<P: Policy> Tables<P> {
     /// Starts the tables of a session that was just established, or goes on with those of the former one.
@@ -84,7 +85,8 @@ impl<P: Policy> Tables<P> {
         let Some(mut neighbor) = self.neighbors.remove(&peer) else {
             return;
         };
-        self.pool.note_released(neighbor.adj_rib_in.len());
+        self.pool
+            .note_released(neighbor.adj_rib_in.len() + neighbor.adj_rib_out.len());
         neighbor.withdraw_all(&mut self.loc_rib);
         neighbor.forget_told(&mut self.loc_rib);
     }
@@ -113,10 +115,8 @@ impl<P: Policy> Tables<P> {
 
     /// Returns the next hops of all accepted stale routes.
     pub(crate) fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
-        self.neighbors
-            .values()
-            .flat_map(|neighbor| neighbor.stale_next_hops(&self.loc_rib))
-            .collect()
+        let stale = self.loc_rib.stale();
+        stale.map(|(_, route)| route.next_hop).collect()
     }
 
     /// Tells peers only what we originate, and no End-of-RIB, until [`Self::end_deferral`].
@@ -149,6 +149,7 @@ impl<P: Policy> Tables<P> {
         };
         neighbor.established = false;
         neighbor.end_of_rib = false;
+        self.pool.note_released(neighbor.adj_rib_out.len());
         neighbor.forget_told(&mut self.loc_rib);
         neighbor.stale_until = Some(until);
         let (removed, kept) = neighbor.retain(&mut self.loc_rib);
@@ -165,21 +166,50 @@ impl<P: Policy> Tables<P> {
         let kept = self.neighbors.values();
         let kept = kept.filter(|neighbor| neighbor.stale_until.is_some());
         let kept: Vec<NeighborIdentity> = kept.map(|neighbor| neighbor.identity).collect();
-        for NeighborIdentity {
-            peer, reflector, ..
-        } in kept
-        {
-            let others = heard.iter().filter(|other| other.peer != peer);
-            if reflector && others.clone().any(|other| other.reflector) {
-                self.sweep(peer, "another reflector tells");
-                continue;
+        if heard.is_empty() || kept.is_empty() {
+            return;
+        }
+        // 1. A reflector speaks for all that another reflector left behind, and each node for itself.
+        let by_reflector: BTreeSet<PeerId> = kept
+            .iter()
+            .filter(|kept| kept.reflector)
+            .map(|kept| kept.peer)
+            .filter(|kept| {
+                let mut others = heard.iter().filter(|other| other.peer != *kept);
+                others.any(|other| other.reflector)
+            })
+            .collect();
+        let speakers: BTreeMap<Ipv4Addr, PeerId> = heard
+            .iter()
+            .map(|heard| (heard.address, heard.peer))
+            .collect();
+        let goes = |peer: PeerId, route: &PathAttributes| {
+            let speaker = speakers.get(&route.next_hop);
+            by_reflector.contains(&peer) || speaker.is_some_and(|speaker| *speaker != peer)
+        };
+        // 2. All of them in one pass, however many neighbors are kept.
+        let mut gone: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for (peer, route) in self.loc_rib.remove_stale(goes) {
+            *gone.entry(peer).or_default() += 1;
+            if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+                neighbor.adj_rib_in.withdraw_accepted(route);
             }
-            let addresses: BTreeSet<Ipv4Addr> = others.map(|other| other.address).collect();
-            self.remove_stale(
-                peer,
-                |hop| addresses.contains(&hop),
-                "its node tells itself",
-            );
+        }
+        for NeighborIdentity { peer, .. } in kept {
+            let all = by_reflector.contains(&peer);
+            if let Some(neighbor) = self.neighbors.get_mut(&peer) {
+                let refused = &mut neighbor.adj_rib_in;
+                refused.remove_refused_stale(|route| goes(peer, route));
+                neighbor.stale_until = neighbor.stale_until.filter(|_| !all);
+            }
+            let removed = gone.get(&peer).copied().unwrap_or(0);
+            self.pool.note_released(removed);
+            let reason = if all {
+                "another reflector tells"
+            } else {
+                "its node tells itself"
+            };
+            self.tell_removed(peer, removed, reason);
         }
     }
 

@@ -101,12 +101,13 @@ impl<P> Tables<P> {
         advertised
     }
 
-    /// Counts the accepted stale routes of a neighbor.
-    pub(crate) fn stale(&self, peer: PeerId) -> usize {
-        let neighbor = self.neighbors.get(&peer);
-        neighbor.map_or(0, |neighbor| {
-            neighbor.stale_next_hops(&self.loc_rib).count()
-        })
+    /// Counts the accepted stale routes of each neighbor that has some.
+    pub(crate) fn stale(&self) -> BTreeMap<PeerId, usize> {
+        let mut counts = BTreeMap::new();
+        for (peer, _) in self.loc_rib.stale() {
+            *counts.entry(peer).or_default() += 1;
+        }
+        counts
     }
 }
 
@@ -131,7 +132,9 @@ impl<P: Policy> Tables<P> {
             return;
         };
         if update.is_end_of_rib() && update.faults.is_empty() {
-            neighbor.end_of_rib = true;
+            if std::mem::replace(&mut neighbor.end_of_rib, true) {
+                return;
+            }
             self.sweep(peer, "End-of-RIB");
             self.supersede();
             self.promote_all();

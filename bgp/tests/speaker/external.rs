@@ -219,6 +219,24 @@ fn sessions_of_a_changed_range_end_and_those_of_an_equal_one_stay() {
     assert_eq!(ids(&bench), [0_u32; 0]);
 }
 
+#[test]
+fn who_came_before_a_range_grew_counts_in_it() {
+    let mut bench = with_range(2);
+    join(&mut bench, 2);
+    join(&mut bench, 3);
+    let wider = PeerTemplate {
+        range: Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16),
+        ..range(2)
+    };
+    let now = bench.now;
+    bench.speaker.set_templates(vec![wider], now);
+    assert!(bench.drain().closed.is_empty());
+
+    let (third, outcome) = bench.accept(router(4));
+
+    assert_eq!(outcome.closed, [third]);
+}
+
 /// A passive peer of AS 6500`host`; we are 10.0.0.200 to it.
 fn outside(host: u8) -> PeerConfig {
     PeerConfig {
