@@ -2,7 +2,7 @@
 //!
 //! Idle and Active are states of the peer, not of a connection, and live in `peer_session.rs`. There is one state
 //! more than in the RFC: Confirmed is OpenConfirm whose KEEPALIVE came while another connection to the same peer is
-//! still in the race (section 6.8); it becomes Established when the race is decided. DelayOpen is not implemented.
+//! still in the race (section 6.8); it becomes Established when the race is decided. DelayOpen, an option, is left out.
 
 use super::SessionState;
 

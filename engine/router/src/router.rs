@@ -507,6 +507,11 @@ impl Router {
     }
 
     fn on_best_path(&mut self, change: &BestPathChange, now: Instant) {
+        // Paths of other ASes are neither owned nor forwarded by; no path inside of the fabric has an AS_PATH.
+        let mut paths = change.old.iter().chain(&change.new);
+        if paths.all(|path| !path.attributes.as_path.is_empty()) {
+            return;
+        }
         self.forwarding_stale = true;
         let asn = self.config.fabric.asn;
         let moved = self.owners.on_best_path(asn, change, now);

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_bfd::{PORT, SOURCE_PORTS, SessionStatus, Sessions};
-use sam_net::{Epoll, EventFd, HopSocket, Interest};
+use sam_net::{Epoll, HopSocket, Interest};
 use sam_router::config::BfdTiming;
 use sam_router::facts::{BfdFacts, BfdSessionFacts, CounterFacts};
 use tokio::sync::{oneshot, watch};
@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::StartError;
 use crate::bgp_io::Near;
+use crate::mailbox::Mailbox;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
 const PRIORITY: i32 = 10;
@@ -44,31 +45,11 @@ struct Letters {
     stop: bool,
 }
 
-/// The mailbox of the thread.
-#[derive(Debug)]
-struct Mailbox {
-    letters: Mutex<Letters>,
-    posted: EventFd,
-}
-
-impl Mailbox {
-    fn post(&self, write: impl FnOnce(&mut Letters)) {
-        write(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
-        self.posted.wake();
-    }
-
-    fn take(&self) -> Letters {
-        self.posted.drain();
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *letters)
-    }
-}
-
 /// The control side of BFD.
 #[derive(Debug)]
 pub(crate) struct Bfd {
     /// Absent where the sockets could not be opened; then the reason stands in `idle`.
-    running: Option<(Arc<Mailbox>, JoinHandle<()>)>,
+    running: Option<(Arc<Mailbox<Letters>>, JoinHandle<()>)>,
     idle: String,
 }
 
@@ -92,10 +73,7 @@ impl Bfd {
     }
 
     fn try_start(near: &Near, seed: u64) -> Result<(Self, Changes), StartError> {
-        let mailbox = Arc::new(Mailbox {
-            letters: Mutex::default(),
-            posted: EventFd::new().context("cannot make an eventfd")?,
-        });
+        let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
         let (publish, changes) = watch::channel(Vec::new());
         let thread = Thread {
@@ -160,7 +138,7 @@ struct Thread {
     sessions: Sessions,
     receiver: HopSocket,
     sender: HopSocket,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<Mailbox<Letters>>,
     publish: watch::Sender<Vec<SessionStatus>>,
     /// `real-time`, or why not.
     scheduling: String,
@@ -175,7 +153,7 @@ impl Thread {
         use std::os::fd::AsFd;
         let epoll = Epoll::new(2)?;
         epoll.add(self.receiver.as_fd(), SOCKET, Interest::Read)?;
-        epoll.add(self.mailbox.posted.as_fd(), MAILBOX, Interest::Read)?;
+        epoll.add(self.mailbox.as_fd(), MAILBOX, Interest::Read)?;
         Ok(epoll)
     }
 

@@ -14,6 +14,7 @@ mod facts;
 mod host_io;
 mod journal_io;
 mod live_trace;
+mod mailbox;
 mod monitor;
 mod path_test;
 mod pcapng;

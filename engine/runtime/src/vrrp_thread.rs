@@ -5,12 +5,12 @@
 //! silent on the LAN.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sam_net::{Epoll, EventFd, Interest, LinkSocket};
+use sam_net::{Epoll, Interest, LinkSocket};
 use sam_router::facts::{CounterFacts, ElectionFacts, VrrpFacts};
 use sam_router::{VrrpPlan, VrrpReport};
 use sam_vrrp::{Arrival, GROUP, Instance, PROTOCOL, State};
@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::StartError;
+use crate::mailbox::Mailbox;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
 const PRIORITY: i32 = 10;
@@ -45,30 +46,10 @@ struct Letters {
     stop: bool,
 }
 
-/// The mailbox of the thread.
-#[derive(Debug)]
-struct Mailbox {
-    letters: Mutex<Letters>,
-    posted: EventFd,
-}
-
-impl Mailbox {
-    fn post(&self, write: impl FnOnce(&mut Letters)) {
-        write(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
-        self.posted.wake();
-    }
-
-    fn take(&self) -> Letters {
-        self.posted.drain();
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *letters)
-    }
-}
-
 /// The control side of VRRP.
 #[derive(Debug)]
 pub(crate) struct Vrrp {
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<Mailbox<Letters>>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -81,13 +62,10 @@ impl Vrrp {
     /// # Errors
     /// When the kernel gives no eventfd, epoll or thread.
     pub(crate) fn start() -> Result<(Self, Changes), StartError> {
-        let mailbox = Arc::new(Mailbox {
-            letters: Mutex::default(),
-            posted: EventFd::new().context("cannot make an eventfd")?,
-        });
+        let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         let epoll = Epoll::new(2).context("cannot wait for VRRP packets")?;
         epoll
-            .add(mailbox.posted.as_fd(), MAILBOX, Interest::Read)
+            .add(mailbox.as_fd(), MAILBOX, Interest::Read)
             .context("cannot wait for VRRP packets")?;
         let (publish, changes) = watch::channel(VrrpReport {
             generation: 0,
@@ -167,7 +145,7 @@ struct Thread {
     failure: Option<String>,
     /// Who waits for another master.
     successor: Option<oneshot::Sender<()>>,
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<Mailbox<Letters>>,
     publish: watch::Sender<VrrpReport>,
     /// `real-time`, or why not.
     scheduling: String,

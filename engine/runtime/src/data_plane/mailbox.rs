@@ -1,14 +1,10 @@
 //! What control tells a worker, and what it asks.
-//!
-//! Slots, not a queue: the newest state replaces one that the worker has not read yet. A mailbox is therefore never
-//! full (R10), and a worker that was busy installs what holds now, not what held meanwhile.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic};
-use sam_net::{EventFd, PacketSocket};
+use sam_net::PacketSocket;
 use sam_router::Offloads;
 use tokio::sync::oneshot;
 
@@ -57,50 +53,8 @@ pub(crate) struct LanSockets {
     pub(crate) arp: PacketSocket,
 }
 
-/// The mailbox, shared by control and worker.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    letters: Mutex<Letters>,
-    wake: EventFd,
-}
-
-impl Mailbox {
-    /// Makes an empty mailbox.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            letters: Mutex::default(),
-            wake: EventFd::new()?,
-        })
-    }
-
-    /// Writes and wakes the worker.
-    pub(super) fn post(&self, write: impl FnOnce(&mut Letters)) {
-        write(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
-        self.wake.wake();
-    }
-
-    /// Wakes the worker without telling it anything.
-    pub(super) fn wake(&self) {
-        self.wake.wake();
-    }
-
-    /// Takes everything; the mailbox is empty and quiet afterwards.
-    pub(super) fn take(&self) -> Letters {
-        // In this order a letter that is posted meanwhile wakes again.
-        self.wake.drain();
-        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl AsFd for Mailbox {
-    /// Readable while there is something to take.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-}
+/// The mailbox of one worker.
+pub(super) type Mailbox = crate::mailbox::Mailbox<Letters>;
 
 #[cfg(test)]
 mod tests {
