@@ -10,6 +10,7 @@ mod bgp_table;
 mod counters;
 mod decode;
 mod doctor;
+mod drain;
 mod events;
 mod explain;
 mod monitor;

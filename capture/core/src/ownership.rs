@@ -25,6 +25,8 @@ pub struct Owner {
     pub next_hop: Ipv4Addr,
     /// Whether this router itself is the owner.
     pub local: bool,
+    /// Node that it asks to take the address over.
+    pub successor: Option<NodeId>,
 }
 
 impl Owner {
@@ -43,6 +45,7 @@ impl Owner {
             pool: claim.pool,
             next_hop: path.attributes.next_hop,
             local: path.source == PathSource::Local,
+            successor: tags.successor,
         })
     }
 }
@@ -95,13 +98,7 @@ mod tests {
     )]
     fn path(kind: RouteKind) -> Path {
         let mut attributes = PathAttributes::local([10, 99, 0, 3].into());
-        RouteTags {
-            node: NodeId(3),
-            kind,
-            site: None,
-            role: None,
-        }
-        .apply(ASN, &mut attributes);
+        RouteTags::new(NodeId(3), kind).apply(ASN, &mut attributes);
         Path {
             source: PathSource::Local,
             path_id: None,

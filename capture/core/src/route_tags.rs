@@ -29,6 +29,10 @@ pub mod function {
     pub const ROLE: u32 = 7;
     /// Epoch of a marker.
     pub const EPOCH: u32 = 8;
+    /// Node that is to take the address of a claim over; optional.
+    pub const SUCCESSOR: u32 = 11;
+    /// 1 on the marker of a node that is being emptied; optional.
+    pub const DRAINED: u32 = 12;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -60,6 +64,10 @@ pub struct RouteTags {
     pub site: Option<u32>,
     /// Where the node runs.
     pub role: Option<Role>,
+    /// Node that is asked to take the address over.
+    pub successor: Option<NodeId>,
+    /// Whether the node is being emptied, and takes nothing over.
+    pub drained: bool,
 }
 
 /// What a route is.
@@ -165,7 +173,22 @@ impl RouteTags {
             kind,
             site: value(function::SITE)?,
             role,
+            successor: value(function::SUCCESSOR)?.map(NodeId),
+            drained: value(function::DRAINED)? == Some(1),
         })
+    }
+
+    /// The tags of a route of this node, without what is optional.
+    #[must_use]
+    pub const fn new(node: NodeId, kind: RouteKind) -> Self {
+        Self {
+            node,
+            kind,
+            site: None,
+            role: None,
+            successor: None,
+            drained: false,
+        }
     }
 
     /// Writes the tags, sorted.
@@ -185,6 +208,8 @@ impl RouteTags {
         if let RouteKind::Marker { epoch } = self.kind {
             values.push((function::EPOCH, epoch));
         }
+        values.extend(self.successor.map(|node| (function::SUCCESSOR, node.0)));
+        values.extend(self.drained.then_some((function::DRAINED, 1)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -355,6 +380,8 @@ mod tests {
             }),
             site: None,
             role: Some(Role::Aws),
+            successor: None,
+            drained: false,
         };
 
         let text: Vec<String> = tags
@@ -378,12 +405,7 @@ mod tests {
 
     #[test]
     fn a_marker_carries_its_epoch_and_no_claim() {
-        let tags = RouteTags {
-            node: NodeId(7),
-            kind: RouteKind::Marker { epoch: 99 },
-            site: None,
-            role: None,
-        };
+        let tags = RouteTags::new(NodeId(7), RouteKind::Marker { epoch: 99 });
 
         assert_eq!(
             tags.communities(ASN),
@@ -451,15 +473,15 @@ mod tests {
             local2: 3,
         };
         attributes.large_communities = vec![foreign];
-        let tags = |sequence| RouteTags {
-            node: NodeId(7),
-            kind: RouteKind::Owner(Claim {
-                state: ClaimState::Standby,
+        let tags = |sequence| {
+            let state = ClaimState::Standby;
+            let pool = 1;
+            let claim = Claim {
+                state,
                 sequence,
-                pool: 1,
-            }),
-            site: None,
-            role: None,
+                pool,
+            };
+            RouteTags::new(NodeId(7), RouteKind::Owner(claim))
         };
 
         tags(1).apply(ASN, &mut attributes);
@@ -479,6 +501,7 @@ mod tests {
         fn tags_survive_the_way_over_the_wire(
             node in any::<u32>(), kind in 0_usize..4, state in 0_usize..5, sequence in any::<u32>(),
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
+            successor in any::<Option<u32>>(), drained in any::<bool>(),
         ) {
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool };
             let kinds = [
@@ -487,8 +510,13 @@ mod tests {
                 RouteKind::ReturnRoute,
                 RouteKind::Anycast(claim),
             ];
-            let tags =
-                RouteTags { node: NodeId(node), kind: kinds[kind], site, role: Role::from_value(role) };
+            let tags = RouteTags {
+                site,
+                role: Role::from_value(role),
+                successor: successor.map(NodeId),
+                drained,
+                ..RouteTags::new(NodeId(node), kinds[kind])
+            };
 
             let communities = tags.communities(ASN);
 

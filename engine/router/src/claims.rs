@@ -131,9 +131,13 @@ pub(crate) fn rivals(
                 && is_upheld(view)
                 && beats_us(view, config.own_node().overlay);
             let stale = view.path.stale;
+            let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
+            let is_for_us = owner.successor == Some(config.local.node);
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),
+                holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
+                offers: rival.offers || (is_for_us && !stale),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })
@@ -268,12 +272,6 @@ mod tests {
             sequence: 1,
             pool: 1,
         });
-        RouteTags {
-            node: NodeId(node),
-            kind,
-            site: None,
-            role: None,
-        }
-        .apply(64_577, attributes);
+        RouteTags::new(NodeId(node), kind).apply(64_577, attributes);
     }
 }

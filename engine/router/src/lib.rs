@@ -9,7 +9,8 @@
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
 //! others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
-//! lets this router act on its LAN.
+//! lets this router act on its LAN, `drain` what it leaves to others before work on it, `handover` how an address moves by
+//! order.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -31,11 +32,13 @@ pub mod view;
 mod answer_set;
 mod claims;
 mod commands;
+mod drain;
 mod fib_sync;
 #[cfg(test)]
 mod fixture;
 mod foreign_policy;
 mod foreign_sessions;
+mod handover;
 mod host;
 mod identity;
 mod lan_role;

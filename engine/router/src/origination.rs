@@ -41,6 +41,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
     pub(crate) epoch: Option<u32>,
+    /// Whether every address is to be left to whoever else claims it.
+    pub(crate) drained: bool,
 }
 
 /// Other nodes' claims on an address.
@@ -50,6 +52,10 @@ pub(crate) struct Rival {
     pub(crate) wins: bool,
     /// Whether one would that is only remembered: its session has ended.
     pub(crate) remembered: bool,
+    /// Whether one of them says that it holds the address, and can be reached.
+    pub(crate) holds: bool,
+    /// Whether one of them asks this node to take the address over.
+    pub(crate) offers: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -70,12 +76,18 @@ impl Origination {
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
-            let marker = announcement(mandate.config, RouteKind::Marker { epoch });
-            wanted.insert(Ipv4Net::from(own.overlay), marker);
+            let mut tags = tags(mandate.config, RouteKind::Marker { epoch });
+            tags.drained = mandate.drained;
+            wanted.insert(
+                Ipv4Net::from(own.overlay),
+                announcement(mandate.config, tags),
+            );
         }
         for &address in mandate.owned {
             if let Some(kind) = self.claim(mandate, address, state) {
-                wanted.insert(Ipv4Net::from(address), announcement(mandate.config, kind));
+                let mut tags = tags(mandate.config, kind);
+                tags.successor = state.handovers.get(&address).copied();
+                wanted.insert(Ipv4Net::from(address), announcement(mandate.config, tags));
             }
         }
         let gone = self
@@ -90,6 +102,14 @@ impl Origination {
         }
         self.routes = wanted;
         edits
+    }
+
+    /// Lists what is claimed now.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (Ipv4Addr, Claim)> {
+        let claim = |(prefix, announcement): (&Ipv4Net, &Announcement)| {
+            Some((prefix.addr(), announcement.tags.claim()?))
+        };
+        self.routes.iter().filter_map(claim)
     }
 
     /// Returns what is claimed of an address now.
@@ -107,19 +127,10 @@ impl Origination {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
-        // Who gave way goes on to do so while it cannot hear whether the other one is still there. Who is told only now to
-        // own an address knows better than an old claim.
-        let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
-        let state = if rival.wins || (rival.remembered && gave_way) {
-            ClaimState::Standby
-        } else {
-            ClaimState::Active
-        };
+        let state = state(mandate.drained, rival, former)?;
         let sequence = match former {
             // Stepping back is no acquisition; stepping forward is one.
-            Some(former) if former.state == state || state == ClaimState::Standby => {
-                former.sequence
-            }
+            Some(former) if !is_acquisition(former.state, state) => former.sequence,
             Some(_) | None => runtime.acquire(address, rival.sequence),
         };
         Some(RouteKind::Owner(Claim {
@@ -130,15 +141,43 @@ impl Origination {
     }
 }
 
-fn announcement(config: &Config, kind: RouteKind) -> Announcement {
+/// Decides how far our claim on an address goes; `None` where it is left to others.
+fn state(drained: bool, rival: Rival, former: Option<Claim>) -> Option<ClaimState> {
+    // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
+    //    breaks nothing where there is none.
+    if drained {
+        return (!rival.holds).then_some(ClaimState::Draining);
+    }
+    // 2. Whoever is asked to take over does so above all other claims, until they have ended.
+    if rival.offers {
+        return Some(ClaimState::Handover);
+    }
+    // 3. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
+    //    who is told only now to own an address knows better than an old claim.
+    let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
+    if rival.wins || (rival.remembered && gave_way) {
+        return Some(ClaimState::Standby);
+    }
+    Some(ClaimState::Active)
+}
+
+/// Tells whether a claim that goes from one state to another takes the address anew.
+fn is_acquisition(from: ClaimState, to: ClaimState) -> bool {
+    let steps_back = matches!(to, ClaimState::Standby | ClaimState::Draining);
+    let has_arrived = (from, to) == (ClaimState::Handover, ClaimState::Active);
+    from != to && !steps_back && !has_arrived
+}
+
+fn tags(config: &Config, kind: RouteKind) -> RouteTags {
     let own = config.own_node();
-    let tags = RouteTags {
-        node: own.id,
-        kind,
-        site: None,
+    RouteTags {
         role: Some(own.role),
-    };
-    let mut attributes = PathAttributes::local(own.overlay);
+        ..RouteTags::new(own.id, kind)
+    }
+}
+
+fn announcement(config: &Config, tags: RouteTags) -> Announcement {
+    let mut attributes = PathAttributes::local(config.own_node().overlay);
     tags.apply(config.fabric.asn, &mut attributes);
     Announcement { tags, attributes }
 }
@@ -281,6 +320,7 @@ mod tests {
                 wins,
                 remembered,
                 sequence,
+                ..Rival::default()
             };
             self.rivals.insert(address(last), rival);
         }
@@ -297,6 +337,7 @@ mod tests {
                 owned: &self.owned,
                 rivals: &self.rivals,
                 epoch: self.epoch,
+                drained: self.state.drained,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

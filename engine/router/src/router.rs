@@ -91,6 +91,8 @@ pub struct Router {
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     gate: Option<Gate>,
+    /// Whether it was told that this router is drained and does nothing any more.
+    pub(crate) told_empty: bool,
     /// State as last handed to the journal.
     journaled: RuntimeState,
     /// WireGuard peers as last handed out.
@@ -145,6 +147,7 @@ impl Router {
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
+            told_empty: false,
             wireguard: None,
             bfd_peers: BTreeMap::new(),
             foreign: Foreign::default(),
@@ -340,6 +343,7 @@ impl Router {
         self.tell_stale_hops(now);
         self.tell_gate(now);
         self.originate(now);
+        self.tell_drained(now);
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -424,17 +428,15 @@ impl Router {
 
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
-        let owned = if self.gate().may_originate {
-            self.told_to_own()
-        } else {
-            BTreeSet::new()
-        };
+        self.finish_handovers(now);
+        let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
             rivals: &rivals,
             epoch: (!self.stopping).then_some(self.epoch),
+            drained: self.state.drained,
         };
         for edit in self.origination.reconcile(&mandate, &mut self.state) {
             match edit {
@@ -522,6 +524,9 @@ impl Router {
             .new
             .as_ref()
             .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
+        if let Some(Ok(tags)) = &tags {
+            self.on_offer(change.prefix, tags, now);
+        }
         if let Some(Ok(RouteTags {
             node,
             kind: RouteKind::Marker { epoch },

@@ -26,7 +26,9 @@ const ADDRESS: u8 = 10;
 
 mod bfd;
 mod configuration;
+mod drain;
 mod graceful_restart;
+mod handover;
 mod identity;
 mod monitor;
 mod next_hops;

@@ -18,6 +18,7 @@ mod bgp_reader;
 mod bgp_table;
 mod counters;
 mod doctor;
+mod drain;
 mod explain;
 mod monitor;
 mod notification;
@@ -40,6 +41,7 @@ pub use bgp::{
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
+pub use drain::{DrainView, HandoverRow, HandoversView, LeftRow};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use monitor::{MonitorView, Topic, Watch};
 pub use notification::NotificationView;
