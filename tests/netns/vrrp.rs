@@ -25,6 +25,11 @@ pub(crate) const CASES: &[Case] = &[
         run: stopped,
     },
     Case {
+        name: "vrrp::a_drained_master_makes_way_without_a_lost_packet",
+        needs: &[],
+        run: drained,
+    },
+    Case {
         name: "vrrp::a_master_that_was_frozen_steps_back_when_it_wakes",
         needs: &[],
         run: frozen,
@@ -142,6 +147,38 @@ fn stopped() {
     assert!(loss.lost <= 3, "{loss:?}");
     let cause = pair.fabric.router(SECOND).json("vrrp")["election"]["cause"].clone();
     assert_eq!(cause, "relieved");
+}
+
+/// Both ways of a ping change their router; then everything again with the roles exchanged.
+fn drained() {
+    let pair = Pair::running();
+    let pings = Pings::start(&pair);
+    for (leaves, takes_over) in [(FIRST, SECOND), (SECOND, FIRST)] {
+        let router = pair.fabric.router(leaves);
+        router.samctl("drain on --wait").success();
+
+        assert_eq!(pair.state(takes_over), "master");
+        let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
+        assert_eq!(answers, [(FAR.client(), pair.mac(takes_over))]);
+        assert_eq!(
+            pair.fabric.owner(FAR, FIRST.client()).as_deref(),
+            Some(takes_over.name())
+        );
+        let view = router.json("drain");
+        assert_eq!(
+            (&view["empty"], &view["left"]),
+            (&true.into(), &serde_json::json!([]))
+        );
+        let text = router.samctl("doctor owners").text();
+        assert!(text.contains("this router is drained"), "{text}");
+
+        router.samctl("drain off").success();
+        let doctor = router.samctl("doctor");
+        assert_eq!(doctor.code, 0, "{}", doctor.text());
+        assert_eq!(pair.state(takes_over), "master", "nothing is taken back");
+    }
+    let loss = pings.stop();
+    assert!(loss.lost <= 3, "{loss:?}");
 }
 
 fn frozen() {

@@ -25,8 +25,8 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
-    OwnersView, RoutesView, TunnelsView, VrrpView,
+    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView,
+    DrainView, HandoversView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.
@@ -45,6 +45,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) arp: ArpView,
     pub(crate) bfd: Option<BfdView>,
     pub(crate) vrrp: Option<VrrpView>,
+    pub(crate) drain: DrainView,
+    pub(crate) handovers: HandoversView,
 }
 
 impl Router {
@@ -77,6 +79,8 @@ impl Router {
             arp: self.arp(facts, now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
+            drain: self.drain(),
+            handovers: self.handovers(),
         }
     }
 }

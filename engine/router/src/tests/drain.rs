@@ -13,6 +13,7 @@ fn what_nobody_else_claims_stays_and_is_the_last_choice() {
     assert_eq!(claim(&net, 2), Some(ClaimState::Draining));
     let view = net.stations[&2].router.drain();
     assert!(view.drained && !view.empty && !view.left[0].has_successor);
+    assert!(warns(&net, 2, "drained"));
 
     net.command(3, Command::Announce(address(ADDRESS)));
 
@@ -83,6 +84,13 @@ fn a_router_without_lan_says_when_it_is_empty() {
 
     assert!(net.station(2).told("drained"));
     assert!(net.stations[&2].router.drain().empty);
+}
+
+fn warns(net: &Net, id: u32, check: &str) -> bool {
+    let router = &net.stations[&id].router;
+    let doctor = router.doctor(&crate::Facts::default(), net.now);
+    let mut found = doctor.checks.iter().filter(|row| row.name == check);
+    found.any(|row| row.status == crate::view::CheckStatus::Warn)
 }
 
 fn claim(net: &Net, id: u32) -> Option<ClaimState> {
