@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::fabric::Traffic;
 use crate::ledger::{Log, Record};
 use crate::nic::{Holding, Nic, Version};
 use crate::operation::Operation;
@@ -28,6 +29,7 @@ pub struct Cloud {
     pub(crate) operations: Vec<Operation>,
     pub(crate) throttle: Throttle,
     pub(crate) ledger: Log<Record>,
+    pub(crate) traffic: Traffic,
     /// Number of the latest change.
     pub(crate) sequence: u64,
 }

@@ -14,6 +14,7 @@ pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> R
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["state"]) => Response::json(200, &state(world)),
         ("GET", ["ledger"]) => Response::json(200, &ledger(world)),
+        ("GET", ["fabric"]) => Response::json(200, &fabric(world)),
         ("GET", ["calls"]) => Response::json(200, &json!(world.calls)),
         ("GET", ["faults"]) => Response::json(200, &faults(world)),
         ("POST", ["faults"]) => add_fault(world, &request.body),
@@ -28,7 +29,7 @@ pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> R
         _ => refused(
             404,
             "no such resource",
-            "GET state, ledger, calls or faults; POST faults; DELETE faults or faults/NUMBER; \
+            "GET state, ledger, calls, fabric or faults; POST faults; DELETE faults or faults/NUMBER; \
              POST instances/ID/start or stop",
         ),
     }
@@ -73,6 +74,22 @@ fn ledger(world: &World) -> Value {
     records.sort_by_key(|record| record.at);
     let forgotten: u64 = ledgers.map(|log| log.forgotten).sum();
     json!({ "entries": records, "forgotten": forgotten })
+}
+
+/// What each provider's fabric did with frames.
+fn fabric(world: &World) -> Value {
+    let clouds = world.clouds.values().map(|cloud| {
+        let traffic = &cloud.traffic;
+        let dropped = traffic.dropped.iter();
+        let dropped: serde_json::Map<String, Value> = dropped
+            .map(|(reason, count)| (reason.name().to_owned(), json!(count)))
+            .collect();
+        let counts = json!({
+            "delivered": traffic.delivered, "answered": traffic.answered, "dropped": dropped,
+        });
+        (cloud.provider.name().to_owned(), counts)
+    });
+    Value::Object(clouds.collect())
 }
 
 fn faults(world: &World) -> Value {

@@ -10,6 +10,7 @@ mod aws;
 mod azure;
 mod cloud;
 mod control;
+pub mod fabric;
 mod fault;
 mod http;
 mod ledger;

@@ -25,6 +25,8 @@ pub struct Nic {
     pub limit: usize,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// The interface where its wire ends, if it has one.
+    pub wire: Option<String>,
     versions: VecDeque<Version>,
 }
 
@@ -82,6 +84,7 @@ impl Nic {
             device_index: 0,
             limit: usize::MAX,
             tags: BTreeMap::new(),
+            wire: None,
             versions: VecDeque::from([first]),
         }
     }

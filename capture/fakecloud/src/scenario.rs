@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cloud::{Cloud, Instance, Subnet};
+use crate::fabric::Traffic;
 use crate::fault::Fault;
 use crate::ledger::Log;
 use crate::nic::{Holding, Nic, Version};
@@ -136,6 +137,9 @@ pub struct NicEntry {
     /// Whether packets that are not its own are dropped.
     #[serde(default = "yes")]
     pub source_dest_check: bool,
+    /// The interface here at which its wire ends: the far end of the instance's interface.
+    #[serde(default)]
+    pub wire: Option<String>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -228,6 +232,7 @@ impl Builder {
             operations: Vec::new(),
             throttle: Throttle::new(site.throttle),
             ledger: Log::default(),
+            traffic: Traffic::default(),
             sequence: 1,
         };
         for (index, entry) in site.subnets.iter().enumerate() {
@@ -298,6 +303,7 @@ impl Builder {
             built.device_index = device;
             built.limit = limit.map_or_else(|| cloud.provider.address_limit(), |limit| *limit);
             built.tags = nic.tags.clone();
+            built.wire = self.wire(&pointer, nic, cloud);
             self.nic(&pointer, built, cloud);
         }
     }
@@ -333,6 +339,18 @@ impl Builder {
         }
         // What is wrong here must not be said again for the next one.
         cloud.nics.remove(&id);
+    }
+
+    fn wire(&mut self, pointer: &str, nic: &NicEntry, cloud: &Cloud) -> Option<String> {
+        let wire = nic.wire.as_ref()?;
+        if cloud
+            .nics
+            .values()
+            .any(|other| other.wire.as_ref() == Some(wire))
+        {
+            self.twice(format!("{pointer}/wire"), "wire", wire);
+        }
+        Some(wire.clone())
     }
 
     fn mac(&mut self, pointer: &str, text: &str) -> String {

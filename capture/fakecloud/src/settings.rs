@@ -31,6 +31,8 @@ pub struct Lag {
     pub describe_ms: u32,
     /// By the metadata service.
     pub metadata_ms: u32,
+    /// By the fabric, which goes on to deliver to the former holder.
+    pub fabric_ms: u32,
 }
 
 /// How long calls take, in milliseconds.
