@@ -5,10 +5,14 @@
 //! failed. Identity comes from the metadata service of the instance ([`metadata`]), so there is no credential to keep.
 //! Custom endpoints ([`Endpoints`]) lead to a fake cloud or a private endpoint by the same code.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod batch;
 pub mod http;
 pub mod mac;
 pub mod metadata;
 mod names;
+pub mod purpose;
 pub mod secret;
 pub mod settings;
 mod underlay;
