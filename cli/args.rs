@@ -271,7 +271,7 @@ pub struct DemoArgs {
 pub enum LabCommand {
     /// Serve a cloud that is not there, for clients of real ones: APIs, instance metadata, faults and a ledger
     ///
-    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
+    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, OCI with its token service, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
     /// ledger, calls; POST faults, such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}.
     Fakecloud(FakecloudArgs),
 }

@@ -94,6 +94,10 @@ const fn variables(provider: Provider) -> [(&'static str, &'static str); 2] {
             ("Azure Resource Manager", ""),
             ("IMDS", "/instances/ID/metadata"),
         ],
+        Provider::Oci => [
+            ("iaas and auth", ""),
+            ("OCI_METADATA_BASE_URL", "/instances/ID/opc/v2"),
+        ],
     }
 }
 

@@ -145,7 +145,7 @@ fn the_former_holder_gets_frames_until_the_fabric_knows() {
         let now = moved + TimeDelta::milliseconds(milliseconds);
         match world.carry(&port(ROUTER), &frame, now) {
             Verdict::Deliver { to, .. } => to.nic,
-            other => panic!("{other:?}"),
+            verdict @ (Verdict::Answer(_) | Verdict::Drop(_)) => panic!("{verdict:?}"),
         }
     };
 

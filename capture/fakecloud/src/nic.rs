@@ -11,7 +11,7 @@ use crate::Time;
 /// A network interface.
 #[derive(Debug, Clone)]
 pub struct Nic {
-    /// Name at the provider: ENI id, name in the resource group.
+    /// Name at the provider: ENI id, name in the resource group, OCID.
     pub id: String,
     /// Hardware address, as Linux writes it.
     pub mac: String,
@@ -52,7 +52,7 @@ pub struct Holding {
     pub address: Ipv4Addr,
     /// Whether it is the NIC's own, which nobody may take.
     pub primary: bool,
-    /// Name at the provider: that of an ipConfiguration.
+    /// Name at the provider: that of an ipConfiguration, the OCID of a private IP.
     pub name: String,
     /// Number of the change that put it here.
     pub etag: u64,

@@ -12,6 +12,7 @@ use crate::fabric::Traffic;
 use crate::fault::Fault;
 use crate::ledger::Log;
 use crate::nic::{Holding, Nic, Version};
+use crate::oci;
 use crate::policy::Policy;
 use crate::settings::{Key, Lag, Latency, Settings};
 use crate::throttle::{Rates, Throttle};
@@ -30,6 +31,9 @@ pub struct Scenario {
     /// Microsoft Azure.
     #[serde(default)]
     pub azure: Option<Site>,
+    /// Oracle Cloud Infrastructure.
+    #[serde(default)]
+    pub oci: Option<Site>,
     /// What goes wrong from the start.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -44,9 +48,9 @@ pub struct Site {
     /// Availability zone or domain; the region's first by default.
     #[serde(default)]
     pub zone: Option<String>,
-    /// Account or subscription.
+    /// Account, subscription or tenancy.
     pub account: String,
-    /// Resource group; named like the account by default.
+    /// Resource group or compartment; named like the account by default.
     #[serde(default)]
     pub group: Option<String>,
     /// Subnets.
@@ -59,7 +63,7 @@ pub struct Site {
     /// Credentials of people and programs outside of instances.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// Addresses per NIC by machine type; 15 at AWS, 256 at Azure for the others.
+    /// Addresses per NIC by machine type; for the others 15 at AWS, 256 at Azure, 32 at OCI.
     #[serde(default)]
     pub address_limits: BTreeMap<String, usize>,
     /// Entries of a page at most.
@@ -85,7 +89,7 @@ pub struct Site {
 pub struct SubnetEntry {
     /// Subnet id or name.
     pub id: String,
-    /// VPC or virtual network.
+    /// VPC, virtual network or VCN.
     pub network: String,
     /// Addresses.
     pub prefix: Ipv4Net,
@@ -123,7 +127,7 @@ pub struct InstanceEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NicEntry {
-    /// ENI id or name.
+    /// ENI id, name or VNIC OCID.
     pub id: String,
     /// The subnet that it is in.
     pub subnet: String,
@@ -143,7 +147,7 @@ pub struct NicEntry {
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// Further properties of Azure's document.
+    /// Further properties of the document at Azure and OCI.
     #[serde(default)]
     pub document: Value,
 }
@@ -174,6 +178,7 @@ impl Scenario {
         match provider {
             Provider::Aws => self.aws.as_ref(),
             Provider::Azure => self.azure.as_ref(),
+            Provider::Oci => self.oci.as_ref(),
         }
     }
 
@@ -193,7 +198,7 @@ impl Scenario {
             }
         }
         if clouds.is_empty() {
-            let remedy = "add `aws:` or `azure:`";
+            let remedy = "add `aws:`, `azure:` or `oci:`";
             builder.wrong("", "the scenario has no provider", remedy);
         }
         if builder.errors.is_empty() {
@@ -221,10 +226,10 @@ impl Builder {
 
     fn cloud(&mut self, provider: Provider, site: &Site) -> Cloud {
         let root = format!("/{}", provider.name());
-        self.keys(&root, site);
+        self.keys(&root, provider, site);
         let mut cloud = Cloud {
             provider,
-            settings: settings(site),
+            settings: settings(provider, site),
             subnets: BTreeMap::new(),
             instances: BTreeMap::new(),
             nics: BTreeMap::new(),
@@ -252,10 +257,15 @@ impl Builder {
         cloud
     }
 
-    fn keys(&mut self, root: &str, site: &Site) {
+    fn keys(&mut self, root: &str, provider: Provider, site: &Site) {
         for (index, key) in site.keys.iter().enumerate() {
             let pointer = format!("{root}/keys/{index}");
             self.role(&format!("{pointer}/role"), &key.role, site);
+            if provider == Provider::Oci && !oci::is_public_key(&key.secret) {
+                let message = format!("the secret of {} is no public RSA key", key.id);
+                let remedy = "`openssl rsa -in FILE -pubout` prints that of a private key";
+                self.wrong(format!("{pointer}/secret"), message, remedy);
+            }
         }
     }
 
@@ -296,7 +306,7 @@ impl Builder {
             let pointer = format!("{pointer}/nics/{index}");
             let device = u32::try_from(index).unwrap_or(u32::MAX);
             let limit = site.address_limits.get(&entry.kind);
-            let mut built = Nic::new(nic.id.clone(), self.first_version(cloud.provider, nic));
+            let mut built = Nic::new(nic.id.clone(), self.first_version(cloud, nic));
             built.mac = self.mac(&format!("{pointer}/mac"), &nic.mac);
             built.instance.clone_from(&entry.id);
             built.subnet.clone_from(&nic.subnet);
@@ -363,10 +373,14 @@ impl Builder {
         text.to_lowercase()
     }
 
-    fn first_version(&self, provider: Provider, nic: &NicEntry) -> Version {
-        let name = |address: Ipv4Addr| match provider {
+    fn first_version(&self, cloud: &Cloud, nic: &NicEntry) -> Version {
+        let name = |address: Ipv4Addr| match cloud.provider {
             Provider::Aws => String::new(),
             Provider::Azure => format!("ipconfig-{}", address.to_string().replace('.', "-")),
+            Provider::Oci => {
+                let unique = format!("{}x{:08x}", nic.id.replace('.', ""), u32::from(address));
+                oci::ocid("privateip", &cloud.settings.region, &unique)
+            }
         };
         let addresses: BTreeSet<Ipv4Addr> = nic.secondary.iter().copied().collect();
         let secondary = addresses.into_iter().filter(|own| *own != nic.address);
@@ -392,8 +406,11 @@ impl Builder {
 /// Entries of a page unless the scenario says so.
 const PAGE_SIZE: usize = 1000;
 
-fn settings(site: &Site) -> Settings {
-    let first = format!("{}a", site.region);
+fn settings(provider: Provider, site: &Site) -> Settings {
+    let first = match provider {
+        Provider::Aws | Provider::Azure => format!("{}a", site.region),
+        Provider::Oci => format!("lab:{}-AD-1", site.region.to_uppercase()),
+    };
     let keys = site.keys.iter().map(|key| (key.id.clone(), key.clone()));
     Settings {
         region: site.region.clone(),

@@ -11,6 +11,7 @@ use crate::control;
 use crate::fault::{Fault, Faults, Target, Troubles};
 use crate::http::{Delivery, Reply, Request, Response};
 use crate::ledger::{CallRecord, Log};
+use crate::oci::Core;
 use crate::route::{Metadata, Route, route};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::seal::Seal;
@@ -244,6 +245,7 @@ const fn wire(provider: Provider) -> &'static dyn Wire {
     match provider {
         Provider::Aws => &Ec2,
         Provider::Azure => &Arm,
+        Provider::Oci => &Core,
     }
 }
 
