@@ -7,6 +7,7 @@ mod bench;
 mod bfd;
 mod bulk;
 mod case;
+mod cloud;
 mod demo;
 mod doctor;
 mod exposure;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let areas = [
         bench::CASES,
         bfd::CASES,
+        cloud::CASES,
         demo::CASES,
         doctor::CASES,
         exposure::CASES,

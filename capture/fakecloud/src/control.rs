@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
+use crate::Time;
 use crate::cloud::Cloud;
+use crate::console;
 use crate::fault::Fault;
 use crate::http::{Request, Response};
 use crate::ledger::Record;
 use crate::world::World;
 
 /// Answers `/fakecloud/...`; `path` is what follows.
-pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> Response {
+pub(crate) fn answer(world: &mut World, request: &Request, path: &[String], now: Time) -> Response {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["state"]) => Response::json(200, &state(world)),
@@ -23,6 +25,7 @@ pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> R
             Response::empty(204)
         }
         ("DELETE", ["faults", number]) => remove_fault(world, number),
+        ("POST", ["nics", id]) => console::edit(world, id, &request.body, now),
         ("POST", ["instances", id, action @ ("start" | "stop")]) => {
             run(world, id, *action == "start")
         }
@@ -30,12 +33,12 @@ pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> R
             404,
             "no such resource",
             "GET state, ledger, calls, fabric or faults; POST faults; DELETE faults or faults/NUMBER; \
-             POST instances/ID/start or stop",
+             POST nics/ID; POST instances/ID/start or stop",
         ),
     }
 }
 
-fn refused(status: u16, error: &str, remedy: &str) -> Response {
+pub(crate) fn refused(status: u16, error: &str, remedy: &str) -> Response {
     Response::json(status, &json!({ "error": error, "remedy": remedy }))
 }
 

@@ -9,6 +9,7 @@
 mod aws;
 mod azure;
 mod cloud;
+mod console;
 mod control;
 pub mod fabric;
 mod fault;

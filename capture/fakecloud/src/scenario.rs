@@ -374,14 +374,7 @@ impl Builder {
     }
 
     fn first_version(&self, cloud: &Cloud, nic: &NicEntry) -> Version {
-        let name = |address: Ipv4Addr| match cloud.provider {
-            Provider::Aws => String::new(),
-            Provider::Azure => format!("ipconfig-{}", address.to_string().replace('.', "-")),
-            Provider::Oci => {
-                let unique = format!("{}x{:08x}", nic.id.replace('.', ""), u32::from(address));
-                oci::ocid("privateip", &cloud.settings.region, &unique)
-            }
-        };
+        let name = |address: Ipv4Addr| cloud.address_name(&nic.id, address);
         let addresses: BTreeSet<Ipv4Addr> = nic.secondary.iter().copied().collect();
         let secondary = addresses.into_iter().filter(|own| *own != nic.address);
         let primary = Holding {

@@ -157,7 +157,7 @@ impl World {
         } else {
             match &admission.route {
                 Route::Nowhere => Delivery::Answer(Response::text(404, "no such resource\n")),
-                Route::Control(path) => Delivery::Answer(control::answer(self, request, path)),
+                Route::Control(path) => Delivery::Answer(control::answer(self, request, path, now)),
                 Route::Metadata(asked) => self.metadata(request, asked, troubles, now),
                 Route::Api(provider) => self.call(request, *provider, admission, now),
             }
