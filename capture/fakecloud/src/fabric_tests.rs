@@ -99,7 +99,7 @@ fn arp_is_answered_for_holders_and_the_gateway_only() {
                 Some(frame[22..28].to_vec())
             }
             Verdict::Drop(Reason::Nobody) => None,
-            other => panic!("{other:?}"),
+            verdict @ (Verdict::Deliver { .. } | Verdict::Drop(_)) => panic!("{verdict:?}"),
         };
         assert_eq!(
             answered,
