@@ -39,8 +39,12 @@ use daemon::{Announcement, Kind};
 use scene::{Cast, Scene, THEIRS};
 use scratch::Scratch;
 
+/// Tests wait for programs most of the time; more would make their timers late.
+const THREADS: usize = 4;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
     let mut trials = wireguard_trials();
     for kind in Kind::ALL {
         for cast in Cast::ALL {

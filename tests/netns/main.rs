@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 /// More would disturb those that measure time.
-const THREADS: usize = 2;
+const THREADS: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

@@ -28,7 +28,7 @@ pub const FAR: Site = Site::AWS;
 /// The virtual address.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 254);
 /// Three intervals of 300 ms, a skew, and what BFD and a busy machine take.
-const TAKEOVER: Duration = Duration::from_millis(2_500);
+const TAKEOVER: Duration = Duration::from_millis(4_000);
 const ELECTION: Duration = Duration::from_secs(15);
 const ARP_WINDOW: Duration = Duration::from_millis(40);
 
