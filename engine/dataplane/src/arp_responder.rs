@@ -2,7 +2,9 @@
 //!
 //! A router answers for an address that lives at another site, so that hosts of the LAN send to it (RFC 1027). A
 //! wrong answer steals traffic, so [`ArpResponder::answer`] checks numbered conditions and refuses by name. Whoever
-//! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`].
+//! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`]. A claim that nobody
+//! upholds when asked is dispelled: a router that took itself for the one that answers has said such things before it
+//! learned better, and hosts leave.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,6 +20,12 @@ use crate::snapshot::LanPort;
 pub const OBSERVATION_TIME: Duration = Duration::from_secs(60);
 /// Most addresses that are observed; the oldest observation gives way.
 pub const OBSERVATION_LIMIT: usize = 1024;
+/// How often somebody who claims an address is asked for it, and the time between.
+pub const QUESTIONS: u8 = 3;
+/// Time for an answer.
+pub const ANSWER_TIME: Duration = Duration::from_millis(250);
+/// Most claims that are asked about at the same time; the others are believed.
+pub const DOUBT_LIMIT: usize = 32;
 /// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
 pub const PROBE_LIMIT: usize = 1024;
 /// Shortest time between two notices about the same address.
@@ -106,6 +114,24 @@ pub struct ArpResponder {
 struct Observation {
     seen: Instant,
     noticed: Option<Instant>,
+    /// Set while nobody has upheld the claim.
+    doubt: Option<Doubt>,
+}
+
+/// A claim that somebody is asked about.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    asked: u8,
+    next: Instant,
+}
+
+/// What to do about a claim in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inquiry {
+    /// Ask the LAN who has the address.
+    Ask(PortId, Ipv4Addr),
+    /// Nobody upheld the claim, which is forgotten: announce the address again.
+    Dispelled(PortId, Ipv4Addr),
 }
 
 /// Answers given since `start`.
@@ -186,10 +212,18 @@ impl ArpResponder {
             && !self.is_alive(port.id, address, now)
     }
 
-    /// Notes that `mac` claims `address`, and returns whether the control plane should be told.
+    /// Notes that `mac` claims `address`, and returns whether the control plane should be told: not while the claim is in
+    /// doubt. `upheld` tells whether it is made because we asked.
     ///
     /// Only addresses that we answer for matter, and silence while the gate is closed: then another router answers.
-    pub fn observe(&mut self, address: Ipv4Addr, mac: Mac, port: &LanPort, now: Instant) -> bool {
+    pub fn observe(
+        &mut self,
+        address: Ipv4Addr,
+        mac: Mac,
+        upheld: bool,
+        port: &LanPort,
+        now: Instant,
+    ) -> bool {
         if mac == port.mac || !port.is_listed(address) {
             return false;
         }
@@ -197,20 +231,59 @@ impl ArpResponder {
         if !self.observations.contains_key(&key) {
             self.make_room(now);
         }
+        let doubts = self.doubts().count();
+        let asked = Doubt {
+            asked: 0,
+            next: now,
+        };
         let fresh = Observation {
             seen: now,
             noticed: None,
+            doubt: (port.gate_open && doubts < DOUBT_LIMIT).then_some(asked),
         };
         let observation = self.observations.entry(key).or_insert(fresh);
         observation.seen = now;
+        // A router that took itself for the one that answers may answer once more before it learns better.
+        let persists = |doubt: &Doubt| doubt.asked > 1;
+        if upheld && observation.doubt.as_ref().is_none_or(persists) {
+            observation.doubt = None;
+        }
         let is_due = observation
             .noticed
             .is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
-        let notice = port.gate_open && is_due;
+        let notice = port.gate_open && is_due && observation.doubt.is_none();
         if notice {
             observation.noticed = Some(now);
         }
         notice
+    }
+
+    /// Takes the next thing to do about claims in doubt.
+    pub fn poll_inquiry(&mut self, now: Instant) -> Option<Inquiry> {
+        let (key, doubt) = self.doubts().find(|(_, doubt)| doubt.next <= now)?;
+        let (port, address) = key;
+        if doubt.asked == QUESTIONS {
+            self.observations.remove(&key);
+            return Some(Inquiry::Dispelled(port, address));
+        }
+        if let Some(observation) = self.observations.get_mut(&key) {
+            observation.doubt = Some(Doubt {
+                asked: doubt.asked + 1,
+                next: now + ANSWER_TIME,
+            });
+        }
+        Some(Inquiry::Ask(port, address))
+    }
+
+    /// Returns when [`Self::poll_inquiry`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.doubts().map(|(_, doubt)| doubt.next).min()
+    }
+
+    fn doubts(&self) -> impl Iterator<Item = ((PortId, Ipv4Addr), Doubt)> {
+        let observations = self.observations.iter();
+        observations.filter_map(|(key, observation)| Some((*key, observation.doubt?)))
     }
 
     /// Notes that `address` was probed, and returns whether the control plane should be told.
@@ -323,6 +396,67 @@ mod tests {
     const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 61, 10);
 
     #[test]
+    fn a_claim_that_nobody_upholds_is_asked_about_and_forgotten() {
+        let (mut responder, port, fib, now) = setup();
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        let ask = Some(Inquiry::Ask(port.id, CAPTURED));
+        responder.observe(CAPTURED, HOST, false, &port, now);
+        assert_eq!(responder.poll_timeout(), Some(now));
+
+        for question in 0..u32::from(QUESTIONS) {
+            let at = now + ANSWER_TIME * question;
+            assert_eq!(responder.poll_inquiry(at), ask);
+            assert_eq!(responder.poll_inquiry(at), None);
+            let answer = responder.answer(&request, &port, &fib, at);
+            assert_eq!(answer, Err(Withheld::Alive));
+        }
+        let end = now + ANSWER_TIME * u32::from(QUESTIONS);
+        let dispelled = Some(Inquiry::Dispelled(port.id, CAPTURED));
+
+        assert_eq!(responder.poll_inquiry(end), dispelled);
+        assert_eq!(responder.poll_timeout(), None);
+        assert!(responder.answer(&request, &port, &fib, end).is_ok());
+    }
+
+    #[test]
+    fn a_claim_that_is_upheld_silences_and_nobody_is_asked_again() {
+        let (mut responder, port, _, now) = setup();
+        responder.observe(CAPTURED, HOST, false, &port, now);
+        assert!(responder.poll_inquiry(now).is_some());
+        responder.observe(CAPTURED, HOST, true, &port, now);
+        let later = now + ANSWER_TIME;
+        assert_eq!(responder.poll_timeout(), Some(later), "once is not enough");
+        assert!(responder.poll_inquiry(later).is_some());
+
+        responder.observe(CAPTURED, HOST, true, &port, later);
+        responder.observe(CAPTURED, HOST, false, &port, now);
+
+        assert_eq!(responder.poll_timeout(), None);
+        assert!(responder.is_alive(port.id, CAPTURED, now + ANSWER_TIME * 9));
+    }
+
+    #[test]
+    fn behind_a_closed_gate_nobody_is_asked_and_a_flood_is_believed() {
+        let (mut responder, port, _, now) = setup();
+        let closed = LanPort {
+            gate_open: false,
+            ..port.clone()
+        };
+        responder.observe(CAPTURED, HOST, false, &closed, now);
+        assert_eq!(responder.poll_timeout(), None);
+
+        let mut port = port;
+        port.answers = (0..1000)
+            .map(|index| Ipv4Addr::from(0x0a4d_3c00 + index))
+            .collect();
+        for address in port.answers.clone() {
+            responder.observe(address, HOST, false, &port, now);
+        }
+        let asked = std::iter::from_fn(|| responder.poll_inquiry(now)).count();
+        assert_eq!(asked, DOUBT_LIMIT);
+    }
+
+    #[test]
     fn a_request_that_meets_all_conditions_is_answered_by_our_mac() {
         let (mut responder, port, fib, now) = setup();
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
@@ -411,7 +545,10 @@ mod tests {
     fn condition_8_an_address_seen_on_the_lan_is_not_answered_until_the_observation_expires() {
         let (mut responder, port, fib, now) = setup();
         let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
-        assert!(responder.observe(CAPTURED, HOST, &port, now));
+        responder.observe(CAPTURED, HOST, false, &port, now - ANSWER_TIME);
+        assert!(responder.poll_inquiry(now - ANSWER_TIME).is_some());
+        assert!(responder.poll_inquiry(now).is_some());
+        assert!(responder.observe(CAPTURED, HOST, true, &port, now));
         assert!(!responder.may_announce(CAPTURED, &port, &fib, now));
         let last = now + OBSERVATION_TIME - Duration::from_millis(1);
         assert_eq!(
@@ -462,8 +599,8 @@ mod tests {
     #[test]
     fn only_foreign_claims_of_answered_addresses_are_observed() {
         let (mut responder, port, _, now) = setup();
-        assert!(!responder.observe(CAPTURED, OURS, &port, now));
-        assert!(!responder.observe(CLIENT, HOST, &port, now));
+        assert!(!responder.observe(CAPTURED, OURS, false, &port, now));
+        assert!(!responder.observe(CLIENT, HOST, false, &port, now));
         assert!(!responder.is_alive(port.id, CAPTURED, now));
         assert!(!responder.is_alive(port.id, CLIENT, now));
     }
@@ -475,17 +612,17 @@ mod tests {
             gate_open: false,
             ..port.clone()
         };
-        assert!(!responder.observe(CAPTURED, HOST, &closed, now));
-        assert!(responder.observe(CAPTURED, HOST, &port, now));
+        assert!(!responder.observe(CAPTURED, HOST, false, &closed, now));
+        assert!(responder.observe(CAPTURED, HOST, false, &port, now));
         let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);
-        assert!(!responder.observe(CAPTURED, HOST, &port, soon));
-        assert!(responder.observe(CAPTURED, HOST, &port, now + NOTICE_INTERVAL));
+        assert!(!responder.observe(CAPTURED, HOST, false, &port, soon));
+        assert!(responder.observe(CAPTURED, HOST, false, &port, now + NOTICE_INTERVAL));
     }
 
     #[test]
     fn a_forgotten_observation_no_longer_silences() {
         let (mut responder, port, _, now) = setup();
-        responder.observe(CAPTURED, HOST, &port, now);
+        responder.observe(CAPTURED, HOST, false, &port, now);
         responder.forget(port.id, CAPTURED);
         assert!(!responder.is_alive(port.id, CAPTURED, now));
     }
@@ -498,7 +635,7 @@ mod tests {
         port.answers = (0..=limit).map(address).collect();
         for index in 0..=limit {
             let at = now + Duration::from_millis(u64::from(index));
-            responder.observe(address(index), HOST, &port, at);
+            responder.observe(address(index), HOST, false, &port, at);
         }
         assert_eq!(responder.observations.len(), OBSERVATION_LIMIT);
         let later = now + Duration::from_secs(2);

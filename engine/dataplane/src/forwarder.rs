@@ -240,6 +240,7 @@ impl Forwarder {
     pub fn handle_timeout(&mut self, io: &mut Io<'_>, now: Instant) {
         self.discard_expired(io, now);
         self.neighbors.handle_timeout(now);
+        self.inquire(io, now);
         self.send_announcements(io, now);
         self.flush(io, now);
     }
@@ -250,7 +251,8 @@ impl Forwarder {
         let neighbors = self.neighbors.poll_timeout().map(|at| (at, "neighbor"));
         let announcer = self.announcer.poll_timeout().map(|at| (at, "announcer"));
         let staging = self.staging.poll_timeout().map(|at| (at, "staging"));
-        [neighbors, announcer, staging]
+        let responder = self.responder.poll_timeout().map(|at| (at, "responder"));
+        [neighbors, announcer, staging, responder]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)

@@ -51,6 +51,8 @@ pub(crate) struct LanRole {
     disputed_at: Option<Instant>,
 }
 
+/// How long before a change of the role the answers of the next master may have been heard.
+const SUCCESSION: Duration = Duration::from_secs(1);
 /// Shortest time between two rounds of announcements because of a dispute; each goes on for five seconds.
 const DISPUTE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -151,8 +153,14 @@ impl Config {
 impl Router {
     /// Takes in what the election says.
     pub(crate) fn on_vrrp(&mut self, report: &VrrpReport, now: Instant) {
+        let was_master = self.lan_role.is_master().0;
         let disputed = self.lan_role.on_report(report, now);
         self.forwarding_stale = true;
+        if was_master && !self.lan_role.is_master().0 {
+            // Whoever takes over announces itself before its advertisement is heard here.
+            let since = now.checked_sub(SUCCESSION).unwrap_or(now);
+            self.foreign_answers.forget_since(since);
+        }
         let rival = report.status.as_ref().and_then(|status| status.heard);
         if let Some(rival) = rival.filter(|_| disputed) {
             let event = Event::VrrpConflict {

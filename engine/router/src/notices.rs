@@ -12,6 +12,8 @@ impl Router {
     /// Takes in a fact.
     pub(crate) fn on_notice(&mut self, notice: &Notice, now: Instant) {
         let event = match *notice {
+            // Behind a closed gate another router answers, as it should.
+            Notice::ForeignAnswer { .. } if !self.gate().open => None,
             Notice::ForeignAnswer { address, mac, .. } => {
                 self.foreign_answers.push(address, mac, now);
                 Some(Event::ForeignAnswer {

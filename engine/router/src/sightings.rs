@@ -47,6 +47,11 @@ impl Sightings {
         sighting.last = now;
     }
 
+    /// Forgets what was seen first or again since a time.
+    pub(crate) fn forget_since(&mut self, time: Instant) {
+        self.seen.retain(|_, sighting| sighting.last < time);
+    }
+
     /// Lists all sightings, newest first.
     #[must_use]
     pub(crate) fn newest_first(&self) -> Vec<(Ipv4Addr, Mac, Sighting)> {

@@ -250,6 +250,11 @@ impl Watch {
         self.heard.insert((site, address), now);
     }
 
+    /// Tells whether a host claimed an address in the hearing of the router of `site`.
+    pub(crate) fn was_heard(&self, site: usize, address: Ipv4Addr) -> bool {
+        self.heard.contains_key(&(site, address))
+    }
+
     /// Takes in that a host left a LAN.
     pub(crate) fn on_left(&mut self, site: usize, address: Ipv4Addr) {
         self.heard.remove(&(site, address));

@@ -206,7 +206,9 @@ impl World {
         let meant = match (Arp::parse(bytes), ipv4_of(bytes)) {
             (Some(arp), _) if arp.operation == 1 && arp.sender.1 != arp.target.1 => {
                 check_claim(site, &arp);
-                Some(arp.target.1)
+                // Whoever claims an address that lives elsewhere is asked whether that is so.
+                let is_claimed = self.watch.was_heard(index, arp.target.1);
+                (!is_claimed).then_some(arp.target.1)
             }
             (Some(arp), _) => {
                 check_claim(site, &arp);

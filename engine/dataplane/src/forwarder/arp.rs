@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Forwarder;
-use crate::arp_responder::Withheld;
+use crate::arp_responder::{Inquiry, Withheld};
 use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::ids::PortId;
@@ -41,10 +41,11 @@ impl Forwarder {
             },
             1,
         );
-        // 1. Who claims an address that we answer for?
+        // 1. Who claims an address that we answer for? Who answers us was asked.
+        let upheld = packet.operation == ArpOperation::Reply && unicast;
         if self
             .responder
-            .observe(packet.sender, packet.sender_mac, lan, now)
+            .observe(packet.sender, packet.sender_mac, upheld, lan, now)
         {
             let (address, mac) = (packet.sender, packet.sender_mac);
             self.notify(Notice::ForeignAnswer {
@@ -213,6 +214,23 @@ impl Forwarder {
             }
             if let Some(own) = lan.address.filter(|_| arrived) {
                 self.announce(lan, own, now);
+            }
+        }
+    }
+
+    /// Asks about claims that nobody upholds, and goes on with the addresses of those that nobody did.
+    pub(super) fn inquire(&mut self, io: &mut Io<'_>, now: Instant) {
+        while let Some(inquiry) = self.responder.poll_inquiry(now) {
+            match inquiry {
+                Inquiry::Ask(port, address) => {
+                    self.ask(NeighborKey { port, address }, None, io, now);
+                }
+                Inquiry::Dispelled(port, address) => {
+                    let snapshot = Arc::clone(&self.snapshot);
+                    if let Some(lan) = snapshot.lan(port).filter(|lan| lan.is_answered(address)) {
+                        self.announce(lan, address, now);
+                    }
+                }
             }
         }
     }

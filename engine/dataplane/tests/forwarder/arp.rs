@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sam_dataplane::arp_responder::ANSWER_TIME;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::{NextHop, Notice};
 
@@ -101,6 +102,8 @@ fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
         "once a minute"
     );
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    assert_eq!(lab.a.notices(), [], "it may not be true");
+    uphold(&mut lab);
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     assert_eq!(
         lab.a.notices(),
@@ -268,6 +271,7 @@ fn nothing_is_announced_without_permission_or_against_a_living_owner() {
     let mut lab = Lab::new();
     lab.clear();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    uphold(&mut lab);
     lab.advance(Duration::from_secs(10));
     assert_eq!(
         announcements(&lab),
@@ -283,6 +287,7 @@ fn an_answer_that_somebody_else_used_is_announced_once_it_falls_silent() {
     lab.clear();
     let claim = ArpPacket::announcement(FOREIGN, B.host);
     lab.arp_a(claim, BROADCAST);
+    uphold(&mut lab);
     lab.advance(Duration::from_secs(30));
     lab.arp_a(claim, BROADCAST);
     // An arrival on the LAN announces everything again, but nothing that is in use.
@@ -299,6 +304,28 @@ fn an_answer_that_somebody_else_used_is_announced_once_it_falls_silent() {
     lab.advance(Duration::from_secs(10));
 
     assert_eq!(of_host(&lab), 5, "answered again");
+}
+
+#[test]
+fn a_claim_that_nobody_upholds_silences_for_less_than_a_second() {
+    let mut lab = Lab::connected();
+    lab.advance(Duration::from_secs(10));
+    lab.clear();
+    let question = ArpPacket::request(A.host_mac, A.host, B.host);
+    lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    lab.arp_a(question, BROADCAST);
+    assert_eq!(replies(&lab), 0, "it may be true");
+    lab.advance(Duration::from_millis(749));
+    let asked = lab.from_a.iter().filter_map(|(_, sent)| sent.arp());
+    let asked = asked.filter(|arp| (arp.sender, arp.target) == (A.router, B.host));
+    assert_eq!(asked.count(), 3);
+
+    lab.advance(Duration::from_millis(1));
+    lab.arp_a(question, BROADCAST);
+
+    assert_eq!(replies(&lab), 1);
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(announcements(&lab).len(), 5, "who believed the claim");
 }
 
 #[test]
@@ -338,6 +365,14 @@ fn thousands_of_answers_are_announced_at_a_bounded_rate() {
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab).len(), 5 * answers.len());
     lab.assert_no_buffer_is_lost();
+}
+
+/// Lets whoever claims the address of B's host answer for it.
+fn uphold(lab: &mut Lab) {
+    // The second question.
+    lab.advance(ANSWER_TIME);
+    let answer = ArpPacket::request(A.router_mac, A.router, B.host).reply(FOREIGN);
+    lab.arp_a(answer, A.router_mac);
 }
 
 /// Replies that A sent to its client.

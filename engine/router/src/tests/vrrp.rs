@@ -130,6 +130,42 @@ fn a_drained_master_claims_until_the_next_one_does() {
 }
 
 #[test]
+fn what_the_next_master_says_before_it_is_known_is_no_foreign_answer() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(1);
+    let shown = |net: &Net| {
+        let facts = crate::Facts::default();
+        net.stations[&1]
+            .router
+            .arp(&facts, net.now)
+            .foreign_answers
+            .len()
+    };
+    let say = |net: &mut Net| {
+        let answer = Notice::ForeignAnswer {
+            port: crate::LAN_PORT,
+            address: address(FAR),
+            mac: [2, 0, 0, 0, 0, 9],
+        };
+        net.input(1, Input::Notice(answer));
+    };
+    say(&mut net);
+    assert_eq!(shown(&net), 1);
+
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+    assert_eq!(shown(&net), 0);
+    say(&mut net);
+    assert_eq!(shown(&net), 0, "it was under way");
+
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    say(&mut net);
+    net.run(2);
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+    assert_eq!(shown(&net), 1, "that was somebody else");
+}
+
+#[test]
 fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);

@@ -31,7 +31,7 @@ impl Walk<'_> {
         let sightings = self.router.foreign_answers.newest_first().into_iter();
         let mut claims = sightings.filter(|(address, ..)| *address == destination);
         if let Some((address, mac, sighting)) = claims.next() {
-            responder.observe(address, mac, lan, sighting.last);
+            responder.observe(address, mac, true, lan, sighting.last);
         }
         let request = ArpPacket::request(ANY_HOST, source, destination);
         match responder.answer(&request, lan, &self.snapshot.fib, self.now) {

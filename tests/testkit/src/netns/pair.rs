@@ -82,6 +82,15 @@ impl Pair {
             .code
                 == 0
         });
+        // What breaks before BFD was up is noticed by BGP only, ten times as late.
+        wait_until("BFD is up everywhere", ELECTION, || {
+            [FIRST, SECOND, FAR].into_iter().all(|site| {
+                let view = pair.fabric.router(site).json("bfd");
+                let sessions = view["sessions"].as_array();
+                sessions
+                    .is_some_and(|all| all.len() == 2 && all.iter().all(|one| one["state"] == "up"))
+            })
+        });
         pair
     }
 
