@@ -12,6 +12,8 @@ pub mod http;
 pub mod mac;
 pub mod metadata;
 mod names;
+#[cfg(feature = "oci")]
+pub mod oci;
 pub mod purpose;
 pub mod secret;
 pub mod settings;
