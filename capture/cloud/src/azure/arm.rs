@@ -98,10 +98,10 @@ impl Arm {
         for _ in 0..MAX_PAGES {
             let answer = self.ask(&url)?;
             let mut page = read(&answer, false)?;
-            match page["value"].take() {
-                Value::Array(entries) => all.extend(entries),
-                _ => return Err(illegible(false)),
-            }
+            let Value::Array(entries) = page["value"].take() else {
+                return Err(illegible(false));
+            };
+            all.extend(entries);
             match page["nextLink"].as_str() {
                 None | Some("") => return Ok(all),
                 Some(link) => link.clone_into(&mut url),

@@ -122,7 +122,7 @@ impl Azure {
             let target = format!("{}/ipConfigurations/{}", identity.nic, name_of(*address));
             items.push(move_item(source.as_str(), &target));
         }
-        let sent = self.move_configurations(identity, items, Purpose::Change(fence));
+        let sent = self.move_configurations(identity, &items, Purpose::Change(fence));
         let answer = sent.inspect_err(|failed| {
             if failed.code == NOT_REGISTERED {
                 self.moves = false;
@@ -141,7 +141,7 @@ impl Azure {
     pub(super) fn move_configurations(
         &mut self,
         identity: &Identity,
-        items: Vec<Value>,
+        items: &[Value],
         purpose: Purpose<'_>,
     ) -> Result<crate::http::Answer, ProviderError> {
         let path = format!(

@@ -86,7 +86,7 @@ impl Azure {
     fn probe_move(&mut self, identity: &Identity) -> Permission {
         let source = format!("{}/ipConfigurations/{NOBODYS}", identity.nic);
         let item = move_item(&source, &format!("{source}-target"));
-        let answered = self.move_configurations(identity, vec![item], Purpose::Look);
+        let answered = self.move_configurations(identity, &[item], Purpose::Look);
         let refused = answered.err();
         self.moves = refused.as_ref().is_some_and(|refused| {
             refused.class != ErrorClass::Denied && refused.message.contains(NOBODYS)
@@ -190,7 +190,7 @@ mod tests {
     fn what_a_role_excludes_another_may_permit() {
         let action = OF_NIC[1];
         let narrow = json!({"actions": ["*"], "notActions": ["*/write"]});
-        assert!(!permits(&[narrow.clone()], action));
+        assert!(!permits(std::slice::from_ref(&narrow), action));
         assert!(permits(&[narrow, json!({"actions": [action]})], action));
         assert!(!permits(&[], action));
     }

@@ -16,9 +16,12 @@ fn settings() -> Settings {
     Settings::new("02:00:00:00:00:01".parse().expect("an address"))
 }
 
+fn client(settings: &Settings) -> Client {
+    Client::new(settings).expect("a client")
+}
+
 fn get(settings: &Settings, url: &str) -> Result<Answer, Failure> {
-    let mut client = Client::new(settings).expect("a client");
-    client.send(&Call::new(Method::Get, url, Duration::from_secs(2)))
+    client(settings).send(&Call::new(Method::Get, url, Duration::from_secs(2)))
 }
 
 /// A port that nobody listens on.
@@ -48,7 +51,7 @@ fn a_silent_server_costs_the_timeout_and_no_more() {
         drop(stream);
     });
     let start = Instant::now();
-    let mut client = Client::new(&settings()).expect("a client");
+    let mut client = client(&settings());
     let call = Call::new(Method::Put, silent.url(), Duration::from_millis(300));
     let lost = client.send(&call).expect_err("no answer");
     assert!(lost.sent && lost.reason.contains("timed out"), "{lost:?}");
@@ -205,7 +208,7 @@ fn the_clock_of_the_provider_is_followed_within_reason() {
     };
     for (offset, followed) in [(1, false), (600, true), (-600, true), (3600, false)] {
         let server = dated(offset);
-        let mut client = Client::new(&settings()).expect("a client");
+        let mut client = client(&settings());
         let call = Call::new(Method::Get, server.url(), Duration::from_secs(2));
         client.send(&call).expect("an answer");
         let measured = client.clock_offset().expect("a date").num_seconds();
