@@ -144,11 +144,10 @@ impl Deadline {
     }
 
     fn explain(&self, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                Error::Timeout(self.timeout.reason)
-            }
-            _ => Error::Io(error),
+        if [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock].contains(&error.kind()) {
+            Error::Timeout(self.timeout.reason)
+        } else {
+            Error::Io(error)
         }
     }
 }

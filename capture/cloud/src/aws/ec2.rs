@@ -1,5 +1,6 @@
 //! EC2's Query wire, version 2016-11-15: signed forms out, XML in, pages followed to their end.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use sam_capture::provider::{ErrorClass, ProviderError};
@@ -42,13 +43,13 @@ impl Form {
         self.action
     }
 
-    pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.parameters.push((name.to_owned(), value.to_string()));
         self
     }
 
     /// Adds `NAME.1`, `NAME.2`, ...
-    pub(super) fn with_list<T: ToString>(
+    pub(super) fn with_list<T: Display>(
         mut self,
         name: &str,
         values: impl IntoIterator<Item = T>,
@@ -60,7 +61,7 @@ impl Form {
     }
 
     /// Adds a filter; each form has at most a few, numbered by the caller.
-    pub(super) fn with_filter<T: ToString>(
+    pub(super) fn with_filter<T: Display>(
         self,
         number: u8,
         name: &str,
