@@ -21,10 +21,10 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
         code: format!("HTTP {}", answer.status),
         message: "the answer is no error of OCI".to_owned(),
     });
-    let class = match classify(&document.code, answer.status, changes) {
-        ErrorClass::Throttled(_) => ErrorClass::Throttled(answer.retry_after()),
-        class => class,
-    };
+    let mut class = classify(&document.code, answer.status, changes);
+    if matches!(class, ErrorClass::Throttled(_)) {
+        class = ErrorClass::Throttled(answer.retry_after());
+    }
     ProviderError {
         request_id: request_id(answer),
         ..error(class, &document.code, &document.message)

@@ -52,7 +52,7 @@ impl Oci {
         let mut entries = BTreeMap::new();
         for ip in listed.into_iter().filter(|ip| ip.is_on(&identity.nic)) {
             let address = ip.ip_address;
-            if let Some(entry) = self.entry(identity, ip)? {
+            if let Some(entry) = self.entry(identity, &ip)? {
                 entries.insert(address, entry);
             }
         }
@@ -71,12 +71,12 @@ impl Oci {
     fn entry(
         &mut self,
         identity: &Identity,
-        ip: PrivateIp,
+        ip: &PrivateIp,
     ) -> Result<Option<Entry>, ProviderError> {
         if ip.is_primary() {
             return Ok(Some(ip.entry(None)));
         }
-        if let Some(version) = self.known.version_of(&ip) {
+        if let Some(version) = self.known.version_of(ip) {
             return Ok(Some(ip.entry(Some(version))));
         }
         let (ip, version) = self.api.private_ip(identity, &ip.id)?;

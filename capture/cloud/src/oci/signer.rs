@@ -32,10 +32,11 @@ impl Signer<'_> {
         if self.with_host {
             lines.push(("host", host.to_owned()));
         }
-        let mut signed = call.clone().with("date", date);
-        if matches!(call.method, Method::Post | Method::Put) {
-            let hash = STANDARD.encode(digest::digest(&digest::SHA256, &call.body));
-            lines.push(("content-length", call.body.len().to_string()));
+        let has_body = matches!(call.method, Method::Post | Method::Put);
+        let mut signed = call.with("date", date);
+        if has_body {
+            let hash = STANDARD.encode(digest::digest(&digest::SHA256, &signed.body));
+            lines.push(("content-length", signed.body.len().to_string()));
             lines.push(("content-type", JSON.to_owned()));
             lines.push(("x-content-sha256", hash.clone()));
             signed = signed

@@ -4,4 +4,5 @@ mod aws;
 mod azure;
 mod http;
 mod lab;
+mod oci;
 mod stub;
