@@ -197,7 +197,6 @@ pub struct SettingsError {
 }
 
 /// A client: for one provider, or for a metadata service.
-#[derive(Debug)]
 pub struct Client {
     agent: Agent,
     sent: Sent,
@@ -317,6 +316,16 @@ impl Client {
 
     fn local_time(&self) -> DateTime<Utc> {
         DateTime::from((self.clock)())
+    }
+}
+
+impl fmt::Debug for Client {
+    /// Shows nothing of the settings: a proxy's may have a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offset = self.offset.map(|offset| offset.num_seconds());
+        f.debug_struct("Client")
+            .field("offset_seconds", &offset)
+            .finish_non_exhaustive()
     }
 }
 

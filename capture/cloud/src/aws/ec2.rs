@@ -87,6 +87,9 @@ const LONGEST_CHANGE: Duration = Duration::from_secs(10);
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
 
+/// Entries of one answer at most, on all its pages: more than the biggest subnet has addresses.
+const MAX_ENTRIES: usize = 100_000;
+
 impl Ec2 {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         Ok(Self {
@@ -119,13 +122,16 @@ impl Ec2 {
             let page: P = parse(&body, form.action, false)?;
             let (entries, token) = page.into_parts();
             all.extend(entries);
+            if all.len() > MAX_ENTRIES {
+                break;
+            }
             match token.filter(|token| !token.is_empty()) {
                 None => return Ok(all),
                 Some(token) => next = Some(token),
             }
         }
-        let message = format!("{} has more than {MAX_PAGES} pages", form.action);
-        Err(error(ErrorClass::Unavailable, "TooManyPages", &message))
+        let message = format!("the answer to {} has no end", form.action);
+        Err(error(ErrorClass::Unavailable, "TooMuch", &message))
     }
 
     /// Changes something, and returns the number of the request.

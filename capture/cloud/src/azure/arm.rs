@@ -53,6 +53,9 @@ impl Environment {
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
 
+/// Entries of one answer at most, on all its pages.
+const MAX_ENTRIES: usize = 20_000;
+
 impl Arm {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let endpoint = settings.endpoints.api.as_deref();
@@ -102,13 +105,16 @@ impl Arm {
                 return Err(illegible(false));
             };
             all.extend(entries);
+            if all.len() > MAX_ENTRIES {
+                break;
+            }
             match page["nextLink"].as_str() {
                 None | Some("") => return Ok(all),
                 Some(link) => link.clone_into(&mut url),
             }
         }
-        let message = format!("a list has more than {MAX_PAGES} pages");
-        Err(error(ErrorClass::Unavailable, "TooManyPages", &message))
+        let message = "a list has no end";
+        Err(error(ErrorClass::Unavailable, "TooMuch", message))
     }
 
     /// Reads from a URL that Resource Manager gave.

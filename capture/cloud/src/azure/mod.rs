@@ -11,6 +11,7 @@ mod identity;
 mod interface;
 mod look;
 mod operation;
+pub mod policy;
 mod preflight;
 mod resource;
 mod token;

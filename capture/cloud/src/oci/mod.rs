@@ -11,6 +11,7 @@ mod identity;
 mod key;
 mod look;
 mod metadata;
+pub mod policy;
 mod preflight;
 mod shapes;
 mod signer;

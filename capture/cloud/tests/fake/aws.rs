@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use sam_capture::Provider;
 use sam_capture::provider::{ErrorClass, NicId, Operation, Outcome};
 use sam_cloud::aws::Aws;
+use sam_cloud::aws::policy::{PolicyScope, actions, policy};
 use sam_cloud::http::{Call, Method};
 use serde_json::{Value, json};
 
@@ -472,4 +473,46 @@ fn secrets_are_nowhere_to_be_seen() {
         assert!(secret.len() > 8 && !shown.contains(secret));
     }
     assert!(!shown.contains("Signature="), "{shown}");
+}
+
+/// Lets a router with a role do everything there is, and tells whether nothing was missing.
+fn everything_goes(allowed: &[&str]) -> bool {
+    let mut with = scenario();
+    with["aws"]["roles"]["router"]["allow"] = json!(allowed);
+    let lab = Lab::serve(with);
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    let forwarding = Operation::SetForwarding {
+        enabled: true,
+        version: None,
+    };
+    let Ok(Outcome::Observed(observation)) = a.ask(&Operation::Observe) else {
+        return false;
+    };
+    observation.limit.is_some()
+        && b.holder(20).is_some_and(|holder| holder.running.is_some())
+        && a.ask(&Operation::Inventory).is_ok()
+        && a.assign(&[30]).is_ok()
+        && b.seize(&[30]).is_ok()
+        && b.unassign(&[30]).is_ok()
+        && a.ask(&forwarding).is_ok()
+}
+
+#[test]
+fn the_policy_is_enough_and_has_nothing_that_is_not_needed() {
+    let scope = PolicyScope {
+        region: "eu-central-1".into(),
+        account: "123456789012".into(),
+        group: "lab".into(),
+    };
+    let policy = policy(&scope);
+    let allowed = actions(&policy);
+    assert!(everything_goes(&allowed));
+    for removed in &allowed {
+        let rest: Vec<&str> = allowed
+            .iter()
+            .copied()
+            .filter(|kept| kept != removed)
+            .collect();
+        assert!(!everything_goes(&rest), "{removed} is not needed");
+    }
 }

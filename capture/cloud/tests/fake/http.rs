@@ -121,6 +121,16 @@ fn the_source_is_of_the_family_that_is_called() {
     assert!(!failure.sent, "{failure:?}");
 }
 
+#[test]
+fn without_the_chosen_interface_nothing_is_sent() {
+    let server = Stub::serve(|_, stream| respond(stream, "200 OK", ""));
+    let mut settings = settings();
+    settings.egress.interface = Some("not-there0".to_owned());
+    let failure = get(&settings, &server.url()).expect_err("no such interface");
+    assert!(!failure.sent, "{failure:?}");
+    assert!(server.requests.try_recv().is_err());
+}
+
 /// A proxy that connects to whatever it is asked for.
 fn proxy() -> Stub {
     Stub::serve(|head, mut stream| {
@@ -159,7 +169,8 @@ fn a_proxy_is_used_for_the_provider_and_never_for_the_metadata_service() {
         head.to_lowercase().contains("proxy-authorization: basic"),
         "{head}"
     );
-    assert!(!format!("{settings:?}").contains("hunter2"));
+    let shown = format!("{settings:?} {:?}", client(&settings));
+    assert!(!shown.contains("hunter2"), "{shown}");
 
     settings.endpoints.metadata = Some(server.url());
     let mut metadata = Metadata::new(&settings).expect("a client");

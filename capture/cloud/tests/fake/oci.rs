@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use sam_capture::Provider;
 use sam_capture::provider::{Entry, ErrorClass, NicId, Operation, Outcome, ProviderError, Version};
 use sam_cloud::oci::Oci;
+use sam_cloud::oci::policy::PERMISSIONS;
 use sam_cloud::{MacAddress, Settings};
 use serde_json::{Value, json};
 
@@ -487,5 +488,37 @@ fn no_secret_is_shown() {
     shown += &format!("{:?}", a.ask(&Operation::Observe));
     for secret in ["ST$", "eyJ", "PRIVATE KEY", "Signature ", "fed-x509"] {
         assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+}
+
+/// Lets routers with a role do everything there is, and tells whether nothing was missing.
+fn everything_goes(allowed: &[&str]) -> bool {
+    let mut with = scenario();
+    with["oci"]["roles"]["router"]["allow"] = json!(allowed);
+    let lab = Lab::serve(with);
+    let (mut a, mut b) = (router_a(&lab), router_b(&lab));
+    let Ok(Outcome::Observed(own)) = a.ask(&Operation::Observe) else {
+        return false;
+    };
+    let forwarding = Operation::SetForwarding {
+        enabled: true,
+        version: own.version,
+    };
+    a.ask(&Operation::Inventory).is_ok()
+        && a.assign(&[30]).is_ok()
+        && b.seize(&[30]).is_ok()
+        && b.unassign(&[30]).is_ok()
+        && a.ask(&forwarding).is_ok()
+}
+
+#[test]
+fn the_policy_is_enough_and_has_nothing_that_is_not_needed() {
+    let kinds = PERMISSIONS.iter();
+    let allowed: Vec<&str> = kinds.flat_map(|(_, names)| *names).copied().collect();
+    assert!(everything_goes(&allowed));
+    for removed in &allowed {
+        let kept = allowed.iter().filter(|kept| *kept != removed);
+        let rest: Vec<&str> = kept.copied().collect();
+        assert!(!everything_goes(&rest), "{removed} is not needed");
     }
 }

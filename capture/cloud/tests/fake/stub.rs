@@ -20,6 +20,7 @@ impl Stub {
         thread::spawn(move || {
             while let Ok((mut stream, peer)) = listener.accept() {
                 let head = head(&mut stream);
+                skip_body(&head, &mut stream);
                 if tell.send((peer.ip(), head.clone())).is_err() {
                     return;
                 }
@@ -41,6 +42,14 @@ fn head(stream: &mut TcpStream) -> String {
         head.push(byte[0]);
     }
     String::from_utf8_lossy(&head).into_owned()
+}
+
+/// Reads the body away: a connection that is closed with something unread is reset, and the answer lost.
+fn skip_body(head: &str, stream: &mut TcpStream) {
+    let mut lines = head.lines().map(str::to_lowercase);
+    let length = lines.find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).expect("the whole body");
 }
 
 /// Answers with a status and a body.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sam_capture::provider::{ErrorClass, NicId, Operation, Outcome};
+use sam_cloud::azure::policy::{RoleScope, role};
 use sam_cloud::azure::{Azure, HIDDEN};
 use sam_cloud::http::{Call, Method};
 use serde_json::{Value, json};
@@ -203,4 +204,54 @@ fn secrets_are_nowhere_to_be_seen() {
         start.len() > 20 && !shown.contains(start) && !shown.contains("Bearer"),
         "{shown}"
     );
+}
+
+/// Lets a router with a role do everything there is, and tells whether nothing was missing.
+fn everything_goes(allowed: &[&str]) -> bool {
+    let mut with = scenario();
+    with["azure"]["roles"]["router"]["allow"] = json!(allowed);
+    with["azure"]["latency"] = json!({"operationMs": 100});
+    let lab = Lab::serve(with);
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    let forwarding = Operation::SetForwarding {
+        enabled: true,
+        version: None,
+    };
+    let Ok(Outcome::Permissions(permissions)) = b.ask(&Operation::Preflight) else {
+        return false;
+    };
+    let mut granted = permissions.iter();
+    granted.all(|known| known.granted == Some(true))
+        && a.assign(&[30]).is_ok()
+        && a.ask(&Operation::FindHolders(addresses(&[99]))).is_ok()
+        && b.seize(&[30]).is_ok()
+        && b.unassign(&[30]).is_ok()
+        && a.ask(&forwarding).is_ok()
+        && a.ask(&Operation::Inventory).is_ok()
+}
+
+#[test]
+fn the_role_is_enough_and_has_nothing_that_is_not_needed() {
+    let role = role(&RoleScope {
+        subscription: "s".into(),
+        group: "rg".into(),
+        public_addresses: false,
+        application_groups: false,
+    });
+    let allowed = role["Actions"].as_array().expect("actions").iter();
+    let allowed: Vec<&str> = allowed.filter_map(Value::as_str).collect();
+    assert!(everything_goes(&allowed));
+    for removed in &allowed {
+        // Operations can be followed at the interface; the fake has no security groups.
+        let spared = ["/locations/operations/", "/networkSecurityGroups/"];
+        if spared.iter().any(|part| removed.contains(part)) {
+            continue;
+        }
+        let rest: Vec<&str> = allowed
+            .iter()
+            .copied()
+            .filter(|kept| kept != removed)
+            .collect();
+        assert!(!everything_goes(&rest), "{removed} is not needed");
+    }
 }

@@ -1,6 +1,7 @@
 //! Azure: a lab with three machines, its documents, and somebody who edits by hand.
 
 mod changing;
+mod links;
 mod looking;
 mod watching;
 
