@@ -80,6 +80,9 @@ pub(super) struct Reply {
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
 
+/// Entries of one answer at most, on all its pages: more than the biggest subnet has addresses.
+const MAX_ENTRIES: usize = 100_000;
+
 /// Entries that are asked for in a page.
 const PAGE: usize = 500;
 
@@ -216,11 +219,14 @@ impl Api {
             let Some(page) = reply.next_page else {
                 return Ok(all);
             };
+            if all.len() > MAX_ENTRIES {
+                break;
+            }
             let page: String = form_urlencoded::byte_serialize(page.as_bytes()).collect();
             path = format!("{first}&page={page}");
         }
-        let message = format!("there are more than {MAX_PAGES} pages of private IPs");
-        Err(error(ErrorClass::Unavailable, "TooManyPages", &message))
+        let message = "the list of private IPs has no end";
+        Err(error(ErrorClass::Unavailable, "TooMuch", message))
     }
 }
 
