@@ -156,6 +156,9 @@ pub enum Command {
     /// Rehearse: a cloud that is not there
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Print what a router at a cloud provider must be permitted, and no more
+    #[command(subcommand)]
+    IamPolicy(IamPolicyCommand),
     /// Measure throughput to a node or host; speaks the iperf3 protocol
     ///
     /// The other side runs `samctl bench --server` or a stock `iperf3 -s`; `iperf3 -c` measures against --server.
@@ -264,6 +267,59 @@ pub struct DemoArgs {
     /// Keep the sites running until interrupted
     #[arg(long)]
     pub keep: bool,
+}
+
+/// `samctl iam-policy`
+#[derive(Debug, Subcommand)]
+pub enum IamPolicyCommand {
+    /// Print a policy of IAM, for the role of the routers' instance profile
+    Aws(AwsPolicyArgs),
+    /// Print a custom role of Azure, for the routers' managed identities
+    Azure(AzureRoleArgs),
+    /// Print statements of an OCI policy, for the dynamic group that the routers are in
+    Oci(OciPolicyArgs),
+}
+
+/// `samctl iam-policy aws`
+#[derive(Debug, clap::Args)]
+pub struct AwsPolicyArgs {
+    /// Value of the tag sam-group, which the network interfaces of all routers must have
+    #[arg(long, value_name = "TAG", value_parser = parse_name)]
+    pub group: String,
+    /// Only in this region
+    #[arg(long, default_value = "*", value_parser = parse_name_or_any)]
+    pub region: String,
+    /// Only in this account
+    #[arg(long, default_value = "*", value_parser = parse_name_or_any)]
+    pub account: String,
+}
+
+/// `samctl iam-policy azure`
+#[derive(Debug, clap::Args)]
+pub struct AzureRoleArgs {
+    /// Subscription
+    #[arg(long, value_name = "ID", value_parser = parse_name)]
+    pub subscription: String,
+    /// Resource group in which the role can be assigned
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub resource_group: String,
+    /// The network interfaces have public addresses
+    #[arg(long)]
+    pub public_addresses: bool,
+    /// The network interfaces are in application security groups
+    #[arg(long)]
+    pub application_groups: bool,
+}
+
+/// `samctl iam-policy oci`
+#[derive(Debug, clap::Args)]
+pub struct OciPolicyArgs {
+    /// Dynamic group whose rule matches the routers' instances
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub dynamic_group: String,
+    /// Compartment of the subnet and its VNICs: its name or OCID, or the OCID of the tenancy
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub compartment: String,
 }
 
 /// `samctl lab`
@@ -438,6 +494,28 @@ pub enum KeyCommand {
     /// Read a private key from standard input and print its public key
     Pub,
 }
+
+/// Parses a name as cloud providers have them.
+fn parse_name(text: &str) -> Result<String, String> {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || "-_.()".contains(letter);
+    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(good) {
+        return Err(format!(
+            "write 1 to {MAX_NAME} letters, digits, '-', '_', '.', '(' or ')'"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses such a name, or the star that stands for any.
+fn parse_name_or_any(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    parse_name(text)
+}
+
+/// Letters of a name at most; values of tags have no more.
+const MAX_NAME: usize = 256;
 
 /// Parses a prefix; a bare address is its /32.
 fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {

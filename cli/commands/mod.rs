@@ -8,6 +8,7 @@ pub mod demo;
 pub mod drain;
 pub mod events;
 pub mod handover;
+pub mod iam_policy;
 pub mod key;
 pub mod lab;
 mod lines;
@@ -79,6 +80,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),
         Command::Lab(LabCommand::Fakecloud(fake)) => lab::fakecloud(fake, args.output, streams),
+        Command::IamPolicy(command) => iam_policy::iam_policy(command, args.output, streams),
         Command::Bench(args) => bench::bench(args, &view, streams),
         Command::Completion { shell } => completion::completion(*shell, streams),
     }

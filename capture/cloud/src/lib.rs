@@ -7,11 +7,15 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod batch;
 pub mod http;
 pub mod mac;
 pub mod metadata;
 mod names;
+#[cfg(feature = "oci")]
+pub mod oci;
 pub mod purpose;
 pub mod secret;
 pub mod settings;

@@ -60,6 +60,38 @@ pub struct Egress {
     pub roots: Option<String>,
 }
 
+impl Egress {
+    /// Reads what other programs take from their environment: `HTTPS_PROXY` and `NO_PROXY`, in either case.
+    ///
+    /// `look_up` finds a variable; whoever owns the process decides whether there is such a thing.
+    #[must_use]
+    pub fn from_environment(look_up: impl Fn(&str) -> Option<String>) -> Self {
+        let find = |name: &str| {
+            let found = look_up(name).or_else(|| look_up(&name.to_lowercase()));
+            found.filter(|text| !text.is_empty())
+        };
+        Self {
+            proxy: find("HTTPS_PROXY").map(Secret::new),
+            no_proxy: find("NO_PROXY").unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Endpoints {
+    /// Reads what the SDKs of AWS take from their environment: `AWS_ENDPOINT_URL_EC2`, `AWS_ENDPOINT_URL` and
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    #[must_use]
+    pub fn from_aws_environment(look_up: impl Fn(&str) -> Option<String>) -> Self {
+        let find = |name: &str| look_up(name).filter(|text| !text.is_empty());
+        Self {
+            api: find("AWS_ENDPOINT_URL_EC2").or_else(|| find("AWS_ENDPOINT_URL")),
+            metadata: find("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+            federation: None,
+        }
+    }
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -84,5 +116,50 @@ impl Default for Timeouts {
             change: Duration::from_secs(30),
             operation: Duration::from_secs(600),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn among<'a>(known: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| {
+            let found = known.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    #[test]
+    fn variables_of_other_programs_are_understood() {
+        let known = [
+            ("HTTPS_PROXY", "http://proxy:3128"),
+            ("https_proxy", "http://other:3128"),
+            ("no_proxy", "example.com"),
+        ];
+        let egress = Egress::from_environment(among(&known));
+        assert_eq!(egress.proxy, Some(Secret::new("http://proxy:3128")));
+        assert_eq!(egress.no_proxy, "example.com");
+        assert_eq!(
+            Egress::from_environment(|_| Some(String::new())),
+            Egress::default()
+        );
+    }
+
+    #[test]
+    fn the_endpoint_of_a_service_comes_before_that_of_all() {
+        let known = [
+            ("AWS_ENDPOINT_URL", "http://all"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://imds"),
+        ];
+        let endpoints = Endpoints::from_aws_environment(among(&known));
+        assert_eq!(endpoints.api.as_deref(), Some("http://all"));
+        assert_eq!(endpoints.metadata.as_deref(), Some("http://imds"));
+        let known = [
+            ("AWS_ENDPOINT_URL", "http://all"),
+            ("AWS_ENDPOINT_URL_EC2", "http://ec2"),
+        ];
+        let endpoints = Endpoints::from_aws_environment(among(&known));
+        assert_eq!(endpoints.api.as_deref(), Some("http://ec2"));
     }
 }

@@ -4,6 +4,7 @@
 //! sent from one whose answer was lost. For a change at a provider that is the difference between "try again" and
 //! "nobody knows".
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -76,10 +77,16 @@ impl UnderlayConnector {
 }
 
 /// A TCP connection.
-#[derive(Debug)]
 pub(crate) struct TcpTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
+}
+
+impl fmt::Debug for TcpTransport {
+    /// Shows nothing of the buffers: tokens pass through them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpTransport").field(&self.stream).finish()
+    }
 }
 
 impl Transport for TcpTransport {
@@ -144,11 +151,10 @@ impl Deadline {
     }
 
     fn explain(&self, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                Error::Timeout(self.timeout.reason)
-            }
-            _ => Error::Io(error),
+        if [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock].contains(&error.kind()) {
+            Error::Timeout(self.timeout.reason)
+        } else {
+            Error::Io(error)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! EC2's Query wire, version 2016-11-15: signed forms out, XML in, pages followed to their end.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use sam_capture::provider::{ErrorClass, ProviderError};
@@ -42,13 +43,13 @@ impl Form {
         self.action
     }
 
-    pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.parameters.push((name.to_owned(), value.to_string()));
         self
     }
 
     /// Adds `NAME.1`, `NAME.2`, ...
-    pub(super) fn with_list<T: ToString>(
+    pub(super) fn with_list<T: Display>(
         mut self,
         name: &str,
         values: impl IntoIterator<Item = T>,
@@ -60,7 +61,7 @@ impl Form {
     }
 
     /// Adds a filter; each form has at most a few, numbered by the caller.
-    pub(super) fn with_filter<T: ToString>(
+    pub(super) fn with_filter<T: Display>(
         self,
         number: u8,
         name: &str,
@@ -85,6 +86,9 @@ const LONGEST_CHANGE: Duration = Duration::from_secs(10);
 
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
+
+/// Entries of one answer at most, on all its pages: more than the biggest subnet has addresses.
+const MAX_ENTRIES: usize = 100_000;
 
 impl Ec2 {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
@@ -118,13 +122,16 @@ impl Ec2 {
             let page: P = parse(&body, form.action, false)?;
             let (entries, token) = page.into_parts();
             all.extend(entries);
+            if all.len() > MAX_ENTRIES {
+                break;
+            }
             match token.filter(|token| !token.is_empty()) {
                 None => return Ok(all),
                 Some(token) => next = Some(token),
             }
         }
-        let message = format!("{} has more than {MAX_PAGES} pages", form.action);
-        Err(error(ErrorClass::Unavailable, "TooManyPages", &message))
+        let message = format!("the answer to {} has no end", form.action);
+        Err(error(ErrorClass::Unavailable, "TooMuch", &message))
     }
 
     /// Changes something, and returns the number of the request.

@@ -9,6 +9,7 @@ mod error;
 mod identity;
 mod look;
 mod metadata;
+pub mod policy;
 mod preflight;
 mod shapes;
 mod sigv4;

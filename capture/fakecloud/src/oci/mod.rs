@@ -8,6 +8,8 @@ mod identity;
 mod key;
 mod metadata;
 mod private_ip;
+#[cfg(test)]
+mod races;
 mod read;
 mod resource;
 mod signature;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{certificate, key, signature};
 use crate::{Delivery, Provider, Request, Response, Scenario, Time, World};
 
-const USER: &str = "ocid1.user.oc1..lab/20:3b";
-const KEY_ID: &str = "ocid1.tenancy.oc1..lab/ocid1.user.oc1..lab/20:3b";
+pub(super) const USER: &str = "ocid1.user.oc1..lab/20:3b";
+pub(super) const KEY_ID: &str = "ocid1.tenancy.oc1..lab/ocid1.user.oc1..lab/20:3b";
 
 /// Two routers in one subnet; reads are a second late.
 fn world() -> World {
@@ -37,7 +37,7 @@ fn start() -> Time {
     Time::UNIX_EPOCH + TimeDelta::days(20_000)
 }
 
-fn request(method: &str, path: &str, body: &Value) -> Request {
+pub(super) fn request(method: &str, path: &str, body: &Value) -> Request {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     Request {
         method: method.into(),
@@ -60,7 +60,7 @@ fn send(world: &mut World, method: &str, path: &str, body: &Value, now: Time) ->
     send_as_it_is(world, &request, now)
 }
 
-fn send_as_it_is(world: &mut World, request: &Request, now: Time) -> Response {
+pub(super) fn send_as_it_is(world: &mut World, request: &Request, now: Time) -> Response {
     let admission = world.admit(request, now);
     match world.answer(request, &admission, now).delivery {
         Delivery::Answer(response) => response,
@@ -68,7 +68,7 @@ fn send_as_it_is(world: &mut World, request: &Request, now: Time) -> Response {
     }
 }
 
-fn read(response: &Response) -> Value {
+pub(super) fn read(response: &Response) -> Value {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 

@@ -1,0 +1,230 @@
+//! Changing: each operation, each refusal, and what of a document is left alone.
+
+use std::time::Duration;
+
+use sam_capture::Provider;
+use sam_capture::provider::{ErrorClass, NicId, Operation};
+use sam_cloud::azure::HIDDEN;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::lab::{Asking, Lab, address, addresses};
+
+#[test]
+fn a_batch_is_one_document_and_the_rest_of_it_stays() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    let before = document(&lab, "nic-a");
+    a.assign(&[30, 31]).expect("free addresses");
+    assert_eq!(lab.calls(PUT), 1);
+    assert_eq!(a.held(), addresses(&[30, 31]));
+    let entry = a.observed().entries[&address(30)].clone();
+    assert_eq!(entry.ours, Some(true));
+    assert!(
+        entry
+            .id
+            .expect("an id")
+            .ends_with("/ipConfigurations/samctl-10-77-60-30")
+    );
+    assert_eq!(rest(document(&lab, "nic-a")), rest(before.clone()));
+    a.assign(&[30]).expect("already ours");
+    assert_eq!(lab.calls(PUT), 1, "nothing to send");
+    a.unassign(&[30, 31]).expect("given back");
+    assert_eq!(rest(document(&lab, "nic-a")), rest(before.clone()));
+    let list =
+        |document: &Value| document["properties"]["ipConfigurations"][0]["properties"].clone();
+    assert_eq!(list(&document(&lab, "nic-a")), list(&before));
+    assert_eq!(failed(a.unassign(&[30])).0, ErrorClass::AlreadyGone);
+}
+
+#[test]
+fn what_others_hold_is_not_assigned_and_its_holder_is_found() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    a.assign(&[30]).expect("free");
+    let held = failed(b.assign(&[31, 30]));
+    assert_eq!(
+        held,
+        (ErrorClass::Held, "PrivateIPAddressIsAllocated".into())
+    );
+    assert!(b.held().is_empty());
+    let holder = b.holder(30).expect("a");
+    assert_eq!((holder.nic, holder.entry.ours), (nic("nic-a"), Some(true)));
+    assert_eq!(holder.nic_version, a.observed().version);
+    assert_eq!(failed(b.assign(&[20])).0, ErrorClass::LocalOwner);
+    assert_eq!(failed(b.assign(&[1])).0, ErrorClass::Permanent, "reserved");
+}
+
+#[test]
+fn an_address_is_stripped_from_one_and_put_on_the_other() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    a.assign(&[30, 31, 32]).expect("free");
+    let before = document(&lab, "nic-a");
+    let holder = b.holder(30).expect("a");
+    let strip = Operation::Strip {
+        nic: holder.nic,
+        addresses: addresses(&[30, 31]),
+        version: holder.nic_version,
+    };
+    b.ask(&strip).expect("stripped");
+    assert_eq!(lab.addresses("nic-a"), ["10.77.60.10", "10.77.60.32"]);
+    assert_eq!(rest(document(&lab, "nic-a")), rest(before));
+    b.assign(&[30, 31]).expect("put on");
+    assert_eq!(b.held(), addresses(&[30, 31]));
+    assert_eq!(
+        failed(b.ask(&strip)).0,
+        ErrorClass::PreconditionLost,
+        "decided on an old view"
+    );
+}
+
+#[test]
+fn an_address_moves_in_one_change_where_the_preflight_found_that() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    a.assign(&[30, 31]).expect("free");
+    assert_eq!(
+        failed(b.seize(&[30])),
+        (ErrorClass::Permanent, "NoMoves".into())
+    );
+    assert_eq!(b.granted(MOVING), Some(true));
+    assert!(b.capabilities().moves);
+    let (puts, changes) = (lab.calls(PUT), lab.changes());
+    b.seize(&[30, 31]).expect("moved");
+    assert_eq!(b.held(), addresses(&[30, 31]));
+    assert_eq!(
+        (lab.calls(PUT), lab.changes()),
+        (puts, changes + 2),
+        "both NICs at once"
+    );
+    assert!(a.held().is_empty());
+}
+
+#[test]
+fn a_move_that_came_too_late_moves_nothing() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    a.assign(&[30, 31]).expect("free");
+    b.granted(MOVING);
+    let held = [30, 31].map(|octet| (address(octet), b.holder(octet).expect("a")));
+    a.unassign(&[31]).expect("given back");
+    let late = failed(b.ask(&Operation::Seize {
+        addresses: held.into(),
+    }));
+    assert_eq!(late.0, ErrorClass::PreconditionLost);
+    assert_eq!(a.held(), addresses(&[30]));
+}
+
+#[test]
+fn without_the_feature_nothing_moves_in_one_change() {
+    let mut without = scenario();
+    without["azure"]["atomicMove"] = json!(false);
+    let lab = Lab::serve(without);
+    let mut a = router(&lab, 'a');
+    assert_eq!(a.granted(MOVING), Some(false));
+    assert!(!a.capabilities().moves);
+}
+
+#[test]
+fn a_feature_that_is_withdrawn_is_not_tried_again() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    a.assign(&[30]).expect("free");
+    b.granted(MOVING);
+    let refuse = json!({"refuse": {"status": 400, "code": "SubscriptionNotRegisteredForFeature"}});
+    lab.disturb(&json!({"operation": MOVE, "effect": refuse}));
+    assert_eq!(failed(b.seize(&[30])).0, ErrorClass::PreconditionLost);
+    assert!(!b.capabilities().moves);
+}
+
+#[test]
+fn what_was_configured_by_hand_stays() {
+    let lab = lab();
+    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+    configure(&lab, "nic-a", 40);
+    assert_eq!(a.observed().entries[&address(40)].ours, Some(false));
+    assert_eq!(
+        failed(a.unassign(&[40])),
+        (ErrorClass::Permanent, "NotOurs".into())
+    );
+    b.granted(MOVING);
+    assert_eq!(
+        failed(b.seize(&[40])),
+        (ErrorClass::Permanent, "NotOurs".into())
+    );
+    let strip = |octet| Operation::Strip {
+        nic: nic("nic-a"),
+        addresses: addresses(&[octet]),
+        version: None,
+    };
+    assert_eq!(failed(b.ask(&strip(40))).1, "NotOurs");
+    assert_eq!(failed(b.ask(&strip(10))).0, ErrorClass::LocalOwner);
+    assert_eq!(lab.addresses("nic-a"), ["10.77.60.10", "10.77.60.40"]);
+}
+
+#[test]
+fn only_network_interfaces_of_our_subnet_are_changed() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    for other in [
+        "https://example.com/x",
+        "/subscriptions/s/x/../y",
+        "nic-b",
+        HIDDEN,
+    ] {
+        let strip = Operation::Strip {
+            nic: NicId(other.into()),
+            addresses: addresses(&[30]),
+            version: None,
+        };
+        assert_eq!(
+            failed(a.ask(&strip)),
+            (ErrorClass::Permanent, "NoResourceId".into()),
+            "{other}"
+        );
+    }
+}
+
+#[test]
+fn forwarding_is_switched_and_nothing_else() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    let switch = |enabled| Operation::SetForwarding {
+        enabled,
+        version: None,
+    };
+    let mut before = document(&lab, "nic-a");
+    a.ask(&switch(true)).expect("on");
+    assert!(a.observed().forwarding);
+    before["properties"]["enableIPForwarding"] = json!(true);
+    assert_eq!(rest(document(&lab, "nic-a")), rest(before));
+    a.ask(&switch(true)).expect("it is on");
+    assert_eq!(lab.calls(PUT), 1);
+    a.ask(&switch(false)).expect("off");
+    assert!(!a.observed().forwarding);
+}
+
+#[test]
+fn a_full_nic_takes_no_more() {
+    let mut small = scenario();
+    small["azure"]["addressLimits"] = json!({"Standard_B2s": 3});
+    let lab = Lab::serve(small);
+    let mut a = router(&lab, 'a');
+    a.assign(&[30, 31]).expect("three with the primary");
+    assert_eq!(failed(a.assign(&[32])).0, ErrorClass::Capacity);
+}
+
+#[test]
+fn nothing_is_repeated_when_it_is_too_often() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    let refuse = json!({"refuse": {"status": 429, "code": "TooManyRequests", "retryAfter": 7}});
+    lab.disturb(&json!({"operation": PUT, "effect": refuse}));
+    let throttled = failed(a.assign(&[30])).0;
+    assert_eq!(
+        throttled,
+        ErrorClass::Throttled(Some(Duration::from_secs(7)))
+    );
+    assert_eq!(lab.calls(PUT), 1);
+}

@@ -1,0 +1,258 @@
+//! A fake cloud on a loopback port, looked at and disturbed through its own API.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use sam_capture::Provider;
+use sam_capture::provider::{Entry, Fence, Holder, Observation, Operation, Outcome, ProviderError};
+use sam_cloud::Settings;
+use sam_cloud::http::{Answer, Call, Client, Method};
+use sam_fakecloud::{Scenario, World, server};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// A served scenario; it ends with this value.
+pub(crate) struct Lab {
+    pub(crate) url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lab {
+    pub(crate) fn serve(scenario: Value) -> Self {
+        let scenario: Scenario = serde_json::from_value(scenario).expect("a scenario");
+        let world = World::new(&scenario, [0; 32], server::now()).expect("a possible world");
+        let (stop, stopped) = oneshot::channel();
+        let (found, address) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                found.send(listener.local_addr().expect("an address")).expect("a reader");
+                tokio::select! {
+                    served = server::serve(listener, world) => panic!("the server ended: {served:?}"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = address.recv().expect("an address");
+        Self {
+            url: format!("http://{address}"),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The settings of an instance whose capture interface has this hardware address.
+    pub(crate) fn settings(&self, instance: &str, mac: &str) -> Settings {
+        let mut settings = Settings::new(mac.parse().expect("a hardware address"));
+        settings.endpoints.api = Some(self.url.clone());
+        settings.endpoints.metadata = Some(format!("{}/instances/{instance}", self.url));
+        settings
+    }
+
+    pub(crate) fn call(&self, call: &Call) -> Answer {
+        let settings = self.settings("none", "02:00:00:00:00:00");
+        let mut client = Client::new(&settings).expect("a client");
+        client.send(call).expect("an answer")
+    }
+
+    fn look(&self, what: &str) -> Value {
+        let url = format!("{}/fakecloud/{what}", self.url);
+        let answer = self.call(&Call::new(Method::Get, url, Duration::from_secs(5)));
+        serde_json::from_slice(&answer.body).expect("JSON")
+    }
+
+    /// Orders a fault.
+    pub(crate) fn disturb(&self, fault: &Value) {
+        let url = format!("{}/fakecloud/faults", self.url);
+        let mut call = Call::new(Method::Post, url, Duration::from_secs(5));
+        call.body = fault.to_string().into_bytes();
+        assert_eq!(self.call(&call).status, 201, "{fault}");
+    }
+
+    pub(crate) fn calm(&self) {
+        let url = format!("{}/fakecloud/faults", self.url);
+        let call = Call::new(Method::Delete, url, Duration::from_secs(5));
+        assert_eq!(self.call(&call).status, 204);
+    }
+
+    /// How often an operation was called.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        let calls = self.look("calls");
+        let calls = calls["entries"].as_array().expect("calls").iter();
+        calls.filter(|call| call["operation"] == operation).count()
+    }
+
+    /// How many changes there were.
+    pub(crate) fn changes(&self) -> usize {
+        self.look("ledger")["entries"]
+            .as_array()
+            .expect("a ledger")
+            .len()
+    }
+
+    /// The addresses on a NIC, as they really are.
+    pub(crate) fn addresses(&self, nic: &str) -> Vec<String> {
+        let state = self.look("state");
+        let clouds = state.as_object().expect("clouds").values();
+        let nics = clouds.flat_map(|cloud| cloud["nics"].as_array().expect("NICs"));
+        let mut found = nics.filter(|known| known["nic"] == nic);
+        let held = found.next().expect("the NIC")["addresses"].clone();
+        let mut addresses: Vec<String> = serde_json::from_value(held).expect("addresses");
+        addresses.sort();
+        addresses
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
+            let told = stop.send(());
+            let ended = thread.join();
+            assert!(thread::panicking() || (told.is_ok() && ended.is_ok()));
+        }
+    }
+}
+
+/// An instance of a scenario.
+pub(crate) fn instance(name: &str, kind: &str, nic: &str, octet: u8) -> Value {
+    json!({
+        "id": name, "type": kind, "role": "router",
+        "nics": [{
+            "id": nic, "subnet": "subnet-a", "mac": format!("02:00:00:00:0a:{octet:02x}"),
+            "address": format!("10.77.60.{octet}"), "tags": {"sam-group": "lab"},
+        }],
+    })
+}
+
+/// The reason holds.
+pub(crate) struct Holds;
+
+impl Fence for Holds {
+    fn is_current(&self) -> bool {
+        true
+    }
+}
+
+/// The reason has ended.
+pub(crate) struct Ended;
+
+impl Fence for Ended {
+    fn is_current(&self) -> bool {
+        false
+    }
+}
+
+/// The reason holds so many times.
+pub(crate) struct HoldsFor(pub(crate) Cell<u32>);
+
+impl Fence for HoldsFor {
+    fn is_current(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+/// The reason holds, and something happens when it is first asked for: directly before a change.
+pub(crate) struct Meanwhile<F: Fn()>(pub(crate) Cell<bool>, pub(crate) F);
+
+impl<F: Fn()> Meanwhile<F> {
+    pub(crate) fn new(happens: F) -> Self {
+        Self(Cell::new(false), happens)
+    }
+}
+
+impl<F: Fn()> Fence for Meanwhile<F> {
+    fn is_current(&self) -> bool {
+        if !self.0.replace(true) {
+            (self.1)();
+        }
+        true
+    }
+}
+
+pub(crate) fn address(octet: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 60, octet)
+}
+
+pub(crate) fn addresses(octets: &[u8]) -> BTreeSet<Ipv4Addr> {
+    octets.iter().map(|octet| address(*octet)).collect()
+}
+
+/// What tests ask a provider.
+pub(crate) trait Asking: Provider {
+    fn ask(&mut self, operation: &Operation) -> Result<Outcome, ProviderError> {
+        self.perform(operation, &Holds)
+    }
+
+    fn observed(&mut self) -> Observation {
+        match self.ask(&Operation::Observe) {
+            Ok(Outcome::Observed(observation)) => observation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Our own addresses, without the primary.
+    fn held(&mut self) -> BTreeSet<Ipv4Addr> {
+        let entries = self.observed().entries.into_iter();
+        let secondary = entries.filter(|(_, entry)| !entry.primary);
+        secondary.map(|(address, _)| address).collect()
+    }
+
+    fn holder(&mut self, octet: u8) -> Option<Holder> {
+        match self.ask(&Operation::FindHolders(addresses(&[octet]))) {
+            Ok(Outcome::Holders(mut holders)) => holders.remove(&address(octet)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn assign(&mut self, octets: &[u8]) -> Result<Outcome, ProviderError> {
+        let version = None;
+        let addresses = addresses(octets);
+        self.ask(&Operation::Assign { addresses, version })
+    }
+
+    fn unassign(&mut self, octets: &[u8]) -> Result<Outcome, ProviderError> {
+        let observation = self.observed();
+        let unknown = Entry {
+            primary: false,
+            ours: Some(true),
+            id: None,
+            version: None,
+        };
+        let entry = |octet: &u8| {
+            let known = observation.entries.get(&address(*octet));
+            (address(*octet), known.unwrap_or(&unknown).clone())
+        };
+        let addresses = octets.iter().map(entry).collect();
+        let version = observation.version.clone();
+        self.ask(&Operation::Unassign { addresses, version })
+    }
+
+    fn seize(&mut self, octets: &[u8]) -> Result<Outcome, ProviderError> {
+        let held = octets.iter();
+        let held = held.map(|octet| (address(*octet), self.holder(*octet).expect("a holder")));
+        let addresses = held.collect();
+        self.ask(&Operation::Seize { addresses })
+    }
+
+    /// What the instance may do, by the provider's names.
+    fn granted(&mut self, action: &str) -> Option<bool> {
+        match self.ask(&Operation::Preflight) {
+            Ok(Outcome::Permissions(permissions)) => {
+                let mut found = permissions.iter().filter(|known| known.action == action);
+                found.next().expect("an answer about it").granted
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl<P: Provider> Asking for P {}

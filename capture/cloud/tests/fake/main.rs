@@ -1,0 +1,8 @@
+//! The clients against the fake cloud, which judges signatures, tokens, etags and roles, and keeps a ledger.
+
+mod aws;
+mod azure;
+mod http;
+mod lab;
+mod oci;
+mod stub;
