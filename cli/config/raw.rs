@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Role;
+use sam_router::config::{CaptureMode, CloudKind};
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
@@ -194,6 +195,8 @@ mapping! {
         "publicKey" => public_key: String,
         /// Prefixes that it may own.
         "may" => may: Vec<At<Ipv4Net>>,
+        /// Its network interface by the name of its cloud's provider.
+        "nic" => nic: String,
     }
 }
 
@@ -256,6 +259,14 @@ mapping! {
         "gratuitousArp" => gratuitous_arp: bool,
         /// When this router may answer.
         "activeWhen" => active_when: ActiveWhen,
+        /// How far the router goes on its own in a cloud.
+        "mode" => mode: CaptureMode,
+        /// How long a route may be missing before an address is given back.
+        "releaseHold" => release_hold: Duration,
+        /// Changes at the provider per minute.
+        "changesPerMinute" => changes_per_minute: u16,
+        /// File in which it is written what was done, or `none`.
+        "journalFile" => journal_file: PathBuf,
     }
 }
 
@@ -380,6 +391,8 @@ pub(crate) enum CaptureKind {
     None,
     /// Proxy ARP.
     ProxyArp,
+    /// Addresses on the network interface in a cloud.
+    Cloud(CloudKind),
 }
 
 impl Word for Encap {
@@ -406,9 +419,24 @@ impl Word for Payload {
 }
 
 impl Word for CaptureKind {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("proxy-arp", Self::ProxyArp), ("none", Self::None)];
-    const LATER: &'static [&'static str] = &["provider-secondary-ip"];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("proxy-arp", Self::ProxyArp),
+        ("aws", Self::Cloud(CloudKind::Aws)),
+        ("azure", Self::Cloud(CloudKind::Azure)),
+        ("oci", Self::Cloud(CloudKind::Oci)),
+        ("none", Self::None),
+    ];
+    const LATER: &'static [&'static str] = &["gcp"];
+}
+
+impl Word for CaptureMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("observe", Self::Observe),
+        ("plan", Self::Plan),
+        ("approve", Self::Approve),
+        ("auto", Self::Auto),
+    ];
 }
 
 impl Word for Role {
@@ -445,6 +473,7 @@ macro_rules! read_words {
     )*};
 }
 read_words!(
+    CaptureMode,
     Encap,
     Over,
     GueVariant,

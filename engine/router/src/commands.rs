@@ -21,6 +21,8 @@ pub enum CommandRefusal {
     AlreadyOwned,
     /// The address is not owned here.
     NotOwned,
+    /// No action of this number waits for approval.
+    NotAwaited,
     /// An orderly stop is under way.
     Stopping,
 }
@@ -70,7 +72,8 @@ impl Router {
             Command::Withdraw(address) if !self.told_to_own().contains(address) => {
                 Err(CommandRefusal::NotOwned)
             }
-            Command::Withdraw(_) | Command::Shutdown => Ok(()),
+            Command::Approve(id) if !self.awaits_approval(*id) => Err(CommandRefusal::NotAwaited),
+            Command::Withdraw(_) | Command::Approve(_) | Command::Shutdown => Ok(()),
         }
     }
 
@@ -91,6 +94,7 @@ impl Router {
                     now,
                 );
             }
+            (Command::Approve(id), Ok(())) => self.approve_action(*id),
             (Command::Shutdown, Ok(())) => {
                 self.stopping = true;
                 self.events.push(Event::Stopping, now);
@@ -99,7 +103,7 @@ impl Router {
                 self.write_out();
                 self.speaker.shutdown(now);
             }
-            (Command::Shutdown, Err(_)) => {}
+            (Command::Approve(_) | Command::Shutdown, Err(_)) => {}
         }
     }
 }
@@ -112,6 +116,7 @@ impl CommandRefusal {
             Self::NotAdmitted(rejection) => rejection.name(),
             Self::AlreadyOwned => "already-owned",
             Self::NotOwned => "not-owned",
+            Self::NotAwaited => "not-awaited",
             Self::Stopping => "stopping",
         }
     }
@@ -133,6 +138,9 @@ impl CommandRefusal {
             Self::AlreadyOwned => {
                 "nothing is left to do; `samctl explain ADDRESS` shows who hears of it"
             }
+            Self::NotAwaited => {
+                "`samctl actions` lists what waits; an action ends when its reason does, and in mode auto none waits"
+            }
             Self::NotOwned => "`samctl owners` shows who owns it: withdraw it there",
             Self::Stopping => "start the router again first",
         }
@@ -149,6 +157,7 @@ impl fmt::Display for CommandRefusal {
             Self::NotAdmitted(ImportRejection::NotPermitted) => "this node may not own the address",
             Self::NotAdmitted(rejection) => rejection.name(),
             Self::AlreadyOwned => "this router owns the address already",
+            Self::NotAwaited => "no action of this number waits for approval",
             Self::NotOwned => "this router does not own the address",
             Self::Stopping => "the router is stopping",
         })
@@ -169,6 +178,7 @@ mod tests {
             CommandRefusal::NotAdmitted(ImportRejection::NotPermitted),
             CommandRefusal::AlreadyOwned,
             CommandRefusal::NotOwned,
+            CommandRefusal::NotAwaited,
             CommandRefusal::Stopping,
         ] {
             let sentence = refusal.to_string();

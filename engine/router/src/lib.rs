@@ -30,6 +30,7 @@ pub mod view;
 
 mod answer_set;
 mod claims;
+mod cloud_control;
 mod commands;
 mod fib_sync;
 #[cfg(test)]
@@ -61,6 +62,7 @@ mod trace;
 mod tunnel_fault;
 mod tunnels;
 
+pub use cloud_control::CloudInput;
 pub use commands::CommandRefusal;
 pub use config::Config;
 pub use diff::restart_only;

@@ -34,6 +34,7 @@ impl Control {
             Request::View(view) => self.view(view).await,
             Request::Announce(address) => self.command(Command::Announce(address)),
             Request::Withdraw(address) => self.command(Command::Withdraw(address)),
+            Request::Approve(id) => self.command(Command::Approve(id)),
             Request::Reload => match self.reload_now() {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
@@ -83,7 +84,7 @@ impl Control {
         }
         let announced = match &command {
             Command::Announce(address) => Some(*address),
-            Command::Withdraw(_) | Command::Shutdown => None,
+            Command::Withdraw(_) | Command::Approve(_) | Command::Shutdown => None,
         };
         self.input(Input::Command(command));
         self.drive();
@@ -125,6 +126,15 @@ impl Control {
                         "tables: {}",
                         RouteTable::ALL.map(RouteTable::name).join(", ")
                     ),
+                ),
+            },
+            View::Captures => document(&self.router.captures(now)),
+            View::Actions(None) => document(&self.router.actions(now)),
+            View::Actions(Some(id)) => match self.router.action(id, now) {
+                Some(view) => document(&view),
+                None => missing(
+                    format!("no action has the number {id}"),
+                    "`samctl actions` lists those that wait and the last ones that ended",
                 ),
             },
             View::Vrrp => document(&self.router.vrrp(&facts)),
@@ -265,8 +275,8 @@ impl Control {
     fn names(&self) -> Names {
         let local = &self.router.config().local;
         let mut lans = BTreeMap::new();
-        if let sam_router::config::Capture::ProxyArp { interface, .. } = &local.capture {
-            lans.insert(sam_router::LAN_PORT, interface.clone());
+        if let Some(interface) = local.capture.interface() {
+            lans.insert(sam_router::LAN_PORT, interface.to_owned());
         }
         let view = self.router.tunnels(&Facts::default(), Instant::now());
         let rows = view.tunnels.iter();

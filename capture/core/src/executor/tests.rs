@@ -94,6 +94,21 @@ fn an_unknown_outcome_is_looked_at_before_anything_is_repeated() {
 }
 
 #[test]
+fn what_did_not_come_is_not_ours_if_it_comes_later() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    let refused = failed(ErrorClass::Unavailable);
+    case.answer(&order, refused);
+
+    assert_eq!(case.executor.prior.marks, [].into());
+
+    let order = case.change().expect("another try");
+    case.answer(&order, failed(ErrorClass::Unknown));
+    assert_eq!(case.executor.prior.marks, [address(10)].into());
+}
+
+#[test]
 fn no_room_stops_captures_for_two_minutes() {
     let mut case = Case::new(Mode::Auto);
     case.want(&[10]);

@@ -13,8 +13,8 @@ use sam_capture::{Authority, Desires, Executor, Mode, NodeId, PathSignature, Poo
 
 use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
 
-/// Changes per minute that each router may send.
-const BUDGET: usize = 12;
+/// Changes per minute that each run of a router may send.
+const BUDGET: usize = 5;
 const SEIZE_HOLD: Duration = Duration::from_secs(3);
 const RELEASE_HOLD: Duration = Duration::from_secs(120);
 /// Time for everything to be as wanted after the last fault.
@@ -53,6 +53,8 @@ struct Router {
     idea: Idea,
     /// Since when it takes siblings for gone.
     gone_since: BTreeMap<NodeId, Instant>,
+    /// Since when it has heard nothing of addresses.
+    missing_since: BTreeMap<Ipv4Addr, Instant>,
     desires: Desires,
     authority: Authority,
     executor: Executor,
@@ -69,7 +71,7 @@ pub(crate) struct World {
     homes: BTreeMap<Ipv4Addr, Home>,
     sequence: u32,
     routers: Vec<Router>,
-    /// A budget that a fault used up must not count as one of ours.
+    /// Changes that were sent.
     pub(crate) sent: usize,
 }
 
@@ -93,6 +95,7 @@ impl World {
                 isolated: false,
                 idea: Idea::default(),
                 gone_since: BTreeMap::new(),
+                missing_since: BTreeMap::new(),
                 desires: Desires::new(holds()),
                 authority: Authority::default(),
                 executor: executor(number, routers, mode, style, Prior::default(), now),
@@ -319,6 +322,8 @@ impl World {
         let router = &mut self.routers[index];
         router.stage = Stage::Idle;
         router.gone_since.clear();
+        router.missing_since.clear();
+        router.sent.clear();
         router.desires = Desires::new(holds());
         router.authority = Authority::default();
         router.idea.complete = false;
@@ -459,6 +464,13 @@ impl Router {
         let complete = landscape.view == RibView::Complete;
         self.gone_since
             .retain(|node, _| complete && !landscape.siblings[node]);
+        self.missing_since
+            .retain(|at, _| complete && !landscape.claims.contains_key(at));
+        for at in ADDRESSES.map(address) {
+            if complete && !landscape.claims.contains_key(&at) {
+                self.missing_since.entry(at).or_insert(now);
+            }
+        }
         for (node, alive) in &landscape.siblings {
             if complete && !alive {
                 self.gone_since.entry(*node).or_insert(now);
@@ -516,7 +528,9 @@ impl Router {
             Operation::Unassign { addresses, .. } => {
                 for at in addresses.keys() {
                     let home = self.idea.homes.get(at);
-                    assert!(matches!(home, Some(Home::Here) | None), "{at}: {home:?}");
+                    let missing = self.missing_since.get(at);
+                    let lasted = missing.is_some_and(|since| now >= *since + RELEASE_HOLD);
+                    assert!(home == Some(&Home::Here) || lasted, "{at}: {home:?}");
                 }
             }
             Operation::SetForwarding { enabled, .. } => assert!(enabled),
