@@ -350,21 +350,20 @@ mod tests {
             operation: &Operation,
             fence: &dyn Fence,
         ) -> Result<Outcome, ProviderError> {
-            if matches!(operation, Operation::Strip { .. }) {
-                self.0.send(()).expect("a listener");
+            if !matches!(operation, Operation::Strip { .. }) {
+                return Ok(Outcome::Done { request_id: None });
             }
-            while matches!(operation, Operation::Strip { .. }) {
-                if !fence.is_current() {
-                    return Err(ProviderError {
-                        class: ErrorClass::Fenced,
-                        code: "given-up".to_owned(),
-                        message: "given up".to_owned(),
-                        request_id: None,
-                    });
-                }
+            // Nobody listens in tests that do not strip.
+            self.0.send(()).ok();
+            while fence.is_current() {
                 std::thread::yield_now();
             }
-            Ok(Outcome::Done { request_id: None })
+            Err(ProviderError {
+                class: ErrorClass::Fenced,
+                code: "given-up".to_owned(),
+                message: "given up".to_owned(),
+                request_id: None,
+            })
         }
     }
 
