@@ -103,7 +103,7 @@ struct Completeness {
 }
 
 impl CloudControl {
-    pub(crate) fn new(seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
             generation: 1,
@@ -117,7 +117,7 @@ impl CloudControl {
             known: None,
             stale: true,
             completeness: Completeness {
-                missing_since: Some(now),
+                missing_since: None,
                 was_complete: false,
             },
             lasts_until: None,
@@ -143,8 +143,13 @@ impl CloudControl {
 }
 
 impl Completeness {
-    /// Takes in whether all routes are there; tells whether they count as such.
-    fn follow(&mut self, complete: bool, now: Instant) -> bool {
+    /// Takes in whether anybody tells routes, and whether they are all there; tells whether they count as such.
+    fn follow(&mut self, isolated: bool, complete: bool, now: Instant) -> bool {
+        if isolated {
+            // The wait begins with the first session.
+            self.missing_since = None;
+            return false;
+        }
         if complete {
             (self.missing_since, self.was_complete) = (None, true);
             return true;
@@ -200,7 +205,9 @@ impl Router {
             } => {
                 let settings = self.config.cloud_settings(cloud);
                 let seed = self.cloud.seed;
-                let executor = Executor::new(settings, capabilities, prior, seed, now);
+                let mut executor = Executor::new(settings, capabilities, prior, seed, now);
+                // Routes may have been there before the provider.
+                executor.set_authority(self.cloud.authority.clone(), now);
                 self.cloud.executor = Some(executor);
                 self.cloud.touch();
             }
@@ -309,7 +316,7 @@ impl Router {
 
     fn cloud_known(&mut self, now: Instant) -> Known {
         let (isolated, complete) = self.route_sources();
-        let complete = self.cloud.completeness.follow(complete, now);
+        let complete = self.cloud.completeness.follow(isolated, complete, now);
         let view = match (isolated, complete) {
             (true, _) => RibView::Isolated,
             (false, true) => RibView::Complete,

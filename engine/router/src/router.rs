@@ -136,7 +136,7 @@ impl Router {
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
-            cloud: CloudControl::new(seed.rotate_left(32), now),
+            cloud: CloudControl::new(seed.rotate_left(32)),
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),

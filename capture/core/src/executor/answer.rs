@@ -195,9 +195,11 @@ impl Executor {
         }
         if let ErrorClass::Throttled(after) = error.class {
             self.throttle(after, now);
+        } else if *operation == Operation::Preflight {
+            // Only for people: what is not permitted is told by the calls themselves.
         } else if error.class == ErrorClass::Denied {
             self.deny(flight, error, now);
-        } else if *operation != Operation::Preflight {
+        } else {
             self.pause_looks(now);
         }
     }

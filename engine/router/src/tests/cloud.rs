@@ -31,6 +31,38 @@ fn an_address_of_another_site_comes_on_the_nic_of_one_router() {
 }
 
 #[test]
+fn routes_that_were_there_before_the_provider_count_as_well() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+    site.cloud.clear();
+
+    site.net.input(2, Input::Cloud(ready()));
+    site.run(10);
+
+    assert_eq!(site.holder(ADDRESS), Some(2));
+}
+
+#[test]
+fn before_the_first_routes_are_there_nothing_changes() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+    site.net.kill(1);
+    site.net.kill(2);
+    site.start(2);
+
+    site.run(100);
+
+    let wants = &site.net.stations[&2].authority.wants;
+    assert!(
+        wants.values().all(|want| matches!(want, Want::Keep(_))),
+        "{wants:?}"
+    );
+    assert_eq!(site.holder(ADDRESS), Some(2));
+}
+
+#[test]
 fn the_lan_port_of_a_cloud_forwards_and_answers_no_arp() {
     let mut site = Site::new(CaptureMode::Auto);
     site.net.command(1, Command::Announce(address(ADDRESS)));
@@ -274,16 +306,8 @@ impl Site {
             });
         }
         self.net.start(id, config, RuntimeState::default());
-        let ready = CloudInput::Ready {
-            capabilities: Capabilities {
-                moves: true,
-                batch: 50,
-                marks: true,
-            },
-            prior: Prior::default(),
-        };
         if id > 1 {
-            self.net.input(id, Input::Cloud(ready));
+            self.net.input(id, Input::Cloud(ready()));
         }
     }
 
@@ -417,6 +441,17 @@ impl Site {
             .router
             .captures(self.net.now)
             .captures
+    }
+}
+
+fn ready() -> CloudInput {
+    CloudInput::Ready {
+        capabilities: Capabilities {
+            moves: true,
+            batch: 50,
+            marks: true,
+        },
+        prior: Prior::default(),
     }
 }
 
