@@ -3,6 +3,7 @@
 //! Keys are camelCase as in the file. Every field is optional here; what is required and what the defaults are is
 //! decided in [`super::lower`].
 
+mod capture;
 mod foreign;
 
 use std::net::Ipv4Addr;
@@ -11,14 +12,14 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Role;
-use sam_router::config::{CaptureMode, CloudKind};
+use sam_router::config::CaptureMode;
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
-use super::gate::ActiveWhen;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};
 use super::scalar::{Word, read_word};
+pub(crate) use capture::*;
 pub(crate) use foreign::*;
 
 mapping! {
@@ -249,28 +250,6 @@ mapping! {
 }
 
 mapping! {
-    /// How packets are drawn in.
-    Capture {
-        /// Kind.
-        "type" => kind: CaptureKind,
-        /// Interface name.
-        "interface" => interface: String,
-        /// Announce newly answered addresses.
-        "gratuitousArp" => gratuitous_arp: bool,
-        /// When this router may answer.
-        "activeWhen" => active_when: ActiveWhen,
-        /// How far the router goes on its own in a cloud.
-        "mode" => mode: CaptureMode,
-        /// How long a route may be missing before an address is given back.
-        "releaseHold" => release_hold: Duration,
-        /// Changes at the provider per minute.
-        "changesPerMinute" => changes_per_minute: u16,
-        /// File in which it is written what was done, or `none`.
-        "journalFile" => journal_file: PathBuf,
-    }
-}
-
-mapping! {
     /// Control API.
     Control {
         /// Path of the socket.
@@ -384,17 +363,6 @@ pub(crate) enum GueVariant {
     One,
 }
 
-/// Kinds of capture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CaptureKind {
-    /// None at all.
-    None,
-    /// Proxy ARP.
-    ProxyArp,
-    /// Addresses on the network interface in a cloud.
-    Cloud(CloudKind),
-}
-
 impl Word for Encap {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("wireguard", Self::Wireguard),
@@ -416,27 +384,6 @@ impl Word for GueVariant {
 
 impl Word for Payload {
     const WORDS: &'static [(&'static str, Self)] = &[("ipip", Self::Ipip), ("gre", Self::Gre)];
-}
-
-impl Word for CaptureKind {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("proxy-arp", Self::ProxyArp),
-        ("aws", Self::Cloud(CloudKind::Aws)),
-        ("azure", Self::Cloud(CloudKind::Azure)),
-        ("oci", Self::Cloud(CloudKind::Oci)),
-        ("none", Self::None),
-    ];
-    const LATER: &'static [&'static str] = &["gcp"];
-}
-
-impl Word for CaptureMode {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("off", Self::Off),
-        ("observe", Self::Observe),
-        ("plan", Self::Plan),
-        ("approve", Self::Approve),
-        ("auto", Self::Auto),
-    ];
 }
 
 impl Word for Role {

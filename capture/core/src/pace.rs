@@ -60,6 +60,13 @@ impl Pace {
         self.sent.push_back(now);
     }
 
+    /// Notes that the last change was answered: it may have been sent as late as that.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        if let Some(last) = self.sent.back_mut() {
+            *last = now;
+        }
+    }
+
     /// Returns when the budget allows a change again; `None`: now.
     #[must_use]
     pub(crate) fn next_allowed(&self, can_wait: bool) -> Option<Instant> {
@@ -173,6 +180,16 @@ mod tests {
         assert_eq!(pace.next_allowed(false), Some(now + MINUTE));
 
         assert!(pace.allows(true, now + MINUTE));
+    }
+
+    #[test]
+    fn a_change_counts_from_its_answer_because_it_may_have_been_sent_late() {
+        let (mut pace, now) = (Pace::new(1, 1), start());
+        pace.spend(now);
+        pace.settle(now + MINUTE / 2);
+
+        assert!(!pace.allows(false, now + MINUTE));
+        assert!(pace.allows(false, now + MINUTE / 2 + MINUTE));
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Executor {
         };
         let change = flight.order.operation.is_change();
         if change {
+            self.pace.settle(now);
             self.note_answer(&flight, &answer, now);
         }
         match answer {

@@ -1,3 +1,6 @@
+//! What the executor orders, and how it reacts to each class of failure, one case at a time; all together are tried in
+//! `tests/reconciler`.
+
 use super::*;
 use crate::desired::Absence;
 use crate::fence::PathSignature;

@@ -4,6 +4,7 @@
 //! `SAM_RECONCILER_CASES` sets how many; a failure is shrunk to a short list of steps.
 
 mod cloud;
+mod router;
 mod world;
 
 use proptest::prelude::*;

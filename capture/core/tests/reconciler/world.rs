@@ -6,63 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_capture::desired::{Claimed, Holds, Landscape, RibView};
+use sam_capture::desired::Holds;
 use sam_capture::executor::{News, Order, Settings};
-use sam_capture::provider::{ErrorClass, Operation, Outcome, ProviderError};
-use sam_capture::{Authority, Desires, Executor, Mode, NodeId, PathSignature, Pool, Prior};
+use sam_capture::provider::{ErrorClass, Outcome, ProviderError};
+use sam_capture::{Authority, Desires, Executor, Mode, NodeId, Pool, Prior};
 
 use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
+use crate::router::{ADDRESSES, BUDGET, Home, Idea, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node};
 
-/// Changes per minute that each run of a router may send.
-const BUDGET: usize = 5;
-const SEIZE_HOLD: Duration = Duration::from_secs(3);
-const RELEASE_HOLD: Duration = Duration::from_secs(120);
 /// Time for everything to be as wanted after the last fault.
 const BOUND: Duration = Duration::from_secs(30 * 60);
-/// Addresses in play.
-const ADDRESSES: std::ops::Range<u8> = 10..14;
-
-/// Where an address lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Home {
-    Elsewhere { sequence: u32 },
-    Here,
-}
-
-/// What a router has heard of the rest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Idea {
-    homes: BTreeMap<Ipv4Addr, Home>,
-    alive: BTreeMap<NodeId, bool>,
-    isolated: bool,
-    complete: bool,
-}
-
-/// What became of an order.
-#[derive(Debug)]
-enum Stage {
-    Idle,
-    Ordered(Order),
-    Sent(u64, Result<Outcome, ProviderError>),
-}
-
-struct Router {
-    number: u8,
-    running: bool,
-    isolated: bool,
-    idea: Idea,
-    /// Since when it takes siblings for gone.
-    gone_since: BTreeMap<NodeId, Instant>,
-    /// Since when it has heard nothing of addresses.
-    missing_since: BTreeMap<Ipv4Addr, Instant>,
-    desires: Desires,
-    authority: Authority,
-    executor: Executor,
-    journal: Prior,
-    stage: Stage,
-    old_look: bool,
-    sent: VecDeque<Instant>,
-}
 
 pub(crate) struct World {
     now: Instant,
@@ -408,6 +361,10 @@ impl World {
             1 => Some(nic_id(STRANGER)),
             _ => Some(nic_id(self.routers[index].number)),
         };
+        // Where entries carry no mark, nobody can tell what was put back from what was never away.
+        let journal = &self.routers[index].journal;
+        let marked = !self.cloud.style.capabilities.marks && journal.marks.contains(&at);
+        let by = if marked { By::Router } else { By::Hand };
         // Nobody but a router takes what is held.
         let free = self.cloud.holder_of(at).is_none() && !self.cloud.natives.contains(&at);
         self.cloud.edit(self.now, |nics| match nic {
@@ -415,8 +372,13 @@ impl World {
                 .values_mut()
                 .for_each(|nic| nic.entries.retain(|held, _| *held != at)),
             Some(nic) if free => {
+                let by = if nic == nic_id(STRANGER) {
+                    By::Hand
+                } else {
+                    by
+                };
                 let nic = nics.get_mut(&nic).expect("known");
-                nic.entries.insert(at, By::Hand);
+                nic.entries.insert(at, by);
             }
             Some(_) => {}
         });
@@ -432,118 +394,6 @@ impl World {
         if !waiting.is_empty() {
             let id = waiting[usize::try_from(rest).expect("small") % waiting.len()];
             assert!(self.routers[index].executor.approve(id));
-        }
-    }
-}
-
-impl Router {
-    fn landscape(&self) -> Landscape {
-        let own = node(self.number);
-        let siblings = self.idea.alive.iter().filter(|(node, _)| **node != own);
-        let claims = self.idea.homes.iter().map(|(at, home)| {
-            let claimed = match home {
-                Home::Here => Claimed::AtOurSite,
-                Home::Elsewhere { sequence } => Claimed::Elsewhere(signature(*at, *sequence)),
-            };
-            (*at, claimed)
-        });
-        Landscape {
-            generation: 1,
-            view: match (self.idea.isolated, self.idea.complete) {
-                (true, _) => RibView::Isolated,
-                (false, false) => RibView::Incomplete,
-                (false, true) => RibView::Complete,
-            },
-            own,
-            siblings: siblings.map(|(node, alive)| (*node, *alive)).collect(),
-            claims: claims.collect(),
-        }
-    }
-
-    fn note_gone(&mut self, landscape: &Landscape, now: Instant) {
-        let complete = landscape.view == RibView::Complete;
-        self.gone_since
-            .retain(|node, _| complete && !landscape.siblings[node]);
-        self.missing_since
-            .retain(|at, _| complete && !landscape.claims.contains_key(at));
-        for at in ADDRESSES.map(address) {
-            if complete && !landscape.claims.contains_key(&at) {
-                self.missing_since.entry(at).or_insert(now);
-            }
-        }
-        for (node, alive) in &landscape.siblings {
-            if complete && !alive {
-                self.gone_since.entry(*node).or_insert(now);
-            }
-        }
-    }
-
-    /// The budget of any minute.
-    fn check_budget(&mut self, now: Instant) {
-        let minute = Duration::from_secs(60);
-        self.sent.retain(|at| now < *at + minute);
-        self.sent.push_back(now);
-        assert!(
-            self.sent.len() <= BUDGET,
-            "{} changes in a minute",
-            self.sent.len()
-        );
-    }
-
-    /// A change is sent only for a reason that holds at this moment, by what the router has heard.
-    fn check_reason(&self, operation: &Operation, now: Instant) {
-        assert!(
-            !self.idea.isolated && self.idea.complete,
-            "{operation:?}: routes unknown"
-        );
-        let elsewhere = |at: &Ipv4Addr| {
-            let home = self.idea.homes.get(at);
-            let lowest = self.idea.alive.iter().filter(|(_, alive)| **alive);
-            let lowest = lowest.map(|(node, _)| *node).min();
-            let elected = lowest.is_none_or(|lowest| lowest >= node(self.number));
-            assert!(elected, "{at} is for a sibling to take");
-            assert!(
-                matches!(home, Some(Home::Elsewhere { .. })),
-                "{at}: {home:?}"
-            );
-        };
-        let gone = |nic: &sam_capture::provider::NicId| {
-            let of_nic = |(node, _): &(&NodeId, &Instant)| {
-                nic_id(u8::try_from(node.0).expect("few")) == *nic
-            };
-            let since = self.gone_since.iter().find(of_nic);
-            let since = since.unwrap_or_else(|| panic!("{nic} is not gone")).1;
-            assert!(now >= *since + SEIZE_HOLD, "{nic} is gone for too short");
-        };
-        match operation {
-            Operation::Assign { addresses, .. } => addresses.iter().for_each(elsewhere),
-            Operation::Seize { addresses } => {
-                addresses.keys().for_each(elsewhere);
-                addresses.values().for_each(|holder| gone(&holder.nic));
-            }
-            Operation::Strip { nic, addresses, .. } => {
-                addresses.iter().for_each(elsewhere);
-                gone(nic);
-            }
-            Operation::Unassign { addresses, .. } => {
-                for at in addresses.keys() {
-                    let home = self.idea.homes.get(at);
-                    let missing = self.missing_since.get(at);
-                    let lasted = missing.is_some_and(|since| now >= *since + RELEASE_HOLD);
-                    assert!(home == Some(&Home::Here) || lasted, "{at}: {home:?}");
-                }
-            }
-            Operation::SetForwarding { enabled, .. } => assert!(enabled),
-            Operation::Observe
-            | Operation::FindHolders(_)
-            | Operation::Inventory
-            | Operation::Preflight => {}
-        }
-    }
-
-    fn write_journal(&mut self) {
-        while let Some(record) = self.executor.poll_record() {
-            self.journal.apply(&record);
         }
     }
 }
@@ -587,19 +437,5 @@ fn error(class: ErrorClass, message: &str) -> ProviderError {
         class,
         message: message.to_owned(),
         request_id: None,
-    }
-}
-
-fn node(number: u8) -> NodeId {
-    NodeId(u32::from(number))
-}
-
-fn signature(at: Ipv4Addr, sequence: u32) -> PathSignature {
-    PathSignature {
-        address: at,
-        owner: NodeId(99),
-        site: "hq".into(),
-        next_hop: [10, 99, 0, 99].into(),
-        sequence,
     }
 }
