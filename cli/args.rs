@@ -69,6 +69,16 @@ pub enum Command {
     Bfd,
     /// Show the election on the LAN: who is master, since when and why
     Vrrp,
+    /// Show the addresses on this router's network interface in its cloud: wanted, held by whom, and why
+    Captures,
+    /// Show what is to be changed in the cloud, and what was
+    ///
+    /// Without a verb it lists.
+    Actions {
+        /// What to do
+        #[command(subcommand)]
+        command: Option<ActionsCommand>,
+    },
     /// Show the tunnels to the other nodes
     Tunnels,
     /// Show the LAN: answered addresses, neighbors, other answerers
@@ -85,7 +95,7 @@ pub enum Command {
     Trace(TraceArgs),
     /// Check the router, its host and its network; exit 5 when a check fails
     Doctor {
-        /// Only this area: host, lan, tunnel, bgp, routes, owners, identity, drops
+        /// Only this area: host, lan, capture, tunnel, bgp, routes, owners, identity, drops
         area: Option<String>,
     },
     /// Try what passes to the other nodes and back; exit 5 when a check fails
@@ -192,6 +202,23 @@ pub struct HandoverArgs {
     /// Wait for so many seconds at most
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "wait")]
     pub timeout: u32,
+}
+
+/// `samctl actions`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ActionsCommand {
+    /// List what is planned, waits or is under way, and what ended lately
+    List,
+    /// Show one action
+    Show {
+        /// Its number
+        id: u64,
+    },
+    /// Let an action be done that waits for it
+    Approve {
+        /// Its number
+        id: u64,
+    },
 }
 
 /// `samctl run`

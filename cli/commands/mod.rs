@@ -24,13 +24,13 @@ pub mod version;
 mod wait;
 
 use sam_router::view::{
-    ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
-    CheckStatus, CountersView, DoctorView, DrainView, ExplainView, OwnersView, RoutesView,
-    StatusView, TunnelsView, VrrpView,
+    ActionView, ActionsView, ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView,
+    BgpTableView, BgpWhyView, CapturesView, CheckStatus, CountersView, DoctorView, DrainView,
+    ExplainView, OwnersView, RoutesView, StatusView, TunnelsView, VrrpView,
 };
 
 use crate::Streams;
-use crate::args::{Args, BgpCommand, Command, LabCommand, RouteTable};
+use crate::args::{ActionsCommand, Args, BgpCommand, Command, LabCommand, RouteTable};
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
 use show::show;
@@ -56,6 +56,8 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Bgp(command) => bgp(command, &view, streams),
         Command::Bfd => show::<BfdView>(&view, "/v1/bfd", streams),
         Command::Vrrp => show::<VrrpView>(&view, "/v1/vrrp", streams),
+        Command::Captures => show::<CapturesView>(&view, "/v1/captures", streams),
+        Command::Actions { command } => actions(*command, &view, streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
         Command::Explain { address } => {
@@ -83,6 +85,20 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::IamPolicy(command) => iam_policy::iam_policy(command, args.output, streams),
         Command::Bench(args) => bench::bench(args, &view, streams),
         Command::Completion { shell } => completion::completion(*shell, streams),
+    }
+}
+
+fn actions(
+    command: Option<ActionsCommand>,
+    view: &show::Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        None | Some(ActionsCommand::List) => show::<ActionsView>(view, "/v1/actions", streams),
+        Some(ActionsCommand::Show { id }) => {
+            show::<ActionView>(view, &format!("/v1/actions/{id}"), streams)
+        }
+        Some(ActionsCommand::Approve { id }) => order::approve(id, view, streams),
     }
 }
 

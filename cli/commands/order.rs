@@ -44,6 +44,19 @@ pub fn withdraw(
     )
 }
 
+/// Lets an action be done that waits for it.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn approve(id: u64, request: &Request<'_>, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    order(
+        request,
+        ("/v1/approve", json!({ "id": id })),
+        |_| format!("action {id} is approved"),
+        streams,
+    )
+}
+
 /// Reads the configuration again.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use sam_capture::Provider;
 use sam_net::{Capabilities, Capability, caps, sysctl};
 use sam_router::Config;
 use sam_router::config::Capture;
@@ -32,9 +33,21 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     keep_needed_capabilities(&loaded.config)?;
     start_log();
     let path = args.config.clone();
-    sam_runtime::run(loaded.config, Box::new(move || reload(&path)))
-        .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
+    sam_runtime::run(
+        loaded.config,
+        Box::new(move || reload(&path)),
+        Box::new(cloud_provider),
+    )
+    .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
     Ok(Exit::Ok)
+}
+
+/// Makes the client for the cloud in which the router captures.
+fn cloud_provider(config: &Config) -> Result<Box<dyn Provider>, String> {
+    let kind = config
+        .cloud()
+        .map_or("no cloud", |cloud| cloud.provider.name());
+    Err(format!("this build has no client for {kind}"))
 }
 
 fn reload(path: &Path) -> Result<Config, String> {

@@ -5,6 +5,7 @@
 
 mod authentication;
 mod bfd;
+mod capture;
 mod endpoint;
 mod fabric;
 mod foreign;

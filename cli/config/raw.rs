@@ -3,6 +3,7 @@
 //! Keys are camelCase as in the file. Every field is optional here; what is required and what the defaults are is
 //! decided in [`super::lower`].
 
+mod capture;
 mod foreign;
 
 use std::net::Ipv4Addr;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::Role;
+use sam_router::config::CaptureMode;
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
-use super::gate::ActiveWhen;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};
 use super::scalar::{Word, read_word};
+pub(crate) use capture::*;
 pub(crate) use foreign::*;
 
 mapping! {
@@ -194,6 +196,8 @@ mapping! {
         "publicKey" => public_key: String,
         /// Prefixes that it may own.
         "may" => may: Vec<At<Ipv4Net>>,
+        /// Its network interface by the name of its cloud's provider.
+        "nic" => nic: String,
     }
 }
 
@@ -242,20 +246,6 @@ mapping! {
         "udpSegment" => udp_segment: bool,
         /// Trains that the kernel joins.
         "udpGro" => udp_gro: bool,
-    }
-}
-
-mapping! {
-    /// How packets are drawn in.
-    Capture {
-        /// Kind.
-        "type" => kind: CaptureKind,
-        /// Interface name.
-        "interface" => interface: String,
-        /// Announce newly answered addresses.
-        "gratuitousArp" => gratuitous_arp: bool,
-        /// When this router may answer.
-        "activeWhen" => active_when: ActiveWhen,
     }
 }
 
@@ -373,15 +363,6 @@ pub(crate) enum GueVariant {
     One,
 }
 
-/// Kinds of capture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CaptureKind {
-    /// None at all.
-    None,
-    /// Proxy ARP.
-    ProxyArp,
-}
-
 impl Word for Encap {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("wireguard", Self::Wireguard),
@@ -403,12 +384,6 @@ impl Word for GueVariant {
 
 impl Word for Payload {
     const WORDS: &'static [(&'static str, Self)] = &[("ipip", Self::Ipip), ("gre", Self::Gre)];
-}
-
-impl Word for CaptureKind {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("proxy-arp", Self::ProxyArp), ("none", Self::None)];
-    const LATER: &'static [&'static str] = &["provider-secondary-ip"];
 }
 
 impl Word for Role {
@@ -445,6 +420,7 @@ macro_rules! read_words {
     )*};
 }
 read_words!(
+    CaptureMode,
     Encap,
     Over,
     GueVariant,

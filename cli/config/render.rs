@@ -8,7 +8,8 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu, Vrrp,
+    ActiveWhen, Capture, CloudCapture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport,
+    TunnelMtu, Vrrp,
 };
 use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 
@@ -207,6 +208,9 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
     if !node.may.is_empty() {
         writeln!(out, "      may: {}", list(&node.may))?;
     }
+    if let Some(nic) = &node.nic {
+        writeln!(out, "      nic: {}", quoted(&nic.0))?;
+    }
     Ok(())
 }
 
@@ -245,6 +249,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
     }
     match &local.capture {
         Capture::None => writeln!(out, "  capture: {{type: none}}")?,
+        Capture::Cloud(_) => {}
         Capture::ProxyArp {
             interface,
             gratuitous_arp,
@@ -262,6 +267,9 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
             )?;
         }
     }
+    if let Capture::Cloud(cloud) = &local.capture {
+        write_cloud(out, cloud)?;
+    }
     super::render_foreign::write(out, &local.foreign, key_files)?;
     writeln!(out, "  owned: {}", list(&local.owned))?;
     writeln!(
@@ -273,6 +281,21 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
     let state_file = state_file.map_or_else(|| "none".to_owned(), path);
     writeln!(out, "  stateFile: {state_file}")?;
     Ok(())
+}
+
+fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
+    let (kind, interface) = (cloud.provider.name(), quoted(&cloud.interface));
+    let (mode, hold) = (cloud.mode.name(), duration_text(cloud.release_hold));
+    let (changes, journal) = (cloud.changes_per_minute, cloud.journal_file.as_deref());
+    let journal = journal.map_or_else(|| "none".to_owned(), path);
+    writeln!(
+        out,
+        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    releaseHold: {hold}"
+    )?;
+    writeln!(
+        out,
+        "    changesPerMinute: {changes}\n    journalFile: {journal}"
+    )
 }
 
 fn active_when_text(active_when: &ActiveWhen) -> String {

@@ -7,6 +7,7 @@ mod bench;
 mod bfd;
 mod bgp;
 mod bgp_table;
+mod captures;
 mod counters;
 mod decode;
 mod doctor;

@@ -326,6 +326,9 @@ impl Segment {
                 | Output::Foreign(_)
                 | Output::Bgp(_)
                 | Output::Probe(_)
+                | Output::Authority(_)
+                | Output::CaptureRecord(_)
+                | Output::Cloud(_)
                 | Output::Event(_) => {}
             }
         }

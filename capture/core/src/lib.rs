@@ -1,15 +1,28 @@
 //! SAM vocabulary: who the nodes are, which addresses are mobile, how a route says so, and who owns an address.
 
+pub mod desired;
+pub mod executor;
+pub mod fence;
+mod fights;
 pub mod import;
 pub mod node;
 pub mod ownership;
+mod pace;
+pub mod plan;
 pub mod pool;
 pub mod provider;
+pub mod record;
 pub mod route_tags;
+mod takeover;
 
+pub use desired::{Desires, Landscape, Want};
+pub use executor::Executor;
+pub use fence::{Authority, PathSignature, Stale, Ticket};
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};
 pub use node::{NodeId, Role};
 pub use ownership::Owner;
+pub use plan::Mode;
 pub use pool::Pool;
 pub use provider::Provider;
+pub use record::{Prior, Record};
 pub use route_tags::{Claim, ClaimState, RouteKind, RouteTags, TagsError};

@@ -8,13 +8,13 @@ use std::str::FromStr;
 
 use sam_capture::NodeId;
 use sam_router::Offloads;
-use sam_router::config::{Capture, Fabric, Local, Node, WORKERS_MAX};
+use sam_router::config::{Fabric, Local, Node, WORKERS_MAX};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
-use super::{Checked, Input, Names, check_unique, fabric, find_node, foreign, vrrp};
+use super::{Checked, Input, Names, capture, check_unique, fabric, find_node, foreign};
 use crate::config::finding::Findings;
 use crate::config::key_file::read_key;
-use crate::config::raw::{self, CaptureKind};
+use crate::config::raw;
 use crate::config::read::{At, Field};
 use crate::config::source::Span;
 use crate::config::{KeyFiles, Secrets, beside};
@@ -44,7 +44,7 @@ pub(super) fn local(
     );
     let tun = tun(raw, findings);
     let workers = workers(raw, findings);
-    let capture = capture(raw, *span, &tun, findings);
+    let capture = capture::capture(input, checked, own, &tun, findings);
     let owned = owned(raw, checked, own, findings);
     let (foreign, neighbor_keys) = foreign::foreign(input, checked, findings);
     let control_socket = control_socket(input, findings);
@@ -228,54 +228,6 @@ pub(super) fn check_interface(key: &str, name: &At<String>, findings: &mut Findi
     }
 }
 
-fn capture(raw: &raw::Local, owner: Span, tun: &str, findings: &mut Findings) -> Option<Capture> {
-    let help = "write `capture: {type: proxy-arp, ...}`, or `{type: none}` for a mere reflector";
-    let At { value: raw, span } = raw.capture.required("capture", owner, help, findings)?;
-    let help = "it is `proxy-arp` or `none`";
-    let kind = raw.kind.required("type", *span, help, findings)?;
-    if kind.value == CaptureKind::None {
-        let idle = [
-            ("interface", place(&raw.interface)),
-            ("gratuitousArp", place(&raw.gratuitous_arp)),
-            ("activeWhen", place(&raw.active_when)),
-        ];
-        for (key, at) in idle.into_iter().filter_map(|(key, at)| Some((key, at?))) {
-            findings
-                .error(at, format!("`{key}` means nothing with `type: none`"))
-                .help("remove it, or write `type: proxy-arp`");
-        }
-        return Some(Capture::None);
-    }
-    let help = "name the interface of the LAN, for example `interface: lan0`";
-    let interface = raw.interface.required("interface", *span, help, findings);
-    if let Some(interface) = interface {
-        check_interface("interface", interface, findings);
-        if interface.value == tun {
-            findings
-                .error(
-                    interface.span,
-                    format!("`{tun}` is the TUN device, not the LAN"),
-                )
-                .help("name the interface of the LAN, or give `tun` another name");
-        }
-    }
-    let help = "two routers that answer ARP on one LAN break it; write `activeWhen: single-router` \
-                when this is the only one, else `activeWhen: {vrrp: {vrid: 60, address: 10.77.60.254}}`";
-    let active_when = raw
-        .active_when
-        .required("activeWhen", *span, help, findings);
-    let active_when = active_when.and_then(|raw| vrrp::active_when(raw, findings));
-    Some(Capture::ProxyArp {
-        interface: interface?.value.clone(),
-        gratuitous_arp: raw.gratuitous_arp.or(true),
-        active_when: active_when?,
-    })
-}
-
-fn place<T>(field: &Field<T>) -> Option<Span> {
-    field.given().map(|at| at.span)
-}
-
 fn owned(
     raw: &raw::Local,
     checked: &Checked<'_>,
@@ -376,9 +328,9 @@ pub(super) fn absolute(file: &Path, path: &Path) -> PathBuf {
 
 const DEFAULT_TUN: &str = "sam0";
 /// Where the state file lies by default.
-const STATE_FOLDER: &str = "/var/lib/samctl";
+pub(super) const STATE_FOLDER: &str = "/var/lib/samctl";
 /// What switches the state file off; a file of that name is `./none`.
-const NO_STATE_FILE: &str = "none";
+pub(super) const NO_STATE_FILE: &str = "none";
 /// `IFNAMSIZ` less the terminator.
 const MAX_INTERFACE_BYTES: usize = 15;
 /// `sun_path` less the terminator.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use sam_capture::provider::NicId;
 use sam_capture::{NodeId, Pool};
 use sam_router::config::{Endpoint, Host, Node};
 use sam_wg::PublicKey;
@@ -13,6 +14,9 @@ use crate::config::key_file::ZERO_KEY;
 use crate::config::raw::{self, FabricNode};
 use crate::config::read::{At, Field};
 use crate::config::source::Span;
+
+/// Longest name of a network interface; Azure's are paths.
+const NIC_BYTES_MAX: usize = 512;
 
 /// What nodes are checked against.
 pub(super) struct Scope<'a> {
@@ -92,6 +96,7 @@ fn node(raw: &At<FabricNode>, scope: &Scope<'_>, findings: &mut Findings) -> Opt
                 .help("`may` takes prefixes of the pools");
         }
     }
+    let nic = nic(raw, findings);
     Some(Node {
         id: NodeId(id?.value),
         name: name?,
@@ -101,7 +106,29 @@ fn node(raw: &At<FabricNode>, scope: &Scope<'_>, findings: &mut Findings) -> Opt
         endpoint,
         public_key: public_key?,
         may: may.iter().map(|prefix| prefix.value).collect(),
+        nic: nic?,
     })
+}
+
+/// Reads the provider's name of the node's network interface: only compared, and handed back.
+fn nic(raw: &FabricNode, findings: &mut Findings) -> Option<Option<NicId>> {
+    let Some(written) = raw.nic.given() else {
+        return Some(None);
+    };
+    let text = &written.value;
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.len() > NIC_BYTES_MAX || text.contains(odd) {
+        findings
+            .error(
+                written.span,
+                "`nic` cannot be the name of a network interface",
+            )
+            .help(
+                "write the provider's id as it shows it, for example `nic: eni-0123456789abcdef0`",
+            );
+        return None;
+    }
+    Some(Some(NicId(text.clone())))
 }
 
 fn required_name(
@@ -207,6 +234,11 @@ fn check_all_unique(nodes: &[At<FabricNode>], scope: &Scope<'_>, findings: &mut 
         "every node has its own overlay address",
         findings,
     );
+    let nics = nodes
+        .iter()
+        .filter_map(|node| node.value.nic.given().cloned());
+    let describe = |nic: &String| format!("the network interface `{nic}`");
+    check_unique(nics, describe, "every node has its own", findings);
     let keys = nodes
         .iter()
         .filter_map(|node| node.value.public_key.given().cloned());

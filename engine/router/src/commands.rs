@@ -22,6 +22,8 @@ pub enum CommandRefusal {
     AlreadyOwned,
     /// The address is not owned here.
     NotOwned,
+    /// No action of this number waits for approval.
+    NotAwaited,
     /// An orderly stop is under way.
     Stopping,
     /// The address is owned here by order or configuration, but another node's claim wins.
@@ -89,7 +91,9 @@ impl Router {
             Command::CancelHandover(address) if !self.state.handovers.contains_key(address) => {
                 Err(CommandRefusal::NotOffered)
             }
+            Command::Approve(id) if !self.awaits_approval(*id) => Err(CommandRefusal::NotAwaited),
             Command::Withdraw(_)
+            | Command::Approve(_)
             | Command::Drain(_)
             | Command::CancelHandover(_)
             | Command::Shutdown => Ok(()),
@@ -145,6 +149,7 @@ impl Router {
                     now,
                 );
             }
+            (Command::Approve(id), Ok(())) => self.approve_action(*id),
             (Command::Shutdown, Ok(())) => {
                 self.stopping = true;
                 self.events.push(Event::Stopping, now);
@@ -153,7 +158,7 @@ impl Router {
                 self.write_out();
                 self.speaker.shutdown(now);
             }
-            (Command::Shutdown | Command::Drain(_), Err(_)) => {}
+            (Command::Shutdown | Command::Drain(_) | Command::Approve(_), Err(_)) => {}
         }
     }
 }
@@ -166,6 +171,7 @@ impl CommandRefusal {
             Self::NotAdmitted(rejection) => rejection.name(),
             Self::AlreadyOwned => "already-owned",
             Self::NotOwned => "not-owned",
+            Self::NotAwaited => "not-awaited",
             Self::Stopping => "stopping",
             Self::NotOwner => "not-owner",
             Self::ToItself => "to-itself",
@@ -194,6 +200,9 @@ impl CommandRefusal {
             Self::AlreadyOwned => {
                 "nothing is left to do; `samctl explain ADDRESS` shows who hears of it"
             }
+            Self::NotAwaited => {
+                "`samctl actions` lists what waits; an action ends when its reason does, and in mode auto none waits"
+            }
             Self::NotOwned => "`samctl owners` shows who owns it: withdraw it there",
             Self::Stopping => "start the router again first",
             Self::NotOwner => "`samctl owners` shows who owns it: hand it over there",
@@ -219,6 +228,7 @@ impl fmt::Display for CommandRefusal {
             Self::NotAdmitted(ImportRejection::NotPermitted) => "this node may not own the address",
             Self::NotAdmitted(rejection) => rejection.name(),
             Self::AlreadyOwned => "this router owns the address already",
+            Self::NotAwaited => "no action of this number waits for approval",
             Self::NotOwned => "this router does not own the address",
             Self::Stopping => "the router is stopping",
             Self::NotOwner => "another node owns the address, whatever this router is told",
@@ -246,6 +256,7 @@ mod tests {
             CommandRefusal::NotAdmitted(ImportRejection::NotPermitted),
             CommandRefusal::AlreadyOwned,
             CommandRefusal::NotOwned,
+            CommandRefusal::NotAwaited,
             CommandRefusal::Stopping,
             CommandRefusal::NotOwner,
             CommandRefusal::ToItself,

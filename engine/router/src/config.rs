@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 pub use sam_bfd::Timing as BfdTiming;
 pub use sam_bgp::GracefulRestartConfig;
+pub use sam_capture::Mode as CaptureMode;
+use sam_capture::provider::NicId;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
 pub use sam_dataplane::Dscp;
@@ -124,6 +126,8 @@ pub struct Node {
     pub public_key: PublicKey,
     /// Addresses that it may own; empty means any of the pools.
     pub may: Vec<Ipv4Net>,
+    /// Its network interface by the name of its cloud's provider: addresses there are known to be its captures.
+    pub nic: Option<NicId>,
 }
 
 /// An underlay address, perhaps by name.
@@ -190,6 +194,64 @@ pub enum Capture {
         /// When this router may answer.
         active_when: ActiveWhen,
     },
+    /// Addresses on this router's network interface in a cloud.
+    Cloud(CloudCapture),
+}
+
+/// Capture in a cloud: addresses of other sites on our network interface there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudCapture {
+    /// Which cloud.
+    pub provider: CloudKind,
+    /// Name of the interface in the cloud's subnet.
+    pub interface: String,
+    /// How far the router goes on its own.
+    pub mode: CaptureMode,
+    /// How long a route may be missing before an address is given back.
+    pub release_hold: Duration,
+    /// Changes at the provider per minute.
+    pub changes_per_minute: usize,
+    /// Where it is written what was done; `None` forgets it.
+    pub journal_file: Option<PathBuf>,
+}
+
+/// How long a route may be missing before an address is given back, where nothing is written.
+pub const DEFAULT_RELEASE_HOLD: Duration = Duration::from_secs(120);
+/// Changes at the provider per minute, where nothing is written.
+pub const DEFAULT_CHANGES_PER_MINUTE: usize = 30;
+/// Most changes at the provider per minute.
+pub const CHANGES_PER_MINUTE_MAX: usize = 600;
+
+/// Clouds in which addresses can be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloudKind {
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Oracle Cloud Infrastructure.
+    Oci,
+}
+
+impl CloudKind {
+    /// Returns its name, as in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Oci => "oci",
+        }
+    }
+
+    /// How long a change may take there: Azure carries it out later, and is asked meanwhile.
+    #[must_use]
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::Aws | Self::Oci => Duration::from_secs(30),
+            Self::Azure => Duration::from_secs(600),
+        }
+    }
 }
 
 /// When a router may act on its LAN.

@@ -32,6 +32,15 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
             old_self.capture.interface() == new_self.capture.interface(),
         ),
         (
+            "self.capture.type",
+            old_self.capture.kind() == new_self.capture.kind(),
+        ),
+        (
+            "self.capture.journalFile",
+            old.cloud().map(|cloud| &cloud.journal_file)
+                == new.cloud().map(|cloud| &cloud.journal_file),
+        ),
+        (
             "self.control.socket",
             old_self.control_socket == new_self.control_socket,
         ),
@@ -73,7 +82,7 @@ mod tests {
             (&["self.workers"], |c| {
                 c.local.workers = std::num::NonZeroUsize::new(3)
             }),
-            (&["self.capture.interface"], |c| {
+            (&["self.capture.interface", "self.capture.type"], |c| {
                 c.local.capture = Capture::None
             }),
             (&["self.tun", "self.stateFile"], |c| {

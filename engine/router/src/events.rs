@@ -207,6 +207,48 @@ pub enum Event {
         /// What tells: `error` (ICMP, or a refusal of the kernel), `probe`, or `underlay` (nothing speaks against it).
         by: String,
     },
+    /// An address of another site is on our network interface in the cloud.
+    Captured {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A captured address was given back.
+    Released {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A captured address was taken from our network interface by others.
+    CaptureLost {
+        /// The address.
+        address: Ipv4Addr,
+        /// For how many seconds it is left alone, because that happens again and again.
+        hold: Option<u64>,
+    },
+    /// A change at the provider was not sent, or given up: its reason ended.
+    CaptureFenced {
+        /// What it was.
+        operation: String,
+        /// With which addresses.
+        addresses: Vec<Ipv4Addr>,
+        /// Why.
+        reason: String,
+    },
+    /// The provider refused something.
+    CaptureRefused {
+        /// What it was.
+        operation: String,
+        /// With which addresses.
+        addresses: Vec<Ipv4Addr>,
+        /// Class of the refusal.
+        class: String,
+        /// The provider's code and message.
+        reason: String,
+    },
+    /// Our network interface in the cloud has no room for wanted addresses.
+    CaptureNoRoom {
+        /// How many.
+        addresses: usize,
+    },
     /// Another router of the LAN takes itself for the VRRP master too: everything is announced again.
     VrrpConflict {
         /// Its address.
@@ -347,6 +389,12 @@ impl Event {
             Self::BfdUp { .. } => "bfd-up",
             Self::BfdDown { .. } => "bfd-down",
             Self::VrrpConflict { .. } => "vrrp-conflict",
+            Self::Captured { .. } => "captured",
+            Self::Released { .. } => "released",
+            Self::CaptureLost { .. } => "capture-lost",
+            Self::CaptureFenced { .. } => "capture-fenced",
+            Self::CaptureRefused { .. } => "capture-refused",
+            Self::CaptureNoRoom { .. } => "capture-no-room",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
             Self::IdentityConflict { .. } => "identity-conflict",
@@ -372,6 +420,9 @@ impl Event {
             | Self::TunnelDown { .. }
             | Self::BfdDown { .. }
             | Self::VrrpConflict { .. }
+            | Self::CaptureLost { .. }
+            | Self::CaptureRefused { .. }
+            | Self::CaptureNoRoom { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. } => true,
@@ -391,6 +442,9 @@ impl Event {
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
             | Self::BfdUp { .. }
+            | Self::Captured { .. }
+            | Self::Released { .. }
+            | Self::CaptureFenced { .. }
             | Self::EndpointMoved { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
@@ -405,6 +459,8 @@ impl Event {
             | Self::ConnectionRefused { .. }
             | Self::ForeignAnswer { .. }
             | Self::VrrpConflict { .. }
+            | Self::CaptureRefused { .. }
+            | Self::CaptureNoRoom { .. }
             | Self::AddressProbed { .. }
             | Self::EndpointMoved { .. } => true,
             Self::ConfigApplied { .. }
@@ -430,6 +486,10 @@ impl Event {
             | Self::BfdDown { .. }
             | Self::PathMtu { .. }
             | Self::IdentityConflict { .. }
+            | Self::Captured { .. }
+            | Self::Released { .. }
+            | Self::CaptureLost { .. }
+            | Self::CaptureFenced { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,
         }

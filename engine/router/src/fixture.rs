@@ -90,6 +90,7 @@ pub(crate) fn node(id: u32) -> Node {
         }),
         public_key: PublicKey([last; 32]),
         may: Vec::new(),
+        nic: None,
     }
 }
 

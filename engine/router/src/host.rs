@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use sam_capture::NodeId;
 use sam_dataplane::notice::Mac;
 
-use crate::config::{ActiveWhen, Capture, Config, Host as EndpointHost};
+use crate::config::{ActiveWhen, Capture, CloudCapture, Config, Host as EndpointHost};
 use crate::input::HostEvent;
 
 /// Facts about the host.
@@ -200,8 +200,16 @@ impl Host {
                 may_originate: true,
                 reason: "capture is off",
             },
-            (Capture::ProxyArp { .. }, None) => closed("interface is absent"),
-            (Capture::ProxyArp { .. }, Some(lan)) if !lan.up => closed("interface is down"),
+            (Capture::ProxyArp { .. } | Capture::Cloud(_), None) => closed("interface is absent"),
+            (Capture::ProxyArp { .. } | Capture::Cloud(_), Some(lan)) if !lan.up => {
+                closed("interface is down")
+            }
+            // The provider answers ARP there, and decides who has an address.
+            (Capture::Cloud(_), Some(_)) => Gate {
+                open: true,
+                may_originate: true,
+                reason: "in a cloud its provider answers ARP",
+            },
             (Capture::ProxyArp { active_when, .. }, Some(lan)) => {
                 let (open, reason) = match active_when {
                     ActiveWhen::SingleRouter => (true, "only router of the site"),
@@ -221,12 +229,24 @@ impl Host {
 }
 
 impl Capture {
+    /// Returns its name, as in files.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ProxyArp { .. } => "proxy-arp",
+            Self::Cloud(cloud) => cloud.provider.name(),
+        }
+    }
+
     /// Returns the name of the LAN interface.
     #[must_use]
-    pub(crate) fn interface(&self) -> Option<&str> {
+    pub fn interface(&self) -> Option<&str> {
         match self {
             Self::None => None,
-            Self::ProxyArp { interface, .. } => Some(interface),
+            Self::ProxyArp { interface, .. } | Self::Cloud(CloudCapture { interface, .. }) => {
+                Some(interface)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use sam_capture::NodeId;
 use sam_dataplane::Notice;
 use sam_dataplane::notice::Mac;
 
+use crate::cloud_control::CloudInput;
 use crate::config::Config;
 use crate::lan_role::VrrpReport;
 
@@ -25,6 +26,8 @@ pub enum Input<'a> {
     Bfd(&'a [sam_bfd::SessionStatus]),
     /// What the election on the LAN says.
     Vrrp(&'a VrrpReport),
+    /// What the provider of the cloud says.
+    Cloud(CloudInput),
     /// An order of the operator.
     Command(Command),
 }
@@ -81,6 +84,8 @@ pub enum Command {
     },
     /// Keep an address that is offered to another node.
     CancelHandover(Ipv4Addr),
+    /// Do a change at the provider that waits for approval, by its number.
+    Approve(u64),
     /// Orderly stop: withdraw everything, close sessions.
     Shutdown,
 }

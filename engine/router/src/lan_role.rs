@@ -135,7 +135,7 @@ impl Config {
                 active_when: ActiveWhen::Vrrp(vrrp),
                 ..
             } => Some(vrrp),
-            Capture::ProxyArp { .. } | Capture::None => None,
+            Capture::ProxyArp { .. } | Capture::Cloud(_) | Capture::None => None,
         }
     }
 

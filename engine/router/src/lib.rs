@@ -31,6 +31,7 @@ pub mod view;
 
 mod answer_set;
 mod claims;
+mod cloud_control;
 mod commands;
 mod drain;
 mod fib_sync;
@@ -64,6 +65,7 @@ mod trace;
 mod tunnel_fault;
 mod tunnels;
 
+pub use cloud_control::CloudInput;
 pub use commands::CommandRefusal;
 pub use config::Config;
 pub use diff::restart_only;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use sam_capture::executor::Order;
+use sam_capture::{Authority, Record};
 use sam_dataplane::{PathProbe, Snapshot};
 
 use crate::config::BfdTiming;
@@ -31,6 +33,12 @@ pub enum Output {
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.
     Probe(PathProbe),
+    /// This may be done at the provider of the cloud from now on, and nothing else.
+    Authority(Authority),
+    /// Write into the journal of captures, before anything that follows is done.
+    CaptureRecord(Record),
+    /// Call the provider of the cloud.
+    Cloud(Order),
     /// Tell operators.
     Event(Event),
 }

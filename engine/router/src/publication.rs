@@ -66,14 +66,15 @@ impl Router {
     }
 
     fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
-        let Capture::ProxyArp {
-            interface,
-            gratuitous_arp,
-            ..
-        } = &self.config.local.capture
-        else {
-            return None;
+        let capture = &self.config.local.capture;
+        let interface = capture.interface()?.to_owned();
+        let arp = match capture {
+            Capture::None => return None,
+            Capture::ProxyArp { gratuitous_arp, .. } => Some(*gratuitous_arp),
+            // Frames for captured addresses come by our MAC: the provider answers for all.
+            Capture::Cloud(_) => None,
         };
+        let mine = || answers(&self.config, &self.owners, &self.told_to_own(), lan_address);
         let lan = self.host.lan.as_ref()?;
         // Without an address of the kernel, the LAN is the pool's.
         let subnet = lan
@@ -81,7 +82,7 @@ impl Router {
             .or_else(|| self.config.fabric.pools.first().map(|pool| pool.prefix))?;
         Some(LanPort {
             id: LAN_PORT,
-            name: interface.clone(),
+            name: interface,
             mac: lan.mac,
             address: lan_address,
             subnet: subnet.trunc(),
@@ -93,11 +94,11 @@ impl Router {
                 .map(|pool| pool.prefix)
                 .collect(),
             mtu: lan.mtu,
-            answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
+            answers: arp.map(|_| mine()).unwrap_or_default(),
             virtual_address: self.virtual_address(),
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
-            gratuitous_arp: *gratuitous_arp,
+            gratuitous_arp: arp.unwrap_or(false),
         })
     }
 }

@@ -10,6 +10,7 @@ use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
 
 use crate::claims::{Duplicates, rivals};
+use crate::cloud_control::CloudControl;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
@@ -58,6 +59,8 @@ pub enum TimerName {
     StaleHops,
     /// A next hop that came back is as good as any.
     HoldUp,
+    /// Look at the provider of the cloud, or decide about it.
+    Cloud,
 }
 
 /// The control core.
@@ -70,6 +73,7 @@ pub struct Router {
     pub(crate) speaker: Speaker<FabricPolicy>,
     pub(crate) owners: OwnerTable,
     pub(crate) duplicates: Duplicates,
+    pub(crate) cloud: CloudControl,
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
@@ -134,6 +138,7 @@ impl Router {
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
+            cloud: CloudControl::new(seed.rotate_left(32)),
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
@@ -182,6 +187,7 @@ impl Router {
             }
             Input::Bfd(sessions) => self.on_bfd(sessions, now),
             Input::Vrrp(report) => self.on_vrrp(report, now),
+            Input::Cloud(input) => self.on_cloud(input, now),
             Input::Command(command) => self.on_command(&command, now),
         }
         self.settle(now);
@@ -202,6 +208,7 @@ impl Router {
             self.follow_next_hops(now);
         }
         if self.duplicates.due().is_some_and(|due| due <= now) {
+            self.cloud.touch();
             for event in self.duplicates.scan(&self.speaker, &self.config) {
                 self.events.push(event, now);
             }
@@ -217,6 +224,10 @@ impl Router {
         // Routes are written out piece by piece, when all else is carried out: whoever reads slowly is known by then.
         if let Some((connection, bytes)) = self.speaker.poll_export() {
             return Some(Output::Bgp(BgpOrder::Send(connection, bytes)));
+        }
+        // A provider is slow, and what it does follows from routes that others have heard by then.
+        if let Some(output) = self.cloud.poll_output() {
+            return Some(output);
         }
         // People last.
         self.events.pop().map(Output::Event)
@@ -243,7 +254,9 @@ impl Router {
         let steady = steady.map(|due| (due, TimerName::HoldUp));
         let hops = self.stale_hops.poll_timeout();
         let hops = hops.map(|due| (due, TimerName::StaleHops));
-        let due = [bgp, scan, path, steady, hops].into_iter().flatten();
+        let cloud = self.cloud.poll_timeout();
+        let cloud = cloud.map(|due| (due, TimerName::Cloud));
+        let due = [bgp, scan, path, steady, hops, cloud].into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -314,6 +327,7 @@ impl Router {
         }
         self.state.follow(&self.config);
         self.duplicates.on_config(now);
+        self.reconfigure_cloud(now);
         self.forwarding_stale = true;
         self.config_applied(now);
     }
@@ -344,6 +358,8 @@ impl Router {
         self.tell_gate(now);
         self.originate(now);
         self.tell_drained(now);
+        // What must not be done at the provider any more is forbidden before anything else takes its time.
+        self.tell_authority(now);
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -365,6 +381,8 @@ impl Router {
         self.send_probes();
         let generation = self.speaker.rib_feed().generation();
         self.duplicates.follow(generation, now);
+        // 4. Forwarding never waits for a provider.
+        self.drive_cloud(now);
     }
 
     /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882

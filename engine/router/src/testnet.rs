@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use sam_bgp::ConnectionId;
 use sam_bgp::wire::{DecodeContext, Message};
-use sam_capture::NodeId;
+use sam_capture::executor::Order;
+use sam_capture::{Authority, NodeId, Prior};
 use sam_dataplane::path_probe::PROBE_MIN;
 use sam_dataplane::{NextHop, Notice, PathProbe, Snapshot, TunnelId};
 
@@ -46,6 +47,12 @@ pub(crate) struct Station {
     pub(crate) probes: Vec<PathProbe>,
     /// The election that it takes part in.
     pub(crate) vrrp: Option<VrrpPlan>,
+    /// What may be done at the provider of its cloud.
+    pub(crate) authority: Authority,
+    /// What its journal of captures says.
+    pub(crate) prior: Prior,
+    /// Calls to the provider that nobody has answered.
+    pub(crate) orders: Vec<Order>,
 }
 
 /// What arrives at a router.
@@ -106,6 +113,9 @@ impl Net {
             wireguard: Vec::new(),
             probes: Vec::new(),
             vrrp: None,
+            authority: Authority::default(),
+            prior: Prior::default(),
+            orders: Vec::new(),
         };
         self.stations.insert(id, station);
         self.drain(id);
@@ -165,7 +175,12 @@ impl Net {
 
     /// Lets `seconds` pass.
     pub(crate) fn run(&mut self, seconds: u64) {
-        let end = self.now + Duration::from_secs(seconds);
+        self.run_for(Duration::from_secs(seconds));
+    }
+
+    /// Lets some time pass.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
         while let Some(at) = self.next_occasion().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.step();
@@ -267,6 +282,7 @@ impl Net {
 
     fn drain(&mut self, id: u32) {
         let mut sent = false;
+        let mut called = false;
         while let Some(output) = self.station(id).router.poll_output() {
             let station = self.station(id);
             match output {
@@ -291,6 +307,20 @@ impl Net {
                     station.kinds.push("vrrp");
                     station.vrrp = plan;
                 }
+                Output::Authority(authority) => {
+                    station.kinds.push("authority");
+                    station.authority = authority;
+                }
+                Output::CaptureRecord(record) => {
+                    station.kinds.push("record");
+                    called = true;
+                    station.prior.apply(&record);
+                }
+                Output::Cloud(order) => {
+                    station.kinds.push("cloud");
+                    called = true;
+                    station.orders.push(order);
+                }
                 Output::Probe(probe) => {
                     station.kinds.push("probe");
                     station.probes.push(probe);
@@ -301,6 +331,7 @@ impl Net {
                     station.events.push(event);
                 }
                 Output::Bgp(order) => {
+                    assert!(!called, "the peers know before the provider");
                     station.kinds.push(match order {
                         BgpOrder::Connect { .. } => "connect",
                         BgpOrder::Send(..) => "send",

@@ -40,6 +40,7 @@ impl Control {
                 None => self.no_such_node(&to),
             },
             Request::CancelHandover(address) => self.command(Command::CancelHandover(address)),
+            Request::Approve(id) => self.command(Command::Approve(id)),
             Request::Reload => match self.reload_now() {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
@@ -90,6 +91,7 @@ impl Control {
         let announced = match &command {
             Command::Announce(address) => Some(*address),
             Command::Withdraw(_)
+            | Command::Approve(_)
             | Command::Drain(_)
             | Command::Handover { .. }
             | Command::CancelHandover(_)
@@ -135,6 +137,15 @@ impl Control {
                         "tables: {}",
                         RouteTable::ALL.map(RouteTable::name).join(", ")
                     ),
+                ),
+            },
+            View::Captures => document(&self.router.captures(now)),
+            View::Actions(None) => document(&self.router.actions(now)),
+            View::Actions(Some(id)) => match self.router.action(id, now) {
+                Some(view) => document(&view),
+                None => missing(
+                    format!("no action has the number {id}"),
+                    "`samctl actions` lists those that wait and the last ones that ended",
                 ),
             },
             View::Vrrp => document(&self.router.vrrp(&facts)),
@@ -277,8 +288,8 @@ impl Control {
     fn names(&self) -> Names {
         let local = &self.router.config().local;
         let mut lans = BTreeMap::new();
-        if let sam_router::config::Capture::ProxyArp { interface, .. } = &local.capture {
-            lans.insert(sam_router::LAN_PORT, interface.clone());
+        if let Some(interface) = local.capture.interface() {
+            lans.insert(sam_router::LAN_PORT, interface.to_owned());
         }
         let view = self.router.tunnels(&Facts::default(), Instant::now());
         let rows = view.tunnels.iter();

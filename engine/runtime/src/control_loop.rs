@@ -26,12 +26,13 @@ use sam_router::output::BgpOrder;
 use sam_router::path_test::TEST_PORT;
 use sam_router::restart_only;
 use sam_router::router::Start;
-use sam_router::{Command, Config, Input, Output, Router};
+use sam_router::{CloudInput, Command, Config, Input, Output, Router};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::bfd_thread::{Bfd, Changes};
 use crate::bgp_io::{self, BgpEvent, BgpIo, Near, send_hold};
+use crate::cloud_thread::{Answers, Cloud, Providers};
 use crate::control_socket::{self, Call};
 use crate::data_plane::{DataPlane, Reports, worker_count};
 use crate::event_log::EventLog;
@@ -58,6 +59,8 @@ pub(crate) struct Control {
     pub(crate) data_plane: DataPlane,
     pub(crate) bfd: Bfd,
     pub(crate) vrrp: Vrrp,
+    /// The provider, where addresses are captured in a cloud.
+    cloud: Option<Cloud>,
     pub(crate) host: HostIo,
     pub(crate) facts: FactSource,
     pub(crate) events: EventLog,
@@ -79,6 +82,7 @@ struct Inbox {
     bgp: mpsc::Receiver<BgpEvent>,
     bfd: Option<Changes>,
     vrrp: vrrp_thread::Changes,
+    cloud: Option<Answers>,
     calls: mpsc::Receiver<Call>,
     reports: Reports,
     signals: Signals,
@@ -88,8 +92,12 @@ struct Inbox {
 ///
 /// # Errors
 /// When a port, device or socket cannot be opened; the message names it and what would help.
-pub(crate) async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
-    let (mut control, mut inbox) = start(config, reload).await?;
+pub(crate) async fn run(
+    config: Config,
+    reload: Reload,
+    providers: Providers,
+) -> Result<(), StartError> {
+    let (mut control, mut inbox) = start(config, reload, providers).await?;
     let result = serve(&mut control, &mut inbox).await;
     control.stop().await;
     result
@@ -117,6 +125,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 }
                 Err(_) => bail!("the thread of VRRP ended, its last words are on standard error; start the router again"),
             },
+            answer = answered(&mut inbox.cloud) => control.on_cloud(answer, &mut inbox.cloud),
             Some(event) = inbox.bgp.recv() => control.on_bgp(event),
             Some(notice) = inbox.reports.notices.recv() => control.input(Input::Notice(notice)),
             Some(thread) = inbox.reports.ended.recv() => bail!(
@@ -145,7 +154,11 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
     }
 }
 
-async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), StartError> {
+async fn start(
+    config: Config,
+    reload: Reload,
+    providers: Providers,
+) -> Result<(Control, Inbox), StartError> {
     let state = match &config.local.state_file {
         Some(path) => journal_io::open(path)?,
         None => sam_router::journal::RuntimeState::default(),
@@ -161,6 +174,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let (bfd, bfd_changes) = Bfd::start(&near, seed);
     let (vrrp, vrrp_changes) = Vrrp::start()?;
+    let (cloud, cloud_answers) = Cloud::start(&config, providers)?.unzip();
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -184,6 +198,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
         data_plane,
         bfd,
         vrrp,
+        cloud,
         host,
         events: EventLog::new(),
         news: watch::Sender::new(0),
@@ -200,6 +215,7 @@ async fn start(config: Config, reload: Reload) -> Result<(Control, Inbox), Start
             bgp: bgp_events,
             bfd: bfd_changes,
             vrrp: vrrp_changes,
+            cloud: cloud_answers,
             calls,
             reports,
             signals,
@@ -278,6 +294,18 @@ impl Control {
         }
     }
 
+    /// Takes in an answer of the provider. A provider that is gone is no reason not to forward.
+    fn on_cloud(&mut self, answer: Option<CloudInput>, answers: &mut Option<Answers>) {
+        let answer = answer.unwrap_or_else(|| {
+            *answers = None;
+            let reason = "the thread of the provider ended, its last words are on standard error";
+            CloudInput::Unavailable {
+                reason: reason.to_owned(),
+            }
+        });
+        self.input(Input::Cloud(answer));
+    }
+
     /// How long a peer may take no message; the hold time agreed on is never longer than the one proposed.
     fn send_hold(&self, peer: Option<std::net::SocketAddr>) -> Duration {
         let config = self.router.config();
@@ -309,6 +337,22 @@ impl Control {
                 Output::BfdPeers(peers) => self.bfd.set_peers(peers),
                 Output::Foreign(foreign) => self.bgp.set_foreign(foreign),
                 Output::Vrrp(plan) => self.vrrp.set_plan(plan),
+                Output::Authority(authority) => {
+                    if let Some(cloud) = &self.cloud {
+                        cloud.set_authority(authority);
+                    }
+                }
+                Output::CaptureRecord(record) => {
+                    let cloud = self.cloud.as_mut();
+                    if let Some(news) = cloud.and_then(|cloud| cloud.record(&record)) {
+                        self.input(Input::Cloud(news));
+                    }
+                }
+                Output::Cloud(order) => {
+                    if let Some(cloud) = &self.cloud {
+                        cloud.order(order);
+                    }
+                }
                 Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
@@ -403,6 +447,14 @@ async fn changed(changes: &mut Option<Changes>) -> Option<Vec<sam_bfd::SessionSt
     };
     changes.changed().await.ok()?;
     Some(changes.borrow_and_update().clone())
+}
+
+/// Waits until the provider answered; `None` when its thread is gone. Without a provider for ever.
+async fn answered(answers: &mut Option<Answers>) -> Option<CloudInput> {
+    match answers {
+        Some(answers) => answers.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -48,6 +48,8 @@ pub(crate) enum Request {
     Handover(Ipv4Addr, String),
     /// Keep an address that is on offer.
     CancelHandover(Ipv4Addr),
+    /// Do a change at the provider that waits for approval.
+    Approve(u64),
     /// Read the configuration again.
     Reload,
     /// Kept events, and further ones.
@@ -94,6 +96,10 @@ pub(crate) enum View {
     Bfd,
     /// `samctl vrrp`
     Vrrp,
+    /// `samctl captures`
+    Captures,
+    /// `samctl actions`, all or one
+    Actions(Option<u64>),
     /// `samctl bgp rib`
     BgpRib(Option<String>),
     /// `samctl bgp why`
@@ -223,6 +229,16 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
         .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
         .route("/v1/vrrp", get(|State(s): Calls| view(s, View::Vrrp)))
+        .route(
+            "/v1/captures",
+            get(|State(s): Calls| view(s, View::Captures)),
+        )
+        .route(
+            "/v1/actions",
+            get(|State(s): Calls| view(s, View::Actions(None))),
+        )
+        .route("/v1/actions/{id}", get(action))
+        .route("/v1/approve", post(approve))
         .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
         .route(
             "/v1/bgp/neighbors",
@@ -296,6 +312,11 @@ type Calls = State<mpsc::Sender<Call>>;
 #[derive(Debug, Deserialize)]
 struct Prefix {
     prefix: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ActionId {
+    id: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -457,6 +478,28 @@ fn not_permitted() -> Response {
         "only root and the router's own user may do this",
         Some("use sudo"),
     )
+}
+
+async fn action(State(calls): Calls, Path(id): Path<String>) -> Response {
+    match id.parse() {
+        Ok(id) => view(calls, View::Actions(Some(id))).await,
+        Err(_) => refused(
+            StatusCode::BAD_REQUEST,
+            &format!("'{id}' is no number of an action"),
+            Some("`samctl actions` lists them"),
+        ),
+    }
+}
+
+async fn approve(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<ActionId>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Approve(body.id)).await)
 }
 
 async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {

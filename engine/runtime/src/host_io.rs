@@ -15,7 +15,6 @@ use sam_net::packet_socket::RECEIVE_BUFFER;
 use sam_net::{
     Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
 };
-use sam_router::config::Capture;
 use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
 use sam_router::{Config, HostEvent, LAN_PORT, Router};
 use tracing::warn;
@@ -133,7 +132,7 @@ impl HostIo {
         if let Err(error) = self.route_overlays(config) {
             warn!(%error, "cannot route the overlay addresses to the TUN");
         }
-        if let Capture::ProxyArp { interface, .. } = &config.local.capture {
+        if let Some(interface) = config.local.capture.interface() {
             let event = self.look_at_lan(interface, config, data_plane);
             if self.told_lan.as_ref() != Some(&event) {
                 self.told_lan = Some(event.clone());
@@ -299,13 +298,10 @@ impl HostIo {
         let links = self.netlink.links().unwrap_or_default();
         let name_of = |index| links.iter().find(|link| link.index == index);
         let addresses = self.netlink.local_addresses().ok();
-        let lan = match &config.local.capture {
-            Capture::ProxyArp { interface, .. } => links
-                .iter()
-                .find(|link| link.name == *interface)
-                .map(lan_facts),
-            Capture::None => None,
-        };
+        let lan = config.local.capture.interface().and_then(|interface| {
+            let link = links.iter().find(|link| link.name == interface);
+            link.map(lan_facts)
+        });
         let tun = links
             .iter()
             .find(|link| link.index == self.tun_index)

@@ -6,6 +6,8 @@
 mod answer;
 mod bfd_thread;
 mod bgp_io;
+mod capture_journal;
+mod cloud_thread;
 mod control_loop;
 mod control_socket;
 mod data_plane;
@@ -30,15 +32,18 @@ pub type StartError = anyhow::Error;
 /// Reads the configuration again; the error is for people.
 pub type Reload = Box<dyn FnMut() -> Result<Config, String>>;
 
-/// Runs a router until SIGTERM or SIGINT. `reload` is called for SIGHUP and `samctl reload`.
+pub use cloud_thread::Providers;
+
+/// Runs a router until SIGTERM or SIGINT. `reload` is called for SIGHUP and `samctl reload`, `providers` once at start, if
+/// the configuration captures in a cloud.
 ///
 /// # Errors
 /// When a port, device or socket cannot be opened; the message names it and what would help.
-pub fn run(config: Config, reload: Reload) -> Result<(), StartError> {
+pub fn run(config: Config, reload: Reload, providers: Providers) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(control_loop::run(config, reload));
+    let result = runtime.block_on(control_loop::run(config, reload, providers));
     // A look-up of a name that nobody answers must not hold up the end.
     runtime.shutdown_background();
     result

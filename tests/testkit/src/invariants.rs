@@ -40,6 +40,7 @@ const SAME_REQUEST: Duration = Duration::from_millis(1);
 pub(crate) struct Drain {
     published: bool,
     spoken: bool,
+    called: bool,
 }
 
 impl Drain {
@@ -55,10 +56,15 @@ impl Drain {
                 assert!(!self.spoken, "R6: the FIB knows before the peers");
                 self.published = true;
             }
-            Output::Bgp(_) => self.spoken = true,
+            Output::Bgp(_) => {
+                assert!(!self.called, "the peers know before the provider");
+                self.spoken = true;
+            }
+            Output::CaptureRecord(_) | Output::Cloud(_) => self.called = true,
             Output::BfdPeers(_)
             | Output::Foreign(_)
             | Output::Vrrp(_)
+            | Output::Authority(_)
             | Output::Probe(_)
             | Output::Event(_) => {}
         }

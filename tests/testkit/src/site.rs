@@ -265,6 +265,8 @@ impl Site {
                 }
                 // Who drives a site says what BFD finds.
                 Output::BfdPeers(_) | Output::Foreign(_) | Output::Vrrp(_) => {}
+                // No site of the simulator is in a cloud.
+                Output::Authority(_) | Output::CaptureRecord(_) | Output::Cloud(_) => {}
                 Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
                 Output::Journal(state) => self.state = state,
                 Output::Event(event) => self.events.push(event),

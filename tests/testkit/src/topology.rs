@@ -178,6 +178,7 @@ fn node(index: usize, key: &PrivateKey) -> Node {
         }),
         public_key: key.public(),
         may: Vec::new(),
+        nic: None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! (engine/decisions/0006-doctor-fails-for-faults-here.md).
 
 mod bgp;
+mod capture;
 mod drops;
 mod host;
 mod lan;
@@ -25,8 +26,8 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView,
-    DrainView, HandoversView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
+    ArpView, BfdView, BgpNeighborsView, CapturesView, CheckRow, CheckStatus, DoctorSummary,
+    DoctorView, DrainView, HandoversView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.
@@ -47,6 +48,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) vrrp: Option<VrrpView>,
     pub(crate) drain: DrainView,
     pub(crate) handovers: HandoversView,
+    pub(crate) captures: CapturesView,
 }
 
 impl Router {
@@ -81,6 +83,7 @@ impl Router {
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
             drain: self.drain(),
             handovers: self.handovers(),
+            captures: self.captures(now),
         }
     }
 }
@@ -92,6 +95,7 @@ pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
     host::check(evidence, &mut checks);
     lan::check(evidence, &mut checks);
     vrrp::check(evidence, &mut checks);
+    capture::check(evidence, &mut checks);
     tunnel::check(evidence, &mut checks);
     bgp::check(evidence, &mut checks);
     routes::check(evidence, &mut checks);

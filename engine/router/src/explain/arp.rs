@@ -81,6 +81,9 @@ fn why_listed(evidence: &Evidence<'_>, subject: &Subject<'_>, listed: bool) -> S
     if evidence.arp.interface.is_none() {
         return "capture is off".into();
     }
+    if evidence.config.cloud().is_some() {
+        return "in a cloud its provider answers ARP".into();
+    }
     match subject.owner {
         _ if subject.excluded => "the pool excludes it".into(),
         None => "nobody owns it".into(),

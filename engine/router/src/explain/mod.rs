@@ -16,7 +16,9 @@ use std::time::Instant;
 use crate::Router;
 use crate::doctor::Evidence;
 use crate::facts::Facts;
-use crate::view::{ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow};
+use crate::view::{
+    CapturesView, ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow,
+};
 
 /// What is known about the address in question.
 #[derive(Debug)]
@@ -86,7 +88,10 @@ fn explain(evidence: &Evidence<'_>, address: Ipv4Addr, route: Option<RouteRow>) 
         transport(evidence, &subject),
         visibility(evidence, &subject),
         forwarding(evidence, &subject),
-        capture(evidence, &subject, arp.answered),
+        match evidence.captures.provider {
+            Some(_) => cloud_capture(&evidence.captures, address),
+            None => capture(evidence, &subject, arp.answered),
+        },
         fencing(evidence, &subject),
         transparency(evidence),
     ];
@@ -353,14 +358,41 @@ fn capture(evidence: &Evidence<'_>, subject: &Subject<'_>, answered: bool) -> Qu
     question(5, "What draws packets in here?", answer, lines)
 }
 
+/// In a cloud packets come to the network interface that has the address.
+fn cloud_capture(view: &CapturesView, address: Ipv4Addr) -> QuestionRow {
+    let row = view.captures.iter().find(|row| row.address == address);
+    let (mode, provider) = (view.mode.as_deref(), view.provider.as_deref());
+    let mut lines = vec![format!(
+        "mode {} at {}",
+        mode.unwrap_or_default(),
+        provider.unwrap_or_default()
+    )];
+    lines.extend(view.failure.clone());
+    let answer = match row {
+        None => "nothing: no route says that it lives elsewhere".into(),
+        Some(row) => {
+            let holder = row.holder.as_ref();
+            let holder = holder.map_or_else(|| "nobody known".to_owned(), ToString::to_string);
+            lines.push(format!("want {}: {}", row.want, row.why));
+            lines.push(format!("held by {holder}"));
+            match row.state.as_str() {
+                "held" => "its entry on our network interface".into(),
+                state => format!("nothing here: it is {state}"),
+            }
+        }
+    };
+    question(5, "What draws packets in here?", answer, lines)
+}
+
 fn fencing(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
-    let mut lines = vec![
-        format!(
-            "answers and routes come from one snapshot, generation {}",
-            evidence.routes.generation
-        ),
-        "no provider action exists in this release".into(),
-    ];
+    let mut lines = vec![format!(
+        "answers and routes come from one snapshot, generation {}",
+        evidence.routes.generation
+    )];
+    lines.push(match evidence.captures.provider {
+        Some(_) => "a change at the provider is sent only while owner, next hop and sequence are those it rests on".into(),
+        None => "no provider is called: capture is on a LAN, or off".into(),
+    });
     lines.extend(
         subject
             .owner

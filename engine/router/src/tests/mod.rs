@@ -25,6 +25,7 @@ const FULL_MESH: &[u32] = &[];
 const ADDRESS: u8 = 10;
 
 mod bfd;
+mod cloud;
 mod configuration;
 mod drain;
 mod graceful_restart;

@@ -16,6 +16,7 @@ mod bfd;
 mod bgp;
 mod bgp_reader;
 mod bgp_table;
+mod captures;
 mod counters;
 mod doctor;
 mod drain;
@@ -39,6 +40,10 @@ pub use bgp::{
     RibEntry, TimerRow,
 };
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
+pub use captures::{
+    ActionRow, ActionView, ActionsView, CaptureCounter, CaptureNic, CaptureRow, CapturesView,
+    EndedRow, PermissionRow,
+};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use drain::{DrainView, HandoverRow, HandoversView, LeftRow};

@@ -1,0 +1,402 @@
+//! What is wanted of each address: on our NIC, not on it, or no opinion.
+//!
+//! No opinion is the answer to everything uncertain: lack of information never changes anything at the provider.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::fence::{Authority, PathSignature};
+use crate::node::NodeId;
+
+/// What is wanted of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// On our NIC, for it lives there.
+    Capture(PathSignature),
+    /// Not on our NIC.
+    Absent(Absence),
+    /// As it is.
+    Keep(KeepReason),
+}
+
+/// Why an address must not be on our NIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absence {
+    /// It lives at this site.
+    OwnedHere,
+    /// Nobody has owned it for as long as a route may be missing.
+    Unowned,
+}
+
+/// Why there is no opinion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepReason {
+    /// Not all routes are known yet since the start.
+    Incomplete,
+    /// No BGP session is up.
+    Isolated,
+    /// The route is gone, perhaps not for long.
+    Withdrawn,
+    /// Another router of the site takes it.
+    Sibling(NodeId),
+    /// Several nodes say that they own it.
+    Disputed,
+    /// Its owner is about to change.
+    Unsettled,
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capture(signature) => write!(f, "it lives elsewhere: {signature}"),
+            Self::Absent(Absence::OwnedHere) => f.write_str("it lives at this site"),
+            Self::Absent(Absence::Unowned) => f.write_str("nobody owns it any more"),
+            Self::Keep(KeepReason::Incomplete) => f.write_str("not all routes are known yet"),
+            Self::Keep(KeepReason::Isolated) => f.write_str("no BGP session is up"),
+            Self::Keep(KeepReason::Withdrawn) => f.write_str("its route is gone, not for long yet"),
+            Self::Keep(KeepReason::Sibling(node)) => {
+                write!(f, "node {node} of this site takes new addresses")
+            }
+            Self::Keep(KeepReason::Disputed) => f.write_str("several nodes own it"),
+            Self::Keep(KeepReason::Unsettled) => f.write_str("its owner is about to change"),
+        }
+    }
+}
+
+impl Want {
+    /// Returns its name, for operators.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Capture(_) => "capture",
+            Self::Absent(_) => "absent",
+            Self::Keep(_) => "keep",
+        }
+    }
+}
+
+/// How much of the routes is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RibView {
+    /// All, as far as anybody tells.
+    Complete,
+    /// The first routes since the start are not all there.
+    Incomplete,
+    /// Nobody tells any.
+    Isolated,
+}
+
+/// What routes say of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// This router itself owns it.
+    ByUs,
+    /// Another router of our site owns it.
+    AtOurSite,
+    /// It lives at another site.
+    Elsewhere(PathSignature),
+    /// Several nodes own it.
+    Disputed,
+    /// A node takes it over or gives it up.
+    Unsettled,
+}
+
+/// What the router knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landscape {
+    /// Generation of the configuration.
+    pub generation: u64,
+    /// How much is known.
+    pub view: RibView,
+    /// Our own node.
+    pub own: NodeId,
+    /// The other routers of our site that capture, and whether each is there: marker present, path alive.
+    pub siblings: BTreeMap<NodeId, bool>,
+    /// Addresses of the pools that somebody owns.
+    pub claims: BTreeMap<Ipv4Addr, Claimed>,
+}
+
+impl Landscape {
+    /// Elects who takes addresses for our site: of those who are there the one with the lowest id.
+    #[must_use]
+    pub fn elected(&self) -> NodeId {
+        let alive = self.siblings.iter().filter(|(_, alive)| **alive);
+        let lowest = alive.map(|(node, _)| *node).min();
+        lowest.map_or(self.own, |sibling| sibling.min(self.own))
+    }
+}
+
+/// How long things must last before they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holds {
+    /// A route is missing: before a captured address is given back.
+    pub release: Duration,
+    /// Another router of the site is gone: before anything is taken from it.
+    pub seize: Duration,
+}
+
+/// Derives what is wanted.
+#[derive(Debug)]
+pub struct Desires {
+    holds: Holds,
+    /// Captured addresses without route.
+    missing_since: BTreeMap<Ipv4Addr, Instant>,
+    /// Siblings that are not there.
+    gone_since: BTreeMap<NodeId, Instant>,
+}
+
+impl Desires {
+    /// Makes one that knows nothing yet.
+    #[must_use]
+    pub fn new(holds: Holds) -> Self {
+        Self {
+            holds,
+            missing_since: BTreeMap::new(),
+            gone_since: BTreeMap::new(),
+        }
+    }
+
+    /// Changes how long things must last.
+    pub fn set_holds(&mut self, holds: Holds) {
+        self.holds = holds;
+    }
+
+    /// Takes in what is known, and which addresses are on our NIC by our doing.
+    pub fn update(
+        &mut self,
+        landscape: &Landscape,
+        held: &BTreeSet<Ipv4Addr>,
+        now: Instant,
+    ) -> Authority {
+        let complete = landscape.view == RibView::Complete;
+        // Who knows nothing knows nothing of an absence either: time counts only while all is known.
+        self.gone_since
+            .retain(|node, _| complete && landscape.siblings.get(node) == Some(&false));
+        self.missing_since.retain(|address, _| {
+            complete && held.contains(address) && !landscape.claims.contains_key(address)
+        });
+        if complete {
+            let gone = landscape.siblings.iter().filter(|(_, alive)| !**alive);
+            for (node, _) in gone {
+                self.gone_since.entry(*node).or_insert(now);
+            }
+        }
+        let elected = landscape.elected();
+        let mut wants: BTreeMap<Ipv4Addr, Want> = landscape
+            .claims
+            .iter()
+            .map(|(address, claimed)| (*address, want(landscape, elected, claimed)))
+            .collect();
+        for address in held {
+            if !wants.contains_key(address) {
+                let want = self.want_of_unclaimed(*address, landscape.view, now);
+                wants.insert(*address, want);
+            }
+        }
+        let lasted = |since: &Instant| now >= *since + self.holds.seize;
+        let gone = self.gone_since.iter().filter(|(_, since)| lasted(since));
+        Authority {
+            generation: landscape.generation,
+            wants,
+            gone: gone.map(|(node, _)| *node).collect(),
+        }
+    }
+
+    /// Returns when something has lasted long enough to count.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let missing = self
+            .missing_since
+            .values()
+            .map(|at| *at + self.holds.release);
+        let gone = self.gone_since.values().map(|at| *at + self.holds.seize);
+        missing.chain(gone).filter(|due| *due > now).min()
+    }
+
+    fn want_of_unclaimed(&mut self, address: Ipv4Addr, view: RibView, now: Instant) -> Want {
+        match view {
+            RibView::Incomplete => return Want::Keep(KeepReason::Incomplete),
+            RibView::Isolated => return Want::Keep(KeepReason::Isolated),
+            RibView::Complete => {}
+        }
+        let since = *self.missing_since.entry(address).or_insert(now);
+        if now >= since + self.holds.release {
+            Want::Absent(Absence::Unowned)
+        } else {
+            Want::Keep(KeepReason::Withdrawn)
+        }
+    }
+}
+
+fn want(landscape: &Landscape, elected: NodeId, claimed: &Claimed) -> Want {
+    // What our operator says needs no route.
+    if *claimed == Claimed::ByUs {
+        return Want::Absent(Absence::OwnedHere);
+    }
+    match landscape.view {
+        RibView::Incomplete => return Want::Keep(KeepReason::Incomplete),
+        RibView::Isolated => return Want::Keep(KeepReason::Isolated),
+        RibView::Complete => {}
+    }
+    match claimed {
+        Claimed::ByUs | Claimed::AtOurSite => Want::Absent(Absence::OwnedHere),
+        Claimed::Disputed => Want::Keep(KeepReason::Disputed),
+        Claimed::Unsettled => Want::Keep(KeepReason::Unsettled),
+        Claimed::Elsewhere(_) if elected != landscape.own => {
+            Want::Keep(KeepReason::Sibling(elected))
+        }
+        Claimed::Elsewhere(signature) => Want::Capture(signature.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_site_is_wanted_by_the_first_router_of_the_site_that_is_there() {
+        let mut case = Case::new();
+        assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
+
+        case.landscape.siblings.insert(NodeId(1), true);
+
+        let sibling = Want::Keep(KeepReason::Sibling(NodeId(1)));
+        assert_eq!(case.want(10), Some(sibling));
+        case.landscape.siblings.insert(NodeId(1), false);
+        assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
+    }
+
+    #[test]
+    fn who_does_not_know_all_routes_has_no_opinion() {
+        for (view, reason) in [
+            (RibView::Incomplete, KeepReason::Incomplete),
+            (RibView::Isolated, KeepReason::Isolated),
+        ] {
+            let mut case = Case::new();
+            case.landscape.view = view;
+            case.held = [address(10), address(11)].into();
+            case.landscape.siblings.insert(NodeId(3), false);
+
+            assert_eq!(case.want(10), Some(Want::Keep(reason)));
+            assert_eq!(case.want(11), Some(Want::Keep(reason)));
+            case.now += Duration::from_secs(1000);
+            assert_eq!(case.want(11), Some(Want::Keep(reason)));
+            assert_eq!(case.update().gone, [].into());
+        }
+    }
+
+    #[test]
+    fn an_address_that_lives_here_is_given_back_at_once() {
+        let mut case = Case::new();
+        case.landscape
+            .claims
+            .insert(address(10), Claimed::AtOurSite);
+        assert_eq!(case.want(10), Some(Want::Absent(Absence::OwnedHere)));
+
+        case.landscape.claims.insert(address(10), Claimed::ByUs);
+        case.landscape.view = RibView::Isolated;
+
+        assert_eq!(case.want(10), Some(Want::Absent(Absence::OwnedHere)));
+    }
+
+    #[test]
+    fn a_route_may_be_missing_for_a_while() {
+        let mut case = Case::new();
+        case.landscape.claims.clear();
+        assert_eq!(case.want(10), None, "nothing is held, nothing is said");
+        case.held = [address(10)].into();
+        let kept = Some(Want::Keep(KeepReason::Withdrawn));
+        assert_eq!(case.want(10), kept);
+        let due = case.desires.poll_timeout(case.now).expect("a hold runs");
+        case.now = due - Duration::from_millis(1);
+        assert_eq!(case.want(10), kept);
+        case.now = due;
+        assert_eq!(case.want(10), Some(Want::Absent(Absence::Unowned)));
+
+        case.landscape.view = RibView::Isolated;
+        case.update();
+        case.landscape.view = RibView::Complete;
+
+        assert_eq!(case.want(10), kept, "the hold begins anew");
+    }
+
+    #[test]
+    fn a_sibling_is_gone_only_after_a_while() {
+        let mut case = Case::new();
+        case.landscape.siblings.insert(NodeId(3), false);
+        assert_eq!(case.update().gone, [].into());
+        case.now += Duration::from_secs(3);
+        assert_eq!(case.update().gone, [NodeId(3)].into());
+
+        case.landscape.siblings.insert(NodeId(3), true);
+        assert_eq!(case.update().gone, [].into());
+        case.landscape.siblings.insert(NodeId(3), false);
+
+        assert_eq!(case.update().gone, [].into());
+    }
+
+    #[test]
+    fn several_owners_change_nothing() {
+        let mut case = Case::new();
+        case.landscape.claims.insert(address(10), Claimed::Disputed);
+
+        assert_eq!(case.want(10), Some(Want::Keep(KeepReason::Disputed)));
+    }
+
+    struct Case {
+        desires: Desires,
+        landscape: Landscape,
+        held: BTreeSet<Ipv4Addr>,
+        now: Instant,
+    }
+
+    impl Case {
+        #[expect(clippy::disallowed_methods, reason = "time needs a start")]
+        fn new() -> Self {
+            let claims = [(address(10), Claimed::Elsewhere(signature(10)))];
+            Self {
+                desires: Desires::new(Holds {
+                    release: Duration::from_secs(120),
+                    seize: Duration::from_secs(3),
+                }),
+                landscape: Landscape {
+                    generation: 1,
+                    view: RibView::Complete,
+                    own: NodeId(2),
+                    siblings: BTreeMap::new(),
+                    claims: claims.into(),
+                },
+                held: BTreeSet::new(),
+                now: Instant::now(),
+            }
+        }
+
+        fn update(&mut self) -> Authority {
+            self.desires.update(&self.landscape, &self.held, self.now)
+        }
+
+        fn want(&mut self, last: u8) -> Option<Want> {
+            self.update().wants.remove(&address(last))
+        }
+    }
+
+    fn address(last: u8) -> Ipv4Addr {
+        [10, 77, 60, last].into()
+    }
+
+    fn signature(last: u8) -> PathSignature {
+        PathSignature {
+            address: address(last),
+            owner: NodeId(9),
+            site: "hq".into(),
+            next_hop: [10, 99, 0, 9].into(),
+            sequence: 1,
+        }
+    }
+}

@@ -1,0 +1,615 @@
+//! Decides when the provider is called, and what follows from its answers. Reads no clock and makes no call itself.
+//!
+//! ```text
+//!  Authority ──► plan ──► works ──► poll() ──► Order ──► provider thread (asks the fence again)
+//!                  ▲                                          │
+//!                  └── observation, pending, cooldowns ◄── handle_answer()
+//! ```
+//! One order at a time. The plan is replaced, never queued; each change is decided on a look at our NIC and at the
+//! holders that is a moment old, and is followed by further looks.
+
+mod answer;
+mod report;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+pub use self::report::{
+    ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
+};
+use self::work::Work;
+use crate::desired::Want;
+use crate::fence::{Authority, Ticket};
+use crate::fights::Fights;
+use crate::node::NodeId;
+use crate::pace::Pace;
+use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
+use crate::pool::Pool;
+use crate::provider::{Capabilities, NicId, Observation, Operation, Permission};
+use crate::record::{Prior, Record};
+
+/// What an executor is told by the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How far it goes on its own.
+    pub mode: Mode,
+    /// Pools.
+    pub pools: Vec<Pool>,
+    /// Our own NIC, where the configuration names it: any other one is not looked at.
+    pub nic: Option<NicId>,
+    /// NICs of the other routers of our site.
+    pub members: BTreeMap<NicId, NodeId>,
+    /// Changes per minute.
+    pub budget: usize,
+    /// How long a change may take from its decision to its last request.
+    pub patience: Duration,
+    /// Time between looks while nothing happens.
+    pub poll: Duration,
+}
+
+/// A call to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its number.
+    pub id: u64,
+    /// What to ask.
+    pub operation: Operation,
+    /// What a change rests on; nothing for a look.
+    pub ticket: Option<Ticket>,
+}
+
+/// News for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// An address is on our NIC.
+    Captured(Ipv4Addr),
+    /// An address was given back.
+    Released(Ipv4Addr),
+    /// An address was taken from our NIC by others; for so long it is left alone, if it was a fight.
+    Lost(Ipv4Addr, Option<Duration>),
+    /// A change was not sent, or given up: its reason ended.
+    Fenced {
+        /// What.
+        operation: &'static str,
+        /// With which addresses.
+        addresses: BTreeSet<Ipv4Addr>,
+        /// Why.
+        why: String,
+    },
+    /// The provider refused something.
+    Refused {
+        /// What.
+        operation: &'static str,
+        /// With which addresses.
+        addresses: BTreeSet<Ipv4Addr>,
+        /// Class of the error.
+        class: &'static str,
+        /// The provider's code and message.
+        detail: String,
+    },
+    /// Our NIC has no room for so many wanted addresses.
+    NoRoom(usize),
+}
+
+/// A look at our NIC older than this is taken again before a change.
+const FRESH: Duration = Duration::from_secs(5);
+/// The same for who holds addresses.
+const FRESH_HOLDERS: Duration = Duration::from_secs(2);
+/// A look that took longer than this is not fresh whenever it ends.
+const SLOW_LOOK: Duration = Duration::from_secs(10);
+/// For so long an own change is believed in spite of what a look shows.
+const SETTLED: Duration = Duration::from_secs(15);
+/// Looks after an own change.
+const CONFIRM: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
+/// Pause before something is looked at again that should have shown already.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often permissions are looked at.
+const PREFLIGHT: Duration = Duration::from_secs(3600);
+/// Finished actions that are remembered.
+const HISTORY: usize = 64;
+/// News and lines of the journal that wait to be fetched; the caller fetches all after each call.
+const WAITING_MAX: usize = 4096;
+
+/// The reconciler of one NIC.
+#[derive(Debug)]
+pub struct Executor {
+    settings: Settings,
+    capabilities: Capabilities,
+    prior: Prior,
+    /// Whether the journal can be written; while not, nothing is released.
+    journal_failed: bool,
+    authority: Authority,
+    observed: Option<Observed>,
+    /// Why the newest look was no good.
+    invalid: Option<String>,
+    permissions: Vec<Permission>,
+    works: BTreeMap<u64, Work>,
+    flight: Option<Flight>,
+    next_id: u64,
+    pending: BTreeMap<Ipv4Addr, Pending>,
+    cooldowns: BTreeMap<Ipv4Addr, Cooldown>,
+    no_room: BTreeSet<Ipv4Addr>,
+    /// Until when nothing is added, for the provider said that there is no room.
+    full_until: Option<Instant>,
+    pace: Pace,
+    fights: Fights,
+    observe_at: Instant,
+    /// Looks that follow an own change.
+    confirm_at: VecDeque<Instant>,
+    preflight_at: Instant,
+    last_change: Option<Instant>,
+    read_failures: u32,
+    denials: u32,
+    states: BTreeMap<Ipv4Addr, (State, Instant)>,
+    history: VecDeque<Done>,
+    counters: BTreeMap<&'static str, u64>,
+    records: VecDeque<Record>,
+    news: VecDeque<News>,
+}
+
+#[derive(Debug)]
+struct Observed {
+    observation: Observation,
+    /// When it was asked for, and answered.
+    asked: Instant,
+    answered: Instant,
+}
+
+#[derive(Debug)]
+struct Flight {
+    order: Order,
+    /// Which work it belongs to.
+    work: Option<u64>,
+    since: Instant,
+}
+
+/// What brings a work forward.
+enum Step {
+    Change(Operation),
+    /// To know how things are.
+    Look(Order),
+    Wait,
+}
+
+impl Executor {
+    /// Makes one that knows what the journal says.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        capabilities: Capabilities,
+        prior: Prior,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        // What was sent before the restart may show later than the first look.
+        let last_change = (!prior.marks.is_empty()).then_some(now);
+        Self {
+            pace: Pace::new(settings.budget, seed),
+            settings,
+            capabilities,
+            prior,
+            journal_failed: false,
+            authority: Authority::default(),
+            observed: None,
+            invalid: None,
+            permissions: Vec::new(),
+            works: BTreeMap::new(),
+            flight: None,
+            next_id: 1,
+            pending: BTreeMap::new(),
+            cooldowns: BTreeMap::new(),
+            no_room: BTreeSet::new(),
+            full_until: None,
+            fights: Fights::default(),
+            observe_at: now,
+            confirm_at: VecDeque::new(),
+            preflight_at: now,
+            last_change,
+            read_failures: 0,
+            denials: 0,
+            states: BTreeMap::new(),
+            history: VecDeque::new(),
+            counters: BTreeMap::new(),
+            records: VecDeque::new(),
+            news: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what is wanted from now on.
+    pub fn set_authority(&mut self, authority: Authority, now: Instant) {
+        if self.authority == authority {
+            return;
+        }
+        // What could never be as configured may be as it is configured now.
+        if self.authority.generation != authority.generation {
+            self.cooldowns.clear();
+            self.full_until = None;
+        }
+        self.authority = authority;
+        self.follow_siblings();
+        let wants = &self.authority.wants;
+        self.cooldowns
+            .retain(|address, cooldown| wants.get(address) == Some(&cooldown.want));
+        let wanted = |address| matches!(wants.get(&address), Some(Want::Capture(_)));
+        self.fights.retain(wanted);
+        self.review(now);
+    }
+
+    /// Takes in another configuration.
+    pub fn set_settings(&mut self, settings: Settings, now: Instant) {
+        if self.settings.nic != settings.nic {
+            self.observed = None;
+            self.observe_at = now;
+        }
+        self.pace.set_budget(settings.budget);
+        self.settings = settings;
+        self.review(now);
+    }
+
+    /// Takes in what the provider can do.
+    pub fn set_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
+    }
+
+    /// Takes in whether the journal can be written.
+    pub fn set_journal_failed(&mut self, failed: bool) {
+        self.journal_failed = failed;
+    }
+
+    /// Lets an action be done; tells whether it waits for that.
+    pub fn approve(&mut self, id: u64) -> bool {
+        let approves = self.settings.mode == Mode::Approve;
+        let work = self
+            .works
+            .get_mut(&id)
+            .filter(|work| approves && !work.approved);
+        work.map(|work| work.approved = true).is_some()
+    }
+
+    /// Returns the call to make now, if any.
+    pub fn poll(&mut self, now: Instant) -> Option<Order> {
+        self.pace.recover(now);
+        if self.flight.is_some() || self.settings.mode == Mode::Off || self.pace.is_paused(now) {
+            return None;
+        }
+        if self.observe_due() <= now {
+            self.confirm_at.retain(|at| *at > now);
+            return Some(self.send(Operation::Observe, None, None, now));
+        }
+        if self.preflight_at <= now {
+            self.preflight_at = now + PREFLIGHT;
+            return Some(self.send(Operation::Preflight, None, None, now));
+        }
+        self.review(now);
+        let order = self
+            .ordered_works()
+            .into_iter()
+            .find_map(|id| self.advance(id, now));
+        if order.is_some() {
+            self.note_states(now);
+        }
+        order
+    }
+
+    /// Returns when [`Self::poll`] may have something to do without anything new.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.flight.is_some() || self.settings.mode == Mode::Off {
+            return None;
+        }
+        let paused = self.pace.paused_until().filter(|until| *until > now);
+        let works = self
+            .works
+            .values()
+            .filter_map(|work| self.work_due(work, now));
+        let holds = self.cooldowns.values().map(|cooldown| cooldown.until);
+        let settled = self.pending.values().map(|pending| pending.until);
+        let rest = holds
+            .chain(settled)
+            .chain(self.full_until)
+            .filter(|due| *due > now);
+        let due = works
+            .chain(rest)
+            .chain([self.observe_due(), self.preflight_at])
+            .min()?;
+        Some(paused.map_or(due, |paused| due.max(paused)))
+    }
+
+    /// Takes the next line of the journal; all are to be written before the order that [`Self::poll`] returned is sent.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// Takes the next news.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Addresses that are on our NIC by our doing, as far as known.
+    #[must_use]
+    pub fn held(&self) -> BTreeSet<Ipv4Addr> {
+        let entries = self
+            .observed
+            .iter()
+            .flat_map(|seen| &seen.observation.entries);
+        entries
+            .filter(|(address, entry)| is_ours(entry, **address, &self.prior.marks))
+            .map(|(address, _)| *address)
+            .collect()
+    }
+
+    fn observe_due(&self) -> Instant {
+        let confirm = self.confirm_at.front().copied();
+        confirm.map_or(self.observe_at, |confirm| confirm.min(self.observe_at))
+    }
+
+    fn situation(&self, now: Instant) -> Situation<'_> {
+        Situation {
+            mode: self.settings.mode,
+            pools: &self.settings.pools,
+            wants: &self.authority.wants,
+            observed: self.observed.as_ref().map(|seen| &seen.observation),
+            marks: &self.prior.marks,
+            pending: &self.pending,
+            cooldowns: &self.cooldowns,
+            now,
+        }
+    }
+
+    /// Makes the works follow the plan: what is not needed any more goes, what is new comes.
+    fn review(&mut self, now: Instant) {
+        self.pending.retain(|_, pending| now < pending.until);
+        self.full_until = self.full_until.filter(|until| now < *until);
+        let plan = plan(&self.situation(now));
+        if plan.no_room.len() > self.no_room.len() {
+            self.tell(News::NoRoom(plan.no_room.len()));
+        }
+        self.no_room = plan.no_room;
+        let mut needed: BTreeMap<Kind, BTreeMap<Ipv4Addr, Want>> = plan
+            .actions
+            .into_iter()
+            .map(|action| (action.kind, action.wants))
+            .collect();
+        for work in self.works.values_mut() {
+            let needed = needed.entry(work.kind).or_default();
+            work.wants
+                .retain(|address, want| needed.get(address) == Some(want));
+            // What a work is about is planned.
+            needed.retain(|address, _| !work.wants.contains_key(address));
+        }
+        self.works.retain(|_, work| !work.wants.is_empty());
+        for (kind, wants) in needed {
+            let mut wants = wants.into_iter().peekable();
+            while wants.peek().is_some() {
+                let batch = wants
+                    .by_ref()
+                    .take(self.capabilities.batch.max(1))
+                    .collect();
+                let work = Work::new(kind, batch, now);
+                self.works.insert(self.next_id, work);
+                self.next_id += 1;
+            }
+        }
+        self.note_states(now);
+    }
+
+    /// Works in the order in which they are done.
+    fn ordered_works(&self) -> Vec<u64> {
+        let mut works: Vec<_> = self
+            .works
+            .iter()
+            .map(|(id, work)| (work.kind, *id))
+            .collect();
+        works.sort_unstable();
+        works.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Brings one work a step forward, if it is its turn.
+    fn advance(&mut self, id: u64, now: Instant) -> Option<Order> {
+        let work = self.works.get(&id)?;
+        if work.not_before.is_some_and(|at| now < at) {
+            return None;
+        }
+        let kind = work.kind;
+        let allowed = self.pace.allows(kind == Kind::Release, now);
+        let live = self.may_send(self.works.get(&id)?) && allowed;
+        if live && !self.is_fresh(now) {
+            return Some(self.send(Operation::Observe, None, None, now));
+        }
+        let observation = self
+            .observed
+            .as_ref()
+            .map(|seen| seen.observation.clone())?;
+        let step = match kind {
+            Kind::Forward => Operation::SetForwarding {
+                enabled: true,
+                version: observation.version,
+            },
+            Kind::Release => Operation::Unassign {
+                addresses: self.works.get(&id)?.entries(&observation),
+                version: observation.version,
+            },
+            Kind::Capture => match self.capture_step(id, &observation, live, now) {
+                Step::Change(step) => step,
+                Step::Look(order) => return Some(order),
+                Step::Wait => return None,
+            },
+        };
+        let work = self.works.get_mut(&id)?;
+        work.step = Some(step.clone());
+        if !live {
+            return None;
+        }
+        self.pace.spend(now);
+        let ticket = Ticket {
+            generation: self.authority.generation,
+            wants: work.wants_of(&step),
+            gone: std::mem::take(&mut work.from),
+            not_after: now + self.settings.patience,
+        };
+        self.journal_intent(&step, &ticket, observation.forwarding);
+        Some(self.send(step, Some(ticket), Some(id), now))
+    }
+
+    /// The next change of a work that captures; or the look that it needs first, if it is time for one.
+    fn capture_step(
+        &mut self,
+        id: u64,
+        observation: &Observation,
+        live: bool,
+        now: Instant,
+    ) -> Step {
+        if self.full_until.is_some() {
+            return Step::Wait;
+        }
+        let Some(work) = self.works.get(&id) else {
+            return Step::Wait;
+        };
+        let addresses: BTreeSet<Ipv4Addr> = work.wants.keys().copied().collect();
+        let age = if live {
+            FRESH_HOLDERS
+        } else {
+            self.settings.poll
+        };
+        let Some(found) = work.found.clone().filter(|found| found.is_fresh(age, now)) else {
+            let look = Operation::FindHolders(addresses);
+            return Step::Look(self.send(look, None, Some(id), now));
+        };
+        let takeover = self.judge(&addresses, &found.holders, observation, now);
+        self.leave_alone(&takeover, &addresses, now);
+        if !takeover.mine.is_empty() {
+            self.observe_at = self.observe_at.min(now + PATIENCE);
+        }
+        let Some(work) = self.works.get_mut(&id) else {
+            return Step::Wait;
+        };
+        work.from = takeover.from;
+        work.wants
+            .retain(|address, _| !takeover.refused.contains_key(address));
+        if takeover.step.is_none() {
+            (work.found, work.step) = (None, None);
+            work.not_before = Some(now + PATIENCE);
+        }
+        if work.wants.is_empty() {
+            self.works.remove(&id);
+        }
+        takeover.step.map_or(Step::Wait, Step::Change)
+    }
+
+    /// Whether a work may be sent, not only shown, as far as the budget allows.
+    fn may_send(&self, work: &Work) -> bool {
+        let willing = match self.settings.mode {
+            Mode::Off | Mode::Observe | Mode::Plan => false,
+            Mode::Approve => work.approved,
+            Mode::Auto => true,
+        };
+        let able = match work.kind {
+            Kind::Forward => true,
+            // Before that packets would get lost here.
+            Kind::Capture => {
+                let mut seen = self.observed.iter();
+                self.full_until.is_none() && seen.any(|seen| seen.observation.forwarding)
+            }
+            // What is not written down is not ours after a restart.
+            Kind::Release => !self.journal_failed,
+        };
+        willing && able
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        let seen = self.observed.as_ref().filter(|_| self.invalid.is_none());
+        seen.is_some_and(|seen| {
+            now < seen.answered + FRESH && seen.answered < seen.asked + SLOW_LOOK
+        })
+    }
+
+    /// When a work wants to be looked at again; `None`: when something else happens.
+    fn work_due(&self, work: &Work, now: Instant) -> Option<Instant> {
+        let due = if self.may_send(work) {
+            self.pace
+                .next_allowed(work.kind == Kind::Release)
+                .unwrap_or(now)
+        } else if work.kind == Kind::Capture && self.full_until.is_none() {
+            let found = work.found.as_ref();
+            found.map_or(now, |found| found.answered + self.settings.poll)
+        } else {
+            return None;
+        };
+        Some(due.max(work.not_before.unwrap_or(now)).max(now))
+    }
+
+    fn send(
+        &mut self,
+        operation: Operation,
+        ticket: Option<Ticket>,
+        work: Option<u64>,
+        now: Instant,
+    ) -> Order {
+        self.count(operation.name());
+        let id = self.next_id;
+        self.next_id += 1;
+        let order = Order {
+            id,
+            operation,
+            ticket,
+        };
+        self.flight = Some(Flight {
+            order: order.clone(),
+            work,
+            since: now,
+        });
+        order
+    }
+
+    fn journal_intent(&mut self, step: &Operation, ticket: &Ticket, forwarding: bool) {
+        match step {
+            Operation::SetForwarding { .. } if self.prior.forwarding.is_none() => {
+                self.note(Record::Forwarding { before: forwarding });
+            }
+            Operation::Assign { .. } | Operation::Seize { .. } => {
+                let addresses = addresses_of(step);
+                self.note(Record::Mark { addresses });
+            }
+            Operation::Observe
+            | Operation::FindHolders(_)
+            | Operation::Inventory
+            | Operation::Preflight
+            | Operation::Strip { .. }
+            | Operation::Unassign { .. }
+            | Operation::SetForwarding { .. } => {}
+        }
+        let because = ticket.wants.values().next().map(Want::to_string);
+        self.note(Record::Intent {
+            order: self.next_id,
+            operation: step.name().to_owned(),
+            addresses: addresses_of(step),
+            because: because.unwrap_or_default(),
+        });
+    }
+
+    fn note(&mut self, record: Record) {
+        self.prior.apply(&record);
+        if self.records.len() < WAITING_MAX {
+            self.records.push_back(record);
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        if self.news.len() < WAITING_MAX {
+            self.news.push_back(news);
+        }
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+}

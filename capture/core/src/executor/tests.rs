@@ -1,0 +1,419 @@
+//! What the executor orders, and how it reacts to each class of failure, one case at a time; all together are tried in
+//! `tests/reconciler`.
+
+use super::*;
+use crate::desired::Absence;
+use crate::fence::PathSignature;
+use crate::provider::{Entry, ErrorClass, Holder, Outcome, ProviderError};
+
+#[test]
+fn a_free_address_is_looked_for_and_assigned_then_looked_at_again() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+
+    let order = case.change().expect("an order");
+
+    let Operation::Assign { addresses, .. } = &order.operation else {
+        panic!("{order:?}")
+    };
+    assert_eq!(*addresses, [address(10)].into());
+    let ticket = order.ticket.clone().expect("a ticket");
+    assert_eq!(case.executor.authority.check(&ticket, case.now), Ok(()));
+    assert_eq!(case.state(10), State::Changing);
+    case.answer(&order, done());
+    case.hold(10);
+    let due = case.executor.poll_timeout(case.now).expect("a look");
+    assert!(due <= case.now + Duration::from_secs(1), "confirmed soon");
+    case.run(Duration::from_secs(2));
+    assert_eq!(case.state(10), State::Held);
+    assert!(case.told.contains(&News::Captured(address(10))));
+}
+
+#[test]
+fn the_journal_knows_of_a_change_before_it_is_sent() {
+    let mut case = Case::new(Mode::Auto);
+    case.observation.forwarding = false;
+    case.want(&[10]);
+
+    let forwarding = case.change().expect("an order");
+    let before = case.records();
+    case.observation.forwarding = true;
+    case.answer(&forwarding, done());
+    let assign = case.change().expect("an order");
+    let after = case.records();
+
+    assert_eq!(before.first(), Some(&Record::Forwarding { before: false }));
+    let addresses = BTreeSet::from([address(10)]);
+    assert!(after.contains(&Record::Mark { addresses }), "{after:?}");
+    let intent =
+        |record: &Record| matches!(record, Record::Intent { order, .. } if *order == assign.id);
+    assert!(after.iter().any(intent), "{after:?}");
+}
+
+#[test]
+fn a_refused_batch_is_cut_until_the_bad_address_is_found() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10, 11, 12, 13, 14]);
+    let mut sent = Vec::new();
+    while let Some(order) = case.change_within(Duration::from_secs(300)) {
+        let addresses = addresses_of(&order.operation);
+        assert!(!sent.contains(&addresses), "{addresses:?} was sent twice");
+        let bad = addresses.contains(&address(13));
+        if !bad {
+            addresses.iter().for_each(|at| case.hold(at.octets()[3]));
+        }
+        sent.push(addresses);
+        case.answer(
+            &order,
+            if bad {
+                failed(ErrorClass::LocalOwner)
+            } else {
+                done()
+            },
+        );
+        if sent.len() > 20 {
+            break;
+        }
+    }
+
+    assert_eq!(case.state(13), State::Waiting);
+    for last in [10, 11, 12, 14] {
+        assert_eq!(case.state(last), State::Held, "{last}");
+    }
+}
+
+#[test]
+fn an_unknown_outcome_is_looked_at_before_anything_is_repeated() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    // It happened, though nobody said so.
+    case.hold(10);
+
+    case.answer(&order, failed(ErrorClass::Unknown));
+
+    assert_eq!(case.change(), None);
+    assert_eq!(case.state(10), State::Held);
+}
+
+#[test]
+fn what_did_not_come_is_not_ours_if_it_comes_later() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    let refused = failed(ErrorClass::Unavailable);
+    case.answer(&order, refused);
+
+    assert_eq!(case.executor.prior.marks, [].into());
+
+    let order = case.change().expect("another try");
+    case.answer(&order, failed(ErrorClass::Unknown));
+    assert_eq!(case.executor.prior.marks, [address(10)].into());
+}
+
+#[test]
+fn no_room_stops_captures_for_two_minutes() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, failed(ErrorClass::Capacity));
+    let start = case.now;
+
+    let order = case.change().expect("another try");
+
+    assert!(case.now >= start + Duration::from_secs(120));
+    assert!(matches!(order.operation, Operation::Assign { .. }));
+}
+
+#[test]
+fn missing_permission_makes_slow() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    for pause in [30, 60, 120, 240, 300, 300] {
+        let order = case.change().expect("an order");
+        let start = case.now;
+        case.answer(&order, failed(ErrorClass::Denied));
+        let due = case
+            .executor
+            .works
+            .values()
+            .next()
+            .expect("it stays")
+            .not_before;
+        assert_eq!(due, Some(start + Duration::from_secs(pause)));
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_again_and_again_is_left_alone() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    case.hold(10);
+    case.run(Duration::from_secs(1));
+    let mut lost = 0;
+    while lost < 3 {
+        case.observation.entries.remove(&address(10));
+        case.executor.observe_at = case.now;
+        case.executor.pending.clear();
+        lost += 1;
+        let Some(order) = case.change_within(Duration::from_secs(5)) else {
+            break;
+        };
+        case.answer(&order, done());
+        case.hold(10);
+        case.run(Duration::from_secs(1));
+    }
+
+    assert_eq!(lost, 3);
+    assert_eq!(case.state(10), State::Waiting);
+    let hold = Some(Duration::from_secs(30));
+    assert!(case.told.contains(&News::Lost(address(10), hold)));
+}
+
+#[test]
+fn nothing_is_released_while_the_journal_cannot_be_written() {
+    let mut case = Case::new(Mode::Auto);
+    case.hold(10);
+    case.unwanted(&[10]);
+    case.executor.set_journal_failed(true);
+    assert_eq!(case.change_within(Duration::from_secs(200)), None);
+
+    case.executor.set_journal_failed(false);
+
+    let order = case.change().expect("an order");
+    assert!(matches!(order.operation, Operation::Unassign { .. }));
+}
+
+#[test]
+fn an_action_waits_for_its_approval_and_expires_with_its_reason() {
+    let mut case = Case::new(Mode::Approve);
+    case.want(&[10]);
+    assert_eq!(case.change_within(Duration::from_secs(200)), None);
+    assert_eq!(case.state(10), State::AwaitsApproval);
+    let [action] = &case.executor.actions()[..] else {
+        panic!("{:?}", case.executor.actions())
+    };
+    let (id, step) = (action.id, action.step.clone());
+    assert!(matches!(step, Some(Operation::Assign { .. })), "{step:?}");
+    case.sequence += 1;
+    case.want(&[10]);
+    assert!(!case.executor.approve(id), "the route is another one");
+
+    let id = case.executor.actions()[0].id;
+    assert!(case.executor.approve(id));
+
+    assert!(case.change().is_some());
+    assert!(!case.executor.approve(id), "once is enough");
+}
+
+#[test]
+fn a_look_without_the_primary_address_is_not_believed() {
+    let mut case = Case::new(Mode::Auto);
+    case.hold(10);
+    case.unwanted(&[10]);
+    case.observation.entries.remove(&address(5));
+
+    assert_eq!(case.change_within(Duration::from_secs(100)), None);
+
+    assert!(case.executor.status().invalid.is_some());
+}
+
+#[test]
+fn another_nic_than_the_configured_one_is_not_touched() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    case.observation.nic = NicId("nic-other".into());
+
+    assert_eq!(case.change_within(Duration::from_secs(100)), None);
+}
+
+#[test]
+fn complaints_about_the_rate_are_heeded() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    let start = case.now;
+    let after = Some(Duration::from_secs(7));
+    case.answer(&order, failed(ErrorClass::Throttled(after)));
+
+    case.change().expect("another try");
+
+    assert!(case.now >= start + Duration::from_secs(7));
+    assert_eq!(case.executor.pace.halvings(), 1);
+}
+
+struct Case {
+    executor: Executor,
+    observation: Observation,
+    told: Vec<News>,
+    sequence: u32,
+    now: Instant,
+}
+
+impl Case {
+    #[expect(clippy::disallowed_methods, reason = "time needs a start")]
+    fn new(mode: Mode) -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            mode,
+            pools: vec![Pool {
+                id: 1,
+                name: "lan60".into(),
+                prefix: "10.77.60.0/24".parse().unwrap(),
+                exclude: BTreeSet::new(),
+            }],
+            nic: Some(NicId("nic-a".into())),
+            members: BTreeMap::new(),
+            budget: 30,
+            patience: Duration::from_secs(30),
+            poll: Duration::from_secs(60),
+        };
+        let capabilities = Capabilities {
+            moves: true,
+            batch: 50,
+            marks: true,
+        };
+        Self {
+            executor: Executor::new(settings, capabilities, Prior::default(), 1, now),
+            observation: Observation {
+                nic: NicId("nic-a".into()),
+                subnet: "10.77.60.0/24".parse().unwrap(),
+                version: None,
+                forwarding: true,
+                entries: [(address(5), entry(true))].into(),
+                limit: None,
+            },
+            told: Vec::new(),
+            sequence: 1,
+            now,
+        }
+    }
+
+    fn want(&mut self, lasts: &[u8]) {
+        let sequence = self.sequence;
+        self.set(lasts, |address| {
+            Want::Capture(PathSignature {
+                address,
+                owner: NodeId(9),
+                site: "hq".into(),
+                next_hop: [10, 99, 0, 9].into(),
+                sequence,
+            })
+        });
+    }
+
+    fn unwanted(&mut self, lasts: &[u8]) {
+        self.set(lasts, |_| Want::Absent(Absence::OwnedHere));
+    }
+
+    fn set(&mut self, lasts: &[u8], want: impl Fn(Ipv4Addr) -> Want) {
+        let wants = lasts
+            .iter()
+            .map(|last| (address(*last), want(address(*last))));
+        let authority = Authority {
+            generation: 1,
+            wants: wants.collect(),
+            gone: BTreeSet::new(),
+        };
+        self.executor.set_authority(authority, self.now);
+    }
+
+    fn hold(&mut self, last: u8) {
+        self.observation.entries.insert(address(last), entry(false));
+    }
+
+    /// Answers all looks until a change is ordered.
+    fn change(&mut self) -> Option<Order> {
+        self.change_within(Duration::from_secs(700))
+    }
+
+    fn change_within(&mut self, time: Duration) -> Option<Order> {
+        let end = self.now + time;
+        while self.now <= end {
+            while let Some(order) = self.executor.poll(self.now) {
+                if order.ticket.is_some() {
+                    return Some(order);
+                }
+                self.look(&order);
+            }
+            let due = self.executor.poll_timeout(self.now)?;
+            assert!(due > self.now, "nothing is done at {due:?}");
+            self.now = due;
+        }
+        self.now = end;
+        None
+    }
+
+    fn run(&mut self, time: Duration) {
+        assert_eq!(self.change_within(time), None);
+    }
+
+    fn look(&mut self, order: &Order) {
+        let outcome = match &order.operation {
+            Operation::Observe => Outcome::Observed(self.observation.clone()),
+            Operation::FindHolders(addresses) => {
+                let entries = self.observation.entries.iter();
+                let entries = entries.filter(|(address, _)| addresses.contains(address));
+                let holders = entries.map(|(address, entry)| {
+                    let holder = Holder {
+                        nic: self.observation.nic.clone(),
+                        nic_version: None,
+                        entry: entry.clone(),
+                        running: None,
+                    };
+                    (*address, holder)
+                });
+                Outcome::Holders(holders.collect())
+            }
+            Operation::Preflight => Outcome::Permissions(Vec::new()),
+            Operation::Inventory
+            | Operation::Assign { .. }
+            | Operation::Seize { .. }
+            | Operation::Strip { .. }
+            | Operation::Unassign { .. }
+            | Operation::SetForwarding { .. } => panic!("{order:?} is no look"),
+        };
+        self.answer(order, Ok(outcome));
+    }
+
+    fn answer(&mut self, order: &Order, answer: Result<Outcome, ProviderError>) {
+        self.executor.handle_answer(order.id, answer, self.now);
+        while let Some(news) = self.executor.poll_news() {
+            self.told.push(news);
+        }
+    }
+
+    fn records(&mut self) -> Vec<Record> {
+        std::iter::from_fn(|| self.executor.poll_record()).collect()
+    }
+
+    fn state(&self, last: u8) -> State {
+        self.executor.address(address(last), self.now).state
+    }
+}
+
+fn done() -> Result<Outcome, ProviderError> {
+    Ok(Outcome::Done { request_id: None })
+}
+
+fn failed(class: ErrorClass) -> Result<Outcome, ProviderError> {
+    Err(ProviderError {
+        code: class.name().to_owned(),
+        class,
+        message: "as ordered".to_owned(),
+        request_id: None,
+    })
+}
+
+fn entry(primary: bool) -> Entry {
+    Entry {
+        primary,
+        ours: Some(!primary),
+        id: None,
+        version: None,
+    }
+}
+
+fn address(last: u8) -> Ipv4Addr {
+    [10, 77, 60, last].into()
+}

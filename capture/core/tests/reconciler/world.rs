@@ -1,0 +1,441 @@
+//! Two or three routers of one site, each with its own idea of the routes, one cloud, and everything that goes wrong.
+//!
+//! What may be sent is judged from the idea that a router has at that moment, not by the fence that is under test.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use sam_capture::desired::Holds;
+use sam_capture::executor::{News, Order, Settings};
+use sam_capture::provider::{ErrorClass, Outcome, ProviderError};
+use sam_capture::{Authority, Desires, Executor, Mode, NodeId, Pool, Prior};
+
+use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
+use crate::router::{ADDRESSES, BUDGET, Home, Idea, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node};
+
+/// Time for everything to be as wanted after the last fault.
+const BOUND: Duration = Duration::from_secs(30 * 60);
+
+pub(crate) struct World {
+    now: Instant,
+    mode: Mode,
+    cloud: Cloud,
+    homes: BTreeMap<Ipv4Addr, Home>,
+    sequence: u32,
+    routers: Vec<Router>,
+    /// Changes that were sent.
+    pub(crate) sent: usize,
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    pub(crate) fn new(style: Style, routers: u8, mode: Mode) -> Self {
+        let now = Instant::now();
+        let mut world = Self {
+            now,
+            mode,
+            cloud: Cloud::new(style, routers),
+            homes: BTreeMap::new(),
+            sequence: 1,
+            routers: Vec::new(),
+            sent: 0,
+        };
+        for number in 1..=routers {
+            let router = Router {
+                number,
+                running: true,
+                isolated: false,
+                idea: Idea::default(),
+                gone_since: BTreeMap::new(),
+                missing_since: BTreeMap::new(),
+                desires: Desires::new(holds()),
+                authority: Authority::default(),
+                executor: executor(number, routers, mode, style, Prior::default(), now),
+                journal: Prior::default(),
+                stage: Stage::Idle,
+                old_look: false,
+                sent: VecDeque::new(),
+            };
+            world.routers.push(router);
+        }
+        for last in ADDRESSES {
+            world
+                .homes
+                .insert(address(last), Home::Elsewhere { sequence: 1 });
+        }
+        world.learn_all();
+        world
+    }
+
+    /// Lets one thing happen.
+    pub(crate) fn step(&mut self, number: u32) {
+        let (kind, rest) = (number % 36, number / 36);
+        let count = u32::try_from(self.routers.len()).expect("few");
+        let index = usize::try_from(rest % count).expect("few");
+        let rest = rest / count;
+        match kind {
+            0..=9 => {
+                self.poll(index);
+                self.send(index);
+                self.complete(index);
+                self.pass(Duration::from_millis(50));
+            }
+            10..=13 => self.poll(index),
+            14..=16 => self.send(index),
+            17..=19 => self.complete(index),
+            20 => self.lose_answer(index, rest),
+            21 => self.fail(index, rest),
+            22 => self.restart(index),
+            23 => self.toggle_running(index),
+            24 => self.routers[index].isolated ^= true,
+            25 | 26 => self.move_home(rest),
+            27 | 28 => self.learn_all(),
+            29 => self.learn(index),
+            30 => self.drift(index, rest),
+            31 => self.routers[index].old_look = true,
+            32 => self.approve(index, rest),
+            _ => self.pass(
+                [20, 300, 1000, 3100, 15_000, 61_000, 130_000].map(Duration::from_millis)
+                    [usize::try_from(rest % 7).expect("few")],
+            ),
+        }
+    }
+
+    /// Ends all faults, and runs until everything is as wanted.
+    pub(crate) fn settle(&mut self) {
+        for index in 0..self.routers.len() {
+            self.routers[index].isolated = false;
+            self.routers[index].old_look = false;
+            if !self.routers[index].running {
+                self.toggle_running(index);
+            }
+        }
+        self.learn_all();
+        let end = self.now + BOUND;
+        while let Some(wrong) = self.wrong() {
+            assert!(self.now < end, "still not as wanted: {wrong}");
+            for index in 0..self.routers.len() {
+                self.poll(index);
+                self.send(index);
+                self.complete(index);
+            }
+            let due = self.routers.iter().filter_map(|router| {
+                let executor = router.executor.poll_timeout(self.now);
+                let desires = router.desires.poll_timeout(self.now);
+                executor.into_iter().chain(desires).min()
+            });
+            let due = due.min().unwrap_or(end);
+            let tick = self.now + Duration::from_millis(20);
+            self.pass(due.max(tick) - self.now);
+        }
+    }
+
+    /// What is not as wanted.
+    fn wrong(&self) -> Option<String> {
+        let elected = &self.cloud.nics[&nic_id(1)];
+        let full = |limit: usize| elected.entries.len() + 1 >= limit;
+        let full = self.cloud.style.limit.is_some_and(full);
+        ADDRESSES.map(address).find_map(|at| {
+            let holder = self.cloud.holder_of(at);
+            match (self.homes.get(&at), holder) {
+                (Some(Home::Elsewhere { .. }), None)
+                    if !full && !self.cloud.natives.contains(&at) =>
+                {
+                    Some(format!("{at} is held by nobody"))
+                }
+                (Some(Home::Here) | None, Some((nic, By::Router))) => {
+                    Some(format!("{at} is still on {nic}"))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        for index in 0..self.routers.len() {
+            self.refresh(index);
+        }
+    }
+
+    fn poll(&mut self, index: usize) {
+        let now = self.now;
+        let router = &mut self.routers[index];
+        if !router.running || !matches!(router.stage, Stage::Idle) {
+            return;
+        }
+        let order = router.executor.poll(now);
+        router.write_journal();
+        if let Some(order) = order {
+            router.stage = Stage::Ordered(order);
+        }
+    }
+
+    fn send(&mut self, index: usize) {
+        let stage = std::mem::replace(&mut self.routers[index].stage, Stage::Idle);
+        let order = match stage {
+            Stage::Ordered(order) => order,
+            other @ (Stage::Idle | Stage::Sent(..)) => {
+                self.routers[index].stage = other;
+                return;
+            }
+        };
+        let now = self.now;
+        let router = &mut self.routers[index];
+        let verdict = order
+            .ticket
+            .as_ref()
+            .map_or(Ok(()), |ticket| router.authority.check(ticket, now));
+        let id = order.id;
+        let answer = match verdict {
+            Err(stale) => Err(error(ErrorClass::Fenced, &stale.to_string())),
+            Ok(()) => {
+                if order.operation.is_change() {
+                    self.sent += 1;
+                    assert!(
+                        self.mode >= Mode::Approve,
+                        "a change in mode {:?}",
+                        self.mode
+                    );
+                    router.check_budget(now);
+                    router.check_reason(&order.operation, now);
+                }
+                let old = std::mem::take(&mut router.old_look);
+                let nic = nic_id(router.number);
+                let result = self.cloud.perform(&nic, &order.operation, old, now);
+                result.map_err(|class| error(class, "the cloud says so"))
+            }
+        };
+        self.routers[index].stage = Stage::Sent(id, answer);
+    }
+
+    fn complete(&mut self, index: usize) {
+        match std::mem::replace(&mut self.routers[index].stage, Stage::Idle) {
+            Stage::Sent(id, answer) => self.answer(index, id, answer),
+            stage @ (Stage::Idle | Stage::Ordered(_)) => self.routers[index].stage = stage,
+        }
+    }
+
+    /// The connection breaks, before or after the change.
+    fn lose_answer(&mut self, index: usize, rest: u32) {
+        if rest.is_multiple_of(2) {
+            self.send(index);
+        }
+        self.interrupt(index, ErrorClass::Unknown);
+    }
+
+    /// The provider refuses, and nothing happens.
+    fn fail(&mut self, index: usize, rest: u32) {
+        let after = Some(Duration::from_secs(2));
+        let classes = [
+            ErrorClass::Held,
+            ErrorClass::LocalOwner,
+            ErrorClass::AlreadyGone,
+            ErrorClass::Capacity,
+            ErrorClass::Throttled(after),
+            ErrorClass::Denied,
+            ErrorClass::PreconditionLost,
+            ErrorClass::Busy,
+            ErrorClass::Permanent,
+            ErrorClass::Unavailable,
+        ];
+        let class = classes[usize::try_from(rest).expect("small") % classes.len()].clone();
+        if matches!(self.routers[index].stage, Stage::Ordered(_)) {
+            self.interrupt(index, class);
+        }
+    }
+
+    fn interrupt(&mut self, index: usize, class: ErrorClass) {
+        match std::mem::replace(&mut self.routers[index].stage, Stage::Idle) {
+            Stage::Idle => {}
+            Stage::Ordered(Order { id, .. }) | Stage::Sent(id, _) => {
+                self.answer(index, id, Err(error(class, "a fault")));
+            }
+        }
+    }
+
+    fn answer(&mut self, index: usize, id: u64, answer: Result<Outcome, ProviderError>) {
+        let now = self.now;
+        let router = &mut self.routers[index];
+        router.executor.handle_answer(id, answer, now);
+        router.write_journal();
+        while let Some(news) = router.executor.poll_news() {
+            if let News::Captured(address) = news {
+                assert!(ADDRESSES.contains(&address.octets()[3]), "{address}");
+            }
+        }
+        self.refresh(index);
+    }
+
+    /// The process ends and starts again; only the journal is left, and what was sent is sent.
+    fn restart(&mut self, index: usize) {
+        let (now, mode, style) = (self.now, self.mode, self.cloud.style);
+        let count = u8::try_from(self.routers.len()).expect("few");
+        let router = &mut self.routers[index];
+        router.stage = Stage::Idle;
+        router.gone_since.clear();
+        router.missing_since.clear();
+        router.sent.clear();
+        router.desires = Desires::new(holds());
+        router.authority = Authority::default();
+        router.idea.complete = false;
+        let journal = router.journal.clone();
+        router.executor = executor(router.number, count, mode, style, journal, now);
+    }
+
+    fn toggle_running(&mut self, index: usize) {
+        let running = self.routers[index].running;
+        self.routers[index].running = !running;
+        if running {
+            // An order that was not sent yet never will be.
+            self.routers[index].stage = Stage::Idle;
+        } else {
+            self.restart(index);
+        }
+    }
+
+    fn move_home(&mut self, rest: u32) {
+        let count = u32::try_from(ADDRESSES.len()).expect("few");
+        let last = u8::try_from(rest % count).expect("few") + ADDRESSES.start;
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let at = address(last);
+        self.cloud.natives.remove(&at);
+        match (rest / count) % 4 {
+            0 => drop(self.homes.remove(&at)),
+            1 => {
+                self.homes.insert(at, Home::Here);
+                if self.cloud.holder_of(at).is_none() {
+                    self.cloud.natives.insert(at);
+                }
+            }
+            _ => drop(self.homes.insert(at, Home::Elsewhere { sequence })),
+        }
+    }
+
+    fn learn_all(&mut self) {
+        for index in 0..self.routers.len() {
+            self.learn(index);
+        }
+    }
+
+    /// A router hears how things are; an isolated one notices that it is.
+    fn learn(&mut self, index: usize) {
+        let alive: BTreeMap<NodeId, bool> = self
+            .routers
+            .iter()
+            .map(|router| (node(router.number), router.running && !router.isolated))
+            .collect();
+        let router = &mut self.routers[index];
+        router.idea.isolated = router.isolated;
+        if !router.isolated {
+            router.idea.alive = alive;
+            router.idea.homes = self.homes.clone();
+            router.idea.complete = true;
+        }
+        self.refresh(index);
+    }
+
+    /// Derives what a router wants from what it has heard.
+    fn refresh(&mut self, index: usize) {
+        let now = self.now;
+        let router = &mut self.routers[index];
+        if !router.running {
+            return;
+        }
+        let landscape = router.landscape();
+        router.note_gone(&landscape, now);
+        let held = router.executor.held();
+        let authority = router.desires.update(&landscape, &held, now);
+        router.authority = authority.clone();
+        router.executor.set_authority(authority, now);
+    }
+
+    /// A person removes an address, or puts one somewhere.
+    fn drift(&mut self, index: usize, rest: u32) {
+        let count = u32::try_from(ADDRESSES.len()).expect("few");
+        let at = address(u8::try_from(rest % count).expect("few") + ADDRESSES.start);
+        let nic = match (rest / count) % 3 {
+            0 => None,
+            1 => Some(nic_id(STRANGER)),
+            _ => Some(nic_id(self.routers[index].number)),
+        };
+        // Where entries carry no mark, nobody can tell what was put back from what was never away.
+        let journal = &self.routers[index].journal;
+        let marked = !self.cloud.style.capabilities.marks && journal.marks.contains(&at);
+        let by = if marked { By::Router } else { By::Hand };
+        // Nobody but a router takes what is held.
+        let free = self.cloud.holder_of(at).is_none() && !self.cloud.natives.contains(&at);
+        self.cloud.edit(self.now, |nics| match nic {
+            None => nics
+                .values_mut()
+                .for_each(|nic| nic.entries.retain(|held, _| *held != at)),
+            Some(nic) if free => {
+                let by = if nic == nic_id(STRANGER) {
+                    By::Hand
+                } else {
+                    by
+                };
+                let nic = nics.get_mut(&nic).expect("known");
+                nic.entries.insert(at, by);
+            }
+            Some(_) => {}
+        });
+    }
+
+    fn approve(&mut self, index: usize, rest: u32) {
+        let actions = self.routers[index].executor.actions();
+        let waiting: Vec<u64> = actions
+            .iter()
+            .filter(|action| action.awaits_approval)
+            .map(|action| action.id)
+            .collect();
+        if !waiting.is_empty() {
+            let id = waiting[usize::try_from(rest).expect("small") % waiting.len()];
+            assert!(self.routers[index].executor.approve(id));
+        }
+    }
+}
+
+fn executor(
+    number: u8,
+    count: u8,
+    mode: Mode,
+    style: Style,
+    prior: Prior,
+    now: Instant,
+) -> Executor {
+    let others = (1..=count).filter(|other| *other != number);
+    let settings = Settings {
+        mode,
+        pools: vec![Pool {
+            id: 1,
+            name: "lan60".into(),
+            prefix: "10.77.60.0/24".parse().expect("a prefix"),
+            exclude: BTreeSet::new(),
+        }],
+        nic: Some(nic_id(number)),
+        members: others.map(|other| (nic_id(other), node(other))).collect(),
+        budget: BUDGET,
+        patience: Duration::from_secs(30),
+        poll: Duration::from_secs(60),
+    };
+    Executor::new(settings, style.capabilities, prior, u64::from(number), now)
+}
+
+fn holds() -> Holds {
+    Holds {
+        release: RELEASE_HOLD,
+        seize: SEIZE_HOLD,
+    }
+}
+
+fn error(class: ErrorClass, message: &str) -> ProviderError {
+    ProviderError {
+        code: class.name().to_owned(),
+        class,
+        message: message.to_owned(),
+        request_id: None,
+    }
+}

@@ -1,0 +1,66 @@
+//! How packets are drawn in, as it is written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sam_router::config::{CaptureMode, CloudKind};
+
+use crate::config::finding::Findings;
+use crate::config::gate::ActiveWhen;
+use crate::config::node::Node;
+use crate::config::read::{Field, Fields, Read, mapping};
+use crate::config::scalar::Word;
+
+mapping! {
+    /// How packets are drawn in.
+    Capture {
+        /// Kind.
+        "type" => kind: CaptureKind,
+        /// Interface name.
+        "interface" => interface: String,
+        /// Announce newly answered addresses.
+        "gratuitousArp" => gratuitous_arp: bool,
+        /// When this router may answer.
+        "activeWhen" => active_when: ActiveWhen,
+        /// How far the router goes on its own in a cloud.
+        "mode" => mode: CaptureMode,
+        /// How long a route may be missing before an address is given back.
+        "releaseHold" => release_hold: Duration,
+        /// Changes at the provider per minute.
+        "changesPerMinute" => changes_per_minute: u16,
+        /// File in which it is written what was done, or `none`.
+        "journalFile" => journal_file: PathBuf,
+    }
+}
+
+/// Kinds of capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CaptureKind {
+    /// None at all.
+    None,
+    /// Proxy ARP.
+    ProxyArp,
+    /// Addresses on the network interface in a cloud.
+    Cloud(CloudKind),
+}
+
+impl Word for CaptureKind {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("proxy-arp", Self::ProxyArp),
+        ("aws", Self::Cloud(CloudKind::Aws)),
+        ("azure", Self::Cloud(CloudKind::Azure)),
+        ("oci", Self::Cloud(CloudKind::Oci)),
+        ("none", Self::None),
+    ];
+    const LATER: &'static [&'static str] = &["gcp"];
+}
+
+impl Word for CaptureMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("observe", Self::Observe),
+        ("plan", Self::Plan),
+        ("approve", Self::Approve),
+        ("auto", Self::Auto),
+    ];
+}

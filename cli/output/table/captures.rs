@@ -1,0 +1,185 @@
+//! `samctl captures` and `samctl actions`
+
+use std::net::Ipv4Addr;
+
+use sam_router::view::{
+    ActionRow, ActionView, ActionsView, CaptureRow, CapturesView, EndedRow, PermissionRow,
+};
+
+use super::{Page, Text, ago};
+
+/// Addresses of an action that are shown in a table.
+const SHOWN: usize = 3;
+
+impl Text for CapturesView {
+    fn write(&self, page: &mut Page) {
+        let (Some(provider), Some(mode)) = (&self.provider, &self.mode) else {
+            return page.line("off: this router captures nothing in a cloud");
+        };
+        let mut pairs = vec![("cloud", format!("{provider}, mode {mode}"))];
+        if let Some(failure) = &self.failure {
+            pairs.push(("provider", format!("cannot be called: {failure}")));
+        }
+        if let Some(nic) = &self.nic {
+            let forwards = if nic.forwarding {
+                "forwards"
+            } else {
+                "does not forward"
+            };
+            let limit = nic
+                .limit
+                .map_or_else(String::new, |limit| format!(" of {limit}"));
+            pairs.push((
+                "interface",
+                format!(
+                    "{}, {forwards}, {}{limit} addresses, seen {} ago",
+                    nic.id,
+                    nic.used,
+                    ago(nic.seen_s)
+                ),
+            ));
+        }
+        if let Some(invalid) = &self.invalid {
+            pairs.push(("last look", format!("no good: {invalid}")));
+        }
+        if self.journal_failed {
+            pairs.push(("journal", "cannot be written: nothing is released".into()));
+        }
+        page.pairs(&pairs);
+        if !self.captures.is_empty() {
+            page.title("Addresses");
+            let rows = self.captures.iter().map(capture_row).collect();
+            page.table(
+                ["ADDRESS", "WANT", "HELD BY", "STATE", "SINCE", "WHY"],
+                rows,
+                "",
+            );
+        }
+        let missing = self
+            .permissions
+            .iter()
+            .filter(|row| row.granted == Some(false));
+        let rows: Vec<_> = missing.map(permission_row).collect();
+        if !rows.is_empty() {
+            page.title("Missing permissions");
+            page.table(["ACTION", "ANSWER"], rows, "");
+        }
+    }
+}
+
+fn capture_row(row: &CaptureRow) -> [String; 6] {
+    let holder = match (&row.node, &row.holder) {
+        (Some(node), _) => node.name.clone(),
+        (None, Some(nic)) => nic.to_string(),
+        (None, None) => "-".into(),
+    };
+    [
+        row.address.to_string(),
+        row.want.clone(),
+        holder,
+        row.state.clone(),
+        row.since_s.map_or_else(|| "-".into(), ago),
+        row.why.clone(),
+    ]
+}
+
+fn permission_row(row: &PermissionRow) -> [String; 2] {
+    [row.action.clone(), row.detail.clone()]
+}
+
+impl Text for ActionsView {
+    fn write(&self, page: &mut Page) {
+        let Some(mode) = &self.mode else {
+            return page.line("off: this router captures nothing in a cloud");
+        };
+        page.pairs(&[("mode", mode.clone())]);
+        page.title("Open");
+        if self.open.is_empty() {
+            page.line("nothing is to be done");
+        } else {
+            let rows = self.open.iter().map(open_row).collect();
+            page.table(
+                [
+                    "ID",
+                    "KIND",
+                    "ADDRESSES",
+                    "STEP",
+                    "STATE",
+                    "SINCE",
+                    "FAILURES",
+                ],
+                rows,
+                "",
+            );
+        }
+        ended(&self.ended, page);
+    }
+}
+
+impl Text for ActionView {
+    fn write(&self, page: &mut Page) {
+        let mut pairs = vec![("action", self.id.to_string())];
+        match &self.open {
+            None => pairs.push(("state", "ended".into())),
+            Some(row) => {
+                let all: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
+                pairs.extend([
+                    ("kind", row.kind.clone()),
+                    ("addresses", all.join(", ")),
+                    (
+                        "step",
+                        row.step.clone().unwrap_or_else(|| "not known yet".into()),
+                    ),
+                    ("state", format!("{} for {}", row.state, ago(row.since_s))),
+                    ("failures", row.failures.to_string()),
+                ]);
+                pairs.extend(row.why.iter().map(|why| ("why", why.clone())));
+            }
+        }
+        page.pairs(&pairs);
+        ended(&self.ended, page);
+    }
+}
+
+fn open_row(row: &ActionRow) -> [String; 7] {
+    [
+        row.id.to_string(),
+        row.kind.clone(),
+        addresses(&row.addresses),
+        row.step.clone().unwrap_or_else(|| "-".into()),
+        row.state.clone(),
+        ago(row.since_s),
+        row.failures.to_string(),
+    ]
+}
+
+fn ended(rows: &[EndedRow], page: &mut Page) {
+    if rows.is_empty() {
+        return;
+    }
+    page.title("Ended");
+    let row = |row: &EndedRow| {
+        [
+            row.id.to_string(),
+            row.operation.clone(),
+            addresses(&row.addresses),
+            row.result.clone(),
+            ago(row.ago_s),
+            row.detail.clone(),
+        ]
+    };
+    page.table(
+        ["ID", "CHANGE", "ADDRESSES", "RESULT", "AGO", "DETAIL"],
+        rows.iter().map(row).collect(),
+        "",
+    );
+}
+
+fn addresses(all: &[Ipv4Addr]) -> String {
+    let shown: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
+    match all.len().saturating_sub(SHOWN) {
+        0 if all.is_empty() => "-".into(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

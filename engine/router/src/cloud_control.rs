@@ -1,0 +1,449 @@
+//! What this router wants of its cloud, from the RIB: whose addresses, whether it is the one that captures for its site,
+//! and whether enough is known to decide. `sam_capture::Executor` does the rest.
+//!
+//! Permission comes first and goes first: [`Output::Authority`] leaves before anything that follows from the same input,
+//! orders for the provider after everything else. A provider that fails or hangs holds up neither routes nor packets.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use sam_bgp::session::SessionState;
+use sam_capture::desired::{Claimed, Holds, RibView};
+use sam_capture::executor::{News, Settings};
+use sam_capture::provider::{Capabilities, NicId, Outcome, ProviderError};
+use sam_capture::{
+    Authority, ClaimState, Desires, Executor, Landscape, NodeId, Owner, PathSignature, Prior,
+};
+
+use crate::Router;
+use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD, Node};
+use crate::events::Event;
+use crate::output::Output;
+use crate::peers::{is_node, node_of, other_nodes};
+
+/// What comes from the provider's thread and the capture journal.
+#[derive(Debug)]
+pub enum CloudInput {
+    /// The provider can be called, and the journal was read.
+    Ready {
+        /// What the provider can do.
+        capabilities: Capabilities,
+        /// What the journal says.
+        prior: Prior,
+    },
+    /// The answer to an order.
+    Answer {
+        /// Number of the order.
+        order: u64,
+        /// What the provider said.
+        answer: Result<Outcome, ProviderError>,
+    },
+    /// The provider cannot be called.
+    Unavailable {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Whether the journal can be written.
+    Journal {
+        /// It cannot.
+        failed: bool,
+    },
+}
+
+/// For how long the first routes may stay away before those that are there have to do.
+const FIRST_ROUTES: Duration = Duration::from_secs(60);
+/// How long another router of the site is gone before anything is taken from it.
+const SEIZE_HOLD: Duration = Duration::from_secs(3);
+/// Time between looks at the provider while nothing happens.
+const POLL: Duration = Duration::from_secs(60);
+/// The provider is not thought about more often than this without news.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// The cloud side of the router.
+#[derive(Debug)]
+pub(crate) struct CloudControl {
+    seed: u64,
+    generation: u64,
+    desires: Desires,
+    /// Absent until the provider can be called.
+    pub(crate) executor: Option<Executor>,
+    /// Why the provider cannot be called.
+    pub(crate) failure: Option<String>,
+    /// What was derived last, and from what.
+    authority: Authority,
+    known: Option<Known>,
+    /// Something else changed from which it follows.
+    stale: bool,
+    completeness: Completeness,
+    /// When something has lasted long enough to count.
+    lasts_until: Option<Instant>,
+    due: Option<Instant>,
+    /// Orders and lines of the journal; they leave after routes.
+    outputs: VecDeque<Output>,
+}
+
+/// What tells cheaply whether anything has changed.
+#[derive(Debug, PartialEq)]
+struct Known {
+    view: RibView,
+    siblings: BTreeMap<NodeId, bool>,
+    held: BTreeSet<Ipv4Addr>,
+    owners: u64,
+}
+
+/// Whether the routes are all there.
+#[derive(Debug)]
+struct Completeness {
+    /// Since when they have not been.
+    missing_since: Option<Instant>,
+    /// They were once: a peer that is gone is not waited for again.
+    was_complete: bool,
+}
+
+impl CloudControl {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            generation: 1,
+            desires: Desires::new(Holds {
+                release: DEFAULT_RELEASE_HOLD,
+                seize: SEIZE_HOLD,
+            }),
+            executor: None,
+            failure: None,
+            authority: Authority::default(),
+            known: None,
+            stale: true,
+            completeness: Completeness {
+                missing_since: None,
+                was_complete: false,
+            },
+            lasts_until: None,
+            due: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next order or line of the journal.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when there may be something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Has everything derived anew.
+    pub(crate) fn touch(&mut self) {
+        self.stale = true;
+    }
+}
+
+impl Completeness {
+    /// Takes in whether anybody tells routes, and whether they are all there; tells whether they count as such.
+    fn follow(&mut self, isolated: bool, complete: bool, now: Instant) -> bool {
+        if isolated {
+            // The wait begins with the first session.
+            self.missing_since = None;
+            return false;
+        }
+        if complete {
+            (self.missing_since, self.was_complete) = (None, true);
+            return true;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        now >= since + FIRST_ROUTES
+    }
+}
+
+impl Config {
+    /// How this router captures in a cloud, if it does.
+    #[must_use]
+    pub fn cloud(&self) -> Option<&CloudCapture> {
+        match &self.local.capture {
+            crate::config::Capture::Cloud(cloud) => Some(cloud),
+            crate::config::Capture::None | crate::config::Capture::ProxyArp { .. } => None,
+        }
+    }
+
+    /// The other routers that capture for our site.
+    fn siblings(&self) -> impl Iterator<Item = (&Node, &NicId)> {
+        let own = self.own_node();
+        let siblings = other_nodes(self).filter(|node| node.site == own.site);
+        siblings.filter_map(|node| Some((node, node.nic.as_ref()?)))
+    }
+
+    fn cloud_settings(&self, cloud: &CloudCapture) -> Settings {
+        Settings {
+            mode: cloud.mode,
+            pools: self.fabric.pools.clone(),
+            nic: self.own_node().nic.clone(),
+            members: self
+                .siblings()
+                .map(|(node, nic)| (nic.clone(), node.id))
+                .collect(),
+            budget: cloud.changes_per_minute,
+            patience: cloud.provider.patience(),
+            poll: POLL,
+        }
+    }
+}
+
+impl Router {
+    /// Takes in what the provider says.
+    pub(crate) fn on_cloud(&mut self, input: CloudInput, now: Instant) {
+        let Some(cloud) = self.config.cloud() else {
+            return;
+        };
+        match input {
+            CloudInput::Ready {
+                capabilities,
+                prior,
+            } => {
+                let settings = self.config.cloud_settings(cloud);
+                let seed = self.cloud.seed;
+                let mut executor = Executor::new(settings, capabilities, prior, seed, now);
+                // Routes may have been there before the provider.
+                executor.set_authority(self.cloud.authority.clone(), now);
+                self.cloud.executor = Some(executor);
+                self.cloud.touch();
+            }
+            CloudInput::Answer { order, answer } => {
+                if let Some(executor) = &mut self.cloud.executor {
+                    executor.handle_answer(order, answer, now);
+                }
+            }
+            CloudInput::Unavailable { reason } => {
+                self.cloud.executor = None;
+                self.cloud.failure.get_or_insert(reason);
+            }
+            CloudInput::Journal { failed } => {
+                if let Some(executor) = &mut self.cloud.executor {
+                    executor.set_journal_failed(failed);
+                }
+            }
+        }
+    }
+
+    /// Takes in another configuration: what was decided by the former one is void.
+    pub(crate) fn reconfigure_cloud(&mut self, now: Instant) {
+        self.cloud.generation += 1;
+        self.cloud.touch();
+        if let (Some(executor), Some(cloud)) = (&mut self.cloud.executor, self.config.cloud()) {
+            executor.set_settings(self.config.cloud_settings(cloud), now);
+        }
+    }
+
+    /// Lets an action be done that waits for it.
+    pub(crate) fn approve_action(&mut self, id: u64) {
+        if let Some(executor) = &mut self.cloud.executor {
+            executor.approve(id);
+        }
+    }
+
+    /// Tells whether an action waits for approval.
+    pub(crate) fn awaits_approval(&self, id: u64) -> bool {
+        let mut actions = self.cloud.executor.iter().flat_map(Executor::actions);
+        actions.any(|action| action.id == id && action.awaits_approval)
+    }
+
+    /// Derives what may be done at the provider, and says so, if it has changed.
+    pub(crate) fn tell_authority(&mut self, now: Instant) {
+        let Some(cloud) = self.config.cloud() else {
+            return;
+        };
+        let release = cloud.release_hold;
+        let known = self.cloud_known(now);
+        let lasted = self.cloud.lasts_until.is_some_and(|due| due <= now);
+        if !self.cloud.stale && !lasted && self.cloud.known.as_ref() == Some(&known) {
+            return;
+        }
+        let landscape = self.landscape(&known);
+        let control = &mut self.cloud;
+        control.stale = false;
+        control.desires.set_holds(Holds {
+            release,
+            seize: SEIZE_HOLD,
+        });
+        let authority = if self.stopping {
+            // What is captured stays: whoever takes over for us takes it.
+            Authority::default()
+        } else {
+            control.desires.update(&landscape, &known.held, now)
+        };
+        control.lasts_until = control.desires.poll_timeout(now);
+        control.known = Some(known);
+        if control.authority == authority {
+            return;
+        }
+        control.authority = authority.clone();
+        if let Some(executor) = &mut control.executor {
+            executor.set_authority(authority.clone(), now);
+        }
+        self.outputs.push_back(Output::Authority(authority));
+    }
+
+    /// Lets the executor decide about its next call.
+    pub(crate) fn drive_cloud(&mut self, now: Instant) {
+        if self.stopping {
+            self.cloud.due = None;
+            return;
+        }
+        let control = &mut self.cloud;
+        let Some(executor) = &mut control.executor else {
+            return;
+        };
+        let order = executor.poll(now);
+        while let Some(record) = executor.poll_record() {
+            control.outputs.push_back(Output::CaptureRecord(record));
+        }
+        control.outputs.extend(order.map(Output::Cloud));
+        while let Some(news) = executor.poll_news() {
+            self.events.push(Event::from(news), now);
+        }
+        let executor = executor.poll_timeout(now).map(|due| due.max(now + BREATH));
+        let desires = control.lasts_until;
+        let complete = control
+            .completeness
+            .missing_since
+            .map(|since| since + FIRST_ROUTES);
+        let due = [executor, desires, complete].into_iter().flatten();
+        control.due = due.filter(|due| *due > now).min();
+    }
+
+    fn cloud_known(&mut self, now: Instant) -> Known {
+        let (isolated, complete) = self.route_sources();
+        let complete = self.cloud.completeness.follow(isolated, complete, now);
+        let view = match (isolated, complete) {
+            (true, _) => RibView::Isolated,
+            (false, true) => RibView::Complete,
+            (false, false) => RibView::Incomplete,
+        };
+        let siblings = self.config.siblings();
+        let siblings = siblings.map(|(node, _)| (node.id, self.is_alive(node)));
+        let executor = self.cloud.executor.as_ref();
+        Known {
+            view,
+            siblings: siblings.collect(),
+            held: executor.map(Executor::held).unwrap_or_default(),
+            owners: self.owners.feed().generation(),
+        }
+    }
+
+    /// Whether a router of our site is there: its marker is chosen, and BFD has not found the way to it broken.
+    fn is_alive(&self, node: &Node) -> bool {
+        let marker = self.speaker.best(Ipv4Net::from(node.overlay));
+        marker.is_some() && !self.path_watch.has_failed(node.id)
+    }
+
+    /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh.
+    fn route_sources(&self) -> (bool, bool) {
+        let peers = self.speaker.peers();
+        let peers: Vec<_> = peers
+            .iter()
+            .filter(|peer| is_node(&self.config, peer.id))
+            .collect();
+        if peers.is_empty() {
+            return (false, true);
+        }
+        let up = |state| state == SessionState::Established;
+        let told = peers
+            .iter()
+            .filter(|peer| up(peer.state) && peer.end_of_rib);
+        let isolated = !peers.iter().any(|peer| up(peer.state));
+        let reflectors = &self.config.fabric.bgp.route_reflectors;
+        let is_reflector = |peer| reflectors.contains(&node_of(peer));
+        if peers.iter().any(|peer| is_reflector(peer.id)) {
+            let mut told = told;
+            return (isolated, told.any(|peer| is_reflector(peer.id)));
+        }
+        let established = peers.iter().filter(|peer| up(peer.state)).count();
+        let told = told.count();
+        let first = !self.cloud.completeness.was_complete;
+        let awaited = if first { peers.len() } else { established };
+        (isolated, !isolated && told == awaited)
+    }
+
+    fn landscape(&self, known: &Known) -> Landscape {
+        let told = self.told_to_own();
+        let claims = self.owners.owners();
+        let claims = claims.filter(|owner| self.config.pool_of(owner.address).is_some());
+        let claims = claims.map(|owner| (owner.address, self.claimed(owner, &told)));
+        let mine = told.iter().map(|address| (*address, Claimed::ByUs));
+        Landscape {
+            generation: self.cloud.generation,
+            view: known.view,
+            own: self.config.local.node,
+            siblings: known.siblings.clone(),
+            claims: claims.chain(mine).collect(),
+        }
+    }
+
+    fn claimed(&self, owner: &Owner, told: &BTreeSet<Ipv4Addr>) -> Claimed {
+        if owner.local || told.contains(&owner.address) {
+            return Claimed::ByUs;
+        }
+        if self.duplicates.contains(owner.address) {
+            return Claimed::Disputed;
+        }
+        let site = self
+            .config
+            .fabric
+            .nodes
+            .get(&owner.node)
+            .map(|node| node.site.as_str());
+        match owner.state {
+            ClaimState::Active | ClaimState::Standby => {}
+            ClaimState::Seizing | ClaimState::Draining | ClaimState::Handover => {
+                return Claimed::Unsettled;
+            }
+        }
+        if site == Some(self.config.own_node().site.as_str()) {
+            return Claimed::AtOurSite;
+        }
+        Claimed::Elsewhere(PathSignature {
+            address: owner.address,
+            owner: owner.node,
+            site: site.unwrap_or_default().to_owned(),
+            next_hop: owner.next_hop,
+            sequence: owner.sequence,
+        })
+    }
+}
+
+impl From<News> for Event {
+    fn from(news: News) -> Self {
+        match news {
+            News::Captured(address) => Self::Captured { address },
+            News::Released(address) => Self::Released { address },
+            News::Lost(address, hold) => Self::CaptureLost {
+                address,
+                hold: hold.map(|hold| hold.as_secs()),
+            },
+            News::Fenced {
+                operation,
+                addresses,
+                why,
+            } => Self::CaptureFenced {
+                operation: operation.into(),
+                addresses: addresses.into_iter().collect(),
+                reason: why,
+            },
+            News::Refused {
+                operation,
+                addresses,
+                class,
+                detail,
+            } => Self::CaptureRefused {
+                operation: operation.into(),
+                addresses: addresses.into_iter().collect(),
+                class: class.into(),
+                reason: detail,
+            },
+            News::NoRoom(addresses) => Self::CaptureNoRoom { addresses },
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Capture in a cloud: can the provider be called, is what it shows good, is there room, and is what is wanted done?
+
+use super::{Evidence, fail, listed, pass, skip, warn};
+use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow};
+
+const AREA: &str = "capture";
+/// A look that is older than this is missing: regular ones come at least every five minutes.
+const OLD_S: f64 = 600.0;
+/// A change that is needed for longer does not get done.
+const LATE_S: f64 = 60.0;
+
+pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
+    let view = &evidence.captures;
+    let Some(mode) = view.mode.as_deref() else {
+        return;
+    };
+    if mode == "off" {
+        checks.push(skip(AREA, "provider", "self.capture.mode is off"));
+        return;
+    }
+    checks.push(provider(view));
+    let Some(nic) = view.nic.as_ref().filter(|_| view.failure.is_none()) else {
+        return;
+    };
+    checks.push(forwarding(nic));
+    checks.push(room(view, nic));
+    checks.push(wanted(view, mode));
+    checks.push(journal(evidence, view));
+    checks.push(permissions(view));
+    checks.push(members(evidence));
+}
+
+fn provider(view: &CapturesView) -> CheckRow {
+    const NAME: &str = "provider";
+    if let Some(failure) = &view.failure {
+        return fail(AREA, NAME, "the provider of the cloud cannot be called")
+            .detail(failure.clone())
+            .remedy("nothing is captured; `self.capture.mode: off` says that this is wanted");
+    }
+    match (&view.nic, &view.invalid) {
+        (_, Some(invalid)) => fail(AREA, NAME, "looks at the network interface fail")
+            .detail(invalid.clone())
+            .remedy("nothing is changed meanwhile; see the permissions of the instance, and `samctl captures`"),
+        (None, None) => skip(AREA, NAME, "the network interface was not seen yet"),
+        (Some(nic), None) if nic.seen_s > OLD_S => warn(
+            AREA,
+            NAME,
+            format!("{} was not seen for {:.0} s", nic.id, nic.seen_s),
+        )
+        .remedy("a call to the provider hangs; see the log of the router"),
+        (Some(nic), None) => pass(
+            AREA,
+            NAME,
+            format!("{} was seen {:.0} s ago", nic.id, nic.seen_s),
+        ),
+    }
+}
+
+fn forwarding(nic: &CaptureNic) -> CheckRow {
+    const NAME: &str = "forwarding";
+    if nic.forwarding {
+        return pass(AREA, NAME, format!("{} carries packets of others", nic.id));
+    }
+    warn(
+        AREA,
+        NAME,
+        format!("{} carries no packets but its own", nic.id),
+    )
+    .remedy("the router changes that before the first capture; in mode plan it is for you to do")
+}
+
+fn room(view: &CapturesView, nic: &CaptureNic) -> CheckRow {
+    const NAME: &str = "room";
+    let without = of_state(view, "no-room");
+    let limit = nic
+        .limit
+        .map_or_else(|| "?".to_owned(), |limit| limit.to_string());
+    let message = format!("{} of {limit} addresses are used", nic.used);
+    if without.is_empty() {
+        return pass(AREA, NAME, message);
+    }
+    warn(AREA, NAME, format!("{message}, and more are wanted"))
+        .detail(listed(without.iter().map(|row| row.address)))
+        .remedy("take an instance type that may have more addresses, or exclude some from the pool")
+}
+
+fn wanted(view: &CapturesView, mode: &str) -> CheckRow {
+    const NAME: &str = "wanted";
+    let text = |row: &&CaptureRow| format!("{}: {}, {}", row.address, row.state, row.why);
+    let waiting = of_state(view, "waiting");
+    if !waiting.is_empty() {
+        return warn(AREA, NAME, "wanted addresses cannot be captured")
+            .detail(listed(waiting.iter().map(text)))
+            .remedy("free them where they are; an address that a machine here has as its own stays there");
+    }
+    let open = ["planned", "awaits-approval"];
+    let open: Vec<&CaptureRow> = view
+        .captures
+        .iter()
+        .filter(|row| open.contains(&row.state.as_str()))
+        .collect();
+    if !open.is_empty() {
+        return warn(AREA, NAME, format!("mode {mode} leaves changes to you"))
+            .detail(listed(open.iter().map(text)))
+            .remedy("`samctl actions` shows them; self.capture.mode: auto does them");
+    }
+    let late = of_state(view, "due");
+    let late: Vec<&&CaptureRow> = late
+        .iter()
+        .filter(|row| row.since_s.is_some_and(|since| since > LATE_S))
+        .collect();
+    if late.is_empty() {
+        return pass(AREA, NAME, "what is wanted is done or under way");
+    }
+    warn(AREA, NAME, "changes are needed and do not get done")
+        .detail(listed(late.iter().map(|row| text(row))))
+        .remedy("`samctl actions` shows the failures")
+}
+
+fn of_state<'a>(view: &'a CapturesView, state: &str) -> Vec<&'a CaptureRow> {
+    let rows = view.captures.iter();
+    rows.filter(|row| row.state == state).collect()
+}
+
+fn journal(evidence: &Evidence<'_>, view: &CapturesView) -> CheckRow {
+    const NAME: &str = "journal";
+    let file = evidence
+        .config
+        .cloud()
+        .and_then(|cloud| cloud.journal_file.as_ref());
+    match file {
+        Some(file) if view.journal_failed => fail(
+            AREA,
+            NAME,
+            format!("{} cannot be written: nothing is released", file.display()),
+        )
+        .remedy("make room on that disk, and see its permissions"),
+        Some(file) => pass(
+            AREA,
+            NAME,
+            format!("what is done is written to {}", file.display()),
+        ),
+        None => skip(AREA, NAME, "self.capture.journalFile is none"),
+    }
+}
+
+fn permissions(view: &CapturesView) -> CheckRow {
+    const NAME: &str = "permissions";
+    let missing = view
+        .permissions
+        .iter()
+        .filter(|row| row.granted == Some(false));
+    let missing: Vec<&str> = missing.map(|row| row.action.as_str()).collect();
+    if !missing.is_empty() {
+        return fail(AREA, NAME, "the instance may not do what it has to")
+            .detail(listed(missing))
+            .remedy("grant them to the instance's role");
+    }
+    let granted = view
+        .permissions
+        .iter()
+        .filter(|row| row.granted.is_some())
+        .count();
+    if granted == 0 {
+        return skip(
+            AREA,
+            NAME,
+            "the provider does not say what the instance may do",
+        );
+    }
+    pass(AREA, NAME, format!("{granted} permissions are there"))
+}
+
+/// Nothing is taken over from a router whose interface nobody knows.
+fn members(evidence: &Evidence<'_>) -> CheckRow {
+    const NAME: &str = "members";
+    let own = evidence.config.own_node();
+    let nodes = evidence.config.fabric.nodes.values();
+    let unknown = nodes.filter(|node| {
+        node.id != own.id && node.site == own.site && node.role == own.role && node.nic.is_none()
+    });
+    let unknown: Vec<&str> = unknown.map(|node| node.name.as_str()).collect();
+    if unknown.is_empty() {
+        return pass(
+            AREA,
+            NAME,
+            "the network interfaces of the site's routers are known",
+        );
+    }
+    warn(
+        AREA,
+        NAME,
+        "routers of this site have no `nic`: nothing is taken over from them",
+    )
+    .detail(listed(unknown))
+    .remedy("add `nic` to them in fabric.nodes on every router, unless they are mere reflectors")
+}

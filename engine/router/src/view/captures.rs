@@ -1,0 +1,297 @@
+//! `samctl captures` and `samctl actions`: addresses on our network interface in the cloud, and what is done about them.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use sam_capture::executor::{ActionReport, AddressReport, Done, State, StatusReport};
+use sam_capture::provider::NicId;
+use sam_capture::{Executor, Want};
+use serde::{Deserialize, Serialize};
+
+use super::{NodeRef, seconds_ago};
+use crate::Router;
+
+/// `samctl captures`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CapturesView {
+    /// Which cloud; `None` where nothing is captured in one.
+    pub provider: Option<String>,
+    /// How far the router goes on its own: off, observe, plan, approve, auto.
+    pub mode: Option<String>,
+    /// Why the provider cannot be called, if so.
+    pub failure: Option<String>,
+    /// Our network interface, once it was seen.
+    pub nic: Option<CaptureNic>,
+    /// Why the newest look at it was no good.
+    pub invalid: Option<String>,
+    /// Whether the journal cannot be written; then nothing is released.
+    pub journal_failed: bool,
+    /// Addresses that are wanted, unwanted or held, in order.
+    pub captures: Vec<CaptureRow>,
+    /// Calls by operation, and failures by class.
+    pub counters: Vec<CaptureCounter>,
+    /// What the instance may do.
+    pub permissions: Vec<PermissionRow>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaptureNic {
+    /// The provider's name of it.
+    pub id: NicId,
+    /// Whether it carries packets that are not its own.
+    pub forwarding: bool,
+    /// Addresses on it.
+    pub used: usize,
+    /// Addresses that it may have.
+    pub limit: Option<usize>,
+    /// Seconds since the look.
+    pub seen_s: f64,
+}
+
+/// A count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureCounter {
+    /// Of what.
+    pub name: String,
+    /// How many.
+    pub value: u64,
+}
+
+/// A permission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermissionRow {
+    /// The provider's name of it.
+    pub action: String,
+    /// Whether the instance has it; `None` when there is no way to know.
+    pub granted: Option<bool>,
+    /// What the provider said.
+    pub detail: String,
+}
+
+/// An address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaptureRow {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// What is wanted of it: capture, absent, keep; `unknown` of one about which nothing is known.
+    pub want: String,
+    /// The interface that has it, as far as known.
+    pub holder: Option<NicId>,
+    /// The node behind it, if it is one of the fabric.
+    pub node: Option<NodeRef>,
+    /// held, changing, due, awaits-approval, planned, waiting, no-room, absent.
+    pub state: String,
+    /// Why, in words.
+    pub why: String,
+    /// Seconds in this state.
+    pub since_s: Option<f64>,
+}
+
+/// `samctl actions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionsView {
+    /// How far the router goes on its own; `None` where nothing is captured in a cloud.
+    pub mode: Option<String>,
+    /// What did not end yet, in the order in which it is done.
+    pub open: Vec<ActionRow>,
+    /// What ended, the newest first.
+    pub ended: Vec<EndedRow>,
+}
+
+/// `samctl actions show ID`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionView {
+    /// Its number.
+    pub id: u64,
+    /// The action, if it did not end yet.
+    pub open: Option<ActionRow>,
+    /// What was done in its course, the newest first.
+    pub ended: Vec<EndedRow>,
+}
+
+/// An action that did not end yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionRow {
+    /// Its number.
+    pub id: u64,
+    /// forward, capture, release.
+    pub kind: String,
+    /// With which addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// The next change at the provider, as far as known.
+    pub step: Option<String>,
+    /// awaits-approval, under-way, planned, due.
+    pub state: String,
+    /// Why, in words; each reason once.
+    pub why: Vec<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Seconds since it is needed.
+    pub since_s: f64,
+}
+
+/// A change that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedRow {
+    /// Number of its action.
+    pub id: u64,
+    /// The change at the provider.
+    pub operation: String,
+    /// With which addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// `done`, or the class of the error.
+    pub result: String,
+    /// The provider's code and message.
+    pub detail: String,
+    /// Seconds ago.
+    pub ago_s: f64,
+}
+
+impl Router {
+    /// `samctl captures`
+    #[must_use]
+    pub fn captures(&self, now: Instant) -> CapturesView {
+        let cloud = self.config.cloud();
+        let executor = self.cloud.executor.as_ref();
+        let status = executor.map(Executor::status);
+        let rows = executor.map(|executor| executor.addresses(now));
+        let rows = rows.into_iter().flatten();
+        let counters = status.iter().flat_map(|status| &status.counters);
+        let permissions = status.iter().flat_map(|status| &status.permissions);
+        CapturesView {
+            provider: cloud.map(|cloud| cloud.provider.name().into()),
+            mode: cloud.map(|cloud| cloud.mode.name().into()),
+            failure: self.cloud.failure.clone(),
+            nic: status.as_ref().and_then(|status| nic(status, now)),
+            invalid: status.as_ref().and_then(|status| status.invalid.clone()),
+            journal_failed: status.as_ref().is_some_and(|status| status.journal_failed),
+            captures: rows.map(|row| self.capture_row(row, now)).collect(),
+            counters: counters
+                .map(|(name, value)| CaptureCounter {
+                    name: (*name).into(),
+                    value: *value,
+                })
+                .collect(),
+            permissions: permissions
+                .map(|permission| PermissionRow {
+                    action: permission.action.clone(),
+                    granted: permission.granted,
+                    detail: permission.detail.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// `samctl actions`
+    #[must_use]
+    pub fn actions(&self, now: Instant) -> ActionsView {
+        let executor = self.cloud.executor.as_ref();
+        let mode = self.config.cloud().map(|cloud| cloud.mode);
+        let open = executor.map(Executor::actions).into_iter().flatten();
+        let ended: Vec<&Done> = executor
+            .iter()
+            .flat_map(|executor| executor.history())
+            .collect();
+        ActionsView {
+            mode: mode.map(|mode| mode.name().into()),
+            open: open.map(|action| self.action_row(&action, now)).collect(),
+            ended: ended
+                .into_iter()
+                .rev()
+                .map(|done| ended_row(done, now))
+                .collect(),
+        }
+    }
+
+    /// `samctl actions show ID`; `None` when nothing is known of it.
+    #[must_use]
+    pub fn action(&self, id: u64, now: Instant) -> Option<ActionView> {
+        let all = self.actions(now);
+        let open = all.open.into_iter().find(|row| row.id == id);
+        let ended = all.ended.into_iter().filter(|row| row.id == id);
+        let ended: Vec<EndedRow> = ended.collect();
+        (open.is_some() || !ended.is_empty()).then_some(ActionView { id, open, ended })
+    }
+
+    fn capture_row(&self, row: AddressReport, now: Instant) -> CaptureRow {
+        let nodes = self.config.fabric.nodes.values();
+        let node = row.holder.as_ref().and_then(|nic| {
+            let mut nodes = nodes.filter(|node| node.nic.as_ref() == Some(nic));
+            nodes.next().map(|node| node.id)
+        });
+        // Where our own interface is not named in the fabric, it is known by what was seen.
+        let ours = (row.state == State::Held).then_some(self.config.local.node);
+        CaptureRow {
+            address: row.address,
+            want: row.want.as_ref().map_or("unknown", Want::name).into(),
+            holder: row.holder,
+            node: node.or(ours).map(|node| NodeRef::new(&self.config, node)),
+            state: row.state.name().into(),
+            why: self.with_names(&row.why),
+            since_s: row.since.map(|since| seconds_ago(since, now)),
+        }
+    }
+
+    fn action_row(&self, action: &ActionReport, now: Instant) -> ActionRow {
+        let mode = self.config.cloud().map(|cloud| cloud.mode);
+        let state = match (action.under_way, action.awaits_approval, mode) {
+            (true, _, _) => "under-way",
+            (false, true, _) => "awaits-approval",
+            (false, false, Some(mode)) if mode < sam_capture::Mode::Approve => "planned",
+            (false, false, _) => "due",
+        };
+        let mut why: Vec<String> = Vec::new();
+        for want in action.wants.values() {
+            let want = self.with_names(&want.to_string());
+            if !why.contains(&want) {
+                why.push(want);
+            }
+        }
+        ActionRow {
+            id: action.id,
+            kind: action.kind.to_string(),
+            addresses: action.wants.keys().copied().collect(),
+            step: action.step.as_ref().map(|step| step.name().into()),
+            state: state.into(),
+            why,
+            failures: action.failures,
+            since_s: seconds_ago(action.since, now),
+        }
+    }
+
+    /// Writes `node NAME` for `node ID`: the core knows no names.
+    fn with_names(&self, text: &str) -> String {
+        let mut words: Vec<&str> = text.split(' ').collect();
+        for at in 1..words.len() {
+            let id = words[at].parse().ok().map(sam_capture::NodeId);
+            let node = id.and_then(|id| self.config.fabric.nodes.get(&id));
+            if let Some(node) = node.filter(|_| words[at - 1] == "node") {
+                words[at] = &node.name;
+            }
+        }
+        words.join(" ")
+    }
+}
+
+fn nic(status: &StatusReport, now: Instant) -> Option<CaptureNic> {
+    let nic = status.nic.as_ref()?;
+    Some(CaptureNic {
+        id: nic.observation.nic.clone(),
+        forwarding: nic.observation.forwarding,
+        used: nic.observation.entries.len(),
+        limit: nic.observation.limit,
+        seen_s: seconds_ago(nic.at, now),
+    })
+}
+
+fn ended_row(done: &Done, now: Instant) -> EndedRow {
+    EndedRow {
+        id: done.id,
+        operation: done.operation.into(),
+        addresses: done.addresses.iter().copied().collect(),
+        result: done.result.into(),
+        detail: done.detail.clone(),
+        ago_s: seconds_ago(done.at, now),
+    }
+}

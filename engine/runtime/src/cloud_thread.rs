@@ -1,0 +1,424 @@
+//! The thread that calls the provider of the cloud, and the journal of captures. Calls may take long; nothing else waits.
+//!
+//! ```text
+//!  control ── Authority ──► shared cell ◄── asked before each request ── thread ──► provider
+//!     │ └──── Record ─────► journal (before the order leaves)              ▲  │
+//!     └────── Order ──────► mailbox ───────────────────────────────────────┘  └──► answer to control
+//! ```
+//! Control gives one order at a time, and decides anew after each answer.
+
+use std::cell::Cell;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Context;
+use sam_capture::executor::Order;
+use sam_capture::provider::{Capabilities, ErrorClass, Fence, Outcome, ProviderError};
+use sam_capture::{Authority, Prior, Provider, Record, Stale, Ticket};
+use sam_net::{Epoll, Interest};
+use sam_router::{CloudInput, Config};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::StartError;
+use crate::capture_journal::CaptureJournal;
+use crate::mailbox::Mailbox;
+
+/// Answers that may wait; there is one order at a time.
+const ANSWERS: usize = 4;
+/// Name of what the thread waits for.
+const MAILBOX: u64 = 0;
+
+/// Makes the client for the cloud of a configuration; the error is for people.
+pub type Providers = Box<dyn FnOnce(&Config) -> Result<Box<dyn Provider>, String>>;
+
+/// Answers of the provider; closed when the thread is gone.
+pub(crate) type Answers = mpsc::Receiver<CloudInput>;
+
+/// What the thread has not read yet.
+#[derive(Debug, Default)]
+struct Letters {
+    order: Option<Order>,
+    stop: bool,
+}
+
+/// The control side of the provider.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    mailbox: Arc<Mailbox<Letters>>,
+    authority: Arc<Mutex<Authority>>,
+    journal: Option<CaptureJournal>,
+    /// Whether the last line could not be written.
+    failed: bool,
+}
+
+impl Cloud {
+    /// Opens the journal, makes the provider and starts its thread, where the configuration captures in a cloud. A router
+    /// without provider forwards nevertheless; why there is none is the first thing that comes from the other end.
+    ///
+    /// # Errors
+    /// When the kernel gives no eventfd, epoll or thread, or the journal cannot be opened.
+    pub(crate) fn start(
+        config: &Config,
+        providers: Providers,
+    ) -> Result<Option<(Self, Answers)>, StartError> {
+        let Some(cloud) = config.cloud() else {
+            return Ok(None);
+        };
+        let (journal, prior) = match &cloud.journal_file {
+            Some(path) => {
+                let journal = CaptureJournal::open(path);
+                let (journal, prior) = journal.with_context(|| {
+                    format!(
+                        "cannot open the journal of captures {}; correct self.capture.journalFile",
+                        path.display()
+                    )
+                })?;
+                (Some(journal), prior)
+            }
+            None => (None, Prior::default()),
+        };
+        let provider = providers(config);
+        Self::spawn(provider, journal, prior).map(Some)
+    }
+
+    fn spawn(
+        provider: Result<Box<dyn Provider>, String>,
+        journal: Option<CaptureJournal>,
+        prior: Prior,
+    ) -> Result<(Self, Answers), StartError> {
+        let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
+        let authority = Arc::new(Mutex::new(Authority::default()));
+        let (sender, answers) = mpsc::channel(ANSWERS);
+        match provider {
+            Ok(provider) => {
+                let capabilities: Capabilities = provider.capabilities();
+                let ready = CloudInput::Ready {
+                    capabilities,
+                    prior,
+                };
+                // It is the first one, so there is room.
+                sender.try_send(ready).ok();
+                let epoll = Epoll::new(1).context("cannot wait for orders to the provider")?;
+                epoll
+                    .add(mailbox.as_fd(), MAILBOX, Interest::Read)
+                    .context("cannot wait for orders to the provider")?;
+                let thread = Thread {
+                    provider,
+                    mailbox: Arc::clone(&mailbox),
+                    authority: Arc::clone(&authority),
+                    answers: sender,
+                };
+                // It may be in a call when the router stops: nobody waits for it, and it is permitted nothing then.
+                std::thread::Builder::new()
+                    .name("provider".to_owned())
+                    .spawn(move || thread.run(epoll))
+                    .context("cannot start the thread of the provider")?;
+            }
+            Err(reason) => {
+                warn!(%reason, "nothing is captured");
+                sender.try_send(CloudInput::Unavailable { reason }).ok();
+            }
+        }
+        let cloud = Self {
+            mailbox,
+            authority,
+            journal,
+            failed: false,
+        };
+        Ok((cloud, answers))
+    }
+
+    /// From now on this may be done, and nothing else.
+    pub(crate) fn set_authority(&self, authority: Authority) {
+        *self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = authority;
+    }
+
+    /// Writes into the journal; returns whether that works, if it is news.
+    pub(crate) fn record(&mut self, record: &Record) -> Option<CloudInput> {
+        let result = self.journal.as_mut()?.append(record);
+        if let Err(error) = &result
+            && !self.failed
+        {
+            warn!(%error, "cannot write the journal of captures: nothing is released");
+        }
+        let failed = result.is_err();
+        let news = std::mem::replace(&mut self.failed, failed) != failed;
+        news.then_some(CloudInput::Journal { failed })
+    }
+
+    /// Calls the provider.
+    pub(crate) fn order(&self, order: Order) {
+        self.mailbox.post(|letters| letters.order = Some(order));
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.set_authority(Authority::default());
+        self.mailbox.post(|letters| letters.stop = true);
+    }
+}
+
+/// The thread, ready to run.
+struct Thread {
+    provider: Box<dyn Provider>,
+    mailbox: Arc<Mailbox<Letters>>,
+    authority: Arc<Mutex<Authority>>,
+    answers: mpsc::Sender<CloudInput>,
+}
+
+impl Thread {
+    fn run(mut self, mut epoll: Epoll) {
+        loop {
+            if let Err(error) = epoll.wait(None).map(drop) {
+                warn!(%error, "cannot wait for orders to the provider, nothing more is captured");
+                return;
+            }
+            let letters = self.mailbox.take();
+            if letters.stop {
+                return;
+            }
+            let Some(order) = letters.order else {
+                continue;
+            };
+            let answer = CloudInput::Answer {
+                order: order.id,
+                answer: self.perform(&order),
+            };
+            if self.answers.blocking_send(answer).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, order: &Order) -> Result<Outcome, ProviderError> {
+        let fence = Guard {
+            authority: &self.authority,
+            ticket: order.ticket.as_ref(),
+            stale: Cell::new(None),
+        };
+        if !fence.is_current() {
+            return Err(fence.error("not sent"));
+        }
+        let answer = self.provider.perform(&order.operation, &fence);
+        match answer {
+            Err(error) if error.class == ErrorClass::Fenced => Err(fence.error(&error.message)),
+            answer => answer,
+        }
+    }
+}
+
+/// Asks the shared authority about one order.
+struct Guard<'a> {
+    authority: &'a Mutex<Authority>,
+    /// Looks need no permission.
+    ticket: Option<&'a Ticket>,
+    /// What it answered last.
+    stale: Cell<Option<Stale>>,
+}
+
+impl Fence for Guard<'_> {
+    fn is_current(&self) -> bool {
+        let Some(ticket) = self.ticket else {
+            return true;
+        };
+        let authority = self.authority.lock();
+        let authority = authority.unwrap_or_else(PoisonError::into_inner);
+        let verdict = authority.check(ticket, Instant::now());
+        self.stale.set(verdict.err());
+        verdict.is_ok()
+    }
+}
+
+impl Guard<'_> {
+    /// The reason that ended, for people.
+    fn error(&self, otherwise: &str) -> ProviderError {
+        let stale = self.stale.get();
+        ProviderError {
+            class: ErrorClass::Fenced,
+            code: ErrorClass::Fenced.name().to_owned(),
+            message: stale.map_or_else(|| otherwise.to_owned(), |stale| stale.to_string()),
+            request_id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use sam_capture::provider::Operation;
+    use sam_capture::{NodeId, PathSignature, Want};
+
+    use super::*;
+
+    #[test]
+    fn an_order_is_carried_out_and_answered() {
+        let (cloud, mut answers) = start();
+        cloud.set_authority(authority(1));
+
+        cloud.order(order(1, 1));
+
+        let answer = next(&mut answers);
+        assert!(
+            matches!(
+                answer,
+                CloudInput::Answer {
+                    order: 1,
+                    answer: Ok(_)
+                }
+            ),
+            "{answer:?}"
+        );
+    }
+
+    #[test]
+    fn an_order_whose_reason_has_ended_is_not_sent() {
+        let (cloud, mut answers) = start();
+        cloud.set_authority(authority(2));
+
+        cloud.order(order(1, 1));
+
+        let CloudInput::Answer {
+            answer: Err(error), ..
+        } = next(&mut answers)
+        else {
+            panic!("sent");
+        };
+        assert_eq!(error.class, ErrorClass::Fenced);
+        assert_eq!(error.message, "the route to 10.77.60.10 has changed");
+    }
+
+    #[test]
+    fn a_reason_that_ends_while_the_provider_works_ends_the_work() {
+        let (sender, started) = std::sync::mpsc::channel();
+        let (cloud, mut answers) = start_with(Fake(sender));
+        cloud.set_authority(authority(1));
+        let slow = Order {
+            operation: Operation::Strip {
+                nic: sam_capture::provider::NicId("nic-b".into()),
+                addresses: BTreeSet::from([ADDRESS]),
+                version: None,
+            },
+            ..order(1, 1)
+        };
+        cloud.order(slow);
+        started.recv().expect("it works until it may not any more");
+        cloud.set_authority(authority(2));
+
+        let CloudInput::Answer {
+            answer: Err(error), ..
+        } = next(&mut answers)
+        else {
+            panic!("done");
+        };
+        assert_eq!(error.class, ErrorClass::Fenced);
+    }
+
+    #[test]
+    fn without_a_client_the_reason_is_told() {
+        let (_cloud, mut answers) =
+            Cloud::spawn(Err("no client".to_owned()), None, Prior::default()).expect("a mailbox");
+
+        let told = answers.blocking_recv();
+
+        let told = told.expect("a reason");
+        assert!(matches!(&told, CloudInput::Unavailable { reason } if reason == "no client"));
+    }
+
+    /// Does everything at once, but strips for as long as it may, and says that it has begun.
+    struct Fake(std::sync::mpsc::Sender<()>);
+
+    impl Provider for Fake {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                moves: true,
+                batch: 8,
+                marks: true,
+            }
+        }
+
+        fn perform(
+            &mut self,
+            operation: &Operation,
+            fence: &dyn Fence,
+        ) -> Result<Outcome, ProviderError> {
+            if !matches!(operation, Operation::Strip { .. }) {
+                return Ok(Outcome::Done { request_id: None });
+            }
+            // Nobody listens in tests that do not strip.
+            self.0.send(()).ok();
+            while fence.is_current() {
+                std::thread::yield_now();
+            }
+            Err(ProviderError {
+                class: ErrorClass::Fenced,
+                code: "given-up".to_owned(),
+                message: "given up".to_owned(),
+                request_id: None,
+            })
+        }
+    }
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 10);
+
+    fn start() -> (Cloud, Answers) {
+        start_with(Fake(std::sync::mpsc::channel().0))
+    }
+
+    fn start_with(fake: Fake) -> (Cloud, Answers) {
+        let (cloud, mut answers) =
+            Cloud::spawn(Ok(Box::new(fake)), None, Prior::default()).expect("a thread");
+        assert!(matches!(
+            answers.blocking_recv(),
+            Some(CloudInput::Ready { .. })
+        ));
+        (cloud, answers)
+    }
+
+    fn next(answers: &mut Answers) -> CloudInput {
+        answers.blocking_recv().expect("an answer")
+    }
+
+    fn wants(sequence: u32) -> BTreeMap<Ipv4Addr, Want> {
+        let signature = PathSignature {
+            address: ADDRESS,
+            owner: NodeId(9),
+            site: "hq".into(),
+            next_hop: [10, 99, 0, 9].into(),
+            sequence,
+        };
+        BTreeMap::from([(ADDRESS, Want::Capture(signature))])
+    }
+
+    fn authority(sequence: u32) -> Authority {
+        Authority {
+            generation: 1,
+            wants: wants(sequence),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    fn order(id: u64, sequence: u32) -> Order {
+        Order {
+            id,
+            operation: Operation::Assign {
+                addresses: BTreeSet::from([ADDRESS]),
+                version: None,
+            },
+            ticket: Some(Ticket {
+                generation: 1,
+                wants: wants(sequence),
+                gone: BTreeSet::new(),
+                not_after: Instant::now() + Duration::from_secs(60),
+            }),
+        }
+    }
+}
