@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use sam_capture::Provider;
 use sam_net::{Capabilities, Capability, caps, sysctl};
 use sam_router::Config;
 use sam_router::config::Capture;
@@ -14,6 +13,7 @@ use crate::Streams;
 use crate::args::{Format, RunArgs};
 use crate::config::{Report, Secrets, load};
 use crate::exit::{Exit, Failure};
+use crate::provider;
 
 /// Runs the router. State changes are logged to standard error; `SAMCTL_LOG` sets the level (default `info`).
 ///
@@ -36,18 +36,10 @@ pub fn run(args: &RunArgs, format: Format, streams: &mut Streams<'_>) -> Result<
     sam_runtime::run(
         loaded.config,
         Box::new(move || reload(&path)),
-        Box::new(cloud_provider),
+        Box::new(provider::provider),
     )
     .map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
     Ok(Exit::Ok)
-}
-
-/// Makes the client for the cloud in which the router captures.
-fn cloud_provider(config: &Config) -> Result<Box<dyn Provider>, String> {
-    let kind = config
-        .cloud()
-        .map_or("no cloud", |cloud| cloud.provider.name());
-    Err(format!("this build has no client for {kind}"))
 }
 
 fn reload(path: &Path) -> Result<Config, String> {

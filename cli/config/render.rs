@@ -295,7 +295,21 @@ fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
     writeln!(
         out,
         "    changesPerMinute: {changes}\n    journalFile: {journal}"
-    )
+    )?;
+    let endpoints = &cloud.endpoints;
+    let keys = [
+        ("api", &endpoints.api),
+        ("metadata", &endpoints.metadata),
+        ("federation", &endpoints.federation),
+    ];
+    let written = keys
+        .iter()
+        .filter_map(|(key, url)| Some(format!("{key}: {}", quoted(url.as_ref()?))));
+    let written: Vec<String> = written.collect();
+    if !written.is_empty() {
+        writeln!(out, "    endpoints: {{{}}}", written.join(", "))?;
+    }
+    Ok(())
 }
 
 fn active_when_text(active_when: &ActiveWhen) -> String {

@@ -1,8 +1,8 @@
-//! A cloud that is not there: its fabric between a router and a machine, with the rest of the world behind tunnels.
+//! A cloud that is not there: its fabric between routers and a machine, with the rest of the world behind tunnels.
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sam_net::Namespace;
 use sam_testkit::netns::{Daemon, Fabric, Site, sh, wait_until};
@@ -10,28 +10,36 @@ use serde_json::{Value, json};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "cloud::the_fabric_delivers_what_the_router_holds_and_nothing_else",
-    needs: &[Need::Tool("curl"), Need::Tool("ip")],
-    run: delivers,
-}];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "cloud::the_fabric_delivers_what_the_router_holds_and_nothing_else",
+        needs: &[Need::Tool("curl"), Need::Tool("ip")],
+        run: delivers,
+    },
+    Case {
+        name: "cloud::a_router_captures_by_itself_and_the_next_one_takes_over_when_it_is_killed",
+        needs: &[Need::Tool("curl"), Need::Tool("ip")],
+        run: captures,
+    },
+];
 
 /// The site in the cloud.
 const CLOUD: Site = Site::AWS;
+/// The other router there, where it has one.
+const STANDBY: Site = Site::AZURE;
 const ELSEWHERE: Site = Site::ONPREM;
-/// Its router's address: the first three belong to the provider.
-const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 4);
-const PATIENCE: Duration = Duration::from_secs(15);
-const LISTEN: &str = "127.0.0.1:8470";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where the fake cloud is: on the underlay, as a provider is.
+const LISTEN: &str = "203.0.113.250:8470";
 
 /// ```text
-/// .10 ── lan1 ── router onprem ══ wan ══ router aws ── eni-router ╮
-///                                                                 fabric of the fake cloud
-///                                              .11 ── eni-machine ╯
+/// .10 ── lan1 ── router onprem ══ wan ══ router aws ── eni-a ╮
+///                                                            fabric of the fake cloud
+///                                          .11 ── eni-machine ╯
 /// ```
 fn delivers() {
     let mut fabric = Fabric::new(samctl(), 2);
-    let cloud = Lab::start(&fabric);
+    let cloud = Lab::start(&fabric, &[CLOUD]);
     fabric.start_all();
     let (machine, host) = (
         fabric.topology.client(CLOUD),
@@ -46,18 +54,61 @@ fn delivers() {
     assert!(!ping(ELSEWHERE.client()));
     assert!(cloud.dropped("nobody") > 0);
 
-    cloud.by_hand("eni-router", &json!({ "add": [ELSEWHERE.client()] }));
+    let routed = json!({ "add": [ELSEWHERE.client()], "sourceDestCheck": false });
+    cloud.by_hand("eni-aws", &routed);
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     wait_for_ping(host, CLOUD.client(), PATIENCE);
 
     // A router whose check is on speaks for what it holds, and for nothing else.
-    cloud.by_hand("eni-router", &json!({ "sourceDestCheck": true }));
+    cloud.by_hand("eni-aws", &json!({ "sourceDestCheck": true }));
     assert!(ping(ELSEWHERE.client()));
-    cloud.by_hand("eni-router", &json!({ "remove": [ELSEWHERE.client()] }));
+    cloud.by_hand("eni-aws", &json!({ "remove": [ELSEWHERE.client()] }));
     let before = cloud.dropped("source-check");
     sh(host, &format!("ping -n -c 1 -W 1 {}", CLOUD.client()));
     assert!(cloud.dropped("source-check") > before);
     assert!(!ping(ELSEWHERE.client()));
+}
+
+/// Two routers in the subnet; nobody touches the cloud but they.
+fn captures() {
+    let mut fabric = Fabric::new(samctl(), 3);
+    fabric.edit_all(
+        "name: azure, site: azure, role: azure",
+        "name: azure, site: aws, role: aws",
+    );
+    fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
+    let cloud = Lab::start(&fabric, &[CLOUD, STANDBY]);
+    for site in [CLOUD, STANDBY] {
+        let name = site.name();
+        let capture = format!(
+            "capture: {{type: aws, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: \
+             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}}}"
+        );
+        let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
+        fabric.edit(site, former, &capture);
+        let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
+        fabric.edit_all(&endpoint, &format!("nic: eni-{name}, {endpoint}"));
+    }
+    // The first to come captures; the other one finds it there.
+    for site in [ELSEWHERE, CLOUD, STANDBY] {
+        fabric.start(site);
+    }
+
+    wait_for_ping(fabric.topology.client(CLOUD), ELSEWHERE.client(), PATIENCE);
+    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("eni-aws"));
+    let captures = fabric.router(CLOUD).json("captures");
+    assert_eq!(captures["mode"], "auto", "{captures}");
+    let doctor = fabric.router(CLOUD).samctl("doctor capture");
+    assert_eq!(doctor.code, 0, "{}", doctor.text());
+
+    let killed = Instant::now();
+    fabric.take(CLOUD).daemon().kill();
+    let machine = fabric.topology.client(CLOUD);
+    let is_moved = || cloud.holder(ELSEWHERE.client()).as_deref() == Some("eni-azure");
+    wait_until("the other router holds the address", PATIENCE, is_moved);
+    wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
+    let gone = killed.elapsed();
+    assert!(gone < Duration::from_secs(12), "{gone:?}");
 }
 
 /// The fake cloud, with the wires of the site in its hands.
@@ -68,44 +119,53 @@ struct Lab {
 
 impl Lab {
     /// Takes the ends of the site's cables out of its LAN, and gives them to the cloud.
-    fn start(fabric: &Fabric) -> Self {
+    fn start(fabric: &Fabric, routers: &[Site]) -> Self {
         let wires = fabric.topology.wires().clone();
-        let ends = [
-            ("r2", fabric.topology.router(CLOUD)),
-            ("c2", fabric.topology.client(CLOUD)),
-        ];
-        for (end, _) in ends {
+        let topology = &fabric.topology;
+        let mut instances = vec![json!({
+            "id": "i-machine",
+            "nics": [nic("machine", "c2", topology.client(CLOUD), "eth0", CLOUD.client())],
+        })];
+        let mut addresses = vec!["10.77.60.1".to_owned()];
+        for &site in routers {
+            let (name, number) = (site.name(), site.number());
+            // The first three belong to the provider.
+            let address = Ipv4Addr::new(10, 77, 60, 2 + number);
+            let command =
+                format!("ip address flush dev lan0 && ip address add {address}/24 dev lan0");
+            sh(topology.router(site), &command).success();
+            let nic = nic(
+                name,
+                &format!("r{number}"),
+                topology.router(site),
+                "lan0",
+                address,
+            );
+            let id = format!("i-{name}");
+            instances.push(json!({ "id": id, "role": "router", "nics": [nic] }));
+            addresses.push(address.to_string());
+        }
+        let excluded = format!("exclude: [{}]", addresses.join(", "));
+        fabric.edit_all("exclude: [10.77.60.1]", &excluded);
+        for instance in &instances {
+            let end = instance["nics"][0]["wire"].as_str().expect("a wire");
             sh(&wires, &format!("ip link set {end} nomaster")).success();
         }
-        let address = format!("ip address flush dev lan0 && ip address add {ROUTER}/24 dev lan0");
-        sh(fabric.topology.router(CLOUD), &address).success();
-        fabric.edit_all(
-            "exclude: [10.77.60.1]",
-            &format!("exclude: [10.77.60.1, {ROUTER}]"),
-        );
-
-        let nic = |id: &str, end: &str, mac: String, address: Ipv4Addr| {
-            json!({
-                "id": id, "subnet": "subnet-0a", "mac": mac, "address": address, "wire": end,
-                "sourceDestCheck": id != "eni-router",
-            })
-        };
-        let router = nic(
-            "eni-router",
-            "r2",
-            mac(fabric.topology.router(CLOUD), "lan0"),
-            ROUTER,
-        );
-        let machine = mac(fabric.topology.client(CLOUD), "eth0");
-        let machine = nic("eni-machine", "c2", machine, CLOUD.client());
         let scenario = json!({"aws": {
             "region": "eu-central-1", "account": "123456789012",
             "subnets": [{"id": "subnet-0a", "network": "vpc-0a", "prefix": "10.77.60.0/24"}],
-            "instances": [{"id": "i-router", "nics": [router]}, {"id": "i-machine", "nics": [machine]}],
+            "roles": {"router": {"allow": [
+                "ec2:Describe*", "ec2:*PrivateIpAddresses", "ec2:ModifyNetworkInterfaceAttribute",
+            ]}},
+            "instances": instances,
         }});
         let file = fabric.path("cloud.yaml");
         fs::write(&file, scenario.to_string()).expect("writable");
-        sh(&wires, "ip link set lo up").success();
+        sh(
+            &wires,
+            "ip link set lo up && ip address add 203.0.113.250/24 dev wan",
+        )
+        .success();
         let command = format!(
             "exec {} lab fakecloud -c {} --listen {LISTEN}",
             samctl().display(),
@@ -131,6 +191,21 @@ impl Lab {
         .success();
     }
 
+    /// The NIC that an address is on.
+    fn holder(&self, address: Ipv4Addr) -> Option<String> {
+        let text = sh(
+            &self.wires,
+            &format!("curl -sf http://{LISTEN}/fakecloud/state"),
+        );
+        let view: Value = serde_json::from_str(&text.success()).expect("JSON");
+        let mut nics = view["aws"]["nics"].as_array()?.iter();
+        let held = |nic: &&Value| {
+            let mut addresses = nic["addresses"].as_array().into_iter().flatten();
+            addresses.any(|held| *held == json!(address))
+        };
+        nics.find(held)?["nic"].as_str().map(str::to_owned)
+    }
+
     /// Frames that the fabric dropped for a reason.
     fn dropped(&self, reason: &str) -> u64 {
         let text = sh(
@@ -140,6 +215,14 @@ impl Lab {
         let view: Value = serde_json::from_str(&text.success()).expect("JSON");
         view["aws"]["dropped"][reason].as_u64().unwrap_or(0)
     }
+}
+
+/// An interface of the cloud; nobody's check is off.
+fn nic(name: &str, wire: &str, at: &Namespace, interface: &str, address: Ipv4Addr) -> Value {
+    json!({
+        "id": format!("eni-{name}"), "subnet": "subnet-0a", "mac": mac(at, interface),
+        "address": address, "wire": wire,
+    })
 }
 
 fn mac(namespace: &Namespace, interface: &str) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sam_router::config::{
-    CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CloudCapture, CloudKind,
+    CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind,
     DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
 };
 
@@ -82,12 +82,13 @@ struct Scope<'a> {
     at: Span,
 }
 
-fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 4] {
+fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 5] {
     [
         ("mode", place(&raw.mode)),
         ("releaseHold", place(&raw.release_hold)),
         ("changesPerMinute", place(&raw.changes_per_minute)),
         ("journalFile", place(&raw.journal_file)),
+        ("endpoints", place(&raw.endpoints)),
     ]
 }
 
@@ -160,7 +161,32 @@ fn cloud(
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
         journal_file,
+        endpoints: endpoints(raw, findings),
     })
+}
+
+/// Where the provider is; what is no base URL is reported.
+fn endpoints(raw: &raw::Capture, findings: &mut Findings) -> CloudEndpoints {
+    let Some(At { value: raw, .. }) = raw.endpoints.given() else {
+        return CloudEndpoints::default();
+    };
+    let mut url = |name: &str, field: &Field<String>| {
+        let At { value, span } = field.given()?;
+        let rest = ["http://", "https://"]
+            .into_iter()
+            .find_map(|scheme| value.strip_prefix(scheme));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.contains(char::is_whitespace)) {
+            findings
+                .error(*span, format!("`{name}` is no base URL: '{value}'"))
+                .help("write it like `https://vpce-0a.ec2.eu-central-1.vpce.amazonaws.com`");
+        }
+        Some(value.trim_end_matches('/').to_owned())
+    };
+    CloudEndpoints {
+        api: url("api", &raw.api),
+        metadata: url("metadata", &raw.metadata),
+        federation: url("federation", &raw.federation),
+    }
 }
 
 /// Who changes anything at the provider must know which NIC is its own, and what it did before a restart.

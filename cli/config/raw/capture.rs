@@ -30,6 +30,20 @@ mapping! {
         "changesPerMinute" => changes_per_minute: u16,
         /// File in which it is written what was done, or `none`.
         "journalFile" => journal_file: PathBuf,
+        /// Where the provider is, if not where everybody finds it.
+        "endpoints" => endpoints: Endpoints,
+    }
+}
+
+mapping! {
+    /// Base URLs of a provider.
+    Endpoints {
+        /// The API.
+        "api" => api: String,
+        /// The metadata service of the instance.
+        "metadata" => metadata: String,
+        /// Where a certificate of the instance becomes a token.
+        "federation" => federation: String,
     }
 }
 

@@ -213,6 +213,19 @@ pub struct CloudCapture {
     pub changes_per_minute: usize,
     /// Where it is written what was done; `None` forgets it.
     pub journal_file: Option<PathBuf>,
+    /// Where the provider is, if not where everybody finds it.
+    pub endpoints: CloudEndpoints,
+}
+
+/// Base URLs of a provider other than its usual ones: private endpoints, or a fake cloud.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CloudEndpoints {
+    /// The API.
+    pub api: Option<String>,
+    /// The metadata service of the instance.
+    pub metadata: Option<String>,
+    /// Where a certificate of the instance becomes a token (OCI).
+    pub federation: Option<String>,
 }
 
 /// How long a route may be missing before an address is given back, where nothing is written.

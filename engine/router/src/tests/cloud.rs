@@ -12,7 +12,7 @@ use sam_capture::{Prior, Want};
 
 use super::*;
 use crate::CloudInput;
-use crate::config::{CaptureMode, CloudCapture, CloudKind, DEFAULT_RELEASE_HOLD};
+use crate::config::{CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_RELEASE_HOLD};
 
 #[test]
 fn an_address_of_another_site_comes_on_the_nic_of_one_router() {
@@ -303,6 +303,7 @@ impl Site {
                 release_hold: DEFAULT_RELEASE_HOLD,
                 changes_per_minute: 30,
                 journal_file: None,
+                endpoints: CloudEndpoints::default(),
             });
         }
         self.net.start(id, config, RuntimeState::default());

@@ -1,0 +1,66 @@
+//! Makes the client of the cloud in which a router captures.
+
+use sam_capture::Provider;
+use sam_cloud::{Egress, Endpoints, MacAddress, Settings};
+use sam_net::Netlink;
+use sam_router::config::{CloudCapture, CloudKind, Config};
+
+/// Makes the client; it calls nobody yet.
+///
+/// # Errors
+/// Why there is none, in words: the interface is not there, or the settings make no sense.
+pub(crate) fn provider(config: &Config) -> Result<Box<dyn Provider>, String> {
+    let Some(cloud) = config.cloud() else {
+        return Err("the configuration captures in no cloud".to_owned());
+    };
+    let mut settings = Settings::new(mac(&cloud.interface)?);
+    settings.endpoints = endpoints(cloud);
+    settings.egress = Egress::from_environment(environment);
+    let made: Result<Box<dyn Provider>, _> = match cloud.provider {
+        CloudKind::Aws => sam_cloud::aws::Aws::new(&settings).map(boxed),
+        CloudKind::Azure => {
+            let nodes = config.fabric.nodes.values();
+            let nics = nodes.filter_map(|node| node.nic.clone());
+            let client = environment("AZURE_CLIENT_ID");
+            sam_cloud::azure::Azure::new(&settings, nics.collect(), client).map(boxed)
+        }
+        CloudKind::Oci => sam_cloud::oci::Oci::new(&settings).map(boxed),
+    };
+    made.map_err(|error| error.to_string())
+}
+
+fn boxed(provider: impl Provider + 'static) -> Box<dyn Provider> {
+    Box::new(provider)
+}
+
+/// What the configuration says; for AWS what its SDKs take from the environment otherwise.
+fn endpoints(cloud: &CloudCapture) -> Endpoints {
+    let written = &cloud.endpoints;
+    let usual = match cloud.provider {
+        CloudKind::Aws => Endpoints::from_aws_environment(environment),
+        CloudKind::Azure | CloudKind::Oci => Endpoints::default(),
+    };
+    Endpoints {
+        api: written.api.clone().or(usual.api),
+        metadata: written.metadata.clone().or(usual.metadata),
+        federation: written.federation.clone().or(usual.federation),
+    }
+}
+
+/// The hardware address by which the metadata service knows our NIC.
+fn mac(interface: &str) -> Result<MacAddress, String> {
+    let link = Netlink::open().and_then(|mut netlink| netlink.link(interface));
+    let link = link.map_err(|error| error.to_string())?;
+    let mac = link
+        .mac
+        .ok_or_else(|| format!("{interface} has no hardware address"))?;
+    Ok(MacAddress(mac))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the process has an environment, and proxies are found there"
+)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
