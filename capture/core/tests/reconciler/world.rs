@@ -170,6 +170,21 @@ impl World {
         if let Some(order) = order {
             router.stage = Stage::Ordered(order);
         }
+        self.adopt(index);
+    }
+
+    /// Where entries carry no mark, nobody can tell whose it is what people put on a NIC just when its router was about to.
+    fn adopt(&mut self, index: usize) {
+        let router = &self.routers[index];
+        let nic = self.cloud.nics.get_mut(&nic_id(router.number));
+        if self.cloud.style.capabilities.marks {
+            return;
+        }
+        for (at, by) in &mut nic.expect("its own").entries {
+            if *by == By::Hand && router.journal.marks.contains(at) {
+                *by = By::Either;
+            }
+        }
     }
 
     fn send(&mut self, index: usize) {
@@ -364,7 +379,7 @@ impl World {
         // Where entries carry no mark, nobody can tell what was put back from what was never away.
         let journal = &self.routers[index].journal;
         let marked = !self.cloud.style.capabilities.marks && journal.marks.contains(&at);
-        let by = if marked { By::Router } else { By::Hand };
+        let by = if marked { By::Either } else { By::Hand };
         // Nobody but a router takes what is held.
         let free = self.cloud.holder_of(at).is_none() && !self.cloud.natives.contains(&at);
         self.cloud.edit(self.now, |nics| match nic {
