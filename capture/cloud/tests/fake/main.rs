@@ -5,3 +5,4 @@ mod azure;
 mod http;
 mod lab;
 mod stub;
+mod tls;
