@@ -1,7 +1,7 @@
 //! The HTTP client: what was sent and what was not, bounds, proxies, sources.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use sam_cloud::{Secret, Settings};
 
 use crate::stub::{Stub, respond};
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings::new("02:00:00:00:00:01".parse().expect("an address"))
 }
 
@@ -132,24 +132,29 @@ fn without_the_chosen_interface_nothing_is_sent() {
 }
 
 /// A proxy that connects to whatever it is asked for.
-fn proxy() -> Stub {
+pub(crate) fn proxy() -> Stub {
     Stub::serve(|head, mut stream| {
-        let target = head
-            .strip_prefix("CONNECT ")
-            .and_then(|rest| rest.split(' ').next());
-        let Some(mut server) = target.and_then(|target| TcpStream::connect(target).ok()) else {
+        let target = head.strip_prefix("CONNECT ");
+        let target = target.and_then(|rest| rest.split(' ').next());
+        let Some(server) = target.and_then(|target| TcpStream::connect(target).ok()) else {
             return respond(stream, "502 Bad Gateway", "");
         };
         stream
             .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
             .expect("a client");
-        let mut request = [0; 4096];
-        let length = stream.read(&mut request).expect("a request");
-        server.write_all(&request[..length]).expect("a server");
-        let mut answer = Vec::new();
-        server.read_to_end(&mut answer).expect("an answer");
-        stream.write_all(&answer).expect("a client");
+        relay(&stream, &server);
+        relay(&server, &stream);
     })
+}
+
+/// Carries what comes from one to the other, until either ends.
+fn relay(from: &TcpStream, to: &TcpStream) {
+    let mut from = from.try_clone().expect("a socket");
+    let mut to = to.try_clone().expect("a socket");
+    thread::spawn(move || {
+        std::io::copy(&mut from, &mut to).unwrap_or(0);
+        to.shutdown(Shutdown::Write).unwrap_or(());
+    });
 }
 
 #[test]

@@ -6,3 +6,4 @@ mod http;
 mod lab;
 mod oci;
 mod stub;
+mod tls;

@@ -16,7 +16,7 @@ impl Stub {
     pub(crate) fn serve(answer: impl Fn(&str, TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let (tell, requests) = sync_channel(64);
+        let (tell, requests) = sync_channel(1024);
         thread::spawn(move || {
             while let Ok((mut stream, peer)) = listener.accept() {
                 let head = head(&mut stream);
