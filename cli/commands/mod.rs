@@ -21,7 +21,7 @@ pub mod version;
 
 use sam_router::view::{
     ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
-    CheckStatus, CountersView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
+    CheckStatus, CountersView, DiscoveryView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
     TunnelsView, VrrpView,
 };
 
@@ -54,6 +54,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Vrrp => show::<VrrpView>(&view, "/v1/vrrp", streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
+        Command::Discovery => show::<DiscoveryView>(&view, "/v1/discovery", streams),
         Command::Explain { address } => {
             show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
         }

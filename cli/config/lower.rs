@@ -5,6 +5,7 @@
 
 mod authentication;
 mod bfd;
+mod discovery;
 mod endpoint;
 mod fabric;
 mod foreign;

@@ -14,6 +14,7 @@ use sam_capture::Role;
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
+use super::discovery::Discovery;
 use super::gate::ActiveWhen;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};
@@ -256,6 +257,8 @@ mapping! {
         "gratuitousArp" => gratuitous_arp: bool,
         /// When this router may answer.
         "activeWhen" => active_when: ActiveWhen,
+        /// How addresses of the LAN are learned.
+        "discovery" => discovery: Discovery,
     }
 }
 

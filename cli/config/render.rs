@@ -8,9 +8,10 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu, Vrrp,
+    ActiveWhen, ArpDiscovery, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu, Vrrp,
 };
 use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
+use sam_router::view::mac_text;
 
 use super::scalar::duration_text;
 use super::{KeyFiles, Loaded, SCHEMA_VERSION};
@@ -249,6 +250,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
             interface,
             gratuitous_arp,
             active_when,
+            discovery,
         } => {
             writeln!(
                 out,
@@ -260,6 +262,9 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
                 "    gratuitousArp: {gratuitous_arp}\n    activeWhen: {}",
                 active_when_text(active_when)
             )?;
+            if let Some(discovery) = discovery {
+                writeln!(out, "    discovery: {}", discovery_text(discovery))?;
+            }
         }
     }
     super::render_foreign::write(out, &local.foreign, key_files)?;
@@ -299,6 +304,31 @@ fn active_when_text(active_when: &ActiveWhen) -> String {
         keys.push(("track", mapping(&tracked)));
     }
     mapping(&[("vrrp", mapping(&keys))])
+}
+
+fn discovery_text(discovery: &ArpDiscovery) -> String {
+    let sweep = match discovery.sweep {
+        0 => "off".to_owned(),
+        per_second => per_second.to_string(),
+    };
+    let mut keys = vec![
+        ("type", "arp".to_owned()),
+        ("expiry", duration_text(discovery.expiry)),
+        ("sweep", sweep),
+        ("addressesPerMac", discovery.per_mac.to_string()),
+    ];
+    let bindings = discovery.bindings.iter();
+    let bindings: Vec<_> = bindings
+        .map(|(address, mac)| (address.to_string(), quoted(&mac_text(*mac))))
+        .collect();
+    if !bindings.is_empty() {
+        let pairs: Vec<_> = bindings
+            .iter()
+            .map(|(address, mac)| (address.as_str(), mac.clone()))
+            .collect();
+        keys.push(("bindings", mapping(&pairs)));
+    }
+    mapping(&keys)
 }
 
 pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {

@@ -9,6 +9,7 @@ mod bgp;
 mod bgp_table;
 mod counters;
 mod decode;
+mod discovery;
 mod doctor;
 mod events;
 mod explain;

@@ -280,6 +280,7 @@ impl Segment {
                 | Output::Foreign(_)
                 | Output::Bgp(_)
                 | Output::Probe(_)
+                | Output::AskLan(_)
                 | Output::Event(_) => {}
             }
         }

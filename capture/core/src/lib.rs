@@ -1,5 +1,6 @@
 //! SAM vocabulary: who the nodes are, which addresses are mobile, how a route says so, and who owns an address.
 
+pub mod claim_source;
 pub mod import;
 pub mod node;
 pub mod ownership;
@@ -7,6 +8,7 @@ pub mod pool;
 pub mod provider;
 pub mod route_tags;
 
+pub use claim_source::ClaimSource;
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};
 pub use node::{NodeId, Role};
 pub use ownership::Owner;

@@ -11,7 +11,7 @@ use sam_router::Offloads;
 use sam_router::config::{Capture, Fabric, Local, Node, WORKERS_MAX};
 use sam_wg::{KeyError, PresharedKey, PrivateKey};
 
-use super::{Checked, Input, Names, check_unique, fabric, find_node, foreign, vrrp};
+use super::{Checked, Input, Names, check_unique, discovery, fabric, find_node, foreign, vrrp};
 use crate::config::finding::Findings;
 use crate::config::key_file::read_key;
 use crate::config::raw::{self, CaptureKind};
@@ -44,7 +44,7 @@ pub(super) fn local(
     );
     let tun = tun(raw, findings);
     let workers = workers(raw, findings);
-    let capture = capture(raw, *span, &tun, findings);
+    let capture = capture(input, checked, &tun, findings);
     let owned = owned(raw, checked, own, findings);
     let (foreign, neighbor_keys) = foreign::foreign(input, checked, findings);
     let control_socket = control_socket(input, findings);
@@ -228,9 +228,15 @@ pub(super) fn check_interface(key: &str, name: &At<String>, findings: &mut Findi
     }
 }
 
-fn capture(raw: &raw::Local, owner: Span, tun: &str, findings: &mut Findings) -> Option<Capture> {
+fn capture(
+    input: &Input<'_>,
+    checked: &Checked<'_>,
+    tun: &str,
+    findings: &mut Findings,
+) -> Option<Capture> {
+    let At { value: raw, span } = input.local;
     let help = "write `capture: {type: proxy-arp, ...}`, or `{type: none}` for a mere reflector";
-    let At { value: raw, span } = raw.capture.required("capture", owner, help, findings)?;
+    let At { value: raw, span } = raw.capture.required("capture", *span, help, findings)?;
     let help = "it is `proxy-arp` or `none`";
     let kind = raw.kind.required("type", *span, help, findings)?;
     if kind.value == CaptureKind::None {
@@ -238,6 +244,7 @@ fn capture(raw: &raw::Local, owner: Span, tun: &str, findings: &mut Findings) ->
             ("interface", place(&raw.interface)),
             ("gratuitousArp", place(&raw.gratuitous_arp)),
             ("activeWhen", place(&raw.active_when)),
+            ("discovery", place(&raw.discovery)),
         ];
         for (key, at) in idle.into_iter().filter_map(|(key, at)| Some((key, at?))) {
             findings
@@ -265,10 +272,14 @@ fn capture(raw: &raw::Local, owner: Span, tun: &str, findings: &mut Findings) ->
         .active_when
         .required("activeWhen", *span, help, findings);
     let active_when = active_when.and_then(|raw| vrrp::active_when(raw, findings));
+    // A broken part is no part left out: the file is refused then.
+    let discovery = raw.discovery.given();
+    let discovery = discovery.and_then(|raw| discovery::discovery(raw, checked, findings));
     Some(Capture::ProxyArp {
         interface: interface?.value.clone(),
         gratuitous_arp: raw.gratuitous_arp.or(true),
         active_when: active_when?,
+        discovery,
     })
 }
 
@@ -300,6 +311,24 @@ fn owned(
 
 fn check_owned(at: &At<Ipv4Addr>, fabric: &Fabric, own: Option<&Node>, findings: &mut Findings) {
     let address = at.value;
+    check_mobile(at, fabric, findings);
+    let permitted = |node: &Node| {
+        node.may.is_empty() || node.may.iter().any(|prefix| prefix.contains(&address))
+    };
+    let inside = fabric.pools.iter().any(|pool| pool.prefix.contains(&address));
+    if let Some(own) = own.filter(|own| inside && !permitted(own)) {
+        findings
+            .error(at.span, format!("node {} may not own {address}", own.name))
+            .help(format!(
+                "add {address}/32 or its subnet to `may` of {}",
+                own.name
+            ));
+    }
+}
+
+/// Checks that an address is one that may live at any site.
+pub(super) fn check_mobile(at: &At<Ipv4Addr>, fabric: &Fabric, findings: &mut Findings) {
+    let address = at.value;
     let Some(pool) = fabric
         .pools
         .iter()
@@ -322,17 +351,6 @@ fn check_owned(at: &At<Ipv4Addr>, fabric: &Fabric, own: Option<&Node>, findings:
         findings
             .error(at.span, format!("{address} is no host address of {prefix}"))
             .help("the first and the last address of a subnet belong to no host");
-    }
-    let permitted = |node: &Node| {
-        node.may.is_empty() || node.may.iter().any(|prefix| prefix.contains(&address))
-    };
-    if let Some(own) = own.filter(|own| !permitted(own)) {
-        findings
-            .error(at.span, format!("node {} may not own {address}", own.name))
-            .help(format!(
-                "add {address}/32 or its subnet to `may` of {}",
-                own.name
-            ));
     }
 }
 

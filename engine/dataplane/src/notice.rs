@@ -29,6 +29,15 @@ pub enum Notice {
         /// Who probes.
         mac: Mac,
     },
+    /// A host of a LAN on which homes are discovered was heard.
+    HostSeen {
+        /// LAN port.
+        port: PortId,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+    },
     /// A neighbor's MAC address was learned or changed.
     NeighborUp {
         /// LAN port.
@@ -95,6 +104,7 @@ impl Notice {
         match self {
             Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. }
+            | Self::HostSeen { .. }
             | Self::NeighborUp { .. }
             | Self::NeighborDown { .. }
             | Self::ProbeAnswered { .. } => true,

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use sam_capture::NodeId;
 use sam_dataplane::notice::Mac;
 
-use crate::config::{ActiveWhen, Capture, Config, Host as EndpointHost};
+use crate::config::{ActiveWhen, ArpDiscovery, Capture, Config, Host as EndpointHost};
 use crate::input::HostEvent;
 
 /// Facts about the host.
@@ -227,6 +227,15 @@ impl Capture {
         match self {
             Self::None => None,
             Self::ProxyArp { interface, .. } => Some(interface),
+        }
+    }
+
+    /// Returns how addresses of the LAN are learned, if they are.
+    #[must_use]
+    pub(crate) fn discovery(&self) -> Option<&ArpDiscovery> {
+        match self {
+            Self::None => None,
+            Self::ProxyArp { discovery, .. } => discovery.as_ref(),
         }
     }
 }

@@ -8,12 +8,13 @@
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
-//! others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
+//! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
 //! lets this router act on its LAN.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
 mod diff;
+mod discovery;
 mod doctor;
 pub mod encapsulation;
 pub mod events;

@@ -26,6 +26,10 @@ impl Router {
                     mac: mac_text(mac),
                 })
             }
+            Notice::HostSeen { address, mac, .. } => {
+                self.on_host_seen(address, mac, now);
+                None
+            }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
             Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true, now),
             Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false, now),

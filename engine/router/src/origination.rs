@@ -1,16 +1,21 @@
 //! What this router announces: the addresses that it owns, and the marker that says that it lives. Nothing else, and
 //! never a pool prefix (mobility.md I9).
 //!
-//! Owned addresses need a closed chain of consent: told to own, permitted, gate open. Where another node's claim would
-//! win at a third node, ours is announced as standby, so that every node elects the same owner: without that, "local
-//! over learned" would make each claimant believe in itself (bgp.md section 5.6, duplicate detection).
+//! Owned addresses need a closed chain of consent: told to own, or heard on the LAN; permitted; gate open. Where another
+//! node's claim would win at a third node, ours is announced as standby, so that every node elects the same owner:
+//! without that, "local over learned" would make each claimant believe in itself (bgp.md section 5.6, duplicate
+//! detection).
+//!
+//! Who only hears a host that another node claims asks before it takes: it announces that it would seize the address.
+//! The other node looks after its host then (`crate::discovery`), and gives way or does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
-use sam_capture::{Claim, ClaimState, RouteKind, RouteTags};
+use sam_capture::{Claim, ClaimSource, ClaimState, RouteKind, RouteTags};
+use sam_dataplane::notice::Mac;
 
 use crate::config::Config;
 use crate::journal::RuntimeState;
@@ -35,12 +40,14 @@ pub(crate) enum Edit {
 pub(crate) struct Mandate<'a> {
     /// Configuration.
     pub(crate) config: &'a Config,
-    /// Addresses to own; empty while the gate is closed.
-    pub(crate) owned: &'a BTreeSet<Ipv4Addr>,
+    /// Addresses to own, and how we know; empty while the gate is closed.
+    pub(crate) owned: &'a BTreeMap<Ipv4Addr, ClaimSource>,
     /// What other nodes claim of them.
     pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
     pub(crate) epoch: Option<u32>,
+    /// Our MAC on the LAN, which nobody shall take for that of a host; told with the marker.
+    pub(crate) mac: Option<Mac>,
 }
 
 /// Other nodes' claims on an address.
@@ -50,6 +57,8 @@ pub(crate) struct Rival {
     pub(crate) wins: bool,
     /// Whether one would that is only remembered: its session has ended.
     pub(crate) remembered: bool,
+    /// Whether one of them stands, win or not: who told it is there, and upholds it.
+    pub(crate) stands: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -70,12 +79,14 @@ impl Origination {
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
-            let marker = announcement(mandate.config, RouteKind::Marker { epoch });
+            let marker = RouteKind::Marker { epoch };
+            let marker = announcement(mandate.config, marker, mandate.mac);
             wanted.insert(Ipv4Net::from(own.overlay), marker);
         }
-        for &address in mandate.owned {
-            if let Some(kind) = self.claim(mandate, address, state) {
-                wanted.insert(Ipv4Net::from(address), announcement(mandate.config, kind));
+        for (&address, &source) in mandate.owned {
+            if let Some(kind) = self.claim(mandate, address, source, state) {
+                let claim = announcement(mandate.config, kind, None);
+                wanted.insert(Ipv4Net::from(address), claim);
             }
         }
         let gone = self
@@ -102,6 +113,7 @@ impl Origination {
         &self,
         mandate: &Mandate<'_>,
         address: Ipv4Addr,
+        source: ClaimSource,
         runtime: &mut RuntimeState,
     ) -> Option<RouteKind> {
         let pool = mandate.config.pool_of(address)?.id;
@@ -110,13 +122,16 @@ impl Origination {
         // Who gave way goes on to do so while it cannot hear whether the other one is still there. Who is told only now to
         // own an address knows better than an old claim.
         let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
-        let state = if rival.wins || (rival.remembered && gave_way) {
+        let holds = former.is_some_and(|former| former.state == ClaimState::Active);
+        let state = if source == ClaimSource::Observed && rival.stands && !holds && !gave_way {
+            ClaimState::Seizing
+        } else if rival.wins || (rival.remembered && gave_way) {
             ClaimState::Standby
         } else {
             ClaimState::Active
         };
         let sequence = match former {
-            // Stepping back is no acquisition; stepping forward is one.
+            // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if former.state == state || state == ClaimState::Standby => {
                 former.sequence
             }
@@ -126,17 +141,19 @@ impl Origination {
             state,
             sequence,
             pool,
+            source,
         }))
     }
 }
 
-fn announcement(config: &Config, kind: RouteKind) -> Announcement {
+fn announcement(config: &Config, kind: RouteKind, mac: Option<Mac>) -> Announcement {
     let own = config.own_node();
     let tags = RouteTags {
         node: own.id,
         kind,
         site: None,
         role: Some(own.role),
+        mac,
     };
     let mut attributes = PathAttributes::local(own.overlay);
     tags.apply(config.fabric.asn, &mut attributes);
@@ -179,7 +196,8 @@ mod tests {
             Some(Claim {
                 state: ClaimState::Active,
                 sequence: 1,
-                pool: 1
+                pool: 1,
+                source: ClaimSource::Configured,
             })
         );
     }
@@ -202,7 +220,7 @@ mod tests {
             [Edit::Withdraw(Ipv4Net::from(address(10)))]
         );
         fixture.rival(10, false, 5);
-        fixture.owned.insert(address(10));
+        fixture.own(10, ClaimSource::Configured);
 
         fixture.reconcile();
 
@@ -233,12 +251,49 @@ mod tests {
         fixture.reconcile();
         assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 5)));
 
-        fixture.owned.insert(address(11));
+        fixture.own(11, ClaimSource::Configured);
         fixture.rival(11, true, 7);
         fixture.remember(11);
         fixture.reconcile();
 
         assert_eq!(fixture.claim(11), Some((ClaimState::Active, 8)));
+    }
+
+    #[test]
+    fn who_hears_a_host_that_another_node_claims_asks_before_it_takes() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.own(10, ClaimSource::Observed);
+        fixture.rival(10, false, 4);
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Seizing, 5)));
+
+        fixture.rivals.clear();
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 6)));
+        fixture.rival(10, false, 7);
+        fixture.reconcile();
+
+        assert_eq!(
+            fixture.claim(10),
+            Some((ClaimState::Active, 6)),
+            "who holds it does not ask"
+        );
+    }
+
+    #[test]
+    fn to_know_better_is_no_acquisition_but_said() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.own(10, ClaimSource::Observed);
+        fixture.reconcile();
+        fixture.own(10, ClaimSource::Configured);
+
+        let edits = fixture.reconcile();
+
+        let [Edit::Originate(_, attributes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!(attributes.med, None);
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 1)));
     }
 
     #[test]
@@ -256,7 +311,7 @@ mod tests {
 
     struct Fixture {
         config: Config,
-        owned: BTreeSet<Ipv4Addr>,
+        owned: BTreeMap<Ipv4Addr, ClaimSource>,
         rivals: BTreeMap<Ipv4Addr, Rival>,
         epoch: Option<u32>,
         state: RuntimeState,
@@ -267,7 +322,10 @@ mod tests {
         fn new(owned: &[u8]) -> Self {
             Self {
                 config: fixture::config(1, 2, &[]),
-                owned: owned.iter().copied().map(address).collect(),
+                owned: owned
+                    .iter()
+                    .map(|last| (address(*last), ClaimSource::Configured))
+                    .collect(),
                 rivals: BTreeMap::new(),
                 epoch: Some(77),
                 state: RuntimeState::default(),
@@ -275,11 +333,16 @@ mod tests {
             }
         }
 
+        fn own(&mut self, last: u8, source: ClaimSource) {
+            self.owned.insert(address(last), source);
+        }
+
         fn rival(&mut self, last: u8, wins: bool, sequence: u32) {
-            let remembered = false;
+            let (remembered, stands) = (false, true);
             let rival = Rival {
                 wins,
                 remembered,
+                stands,
                 sequence,
             };
             self.rivals.insert(address(last), rival);
@@ -289,6 +352,7 @@ mod tests {
         fn remember(&mut self, last: u8) {
             let rival = self.rivals.get_mut(&address(last)).expect("a rival");
             (rival.wins, rival.remembered) = (false, rival.wins);
+            rival.stands = false;
         }
 
         fn reconcile(&mut self) -> Vec<Edit> {
@@ -297,6 +361,7 @@ mod tests {
                 owned: &self.owned,
                 rivals: &self.rivals,
                 epoch: self.epoch,
+                mac: None,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sam_dataplane::{PathProbe, Snapshot};
+use sam_dataplane::{LanQuestion, PathProbe, Snapshot};
 
 use crate::config::BfdTiming;
 use crate::events::Event;
@@ -31,6 +31,8 @@ pub enum Output {
     Bgp(BgpOrder),
     /// Send a probe of a tunnel's size.
     Probe(PathProbe),
+    /// Ask a LAN who has an address.
+    AskLan(LanQuestion),
     /// Tell operators.
     Event(Event),
 }

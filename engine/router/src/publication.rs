@@ -93,11 +93,12 @@ impl Router {
                 .map(|pool| pool.prefix)
                 .collect(),
             mtu: lan.mtu,
-            answers: answers(&self.config, &self.owners, &self.told_to_own(), lan_address),
+            answers: answers(&self.config, &self.owners, &self.lives_here(), lan_address),
             virtual_address: self.virtual_address(),
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
             gratuitous_arp: *gratuitous_arp,
+            discovers: self.config.local.capture.discovery().is_some(),
         })
     }
 }

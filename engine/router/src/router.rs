@@ -8,11 +8,14 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
+use sam_dataplane::Notice;
+use sam_dataplane::notice::Mac;
 
 use crate::claims::{Duplicates, rivals};
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
+use crate::discovery::Discovery;
 use crate::events::{Event, Events};
 use crate::fib_sync::FibSync;
 use crate::foreign::Foreign;
@@ -58,6 +61,8 @@ pub enum TimerName {
     StaleHops,
     /// A next hop that came back is as good as any.
     HoldUp,
+    /// Ask hosts of the LAN whether they are there.
+    Discovery,
 }
 
 /// The control core.
@@ -73,6 +78,9 @@ pub struct Router {
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
+    pub(crate) discovery: Discovery,
+    /// MACs that other nodes have on their LANs, by what they last told.
+    pub(crate) router_macs: BTreeMap<NodeId, Mac>,
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
     pub(crate) stale_hops: StaleHops,
@@ -135,6 +143,8 @@ impl Router {
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
+            discovery: Discovery::default(),
+            router_macs: BTreeMap::new(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
             identity: IdentityWatch::default(),
@@ -172,6 +182,12 @@ impl Router {
                 self.speaker.handle_input(input, now);
                 self.review_failed(now);
             }
+            Input::Notice(Notice::HostSeen { address, mac, .. }) => {
+                // Hosts are heard all the time; most frames change nothing.
+                if !self.on_host_seen(address, mac, now) {
+                    return self.ask_lan(now);
+                }
+            }
             Input::Notice(notice) => self.on_notice(&notice, now),
             Input::Host(event) => {
                 self.host.on_event(event, &self.config);
@@ -195,6 +211,7 @@ impl Router {
         }
         self.path_mtus.handle_timeout(now);
         self.ask_stale_hops(now);
+        self.time_discovery(now);
         if self.path_watch.handle_timeout(now) {
             self.follow_next_hops(now);
         }
@@ -240,7 +257,9 @@ impl Router {
         let steady = steady.map(|due| (due, TimerName::HoldUp));
         let hops = self.stale_hops.poll_timeout();
         let hops = hops.map(|due| (due, TimerName::StaleHops));
-        let due = [bgp, scan, path, steady, hops].into_iter().flatten();
+        let lan = self.discovery.poll_timeout();
+        let lan = lan.map(|due| (due, TimerName::Discovery));
+        let due = [bgp, scan, path, steady, hops, lan].into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -291,6 +310,8 @@ impl Router {
         self.host.on_config(&old, &self.config);
         self.identity
             .retain(|node| self.config.fabric.nodes.contains_key(&node));
+        self.router_macs
+            .retain(|node, _| self.config.fabric.nodes.contains_key(node));
         self.rejections.retain(|(node, _), _| {
             self.config.fabric.nodes.contains_key(node)
                 || self.config.local.foreign.name_of(*node).is_some()
@@ -339,7 +360,9 @@ impl Router {
         self.pump(now);
         self.tell_stale_hops(now);
         self.tell_gate(now);
+        self.follow_discovery(now);
         self.originate(now);
+        self.ask_lan(now);
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -425,9 +448,9 @@ impl Router {
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
         let owned = if self.gate().may_originate {
-            self.told_to_own()
+            self.owned_sources()
         } else {
-            BTreeSet::new()
+            BTreeMap::new()
         };
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
@@ -435,8 +458,11 @@ impl Router {
             owned: &owned,
             rivals: &rivals,
             epoch: (!self.stopping).then_some(self.epoch),
+            mac: self.host.lan.as_ref().map(|lan| lan.mac),
         };
-        for edit in self.origination.reconcile(&mandate, &mut self.state) {
+        let edits = self.origination.reconcile(&mandate, &mut self.state);
+        let changed = !edits.is_empty();
+        for edit in edits {
             match edit {
                 Edit::Originate(prefix, attributes) => {
                     self.speaker.originate(prefix, attributes, now);
@@ -445,6 +471,9 @@ impl Router {
             }
             self.pump(now);
         }
+        let contested = rivals.iter().filter(|(_, rival)| rival.stands);
+        let contested: Vec<_> = contested.map(|(address, _)| *address).collect();
+        self.tell_discovery(changed, &contested, now);
     }
 
     fn tell_gate(&mut self, now: Instant) {
@@ -525,10 +554,12 @@ impl Router {
         if let Some(Ok(RouteTags {
             node,
             kind: RouteKind::Marker { epoch },
+            mac,
             ..
         })) = tags
             && node != self.config.local.node
         {
+            self.router_macs.extend(mac.map(|mac| (node, mac)));
             self.path_watch.on_epoch(node, epoch);
             let conflict = self.identity.on_epoch(node, epoch, now);
             conflict

@@ -310,6 +310,7 @@ impl Control {
                 Output::Foreign(foreign) => self.bgp.set_foreign(foreign),
                 Output::Vrrp(plan) => self.vrrp.set_plan(plan),
                 Output::Probe(probe) => self.data_plane.probe(probe),
+                Output::AskLan(question) => self.data_plane.ask_lan(question),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,

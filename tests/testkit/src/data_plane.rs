@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sam_dataplane::{
-    Buffer, BufferPool, Egress, Forwarder, Handshakes, Io, NeighborView, Notice, PathProbe, Role,
+    Buffer, BufferPool, Egress, Forwarder, Handshakes, Io, LanQuestion, NeighborView, Notice, PathProbe, Role,
     Snapshot, Stats, TxQueue, Unit,
 };
 use sam_router::LAN_PORT;
@@ -92,6 +92,11 @@ impl DataPlane {
     /// Sends a probe of a tunnel's size.
     pub(crate) fn send_probe(&mut self, probe: &PathProbe, now: Instant) {
         self.on(0, |worker, io| worker.send_probe(probe, io, now));
+    }
+
+    /// Asks the LAN who has an address.
+    pub(crate) fn ask_lan(&mut self, question: &LanQuestion, now: Instant) {
+        self.on(0, |worker, io| worker.ask_lan(question, io, now));
     }
 
     /// Makes the WireGuard peers exactly these.

@@ -60,6 +60,7 @@ impl Drain {
             | Output::Foreign(_)
             | Output::Vrrp(_)
             | Output::Probe(_)
+            | Output::AskLan(_)
             | Output::Event(_) => {}
         }
     }

@@ -206,7 +206,8 @@ impl World {
         let meant = match (Arp::parse(bytes), ipv4_of(bytes)) {
             (Some(arp), _) if arp.operation == 1 && arp.sender.1 != arp.target.1 => {
                 check_claim(site, &arp);
-                Some(arp.target.1)
+                // Who discovers hosts asks for addresses that nobody owns, and for those that may have moved here.
+                (!discovers(site)).then_some(arp.target.1)
             }
             (Some(arp), _) => {
                 check_claim(site, &arp);
@@ -233,4 +234,8 @@ impl World {
         self.order += 1;
         self.queue.insert((at, self.order), (site, arrival));
     }
+}
+
+fn discovers(site: &crate::Site) -> bool {
+    site.snapshot.lans.iter().any(|lan| lan.discovers)
 }

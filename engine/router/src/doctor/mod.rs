@@ -6,6 +6,7 @@
 //! (engine/decisions/0006-doctor-fails-for-faults-here.md).
 
 mod bgp;
+mod discovery;
 mod drops;
 mod host;
 mod lan;
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DoctorSummary, DoctorView, NodeRef,
+    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DiscoveryView, DoctorSummary, DoctorView, NodeRef,
     OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) rejected: Vec<(NodeRef, ipnet::Ipv4Net, &'static str)>,
     pub(crate) tunnels: TunnelsView,
     pub(crate) arp: ArpView,
+    pub(crate) discovery: DiscoveryView,
     pub(crate) bfd: Option<BfdView>,
     pub(crate) vrrp: Option<VrrpView>,
 }
@@ -75,6 +77,7 @@ impl Router {
             rejected: rejected.collect(),
             tunnels: self.tunnels(facts, now),
             arp: self.arp(facts, now),
+            discovery: self.discovery(now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
         }
@@ -87,6 +90,7 @@ pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
     let mut checks = Vec::new();
     host::check(evidence, &mut checks);
     lan::check(evidence, &mut checks);
+    discovery::check(evidence, &mut checks);
     vrrp::check(evidence, &mut checks);
     tunnel::check(evidence, &mut checks);
     bgp::check(evidence, &mut checks);

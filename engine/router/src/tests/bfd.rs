@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sam_bfd::{Diagnostic, DownCause, LastDown, SessionStatus, State};
 use sam_bgp::wire::{Message, Update};
-use sam_capture::{Claim, RouteKind, RouteTags};
+use sam_capture::{ClaimSource, Claim, RouteKind, RouteTags};
 
 use super::*;
 
@@ -234,6 +234,7 @@ fn backed_up() -> Net {
         state: ClaimState::Standby,
         sequence: 1,
         pool: 1,
+        source: ClaimSource::Configured,
     };
     attributes.local_pref = Some(claim.state.local_pref());
     let tags = RouteTags {
@@ -241,6 +242,7 @@ fn backed_up() -> Net {
         kind: RouteKind::Owner(claim),
         site: None,
         role: None,
+        mac: None,
     };
     tags.apply(net.stations[&1].router.config().fabric.asn, &mut attributes);
     let update = Update {

@@ -17,6 +17,7 @@ mod bgp;
 mod bgp_reader;
 mod bgp_table;
 mod counters;
+mod discovery;
 mod doctor;
 mod explain;
 mod monitor;
@@ -39,6 +40,7 @@ pub use bgp::{
 };
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
+pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use monitor::{MonitorView, Topic, Watch};

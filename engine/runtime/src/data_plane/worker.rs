@@ -262,6 +262,13 @@ impl Worker {
             };
             self.forwarder.send_probe(probe, &mut io, now);
         }
+        for question in letters.questions.values() {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.ask_lan(question, &mut io, now);
+        }
         if let Some(listener) = letters.tap {
             self.forwarder.set_tap(Some(listener.tap()));
             self.listener = Some(listener);
