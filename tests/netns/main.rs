@@ -8,6 +8,7 @@ mod bfd;
 mod bulk;
 mod case;
 mod demo;
+mod discovery;
 mod doctor;
 mod exposure;
 mod failure;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         bench::CASES,
         bfd::CASES,
         demo::CASES,
+        discovery::CASES,
         doctor::CASES,
         exposure::CASES,
         failure::CASES,

@@ -1,7 +1,7 @@
 //! Which hosts of a LAN the control plane is told about.
 //!
-//! Every host is told once in a while, a new one at once, one that was asked for each time that it answers. A LAN may
-//! be full of forged hosts, so all of it is bounded: table, questions that wait for answers, and notices per second.
+//! A host that lives here is told once in a while, a stranger every second, one that was asked for each time that it
+//! answers. A LAN may be full of forged hosts, so all of it is bounded: table, questions that wait for answers, and notices per second.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crate::ids::PortId;
 use crate::notice::Mac;
 
-/// Shortest time between two notices about one host that nobody asked for.
+/// Shortest time between two notices about a host that lives here and that nobody asked for.
 pub const REFRESH: Duration = Duration::from_secs(30);
+/// The same for a host that does not live here, as far as known.
+pub const STRANGER_REFRESH: Duration = Duration::from_secs(1);
 /// Most hosts that are remembered.
 pub const HOST_LIMIT: usize = 4096;
 /// Most notices per second about hosts that nobody asked for.
@@ -63,8 +65,15 @@ impl Observer {
         }
     }
 
-    /// Notes a frame of a host.
-    pub fn observe(&mut self, port: PortId, address: Ipv4Addr, mac: Mac, now: Instant) -> Observation {
+    /// Notes a frame of a host; `resident`: the address lives on this LAN.
+    pub fn observe(
+        &mut self,
+        port: PortId,
+        (address, mac): (Ipv4Addr, Mac),
+        resident: bool,
+        now: Instant,
+    ) -> Observation {
+        let refresh = if resident { REFRESH } else { STRANGER_REFRESH };
         let asked = self.asked.get_mut(&(port, address));
         if let Some(asked) = asked.filter(|asked| now < asked.until && asked.left > 0) {
             asked.left -= 1;
@@ -72,7 +81,7 @@ impl Observer {
             return Observation::News;
         }
         let told = self.told.get(&(port, address, mac));
-        if told.is_some_and(|told| now < *told + REFRESH) {
+        if told.is_some_and(|told| now < *told + refresh) {
             return Observation::Known;
         }
         if self.spend(now) && self.remember((port, address, mac), now) {
@@ -118,23 +127,29 @@ mod tests {
     fn a_host_is_told_at_once_and_then_once_in_a_while() {
         let (mut observer, now) = (Observer::default(), start());
         let seen = [0, 1, 29, 30, 31].map(|second| {
-            observer.observe(PORT, ADDRESS, HOST, now + Duration::from_secs(second))
+            observer.observe(PORT, (ADDRESS, HOST), true, now + Duration::from_secs(second))
         });
         use Observation::{Known, News};
         assert_eq!(seen, [News, Known, Known, News, Known]);
+        let now = now + Duration::from_secs(33);
+        let stranger = |observer: &mut Observer, millis| {
+            observer.observe(PORT, (ADDRESS, HOST), false, now + Duration::from_millis(millis))
+        };
+        let seen = [0, 999, 1000].map(|millis| stranger(&mut observer, millis));
+        assert_eq!(seen, [News, Known, News]);
     }
 
     #[test]
     fn every_answer_to_a_question_is_told_up_to_a_limit() {
         let (mut observer, now) = (Observer::default(), start());
-        observer.observe(PORT, ADDRESS, HOST, now);
+        observer.observe(PORT, (ADDRESS, HOST), true, now);
         observer.ask(PORT, ADDRESS, now);
-        let seen = (0..6).map(|_| observer.observe(PORT, ADDRESS, HOST, now));
+        let seen = (0..6).map(|_| observer.observe(PORT, (ADDRESS, HOST), true, now));
         let told = seen.filter(|seen| *seen == Observation::News).count();
         assert_eq!(told, usize::from(ANSWER_LIMIT));
         observer.ask(PORT, ADDRESS, now);
         let late = now + ANSWER_TIME;
-        assert_eq!(observer.observe(PORT, ADDRESS, HOST, late), Observation::Known);
+        assert_eq!(observer.observe(PORT, (ADDRESS, HOST), true, late), Observation::Known);
     }
 
     #[test]
@@ -146,7 +161,7 @@ mod tests {
         };
         let storm = |observer: &mut Observer, from: u32, at| {
             let seen = (from..from + 5000)
-                .map(|index| observer.observe(PORT, Ipv4Addr::from(index), mac(index), at));
+                .map(|index| observer.observe(PORT, (Ipv4Addr::from(index), mac(index)), false, at));
             seen.filter(|seen| *seen == Observation::News).count()
         };
         assert_eq!(storm(&mut observer, 0, now), usize::from(NOTICES_PER_SECOND));
@@ -157,7 +172,7 @@ mod tests {
 
         let now = now + Duration::from_secs(59);
         observer.ask(PORT, ADDRESS, now);
-        assert_eq!(observer.observe(PORT, ADDRESS, HOST, now), Observation::News);
+        assert_eq!(observer.observe(PORT, (ADDRESS, HOST), true, now), Observation::News);
         (0..1000).for_each(|index| observer.ask(PORT, Ipv4Addr::from(index), now));
         assert_eq!(observer.asked.len(), QUESTION_LIMIT);
     }

@@ -48,7 +48,8 @@ impl Forwarder {
             return;
         }
         let port = lan.id;
-        match self.observer.observe(port, address, mac, now) {
+        let resident = self.snapshot.fib.lookup(address) == Some(NextHop::Lan(port));
+        match self.observer.observe(port, (address, mac), resident, now) {
             Observation::News => self.notify(Notice::HostSeen { port, address, mac }),
             Observation::Known => {}
             Observation::Lost => self.stats.add(&self.stats.hosts_untold, 1),

@@ -39,6 +39,8 @@ const CANDIDATES: usize = 256;
 const REMEMBERED: usize = 256;
 /// Within which a host has to be heard twice.
 const WINDOW: Duration = Duration::from_secs(5);
+/// Time between two questions to it.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Questions per second, and homes that begin per second.
 const QUESTIONS: u32 = 50;
 const LEARNED: u32 = 32;
@@ -80,6 +82,8 @@ struct Candidate {
     first: Instant,
     /// When to ask it again.
     ask: Instant,
+    /// Whether it was asked.
+    asked: bool,
 }
 
 /// What is known of the hosts of the LAN.
@@ -356,7 +360,9 @@ impl Discovery {
         if active.candidates.len() >= CANDIDATES {
             return self.on_refused(address, mac, Refusal::TooMany, now);
         }
-        active.candidates.insert((address, mac), Candidate { first: now, ask: now });
+        let (first, ask, asked) = (now, now, false);
+        let candidate = Candidate { first, ask, asked };
+        active.candidates.insert((address, mac), candidate);
         active.wake = Some(now);
         self.turn_candidates(now);
         self.plan(now);
@@ -413,16 +419,24 @@ impl Discovery {
         active
             .candidates
             .retain(|_, candidate| now < candidate.first + WINDOW);
-        for ((address, _), candidate) in &mut active.candidates {
-            if candidate.ask > now {
-                continue;
+        let due = active.candidates.iter();
+        let due = due.filter(|(_, candidate)| candidate.ask <= now);
+        // Who was not asked yet comes first, so that repeated questions keep nobody from being asked at all.
+        let mut due: Vec<_> = due
+            .map(|((address, _), candidate)| (candidate.asked, *address))
+            .collect();
+        due.sort_unstable();
+        due.dedup_by_key(|(_, address)| *address);
+        for (_, address) in due {
+            let granted = active.questions.spend(now);
+            let of_address = (address, [0; 6])..=(address, [u8::MAX; 6]);
+            // One question asks all of them.
+            for (_, candidate) in active.candidates.range_mut(of_address) {
+                candidate.asked |= granted;
+                candidate.ask = now + if granted { ASK_AGAIN } else { active.questions.tick() };
             }
-            if active.questions.spend(now) {
-                candidate.ask = now + Duration::from_secs(1);
-                let (address, to) = (*address, None);
-                self.questions.push_back(Question { address, to });
-            } else {
-                candidate.ask = now + active.questions.tick();
+            if granted {
+                self.questions.push_back(Question { address, to: None });
             }
         }
     }
