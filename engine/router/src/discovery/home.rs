@@ -8,8 +8,9 @@ use sam_dataplane::notice::Mac;
 
 /// Questions before silence is an answer.
 pub(crate) const TRIES: u8 = 3;
-/// Time between two questions to a host whose place somebody else claims.
-pub(crate) const URGENT: Duration = Duration::from_millis(300);
+/// Time between two questions to a host whose place somebody else claims. All of them are over before two claims on one
+/// address are an alarm ([`crate::claims::SCAN_DELAY`]).
+pub(crate) const URGENT: Duration = Duration::from_millis(200);
 /// After a dispute or a challenge was decided, how long the next one is not looked into.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
