@@ -21,8 +21,8 @@ pub mod version;
 
 use sam_router::view::{
     ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
-    CheckStatus, CountersView, DiscoveryView, DoctorView, ExplainView, OwnersView, RoutesView, StatusView,
-    TunnelsView, VrrpView,
+    CheckStatus, CountersView, DiscoveryView, DoctorView, ExplainView, OwnersView, RoutesView,
+    StatusView, TunnelsView, VrrpView,
 };
 
 use crate::Streams;

@@ -75,14 +75,19 @@ impl Read for Bindings {
             let found = node.value.describe();
             findings
                 .error(node.span, format!("`{key}` must be a mapping, not {found}"))
-                .help(format!("write `{key}: {{10.77.60.5: \"02:00:00:00:00:05\"}}`"));
+                .help(format!(
+                    "write `{key}: {{10.77.60.5: \"02:00:00:00:00:05\"}}`"
+                ));
             return None;
         };
         let mut bindings = Vec::new();
         for entry in entries {
             let Ok(value) = entry.key.parse() else {
                 findings
-                    .error(entry.key_span, format!("`{}` is no IPv4 address", entry.key))
+                    .error(
+                        entry.key_span,
+                        format!("`{}` is no IPv4 address", entry.key),
+                    )
                     .help("a MAC is bound to an address, such as 10.77.60.5");
                 continue;
             };

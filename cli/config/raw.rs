@@ -13,8 +13,8 @@ use ipnet::Ipv4Net;
 use sam_capture::Role;
 use sam_router::encapsulation::Payload;
 
-use super::finding::Findings;
 use super::discovery::Discovery;
+use super::finding::Findings;
 use super::gate::ActiveWhen;
 use super::node::{Node, Value};
 use super::read::{At, Field, Fields, Read, mapping};

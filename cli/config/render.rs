@@ -8,7 +8,8 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, ArpDiscovery, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport, TunnelMtu, Vrrp,
+    ActiveWhen, ArpDiscovery, Capture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport,
+    TunnelMtu, Vrrp,
 };
 use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 use sam_router::view::mac_text;

@@ -16,6 +16,11 @@ pub(crate) const CASES: &[Case] = &[
         run: appears,
     },
     Case {
+        name: "discovery::a_silent_client_is_found_when_another_site_asks_for_it",
+        needs: &[],
+        run: wanted,
+    },
+    Case {
         name: "discovery::a_client_that_moves_is_followed",
         needs: &[],
         run: moves,
@@ -45,13 +50,20 @@ fn appears() {
     let client = fabric.topology.add_host(Site::ONPREM, "c1n", NEW);
     // A bridge learns the port, and the first pings find nobody.
     wait_until("the far client finds nobody", PATIENCE, || {
-        sh(far, &format!("ip neigh show {NEW}")).stdout.contains("FAILED")
-            || sh(far, &format!("ip neigh show {NEW}")).stdout.contains("INCOMPLETE")
+        sh(far, &format!("ip neigh show {NEW}"))
+            .stdout
+            .contains("FAILED")
+            || sh(far, &format!("ip neigh show {NEW}"))
+                .stdout
+                .contains("INCOMPLETE")
     });
     assert_eq!(owner(&fabric, Site::AWS), None);
 
     let spoke = wall_time();
-    sh(&client, &format!("ping -n -c 1 -W 1 {}", Site::AWS.client()));
+    sh(
+        &client,
+        &format!("ping -n -c 1 -W 1 {}", Site::AWS.client()),
+    );
     wait_until("the far client gets answers", PATIENCE, || {
         first_answer(&ping.log()).is_some()
     });
@@ -61,7 +73,11 @@ fn appears() {
     let log = ping.log();
     let took = first_answer(&log).expect("just seen") - spoke;
     report("first ARP to routable from another site", took);
-    assert!(took < ROUTABLE.as_secs_f64(), "{took} s\n{}", fabric.router(Site::ONPREM).log());
+    assert!(
+        took < ROUTABLE.as_secs_f64(),
+        "{took} s\n{}",
+        fabric.router(Site::ONPREM).log()
+    );
     for site in [Site::ONPREM, Site::AWS] {
         assert_eq!(owner(&fabric, site).as_deref(), Some("onprem"));
         let doctor = fabric.router(site).samctl("doctor");
@@ -69,13 +85,39 @@ fn appears() {
     }
     let view = fabric.router(Site::ONPREM).json("discovery");
     let home = &view["homes"][0];
-    assert_eq!((&home["address"], &home["state"]), (&NEW.to_string().into(), &"present".into()));
+    assert_eq!(
+        (&home["address"], &home["state"]),
+        (&NEW.to_string().into(), &"present".into())
+    );
     assert_eq!(home["mac"], mac(&client).as_str(), "{view}");
     assert_eq!(view["homes"].as_array().map(Vec::len), Some(1), "{view}");
     // The routers themselves are nobody's clients, whatever they say on the LANs.
     let learned = fabric.router(Site::AWS).json("discovery");
-    assert_eq!(learned["homes"].as_array().map(Vec::len), Some(0), "{learned}");
+    assert_eq!(
+        learned["homes"].as_array().map(Vec::len),
+        Some(0),
+        "{learned}"
+    );
     wait_for_ping(&client, Site::AWS.client(), PATIENCE);
+}
+
+/// A client that says nothing by itself: the other site's router asks this one's, and that asks its LAN.
+fn wanted() {
+    let fabric = discovering("sweep: off");
+    let client = fabric.topology.add_host(Site::ONPREM, "c1n", NEW);
+    assert_eq!(owner(&fabric, Site::AWS), None);
+    assert_eq!(mac(&client).len(), 17, "it is there");
+
+    let took = wait_for_ping(fabric.topology.client(Site::AWS), NEW, PATIENCE);
+
+    report(
+        "first question at another site to the answer of a silent client",
+        took.as_secs_f64(),
+    );
+    assert!(took < 2 * ROUTABLE, "{took:?}");
+    assert_eq!(owner(&fabric, Site::AWS).as_deref(), Some("onprem"));
+    let counters = fabric.router(Site::ONPREM).json("counters").to_string();
+    assert!(counters.contains("fabric-questions-received"), "{counters}");
 }
 
 /// A client that nobody configured is plugged into another LAN, and speaks there.
@@ -89,15 +131,26 @@ fn moves() {
     fabric.topology.replug_port("c1n", Site::AWS);
     sh(&client, "ip neigh flush all").success();
     let took = wait_until("aws owns it", PATIENCE, || {
-        drop(ask_who_has(&client, NEW, GATEWAY, Duration::from_millis(20)));
+        drop(ask_who_has(
+            &client,
+            NEW,
+            GATEWAY,
+            Duration::from_millis(20),
+        ));
         owner(&fabric, Site::ONPREM).as_deref() == Some("aws")
     });
-    report("first ARP at the new site to ownership there", took.as_secs_f64());
+    report(
+        "first ARP at the new site to ownership there",
+        took.as_secs_f64(),
+    );
 
     wait_for_ping(&client, Site::ONPREM.client(), PATIENCE);
     wait_for_ping(fabric.topology.client(Site::ONPREM), NEW, PATIENCE);
     let events = fabric.router(Site::ONPREM).samctl("events").stdout;
-    assert!(events.contains("home-expired") && events.contains("reason=moved"), "{events}");
+    assert!(
+        events.contains("home-expired") && events.contains("reason=moved"),
+        "{events}"
+    );
 }
 
 /// Two clients of one LAN with one address.
@@ -109,7 +162,12 @@ fn duplicate() {
 
     let router = fabric.router(Site::ONPREM);
     wait_until("the alarm is raised", PATIENCE, || {
-        drop(ask_who_has(&second, NEW, GATEWAY, Duration::from_millis(20)));
+        drop(ask_who_has(
+            &second,
+            NEW,
+            GATEWAY,
+            Duration::from_millis(20),
+        ));
         let events = router.samctl("events").stdout;
         events.contains("mac-changed") && events.contains("kept=true")
     });
@@ -119,8 +177,14 @@ fn duplicate() {
     assert_eq!(macs, (&mac(&first).into(), &mac(&second).into()), "{view}");
     let doctor = router.json("doctor");
     let checks = doctor["checks"].as_array().cloned().unwrap_or_default();
-    let check = checks.iter().find(|check| check["name"] == "duplicate-host");
-    assert_eq!(check.map(|check| &check["status"]), Some(&Value::from("warn")), "{doctor}");
+    let check = checks
+        .iter()
+        .find(|check| check["name"] == "duplicate-host");
+    assert_eq!(
+        check.map(|check| &check["status"]),
+        Some(&Value::from("warn")),
+        "{doctor}"
+    );
 }
 
 /// Two sites that listen to their LANs.

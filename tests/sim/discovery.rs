@@ -43,6 +43,22 @@ fn a_host_that_says_nothing_is_found_by_the_sweep() {
 }
 
 #[test]
+fn a_host_that_says_nothing_is_found_when_another_site_wants_it() {
+    for_seeds(10, |seed| {
+        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let far = (site + 1 + pick(seed / 4, 3)) % 4;
+        world.plug(Host::new(ADDRESS), site);
+
+        drop(world.probe(home(far), ADDRESS));
+
+        let limit = 2 * BLINK;
+        assert!(known(&mut world, ADDRESS, site, limit) < limit);
+        world.believe(site, ADDRESS);
+        assert_all_pairs_talk(&mut world);
+    });
+}
+
+#[test]
 fn a_host_that_leaves_is_forgotten_and_others_stay() {
     for_seeds(4, |seed| {
         let (mut world, site) = (discovering(seed), pick(seed, 4));
@@ -143,10 +159,18 @@ fn an_address_that_lives_elsewhere_is_not_taken_by_who_speaks_for_it() {
         }
 
         assert!(owners.iter().all(|owner| *owner == site), "{owners:?}");
-        let told = |name: &str| world.sites[liar].events.iter().any(|event| event.name() == name);
+        let told = |name: &str| {
+            world.sites[liar]
+                .events
+                .iter()
+                .any(|event| event.name() == name)
+        };
         assert!(told("discovery-refused"));
         let mut events = world.sites.iter().flat_map(|site| &site.events);
-        assert!(events.any(is_duplicate), "two hosts have it: that is an alarm");
+        assert!(
+            events.any(is_duplicate),
+            "two hosts have it: that is an alarm"
+        );
     });
 }
 

@@ -281,6 +281,7 @@ impl Segment {
                 | Output::Bgp(_)
                 | Output::Probe(_)
                 | Output::AskLan(_)
+                | Output::AskFabric(_)
                 | Output::Event(_) => {}
             }
         }

@@ -7,7 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Where the knowledge behind a claim comes from, the best first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimSource {
     /// 1: configuration, or the order of an operator. Not written on the wire, so that it is what older nodes say.

@@ -33,9 +33,9 @@ pub mod function {
     /// Source of a claim; absent when it is configured.
     pub const SOURCE: u32 = 9;
     /// Upper half of the MAC that a router has on its LAN; optional, together with the lower half.
-    pub const MAC_HIGH: u32 = 10;
+    pub const MAC_HIGH: u32 = 13;
     /// Its lower half.
-    pub const MAC_LOW: u32 = 11;
+    pub const MAC_LOW: u32 = 14;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -478,9 +478,9 @@ mod tests {
     #[test]
     fn half_a_mac_says_nothing() {
         for values in [
-            [(10, 0x02_0000), (12, 1)],
-            [(11, 0x01), (12, 1)],
-            [(10, 0x0100_0000), (11, 1)],
+            [(13, 0x02_0000), (15, 1)],
+            [(14, 0x01), (15, 1)],
+            [(13, 0x0100_0000), (14, 1)],
         ] {
             let marker = [(1, 7), (2, 2), (8, 1)];
             let all: Vec<_> = marker.into_iter().chain(values).collect();
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn foreign_communities_and_new_functions_are_left_alone() {
-        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (12, 5), (12, 6)]);
+        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (15, 5), (15, 6)]);
         all.push(LargeCommunity {
             global: 1,
             local1: 1,

@@ -19,14 +19,18 @@ pub(super) fn discovery(
     findings: &mut Findings,
 ) -> Option<ArpDiscovery> {
     let At { value: raw, span } = raw;
-    let help = "write `discovery: {type: arp}`, or leave `discovery` out to own what is configured only";
+    let help =
+        "write `discovery: {type: arp}`, or leave `discovery` out to own what is configured only";
     raw.kind.required("type", *span, help, findings)?;
     let default = ArpDiscovery::default();
     let expiry = raw.expiry.given();
     if let Some(expiry) = expiry.filter(|expiry| !EXPIRY.contains(&expiry.value)) {
         let shown = duration_text(expiry.value);
         findings
-            .error(expiry.span, format!("an `expiry` of {shown} is not possible"))
+            .error(
+                expiry.span,
+                format!("an `expiry` of {shown} is not possible"),
+            )
             .help(format!(
                 "use {} to {}; the default is {}",
                 duration_text(*EXPIRY.start()),
@@ -41,7 +45,9 @@ pub(super) fn discovery(
                 sweep.span,
                 format!("`sweep` cannot be {} addresses per second", sweep.value.0),
             )
-            .help(format!("use 1 to {SWEEP_MAX}, or `off`; every host of the LAN hears each question"));
+            .help(format!(
+                "use 1 to {SWEEP_MAX}, or `off`; every host of the LAN hears each question"
+            ));
     }
     let per_mac = raw.per_mac.given();
     if let Some(per_mac) = per_mac.filter(|per_mac| !(1..=PER_MAC_MAX).contains(&per_mac.value)) {
@@ -50,7 +56,10 @@ pub(super) fn discovery(
                 per_mac.span,
                 format!("`addressesPerMac` cannot be {}", per_mac.value),
             )
-            .help(format!("use 1 to {PER_MAC_MAX}; the default is {}", default.per_mac));
+            .help(format!(
+                "use 1 to {PER_MAC_MAX}; the default is {}",
+                default.per_mac
+            ));
     }
     Some(ArpDiscovery {
         expiry: expiry.map_or(default.expiry, |expiry| expiry.value),
@@ -65,7 +74,10 @@ fn bindings(
     checked: &Checked<'_>,
     findings: &mut Findings,
 ) -> BTreeMap<Ipv4Addr, [u8; 6]> {
-    let Some(At { value: bindings, .. }) = raw.bindings.given() else {
+    let Some(At {
+        value: bindings, ..
+    }) = raw.bindings.given()
+    else {
         return BTreeMap::new();
     };
     let addresses = bindings.0.iter().map(|(address, _)| address.clone());

@@ -315,7 +315,10 @@ fn check_owned(at: &At<Ipv4Addr>, fabric: &Fabric, own: Option<&Node>, findings:
     let permitted = |node: &Node| {
         node.may.is_empty() || node.may.iter().any(|prefix| prefix.contains(&address))
     };
-    let inside = fabric.pools.iter().any(|pool| pool.prefix.contains(&address));
+    let inside = fabric
+        .pools
+        .iter()
+        .any(|pool| pool.prefix.contains(&address));
     if let Some(own) = own.filter(|own| inside && !permitted(own)) {
         findings
             .error(at.span, format!("node {} may not own {address}", own.name))

@@ -93,7 +93,10 @@ mod tests {
 
         assert_eq!(packet.len(), usize::from(QUESTION));
         assert_eq!(asked(&packet, &classified), Some(QUESTION_FOR.address));
-        assert_eq!((classified.source, classified.destination), (FROM, QUESTION_FOR.to));
+        assert_eq!(
+            (classified.source, classified.destination),
+            (FROM, QUESTION_FOR.to)
+        );
         assert!(Sum::of(&packet[20..]).is_intact());
     }
 

@@ -345,8 +345,14 @@ impl Forwarder {
                 self.send(packet, way, io, now);
             }
             Err(refusal) => {
-                let source = packet.classified.source;
+                let (source, destination) =
+                    (packet.classified.source, packet.classified.destination);
                 self.strange_source(packet.ingress, refusal.reason, source, now);
+                if refusal.reason == DropReason::PoolWithheld
+                    && !matches!(packet.ingress, Ingress::Tunnel(_))
+                {
+                    self.address_wanted(destination, now);
+                }
                 self.refuse(packet, refusal, io, now);
             }
         }

@@ -38,6 +38,18 @@ pub enum Notice {
         /// Its MAC.
         mac: Mac,
     },
+    /// Somebody on a LAN, or the router's own host, wants an address of a pool that nobody owns.
+    AddressWanted {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Another router asks whether an address lives here ([`crate::FabricQuestion`]).
+    AddressAsked {
+        /// By which tunnel.
+        tunnel: TunnelId,
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// A neighbor's MAC address was learned or changed.
     NeighborUp {
         /// LAN port.
@@ -105,6 +117,8 @@ impl Notice {
             Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. }
             | Self::HostSeen { .. }
+            | Self::AddressWanted { .. }
+            | Self::AddressAsked { .. }
             | Self::NeighborUp { .. }
             | Self::NeighborDown { .. }
             | Self::ProbeAnswered { .. } => true,

@@ -25,6 +25,11 @@ pub const QUESTION_LIMIT: usize = 256;
 /// Most notices about one address that was asked for.
 pub const ANSWER_LIMIT: u8 = 4;
 
+/// Shortest time between two notices that somebody wants an address.
+pub const WANT_INTERVAL: Duration = Duration::from_secs(3);
+/// Most addresses that are told to be wanted within that time.
+pub const WANT_LIMIT: usize = 64;
+
 /// What to do about a frame of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observation {
@@ -41,6 +46,7 @@ pub enum Observation {
 pub struct Observer {
     told: BTreeMap<(PortId, Ipv4Addr, Mac), Instant>,
     asked: BTreeMap<(PortId, Ipv4Addr), Asked>,
+    wanted: BTreeMap<Ipv4Addr, Instant>,
     /// Start of the second that is counted, and the notices in it.
     second: Option<Instant>,
     notices: u16,
@@ -63,6 +69,22 @@ impl Observer {
             let (until, left) = (now + ANSWER_TIME, ANSWER_LIMIT);
             self.asked.insert((port, address), Asked { until, left });
         }
+    }
+
+    /// Notes that somebody wants an address; tells whether the control plane should know.
+    pub fn want(&mut self, address: Ipv4Addr, now: Instant) -> bool {
+        let is_recent = |told: &Instant| now < *told + WANT_INTERVAL;
+        if self.wanted.get(&address).is_some_and(is_recent) {
+            return false;
+        }
+        if self.wanted.len() >= WANT_LIMIT {
+            self.wanted.retain(|_, told| is_recent(told));
+        }
+        let fits = self.wanted.len() < WANT_LIMIT;
+        if fits {
+            self.wanted.insert(address, now);
+        }
+        fits
     }
 
     /// Notes a frame of a host; `resident`: the address lives on this LAN.
@@ -127,13 +149,23 @@ mod tests {
     fn a_host_is_told_at_once_and_then_once_in_a_while() {
         let (mut observer, now) = (Observer::default(), start());
         let seen = [0, 1, 29, 30, 31].map(|second| {
-            observer.observe(PORT, (ADDRESS, HOST), true, now + Duration::from_secs(second))
+            observer.observe(
+                PORT,
+                (ADDRESS, HOST),
+                true,
+                now + Duration::from_secs(second),
+            )
         });
         use Observation::{Known, News};
         assert_eq!(seen, [News, Known, Known, News, Known]);
         let now = now + Duration::from_secs(33);
         let stranger = |observer: &mut Observer, millis| {
-            observer.observe(PORT, (ADDRESS, HOST), false, now + Duration::from_millis(millis))
+            observer.observe(
+                PORT,
+                (ADDRESS, HOST),
+                false,
+                now + Duration::from_millis(millis),
+            )
         };
         let seen = [0, 999, 1000].map(|millis| stranger(&mut observer, millis));
         assert_eq!(seen, [News, Known, News]);
@@ -149,7 +181,22 @@ mod tests {
         assert_eq!(told, usize::from(ANSWER_LIMIT));
         observer.ask(PORT, ADDRESS, now);
         let late = now + ANSWER_TIME;
-        assert_eq!(observer.observe(PORT, (ADDRESS, HOST), true, late), Observation::Known);
+        assert_eq!(
+            observer.observe(PORT, (ADDRESS, HOST), true, late),
+            Observation::Known
+        );
+    }
+
+    #[test]
+    fn a_wanted_address_is_told_once_in_a_while_and_a_scan_is_bounded() {
+        let (mut observer, now) = (Observer::default(), start());
+        let told =
+            [0, 1, 3].map(|second| observer.want(ADDRESS, now + Duration::from_secs(second)));
+        assert_eq!(told, [true, false, true]);
+        let now = now + Duration::from_secs(60);
+        let scan = (0..5000).filter(|index| observer.want(Ipv4Addr::from(*index), now));
+        assert_eq!(scan.count(), WANT_LIMIT);
+        assert!(observer.want(ADDRESS, now + WANT_INTERVAL));
     }
 
     #[test]
@@ -160,19 +207,30 @@ mod tests {
             [2, 0, 0, a, b, c]
         };
         let storm = |observer: &mut Observer, from: u32, at| {
-            let seen = (from..from + 5000)
-                .map(|index| observer.observe(PORT, (Ipv4Addr::from(index), mac(index)), false, at));
+            let seen = (from..from + 5000).map(|index| {
+                observer.observe(PORT, (Ipv4Addr::from(index), mac(index)), false, at)
+            });
             seen.filter(|seen| *seen == Observation::News).count()
         };
-        assert_eq!(storm(&mut observer, 0, now), usize::from(NOTICES_PER_SECOND));
+        assert_eq!(
+            storm(&mut observer, 0, now),
+            usize::from(NOTICES_PER_SECOND)
+        );
         for second in 1..60 {
-            storm(&mut observer, second * 5000, now + Duration::from_secs(second.into()));
+            storm(
+                &mut observer,
+                second * 5000,
+                now + Duration::from_secs(second.into()),
+            );
         }
         assert!(observer.told.len() <= HOST_LIMIT);
 
         let now = now + Duration::from_secs(59);
         observer.ask(PORT, ADDRESS, now);
-        assert_eq!(observer.observe(PORT, (ADDRESS, HOST), true, now), Observation::News);
+        assert_eq!(
+            observer.observe(PORT, (ADDRESS, HOST), true, now),
+            Observation::News
+        );
         (0..1000).for_each(|index| observer.ask(PORT, Ipv4Addr::from(index), now));
         assert_eq!(observer.asked.len(), QUESTION_LIMIT);
     }

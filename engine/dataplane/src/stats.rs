@@ -61,6 +61,8 @@ counters! {
     path_errors_foreign = "path-errors-foreign": "Such errors about packets that were not sent to a tunnel's far end; ignored",
     path_probes_sent = "path-probes-sent": "Echo requests sent to find the size of a tunnel's path",
     path_probes_answered = "path-probes-answered": "Answers to them",
+    fabric_questions_sent = "fabric-questions-sent": "Questions to other routers whether an address lives with them",
+    fabric_questions_received = "fabric-questions-received": "Such questions of other routers",
     notices_lost = "notices-lost": "Facts for the control plane that found their queue full",
     handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
 }

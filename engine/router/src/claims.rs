@@ -133,8 +133,7 @@ pub(crate) fn rivals(
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),
-                stands: rival.stands
-                    || (counts && !stale && owner.state != ClaimState::Draining),
+                stands: rival.stands || (counts && !stale && owner.state != ClaimState::Draining),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })
@@ -233,7 +232,11 @@ mod tests {
             (1, ClaimSource::Observed, ClaimSource::Observed, true),
         ] {
             let view = said(node, theirs.med());
-            assert_eq!(beats_us(&view, ours, overlay(2)), wins, "{theirs:?} {ours:?}");
+            assert_eq!(
+                beats_us(&view, ours, overlay(2)),
+                wins,
+                "{theirs:?} {ours:?}"
+            );
         }
     }
 

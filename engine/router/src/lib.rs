@@ -4,7 +4,7 @@
 //! `Router::new` counts as a mutation. Within one drain, `Output::Journal` comes first and `Output::Publish` precedes
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
 //!
-//! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
+//! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns, `owner_rules` why,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
@@ -45,6 +45,7 @@ mod notices;
 mod numbering;
 mod offloads;
 mod origination;
+mod owner_rules;
 mod owner_table;
 mod path_mtu;
 mod path_watch;

@@ -30,6 +30,14 @@ impl Router {
                 self.on_host_seen(address, mac, now);
                 None
             }
+            Notice::AddressWanted { address } => {
+                self.on_address_wanted(address, now);
+                None
+            }
+            Notice::AddressAsked { tunnel, address } => {
+                self.on_address_asked(tunnel, address, now);
+                None
+            }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
             Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true, now),
             Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false, now),

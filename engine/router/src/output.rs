@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sam_dataplane::{LanQuestion, PathProbe, Snapshot};
+use sam_dataplane::{FabricQuestion, LanQuestion, PathProbe, Snapshot};
 
 use crate::config::BfdTiming;
 use crate::events::Event;
@@ -33,6 +33,8 @@ pub enum Output {
     Probe(PathProbe),
     /// Ask a LAN who has an address.
     AskLan(LanQuestion),
+    /// Ask another router whether an address lives with it.
+    AskFabric(FabricQuestion),
     /// Tell operators.
     Event(Event),
 }

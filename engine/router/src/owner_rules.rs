@@ -142,7 +142,8 @@ impl Evidence {
 
     /// Tells whether a claim that somebody upholds wins, and is like this.
     fn upheld(&self, like: impl Fn(&Winner) -> bool) -> bool {
-        self.winner.is_some_and(|winner| !winner.stale && like(&winner))
+        self.winner
+            .is_some_and(|winner| !winner.stale && like(&winner))
     }
 }
 

@@ -311,6 +311,7 @@ impl Control {
                 Output::Vrrp(plan) => self.vrrp.set_plan(plan),
                 Output::Probe(probe) => self.data_plane.probe(probe),
                 Output::AskLan(question) => self.data_plane.ask_lan(question),
+                Output::AskFabric(question) => self.data_plane.ask_fabric(question),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,

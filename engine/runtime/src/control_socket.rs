@@ -245,7 +245,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/bgp/monitor", get(slow::monitor))
         .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
         .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
-        .route("/v1/discovery", get(|State(s): Calls| view(s, View::Discovery)))
+        .route(
+            "/v1/discovery",
+            get(|State(s): Calls| view(s, View::Discovery)),
+        )
         .route("/v1/explain/{address}", get(explain))
         .route("/v1/trace", get(trace))
         .route("/v1/trace/live", get(slow::trace_live))

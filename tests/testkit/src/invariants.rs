@@ -61,6 +61,7 @@ impl Drain {
             | Output::Vrrp(_)
             | Output::Probe(_)
             | Output::AskLan(_)
+            | Output::AskFabric(_)
             | Output::Event(_) => {}
         }
     }

@@ -267,6 +267,7 @@ impl Site {
                 Output::BfdPeers(_) | Output::Foreign(_) | Output::Vrrp(_) => {}
                 Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
                 Output::AskLan(question) => self.data_plane.ask_lan(&question, now),
+                Output::AskFabric(question) => self.data_plane.ask_fabric(&question, now),
                 Output::Journal(state) => self.state = state,
                 Output::Event(event) => self.events.push(event),
             }

@@ -74,7 +74,12 @@ impl Forwarder {
                     self.stats.add(&self.stats.arp_replies_sent, 1);
                 }
             }
-            Err(withheld) => self.withhold(lan.id, &packet, withheld, now),
+            Err(withheld) => {
+                if withheld == Withheld::NotAnswered {
+                    self.unanswered(lan, &packet, now);
+                }
+                self.withhold(lan.id, &packet, withheld, now);
+            }
         }
     }
 

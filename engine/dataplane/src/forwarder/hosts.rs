@@ -6,14 +6,19 @@ use std::time::Instant;
 
 use super::Forwarder;
 use crate::drop_reason::DropReason;
+use crate::fabric_question::{FabricQuestion, QUESTION, asked};
 use crate::fib::NextHop;
-use crate::ids::PortId;
+use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
+use crate::ip_packet::IpPacket;
 use crate::neighbor::NeighborKey;
 use crate::notice::{Mac, Notice};
 use crate::observer::Observation;
 use crate::outlet::Io;
+use crate::packet::arp::{ArpOperation, ArpPacket};
+use crate::packet::{Classified, classify};
 use crate::snapshot::LanPort;
+use crate::unit::Unit;
 
 /// A question to a LAN: who has an address?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,78 @@ impl Forwarder {
             Observation::Known => {}
             Observation::Lost => self.stats.add(&self.stats.hosts_untold, 1),
         }
+    }
+
+    /// Tells the control plane that somebody wants an address that nobody owns.
+    pub(super) fn address_wanted(&mut self, address: Ipv4Addr, now: Instant) {
+        let may_ask = |lan: &LanPort| lan.discovers && lan.gate_open;
+        let is_unknown = self.snapshot.fib.lookup(address) == Some(NextHop::Withhold);
+        if is_unknown && self.snapshot.lans.iter().any(may_ask) && self.observer.want(address, now)
+        {
+            self.notify(Notice::AddressWanted { address });
+        }
+    }
+
+    /// Looks at an ARP request that is not answered: somebody may want a host of another site.
+    pub(super) fn unanswered(&mut self, lan: &LanPort, packet: &ArpPacket, now: Instant) {
+        let wants = packet.operation == ArpOperation::Request
+            && !packet.is_probe()
+            && !packet.is_gratuitous()
+            && lan.is_on_link(packet.sender)
+            && packet.sender_mac == self.sender;
+        if wants {
+            self.address_wanted(packet.target, now);
+        }
+    }
+
+    /// Asks another router whether an address lives there.
+    pub fn ask_fabric(&mut self, question: &FabricQuestion, io: &mut Io<'_>, now: Instant) {
+        self.refresh_sessions(io, now);
+        // The question would be old when the session is there.
+        if !self.has_session(question.tunnel) {
+            return self.count_drop(DropReason::TunnelNoSession);
+        }
+        let Some(overlay) = self.snapshot.tun.as_ref().map(|tun| tun.address) else {
+            return self.count_drop(DropReason::PortUnknown);
+        };
+        let Some(mut buffer) = io.pool.take() else {
+            return self.count_drop(DropReason::BufferPoolEmpty);
+        };
+        question.write(overlay, &mut buffer);
+        match classify(buffer.bytes()) {
+            Ok(classified) => {
+                self.stats.add(&self.stats.fabric_questions_sent, 1);
+                let packet = IpPacket {
+                    unit: Unit::plain(buffer),
+                    classified,
+                    ingress: Ingress::Host,
+                };
+                self.encapsulate(packet, question.tunnel, QUESTION, io, now);
+            }
+            Err(reason) => self.discard(buffer, reason, io, now),
+        }
+    }
+
+    /// Takes a question of another router out of what came by a tunnel; returns whether it was one.
+    pub(super) fn take_question(
+        &mut self,
+        tunnel: TunnelId,
+        packet: &[u8],
+        classified: &Classified,
+    ) -> bool {
+        let Some(address) = asked(packet, classified) else {
+            return false;
+        };
+        let own = self.snapshot.tun.as_ref().map(|tun| tun.address);
+        // Only the router at the far end asks by its tunnel. Who does not listen to a LAN answers like any host.
+        let is_far = self.snapshot.fib.lookup(classified.source) == Some(NextHop::Tunnel(tunnel));
+        let listens = self.snapshot.lans.iter().any(|lan| lan.discovers);
+        let is_ours = own == Some(classified.destination) && is_far && listens;
+        if is_ours {
+            self.stats.add(&self.stats.fabric_questions_received, 1);
+            self.notify(Notice::AddressAsked { tunnel, address });
+        }
+        is_ours
     }
 
     /// Looks at the source of a packet that was refused for it: a host that is not known yet, or that has moved here.

@@ -55,12 +55,16 @@ impl Refusal {
         match self {
             Self::RouterAddress => "Frames refused: the address is that of a router",
             Self::Excluded => "Frames refused: the pool excludes the address",
-            Self::RouterMac => "Frames refused: the MAC is that of a router of the fabric, or a virtual one",
+            Self::RouterMac => {
+                "Frames refused: the MAC is that of a router of the fabric, or a virtual one"
+            }
             Self::SpeaksForRouter => "Frames refused: the MAC speaks for an excluded address too",
             Self::Configured => "Frames of hosts that live here by configuration or order",
             Self::NotPermitted => "Frames refused: this node may not own the address",
             Self::OtherMacBound => "Frames refused: the address is bound to another MAC",
-            Self::OwnedElsewhere => "Frames refused: another node owns the address and knows better",
+            Self::OwnedElsewhere => {
+                "Frames refused: another node owns the address and knows better"
+            }
             Self::TooManyOfMac => "Frames refused: the MAC has as many addresses as one may have",
             Self::TooMany => "Frames refused: too many hosts, or too many new ones at once",
         }
@@ -100,11 +104,21 @@ const VRRP_MAC: [u8; 5] = [0, 0, 0x5e, 0, 1];
 
 impl Router {
     /// Checks whether the host may live here.
-    pub(super) fn admit_home(&self, address: Ipv4Addr, mac: Mac, now: Instant) -> Result<(), Refusal> {
+    pub(super) fn admit_home(
+        &self,
+        address: Ipv4Addr,
+        mac: Mac,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let lan = self.host.lan.as_ref();
         // 1. It has no address of a router.
-        if lan.and_then(|lan| lan.address).is_some_and(|net| net.addr() == address)
-            || self.config.vrrp().is_some_and(|vrrp| vrrp.settings.address == address)
+        if lan
+            .and_then(|lan| lan.address)
+            .is_some_and(|net| net.addr() == address)
+            || self
+                .config
+                .vrrp()
+                .is_some_and(|vrrp| vrrp.settings.address == address)
         {
             return Err(Refusal::RouterAddress);
         }

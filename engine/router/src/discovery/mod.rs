@@ -10,6 +10,7 @@
 
 mod admission;
 mod control;
+mod fabric;
 mod home;
 mod pace;
 mod settings;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use sam_dataplane::notice::Mac;
 
 pub(crate) use admission::Refusal;
+use fabric::Asking;
 use home::{Home, Turn};
 use pace::Pace;
 pub use settings::ArpDiscovery;
@@ -99,6 +101,7 @@ pub(crate) struct Discovery {
     news: VecDeque<News>,
     questions: VecDeque<Question>,
     counters: BTreeMap<&'static str, u64>,
+    asking: Asking,
 }
 
 /// What counts only while this router acts on the LAN.
@@ -159,10 +162,9 @@ impl Discovery {
             return;
         }
         let mut active = Active::new(settings, now);
-        let away = self
-            .closed
-            .take()
-            .map_or(Duration::ZERO, |closed| now.saturating_duration_since(closed));
+        let away = self.closed.take().map_or(Duration::ZERO, |closed| {
+            now.saturating_duration_since(closed)
+        });
         if away > settings.expiry {
             active.wanted.extend(self.homes.keys());
             self.homes.clear();
@@ -201,7 +203,13 @@ impl Discovery {
     }
 
     /// Takes in a frame that says nothing about homes.
-    pub(crate) fn on_refused(&mut self, address: Ipv4Addr, mac: Mac, refusal: Refusal, now: Instant) {
+    pub(crate) fn on_refused(
+        &mut self,
+        address: Ipv4Addr,
+        mac: Mac,
+        refusal: Refusal,
+        now: Instant,
+    ) {
         let Some(active) = &mut self.active else {
             return;
         };
@@ -220,7 +228,10 @@ impl Discovery {
 
     /// Tells whether a MAC spoke for the address of a router lately.
     pub(crate) fn is_router(&self, mac: Mac, now: Instant) -> bool {
-        let spoke = self.active.as_ref().and_then(|active| active.routers.get(&mac));
+        let spoke = self
+            .active
+            .as_ref()
+            .and_then(|active| active.routers.get(&mac));
         spoke.is_some_and(|spoke| now < *spoke + ROUTER_MEMORY)
     }
 
@@ -279,7 +290,9 @@ impl Discovery {
         if let Some(active) = &mut self.active {
             active.sweep(&mut self.questions, now, next);
             active.declined.retain(|_, since| now < *since + DECLINED);
-            active.routers.retain(|_, spoke| now < *spoke + ROUTER_MEMORY);
+            active
+                .routers
+                .retain(|_, spoke| now < *spoke + ROUTER_MEMORY);
         }
         self.plan(now);
     }
@@ -331,13 +344,21 @@ impl Discovery {
         &self.counters
     }
 
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+
     /// A host without a home was heard: for the first time, or again.
     fn on_new_host(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
         let (Some(settings), Some(active)) = (&self.settings, &mut self.active) else {
             return;
         };
         let recent = |since: &Instant, time| now < *since + time;
-        if active.declined.get(&address).is_some_and(|since| recent(since, DECLINED)) {
+        if active
+            .declined
+            .get(&address)
+            .is_some_and(|since| recent(since, DECLINED))
+        {
             return self.on_refused(address, mac, Refusal::OwnedElsewhere, now);
         }
         let again = active.candidates.get(&(address, mac));
@@ -353,7 +374,11 @@ impl Discovery {
             return self.news.push_back(News::Learned(address, mac));
         }
         let homes = self.homes.values().filter(|home| home.mac == mac).count();
-        let heard = active.candidates.keys().filter(|(_, of)| *of == mac).count();
+        let heard = active
+            .candidates
+            .keys()
+            .filter(|(_, of)| *of == mac)
+            .count();
         if homes + heard >= settings.per_mac {
             return self.on_refused(address, mac, Refusal::TooManyOfMac, now);
         }
@@ -375,7 +400,10 @@ impl Discovery {
         };
         let mut lost = Vec::new();
         for (&address, home) in &mut self.homes {
-            if home.refused_since.is_some_and(|since| now >= since + PATIENCE) {
+            if home
+                .refused_since
+                .is_some_and(|since| now >= since + PATIENCE)
+            {
                 if active.declined.len() < REMEMBERED {
                     active.declined.insert(address, now);
                 }
@@ -433,7 +461,12 @@ impl Discovery {
             // One question asks all of them.
             for (_, candidate) in active.candidates.range_mut(of_address) {
                 candidate.asked |= granted;
-                candidate.ask = now + if granted { ASK_AGAIN } else { active.questions.tick() };
+                candidate.ask = now
+                    + if granted {
+                        ASK_AGAIN
+                    } else {
+                        active.questions.tick()
+                    };
             }
             if granted {
                 self.questions.push_back(Question { address, to: None });
@@ -504,6 +537,9 @@ pub(crate) fn counter_text(name: &str) -> &'static str {
         "questions" => "ARP requests sent to find hosts and to see whether they are still there",
         "learned" => "Hosts learned",
         "lost" => "Hosts that are gone",
+        "asked-nodes" => "Addresses that other nodes were asked for",
+        "asked-by-nodes" => "Addresses that other nodes asked for",
+        "asked-too-often" => "Addresses not asked for, because too many were",
         name => Refusal::ALL
             .iter()
             .find(|refusal| refusal.name() == name)

@@ -47,7 +47,11 @@ fn a_silent_host_is_asked_by_unicast_and_given_up_while_another_is_heard() {
 
     assert_eq!(lan.homes(), [(OTHER, RIVAL)]);
     assert_eq!(lan.news(), [News::Lost(ADDRESS, HOST, "silent")]);
-    let questions = lan.asked().iter().filter(|asked| asked.1 == Some(HOST)).count();
+    let questions = lan
+        .asked()
+        .iter()
+        .filter(|asked| asked.1 == Some(HOST))
+        .count();
     assert_eq!(questions, usize::from(home::TRIES) - 1);
 }
 
@@ -75,7 +79,12 @@ fn the_silence_of_everybody_withdraws_nobody() {
     lan.run(EXPIRY * 20);
 
     assert_eq!(lan.homes().len(), 20);
-    assert!(lan.discovery.homes().values().all(|home| home.state() == "silent"));
+    assert!(
+        lan.discovery
+            .homes()
+            .values()
+            .all(|home| home.state() == "silent")
+    );
     // One of them is heard again: now the others are missed.
     lan.frame(Ipv4Addr::new(10, 77, 60, 100), [2, 0, 0, 0, 1, 0]);
     lan.run(EXPIRY / 2);
@@ -88,7 +97,10 @@ fn another_mac_gets_the_address_only_when_the_known_one_is_silent() {
     lan.learn(ADDRESS, HOST);
     (lan.news(), lan.asked());
     lan.frame(ADDRESS, RIVAL);
-    assert_eq!(lan.asked_by(Duration::ZERO), [(ADDRESS, Some(RIVAL)), (ADDRESS, Some(HOST))]);
+    assert_eq!(
+        lan.asked_by(Duration::ZERO),
+        [(ADDRESS, Some(RIVAL)), (ADDRESS, Some(HOST))]
+    );
     lan.frame(ADDRESS, RIVAL);
     assert_eq!(lan.homes(), [(ADDRESS, HOST)], "not yet");
 
@@ -193,7 +205,8 @@ fn one_mac_has_so_many_addresses_and_no_more() {
 
     assert_eq!(lan.homes().len(), ArpDiscovery::default().per_mac);
     let refused = lan.news().into_iter();
-    let refused = refused.filter(|news| matches!(news, News::Refused(_, HOST, Refusal::TooManyOfMac)));
+    let refused =
+        refused.filter(|news| matches!(news, News::Refused(_, HOST, Refusal::TooManyOfMac)));
     assert!(refused.count() >= 84);
 }
 
@@ -229,13 +242,20 @@ fn a_closed_gate_keeps_homes_for_as_long_as_silence_would() {
     lan.run(EXPIRY);
     lan.discovery.set_gate(true, lan.now);
     assert_eq!(lan.homes(), [(ADDRESS, HOST)]);
-    assert_eq!(lan.asked_by(Duration::from_millis(1)), [(ADDRESS, Some(HOST))]);
+    assert_eq!(
+        lan.asked_by(Duration::from_millis(1)),
+        [(ADDRESS, Some(HOST))]
+    );
 
     lan.discovery.set_gate(false, lan.now);
     lan.run(EXPIRY + Duration::from_secs(1));
     lan.discovery.set_gate(true, lan.now);
     assert_eq!(lan.homes(), []);
-    assert_eq!(lan.asked_by(Duration::from_millis(1)), [(ADDRESS, None)], "asked for anew");
+    assert_eq!(
+        lan.asked_by(Duration::from_millis(1)),
+        [(ADDRESS, None)],
+        "asked for anew"
+    );
 }
 
 #[test]
@@ -243,7 +263,8 @@ fn who_speaks_for_a_router_is_no_host_for_a_while() {
     let mut lan = Lan::new();
     let now = lan.now;
     assert!(!lan.discovery.is_router(HOST, now));
-    lan.discovery.on_refused(OTHER, HOST, Refusal::Excluded, now);
+    lan.discovery
+        .on_refused(OTHER, HOST, Refusal::Excluded, now);
     assert!(lan.discovery.is_router(HOST, now));
     assert!(!lan.discovery.is_router(HOST, now + ROUTER_MEMORY));
 }

@@ -26,9 +26,15 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
             "no host of the LAN is heard: all are kept that were heard before",
         )
         .detail(format!("{count} hosts"))
-        .remedy("look at the switch port and at the hosts; `samctl withdraw` takes back what is wrong")
+        .remedy(
+            "look at the switch port and at the hosts; `samctl withdraw` takes back what is wrong",
+        )
     } else {
-        pass(AREA, "discovery", format!("{count} hosts live here by what is heard"))
+        pass(
+            AREA,
+            "discovery",
+            format!("{count} hosts live here by what is heard"),
+        )
     });
     let recent = view.disputes.iter().filter(|row| row.last_s < RECENT_S);
     let recent: Vec<String> = recent

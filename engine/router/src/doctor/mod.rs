@@ -26,8 +26,8 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DiscoveryView, DoctorSummary, DoctorView, NodeRef,
-    OwnersView, RoutesView, TunnelsView, VrrpView,
+    ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DiscoveryView, DoctorSummary,
+    DoctorView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.

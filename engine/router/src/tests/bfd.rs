@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sam_bfd::{Diagnostic, DownCause, LastDown, SessionStatus, State};
 use sam_bgp::wire::{Message, Update};
-use sam_capture::{ClaimSource, Claim, RouteKind, RouteTags};
+use sam_capture::{Claim, ClaimSource, RouteKind, RouteTags};
 
 use super::*;
 

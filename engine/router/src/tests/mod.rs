@@ -26,6 +26,7 @@ const ADDRESS: u8 = 10;
 
 mod bfd;
 mod configuration;
+mod discovery;
 mod graceful_restart;
 mod identity;
 mod monitor;

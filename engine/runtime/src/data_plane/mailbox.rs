@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sam_dataplane::{LanQuestion, NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic};
+use sam_dataplane::{
+    FabricQuestion, LanQuestion, NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic,
+};
 use sam_net::PacketSocket;
 use sam_router::Offloads;
 use tokio::sync::oneshot;
@@ -22,6 +24,8 @@ pub(super) struct Letters {
     pub(super) probes: BTreeMap<TunnelId, PathProbe>,
     /// Ask a LAN these, one per address; control paces them.
     pub(super) questions: BTreeMap<Ipv4Addr, LanQuestion>,
+    /// Ask other routers these.
+    pub(super) fabric_questions: BTreeMap<(TunnelId, Ipv4Addr), FabricQuestion>,
     /// Copy packets to the listener until it is gone.
     pub(super) tap: Option<Listener>,
     /// Say how things are; whoever asked before has given up.

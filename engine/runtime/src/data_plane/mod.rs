@@ -30,7 +30,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{
-    Handshakes, LanQuestion, Notice, PacketFilter, PathProbe, PortId, Snapshot, Stats,
+    FabricQuestion, Handshakes, LanQuestion, Notice, PacketFilter, PathProbe, PortId, Snapshot,
+    Stats,
 };
 use sam_net::{Tun, UdpGroup};
 use sam_router::Config;
@@ -212,6 +213,16 @@ impl DataPlane {
         if let Some(first) = self.workers.first() {
             first.post(|letters| {
                 letters.questions.insert(question.address, question);
+            });
+        }
+    }
+
+    /// Asks another router whether an address lives with it; control paces such questions.
+    pub(crate) fn ask_fabric(&self, question: FabricQuestion) {
+        if let Some(first) = self.workers.first() {
+            first.post(|letters| {
+                let key = (question.tunnel, question.address);
+                letters.fabric_questions.insert(key, question);
             });
         }
     }
