@@ -123,6 +123,23 @@ pub enum Command {
         /// An address that was announced or configured
         address: Ipv4Addr,
     },
+    /// Leave everything that this router does to others, before work on it; without an order, show what is left
+    ///
+    /// Its claims become the last choice and go when another node holds the address; the master on a LAN makes way. What
+    /// nobody else can do goes on. It holds across restarts.
+    Drain {
+        /// Begin, or end it
+        #[arg(value_enum)]
+        order: Option<DrainOrder>,
+        /// Wait until nothing is left to do here; exit 6 when that is not so in time
+        #[arg(long, requires = "order")]
+        wait: bool,
+        /// Wait for so many seconds at most
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
+        timeout: u32,
+    },
+    /// Give an address to another node, without a moment in which nobody has it; without an order, list what is on offer
+    Handover(HandoverArgs),
     /// Capture packets with the router's verdict on each, as pcapng
     Pcap {
         /// Write to this file instead of standard output
@@ -145,6 +162,35 @@ pub enum Command {
     ///
     /// The other side runs `samctl bench --server` or a stock `iperf3 -s`; `iperf3 -c` measures against --server.
     Bench(BenchArgs),
+}
+
+/// Whether a router is to be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DrainOrder {
+    /// Leave everything to others
+    On,
+    /// Act again; takes nothing back that others have
+    Off,
+}
+
+/// `samctl handover`
+#[derive(Debug, clap::Args)]
+pub struct HandoverArgs {
+    /// An address that this router owns
+    #[arg(requires = "order")]
+    pub address: Option<Ipv4Addr>,
+    /// Who gets it: name or overlay address
+    #[arg(long, value_name = "NODE", group = "order", requires = "address")]
+    pub to: Option<String>,
+    /// Keep an address that is on offer
+    #[arg(long, group = "order", requires = "address")]
+    pub cancel: bool,
+    /// Wait until the other node has it; exit 6 when that is not so in time
+    #[arg(long, requires = "to")]
+    pub wait: bool,
+    /// Wait for so many seconds at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "wait")]
+    pub timeout: u32,
 }
 
 /// `samctl run`
@@ -227,7 +273,7 @@ pub struct DemoArgs {
 pub enum LabCommand {
     /// Serve a cloud that is not there, for clients of real ones: APIs, instance metadata, faults and a ledger
     ///
-    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
+    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, OCI with its token service, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
     /// ledger, calls; POST faults, such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}.
     Fakecloud(FakecloudArgs),
 }

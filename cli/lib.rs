@@ -13,6 +13,7 @@ pub mod demo;
 pub mod exit;
 pub mod mrt;
 pub mod output;
+mod wires;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! `samctl lab`: what to rehearse with.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use sam_fakecloud::{Provider, World, server};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use crate::args::{FakecloudArgs, Format};
 use crate::config::load_world;
 use crate::exit::{Exit, Failure};
 use crate::output::machine;
+use crate::wires;
 
 /// Serves a cloud until SIGINT or SIGTERM. Standard output gets where it is and how clients find it.
 ///
@@ -44,10 +46,15 @@ pub fn fakecloud(
         let listener = TcpListener::bind(args.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let text = introduction(&world, address, format)?;
+        let world = Arc::new(Mutex::new(world));
+        wires::attach(&world).map_err(|error| {
+            let remedy = "`wire` of a NIC names an interface here: the far end of the instance's";
+            failed(error.to_string()).remedy(remedy)
+        })?;
         write!(streams.stdout, "{text}")?;
         streams.stdout.flush()?;
         tokio::select! {
-            served = server::serve(listener, world) => {
+            served = server::serve_shared(listener, world) => {
                 served.map_err(|error| failed(format!("the listener failed: {error}")))?;
             }
             ended = end() => ended.map_err(|error| failed(format!("no signals: {error}")))?,
@@ -87,6 +94,10 @@ const fn variables(provider: Provider) -> [(&'static str, &'static str); 2] {
             ("Azure Resource Manager", ""),
             ("IMDS", "/instances/ID/metadata"),
         ],
+        Provider::Oci => [
+            ("iaas and auth", ""),
+            ("OCI_METADATA_BASE_URL", "/instances/ID/opc/v2"),
+        ],
     }
 }
 
@@ -107,7 +118,7 @@ fn text(world: &World, url: &str) -> String {
         }
     }
     lines.push(format!(
-        "look: curl {url}/fakecloud/state, ledger, calls, faults"
+        "look: curl {url}/fakecloud/state, ledger, calls, fabric, faults"
     ));
     lines.join("\n") + "\n"
 }

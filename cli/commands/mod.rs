@@ -5,7 +5,9 @@ pub mod check;
 pub mod completion;
 pub mod decode;
 pub mod demo;
+pub mod drain;
 pub mod events;
+pub mod handover;
 pub mod key;
 pub mod lab;
 mod lines;
@@ -18,11 +20,12 @@ pub mod show;
 pub mod test;
 pub mod trace;
 pub mod version;
+mod wait;
 
 use sam_router::view::{
     ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView, BgpTableView, BgpWhyView,
-    CheckStatus, CountersView, DiscoveryView, DoctorView, ExplainView, OwnersView, RoutesView,
-    StatusView, TunnelsView, VrrpView,
+    CheckStatus, CountersView, DiscoveryView, DoctorView, DrainView, ExplainView, OwnersView,
+    RoutesView, StatusView, TunnelsView, VrrpView,
 };
 
 use crate::Streams;
@@ -67,6 +70,13 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Key(command) => key::key(command, streams),
         Command::Announce { address } => order::announce(*address, &view, streams),
         Command::Withdraw { address } => order::withdraw(*address, &view, streams),
+        Command::Drain { order: None, .. } => show::<DrainView>(&view, "/v1/drain", streams),
+        Command::Drain {
+            order: Some(order),
+            wait,
+            timeout,
+        } => drain::drain(*order, wait.then_some(*timeout), &view, streams),
+        Command::Handover(args) => handover::handover(args, &view, streams),
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),
         Command::Lab(LabCommand::Fakecloud(fake)) => lab::fakecloud(fake, args.output, streams),

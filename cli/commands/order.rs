@@ -71,7 +71,7 @@ fn announced(address: Ipv4Addr, answer: &Value) -> String {
 }
 
 /// Gives an order; for programs prints the router's answer, for people one sentence.
-fn order(
+pub(super) fn order(
     request: &Request<'_>,
     (path, body): (&str, Value),
     done: impl FnOnce(&Value) -> String,

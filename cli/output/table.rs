@@ -11,6 +11,7 @@ mod counters;
 mod decode;
 mod discovery;
 mod doctor;
+mod drain;
 mod events;
 mod explain;
 mod monitor;

@@ -20,6 +20,9 @@ fn the_example_is_served_and_ends_at_a_signal() {
     assert_eq!(first["nic"], "eni-0a");
     assert_eq!(first["addresses"][1], "10.77.60.10");
     assert_eq!(state["azure"]["nics"][0]["nic"], "nic-a");
+    let vnic = &state["oci"]["nics"][0];
+    assert_eq!(vnic["nic"], "ocid1.vnic.oc1.eu-frankfurt-1.a");
+    assert_eq!(vnic["sourceDestCheck"], false);
     let faults = lab.ask("GET /fakecloud/faults", "");
     assert_eq!(faults[0]["fault"]["effect"], "loseAnswer");
     let wrong = lab.ask("POST /fakecloud/faults", r#"{"effect": "explode"}"#);
@@ -33,6 +36,8 @@ fn the_example_is_served_and_ends_at_a_signal() {
     assert_eq!(refused, Value::Null, "unsigned, and XML");
     let calls = lab.ask("GET /fakecloud/calls", "");
     assert_eq!(calls["entries"][0]["code"], "MissingAuthenticationToken");
+    let refused = lab.ask("GET /20160918/vnics/x", "");
+    assert_eq!(refused["code"], "NotAuthenticated");
 
     assert!(lab.end(), "exit code 0");
 }
@@ -84,6 +89,7 @@ fn a_key_that_is_unknown_or_missing_is_refused_at_its_line() {
         ("azure:\n  region: westeurope\n", "missing field"),
         ("seed: 1\n", "no provider"),
         ("aws: [\n", "shape.yaml:"),
+        (NO_KEY, "public RSA key"),
     ] {
         let file = Scratch::new("shape", scenario);
         let path = file.0.display().to_string();
@@ -93,6 +99,16 @@ fn a_key_that_is_unknown_or_missing_is_refused_at_its_line() {
         assert!(text.contains(words), "{scenario}: {text}");
     }
 }
+
+/// The secret of OCI's key is the public half, and this is none.
+const NO_KEY: &str = "oci:
+  region: eu-frankfurt-1
+  account: tenancy
+  subnets: []
+  instances: []
+  roles: {router: {allow: []}}
+  keys: [{id: user/fingerprint, secret: lab-secret, role: router}]
+";
 
 /// A running fake.
 struct Lab {

@@ -104,7 +104,13 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
                 "see `samctl owners`",
             );
         }
-        "/v1/announce" | "/v1/withdraw" => return ("200 OK", body.as_bytes().to_vec()),
+        // An order has a body, the question what is left has none.
+        "/v1/drain" | "/v1/handover" if !body.is_empty() => {
+            return ("200 OK", body.as_bytes().to_vec());
+        }
+        "/v1/announce" | "/v1/withdraw" | "/v1/handover/cancel" => {
+            return ("200 OK", body.as_bytes().to_vec());
+        }
         "/v1/bgp/neighbors/nobody" => {
             return refuse(
                 "404 Not Found",

@@ -65,6 +65,8 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/bgp/why?prefix=10.77.60.21/32",
         "GET /v1/bfd",
         "GET /v1/vrrp",
+        "GET /v1/drain",
+        "GET /v1/handover",
         "GET /v1/tunnels",
         "GET /v1/arp",
         "GET /v1/discovery",
@@ -86,6 +88,26 @@ fn orders_are_given_and_confirmed() {
         (&["announce", "10.77.60.9"][..], "10.77.60.9 is announced\n"),
         (&["withdraw", "10.77.60.9"], "10.77.60.9 is withdrawn\n"),
         (&["reload"], "the configuration is reloaded\n"),
+        (
+            &["drain", "on"],
+            "this router is being emptied: `samctl drain` shows what is left\n",
+        ),
+        (
+            &["drain", "off"],
+            "this router acts again; it takes nothing back that others have\n",
+        ),
+        (
+            &["handover", "10.77.60.9", "--to", "aws"],
+            "10.77.60.9 is offered to aws: `samctl handover` shows whether it is still\n",
+        ),
+        (
+            &["handover", "10.77.60.9", "--cancel"],
+            "10.77.60.9 stays here\n",
+        ),
+        (
+            &["handover", "10.77.60.9", "--to", "aws", "--wait"],
+            "10.77.60.9 is offered to aws\n",
+        ),
     ];
     for (arguments, confirmation) in orders {
         let printed = run(&[&["--socket", server.socket()], arguments].concat());
@@ -98,6 +120,12 @@ fn orders_are_given_and_confirmed() {
         r#"POST /v1/announce {"address":"10.77.60.9"}"#,
         r#"POST /v1/withdraw {"address":"10.77.60.9"}"#,
         "POST /v1/reload {}",
+        r#"POST /v1/drain {"on":true}"#,
+        r#"POST /v1/drain {"on":false}"#,
+        r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
+        r#"POST /v1/handover/cancel {"address":"10.77.60.9"}"#,
+        r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
+        "GET /v1/handover",
     ];
     assert_eq!(server.asked(), given);
     let printed = run(&[
@@ -110,6 +138,41 @@ fn orders_are_given_and_confirmed() {
     ]);
     let answer: Value = serde_json::from_str(&printed.stdout).expect("JSON");
     assert_eq!(answer["address"], "10.77.60.9");
+}
+
+#[test]
+fn what_does_not_happen_in_time_has_an_exit_code_of_its_own() {
+    let server = Server::start("waiting");
+    let cases = [
+        (
+            &["drain", "on", "--wait", "--timeout", "0"][..],
+            "still has something to do",
+        ),
+        (
+            &[
+                "handover",
+                "10.77.60.20",
+                "--to",
+                "aws",
+                "--wait",
+                "--timeout",
+                "0",
+            ],
+            "aws did not take 10.77.60.20 over",
+        ),
+    ];
+    for (arguments, words) in cases {
+        let printed = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(printed.exit, Exit::TimedOut, "{arguments:?}");
+        assert!(printed.stderr.contains(words), "{}", printed.stderr);
+    }
+    for arguments in [
+        &["handover", "--to", "aws"][..],
+        &["handover", "10.77.60.20"],
+    ] {
+        let printed = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(printed.exit, Exit::Usage, "{arguments:?}");
+    }
 }
 
 #[test]
@@ -332,6 +395,8 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["bgp", "why", "10.77.60.21"], "bgp-why-nobody"),
     (&["bfd"], "bfd"),
     (&["vrrp"], "vrrp"),
+    (&["drain"], "drain"),
+    (&["handover"], "handover"),
     (&["tunnels"], "tunnels"),
     (&["arp"], "arp"),
     (&["discovery"], "discovery"),

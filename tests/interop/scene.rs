@@ -66,6 +66,11 @@ impl Cast {
         }
     }
 
+    /// Whether samctl calls the daemon: a reflector waits for its clients.
+    pub(crate) fn we_call(self) -> bool {
+        self != Self::Client
+    }
+
     fn sites(self) -> u8 {
         if self == Self::Peer { 2 } else { 3 }
     }

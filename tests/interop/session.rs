@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::Announcement;
 use crate::exchange::check_direct_path;
-use crate::scene::{Cast, OURS, Scene, THEIRS};
+use crate::scene::{OURS, Scene, THEIRS};
 use crate::wait::eventually;
 
 /// Both sides offer what this fabric needs. Prints everything that was offered, as a record.
@@ -113,8 +113,8 @@ pub(crate) fn refresh_is_answered(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Until now nobody had reason to complain. Equals may have called each other at once: one call then ends with
-/// Cease/7, which is no complaint.
+/// Until now nobody had reason to complain. Where samctl calls, the daemon calls too, perhaps at the same moment: one
+/// call then ends with Cease/7, which is no complaint (RFC 4271 section 6.8).
 pub(crate) fn nobody_complained(scene: &Scene) -> Result<()> {
     let view = scene.ours.neighbor(THEIRS)?;
     for (counts, last) in [
@@ -124,7 +124,7 @@ pub(crate) fn nobody_complained(scene: &Scene) -> Result<()> {
         let count = view[counts]["notification"].as_u64();
         let collision = view[last]["code"] == 6 && view[last]["subcode"] == 7;
         ensure!(
-            count == Some(0) || (scene.cast == Cast::Peer && collision && count == Some(1)),
+            count == Some(0) || (scene.cast.we_call() && collision && count == Some(1)),
             "{counts}: {count:?} notifications, the last: {}",
             view[last]
         );

@@ -7,6 +7,7 @@ mod bench;
 mod bfd;
 mod bulk;
 mod case;
+mod cloud;
 mod demo;
 mod discovery;
 mod doctor;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let areas = [
         bench::CASES,
         bfd::CASES,
+        cloud::CASES,
         demo::CASES,
         discovery::CASES,
         doctor::CASES,

@@ -1,5 +1,6 @@
 //! Addresses that move between four sites while somebody talks to them.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
@@ -7,11 +8,18 @@ use sam_testkit::netns::{Daemon, Fabric, Site, wait_until};
 
 use crate::case::{Case, samctl, wait_for_ping};
 
-pub(crate) const CASES: &[Case] = &[Case {
-    name: "moving::an_address_moves_between_four_sites_under_a_ping_every_5_ms",
-    needs: &[],
-    run: moves,
-}];
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "moving::an_address_moves_between_four_sites_under_a_ping_every_5_ms",
+        needs: &[],
+        run: moves,
+    },
+    Case {
+        name: "moving::an_address_is_handed_over_from_site_to_site_under_a_ping_every_5_ms",
+        needs: &[],
+        run: handed_over,
+    },
+];
 
 /// Time for all routers to see a new owner.
 const AGREEMENT: Duration = Duration::from_secs(5);
@@ -27,6 +35,29 @@ const LOST: u32 = 30;
 ///                 ▲ first stop
 /// ```
 fn moves() {
+    journey(|fabric, address, from, to| {
+        fabric
+            .router(to)
+            .samctl(&format!("announce {address}"))
+            .success();
+        fabric
+            .router(from)
+            .samctl(&format!("withdraw {address}"))
+            .success();
+    });
+}
+
+/// The same, each move by one order at the owner, which returns when it is done.
+fn handed_over() {
+    journey(|fabric, address, from, to| {
+        let order = format!("handover {address} --to {} --wait", to.name());
+        fabric.router(from).samctl(&order).success();
+        let view = fabric.router(from).json("handover");
+        assert_eq!(view["handovers"].as_array().map(Vec::len), Some(0));
+    });
+}
+
+fn journey(take: impl Fn(&Fabric, Ipv4Addr, Site, Site)) {
     let fabric = Fabric::running(samctl(), 4);
     let address = Site::OCI.client();
     let observer = fabric.topology.client(Site::ONPREM);
@@ -39,14 +70,7 @@ fn moves() {
     for pair in stops.windows(2) {
         let (from, to) = (pair[0], pair[1]);
         fabric.topology.replug(Site::OCI, to);
-        fabric
-            .router(to)
-            .samctl(&format!("announce {address}"))
-            .success();
-        fabric
-            .router(from)
-            .samctl(&format!("withdraw {address}"))
-            .success();
+        take(&fabric, address, from, to);
         for at in fabric.topology.sites() {
             let what = format!("{} sees {address} at {}", at.name(), to.name());
             wait_until(&what, AGREEMENT, || {

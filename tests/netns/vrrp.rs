@@ -1,10 +1,9 @@
 //! Two routers on one LAN, of which one answers at a time: killed, stopped, frozen, unplugged.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_testkit::netns::{Daemon, Fabric, Site, ask_who_has, sh, wait_until};
+use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND, VIP};
+use sam_testkit::netns::{Pings, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -25,6 +24,11 @@ pub(crate) const CASES: &[Case] = &[
         run: stopped,
     },
     Case {
+        name: "vrrp::a_drained_master_makes_way_without_a_lost_packet",
+        needs: &[],
+        run: drained,
+    },
+    Case {
         name: "vrrp::a_master_that_was_frozen_steps_back_when_it_wakes",
         needs: &[],
         run: frozen,
@@ -36,25 +40,12 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// The router with the better priority.
-const FIRST: Site = Site::ONPREM;
-/// The other one on its LAN.
-const SECOND: Site = Site::AZURE;
-/// The router elsewhere.
-const FAR: Site = Site::AWS;
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 254);
 /// Three intervals of 300 ms, a skew, and what BFD and a busy machine take.
 const TAKEOVER: Duration = Duration::from_millis(2_500);
 const ELECTION: Duration = Duration::from_secs(15);
-const ARP_WINDOW: Duration = Duration::from_millis(40);
 
-/// ```text
-///            ┌── router onprem, priority 150 ══╗
-/// .10 ── lan1┤                                 ╠══ router aws ── lan2 ── .11
-///            └── router azure,  priority 100 ══╝
-/// ```
 fn one_answers() {
-    let pair = Pair::running();
+    let pair = Pair::running(samctl());
     let mac = pair.mac(FIRST);
     for target in [FAR.client(), VIP] {
         let answers = pair.who_has(target, Duration::from_millis(500));
@@ -92,8 +83,8 @@ fn one_answers() {
 }
 
 fn killed() {
-    let mut pair = Pair::running();
-    let pings = Pings::start(&pair);
+    let mut pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
 
     let mut router = pair.fabric.take(FIRST);
     router.daemon().kill();
@@ -109,7 +100,7 @@ fn killed() {
     );
 
     drop(router);
-    let pings = Pings::start(&pair);
+    let pings = start_pings(&pair);
     pair.fabric.start(FIRST);
     pair.wait_for(FIRST, "backup");
     // The first election that it could disturb.
@@ -126,8 +117,8 @@ fn killed() {
 }
 
 fn stopped() {
-    let mut pair = Pair::running();
-    let pings = Pings::start(&pair);
+    let mut pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
     let mut router = pair.fabric.take(FIRST);
 
     router.daemon().terminate();
@@ -144,8 +135,40 @@ fn stopped() {
     assert_eq!(cause, "relieved");
 }
 
+/// Both ways of a ping change their router; then everything again with the roles exchanged.
+fn drained() {
+    let pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
+    for (leaves, takes_over) in [(FIRST, SECOND), (SECOND, FIRST)] {
+        let router = pair.fabric.router(leaves);
+        router.samctl("drain on --wait").success();
+
+        assert_eq!(pair.state(takes_over), "master");
+        let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
+        assert_eq!(answers, [(FAR.client(), pair.mac(takes_over))]);
+        assert_eq!(
+            pair.fabric.owner(FAR, FIRST.client()).as_deref(),
+            Some(takes_over.name())
+        );
+        let view = router.json("drain");
+        assert_eq!(
+            (&view["empty"], &view["left"]),
+            (&true.into(), &serde_json::json!([]))
+        );
+        let text = router.samctl("doctor owners").text();
+        assert!(text.contains("this router is drained"), "{text}");
+
+        router.samctl("drain off").success();
+        let doctor = router.samctl("doctor");
+        assert_eq!(doctor.code, 0, "{}", doctor.text());
+        assert_eq!(pair.state(takes_over), "master", "nothing is taken back");
+    }
+    let loss = pings.stop();
+    assert!(loss.lost <= 3, "{loss:?}");
+}
+
 fn frozen() {
-    let mut pair = Pair::running();
+    let mut pair = Pair::running(samctl());
     let mut router = pair.fabric.take(FIRST);
     router.daemon().signal("STOP");
     wait_until("the other router is master", TAKEOVER, || {
@@ -153,7 +176,7 @@ fn frozen() {
     });
     wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
 
-    let pings = Pings::start(&pair);
+    let pings = start_pings(&pair);
     router.daemon().signal("CONT");
     let cause = || router.json("vrrp")["election"]["cause"] == "overslept";
     wait_until("it steps back", ELECTION, cause);
@@ -166,8 +189,8 @@ fn frozen() {
 }
 
 fn unplugged() {
-    let pair = Pair::running();
-    let pings = Pings::start(&pair);
+    let pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
     let port = pair.fabric.topology.router_port(FIRST);
     let wires = pair.fabric.topology.wires();
 
@@ -183,147 +206,17 @@ fn unplugged() {
         view["gate_reason"] == "interface is down"
     });
 
-    let pings = Pings::start(&pair);
+    let pings = start_pings(&pair);
     sh(wires, &format!("ip link set {port} up")).success();
     pair.wait_for(FIRST, "backup");
     let loss = pings.stop();
     assert!(loss.lost <= 3, "the return is not noticed: {loss:?}");
 }
 
-/// Two routers on one LAN.
-struct Pair {
-    fabric: Fabric,
-}
-
-impl Pair {
-    /// Starts all routers and waits until the first one is master and packets pass.
-    fn running() -> Self {
-        let fabric = Fabric::new(samctl(), 3);
-        let topology = &fabric.topology;
-        // Its cable goes to the first one's LAN, its address is another one.
-        let cable = format!("ip link set {} master lan1", topology.router_port(SECOND));
-        sh(topology.wires(), &cable).success();
-        let address = "ip address flush dev lan0 && ip address add 10.77.60.2/24 dev lan0";
-        sh(topology.router(SECOND), address).success();
-        fabric.edit_all(
-            "name: azure, site: azure, role: azure",
-            "name: azure, site: onprem, role: onprem",
-        );
-        fabric.edit_all("routeReflectors: [onprem]", "routeReflectors: []");
-        fabric.edit_all(
-            "exclude: [10.77.60.1]",
-            "exclude: [10.77.60.1, 10.77.60.2, 10.77.60.254]",
-        );
-        fabric.edit(SECOND, "owned: [10.77.60.12]", "owned: [10.77.60.10]");
-        for (site, priority) in [(FIRST, 150), (SECOND, 100)] {
-            let gate =
-                format!("activeWhen: {{vrrp: {{vrid: 60, address: {VIP}, priority: {priority}}}}}");
-            fabric.edit(site, "activeWhen: single-router", &gate);
-        }
-        // Without preemption the first to come keeps the role.
-        let mut pair = Self { fabric };
-        pair.fabric.start(FIRST);
-        pair.wait_for(FIRST, "master");
-        pair.fabric.start(SECOND);
-        pair.fabric.start(FAR);
-        pair.wait_for(SECOND, "backup");
-        wait_for_ping(pair.client(), FAR.client(), ELECTION);
-        pair
-    }
-
-    fn client(&self) -> &sam_net::Namespace {
-        self.fabric.topology.client(FIRST)
-    }
-
-    fn state(&self, site: Site) -> String {
-        let view = self.fabric.router(site).json("vrrp");
-        view["election"]["state"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    }
-
-    fn wait_for(&self, site: Site, state: &str) {
-        let what = format!("{} is {state}", site.name());
-        wait_until(&what, ELECTION, || self.state(site) == state);
-    }
-
-    fn mac(&self, site: Site) -> String {
-        let view = self.fabric.router(site).json("arp");
-        view["mac"].as_str().unwrap_or_default().to_owned()
-    }
-
-    fn who_has(&self, target: Ipv4Addr, window: Duration) -> Vec<(Ipv4Addr, String)> {
-        let answers = ask_who_has(self.client(), FIRST.client(), target, window);
-        answers
-            .into_iter()
-            .map(|answer| (answer.address, answer.mac))
-            .collect()
-    }
-
-    /// Asks again and again who has the far client's address, until a router is master; returns who answered each time.
-    fn answerers_until_master(&self, site: Site) -> Vec<BTreeSet<String>> {
-        let mut seen = Vec::new();
-        wait_until("the other router is master", TAKEOVER, || {
-            let answers = self.who_has(FAR.client(), ARP_WINDOW);
-            seen.push(answers.into_iter().map(|(_, mac)| mac).collect());
-            self.state(site) == "master"
-        });
-        seen
-    }
-}
-
-/// A ping every ten milliseconds.
-struct Pings {
-    daemon: Daemon,
-}
-
-/// What became of it.
-#[derive(Debug)]
-struct Loss {
-    lost: usize,
-    gap: Duration,
-}
-
-impl Pings {
-    fn start(pair: &Pair) -> Self {
-        let log = pair.fabric.path("ping.log");
-        let command = format!("exec ping -n -D -i 0.01 {}", FAR.client());
-        let pings = Self {
-            daemon: Daemon::sh(pair.client(), &command, &log),
-        };
-        wait_until("pings are answered", ELECTION, || {
-            pings.daemon.log().lines().count() > 20
-        });
-        pings
-    }
-
-    fn stop(mut self) -> Loss {
-        // Answers that are under way count.
-        let seen = self.daemon.log().lines().count();
-        wait_until("more pings are answered", ELECTION, || {
-            self.daemon.log().lines().count() > seen + 20
-        });
-        self.daemon.signal("INT");
-        wait_until("ping ends", ELECTION, || self.daemon.exit_code().is_some());
-        let log = self.daemon.log();
-        let times: Vec<f64> = log
-            .lines()
-            .filter(|line| line.contains("icmp_seq="))
-            .filter_map(|line| line.strip_prefix('[')?.split_once(']')?.0.parse().ok())
-            .collect();
-        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-        let number = |word: &str| {
-            let before = log.split_once(word).map_or("", |(before, _)| before);
-            let number = before.trim_end().rsplit([' ', '\n']).next();
-            number.and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        let (sent, received): (usize, usize) = (number("packets transmitted"), number("received"));
-        Loss {
-            lost: sent - received,
-            gap: Duration::from_secs_f64(gaps.fold(0.0, f64::max)),
-        }
-    }
+/// Pings from the LAN to the far client.
+fn start_pings(pair: &Pair) -> Pings {
+    let log = pair.fabric.path("ping.log");
+    Pings::start(pair.client(), FAR.client(), &log)
 }
 
 /// The value of a counter in the JSON of `samctl counters`.

@@ -77,6 +77,39 @@ fn a_ping_stream_during_a_move_loses_only_what_was_in_flight() {
 }
 
 #[test]
+fn a_ping_stream_during_a_handover_loses_only_what_was_in_flight() {
+    for_seeds(40, |seed| {
+        let mut world = fabric(seed);
+        let [from, to, observer] = three_sites(seed);
+        let observer = if observer == to { from } else { observer };
+        let mut stream = Stream::new(home(observer), home(from));
+        stream.run(&mut world, Duration::from_millis(100));
+
+        // The cable, then one order at the old site.
+        let moved = world.elapsed();
+        world.replug(home(from), to, Cache::Forgotten);
+        world.hand_over(from, home(from), to);
+        stream.run_until_converged(&mut world);
+        let converged = world.elapsed();
+        stream.run(&mut world, Duration::from_millis(500));
+        world.run_for(Duration::from_secs(1));
+
+        assert!(
+            converged - moved < Duration::from_millis(50),
+            "{:?}",
+            converged - moved
+        );
+        let lost = stream.lost(&world);
+        let outside = lost
+            .iter()
+            .find(|at| **at + ROUND_TRIP < moved || **at > converged);
+        assert_eq!(outside, None, "moved {moved:?}, converged {converged:?}");
+        world.run_for(Duration::from_secs(2));
+        world.assert_clean();
+    });
+}
+
+#[test]
 fn a_stream_between_two_others_does_not_notice_a_move() {
     for_seeds(30, |seed| {
         let mut world = fabric(seed);

@@ -70,6 +70,41 @@ fn an_orderly_stop_hands_over_before_it_falls_silent() {
 }
 
 #[test]
+fn a_drained_master_makes_way_without_a_moment_of_silence() {
+    for_seeds(20, |seed| {
+        let mut lan = Segment::elected(seed);
+
+        lan.input(0, Input::Command(Command::Drain(true)));
+        let mut silent = Duration::ZERO;
+        let end = lan.now + 2 * TAKEOVER;
+        while lan.answerers() != BTreeSet::from([1]) && lan.now < end {
+            lan.step();
+            if lan.answerers().is_empty() {
+                silent += STEP;
+            }
+        }
+        lan.run(Duration::from_secs(2));
+
+        assert_eq!(silent, Duration::ZERO);
+        // As long as an advertisement is under way.
+        assert!(lan.longest_overlap <= 5 * STEP, "{:?}", lan.longest_overlap);
+        // Back and forth: whoever is drained comes last, and nobody takes a role back.
+        lan.input(0, Input::Command(Command::Drain(false)));
+        lan.run(Duration::from_secs(2));
+        assert_eq!(lan.answerers(), BTreeSet::from([1]));
+        lan.input(1, Input::Command(Command::Drain(true)));
+        lan.run(Duration::from_secs(2));
+        assert_eq!(lan.answerers(), BTreeSet::from([0]));
+        // Who is alone goes on, drained or not.
+        lan.stations[1].router = None;
+        lan.stations[1].instance = None;
+        lan.input(0, Input::Command(Command::Drain(true)));
+        lan.run(Duration::from_secs(2));
+        assert_eq!(lan.answerers(), BTreeSet::from([0]));
+    });
+}
+
+#[test]
 fn a_frozen_master_steps_back_in_the_step_in_which_it_wakes() {
     for_seeds(20, |seed| {
         let mut lan = Segment::elected(seed);
@@ -267,11 +302,22 @@ impl Segment {
             match output {
                 Output::Publish(snapshot) => station.snapshot = snapshot,
                 Output::Vrrp(plan) => {
-                    station.instance = plan.as_ref().map(|plan| {
-                        let mut instance = Instance::new(plan.settings.clone(), plan.source, now);
-                        instance.handle_startup(now);
-                        instance
-                    });
+                    let generation =
+                        |plan: &Option<VrrpPlan>| plan.as_ref().map(|plan| plan.generation);
+                    let same = generation(&station.plan) == generation(&plan);
+                    match (&mut station.instance, &plan) {
+                        (Some(instance), Some(plan)) if same => {
+                            instance.set_penalty(plan.penalty, now);
+                        }
+                        (_, None) => station.instance = None,
+                        (_, Some(plan)) => {
+                            let mut instance =
+                                Instance::new(plan.settings.clone(), plan.source, now);
+                            instance.set_penalty(plan.penalty, now);
+                            instance.handle_startup(now);
+                            station.instance = Some(instance);
+                        }
+                    }
                     station.plan = plan;
                 }
                 Output::Journal(_)

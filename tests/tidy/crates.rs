@@ -15,6 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-net",
             "sam-router",
             "sam-capture",
+            // Policies for operators: one verb.
+            "sam-cloud",
             // A cloud to rehearse with: one verb.
             "sam-fakecloud",
             // The packet sockets of the demo's witnesses want buffers.
@@ -31,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-net",
             "sam-router",
             "sam-capture",
+            "sam-cloud",
             "sam-dataplane",
             "sam-wg",
             "sam-bfd",
@@ -38,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sam-vrrp",
         ],
     ),
+    ("sam-cloud", &["sam-capture"]),
     ("sam-net", &["sam-dataplane"]),
     (
         "sam-router",

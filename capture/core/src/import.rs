@@ -420,14 +420,7 @@ mod tests {
     }
 
     fn retag(route: &mut Route, node: NodeId, kind: RouteKind) {
-        RouteTags {
-            node,
-            kind,
-            site: None,
-            role: None,
-            mac: None,
-        }
-        .apply(ASN, &mut route.attributes);
+        RouteTags::new(node, kind).apply(ASN, &mut route.attributes);
     }
 
     fn claim(pool: u32) -> RouteKind {

@@ -28,6 +28,8 @@ pub struct Owner {
     pub next_hop: Ipv4Addr,
     /// Whether this router itself is the owner.
     pub local: bool,
+    /// Node that it asks to take the address over.
+    pub successor: Option<NodeId>,
 }
 
 impl Owner {
@@ -47,6 +49,7 @@ impl Owner {
             source: claim.source,
             next_hop: path.attributes.next_hop,
             local: path.source == PathSource::Local,
+            successor: tags.successor,
         })
     }
 }
@@ -101,14 +104,7 @@ mod tests {
     )]
     fn path(kind: RouteKind) -> Path {
         let mut attributes = PathAttributes::local([10, 99, 0, 3].into());
-        RouteTags {
-            node: NodeId(3),
-            kind,
-            site: None,
-            role: None,
-            mac: None,
-        }
-        .apply(ASN, &mut attributes);
+        RouteTags::new(NodeId(3), kind).apply(ASN, &mut attributes);
         Path {
             source: PathSource::Local,
             path_id: None,

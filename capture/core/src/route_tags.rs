@@ -36,6 +36,10 @@ pub mod function {
     pub const MAC_HIGH: u32 = 13;
     /// Its lower half.
     pub const MAC_LOW: u32 = 14;
+    /// Node that is to take the address of a claim over; optional.
+    pub const SUCCESSOR: u32 = 11;
+    /// 1 on the marker of a node that is being emptied; optional.
+    pub const DRAINED: u32 = 12;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -69,6 +73,10 @@ pub struct RouteTags {
     pub role: Option<Role>,
     /// The MAC that the node has on its LAN.
     pub mac: Option<[u8; 6]>,
+    /// Node that is asked to take the address over.
+    pub successor: Option<NodeId>,
+    /// Whether the node is being emptied, and takes nothing over.
+    pub drained: bool,
 }
 
 /// What a route is.
@@ -185,7 +193,23 @@ impl RouteTags {
             site: value(function::SITE)?,
             role,
             mac: mac_of(value(function::MAC_HIGH)?, value(function::MAC_LOW)?),
+            successor: value(function::SUCCESSOR)?.map(NodeId),
+            drained: value(function::DRAINED)? == Some(1),
         })
+    }
+
+    /// The tags of a route of this node, without what is optional.
+    #[must_use]
+    pub const fn new(node: NodeId, kind: RouteKind) -> Self {
+        Self {
+            node,
+            kind,
+            site: None,
+            role: None,
+            mac: None,
+            successor: None,
+            drained: false,
+        }
     }
 
     /// Writes the tags, sorted.
@@ -210,6 +234,8 @@ impl RouteTags {
         {
             values.push((function::SOURCE, claim.source.value()));
         }
+        values.extend(self.successor.map(|node| (function::SUCCESSOR, node.0)));
+        values.extend(self.drained.then_some((function::DRAINED, 1)));
         if let Some(mac) = self.mac {
             let half = |at: usize| u32::from_be_bytes([0, mac[at], mac[at + 1], mac[at + 2]]);
             values.push((function::MAC_HIGH, half(0)));
@@ -398,6 +424,8 @@ mod tests {
             site: None,
             role: Some(Role::Aws),
             mac: None,
+            successor: None,
+            drained: false,
         };
 
         let text: Vec<String> = tags
@@ -421,13 +449,7 @@ mod tests {
 
     #[test]
     fn a_marker_carries_its_epoch_and_no_claim() {
-        let tags = RouteTags {
-            node: NodeId(7),
-            kind: RouteKind::Marker { epoch: 99 },
-            site: None,
-            role: None,
-            mac: None,
-        };
+        let tags = RouteTags::new(NodeId(7), RouteKind::Marker { epoch: 99 });
 
         assert_eq!(
             tags.communities(ASN),
@@ -513,17 +535,16 @@ mod tests {
             local2: 3,
         };
         attributes.large_communities = vec![foreign];
-        let tags = |sequence| RouteTags {
-            node: NodeId(7),
-            kind: RouteKind::Owner(Claim {
-                state: ClaimState::Standby,
+        let tags = |sequence| {
+            let state = ClaimState::Standby;
+            let pool = 1;
+            let claim = Claim {
+                state,
                 sequence,
-                pool: 1,
+                pool,
                 source: ClaimSource::Observed,
-            }),
-            site: None,
-            role: None,
-            mac: None,
+            };
+            RouteTags::new(NodeId(7), RouteKind::Owner(claim))
         };
 
         tags(1).apply(ASN, &mut attributes);
@@ -545,6 +566,7 @@ mod tests {
             node in any::<u32>(), kind in 0_usize..4, state in 0_usize..5, sequence in any::<u32>(),
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
+            successor in any::<Option<u32>>(), drained in any::<bool>(),
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -554,8 +576,14 @@ mod tests {
                 RouteKind::ReturnRoute,
                 RouteKind::Anycast(claim),
             ];
-            let tags =
-                RouteTags { node: NodeId(node), kind: kinds[kind], site, role: Role::from_value(role), mac };
+            let tags = RouteTags {
+                site,
+                role: Role::from_value(role),
+                mac,
+                successor: successor.map(NodeId),
+                drained,
+                ..RouteTags::new(NodeId(node), kinds[kind])
+            };
 
             let communities = tags.communities(ASN);
 

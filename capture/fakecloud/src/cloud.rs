@@ -8,8 +8,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::fabric::Traffic;
 use crate::ledger::{Log, Record};
 use crate::nic::{Holding, Nic, Version};
+use crate::oci;
 use crate::operation::Operation;
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -28,6 +30,7 @@ pub struct Cloud {
     pub(crate) operations: Vec<Operation>,
     pub(crate) throttle: Throttle,
     pub(crate) ledger: Log<Record>,
+    pub(crate) traffic: Traffic,
     /// Number of the latest change.
     pub(crate) sequence: u64,
 }
@@ -140,6 +143,18 @@ impl Cloud {
         let nics = self.nics.values();
         nics.filter(|nic| self.network_of(nic) == network)
             .find_map(|nic| Some((nic, nic.latest().holding(address)?)))
+    }
+
+    /// Returns what an address is called on a NIC where nobody gave it a name.
+    pub(crate) fn address_name(&self, nic: &str, address: Ipv4Addr) -> String {
+        match self.provider {
+            Provider::Aws => String::new(),
+            Provider::Azure => format!("ipconfig-{}", address.to_string().replace('.', "-")),
+            Provider::Oci => {
+                let unique = format!("{}x{:08x}", nic.replace('.', ""), u32::from(address));
+                oci::ocid("privateip", &self.settings.region, &unique)
+            }
+        }
     }
 
     /// Returns the network that a NIC is in.

@@ -2,18 +2,21 @@
 
 use serde_json::{Value, json};
 
+use crate::Time;
 use crate::cloud::Cloud;
+use crate::console;
 use crate::fault::Fault;
 use crate::http::{Request, Response};
 use crate::ledger::Record;
 use crate::world::World;
 
 /// Answers `/fakecloud/...`; `path` is what follows.
-pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> Response {
+pub(crate) fn answer(world: &mut World, request: &Request, path: &[String], now: Time) -> Response {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["state"]) => Response::json(200, &state(world)),
         ("GET", ["ledger"]) => Response::json(200, &ledger(world)),
+        ("GET", ["fabric"]) => Response::json(200, &fabric(world)),
         ("GET", ["calls"]) => Response::json(200, &json!(world.calls)),
         ("GET", ["faults"]) => Response::json(200, &faults(world)),
         ("POST", ["faults"]) => add_fault(world, &request.body),
@@ -22,19 +25,20 @@ pub(crate) fn answer(world: &mut World, request: &Request, path: &[String]) -> R
             Response::empty(204)
         }
         ("DELETE", ["faults", number]) => remove_fault(world, number),
+        ("POST", ["nics", id]) => console::edit(world, id, &request.body, now),
         ("POST", ["instances", id, action @ ("start" | "stop")]) => {
             run(world, id, *action == "start")
         }
         _ => refused(
             404,
             "no such resource",
-            "GET state, ledger, calls or faults; POST faults; DELETE faults or faults/NUMBER; \
-             POST instances/ID/start or stop",
+            "GET state, ledger, calls, fabric or faults; POST faults; DELETE faults or faults/NUMBER; \
+             POST nics/ID; POST instances/ID/start or stop",
         ),
     }
 }
 
-fn refused(status: u16, error: &str, remedy: &str) -> Response {
+pub(crate) fn refused(status: u16, error: &str, remedy: &str) -> Response {
     Response::json(status, &json!({ "error": error, "remedy": remedy }))
 }
 
@@ -73,6 +77,22 @@ fn ledger(world: &World) -> Value {
     records.sort_by_key(|record| record.at);
     let forgotten: u64 = ledgers.map(|log| log.forgotten).sum();
     json!({ "entries": records, "forgotten": forgotten })
+}
+
+/// What each provider's fabric did with frames.
+fn fabric(world: &World) -> Value {
+    let clouds = world.clouds.values().map(|cloud| {
+        let traffic = &cloud.traffic;
+        let dropped = traffic.dropped.iter();
+        let dropped: serde_json::Map<String, Value> = dropped
+            .map(|(reason, count)| (reason.name().to_owned(), json!(count)))
+            .collect();
+        let counts = json!({
+            "delivered": traffic.delivered, "answered": traffic.answered, "dropped": dropped,
+        });
+        (cloud.provider.name().to_owned(), counts)
+    });
+    Value::Object(clouds.collect())
 }
 
 fn faults(world: &World) -> Value {

@@ -1,4 +1,4 @@
-//! A cloud to rehearse with: EC2 and Azure Resource Manager wires over one model, with faults and a ledger.
+//! A cloud to rehearse with: EC2, Azure Resource Manager and OCI wires over one model, with faults and a ledger.
 //!
 //! [`World`] is a value: requests and the time go in, answers come out. It reads no clock, socket or random source, so
 //! tests drive it through any interleaving; [`server`] is the one file that does, and puts it on a socket. The
@@ -9,11 +9,14 @@
 mod aws;
 mod azure;
 mod cloud;
+mod console;
 mod control;
+pub mod fabric;
 mod fault;
 mod http;
 mod ledger;
 mod nic;
+mod oci;
 mod operation;
 mod policy;
 mod provider;

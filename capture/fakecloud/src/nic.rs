@@ -11,7 +11,7 @@ use crate::Time;
 /// A network interface.
 #[derive(Debug, Clone)]
 pub struct Nic {
-    /// Name at the provider: ENI id, name in the resource group.
+    /// Name at the provider: ENI id, name in the resource group, OCID.
     pub id: String,
     /// Hardware address, as Linux writes it.
     pub mac: String,
@@ -25,6 +25,8 @@ pub struct Nic {
     pub limit: usize,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// The interface where its wire ends, if it has one.
+    pub wire: Option<String>,
     versions: VecDeque<Version>,
 }
 
@@ -50,7 +52,7 @@ pub struct Holding {
     pub address: Ipv4Addr,
     /// Whether it is the NIC's own, which nobody may take.
     pub primary: bool,
-    /// Name at the provider: that of an ipConfiguration.
+    /// Name at the provider: that of an ipConfiguration, the OCID of a private IP.
     pub name: String,
     /// Number of the change that put it here.
     pub etag: u64,
@@ -82,6 +84,7 @@ impl Nic {
             device_index: 0,
             limit: usize::MAX,
             tags: BTreeMap::new(),
+            wire: None,
             versions: VecDeque::from([first]),
         }
     }

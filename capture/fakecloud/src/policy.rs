@@ -11,7 +11,7 @@ use crate::nic::Nic;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
     /// Permissions in the provider's words, `*` for any text: `ec2:Describe*`,
-    /// `Microsoft.Network/networkInterfaces/write`.
+    /// `Microsoft.Network/networkInterfaces/write`, `PRIVATE_IP_UPDATE`.
     pub allow: Vec<String>,
     /// Only NICs with all these tags may be changed.
     #[serde(default)]

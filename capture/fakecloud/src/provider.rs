@@ -10,11 +10,13 @@ pub enum Provider {
     Aws,
     /// Microsoft Azure.
     Azure,
+    /// Oracle Cloud Infrastructure.
+    Oci,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Aws, Self::Azure];
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Oci];
 
     /// Returns the name in a scenario.
     #[must_use]
@@ -22,6 +24,7 @@ impl Provider {
         match self {
             Self::Aws => "aws",
             Self::Azure => "azure",
+            Self::Oci => "oci",
         }
     }
 
@@ -29,6 +32,7 @@ impl Provider {
     pub(crate) const fn reserved(self) -> u32 {
         match self {
             Self::Aws | Self::Azure => 4,
+            Self::Oci => 2,
         }
     }
 
@@ -37,6 +41,7 @@ impl Provider {
         match self {
             Self::Aws => 15,
             Self::Azure => 256,
+            Self::Oci => 32,
         }
     }
 }

@@ -43,12 +43,13 @@ pub(crate) fn route(clouds: &BTreeMap<Provider, Cloud>, request: &Request) -> Ro
     match first {
         Some("fakecloud") => return Route::Control(segments[1..].to_vec()),
         Some("instances") => return by_id(clouds, &request.path),
-        Some("latest" | "metadata") => return by_address(clouds, request),
+        Some("latest" | "metadata" | "opc") => return by_address(clouds, request),
         Some(_) | None => {}
     }
     let provider = match first {
         None => Provider::Aws,
         Some("subscriptions" | "providers") => Provider::Azure,
+        Some("20160918" | "v1") => Provider::Oci,
         Some(_) => return Route::Nowhere,
     };
     if clouds.contains_key(&provider) {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cloud::{Cloud, Instance, Subnet};
+use crate::fabric::Traffic;
 use crate::fault::Fault;
 use crate::ledger::Log;
 use crate::nic::{Holding, Nic, Version};
+use crate::oci;
 use crate::policy::Policy;
 use crate::settings::{Key, Lag, Latency, Settings};
 use crate::throttle::{Rates, Throttle};
@@ -29,6 +31,9 @@ pub struct Scenario {
     /// Microsoft Azure.
     #[serde(default)]
     pub azure: Option<Site>,
+    /// Oracle Cloud Infrastructure.
+    #[serde(default)]
+    pub oci: Option<Site>,
     /// What goes wrong from the start.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -43,9 +48,9 @@ pub struct Site {
     /// Availability zone or domain; the region's first by default.
     #[serde(default)]
     pub zone: Option<String>,
-    /// Account or subscription.
+    /// Account, subscription or tenancy.
     pub account: String,
-    /// Resource group; named like the account by default.
+    /// Resource group or compartment; named like the account by default.
     #[serde(default)]
     pub group: Option<String>,
     /// Subnets.
@@ -58,7 +63,7 @@ pub struct Site {
     /// Credentials of people and programs outside of instances.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// Addresses per NIC by machine type; 15 at AWS, 256 at Azure for the others.
+    /// Addresses per NIC by machine type; for the others 15 at AWS, 256 at Azure, 32 at OCI.
     #[serde(default)]
     pub address_limits: BTreeMap<String, usize>,
     /// Entries of a page at most.
@@ -84,7 +89,7 @@ pub struct Site {
 pub struct SubnetEntry {
     /// Subnet id or name.
     pub id: String,
-    /// VPC or virtual network.
+    /// VPC, virtual network or VCN.
     pub network: String,
     /// Addresses.
     pub prefix: Ipv4Net,
@@ -122,7 +127,7 @@ pub struct InstanceEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NicEntry {
-    /// ENI id or name.
+    /// ENI id, name or VNIC OCID.
     pub id: String,
     /// The subnet that it is in.
     pub subnet: String,
@@ -136,10 +141,13 @@ pub struct NicEntry {
     /// Whether packets that are not its own are dropped.
     #[serde(default = "yes")]
     pub source_dest_check: bool,
+    /// The interface here at which its wire ends: the far end of the instance's interface.
+    #[serde(default)]
+    pub wire: Option<String>,
     /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// Further properties of Azure's document.
+    /// Further properties of the document at Azure and OCI.
     #[serde(default)]
     pub document: Value,
 }
@@ -170,6 +178,7 @@ impl Scenario {
         match provider {
             Provider::Aws => self.aws.as_ref(),
             Provider::Azure => self.azure.as_ref(),
+            Provider::Oci => self.oci.as_ref(),
         }
     }
 
@@ -189,7 +198,7 @@ impl Scenario {
             }
         }
         if clouds.is_empty() {
-            let remedy = "add `aws:` or `azure:`";
+            let remedy = "add `aws:`, `azure:` or `oci:`";
             builder.wrong("", "the scenario has no provider", remedy);
         }
         if builder.errors.is_empty() {
@@ -217,10 +226,10 @@ impl Builder {
 
     fn cloud(&mut self, provider: Provider, site: &Site) -> Cloud {
         let root = format!("/{}", provider.name());
-        self.keys(&root, site);
+        self.keys(&root, provider, site);
         let mut cloud = Cloud {
             provider,
-            settings: settings(site),
+            settings: settings(provider, site),
             subnets: BTreeMap::new(),
             instances: BTreeMap::new(),
             nics: BTreeMap::new(),
@@ -228,6 +237,7 @@ impl Builder {
             operations: Vec::new(),
             throttle: Throttle::new(site.throttle),
             ledger: Log::default(),
+            traffic: Traffic::default(),
             sequence: 1,
         };
         for (index, entry) in site.subnets.iter().enumerate() {
@@ -247,10 +257,15 @@ impl Builder {
         cloud
     }
 
-    fn keys(&mut self, root: &str, site: &Site) {
+    fn keys(&mut self, root: &str, provider: Provider, site: &Site) {
         for (index, key) in site.keys.iter().enumerate() {
             let pointer = format!("{root}/keys/{index}");
             self.role(&format!("{pointer}/role"), &key.role, site);
+            if provider == Provider::Oci && !oci::is_public_key(&key.secret) {
+                let message = format!("the secret of {} is no public RSA key", key.id);
+                let remedy = "`openssl rsa -in FILE -pubout` prints that of a private key";
+                self.wrong(format!("{pointer}/secret"), message, remedy);
+            }
         }
     }
 
@@ -291,13 +306,14 @@ impl Builder {
             let pointer = format!("{pointer}/nics/{index}");
             let device = u32::try_from(index).unwrap_or(u32::MAX);
             let limit = site.address_limits.get(&entry.kind);
-            let mut built = Nic::new(nic.id.clone(), self.first_version(cloud.provider, nic));
+            let mut built = Nic::new(nic.id.clone(), self.first_version(cloud, nic));
             built.mac = self.mac(&format!("{pointer}/mac"), &nic.mac);
             built.instance.clone_from(&entry.id);
             built.subnet.clone_from(&nic.subnet);
             built.device_index = device;
             built.limit = limit.map_or_else(|| cloud.provider.address_limit(), |limit| *limit);
             built.tags = nic.tags.clone();
+            built.wire = self.wire(&pointer, nic, cloud);
             self.nic(&pointer, built, cloud);
         }
     }
@@ -335,6 +351,18 @@ impl Builder {
         cloud.nics.remove(&id);
     }
 
+    fn wire(&mut self, pointer: &str, nic: &NicEntry, cloud: &Cloud) -> Option<String> {
+        let wire = nic.wire.as_ref()?;
+        if cloud
+            .nics
+            .values()
+            .any(|other| other.wire.as_ref() == Some(wire))
+        {
+            self.twice(format!("{pointer}/wire"), "wire", wire);
+        }
+        Some(wire.clone())
+    }
+
     fn mac(&mut self, pointer: &str, text: &str) -> String {
         let parts: Vec<&str> = text.split(':').collect();
         let valid = |part: &&str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
@@ -345,11 +373,8 @@ impl Builder {
         text.to_lowercase()
     }
 
-    fn first_version(&self, provider: Provider, nic: &NicEntry) -> Version {
-        let name = |address: Ipv4Addr| match provider {
-            Provider::Aws => String::new(),
-            Provider::Azure => format!("ipconfig-{}", address.to_string().replace('.', "-")),
-        };
+    fn first_version(&self, cloud: &Cloud, nic: &NicEntry) -> Version {
+        let name = |address: Ipv4Addr| cloud.address_name(&nic.id, address);
         let addresses: BTreeSet<Ipv4Addr> = nic.secondary.iter().copied().collect();
         let secondary = addresses.into_iter().filter(|own| *own != nic.address);
         let primary = Holding {
@@ -374,8 +399,11 @@ impl Builder {
 /// Entries of a page unless the scenario says so.
 const PAGE_SIZE: usize = 1000;
 
-fn settings(site: &Site) -> Settings {
-    let first = format!("{}a", site.region);
+fn settings(provider: Provider, site: &Site) -> Settings {
+    let first = match provider {
+        Provider::Aws | Provider::Azure => format!("{}a", site.region),
+        Provider::Oci => format!("lab:{}-AD-1", site.region.to_uppercase()),
+    };
     let keys = site.keys.iter().map(|key| (key.id.clone(), key.clone()));
     Settings {
         region: site.region.clone(),

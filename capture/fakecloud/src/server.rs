@@ -27,12 +27,22 @@ const MAX_CONNECTIONS: usize = 512;
 /// How long a caller that gets no answer is kept waiting.
 const SILENCE: Duration = Duration::from_secs(3600);
 
+/// A world that is served, and perhaps carries frames at the same time.
+pub type Shared = Arc<Mutex<World>>;
+
 /// Serves a world until the future is dropped.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, world: World) -> io::Result<()> {
-    let world = Arc::new(Mutex::new(world));
+    serve_shared(listener, Arc::new(Mutex::new(world))).await
+}
+
+/// Serves a world that others use too, until the future is dropped.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_shared(listener: TcpListener, world: Shared) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let place = Arc::clone(&room).acquire_owned().await;
@@ -55,8 +65,6 @@ pub fn now() -> Time {
     let now = std::time::SystemTime::now();
     DateTime::from(now)
 }
-
-type Shared = Arc<Mutex<World>>;
 
 async fn connection(stream: TcpStream, peer: IpAddr, world: Shared) {
     let service = service_fn(move |request| exchange(request, peer, Arc::clone(&world)));
@@ -90,7 +98,8 @@ async fn exchange(
     }
 }
 
-fn locked<T>(world: &Shared, act: impl FnOnce(&mut World) -> T) -> T {
+/// Does something with a world between two requests.
+pub fn locked<T>(world: &Shared, act: impl FnOnce(&mut World) -> T) -> T {
     act(&mut world.lock().unwrap_or_else(PoisonError::into_inner))
 }
 

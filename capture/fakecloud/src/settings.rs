@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Settings {
     pub(crate) region: String,
     pub(crate) zone: String,
-    /// Account or subscription.
+    /// Account, subscription or tenancy.
     pub(crate) account: String,
-    /// Resource group.
+    /// Resource group or compartment.
     pub(crate) group: String,
     pub(crate) page_size: usize,
     pub(crate) lag: Lag,
@@ -31,6 +31,8 @@ pub struct Lag {
     pub describe_ms: u32,
     /// By the metadata service.
     pub metadata_ms: u32,
+    /// By the fabric, which goes on to deliver to the former holder.
+    pub fabric_ms: u32,
 }
 
 /// How long calls take, in milliseconds.
@@ -49,9 +51,9 @@ pub struct Latency {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
-    /// Name: an access key id, or who has the token.
+    /// Name: an access key id, who has the token, or at OCI `USER/FINGERPRINT`.
     pub id: String,
-    /// Secret access key or bearer token.
+    /// Secret access key, bearer token, or at OCI the public key as PEM.
     pub secret: String,
     /// The role that it carries.
     pub role: String,

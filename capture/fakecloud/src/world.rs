@@ -11,6 +11,7 @@ use crate::control;
 use crate::fault::{Fault, Faults, Target, Troubles};
 use crate::http::{Delivery, Reply, Request, Response};
 use crate::ledger::{CallRecord, Log};
+use crate::oci::Core;
 use crate::route::{Metadata, Route, route};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::seal::Seal;
@@ -156,7 +157,7 @@ impl World {
         } else {
             match &admission.route {
                 Route::Nowhere => Delivery::Answer(Response::text(404, "no such resource\n")),
-                Route::Control(path) => Delivery::Answer(control::answer(self, request, path)),
+                Route::Control(path) => Delivery::Answer(control::answer(self, request, path, now)),
                 Route::Metadata(asked) => self.metadata(request, asked, troubles, now),
                 Route::Api(provider) => self.call(request, *provider, admission, now),
             }
@@ -244,6 +245,7 @@ const fn wire(provider: Provider) -> &'static dyn Wire {
     match provider {
         Provider::Aws => &Ec2,
         Provider::Azure => &Arm,
+        Provider::Oci => &Core,
     }
 }
 

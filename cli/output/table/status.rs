@@ -8,7 +8,11 @@ impl Text for StatusView {
     fn write(&self, page: &mut Page) {
         let node = &self.node;
         let health = page.marked(status_mark(self.health), status_word(self.health));
-        let state = if self.stopping { "stopping" } else { "running" };
+        let state = match (self.stopping, self.drained) {
+            (true, _) => "stopping",
+            (false, true) => "drained",
+            (false, false) => "running",
+        };
         page.pairs(&[
             (
                 "router",

@@ -130,10 +130,14 @@ pub(crate) fn rivals(
             let counts = !config.shares_lan_with(owner.node) && is_upheld(view);
             let wins = counts && beats_us(view, source, config.own_node().overlay);
             let stale = view.path.stale;
+            let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
+            let is_for_us = owner.successor == Some(config.local.node);
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),
                 stands: rival.stands || (counts && !stale && owner.state != ClaimState::Draining),
+                holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
+                offers: rival.offers || (is_for_us && !stale),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })
@@ -293,13 +297,6 @@ mod tests {
             pool: 1,
             source: ClaimSource::Configured,
         });
-        RouteTags {
-            node: NodeId(node),
-            kind,
-            site: None,
-            role: None,
-            mac: None,
-        }
-        .apply(64_577, attributes);
+        RouteTags::new(NodeId(node), kind).apply(64_577, attributes);
     }
 }

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, ImportRejection, NodeId};
 
 use crate::Router;
+use crate::drain::Presence;
 use crate::events::Event;
 use crate::input::Command;
 
@@ -23,6 +24,20 @@ pub enum CommandRefusal {
     NotOwned,
     /// An orderly stop is under way.
     Stopping,
+    /// The address is owned here by order or configuration, but another node's claim wins.
+    NotOwner,
+    /// The successor is this router itself.
+    ToItself,
+    /// The fabric has no such node.
+    UnknownNode,
+    /// The successor may not own the address; the reason is that of the import rules.
+    SuccessorNotAdmitted(ImportRejection),
+    /// The successor is not heard of, or cannot be reached.
+    SuccessorAbsent,
+    /// The successor is to be emptied itself.
+    SuccessorDrained,
+    /// The address is not on offer.
+    NotOffered,
 }
 
 impl Router {
@@ -70,7 +85,37 @@ impl Router {
             Command::Withdraw(address) if !self.told_to_own().contains(address) => {
                 Err(CommandRefusal::NotOwned)
             }
-            Command::Withdraw(_) | Command::Shutdown => Ok(()),
+            Command::Handover { address, to } => self.check_handover(*address, *to),
+            Command::CancelHandover(address) if !self.state.handovers.contains_key(address) => {
+                Err(CommandRefusal::NotOffered)
+            }
+            Command::Withdraw(_)
+            | Command::Drain(_)
+            | Command::CancelHandover(_)
+            | Command::Shutdown => Ok(()),
+        }
+    }
+
+    fn check_handover(&self, address: Ipv4Addr, to: NodeId) -> Result<(), CommandRefusal> {
+        if !self.config.fabric.nodes.contains_key(&to) {
+            return Err(CommandRefusal::UnknownNode);
+        }
+        if to == self.config.local.node {
+            return Err(CommandRefusal::ToItself);
+        }
+        if !self.told_to_own().contains(&address) {
+            return Err(CommandRefusal::NotOwned);
+        }
+        if self.owner_of(address) != Some(self.config.local.node) {
+            return Err(CommandRefusal::NotOwner);
+        }
+        let enrollment = self.speaker.policy().enrollment();
+        let admitted = enrollment.admit(to, address);
+        admitted.map_err(CommandRefusal::SuccessorNotAdmitted)?;
+        match self.presence(to) {
+            Presence::Present => Ok(()),
+            Presence::Drained => Err(CommandRefusal::SuccessorDrained),
+            Presence::Absent => Err(CommandRefusal::SuccessorAbsent),
         }
     }
 
@@ -81,7 +126,16 @@ impl Router {
         match (command, verdict) {
             (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
-            (Command::Announce(address) | Command::Withdraw(address), Err(refusal)) => {
+            (Command::Drain(on), Ok(())) => self.set_drained(*on, now),
+            (Command::Handover { address, to }, Ok(())) => self.offer(*address, *to, now),
+            (Command::CancelHandover(address), Ok(())) => self.take_back(*address, now),
+            (
+                Command::Announce(address)
+                | Command::Withdraw(address)
+                | Command::Handover { address, .. }
+                | Command::CancelHandover(address),
+                Err(refusal),
+            ) => {
                 let reason = refusal.name().to_owned();
                 self.events.push(
                     Event::CommandRefused {
@@ -99,7 +153,7 @@ impl Router {
                 self.write_out();
                 self.speaker.shutdown(now);
             }
-            (Command::Shutdown, Err(_)) => {}
+            (Command::Shutdown | Command::Drain(_), Err(_)) => {}
         }
     }
 }
@@ -113,6 +167,13 @@ impl CommandRefusal {
             Self::AlreadyOwned => "already-owned",
             Self::NotOwned => "not-owned",
             Self::Stopping => "stopping",
+            Self::NotOwner => "not-owner",
+            Self::ToItself => "to-itself",
+            Self::UnknownNode => "unknown-node",
+            Self::SuccessorNotAdmitted(rejection) => rejection.name(),
+            Self::SuccessorAbsent => "successor-absent",
+            Self::SuccessorDrained => "successor-drained",
+            Self::NotOffered => "not-offered",
         }
     }
 
@@ -135,6 +196,15 @@ impl CommandRefusal {
             }
             Self::NotOwned => "`samctl owners` shows who owns it: withdraw it there",
             Self::Stopping => "start the router again first",
+            Self::NotOwner => "`samctl owners` shows who owns it: hand it over there",
+            Self::ToItself => "name another node",
+            Self::UnknownNode => "`samctl tunnels` lists the nodes",
+            Self::SuccessorNotAdmitted(_) => {
+                "name another node, or extend that node's `may` on every router"
+            }
+            Self::SuccessorAbsent => "`samctl test NODE` shows what is wrong on the way to it",
+            Self::SuccessorDrained => "name another node, or `samctl drain off` there",
+            Self::NotOffered => "`samctl handover` lists what is on offer",
         }
     }
 }
@@ -151,6 +221,13 @@ impl fmt::Display for CommandRefusal {
             Self::AlreadyOwned => "this router owns the address already",
             Self::NotOwned => "this router does not own the address",
             Self::Stopping => "the router is stopping",
+            Self::NotOwner => "another node owns the address, whatever this router is told",
+            Self::ToItself => "the address is at this node already",
+            Self::UnknownNode => "the fabric has no such node",
+            Self::SuccessorNotAdmitted(_) => "that node may not own the address",
+            Self::SuccessorAbsent => "that node is not heard of, or cannot be reached",
+            Self::SuccessorDrained => "that node is drained: it takes nothing over",
+            Self::NotOffered => "the address is not on offer to anybody",
         })
     }
 }
@@ -170,6 +247,13 @@ mod tests {
             CommandRefusal::AlreadyOwned,
             CommandRefusal::NotOwned,
             CommandRefusal::Stopping,
+            CommandRefusal::NotOwner,
+            CommandRefusal::ToItself,
+            CommandRefusal::UnknownNode,
+            CommandRefusal::SuccessorNotAdmitted(ImportRejection::NotPermitted),
+            CommandRefusal::SuccessorAbsent,
+            CommandRefusal::SuccessorDrained,
+            CommandRefusal::NotOffered,
         ] {
             let sentence = refusal.to_string();
             assert!(sentence.contains(' '), "{sentence}");

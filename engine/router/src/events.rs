@@ -69,6 +69,22 @@ pub enum Event {
         /// The address.
         address: Ipv4Addr,
     },
+    /// This router was told to leave everything to others, or to act again.
+    Drain {
+        /// Which of both.
+        on: bool,
+    },
+    /// A drained router has nothing left to do.
+    Drained,
+    /// A step of a planned move of an address to another node.
+    Handover {
+        /// The address.
+        address: Ipv4Addr,
+        /// The other node: the successor, at the successor the owner.
+        node: NodeId,
+        /// offered, canceled, done; at the successor accepted or `refused: ` and why.
+        step: String,
+    },
     /// A BGP session reached Established.
     SessionUp {
         /// The peer.
@@ -349,6 +365,9 @@ impl Event {
             Self::OwnerChanged { .. } => "owner-changed",
             Self::DuplicateOwner { .. } => "duplicate-owner",
             Self::DuplicateOwnerEnded { .. } => "duplicate-owner-ended",
+            Self::Drain { .. } => "drain",
+            Self::Drained => "drained",
+            Self::Handover { .. } => "handover",
             Self::SessionUp { .. } => "session-up",
             Self::SessionDown { .. } => "session-down",
             Self::RoutesRetained { .. } => "routes-retained",
@@ -402,6 +421,7 @@ impl Event {
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
+            Self::Handover { step, .. } => step.starts_with("refused"),
             Self::RestartOver { missing } => !missing.is_empty(),
             Self::TunnelFault { reason, .. } => reason.is_some(),
             Self::StaleRemoved { .. }
@@ -409,6 +429,8 @@ impl Event {
             | Self::ConfigApplied { .. }
             | Self::OwnerChanged { .. }
             | Self::DuplicateOwnerEnded { .. }
+            | Self::Drain { .. }
+            | Self::Drained
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
             | Self::BfdUp { .. }
@@ -438,6 +460,9 @@ impl Event {
             | Self::OwnerChanged { .. }
             | Self::DuplicateOwner { .. }
             | Self::DuplicateOwnerEnded { .. }
+            | Self::Drain { .. }
+            | Self::Drained
+            | Self::Handover { .. }
             | Self::SessionUp { .. }
             | Self::SessionDown { .. }
             | Self::RoutesRetained { .. }
@@ -521,89 +546,5 @@ impl From<sam_bgp::speaker::Event> for Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn a_repeated_event_passes_once_per_interval_and_a_state_change_always() {
-        let (mut events, now) = (Events::default(), Instant::now());
-        let foreign = Event::ForeignAnswer {
-            address: [10, 77, 60, 10].into(),
-            mac: "x".into(),
-        };
-        let gate = Event::Gate {
-            open: true,
-            reason: "r".into(),
-        };
-
-        for seconds in [0, 1, 59, 60] {
-            events.push(foreign.clone(), now + Duration::from_secs(seconds));
-            events.push(gate.clone(), now + Duration::from_secs(seconds));
-        }
-
-        let passed: Vec<Event> = std::iter::from_fn(|| events.pop()).collect();
-        assert_eq!(passed.iter().filter(|event| **event == foreign).count(), 2);
-        assert_eq!(passed.iter().filter(|event| **event == gate).count(), 4);
-        assert_eq!(events.suppressed(), 2);
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn a_session_that_goes_down_again_is_told_again() {
-        let (mut events, now) = (Events::default(), Instant::now());
-        for _ in 0..3 {
-            let node = NodeId(2);
-            let reason = "hold timer expired".to_owned();
-            events.push(Event::SessionDown { node, reason }, now);
-            events.push(Event::SessionUp { node }, now);
-        }
-
-        assert_eq!(std::iter::from_fn(|| events.pop()).count(), 6);
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn events_beyond_the_memory_are_held_back_until_there_is_room() {
-        let (mut events, now) = (Events::default(), Instant::now());
-        let push_all = |events: &mut Events, at: Instant| {
-            for index in 0_u32..2_000 {
-                let mac = index.to_string();
-                let address = Ipv4Addr::from(index);
-                events.push(Event::ForeignAnswer { address, mac }, at);
-            }
-            std::iter::from_fn(|| events.pop()).count()
-        };
-
-        assert_eq!(push_all(&mut events, now), REMEMBERED_LIMIT);
-        assert_eq!(push_all(&mut events, now), 0);
-        assert_eq!(
-            push_all(&mut events, now + REPEAT_INTERVAL),
-            REMEMBERED_LIMIT
-        );
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn a_full_queue_counts_what_it_loses() {
-        let mut events = Events::default();
-
-        for _ in 0..QUEUE_LIMIT + 3 {
-            events.push(Event::Stopping, Instant::now());
-        }
-
-        assert_eq!(events.lost(), 3);
-    }
-
-    #[test]
-    fn a_lost_race_of_connections_is_no_warning_and_a_refused_stranger_is() {
-        let refused = |reason: &str| Event::ConnectionRefused {
-            from: [10, 99, 0, 2].into(),
-            reason: reason.into(),
-            count: 1,
-        };
-
-        assert!(!refused("collision").is_warning());
-        assert!(refused("no such peer").is_warning());
-    }
-}
+#[path = "events_tests.rs"]
+mod tests;

@@ -70,6 +70,17 @@ pub enum Command {
     Announce(Ipv4Addr),
     /// Stop owning an address.
     Withdraw(Ipv4Addr),
+    /// Leave everything to others, or act again.
+    Drain(bool),
+    /// Give an owned address to another node.
+    Handover {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who gets it.
+        to: NodeId,
+    },
+    /// Keep an address that is offered to another node.
+    CancelHandover(Ipv4Addr),
     /// Orderly stop: withdraw everything, close sessions.
     Shutdown,
 }

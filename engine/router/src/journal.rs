@@ -23,6 +23,12 @@ pub struct RuntimeState {
     pub sequences: BTreeMap<Ipv4Addr, u32>,
     /// Nodes with which a BGP session was up, or whose routes were kept: whom to wait for after a restart.
     pub sessions: BTreeSet<NodeId>,
+    /// Whether this router is to be emptied.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
+    /// Addresses that are offered to another node, until it has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub handovers: BTreeMap<Ipv4Addr, NodeId>,
 }
 
 impl RuntimeState {
@@ -37,6 +43,7 @@ impl RuntimeState {
 
     /// Notes the order to own an address.
     pub fn announce(&mut self, config: &Config, address: Ipv4Addr) {
+        self.handovers.remove(&address);
         self.withdrawn.remove(&address);
         if !config.local.owned.contains(&address) {
             self.announced.insert(address);
@@ -45,6 +52,7 @@ impl RuntimeState {
 
     /// Notes the order not to own an address.
     pub fn withdraw(&mut self, config: &Config, address: Ipv4Addr) {
+        self.handovers.remove(&address);
         self.announced.remove(&address);
         if config.local.owned.contains(&address) {
             self.withdrawn.insert(address);
@@ -61,6 +69,8 @@ impl RuntimeState {
             .retain(|address| configured.contains(address));
         self.sessions
             .retain(|node| config.fabric.nodes.contains_key(node));
+        self.handovers
+            .retain(|_, node| config.fabric.nodes.contains_key(node));
     }
 
     /// Counts an acquisition: higher than our last one and than `seen`, the highest in the RIB.

@@ -10,6 +10,7 @@ use sam_vrrp::{Cause, Settings, State, Status};
 
 use crate::Router;
 use crate::config::{ActiveWhen, Capture, Config, Vrrp};
+use crate::drain::DRAIN_PENALTY;
 use crate::events::Event;
 use crate::output::Output;
 use crate::peers::other_nodes;
@@ -190,6 +191,9 @@ impl Router {
 
     /// The sum of the penalties for what does not work.
     fn vrrp_penalty(&self, vrrp: &Vrrp) -> u8 {
+        if self.state.drained {
+            return DRAIN_PENALTY;
+        }
         let conditions = self.vrrp_conditions(vrrp);
         let failed = conditions.into_iter().filter(|condition| !condition.holds);
         failed.fold(0, |sum, condition| {

@@ -8,8 +8,9 @@
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
-//! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
-//! lets this router act on its LAN.
+//! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
+//! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `drain` what it leaves to others before
+//! work on it, `handover` how an address moves by order.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -32,11 +33,13 @@ pub mod view;
 mod answer_set;
 mod claims;
 mod commands;
+mod drain;
 mod fib_sync;
 #[cfg(test)]
 mod fixture;
 mod foreign_policy;
 mod foreign_sessions;
+mod handover;
 mod host;
 mod identity;
 mod lan_role;

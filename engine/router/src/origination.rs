@@ -48,6 +48,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) epoch: Option<u32>,
     /// Our MAC on the LAN, which nobody shall take for that of a host; told with the marker.
     pub(crate) mac: Option<Mac>,
+    /// Whether every address is to be left to whoever else claims it.
+    pub(crate) drained: bool,
 }
 
 /// Other nodes' claims on an address.
@@ -59,6 +61,10 @@ pub(crate) struct Rival {
     pub(crate) remembered: bool,
     /// Whether one of them stands, win or not: who told it is there, and upholds it.
     pub(crate) stands: bool,
+    /// Whether one of them says that it holds the address, and can be reached.
+    pub(crate) holds: bool,
+    /// Whether one of them asks this node to take the address over.
+    pub(crate) offers: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -79,14 +85,18 @@ impl Origination {
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
-            let marker = RouteKind::Marker { epoch };
-            let marker = announcement(mandate.config, marker, mandate.mac);
-            wanted.insert(Ipv4Net::from(own.overlay), marker);
+            let mut tags = tags(mandate.config, RouteKind::Marker { epoch });
+            (tags.drained, tags.mac) = (mandate.drained, mandate.mac);
+            wanted.insert(
+                Ipv4Net::from(own.overlay),
+                announcement(mandate.config, tags),
+            );
         }
         for (&address, &source) in mandate.owned {
             if let Some(kind) = self.claim(mandate, address, source, state) {
-                let claim = announcement(mandate.config, kind, None);
-                wanted.insert(Ipv4Net::from(address), claim);
+                let mut tags = tags(mandate.config, kind);
+                tags.successor = state.handovers.get(&address).copied();
+                wanted.insert(Ipv4Net::from(address), announcement(mandate.config, tags));
             }
         }
         let gone = self
@@ -101,6 +111,14 @@ impl Origination {
         }
         self.routes = wanted;
         edits
+    }
+
+    /// Lists what is claimed now.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (Ipv4Addr, Claim)> {
+        let claim = |(prefix, announcement): (&Ipv4Net, &Announcement)| {
+            Some((prefix.addr(), announcement.tags.claim()?))
+        };
+        self.routes.iter().filter_map(claim)
     }
 
     /// Returns what is claimed of an address now.
@@ -119,22 +137,10 @@ impl Origination {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
-        // Who gave way goes on to do so while it cannot hear whether the other one is still there. Who is told only now to
-        // own an address knows better than an old claim.
-        let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
-        let holds = former.is_some_and(|former| former.state == ClaimState::Active);
-        let state = if source == ClaimSource::Observed && rival.stands && !holds && !gave_way {
-            ClaimState::Seizing
-        } else if rival.wins || (rival.remembered && gave_way) {
-            ClaimState::Standby
-        } else {
-            ClaimState::Active
-        };
+        let state = state(mandate.drained, source, rival, former)?;
         let sequence = match former {
             // Stepping back is no acquisition, nor is to know better; stepping forward is one.
-            Some(former) if former.state == state || state == ClaimState::Standby => {
-                former.sequence
-            }
+            Some(former) if !is_acquisition(former.state, state) => former.sequence,
             Some(_) | None => runtime.acquire(address, rival.sequence),
         };
         Some(RouteKind::Owner(Claim {
@@ -146,16 +152,54 @@ impl Origination {
     }
 }
 
-fn announcement(config: &Config, kind: RouteKind, mac: Option<Mac>) -> Announcement {
+/// Decides how far our claim on an address goes; `None` where it is left to others.
+fn state(
+    drained: bool,
+    source: ClaimSource,
+    rival: Rival,
+    former: Option<Claim>,
+) -> Option<ClaimState> {
+    // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
+    //    breaks nothing where there is none.
+    if drained {
+        return (!rival.holds).then_some(ClaimState::Draining);
+    }
+    // 2. Whoever is asked to take over does so above all other claims, until they have ended.
+    if rival.offers {
+        return Some(ClaimState::Handover);
+    }
+    let was = |state| former.is_some_and(|former| former.state == state);
+    let gave_way = was(ClaimState::Standby);
+    // 3. Who only hears a host asks those who claim its address before it takes it.
+    let is_new = !was(ClaimState::Active) && !gave_way;
+    if source == ClaimSource::Observed && rival.stands && is_new {
+        return Some(ClaimState::Seizing);
+    }
+    // 4. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
+    //    who is told only now to own an address knows better than an old claim.
+    if rival.wins || (rival.remembered && gave_way) {
+        return Some(ClaimState::Standby);
+    }
+    Some(ClaimState::Active)
+}
+
+/// Tells whether a claim that goes from one state to another takes the address anew.
+fn is_acquisition(from: ClaimState, to: ClaimState) -> bool {
+    let steps_back = matches!(to, ClaimState::Standby | ClaimState::Draining);
+    let has_arrived = (from, to) == (ClaimState::Handover, ClaimState::Active);
+    from != to && !steps_back && !has_arrived
+}
+
+fn tags(config: &Config, kind: RouteKind) -> RouteTags {
     let own = config.own_node();
-    let tags = RouteTags {
-        node: own.id,
-        kind,
-        site: None,
+    RouteTags {
         role: Some(own.role),
-        mac,
-    };
-    let mut attributes = PathAttributes::local(own.overlay);
+        ..RouteTags::new(own.id, kind)
+    }
+}
+
+fn announcement(config: &Config, tags: RouteTags) -> Announcement {
+    let mut attributes = PathAttributes::local(config.own_node().overlay);
     tags.apply(config.fabric.asn, &mut attributes);
     Announcement { tags, attributes }
 }
@@ -344,6 +388,7 @@ mod tests {
                 remembered,
                 stands,
                 sequence,
+                ..Rival::default()
             };
             self.rivals.insert(address(last), rival);
         }
@@ -362,6 +407,7 @@ mod tests {
                 rivals: &self.rivals,
                 epoch: self.epoch,
                 mac: None,
+                drained: self.state.drained,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

@@ -99,6 +99,8 @@ pub struct Router {
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     gate: Option<Gate>,
+    /// Whether it was told that this router is drained and does nothing any more.
+    pub(crate) told_empty: bool,
     /// State as last handed to the journal.
     journaled: RuntimeState,
     /// WireGuard peers as last handed out.
@@ -155,6 +157,7 @@ impl Router {
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
+            told_empty: false,
             wireguard: None,
             bfd_peers: BTreeMap::new(),
             foreign: Foreign::default(),
@@ -363,6 +366,7 @@ impl Router {
         self.follow_discovery(now);
         self.originate(now);
         self.ask_lan(now);
+        self.tell_drained(now);
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -447,11 +451,8 @@ impl Router {
 
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
-        let owned = if self.gate().may_originate {
-            self.owned_sources()
-        } else {
-            BTreeMap::new()
-        };
+        self.finish_handovers(now);
+        let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
             config: &self.config,
@@ -459,6 +460,7 @@ impl Router {
             rivals: &rivals,
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
+            drained: self.state.drained,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();
@@ -551,6 +553,9 @@ impl Router {
             .new
             .as_ref()
             .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
+        if let Some(Ok(tags)) = &tags {
+            self.on_offer(change.prefix, tags, now);
+        }
         if let Some(Ok(RouteTags {
             node,
             kind: RouteKind::Marker { epoch },

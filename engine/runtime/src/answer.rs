@@ -34,6 +34,12 @@ impl Control {
             Request::View(view) => self.view(view).await,
             Request::Announce(address) => self.command(Command::Announce(address)),
             Request::Withdraw(address) => self.command(Command::Withdraw(address)),
+            Request::Drain(on) => self.command(Command::Drain(on)),
+            Request::Handover(address, to) => match self.find_node(&to) {
+                Some(to) => self.command(Command::Handover { address, to }),
+                None => self.no_such_node(&to),
+            },
+            Request::CancelHandover(address) => self.command(Command::CancelHandover(address)),
             Request::Reload => match self.reload_now() {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
@@ -83,7 +89,11 @@ impl Control {
         }
         let announced = match &command {
             Command::Announce(address) => Some(*address),
-            Command::Withdraw(_) | Command::Shutdown => None,
+            Command::Withdraw(_)
+            | Command::Drain(_)
+            | Command::Handover { .. }
+            | Command::CancelHandover(_)
+            | Command::Shutdown => None,
         };
         self.input(Input::Command(command));
         self.drive();
@@ -147,6 +157,8 @@ impl Control {
                 ),
             },
             View::Doctor(area) => self.doctor(area.as_deref(), &facts, now),
+            View::Drain => document(&self.router.drain()),
+            View::Handovers => document(&self.router.handovers()),
             View::Counters => document(&self.router.counters(&facts)),
             View::Version => document(&VersionView::new(env!("CARGO_PKG_VERSION"))),
         }

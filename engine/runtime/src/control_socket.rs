@@ -42,6 +42,12 @@ pub(crate) enum Request {
     Announce(Ipv4Addr),
     /// Stop owning an address.
     Withdraw(Ipv4Addr),
+    /// Leave everything to others, or act again.
+    Drain(bool),
+    /// Give an address to the node of this name.
+    Handover(Ipv4Addr, String),
+    /// Keep an address that is on offer.
+    CancelHandover(Ipv4Addr),
     /// Read the configuration again.
     Reload,
     /// Kept events, and further ones.
@@ -106,6 +112,10 @@ pub(crate) enum View {
     Doctor(Option<String>),
     /// `samctl counters`
     Counters,
+    /// `samctl drain`
+    Drain,
+    /// `samctl handover`
+    Handovers,
     /// `samctl version`
     Version,
 }
@@ -263,6 +273,15 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
         .route("/v1/events", get(slow::events))
         .route("/v1/pcap", get(slow::pcap))
+        .route(
+            "/v1/drain",
+            get(|State(s): Calls| view(s, View::Drain)).post(drain),
+        )
+        .route(
+            "/v1/handover",
+            get(|State(s): Calls| view(s, View::Handovers)).post(handover),
+        )
+        .route("/v1/handover/cancel", post(cancel_handover))
         .route("/v1/announce", post(announce))
         .route("/v1/withdraw", post(withdraw))
         .route("/v1/reload", post(reload))
@@ -293,6 +312,17 @@ struct Area {
 #[derive(Debug, Deserialize)]
 struct Address {
     address: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Switch {
+    on: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Offer {
+    address: String,
+    to: String,
 }
 
 pub(crate) async fn ask(calls: mpsc::Sender<Call>, request: Request) -> Reply {
@@ -381,11 +411,42 @@ async fn withdraw(
     change(calls, caller, &body.address, Request::Withdraw).await
 }
 
+async fn drain(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Switch>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Drain(body.on)).await)
+}
+
+async fn handover(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Offer>,
+) -> Response {
+    let Offer { address, to } = body;
+    change(calls, caller, &address, |address| {
+        Request::Handover(address, to)
+    })
+    .await
+}
+
+async fn cancel_handover(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Address>,
+) -> Response {
+    change(calls, caller, &body.address, Request::CancelHandover).await
+}
+
 async fn change(
     calls: mpsc::Sender<Call>,
     caller: Caller,
     address: &str,
-    request: fn(Ipv4Addr) -> Request,
+    request: impl FnOnce(Ipv4Addr) -> Request,
 ) -> Response {
     if !caller.may_change {
         return not_permitted();

@@ -73,6 +73,15 @@ impl World {
         self.input(site, Input::Command(Command::Withdraw(address)));
     }
 
+    /// Has a site give an address to another one, as `samctl handover` does.
+    pub fn hand_over(&mut self, from: usize, address: Ipv4Addr, to: usize) {
+        self.sites[from].told.remove(&address);
+        self.sites[to].told.insert(address);
+        self.truth_changed();
+        let to = node_id(to);
+        self.input(from, Input::Command(Command::Handover { address, to }));
+    }
+
     /// Tells a router to stop in order; it goes on to run until it is killed.
     pub fn shutdown(&mut self, site: usize) {
         self.sites[site].stopping = true;

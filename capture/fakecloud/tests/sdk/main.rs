@@ -10,13 +10,14 @@ use sam_fakecloud::{Scenario, World, server};
 use tokio::net::TcpListener;
 
 /// A test, what it imports, and its script.
-const JUDGES: [(&str, &str, &str); 2] = [
+const JUDGES: [(&str, &str, &str); 3] = [
     ("aws_by_boto3", "boto3", include_str!("aws.py")),
     (
         "azure_by_azure_mgmt_network",
         "azure.mgmt.network",
         include_str!("azure.py"),
     ),
+    ("oci_by_oci", "oci", include_str!("oci.py")),
 ];
 
 fn main() -> ExitCode {
@@ -66,9 +67,11 @@ fn drive(script: &str) -> Result<(), Failed> {
     command.args(["-c", script, &url]);
     // Nothing of the machine's own credentials and proxies.
     for (name, _) in std::env::vars() {
-        if ["AWS_", "AZURE_", "HTTP", "http", "NO_PROXY", "no_proxy"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        if [
+            "AWS_", "AZURE_", "OCI_", "HTTP", "http", "NO_PROXY", "no_proxy",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start))
         {
             command.env_remove(name);
         }

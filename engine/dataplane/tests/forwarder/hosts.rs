@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sam_dataplane::observer::{ANSWER_LIMIT, NOTICES_PER_SECOND, REFRESH};
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
-use sam_dataplane::{FabricQuestion, LanQuestion, NextHop, Notice};
+use sam_dataplane::{DropReason, FabricQuestion, LanQuestion, NextHop, Notice};
 
 use crate::lab::*;
 
@@ -207,7 +207,7 @@ fn a_question_of_another_router_is_taken_out_where_hosts_are_discovered() {
     let now = lab.now;
     lab.a
         .with(|forwarder, io| forwarder.ask_fabric(&question, io, now));
-    assert_eq!(lab.a.drops(), [("tunnel-no-session", 1)]);
+    assert_eq!(lab.a.drops(), [(DropReason::TunnelNoSession, 1)]);
 }
 
 /// A connected lab whose router A discovers hosts.

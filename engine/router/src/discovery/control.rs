@@ -90,10 +90,9 @@ impl Router {
         let homes = self.discovery.homes().keys().filter(|_| changed);
         let homes: Vec<Ipv4Addr> = homes.copied().collect();
         for address in homes {
-            let wins = self
-                .origination
-                .claim_on(address)
-                .is_none_or(|claim| claim.state == ClaimState::Active);
+            let claim = self.origination.claim_on(address);
+            let loses = |state| matches!(state, ClaimState::Seizing | ClaimState::Standby);
+            let wins = !claim.is_some_and(|claim| loses(claim.state));
             self.discovery.on_claim(address, wins, now);
         }
         for address in challenged {

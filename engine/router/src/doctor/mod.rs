@@ -27,7 +27,7 @@ use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
     ArpView, BfdView, BgpNeighborsView, CheckRow, CheckStatus, DiscoveryView, DoctorSummary,
-    DoctorView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
+    DoctorView, DrainView, HandoversView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.
@@ -47,6 +47,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) discovery: DiscoveryView,
     pub(crate) bfd: Option<BfdView>,
     pub(crate) vrrp: Option<VrrpView>,
+    pub(crate) drain: DrainView,
+    pub(crate) handovers: HandoversView,
 }
 
 impl Router {
@@ -80,6 +82,8 @@ impl Router {
             discovery: self.discovery(now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
+            drain: self.drain(),
+            handovers: self.handovers(),
         }
     }
 }

@@ -2,13 +2,42 @@
 
 use super::{Evidence, listed, pass, result, warn};
 use crate::view::CheckStatus;
-use crate::view::{CheckRow, OwnerRow};
+use crate::view::{CheckRow, DrainView, HandoversView, OwnerRow};
 
 const AREA: &str = "owners";
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(duplicates(evidence));
     checks.push(unannounced(evidence));
+    checks.extend(drained(&evidence.drain));
+    checks.extend(on_offer(&evidence.handovers));
+}
+
+/// A router that leaves everything to others should not do so longer than intended.
+fn drained(view: &DrainView) -> Option<CheckRow> {
+    const NAME: &str = "drained";
+    let left = view.left.len();
+    let message = match (view.drained, view.empty) {
+        (false, _) => return None,
+        (true, true) => "this router is drained: nothing is left to do here".to_owned(),
+        (true, false) => format!("this router is drained, and still claims {left} addresses"),
+    };
+    let remedy = "`samctl drain` shows what is left; `samctl drain off` when the work is done";
+    Some(warn(AREA, NAME, message).remedy(remedy))
+}
+
+/// An offer that stands was not taken.
+fn on_offer(view: &HandoversView) -> Option<CheckRow> {
+    let rows = &view.handovers;
+    let message = format!("{} addresses are offered to other nodes", rows.len());
+    let detail = rows
+        .iter()
+        .map(|row| format!("{} to {}", row.address, row.to.name));
+    (!rows.is_empty()).then(|| {
+        warn(AREA, "handover", message).detail(listed(detail)).remedy(
+            "`samctl events` on the other node says why it does not take it; `samctl handover ADDRESS --cancel`",
+        )
+    })
 }
 
 fn duplicates(evidence: &Evidence<'_>) -> CheckRow {

@@ -237,13 +237,7 @@ fn backed_up() -> Net {
         source: ClaimSource::Configured,
     };
     attributes.local_pref = Some(claim.state.local_pref());
-    let tags = RouteTags {
-        node: NodeId(3),
-        kind: RouteKind::Owner(claim),
-        site: None,
-        role: None,
-        mac: None,
-    };
+    let tags = RouteTags::new(NodeId(3), RouteKind::Owner(claim));
     tags.apply(net.stations[&1].router.config().fabric.asn, &mut attributes);
     let update = Update {
         withdrawn: Vec::new(),

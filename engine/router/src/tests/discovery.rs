@@ -123,15 +123,25 @@ fn a_bound_address_is_that_of_its_mac_only() {
 fn another_node_is_asked_for_a_wanted_address_and_asks_its_lan() {
     let mut net = discovering(2);
     let tunnel = TunnelId(0);
+    let first = true;
+    net.input(1, Input::Notice(Notice::SessionUp { tunnel, first }));
     net.station(1).kinds.clear();
     for _ in 0..100 {
         let address = address(ADDRESS);
         net.input(1, Input::Notice(Notice::AddressWanted { address }));
     }
-    let asked = net.station(1).kinds.iter().filter(|kind| **kind == "ask");
-    assert!(
-        (1..=20).contains(&asked.count()),
-        "paced, and no tunnel is needed to ask the LAN"
+    net.run(1);
+    let kinds = &net.stations[&1].kinds;
+    let asked = kinds.iter().filter(|kind| **kind == "ask").count();
+    assert_eq!(
+        asked,
+        1 + 20,
+        "the LAN once, the other node as often as it may be"
+    );
+    let counters = net.stations[&1].router.discovery.counters();
+    assert_eq!(
+        (counters["asked-nodes"], counters["asked-too-often"]),
+        (20, 80)
     );
 
     net.station(2).kinds.clear();

@@ -98,6 +98,38 @@ fn the_link_takes_the_role_with_it_and_a_late_word_of_it_does_not_count() {
 }
 
 #[test]
+fn a_drained_master_claims_until_the_next_one_does() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(1);
+    net.station(3).events.clear();
+
+    net.command(1, Command::Drain(true));
+    assert_eq!(plan(&net, 1).penalty, u8::MAX);
+    assert!(net.answers(1, address(FAR)), "until another one is master");
+    // Both change their roles; what BGP says of it is under way.
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+    assert!(!net.answers(1, address(FAR)));
+    let claim = |net: &Net| net.stations[&1].router.claim_on(address(ADDRESS));
+    assert_eq!(claim(&net), Some(ClaimState::Draining));
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(1);
+
+    assert_eq!(claim(&net), None);
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2));
+    let without = net.stations[&3].events.iter();
+    let mut without = without.filter(|event| matches!(event, Event::OwnerChanged { to: None, .. }));
+    assert_eq!(without.next(), None);
+    assert!(net.station(1).told("drained"));
+    net.command(1, Command::Drain(false));
+    assert_eq!(
+        (claim(&net), net.owner(3, address(ADDRESS))),
+        (None, Some(2))
+    );
+}
+
+#[test]
 fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);

@@ -19,6 +19,7 @@ mod bgp_table;
 mod counters;
 mod discovery;
 mod doctor;
+mod drain;
 mod explain;
 mod monitor;
 mod notification;
@@ -42,6 +43,7 @@ pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, Unkno
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
+pub use drain::{DrainView, HandoverRow, HandoversView, LeftRow};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};
 pub use monitor::{MonitorView, Topic, Watch};
 pub use notification::NotificationView;

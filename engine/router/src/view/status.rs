@@ -33,6 +33,9 @@ pub struct StatusView {
     pub route_reflector: bool,
     /// Whether an orderly stop is under way.
     pub stopping: bool,
+    /// Whether this router leaves everything to others (`samctl drain`).
+    #[serde(default)]
+    pub drained: bool,
     /// Generation of the published forwarding state.
     pub generation: u64,
     /// Forwarding entries.
@@ -159,6 +162,7 @@ impl Router {
             overlay: own.overlay,
             route_reflector: fabric.bgp.route_reflectors.contains(&own.id),
             stopping: self.stopping,
+            drained: self.state.drained,
             generation: self.fib.generation(),
             routes: self.fib.published().routes.len(),
             bgp_sessions: UpCount {

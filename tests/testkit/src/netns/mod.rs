@@ -8,6 +8,8 @@
 //! | `shell` | commands and daemons inside a namespace |
 //! | `capture` | tcpdump, and tshark's view of what it wrote |
 //! | `capture_file` | the bytes in a capture |
+//! | `pair` | two routers on one LAN |
+//! | `pings` | a stream of pings, and its losses |
 //! | `arp`, `frames` | hand-made ARP, hand-made IPv4 packets |
 //! | `wait` | conditions with a deadline |
 //!
@@ -19,6 +21,8 @@ mod capture;
 mod capture_file;
 mod fabric;
 mod frames;
+pub mod pair;
+mod pings;
 mod router;
 mod shell;
 mod topology;
@@ -29,6 +33,7 @@ pub use capture::{Capture, Packets};
 pub use capture_file::CapturedPacket;
 pub use fabric::Fabric;
 pub use frames::send_ipv4;
+pub use pings::{Loss, Pings};
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
 pub use topology::{GATEWAY, Site, Topology, Wire};

@@ -1,0 +1,180 @@
+//! What happens to the router that serves a LAN, and what its clients lose.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
+use sam_testkit::netns::{Fabric, Loss, Pings, RouterProcess, Site, sh, wait_until};
+
+use crate::stream::Stream;
+
+/// Time for anything here.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A second host on the LAN of the two routers.
+const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
+/// What runs on after an event, so that late losses count.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// An event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP: alive for its kernel, dead for everybody else.
+    Freeze,
+    /// Its cable is pulled.
+    Unplug,
+    /// SIGTERM.
+    Stop,
+    /// `samctl drain on --wait`
+    Drain,
+    /// `samctl handover` of the far client's address and back, its cable moved with it.
+    Handover,
+}
+
+impl Event {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::Unplug,
+        Self::Stop,
+        Self::Drain,
+        Self::Handover,
+    ];
+
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "master killed",
+            Self::Freeze => "master frozen",
+            Self::Unplug => "master's cable pulled",
+            Self::Stop => "orderly stop",
+            Self::Drain => "drain",
+            Self::Handover => "address handed over",
+        }
+    }
+
+    /// Lets it happen once, and returns what was lost, by name with unit.
+    pub(crate) fn run(self) -> BTreeMap<String, f64> {
+        match self {
+            Self::Handover => handover(),
+            Self::Kill | Self::Freeze | Self::Unplug | Self::Stop | Self::Drain => {
+                self.change_master()
+            }
+        }
+    }
+
+    fn change_master(self) -> BTreeMap<String, f64> {
+        let mut pair = Pair::running(program());
+        let neighbor = pair.fabric.topology.add_host(FIRST, "n20", NEIGHBOR);
+        for site in [FIRST, SECOND] {
+            let router = pair.fabric.router(site);
+            router.samctl(&format!("announce {NEIGHBOR}")).success();
+        }
+        let far = pair.fabric.topology.client(FAR).clone();
+        let path = |name: &str| pair.fabric.path(name);
+        let pings = [
+            Pings::start(pair.client(), FAR.client(), &path("near.log")),
+            Pings::start(&neighbor, FAR.client(), &path("neighbor.log")),
+            Pings::start(&far, FIRST.client(), &path("far.log")),
+        ];
+        let stream = Stream::start(pair.client(), &far, FAR.client());
+        let began = Instant::now();
+        // Who is stopped or frozen is there until the end.
+        let taken = self.befall(&mut pair);
+        wait_until("the other router is master", PATIENCE, || {
+            pair.state(SECOND) == "master"
+        });
+        let elected = began.elapsed();
+        let until = Instant::now() + AFTERMATH;
+        wait_until("some time went by", PATIENCE, || Instant::now() >= until);
+        let mut figures = figures(&pings.map(Pings::stop), stream);
+        figures.insert("next master after, ms".to_owned(), milliseconds(elected));
+        drop(taken);
+        figures
+    }
+
+    /// Does it to the master.
+    fn befall(self, pair: &mut Pair) -> Option<RouterProcess> {
+        let topology = &pair.fabric.topology;
+        match self {
+            Self::Kill | Self::Freeze | Self::Stop => {
+                let mut router = pair.fabric.take(FIRST);
+                match self {
+                    Self::Kill => router.daemon().kill(),
+                    Self::Freeze => router.daemon().signal("STOP"),
+                    _ => router.daemon().terminate(),
+                }
+                return Some(router);
+            }
+            Self::Unplug => {
+                let port = topology.router_port(FIRST);
+                sh(topology.wires(), &format!("ip link set {port} down")).success();
+            }
+            Self::Drain | Self::Handover => {
+                let router = pair.fabric.router(FIRST);
+                router.samctl("drain on --wait").success();
+            }
+        }
+        None
+    }
+}
+
+/// A host is plugged into another site's LAN, and its address is handed over.
+fn handover() -> BTreeMap<String, f64> {
+    let (from, to, observer) = (Site::AZURE, Site::AWS, Site::ONPREM);
+    let fabric = Fabric::running(program(), 3);
+    let address = from.client();
+    let (near, host) = (
+        fabric.topology.client(observer),
+        fabric.topology.client(from),
+    );
+    let pings = [
+        Pings::start(near, address, &fabric.path("near.log")),
+        Pings::start(host, observer.client(), &fabric.path("far.log")),
+    ];
+    let stream = Stream::start(near, host, address);
+    let began = Instant::now();
+    fabric.topology.replug(from, to);
+    let plugged = Instant::now();
+    let order = format!("handover {address} --to {} --wait", to.name());
+    fabric.router(from).samctl(&order).success();
+    let handed = plugged.elapsed();
+    let until = Instant::now() + AFTERMATH;
+    wait_until("some time went by", PATIENCE, || Instant::now() >= until);
+    let mut figures = figures(&pings.map(Pings::stop), stream);
+    figures.insert("cable, ms".to_owned(), milliseconds(plugged - began));
+    figures.insert("order until done, ms".to_owned(), milliseconds(handed));
+    figures
+}
+
+fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
+    let lost = losses.iter().map(|loss| loss.lost as f64);
+    let gap = losses.iter().map(|loss| milliseconds(loss.gap));
+    let mut figures = BTreeMap::from([
+        (
+            "pings lost, worst client".to_owned(),
+            lost.fold(0.0, f64::max),
+        ),
+        ("longest gap, ms".to_owned(), gap.fold(0.0, f64::max)),
+    ]);
+    match stream.stop() {
+        Ok(longest) => figures.insert("TCP waited at most, ms".to_owned(), milliseconds(longest)),
+        Err(error) => {
+            eprintln!("the stream broke: {error}");
+            figures.insert("TCP streams broken".to_owned(), 1.0)
+        }
+    };
+    figures
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_samctl"))
+}

@@ -1,0 +1,66 @@
+//! What clients lose when the router that serves their LAN changes: killed, stopped, drained; and an address handed over.
+//!
+//! ```text
+//!   client ──┬── router onprem (priority 150) ══╗
+//!   client ──┤                                  ╠══ router aws ── client
+//!            └── router azure  (priority 100) ══╝
+//! ```
+//! Every client pings every ten milliseconds, in both directions, and a stream of TCP runs, all the time. Each event happens
+//! anew in each round. benches/README.md says how to use it.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark is run for what it prints"
+)]
+#![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
+
+mod event;
+mod report;
+mod stream;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use event::Event;
+use report::Report;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, file, ..] = arguments.as_slice()
+        && flag == "--render"
+    {
+        let text = fs::read_to_string(file).expect("the JSON of a run");
+        let report: Report = serde_json::from_str(&text).expect("the JSON of a run");
+        let folder = Path::new(file).parent().unwrap_or_else(|| Path::new("."));
+        fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
+        return;
+    }
+    if sam_net::process::effective_user_id() != 0 {
+        eprintln!("takeover: needs root, for network namespaces");
+        std::process::exit(1);
+    }
+    measure();
+}
+
+fn measure() {
+    let folder = std::env::var_os("BENCH_OUT").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/takeover"),
+        PathBuf::from,
+    );
+    fs::create_dir_all(&folder).expect("writable");
+    let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("a number"));
+    let mut report = Report::describe(rounds);
+    for round in 1..=rounds {
+        for event in Event::ALL {
+            let figures = event.run();
+            println!("round {round}, {}: {figures:?}", event.name());
+            report.add(round, event.name(), &figures);
+        }
+        // A run that is interrupted has written what it knows.
+        let text = serde_json::to_string_pretty(&report).expect("plain values");
+        fs::write(folder.join("takeover.json"), text).expect("writable");
+    }
+    fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
+    println!("{}\nwritten to {}", report.to_markdown(), folder.display());
+}

@@ -1,0 +1,107 @@
+//! What was measured, as JSON and as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+/// A run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// When, on what.
+    pub(crate) machine: String,
+    /// How often each event happened.
+    pub(crate) rounds: usize,
+    /// All figures.
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// One figure.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Of which round.
+    pub(crate) round: usize,
+    /// Of which event.
+    pub(crate) event: String,
+    /// Its name with its unit.
+    pub(crate) figure: String,
+    /// Its value.
+    pub(crate) value: f64,
+}
+
+impl Report {
+    /// Starts a report of this machine.
+    pub(crate) fn describe(rounds: usize) -> Self {
+        let output = |program: &str, argument: &str| {
+            let output = Command::new(program).arg(argument).output();
+            output.map_or_else(
+                |_| "unknown".to_owned(),
+                |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+            )
+        };
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let info = read("/proc/cpuinfo");
+        let model = info.lines().find(|line| line.starts_with("model name"));
+        let model = model.and_then(|line| line.split(": ").nth(1));
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        let load = read("/proc/loadavg");
+        Self {
+            machine: format!(
+                "{}: {processors} processors ({}), Linux {}, load {} at the start",
+                output("date", "+%F"),
+                model.unwrap_or("unknown"),
+                output("uname", "-r"),
+                load.split(' ').next().unwrap_or("unknown")
+            ),
+            rounds,
+            samples: Vec::new(),
+        }
+    }
+
+    /// Adds the figures of an event.
+    pub(crate) fn add(&mut self, round: usize, event: &str, figures: &BTreeMap<String, f64>) {
+        let samples = figures.iter().map(|(figure, value)| Sample {
+            round,
+            event: event.to_owned(),
+            figure: figure.clone(),
+            value: *value,
+        });
+        self.samples.extend(samples);
+    }
+
+    /// Shows medians and worst cases.
+    pub(crate) fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "# Takeover\n\nMade by `cargo bench --bench takeover` from [takeover.json](takeover.json); do not edit.\n\n{}; \
+             {} rounds. Pings every 10 ms, so that a gap of 20 ms is one lost ping at most.\n\n\
+             | event | figure | median | worst |\n|---|---|--:|--:|\n",
+            self.machine, self.rounds
+        );
+        for (event, figure) in self.rows() {
+            let values = self.samples.iter();
+            let values = values.filter(|sample| {
+                (sample.event.as_str(), sample.figure.as_str()) == (event, figure)
+            });
+            let mut values: Vec<f64> = values.map(|sample| sample.value).collect();
+            values.sort_by(f64::total_cmp);
+            let median = values.get(values.len() / 2).copied().unwrap_or(0.0);
+            let worst = values.last().copied().unwrap_or(0.0);
+            writeln!(text, "| {event} | {figure} | {median:.0} | {worst:.0} |")
+                .expect("a string takes everything");
+        }
+        text
+    }
+
+    /// Lists events and figures as they were measured.
+    fn rows(&self) -> Vec<(&str, &str)> {
+        let mut rows: Vec<(&str, &str)> = Vec::new();
+        for sample in &self.samples {
+            let row = (sample.event.as_str(), sample.figure.as_str());
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,226 @@
+//! TCP connections from a chosen source, and the witness that tells whether a request left the host.
+//!
+//! ureq knows neither: it connects from wherever the route says, and its errors do not tell a request that was never
+//! sent from one whose answer was lost. For a change at a provider that is the difference between "try again" and
+//! "nobody knows".
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use ureq::Error;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+};
+
+/// Opens TCP connections.
+#[derive(Debug, Default)]
+pub(crate) struct UnderlayConnector {
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) interface: Option<String>,
+}
+
+impl<In: Transport> Connector<In> for UnderlayConnector {
+    type Out = Either<In, TcpTransport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        if let Some(chained) = chained {
+            return Ok(Some(Either::A(chained)));
+        }
+        let deadline = Deadline::new(details.timeout);
+        let mut failure = Error::HostNotFound;
+        for address in details.addrs.iter().filter(|address| self.reaches(address)) {
+            match self.open(*address, deadline.left()?) {
+                Ok(stream) => {
+                    let config = details.config;
+                    let buffers =
+                        LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+                    return Ok(Some(Either::B(TcpTransport { stream, buffers })));
+                }
+                Err(error) => failure = deadline.explain(error),
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl UnderlayConnector {
+    fn reaches(&self, address: &SocketAddr) -> bool {
+        self.source
+            .is_none_or(|source| source.is_ipv4() == address.is_ipv4())
+    }
+
+    fn open(&self, address: SocketAddr, budget: Duration) -> io::Result<TcpStream> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if let Some(interface) = &self.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.connect_timeout(&address.into(), budget)?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket.into())
+    }
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(crate) struct TcpTransport {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for TcpTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let deadline = Deadline::new(timeout);
+        self.stream.set_write_timeout(Some(deadline.left()?))?;
+        let output = &self.buffers.output()[..amount];
+        let written = self.stream.write_all(output);
+        written.map_err(|error| deadline.explain(error))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let deadline = Deadline::new(timeout);
+        loop {
+            self.stream.set_read_timeout(Some(deadline.left()?))?;
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(deadline.explain(error)),
+            }
+        }
+    }
+
+    /// Says no: each request has a connection of its own, so that none is lost on one that the other side has closed.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}
+
+/// A timeout of ureq, from now on.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    start: Instant,
+    timeout: NextTimeout,
+}
+
+/// Nothing waits for longer, even where ureq has no timeout.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Deadline {
+    fn new(timeout: NextTimeout) -> Self {
+        Self {
+            start: Instant::now(),
+            timeout,
+        }
+    }
+
+    fn left(&self) -> Result<Duration, Error> {
+        let whole = (*self.timeout.after).min(LONGEST);
+        let left = whole.saturating_sub(self.start.elapsed());
+        if left.is_zero() {
+            return Err(Error::Timeout(self.timeout.reason));
+        }
+        Ok(left)
+    }
+
+    fn explain(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                Error::Timeout(self.timeout.reason)
+            }
+            _ => Error::Io(error),
+        }
+    }
+}
+
+/// Remembers whether anything of a request was handed to a connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Puts a witness on the connection that carries the request; behind TLS, so that a handshake counts as nothing sent.
+#[derive(Debug)]
+pub(crate) struct WitnessConnector {
+    pub(crate) sent: Sent,
+    /// Whether there is a proxy: the connection to it is no witness, for it carries `CONNECT`.
+    pub(crate) proxied: bool,
+}
+
+impl<In: Transport> Connector<In> for WitnessConnector {
+    type Out = Either<In, Witness<In>>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let to_proxy = self.proxied && details.config.proxy().is_none();
+        Ok(chained.map(|inner| {
+            if to_proxy {
+                Either::A(inner)
+            } else {
+                let sent = self.sent.clone();
+                Either::B(Witness { inner, sent })
+            }
+        }))
+    }
+}
+
+/// A connection that notes when something is sent.
+#[derive(Debug)]
+pub(crate) struct Witness<In> {
+    inner: In,
+    sent: Sent,
+}
+
+impl<In: Transport> Transport for Witness<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.sent.0.store(true, Ordering::Relaxed);
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.inner.await_input(timeout)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}

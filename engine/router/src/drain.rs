@@ -1,0 +1,91 @@
+//! Emptying a router before work on it, make before break: others take over what it does, then it stops doing it.
+//!
+//! 1. Its claims become the last choice (`draining`, LOCAL_PREF 0), so that any other claim wins; each goes when another
+//!    node holds the address. What nobody else claims stays where it is, and reachable.
+//! 2. It runs with the least priority for the election on its LAN; whoever is there takes over from it.
+//! 3. Its marker says so, and nobody hands anything over to it.
+//!
+//! Nothing is timed here: it follows from the RIB and the election, and is undone by the same steps.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use ipnet::Ipv4Net;
+use sam_capture::{ClaimSource, NodeId, RouteKind, RouteTags};
+
+use crate::Router;
+use crate::events::Event;
+
+/// Taken from the priority of an election by a router that is drained.
+pub(crate) const DRAIN_PENALTY: u8 = u8::MAX;
+
+impl Router {
+    /// Carries out the order to empty this router, or to use it again.
+    pub(crate) fn set_drained(&mut self, drained: bool, now: Instant) {
+        if self.state.drained != drained {
+            self.state.drained = drained;
+            self.events.push(Event::Drain { on: drained }, now);
+        }
+    }
+
+    /// Tells operators when a drained router does nothing any more, once.
+    pub(crate) fn tell_drained(&mut self, now: Instant) {
+        let done = self.state.drained && !self.stopping && self.is_empty();
+        if done && !self.told_empty {
+            self.events.push(Event::Drained, now);
+        }
+        self.told_empty = done;
+    }
+
+    /// Tells whether it claims no address and answers for none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.origination.claims().next().is_none() && !self.gate().open
+    }
+
+    /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained
+    /// router that another one has taken the LAN over from keeps what it still announces until that one announces it.
+    pub(crate) fn to_originate(&self) -> BTreeMap<Ipv4Addr, ClaimSource> {
+        if self.gate().may_originate {
+            return self.owned_sources();
+        }
+        let capture = &self.config.local.capture;
+        let as_master = self.host.gate(capture, self.stopping, (true, ""));
+        if !self.state.drained || !as_master.may_originate {
+            return BTreeMap::new();
+        }
+        let mut owned = self.owned_sources();
+        owned.retain(|address, _| self.origination.claim_on(*address).is_some());
+        owned
+    }
+
+    /// How a node is, as its marker says.
+    pub(crate) fn presence(&self, node: NodeId) -> Presence {
+        let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
+            return Presence::Absent;
+        };
+        let asn = self.config.fabric.asn;
+        let paths = self.speaker.paths(Ipv4Net::from(overlay));
+        let mut markers = paths
+            .iter()
+            .filter(|view| !view.path.stale && view.ineligible.is_none())
+            .filter_map(|view| RouteTags::parse(asn, &view.path.attributes.large_communities).ok())
+            .filter(|tags| tags.node == node && matches!(tags.kind, RouteKind::Marker { .. }));
+        match markers.next() {
+            Some(tags) if tags.drained => Presence::Drained,
+            Some(_) => Presence::Present,
+            None => Presence::Absent,
+        }
+    }
+}
+
+/// How a node is, as far as its marker tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It runs.
+    Present,
+    /// It runs, and is to be emptied.
+    Drained,
+    /// It is not heard of, or cannot be reached.
+    Absent,
+}

@@ -1,0 +1,87 @@
+//! `samctl drain` and `samctl handover`: what is being given to others, and what is left.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sam_capture::ClaimState;
+use serde::{Deserialize, Serialize};
+
+use super::NodeRef;
+use crate::Router;
+
+/// `samctl drain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// Whether this router is to be emptied.
+    pub drained: bool,
+    /// Whether it is: it claims no address and answers for none.
+    pub empty: bool,
+    /// Addresses that it still claims.
+    pub left: Vec<LeftRow>,
+    /// Whether it still acts on its LAN.
+    pub gate_open: bool,
+    /// Why, or why not.
+    pub gate_reason: String,
+}
+
+/// An address that this router still claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRow {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// State of the claim.
+    pub state: ClaimState,
+    /// Whether another node claims it too, and will take it over; without, it stays here.
+    pub has_successor: bool,
+}
+
+/// `samctl handover`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoversView {
+    /// Addresses that this router offers to others.
+    pub handovers: Vec<HandoverRow>,
+}
+
+/// An address on its way to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverRow {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Who is to have it.
+    pub to: NodeRef,
+}
+
+impl Router {
+    /// `samctl drain`
+    #[must_use]
+    pub fn drain(&self) -> DrainView {
+        let gate = self.gate();
+        let left = self.origination.claims().map(|(address, claim)| {
+            let paths = self.speaker.paths(Ipv4Net::from(address));
+            LeftRow {
+                address,
+                state: claim.state,
+                has_successor: paths.len() > 1,
+            }
+        });
+        DrainView {
+            drained: self.state.drained,
+            empty: self.is_empty(),
+            left: left.collect(),
+            gate_open: gate.open,
+            gate_reason: gate.reason.into(),
+        }
+    }
+
+    /// `samctl handover`
+    #[must_use]
+    pub fn handovers(&self) -> HandoversView {
+        let row = |(&address, &to)| HandoverRow {
+            address,
+            to: NodeRef::new(&self.config, to),
+        };
+        HandoversView {
+            handovers: self.state.handovers.iter().map(row).collect(),
+        }
+    }
+}
