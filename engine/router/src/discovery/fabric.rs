@@ -45,7 +45,8 @@ impl Router {
         self.discovery.count("asked-nodes");
         let others = other_nodes(&self.config)
             .filter(|node| !self.config.shares_lan_with(node.id))
-            .filter(|node| self.host.tunnel_up(node.id));
+            // A tunnel of which nothing is known may carry packets too; the packet path counts those that it does not.
+            .filter(|node| !self.host.tunnel_failed(node.id));
         let questions: Vec<FabricQuestion> = others
             .filter_map(|node| {
                 Some(FabricQuestion {
