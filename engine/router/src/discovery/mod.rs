@@ -282,7 +282,7 @@ impl Discovery {
         now: Instant,
         next: impl Fn(Option<Ipv4Addr>) -> Option<Ipv4Addr>,
     ) {
-        if !self.poll_timeout().is_some_and(|due| due <= now) {
+        if self.poll_timeout().is_none_or(|due| due > now) {
             return;
         }
         self.turn_homes(now);
