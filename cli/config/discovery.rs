@@ -50,7 +50,7 @@ impl Read for Sweep {
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
         if let Value::Text(text) = &node.value {
             let number = text.parse().ok().filter(|number| *number > 0);
-            if let Some(number) = number.or((text == "off").then_some(0)) {
+            if let Some(number) = number.or_else(|| (text == "off").then_some(0)) {
                 return Some(Self(number));
             }
         }
