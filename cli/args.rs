@@ -83,6 +83,8 @@ pub enum Command {
     Tunnels,
     /// Show the LAN: answered addresses, neighbors, other answerers
     Arp,
+    /// Show which addresses live on the LAN by what is heard there
+    Discovery,
     /// Explain what happens to packets for an address, and why
     Explain {
         /// A mobile address

@@ -57,10 +57,6 @@ fn mac(interface: &str) -> Result<MacAddress, String> {
     Ok(MacAddress(mac))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the process has an environment, and proxies are found there"
-)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

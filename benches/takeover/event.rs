@@ -106,7 +106,9 @@ impl Event {
                 match self {
                     Self::Kill => router.daemon().kill(),
                     Self::Freeze => router.daemon().signal("STOP"),
-                    _ => router.daemon().terminate(),
+                    Self::Stop | Self::Unplug | Self::Drain | Self::Handover => {
+                        router.daemon().terminate();
+                    }
                 }
                 return Some(router);
             }

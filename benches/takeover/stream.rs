@@ -45,7 +45,8 @@ impl Stream {
     /// Ends it, and returns the longest time that an answer took; an error when it broke.
     pub(crate) fn stop(self) -> std::io::Result<Duration> {
         self.ends.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the thread does not panic")
+        let ended = self.thread.join();
+        ended.unwrap_or_else(|_| Err(std::io::Error::other("the thread panicked")))
     }
 }
 

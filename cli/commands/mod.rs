@@ -25,8 +25,8 @@ mod wait;
 
 use sam_router::view::{
     ActionView, ActionsView, ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView,
-    BgpTableView, BgpWhyView, CapturesView, CheckStatus, CountersView, DoctorView, DrainView,
-    ExplainView, OwnersView, RoutesView, StatusView, TunnelsView, VrrpView,
+    BgpTableView, BgpWhyView, CapturesView, CheckStatus, CountersView, DiscoveryView, DoctorView,
+    DrainView, ExplainView, OwnersView, RoutesView, StatusView, TunnelsView, VrrpView,
 };
 
 use crate::Streams;
@@ -60,6 +60,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Actions { command } => actions(*command, &view, streams),
         Command::Tunnels => show::<TunnelsView>(&view, "/v1/tunnels", streams),
         Command::Arp => show::<ArpView>(&view, "/v1/arp", streams),
+        Command::Discovery => show::<DiscoveryView>(&view, "/v1/discovery", streams),
         Command::Explain { address } => {
             show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
         }

@@ -6,6 +6,7 @@
 mod authentication;
 mod bfd;
 mod capture;
+mod discovery;
 mod endpoint;
 mod fabric;
 mod foreign;

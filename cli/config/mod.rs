@@ -7,6 +7,7 @@
 //! Each stage reports into one list and carries on where it can. Only this folder knows how a file is written; the
 //! rest of the program sees `Config`, which cannot hold an invalid combination.
 
+mod discovery;
 mod finding;
 mod gate;
 mod key_file;

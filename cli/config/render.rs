@@ -8,10 +8,11 @@ use std::path::Path;
 
 use sam_capture::NodeId;
 use sam_router::config::{
-    ActiveWhen, Capture, CloudCapture, Config, Dscp, Endpoint, Fabric, Host, Node, Transport,
-    TunnelMtu, Vrrp,
+    ActiveWhen, ArpDiscovery, Capture, CloudCapture, Config, Dscp, Endpoint, Fabric, Host, Node,
+    Transport, TunnelMtu, Vrrp,
 };
 use sam_router::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
+use sam_router::view::mac_text;
 
 use super::scalar::duration_text;
 use super::{KeyFiles, Loaded, SCHEMA_VERSION};
@@ -254,6 +255,7 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
             interface,
             gratuitous_arp,
             active_when,
+            discovery,
         } => {
             writeln!(
                 out,
@@ -265,6 +267,9 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
                 "    gratuitousArp: {gratuitous_arp}\n    activeWhen: {}",
                 active_when_text(active_when)
             )?;
+            if let Some(discovery) = discovery {
+                writeln!(out, "    discovery: {}", discovery_text(discovery))?;
+            }
         }
     }
     if let Capture::Cloud(cloud) = &local.capture {
@@ -336,6 +341,31 @@ fn active_when_text(active_when: &ActiveWhen) -> String {
         keys.push(("track", mapping(&tracked)));
     }
     mapping(&[("vrrp", mapping(&keys))])
+}
+
+fn discovery_text(discovery: &ArpDiscovery) -> String {
+    let sweep = match discovery.sweep {
+        0 => "off".to_owned(),
+        per_second => per_second.to_string(),
+    };
+    let mut keys = vec![
+        ("type", "arp".to_owned()),
+        ("expiry", duration_text(discovery.expiry)),
+        ("sweep", sweep),
+        ("addressesPerMac", discovery.per_mac.to_string()),
+    ];
+    let bindings = discovery.bindings.iter();
+    let bindings: Vec<_> = bindings
+        .map(|(address, mac)| (address.to_string(), quoted(&mac_text(*mac))))
+        .collect();
+    if !bindings.is_empty() {
+        let pairs: Vec<_> = bindings
+            .iter()
+            .map(|(address, mac)| (address.as_str(), mac.clone()))
+            .collect();
+        keys.push(("bindings", mapping(&pairs)));
+    }
+    mapping(&keys)
 }
 
 pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {

@@ -10,6 +10,7 @@ mod bgp_table;
 mod captures;
 mod counters;
 mod decode;
+mod discovery;
 mod doctor;
 mod drain;
 mod events;

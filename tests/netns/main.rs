@@ -9,6 +9,7 @@ mod bulk;
 mod case;
 mod cloud;
 mod demo;
+mod discovery;
 mod doctor;
 mod exposure;
 mod failure;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         bfd::CASES,
         cloud::CASES,
         demo::CASES,
+        discovery::CASES,
         doctor::CASES,
         exposure::CASES,
         failure::CASES,

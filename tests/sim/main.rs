@@ -5,6 +5,7 @@
 //! `sam_testkit` are checked after every step.
 
 mod chaos;
+mod discovery;
 mod failures;
 mod hostile;
 mod live;

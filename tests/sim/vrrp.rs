@@ -329,6 +329,8 @@ impl Segment {
                 | Output::Authority(_)
                 | Output::CaptureRecord(_)
                 | Output::Cloud(_)
+                | Output::AskLan(_)
+                | Output::AskFabric(_)
                 | Output::Event(_) => {}
             }
         }

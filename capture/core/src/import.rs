@@ -72,6 +72,8 @@ pub enum ImportRejection {
     NotPermitted,
     /// A claim whose LOCAL_PREF is not the ladder's value for its state: it would win or lose under false colors.
     LocalPrefNotOfState,
+    /// A claim whose MED is not that of its source, for the same reason.
+    MedNotOfSource,
 }
 
 /// Names of the rejections which mean that somebody speaks in another node's name.
@@ -128,6 +130,9 @@ impl Enrollment {
                 }
                 if attributes.local_pref != Some(claim.state.local_pref()) {
                     return Err(ImportRejection::LocalPrefNotOfState);
+                }
+                if attributes.med.unwrap_or(0) != claim.source.med() {
+                    return Err(ImportRejection::MedNotOfSource);
                 }
             }
             RouteKind::Marker { .. } if prefix.addr() != node.overlay => {
@@ -202,6 +207,7 @@ impl ImportRejection {
             Self::PoolMismatch => "pool-mismatch",
             Self::NotPermitted => "not-permitted",
             Self::LocalPrefNotOfState => "local-pref-not-of-state",
+            Self::MedNotOfSource => "med-not-of-source",
         }
     }
 }
@@ -227,6 +233,7 @@ mod tests {
     use sam_bgp::wire::AsPathSegment;
 
     use super::*;
+    use crate::claim_source::ClaimSource;
     use crate::route_tags::{Claim, ClaimState};
 
     const ASN: u32 = 64_512;
@@ -314,6 +321,7 @@ mod tests {
             ("local-pref-not-of-state", |r| {
                 r.attributes.local_pref = None
             }),
+            ("med-not-of-source", |r| r.attributes.med = Some(1)),
         ];
         for (name, spoil) in cases {
             let mut route = owner(LEAF, "10.77.60.10/32");
@@ -347,6 +355,7 @@ mod tests {
                 state: said,
                 sequence: 1,
                 pool: 1,
+                source: ClaimSource::default(),
             };
             retag(&mut route, LEAF, RouteKind::Owner(claim));
             route.attributes.local_pref = Some(meant.local_pref());
@@ -419,6 +428,7 @@ mod tests {
             state: ClaimState::Active,
             sequence: 1,
             pool,
+            source: ClaimSource::default(),
         })
     }
 
@@ -427,6 +437,7 @@ mod tests {
             state: ClaimState::Active,
             sequence: 1,
             pool: 1,
+            source: ClaimSource::default(),
         })
     }
 

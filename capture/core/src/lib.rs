@@ -1,5 +1,6 @@
 //! SAM vocabulary: who the nodes are, which addresses are mobile, how a route says so, and who owns an address.
 
+pub mod claim_source;
 pub mod desired;
 pub mod executor;
 pub mod fence;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod route_tags;
 mod takeover;
 
+pub use claim_source::ClaimSource;
 pub use desired::{Desires, Landscape, Want};
 pub use executor::Executor;
 pub use fence::{Authority, PathSignature, Stale, Ticket};

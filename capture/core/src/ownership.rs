@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use sam_bgp::{Path, PathSource};
 
+use crate::claim_source::ClaimSource;
 use crate::node::NodeId;
 use crate::route_tags::{ClaimState, RouteKind, RouteTags};
 
@@ -21,6 +22,8 @@ pub struct Owner {
     pub sequence: u32,
     /// Number of the pool.
     pub pool: u32,
+    /// How the owner knows.
+    pub source: ClaimSource,
     /// The node's overlay address.
     pub next_hop: Ipv4Addr,
     /// Whether this router itself is the owner.
@@ -43,6 +46,7 @@ impl Owner {
             state: claim.state,
             sequence: claim.sequence,
             pool: claim.pool,
+            source: claim.source,
             next_hop: path.attributes.next_hop,
             local: path.source == PathSource::Local,
             successor: tags.successor,
@@ -67,6 +71,7 @@ mod tests {
             state: ClaimState::Active,
             sequence: 4,
             pool: 1,
+            source: ClaimSource::Observed,
         };
 
         let owner = Owner::from_path(ASN, prefix(), &path(RouteKind::Owner(claim))).unwrap();
@@ -76,6 +81,7 @@ mod tests {
             (owner.node, owner.state, owner.sequence),
             (NodeId(3), ClaimState::Active, 4)
         );
+        assert_eq!(owner.source, ClaimSource::Observed);
         assert_eq!(owner.next_hop, Ipv4Addr::new(10, 99, 0, 3));
         assert!(owner.local);
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use sam_bgp::{LargeCommunity, PathAttributes};
 use serde::{Deserialize, Serialize};
 
+use crate::claim_source::ClaimSource;
 use crate::node::{NodeId, Role};
 
 /// Functions: the second number of the large community.
@@ -29,6 +30,12 @@ pub mod function {
     pub const ROLE: u32 = 7;
     /// Epoch of a marker.
     pub const EPOCH: u32 = 8;
+    /// Source of a claim; absent when it is configured.
+    pub const SOURCE: u32 = 9;
+    /// Upper half of the MAC that a router has on its LAN; optional, together with the lower half.
+    pub const MAC_HIGH: u32 = 13;
+    /// Its lower half.
+    pub const MAC_LOW: u32 = 14;
     /// Node that is to take the address of a claim over; optional.
     pub const SUCCESSOR: u32 = 11;
     /// 1 on the marker of a node that is being emptied; optional.
@@ -64,6 +71,8 @@ pub struct RouteTags {
     pub site: Option<u32>,
     /// Where the node runs.
     pub role: Option<Role>,
+    /// The MAC that the node has on its LAN.
+    pub mac: Option<[u8; 6]>,
     /// Node that is asked to take the address over.
     pub successor: Option<NodeId>,
     /// Whether the node is being emptied, and takes nothing over.
@@ -95,6 +104,8 @@ pub struct Claim {
     pub sequence: u32,
     /// Number of the pool.
     pub pool: u32,
+    /// How the node knows.
+    pub source: ClaimSource,
 }
 
 /// State of a claim.
@@ -131,6 +142,8 @@ pub enum TagsError {
     SequenceMissing,
     /// A claim without pool.
     PoolMissing,
+    /// A source that is not in the table.
+    SourceUnknown,
     /// A role that is not in the table.
     RoleUnknown,
     /// A marker without epoch.
@@ -152,6 +165,12 @@ impl RouteTags {
                 state: ClaimState::from_value(state).ok_or(TagsError::StateUnknown)?,
                 sequence: value(function::SEQUENCE)?.ok_or(TagsError::SequenceMissing)?,
                 pool: value(function::POOL)?.ok_or(TagsError::PoolMissing)?,
+                source: match value(function::SOURCE)? {
+                    Some(value) => {
+                        ClaimSource::from_value(value).ok_or(TagsError::SourceUnknown)?
+                    }
+                    None => ClaimSource::default(),
+                },
             })
         };
         let node = NodeId(value(function::NODE)?.ok_or(TagsError::NodeMissing)?);
@@ -173,6 +192,7 @@ impl RouteTags {
             kind,
             site: value(function::SITE)?,
             role,
+            mac: mac_of(value(function::MAC_HIGH)?, value(function::MAC_LOW)?),
             successor: value(function::SUCCESSOR)?.map(NodeId),
             drained: value(function::DRAINED)? == Some(1),
         })
@@ -186,6 +206,7 @@ impl RouteTags {
             kind,
             site: None,
             role: None,
+            mac: None,
             successor: None,
             drained: false,
         }
@@ -208,8 +229,18 @@ impl RouteTags {
         if let RouteKind::Marker { epoch } = self.kind {
             values.push((function::EPOCH, epoch));
         }
+        if let Some(claim) = self.claim()
+            && claim.source != ClaimSource::default()
+        {
+            values.push((function::SOURCE, claim.source.value()));
+        }
         values.extend(self.successor.map(|node| (function::SUCCESSOR, node.0)));
         values.extend(self.drained.then_some((function::DRAINED, 1)));
+        if let Some(mac) = self.mac {
+            let half = |at: usize| u32::from_be_bytes([0, mac[at], mac[at + 1], mac[at + 2]]);
+            values.push((function::MAC_HIGH, half(0)));
+            values.push((function::MAC_LOW, half(3)));
+        }
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -218,9 +249,11 @@ impl RouteTags {
         values.into_iter().map(community).collect()
     }
 
-    /// Puts the tags and the LOCAL_PREF that belongs to them on a path.
+    /// Puts the tags, and the LOCAL_PREF and MED that belong to them, on a path.
     pub fn apply(&self, asn: u32, attributes: &mut PathAttributes) {
         attributes.local_pref = Some(self.kind.local_pref());
+        let med = self.claim().map_or(0, |claim| claim.source.med());
+        attributes.med = (med > 0).then_some(med);
         attributes
             .large_communities
             .retain(|community| community.global != asn);
@@ -330,11 +363,20 @@ impl TagsError {
             Self::StateUnknown => "state-unknown",
             Self::SequenceMissing => "sequence-missing",
             Self::PoolMissing => "pool-missing",
+            Self::SourceUnknown => "source-unknown",
             Self::RoleUnknown => "role-unknown",
             Self::EpochMissing => "epoch-missing",
             Self::Duplicate => "tag-duplicate",
         }
     }
+}
+
+/// Puts a MAC together; halves that are missing or too large say nothing.
+fn mac_of(high: Option<u32>, low: Option<u32>) -> Option<[u8; 6]> {
+    let ([0, a, b, c], [0, d, e, f]) = (high?.to_be_bytes(), low?.to_be_bytes()) else {
+        return None;
+    };
+    Some([a, b, c, d, e, f])
 }
 
 fn value_of(
@@ -377,9 +419,11 @@ mod tests {
                 state: ClaimState::Active,
                 sequence: 3,
                 pool: 1,
+                source: ClaimSource::Configured,
             }),
             site: None,
             role: Some(Role::Aws),
+            mac: None,
             successor: None,
             drained: false,
         };
@@ -432,6 +476,10 @@ mod tests {
                 TagsError::SequenceMissing,
             ),
             (&[(1, 7), (2, 4), (3, 1), (4, 1)], TagsError::PoolMissing),
+            (
+                &[(1, 7), (2, 1), (3, 1), (4, 1), (5, 1), (9, 4)],
+                TagsError::SourceUnknown,
+            ),
             (&[(1, 7), (2, 2)], TagsError::EpochMissing),
             (&[(1, 7), (2, 2), (7, 6), (8, 1)], TagsError::RoleUnknown),
             (&[(1, 7), (1, 8), (2, 2), (8, 1)], TagsError::Duplicate),
@@ -450,8 +498,22 @@ mod tests {
     }
 
     #[test]
+    fn half_a_mac_says_nothing() {
+        for values in [
+            [(13, 0x02_0000), (15, 1)],
+            [(14, 0x01), (15, 1)],
+            [(13, 0x0100_0000), (14, 1)],
+        ] {
+            let marker = [(1, 7), (2, 2), (8, 1)];
+            let all: Vec<_> = marker.into_iter().chain(values).collect();
+            let tags = RouteTags::parse(ASN, &communities(&all)).unwrap();
+            assert_eq!(tags.mac, None, "{values:?}");
+        }
+    }
+
+    #[test]
     fn foreign_communities_and_new_functions_are_left_alone() {
-        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (9, 5), (9, 6)]);
+        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (15, 5), (15, 6)]);
         all.push(LargeCommunity {
             global: 1,
             local1: 1,
@@ -480,6 +542,7 @@ mod tests {
                 state,
                 sequence,
                 pool,
+                source: ClaimSource::Observed,
             };
             RouteTags::new(NodeId(7), RouteKind::Owner(claim))
         };
@@ -494,6 +557,7 @@ mod tests {
         assert!(attributes.large_communities.contains(&foreign));
         assert!(attributes.large_communities.is_sorted());
         assert_eq!(attributes.local_pref, Some(local_pref::STANDBY));
+        assert_eq!(attributes.med, Some(ClaimSource::Observed.med()));
     }
 
     proptest! {
@@ -501,9 +565,11 @@ mod tests {
         fn tags_survive_the_way_over_the_wire(
             node in any::<u32>(), kind in 0_usize..4, state in 0_usize..5, sequence in any::<u32>(),
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
+            source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
             successor in any::<Option<u32>>(), drained in any::<bool>(),
         ) {
-            let claim = Claim { state: ClaimState::ALL[state], sequence, pool };
+            let source = ClaimSource::from_value(source).unwrap();
+            let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
             let kinds = [
                 RouteKind::Owner(claim),
                 RouteKind::Marker { epoch },
@@ -513,6 +579,7 @@ mod tests {
             let tags = RouteTags {
                 site,
                 role: Role::from_value(role),
+                mac,
                 successor: successor.map(NodeId),
                 drained,
                 ..RouteTags::new(NodeId(node), kinds[kind])

@@ -9,7 +9,7 @@ use sam_router::config::{
 };
 
 use super::local::{NO_STATE_FILE, STATE_FOLDER, absolute, check_interface};
-use super::{Checked, Input, vrrp};
+use super::{Checked, Input, discovery, vrrp};
 use crate::config::finding::Findings;
 use crate::config::raw::{self, CaptureKind};
 use crate::config::read::{At, Field};
@@ -40,6 +40,7 @@ pub(super) fn capture(
                 ("interface", place(&raw.interface)),
                 ("gratuitousArp", place(&raw.gratuitous_arp)),
                 ("activeWhen", place(&raw.active_when)),
+                ("discovery", place(&raw.discovery)),
             ];
             let help = "remove it, or write `type: proxy-arp`";
             check_idle(
@@ -53,12 +54,13 @@ pub(super) fn capture(
         CaptureKind::ProxyArp => {
             let help = "remove it, or write the cloud as `type`";
             check_idle(cloud_keys(raw), "proxy-arp", help, findings);
-            proxy_arp(raw, *span, tun, findings)
+            proxy_arp(raw, *span, tun, checked, findings)
         }
         CaptureKind::Cloud(provider) => {
             let keys = [
                 ("gratuitousArp", place(&raw.gratuitous_arp)),
                 ("activeWhen", place(&raw.active_when)),
+                ("discovery", place(&raw.discovery)),
             ];
             let help = "remove it: in a cloud its provider answers ARP";
             check_idle(keys, provider.name(), help, findings);
@@ -127,16 +129,26 @@ fn interface(raw: &raw::Capture, at: Span, tun: &str, findings: &mut Findings) -
     Some(interface.value.clone())
 }
 
-fn proxy_arp(raw: &raw::Capture, at: Span, tun: &str, findings: &mut Findings) -> Option<Capture> {
+fn proxy_arp(
+    raw: &raw::Capture,
+    at: Span,
+    tun: &str,
+    checked: &Checked<'_>,
+    findings: &mut Findings,
+) -> Option<Capture> {
     let interface = interface(raw, at, tun, findings);
     let help = "two routers that answer ARP on one LAN break it; write `activeWhen: single-router` \
                 when this is the only one, else `activeWhen: {vrrp: {vrid: 60, address: 10.77.60.254}}`";
     let active_when = raw.active_when.required("activeWhen", at, help, findings);
     let active_when = active_when.and_then(|raw| vrrp::active_when(raw, findings));
+    // A broken part is no part left out: the file is refused then.
+    let discovery = raw.discovery.given();
+    let discovery = discovery.and_then(|raw| discovery::discovery(raw, checked, findings));
     Some(Capture::ProxyArp {
         interface: interface?,
         gratuitous_arp: raw.gratuitous_arp.or(true),
         active_when: active_when?,
+        discovery,
     })
 }
 

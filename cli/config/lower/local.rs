@@ -252,6 +252,27 @@ fn owned(
 
 fn check_owned(at: &At<Ipv4Addr>, fabric: &Fabric, own: Option<&Node>, findings: &mut Findings) {
     let address = at.value;
+    check_mobile(at, fabric, findings);
+    let permitted = |node: &Node| {
+        node.may.is_empty() || node.may.iter().any(|prefix| prefix.contains(&address))
+    };
+    let inside = fabric
+        .pools
+        .iter()
+        .any(|pool| pool.prefix.contains(&address));
+    if let Some(own) = own.filter(|own| inside && !permitted(own)) {
+        findings
+            .error(at.span, format!("node {} may not own {address}", own.name))
+            .help(format!(
+                "add {address}/32 or its subnet to `may` of {}",
+                own.name
+            ));
+    }
+}
+
+/// Checks that an address is one that may live at any site.
+pub(super) fn check_mobile(at: &At<Ipv4Addr>, fabric: &Fabric, findings: &mut Findings) {
+    let address = at.value;
     let Some(pool) = fabric
         .pools
         .iter()
@@ -274,17 +295,6 @@ fn check_owned(at: &At<Ipv4Addr>, fabric: &Fabric, own: Option<&Node>, findings:
         findings
             .error(at.span, format!("{address} is no host address of {prefix}"))
             .help("the first and the last address of a subnet belong to no host");
-    }
-    let permitted = |node: &Node| {
-        node.may.is_empty() || node.may.iter().any(|prefix| prefix.contains(&address))
-    };
-    if let Some(own) = own.filter(|own| !permitted(own)) {
-        findings
-            .error(at.span, format!("node {} may not own {address}", own.name))
-            .help(format!(
-                "add {address}/32 or its subnet to `may` of {}",
-                own.name
-            ));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sam_router::config::{CaptureMode, CloudKind};
 
+use crate::config::discovery::Discovery;
 use crate::config::finding::Findings;
 use crate::config::gate::ActiveWhen;
 use crate::config::node::Node;
@@ -22,6 +23,8 @@ mapping! {
         "gratuitousArp" => gratuitous_arp: bool,
         /// When this router may answer.
         "activeWhen" => active_when: ActiveWhen,
+        /// How addresses of the LAN are learned.
+        "discovery" => discovery: Discovery,
         /// How far the router goes on its own in a cloud.
         "mode" => mode: CaptureMode,
         /// How long a route may be missing before an address is given back.

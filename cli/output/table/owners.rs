@@ -18,6 +18,7 @@ impl Text for OwnersView {
             "TUNNEL",
             "ANSWERED",
             "DECIDED BY",
+            "RULE",
         ];
         page.table(header, rows, "nobody owns an address of the pools");
         for owner in self.owners.iter().filter(|owner| owner.duplicate) {
@@ -32,7 +33,7 @@ impl Text for OwnersView {
     }
 }
 
-fn row(owner: &OwnerRow) -> [String; 10] {
+fn row(owner: &OwnerRow) -> [String; 11] {
     let name = match owner.local {
         true => format!("{} (here)", optional_node(owner.owner.as_ref())),
         false => optional_node(owner.owner.as_ref()),
@@ -48,5 +49,6 @@ fn row(owner: &OwnerRow) -> [String; 10] {
         optional(owner.tunnel),
         yes(owner.answered),
         optional(owner.step.as_ref()),
+        owner.rule.clone(),
     ]
 }

@@ -677,6 +677,7 @@ mod tests {
             gratuitous_arp: true,
             virtual_address: None,
             conflicts: 0,
+            discovers: false,
         };
         let mut fib = FibBuilder::default();
         fib.insert("10.77.60.0/24".parse().unwrap(), NextHop::Lan(PortId(1)));

@@ -8,6 +8,7 @@
 //! down once, except for packets from or to the router's own host.
 
 mod arp;
+mod hosts;
 mod icmp;
 mod lan;
 mod path;
@@ -37,6 +38,7 @@ use crate::merging::Merging;
 use crate::mss;
 use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
 use crate::notice::{Mac, Notice, NoticeQueue};
+use crate::observer::Observer;
 use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
@@ -100,6 +102,9 @@ pub struct Forwarder {
     neighbors: NeighborTable,
     responder: ArpResponder,
     announcer: Announcer,
+    observer: Observer,
+    /// Source MAC of the last frame.
+    sender: Mac,
     limiter: Arc<IcmpLimiter>,
     notices: NoticeQueue,
     tap: Option<Tap>,
@@ -145,6 +150,8 @@ impl Forwarder {
             neighbors: NeighborTable::default(),
             responder: ArpResponder::new(),
             announcer: Announcer::default(),
+            observer: Observer::default(),
+            sender: [0; 6],
             limiter,
             notices: NoticeQueue::default(),
             tap: None,
@@ -339,7 +346,17 @@ impl Forwarder {
                 self.judge(Verdict::Forwarded(way));
                 self.send(packet, way, io, now);
             }
-            Err(refusal) => self.refuse(packet, refusal, io, now),
+            Err(refusal) => {
+                let (source, destination) =
+                    (packet.classified.source, packet.classified.destination);
+                self.strange_source(packet.ingress, refusal.reason, source, now);
+                if refusal.reason == DropReason::PoolWithheld
+                    && !matches!(packet.ingress, Ingress::Tunnel(_))
+                {
+                    self.address_wanted(destination, now);
+                }
+                self.refuse(packet, refusal, io, now);
+            }
         }
     }
 
@@ -466,6 +483,7 @@ impl Forwarder {
     }
 }
 
+pub use hosts::LanQuestion;
 pub use plain::PlainDatagrams;
 pub(crate) use session::tunnels_by_peer;
 pub(crate) use tunnel::open_reason;

@@ -29,6 +29,27 @@ pub enum Notice {
         /// Who probes.
         mac: Mac,
     },
+    /// A host of a LAN on which homes are discovered was heard.
+    HostSeen {
+        /// LAN port.
+        port: PortId,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: Mac,
+    },
+    /// Somebody on a LAN, or the router's own host, wants an address of a pool that nobody owns.
+    AddressWanted {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Another router asks whether an address lives here ([`crate::FabricQuestion`]).
+    AddressAsked {
+        /// By which tunnel.
+        tunnel: TunnelId,
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// A neighbor's MAC address was learned or changed.
     NeighborUp {
         /// LAN port.
@@ -95,6 +116,9 @@ impl Notice {
         match self {
             Self::ForeignAnswer { .. }
             | Self::AddressProbed { .. }
+            | Self::HostSeen { .. }
+            | Self::AddressWanted { .. }
+            | Self::AddressAsked { .. }
             | Self::NeighborUp { .. }
             | Self::NeighborDown { .. }
             | Self::ProbeAnswered { .. } => true,

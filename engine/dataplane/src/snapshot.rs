@@ -38,6 +38,8 @@ pub struct LanPort {
     pub gratuitous_arp: bool,
     /// Grows when everything is to be announced again: another router claimed to be the one that answers.
     pub conflicts: u64,
+    /// Whether the control plane is told which hosts are heard.
+    pub discovers: bool,
 }
 
 impl LanPort {

@@ -50,6 +50,7 @@ counters! {
     arp_announcements_sent = "arp-announcements-sent": "Gratuitous ARP frames sent",
     arp_announcements_skipped = "arp-announcements-skipped": "Addresses not announced because too many wait for it",
     arp_withheld = "arp-withheld": "ARP requests deliberately not answered",
+    hosts_untold = "hosts-untold": "Hosts heard on a LAN of which control was not told: too many at once",
     icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",
     fragments_made = "fragments-made": "IPv4 fragments made before encapsulation",
@@ -60,6 +61,8 @@ counters! {
     path_errors_foreign = "path-errors-foreign": "Such errors about packets that were not sent to a tunnel's far end; ignored",
     path_probes_sent = "path-probes-sent": "Echo requests sent to find the size of a tunnel's path",
     path_probes_answered = "path-probes-answered": "Answers to them",
+    fabric_questions_sent = "fabric-questions-sent": "Questions to other routers whether an address lives with them",
+    fabric_questions_received = "fabric-questions-received": "Such questions of other routers",
     notices_lost = "notices-lost": "Facts for the control plane that found their queue full",
     handshakes_completed = "handshakes-completed": "WireGuard handshakes completed",
 }

@@ -21,6 +21,8 @@ pub enum Verdict {
     Handshake,
     /// It answers a probe of the path's MTU.
     ProbeAnswer,
+    /// It asks whether an address lives here.
+    Question,
     /// Of an ARP frame: whether this router answers.
     Arp {
         /// Whether it does.

@@ -24,7 +24,8 @@ pub(crate) fn answers(
         .map(|owner| owner.address)
         // 3. It is mobile: inside a pool, not excluded.
         .filter(|address| config.pool_of(*address).is_some())
-        // 4. It does not live here by configuration or order, even where another node's claim won (mobility.md I3, I4).
+        // 4. It does not live here by configuration, order or what is heard, even where another node's claim won
+        //    (mobility.md I3, I4).
         .filter(|address| !owned.contains(address))
         // 5. It is not the router's own address on the LAN.
         .filter(|address| lan_address != Some(*address))

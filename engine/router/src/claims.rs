@@ -9,7 +9,7 @@
 //! who takes an address over because of a cut of its own would take it from them. Not so a claim that is only remembered
 //! (RFC 4724) and cannot be chosen: nobody upholds it any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use sam_bgp::speaker::PathView;
 use sam_bgp::wire::Origin;
 use sam_bgp::{Cursor, News, PathSource, STALE_SUPERSEDED, Speaker};
-use sam_capture::{ClaimState, NodeId, Owner};
+use sam_capture::{ClaimSource, ClaimState, NodeId, Owner};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -114,9 +114,9 @@ impl Duplicates {
 pub(crate) fn rivals(
     speaker: &Speaker<FabricPolicy>,
     config: &Config,
-    owned: &BTreeSet<Ipv4Addr>,
+    owned: &BTreeMap<Ipv4Addr, ClaimSource>,
 ) -> BTreeMap<Ipv4Addr, Rival> {
-    let rival = |address: Ipv4Addr| {
+    let rival = |address: Ipv4Addr, source: ClaimSource| {
         let prefix = Ipv4Net::from(address);
         let others = speaker.paths(prefix);
         let others = others.iter().filter(|view| {
@@ -127,15 +127,15 @@ pub(crate) fn rivals(
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
             // On one LAN the election has decided already.
-            let wins = !config.shares_lan_with(owner.node)
-                && is_upheld(view)
-                && beats_us(view, config.own_node().overlay);
+            let counts = !config.shares_lan_with(owner.node) && is_upheld(view);
+            let wins = counts && beats_us(view, source, config.own_node().overlay);
             let stale = view.path.stale;
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
             let is_for_us = owner.successor == Some(config.local.node);
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),
+                stands: rival.stands || (counts && !stale && owner.state != ClaimState::Draining),
                 holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
                 offers: rival.offers || (is_for_us && !stale),
                 sequence: rival.sequence.max(owner.sequence),
@@ -144,13 +144,13 @@ pub(crate) fn rivals(
     };
     owned
         .iter()
-        .filter_map(|&address| Some((address, rival(address)?)))
+        .filter_map(|(&address, &source)| Some((address, rival(address, source)?)))
         .collect()
 }
 
-/// Tells whether a third node would prefer this path over an active claim of ours. These are the steps of the decision
+/// Tells whether a third node would prefer this path over an active claim of ours from `source`. These are the steps of the decision
 /// process that do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no AS_PATH).
-fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
+fn beats_us(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool {
     let attributes = &view.path.attributes;
     let ours = ClaimState::Active.local_pref();
     if attributes.preference() != ours {
@@ -161,7 +161,7 @@ fn beats_us(view: &PathView, own_overlay: Ipv4Addr) -> bool {
         attributes.med.unwrap_or(0),
         attributes.next_hop,
     );
-    rest < (Origin::Igp, 0, own_overlay)
+    rest < (Origin::Igp, source.med(), own_overlay)
 }
 
 /// Tells whether somebody stands behind a claim: it is told in a living session, or remembered and its node answers.
@@ -211,11 +211,35 @@ mod tests {
         for (index, (node, change, wins)) in cases.iter().enumerate() {
             let mut attributes = attributes(*node);
             change(&mut attributes);
+            let view = view(*node, attributes);
 
             assert_eq!(
-                beats_us(&view(*node, attributes), overlay(2)),
+                beats_us(&view, ClaimSource::Configured, overlay(2)),
                 *wins,
                 "case {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn better_knowledge_wins_whoever_has_it() {
+        let said = |node, med| {
+            let mut attributes = attributes(node);
+            attributes.med = Some(med);
+            view(node, attributes)
+        };
+        for (node, theirs, ours, wins) in [
+            (3, ClaimSource::Configured, ClaimSource::Observed, true),
+            (3, ClaimSource::Provider, ClaimSource::Observed, true),
+            (1, ClaimSource::Observed, ClaimSource::Provider, false),
+            (1, ClaimSource::Provider, ClaimSource::Configured, false),
+            (1, ClaimSource::Observed, ClaimSource::Observed, true),
+        ] {
+            let view = said(node, theirs.med());
+            assert_eq!(
+                beats_us(&view, ours, overlay(2)),
+                wins,
+                "{theirs:?} {ours:?}"
             );
         }
     }
@@ -271,6 +295,7 @@ mod tests {
             state,
             sequence: 1,
             pool: 1,
+            source: ClaimSource::Configured,
         });
         RouteTags::new(NodeId(node), kind).apply(64_577, attributes);
     }

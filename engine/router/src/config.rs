@@ -21,6 +21,7 @@ pub use sam_dataplane::dscp::CONTROL_TOS;
 pub use sam_vrrp::{Settings as VrrpSettings, Version as VrrpVersion};
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
+pub use crate::discovery::ArpDiscovery;
 use crate::encapsulation::Encapsulation;
 use crate::foreign::Foreign;
 use crate::offloads::Offloads;
@@ -193,6 +194,8 @@ pub enum Capture {
         gratuitous_arp: bool,
         /// When this router may answer.
         active_when: ActiveWhen,
+        /// How it learns which addresses live on the LAN; `None`: it is told only.
+        discovery: Option<ArpDiscovery>,
     },
     /// Addresses on this router's network interface in a cloud.
     Cloud(CloudCapture),

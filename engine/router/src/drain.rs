@@ -7,12 +7,12 @@
 //!
 //! Nothing is timed here: it follows from the RIB and the election, and is undone by the same steps.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::{NodeId, RouteKind, RouteTags};
+use sam_capture::{ClaimSource, NodeId, RouteKind, RouteTags};
 
 use crate::Router;
 use crate::events::Event;
@@ -43,20 +43,20 @@ impl Router {
         self.origination.claims().next().is_none() && !self.gate().open
     }
 
-    /// Addresses to announce now: those that it is told to own, while it may act where they live. A drained router that
-    /// another one has taken the LAN over from keeps what it still announces until that one announces it.
-    pub(crate) fn to_originate(&self) -> BTreeSet<Ipv4Addr> {
+    /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained
+    /// router that another one has taken the LAN over from keeps what it still announces until that one announces it.
+    pub(crate) fn to_originate(&self) -> BTreeMap<Ipv4Addr, ClaimSource> {
         if self.gate().may_originate {
-            return self.told_to_own();
+            return self.owned_sources();
         }
         let capture = &self.config.local.capture;
         let as_master = self.host.gate(capture, self.stopping, (true, ""));
         if !self.state.drained || !as_master.may_originate {
-            return BTreeSet::new();
+            return BTreeMap::new();
         }
-        let announced = self.origination.claims().map(|(address, _)| address);
-        let announced: BTreeSet<_> = announced.collect();
-        &announced & &self.told_to_own()
+        let mut owned = self.owned_sources();
+        owned.retain(|address, _| self.origination.claim_on(*address).is_some());
+        owned
     }
 
     /// How a node is, as its marker says.

@@ -279,6 +279,43 @@ pub enum Event {
         /// MAC that probes.
         mac: String,
     },
+    /// A host of the LAN was heard and has its home here now.
+    HomeLearned {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: String,
+    },
+    /// A host that was heard has its home here no longer.
+    HomeExpired {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: String,
+        /// Why: `silent`, `moved` (another node claims the address, and the host does not answer here), or
+        /// `owned-elsewhere` (the claim of another node wins).
+        reason: String,
+    },
+    /// Another MAC uses the address of a host that was heard.
+    MacChanged {
+        /// The address.
+        address: Ipv4Addr,
+        /// MAC of the host.
+        from: String,
+        /// The other MAC.
+        to: String,
+        /// The host still answers, so two use the address; else the address has the other MAC now.
+        kept: bool,
+    },
+    /// A host of the LAN was heard, but may not have its home here.
+    DiscoveryRefused {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its MAC.
+        mac: String,
+        /// Reason's name.
+        reason: String,
+    },
     /// This router may (or may no longer) act on its LAN.
     Gate {
         /// Whether it may.
@@ -400,6 +437,10 @@ impl Event {
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
             Self::AddressProbed { .. } => "address-probed",
+            Self::HomeLearned { .. } => "home-learned",
+            Self::HomeExpired { .. } => "home-expired",
+            Self::MacChanged { .. } => "mac-changed",
+            Self::DiscoveryRefused { .. } => "discovery-refused",
             Self::Gate { .. } => "gate",
             Self::Stopping => "stopping",
         }
@@ -425,6 +466,8 @@ impl Event {
             | Self::CaptureNoRoom { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
+            | Self::MacChanged { .. }
+            | Self::DiscoveryRefused { .. }
             | Self::AddressProbed { .. } => true,
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
@@ -446,6 +489,8 @@ impl Event {
             | Self::Released { .. }
             | Self::CaptureFenced { .. }
             | Self::EndpointMoved { .. }
+            | Self::HomeLearned { .. }
+            | Self::HomeExpired { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
         }
@@ -462,6 +507,8 @@ impl Event {
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
             | Self::AddressProbed { .. }
+            | Self::MacChanged { .. }
+            | Self::DiscoveryRefused { .. }
             | Self::EndpointMoved { .. } => true,
             Self::ConfigApplied { .. }
             | Self::ConfigRefused { .. }
@@ -490,6 +537,8 @@ impl Event {
             | Self::Released { .. }
             | Self::CaptureLost { .. }
             | Self::CaptureFenced { .. }
+            | Self::HomeLearned { .. }
+            | Self::HomeExpired { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,
         }

@@ -66,6 +66,7 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
             interface: "eth1".into(),
             gratuitous_arp: true,
             active_when: ActiveWhen::SingleRouter,
+            discovery: None,
         },
         owned: BTreeSet::new(),
         foreign: crate::Foreign::default(),

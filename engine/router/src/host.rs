@@ -9,7 +9,9 @@ use ipnet::Ipv4Net;
 use sam_capture::NodeId;
 use sam_dataplane::notice::Mac;
 
-use crate::config::{ActiveWhen, Capture, CloudCapture, Config, Host as EndpointHost};
+use crate::config::{
+    ActiveWhen, ArpDiscovery, Capture, CloudCapture, Config, Host as EndpointHost,
+};
 use crate::input::HostEvent;
 
 /// Facts about the host.
@@ -247,6 +249,15 @@ impl Capture {
             Self::ProxyArp { interface, .. } | Self::Cloud(CloudCapture { interface, .. }) => {
                 Some(interface)
             }
+        }
+    }
+
+    /// Returns how addresses of the LAN are learned, if they are.
+    #[must_use]
+    pub(crate) fn discovery(&self) -> Option<&ArpDiscovery> {
+        match self {
+            Self::None | Self::Cloud(_) => None,
+            Self::ProxyArp { discovery, .. } => discovery.as_ref(),
         }
     }
 }

@@ -4,17 +4,18 @@
 //! `Router::new` counts as a mutation. Within one drain, `Output::Journal` comes first and `Output::Publish` precedes
 //! every `Output::Bgp` that carries the same news (engine/ARCHITECTURE.md R6): the FIB knows before the peers do.
 //!
-//! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns,
+//! The parts and what each decides: `origination` what we announce, `claims` who else does, `owner_table` who owns, `owner_rules` why,
 //! `fib_sync` where packets go, `answer_set` whom we answer for, `tunnels` how nodes are reached, `path_watch` which
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
-//! others, `path_test` what `samctl test` tries and means, `identity` whether a node is one router, `lan_role` whether VRRP
-//! lets this router act on its LAN, `drain` what it leaves to others before work on it, `handover` how an address moves by
-//! order.
+//! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
+//! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `drain` what it leaves to others before
+//! work on it, `handover` how an address moves by order.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
 mod diff;
+mod discovery;
 mod doctor;
 pub mod encapsulation;
 pub mod events;
@@ -48,6 +49,7 @@ mod notices;
 mod numbering;
 mod offloads;
 mod origination;
+mod owner_rules;
 mod owner_table;
 mod path_mtu;
 mod path_watch;

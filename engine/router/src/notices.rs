@@ -28,6 +28,18 @@ impl Router {
                     mac: mac_text(mac),
                 })
             }
+            Notice::HostSeen { address, mac, .. } => {
+                self.on_host_seen(address, mac, now);
+                None
+            }
+            Notice::AddressWanted { address } => {
+                self.on_address_wanted(address, now);
+                None
+            }
+            Notice::AddressAsked { tunnel, address } => {
+                self.on_address_asked(tunnel, address, now);
+                None
+            }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
             Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true, now),
             Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false, now),

@@ -1,16 +1,21 @@
 //! What this router announces: the addresses that it owns, and the marker that says that it lives. Nothing else, and
 //! never a pool prefix (mobility.md I9).
 //!
-//! Owned addresses need a closed chain of consent: told to own, permitted, gate open. Where another node's claim would
-//! win at a third node, ours is announced as standby, so that every node elects the same owner: without that, "local
-//! over learned" would make each claimant believe in itself (bgp.md section 5.6, duplicate detection).
+//! Owned addresses need a closed chain of consent: told to own, or heard on the LAN; permitted; gate open. Where another
+//! node's claim would win at a third node, ours is announced as standby, so that every node elects the same owner:
+//! without that, "local over learned" would make each claimant believe in itself (bgp.md section 5.6, duplicate
+//! detection).
+//!
+//! Who only hears a host that another node claims asks before it takes: it announces that it would seize the address.
+//! The other node looks after its host then (`crate::discovery`), and gives way or does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
-use sam_capture::{Claim, ClaimState, RouteKind, RouteTags};
+use sam_capture::{Claim, ClaimSource, ClaimState, RouteKind, RouteTags};
+use sam_dataplane::notice::Mac;
 
 use crate::config::Config;
 use crate::journal::RuntimeState;
@@ -35,12 +40,14 @@ pub(crate) enum Edit {
 pub(crate) struct Mandate<'a> {
     /// Configuration.
     pub(crate) config: &'a Config,
-    /// Addresses to own; empty while the gate is closed.
-    pub(crate) owned: &'a BTreeSet<Ipv4Addr>,
+    /// Addresses to own, and how we know; empty while the gate is closed.
+    pub(crate) owned: &'a BTreeMap<Ipv4Addr, ClaimSource>,
     /// What other nodes claim of them.
     pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
     pub(crate) epoch: Option<u32>,
+    /// Our MAC on the LAN, which nobody shall take for that of a host; told with the marker.
+    pub(crate) mac: Option<Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
 }
@@ -52,6 +59,8 @@ pub(crate) struct Rival {
     pub(crate) wins: bool,
     /// Whether one would that is only remembered: its session has ended.
     pub(crate) remembered: bool,
+    /// Whether one of them stands, win or not: who told it is there, and upholds it.
+    pub(crate) stands: bool,
     /// Whether one of them says that it holds the address, and can be reached.
     pub(crate) holds: bool,
     /// Whether one of them asks this node to take the address over.
@@ -77,14 +86,14 @@ impl Origination {
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
             let mut tags = tags(mandate.config, RouteKind::Marker { epoch });
-            tags.drained = mandate.drained;
+            (tags.drained, tags.mac) = (mandate.drained, mandate.mac);
             wanted.insert(
                 Ipv4Net::from(own.overlay),
                 announcement(mandate.config, tags),
             );
         }
-        for &address in mandate.owned {
-            if let Some(kind) = self.claim(mandate, address, state) {
+        for (&address, &source) in mandate.owned {
+            if let Some(kind) = self.claim(mandate, address, source, state) {
                 let mut tags = tags(mandate.config, kind);
                 tags.successor = state.handovers.get(&address).copied();
                 wanted.insert(Ipv4Net::from(address), announcement(mandate.config, tags));
@@ -122,14 +131,15 @@ impl Origination {
         &self,
         mandate: &Mandate<'_>,
         address: Ipv4Addr,
+        source: ClaimSource,
         runtime: &mut RuntimeState,
     ) -> Option<RouteKind> {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
-        let state = state(mandate.drained, rival, former)?;
+        let state = state(mandate.drained, source, rival, former)?;
         let sequence = match former {
-            // Stepping back is no acquisition; stepping forward is one.
+            // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if !is_acquisition(former.state, state) => former.sequence,
             Some(_) | None => runtime.acquire(address, rival.sequence),
         };
@@ -137,12 +147,18 @@ impl Origination {
             state,
             sequence,
             pool,
+            source,
         }))
     }
 }
 
 /// Decides how far our claim on an address goes; `None` where it is left to others.
-fn state(drained: bool, rival: Rival, former: Option<Claim>) -> Option<ClaimState> {
+fn state(
+    drained: bool,
+    source: ClaimSource,
+    rival: Rival,
+    former: Option<Claim>,
+) -> Option<ClaimState> {
     // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
     //    breaks nothing where there is none.
     if drained {
@@ -152,9 +168,15 @@ fn state(drained: bool, rival: Rival, former: Option<Claim>) -> Option<ClaimStat
     if rival.offers {
         return Some(ClaimState::Handover);
     }
-    // 3. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
+    let was = |state| former.is_some_and(|former| former.state == state);
+    let gave_way = was(ClaimState::Standby);
+    // 3. Who only hears a host asks those who claim its address before it takes it.
+    let is_new = !was(ClaimState::Active) && !gave_way;
+    if source == ClaimSource::Observed && rival.stands && is_new {
+        return Some(ClaimState::Seizing);
+    }
+    // 4. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
     //    who is told only now to own an address knows better than an old claim.
-    let gave_way = former.is_some_and(|former| former.state == ClaimState::Standby);
     if rival.wins || (rival.remembered && gave_way) {
         return Some(ClaimState::Standby);
     }
@@ -218,7 +240,8 @@ mod tests {
             Some(Claim {
                 state: ClaimState::Active,
                 sequence: 1,
-                pool: 1
+                pool: 1,
+                source: ClaimSource::Configured,
             })
         );
     }
@@ -241,7 +264,7 @@ mod tests {
             [Edit::Withdraw(Ipv4Net::from(address(10)))]
         );
         fixture.rival(10, false, 5);
-        fixture.owned.insert(address(10));
+        fixture.own(10, ClaimSource::Configured);
 
         fixture.reconcile();
 
@@ -272,12 +295,49 @@ mod tests {
         fixture.reconcile();
         assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 5)));
 
-        fixture.owned.insert(address(11));
+        fixture.own(11, ClaimSource::Configured);
         fixture.rival(11, true, 7);
         fixture.remember(11);
         fixture.reconcile();
 
         assert_eq!(fixture.claim(11), Some((ClaimState::Active, 8)));
+    }
+
+    #[test]
+    fn who_hears_a_host_that_another_node_claims_asks_before_it_takes() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.own(10, ClaimSource::Observed);
+        fixture.rival(10, false, 4);
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Seizing, 5)));
+
+        fixture.rivals.clear();
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 6)));
+        fixture.rival(10, false, 7);
+        fixture.reconcile();
+
+        assert_eq!(
+            fixture.claim(10),
+            Some((ClaimState::Active, 6)),
+            "who holds it does not ask"
+        );
+    }
+
+    #[test]
+    fn to_know_better_is_no_acquisition_but_said() {
+        let mut fixture = Fixture::new(&[]);
+        fixture.own(10, ClaimSource::Observed);
+        fixture.reconcile();
+        fixture.own(10, ClaimSource::Configured);
+
+        let edits = fixture.reconcile();
+
+        let [Edit::Originate(_, attributes)] = edits.as_slice() else {
+            panic!("{edits:?}")
+        };
+        assert_eq!(attributes.med, None);
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 1)));
     }
 
     #[test]
@@ -295,7 +355,7 @@ mod tests {
 
     struct Fixture {
         config: Config,
-        owned: BTreeSet<Ipv4Addr>,
+        owned: BTreeMap<Ipv4Addr, ClaimSource>,
         rivals: BTreeMap<Ipv4Addr, Rival>,
         epoch: Option<u32>,
         state: RuntimeState,
@@ -306,7 +366,10 @@ mod tests {
         fn new(owned: &[u8]) -> Self {
             Self {
                 config: fixture::config(1, 2, &[]),
-                owned: owned.iter().copied().map(address).collect(),
+                owned: owned
+                    .iter()
+                    .map(|last| (address(*last), ClaimSource::Configured))
+                    .collect(),
                 rivals: BTreeMap::new(),
                 epoch: Some(77),
                 state: RuntimeState::default(),
@@ -314,11 +377,16 @@ mod tests {
             }
         }
 
+        fn own(&mut self, last: u8, source: ClaimSource) {
+            self.owned.insert(address(last), source);
+        }
+
         fn rival(&mut self, last: u8, wins: bool, sequence: u32) {
-            let remembered = false;
+            let (remembered, stands) = (false, true);
             let rival = Rival {
                 wins,
                 remembered,
+                stands,
                 sequence,
                 ..Rival::default()
             };
@@ -329,6 +397,7 @@ mod tests {
         fn remember(&mut self, last: u8) {
             let rival = self.rivals.get_mut(&address(last)).expect("a rival");
             (rival.wins, rival.remembered) = (false, rival.wins);
+            rival.stands = false;
         }
 
         fn reconcile(&mut self) -> Vec<Edit> {
@@ -337,6 +406,7 @@ mod tests {
                 owned: &self.owned,
                 rivals: &self.rivals,
                 epoch: self.epoch,
+                mac: None,
                 drained: self.state.drained,
             };
             self.origination.reconcile(&mandate, &mut self.state)

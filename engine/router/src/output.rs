@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sam_capture::executor::Order;
 use sam_capture::{Authority, Record};
-use sam_dataplane::{PathProbe, Snapshot};
+use sam_dataplane::{FabricQuestion, LanQuestion, PathProbe, Snapshot};
 
 use crate::config::BfdTiming;
 use crate::events::Event;
@@ -39,6 +39,10 @@ pub enum Output {
     CaptureRecord(Record),
     /// Call the provider of the cloud.
     Cloud(Order),
+    /// Ask a LAN who has an address.
+    AskLan(LanQuestion),
+    /// Ask another router whether an address lives with it.
+    AskFabric(FabricQuestion),
     /// Tell operators.
     Event(Event),
 }

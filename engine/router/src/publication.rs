@@ -74,7 +74,7 @@ impl Router {
             // Frames for captured addresses come by our MAC: the provider answers for all.
             Capture::Cloud(_) => None,
         };
-        let mine = || answers(&self.config, &self.owners, &self.told_to_own(), lan_address);
+        let mine = || answers(&self.config, &self.owners, &self.lives_here(), lan_address);
         let lan = self.host.lan.as_ref()?;
         // Without an address of the kernel, the LAN is the pool's.
         let subnet = lan
@@ -99,6 +99,7 @@ impl Router {
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
             gratuitous_arp: arp.unwrap_or(false),
+            discovers: self.config.local.capture.discovery().is_some(),
         })
     }
 }

@@ -8,12 +8,15 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
+use sam_dataplane::Notice;
+use sam_dataplane::notice::Mac;
 
 use crate::claims::{Duplicates, rivals};
 use crate::cloud_control::CloudControl;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
+use crate::discovery::Discovery;
 use crate::events::{Event, Events};
 use crate::fib_sync::FibSync;
 use crate::foreign::Foreign;
@@ -61,6 +64,8 @@ pub enum TimerName {
     HoldUp,
     /// Look at the provider of the cloud, or decide about it.
     Cloud,
+    /// Ask hosts of the LAN whether they are there.
+    Discovery,
 }
 
 /// The control core.
@@ -77,6 +82,9 @@ pub struct Router {
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
+    pub(crate) discovery: Discovery,
+    /// MACs that other nodes have on their LANs, by what they last told.
+    pub(crate) router_macs: BTreeMap<NodeId, Mac>,
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
     pub(crate) stale_hops: StaleHops,
@@ -142,6 +150,8 @@ impl Router {
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
+            discovery: Discovery::default(),
+            router_macs: BTreeMap::new(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
             identity: IdentityWatch::default(),
@@ -180,6 +190,12 @@ impl Router {
                 self.speaker.handle_input(input, now);
                 self.review_failed(now);
             }
+            Input::Notice(Notice::HostSeen { address, mac, .. }) => {
+                // Hosts are heard all the time; most frames change nothing.
+                if !self.on_host_seen(address, mac, now) {
+                    return self.ask_lan(now);
+                }
+            }
             Input::Notice(notice) => self.on_notice(&notice, now),
             Input::Host(event) => {
                 self.host.on_event(event, &self.config);
@@ -204,6 +220,7 @@ impl Router {
         }
         self.path_mtus.handle_timeout(now);
         self.ask_stale_hops(now);
+        self.time_discovery(now);
         if self.path_watch.handle_timeout(now) {
             self.follow_next_hops(now);
         }
@@ -256,7 +273,11 @@ impl Router {
         let hops = hops.map(|due| (due, TimerName::StaleHops));
         let cloud = self.cloud.poll_timeout();
         let cloud = cloud.map(|due| (due, TimerName::Cloud));
-        let due = [bgp, scan, path, steady, hops, cloud].into_iter().flatten();
+        let lan = self.discovery.poll_timeout();
+        let lan = lan.map(|due| (due, TimerName::Discovery));
+        let due = [bgp, scan, path, steady, hops, cloud, lan]
+            .into_iter()
+            .flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -307,6 +328,8 @@ impl Router {
         self.host.on_config(&old, &self.config);
         self.identity
             .retain(|node| self.config.fabric.nodes.contains_key(&node));
+        self.router_macs
+            .retain(|node, _| self.config.fabric.nodes.contains_key(node));
         self.rejections.retain(|(node, _), _| {
             self.config.fabric.nodes.contains_key(node)
                 || self.config.local.foreign.name_of(*node).is_some()
@@ -356,7 +379,9 @@ impl Router {
         self.pump(now);
         self.tell_stale_hops(now);
         self.tell_gate(now);
+        self.follow_discovery(now);
         self.originate(now);
+        self.ask_lan(now);
         self.tell_drained(now);
         // What must not be done at the provider any more is forbidden before anything else takes its time.
         self.tell_authority(now);
@@ -454,9 +479,12 @@ impl Router {
             owned: &owned,
             rivals: &rivals,
             epoch: (!self.stopping).then_some(self.epoch),
+            mac: self.host.lan.as_ref().map(|lan| lan.mac),
             drained: self.state.drained,
         };
-        for edit in self.origination.reconcile(&mandate, &mut self.state) {
+        let edits = self.origination.reconcile(&mandate, &mut self.state);
+        let changed = !edits.is_empty();
+        for edit in edits {
             match edit {
                 Edit::Originate(prefix, attributes) => {
                     self.speaker.originate(prefix, attributes, now);
@@ -465,6 +493,9 @@ impl Router {
             }
             self.pump(now);
         }
+        let contested = rivals.iter().filter(|(_, rival)| rival.stands);
+        let contested: Vec<_> = contested.map(|(address, _)| *address).collect();
+        self.tell_discovery(changed, &contested, now);
     }
 
     fn tell_gate(&mut self, now: Instant) {
@@ -548,10 +579,12 @@ impl Router {
         if let Some(Ok(RouteTags {
             node,
             kind: RouteKind::Marker { epoch },
+            mac,
             ..
         })) = tags
             && node != self.config.local.node
         {
+            self.router_macs.extend(mac.map(|mac| (node, mac)));
             self.path_watch.on_epoch(node, epoch);
             let conflict = self.identity.on_epoch(node, epoch, now);
             conflict

@@ -326,6 +326,7 @@ impl Net {
                     station.probes.push(probe);
                     self.answer(id, &probe);
                 }
+                Output::AskLan(_) | Output::AskFabric(_) => station.kinds.push("ask"),
                 Output::Event(event) => {
                     station.kinds.push("event");
                     station.events.push(event);

@@ -157,6 +157,7 @@ impl Control {
             },
             View::Tunnels => document(&self.router.tunnels(&facts, now)),
             View::Arp => document(&self.router.arp(&facts, now)),
+            View::Discovery => document(&self.router.discovery(now)),
             View::Explain(address) => document(&self.router.explain(address, &facts, now)),
             View::Trace(query) => match self.router.trace(&query, &facts, now) {
                 Ok(view) => document(&view),

@@ -354,6 +354,8 @@ impl Control {
                     }
                 }
                 Output::Probe(probe) => self.data_plane.probe(probe),
+                Output::AskLan(question) => self.data_plane.ask_lan(question),
+                Output::AskFabric(question) => self.data_plane.ask_fabric(question),
                 Output::WireGuardPeers(peers) => self.data_plane.set_peers(peers),
                 Output::Bgp(BgpOrder::Connect {
                     connection,

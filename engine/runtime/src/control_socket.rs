@@ -108,6 +108,8 @@ pub(crate) enum View {
     Tunnels,
     /// `samctl arp`
     Arp,
+    /// `samctl discovery`
+    Discovery,
     /// `samctl explain`
     Explain(Ipv4Addr),
     /// `samctl trace`
@@ -225,10 +227,48 @@ pub(crate) async fn serve(path: &FilePath, calls: mpsc::Sender<Call>) -> io::Res
 
 fn router(calls: mpsc::Sender<Call>) -> axum::Router {
     axum::Router::new()
+        .merge(views())
+        .merge(bgp_views())
+        .merge(orders())
+        .fallback(|| async {
+            refused(
+                StatusCode::NOT_FOUND,
+                "no such resource",
+                Some("samctl --help lists the verbs"),
+            )
+        })
+        .with_state(calls)
+}
+
+type Routes = axum::Router<mpsc::Sender<Call>>;
+
+fn views() -> Routes {
+    axum::Router::new()
         .route("/v1/status", get(|State(s): Calls| view(s, View::Status)))
         .route("/v1/owners", get(|State(s): Calls| view(s, View::Owners)))
         .route("/v1/bfd", get(|State(s): Calls| view(s, View::Bfd)))
         .route("/v1/vrrp", get(|State(s): Calls| view(s, View::Vrrp)))
+        .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
+        .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
+        .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
+        .route(
+            "/v1/discovery",
+            get(|State(s): Calls| view(s, View::Discovery)),
+        )
+        .route("/v1/explain/{address}", get(explain))
+        .route("/v1/trace", get(trace))
+        .route("/v1/trace/live", get(slow::trace_live))
+        .route(
+            "/v1/doctor",
+            get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
+        )
+        .route(
+            "/v1/counters",
+            get(|State(s): Calls| view(s, View::Counters)),
+        )
+        .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
+        .route("/v1/events", get(slow::events))
+        .route("/v1/pcap", get(slow::pcap))
         .route(
             "/v1/captures",
             get(|State(s): Calls| view(s, View::Captures)),
@@ -238,8 +278,10 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             get(|State(s): Calls| view(s, View::Actions(None))),
         )
         .route("/v1/actions/{id}", get(action))
-        .route("/v1/approve", post(approve))
-        .route("/v1/routes", get(|State(s): Calls| view(s, View::Routes)))
+}
+
+fn bgp_views() -> Routes {
+    axum::Router::new()
         .route(
             "/v1/bgp/neighbors",
             get(|State(s): Calls| view(s, View::BgpNeighbors)),
@@ -267,22 +309,11 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
             get(|State(s): Calls| async { respond(ask(s, Request::TableDump).await) }),
         )
         .route("/v1/bgp/monitor", get(slow::monitor))
-        .route("/v1/tunnels", get(|State(s): Calls| view(s, View::Tunnels)))
-        .route("/v1/arp", get(|State(s): Calls| view(s, View::Arp)))
-        .route("/v1/explain/{address}", get(explain))
-        .route("/v1/trace", get(trace))
-        .route("/v1/trace/live", get(slow::trace_live))
-        .route(
-            "/v1/doctor",
-            get(|State(s): Calls, Query(q): Query<Area>| view(s, View::Doctor(q.area))),
-        )
-        .route(
-            "/v1/counters",
-            get(|State(s): Calls| view(s, View::Counters)),
-        )
-        .route("/v1/version", get(|State(s): Calls| view(s, View::Version)))
-        .route("/v1/events", get(slow::events))
-        .route("/v1/pcap", get(slow::pcap))
+}
+
+fn orders() -> Routes {
+    axum::Router::new()
+        .route("/v1/approve", post(approve))
         .route(
             "/v1/drain",
             get(|State(s): Calls| view(s, View::Drain)).post(drain),
@@ -297,14 +328,6 @@ fn router(calls: mpsc::Sender<Call>) -> axum::Router {
         .route("/v1/reload", post(reload))
         .route("/v1/test", post(slow::test))
         .route("/v1/test/all", post(slow::test_all))
-        .fallback(|| async {
-            refused(
-                StatusCode::NOT_FOUND,
-                "no such resource",
-                Some("samctl --help lists the verbs"),
-            )
-        })
-        .with_state(calls)
 }
 
 type Calls = State<mpsc::Sender<Call>>;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sam_dataplane::{
-    Buffer, BufferPool, Egress, Forwarder, Handshakes, Io, NeighborView, Notice, PathProbe, Role,
-    Snapshot, Stats, TxQueue, Unit,
+    Buffer, BufferPool, Egress, FabricQuestion, Forwarder, Handshakes, Io, LanQuestion,
+    NeighborView, Notice, PathProbe, Role, Snapshot, Stats, TxQueue, Unit,
 };
 use sam_router::LAN_PORT;
 use sam_router::config::Config;
@@ -92,6 +92,16 @@ impl DataPlane {
     /// Sends a probe of a tunnel's size.
     pub(crate) fn send_probe(&mut self, probe: &PathProbe, now: Instant) {
         self.on(0, |worker, io| worker.send_probe(probe, io, now));
+    }
+
+    /// Asks the LAN who has an address.
+    pub(crate) fn ask_lan(&mut self, question: &LanQuestion, now: Instant) {
+        self.on(0, |worker, io| worker.ask_lan(question, io, now));
+    }
+
+    /// Asks another router whether an address lives with it.
+    pub(crate) fn ask_fabric(&mut self, question: &FabricQuestion, now: Instant) {
+        self.on(0, |worker, io| worker.ask_fabric(question, io, now));
     }
 
     /// Makes the WireGuard peers exactly these.

@@ -66,6 +66,8 @@ impl Drain {
             | Output::Vrrp(_)
             | Output::Authority(_)
             | Output::Probe(_)
+            | Output::AskLan(_)
+            | Output::AskFabric(_)
             | Output::Event(_) => {}
         }
     }

@@ -48,6 +48,24 @@ impl World {
         self.input(site, Input::Command(Command::Announce(address)));
     }
 
+    /// Says that an address lives at a site, whoever found that out.
+    pub fn believe(&mut self, site: usize, address: Ipv4Addr) {
+        self.sites[site].told.insert(address);
+        self.addresses.insert(address);
+        self.truth_changed();
+    }
+
+    /// Says that an address does not live at a site any more.
+    pub fn disbelieve(&mut self, site: usize, address: Ipv4Addr) {
+        self.sites[site].told.remove(&address);
+        self.truth_changed();
+    }
+
+    /// Sends a frame on a LAN, whoever its sender is.
+    pub fn shout(&mut self, site: usize, frame: Vec<u8>) {
+        self.send_host_frame(site, frame);
+    }
+
     /// Stops owning an address at a site, as `samctl withdraw` does.
     pub fn withdraw(&mut self, site: usize, address: Ipv4Addr) {
         self.sites[site].told.remove(&address);

@@ -268,6 +268,8 @@ impl Site {
                 // No site of the simulator is in a cloud.
                 Output::Authority(_) | Output::CaptureRecord(_) | Output::Cloud(_) => {}
                 Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
+                Output::AskLan(question) => self.data_plane.ask_lan(&question, now),
+                Output::AskFabric(question) => self.data_plane.ask_fabric(&question, now),
                 Output::Journal(state) => self.state = state,
                 Output::Event(event) => self.events.push(event),
             }

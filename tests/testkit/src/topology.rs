@@ -74,6 +74,7 @@ impl Topology {
                     interface: LAN.to_owned(),
                     gratuitous_arp: true,
                     active_when: ActiveWhen::SingleRouter,
+                    discovery: None,
                 },
                 owned: BTreeSet::from([home(index)]),
                 foreign: sam_router::Foreign::default(),

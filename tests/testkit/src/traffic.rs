@@ -206,9 +206,10 @@ impl World {
         let meant = match (Arp::parse(bytes), ipv4_of(bytes)) {
             (Some(arp), _) if arp.operation == 1 && arp.sender.1 != arp.target.1 => {
                 check_claim(site, &arp);
-                // Whoever claims an address that lives elsewhere is asked whether that is so.
-                let is_claimed = self.watch.was_heard(index, arp.target.1);
-                (!is_claimed).then_some(arp.target.1)
+                // Whoever claims an address that lives elsewhere is asked whether that is so; and who discovers hosts asks for
+                // addresses that nobody owns, and for those that may have moved here.
+                let is_asked = self.watch.was_heard(index, arp.target.1) || discovers(site);
+                (!is_asked).then_some(arp.target.1)
             }
             (Some(arp), _) => {
                 check_claim(site, &arp);
@@ -235,4 +236,8 @@ impl World {
         self.order += 1;
         self.queue.insert((at, self.order), (site, arrival));
     }
+}
+
+fn discovers(site: &crate::Site) -> bool {
+    site.snapshot.lans.iter().any(|lan| lan.discovers)
 }

@@ -57,6 +57,9 @@ impl Forwarder {
         if lan.is_answered(packet.sender) && self.responder.is_alive(lan.id, packet.sender, now) {
             self.announce(lan, packet.sender, now);
         }
+        if packet.sender_mac == self.sender {
+            self.host_seen(lan, packet.sender, packet.sender_mac, now);
+        }
         // 2. May we answer?
         let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);
         // 3. What does it tell about the sender?
@@ -72,7 +75,12 @@ impl Forwarder {
                     self.stats.add(&self.stats.arp_replies_sent, 1);
                 }
             }
-            Err(withheld) => self.withhold(lan.id, &packet, withheld, now),
+            Err(withheld) => {
+                if withheld == Withheld::NotAnswered {
+                    self.unanswered(lan, &packet, now);
+                }
+                self.withhold(lan.id, &packet, withheld, now);
+            }
         }
     }
 
@@ -169,7 +177,7 @@ impl Forwarder {
     }
 
     /// Asks for a neighbor's MAC, by unicast `to` its last known one or by broadcast.
-    fn ask(&mut self, key: NeighborKey, to: Option<Mac>, io: &mut Io<'_>, now: Instant) {
+    pub(super) fn ask(&mut self, key: NeighborKey, to: Option<Mac>, io: &mut Io<'_>, now: Instant) {
         let Some(lan) = self.snapshot.lan(key.port) else {
             return;
         };

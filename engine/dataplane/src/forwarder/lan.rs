@@ -54,6 +54,7 @@ impl Forwarder {
             return self.discard(unit.buffer, DropReason::FrameLooped, io, now);
         }
         let unicast = header.destination == lan.mac;
+        self.sender = header.source;
         match header.ether_type {
             EtherType::Arp if unicast || header.destination == BROADCAST => {
                 let snapshot = Arc::clone(&self.snapshot);

@@ -136,6 +136,10 @@ impl Forwarder {
             self.judge(Verdict::ProbeAnswer);
             return io.pool.give(buffer);
         }
+        if self.take_question(tunnel, buffer.bytes(), &classified) {
+            self.judge(Verdict::Question);
+            return io.pool.give(buffer);
+        }
         let ingress = Ingress::Tunnel(tunnel);
         self.forward(
             IpPacket {

@@ -516,6 +516,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             gate_open: true,
             virtual_address: None,
             conflicts: 0,
+            discovers: false,
             gratuitous_arp: true,
         }],
         tun: Some(TunPort {

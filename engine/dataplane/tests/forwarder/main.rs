@@ -6,6 +6,7 @@ mod counting;
 mod errors;
 mod fitting;
 mod forwarding;
+mod hosts;
 mod lab;
 mod neighbors;
 mod nested;

@@ -7,6 +7,7 @@
 
 mod bgp;
 mod capture;
+mod discovery;
 mod drops;
 mod host;
 mod lan;
@@ -26,8 +27,9 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::peers::node_of;
 use crate::view::{
-    ArpView, BfdView, BgpNeighborsView, CapturesView, CheckRow, CheckStatus, DoctorSummary,
-    DoctorView, DrainView, HandoversView, NodeRef, OwnersView, RoutesView, TunnelsView, VrrpView,
+    ArpView, BfdView, BgpNeighborsView, CapturesView, CheckRow, CheckStatus, DiscoveryView,
+    DoctorSummary, DoctorView, DrainView, HandoversView, NodeRef, OwnersView, RoutesView,
+    TunnelsView, VrrpView,
 };
 
 /// Everything that checks and explanations look at.
@@ -44,6 +46,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) rejected: Vec<(NodeRef, ipnet::Ipv4Net, &'static str)>,
     pub(crate) tunnels: TunnelsView,
     pub(crate) arp: ArpView,
+    pub(crate) discovery: DiscoveryView,
     pub(crate) bfd: Option<BfdView>,
     pub(crate) vrrp: Option<VrrpView>,
     pub(crate) drain: DrainView,
@@ -79,6 +82,7 @@ impl Router {
             rejected: rejected.collect(),
             tunnels: self.tunnels(facts, now),
             arp: self.arp(facts, now),
+            discovery: self.discovery(now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
             drain: self.drain(),
@@ -94,6 +98,7 @@ pub(crate) fn examine(evidence: &Evidence<'_>) -> DoctorView {
     let mut checks = Vec::new();
     host::check(evidence, &mut checks);
     lan::check(evidence, &mut checks);
+    discovery::check(evidence, &mut checks);
     vrrp::check(evidence, &mut checks);
     capture::check(evidence, &mut checks);
     tunnel::check(evidence, &mut checks);

@@ -131,6 +131,7 @@ fn backup(priority: u8) -> (Net, Facts) {
     config.local.capture = Capture::ProxyArp {
         interface: "eth1".into(),
         gratuitous_arp: true,
+        discovery: None,
         active_when: ActiveWhen::Vrrp(Vrrp {
             settings: VrrpSettings {
                 version: VrrpVersion::V3,

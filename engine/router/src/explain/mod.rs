@@ -45,7 +45,13 @@ impl Router {
             .fib
             .lookup(address)
             .map(|(prefix, route)| self.route_row(prefix, route));
-        explain(&evidence, address, route)
+        let mut view = explain(&evidence, address, route);
+        let rule = self.owner_rule(address);
+        let line = format!("rule {} of 13, {}: {}", rule.number, rule.name, rule.text);
+        if let Some(ownership) = view.questions.first_mut() {
+            ownership.evidence.push(line);
+        }
+        view
     }
 }
 
@@ -187,8 +193,8 @@ fn ownership(subject: &Subject<'_>) -> QuestionRow {
             "told"
         };
         format!(
-            "{} claims it: {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {decided}",
-            claim.node.name, claim.state, claim.sequence, claim.local_pref
+            "{} claims it: {}, {}, sequence {}, LOCAL_PREF {}, {told} by {from}; {decided}",
+            claim.node.name, claim.state, claim.source, claim.sequence, claim.local_pref
         )
     });
     let evidence: Vec<String> = claims.collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sam_bfd::{Diagnostic, DownCause, LastDown, SessionStatus, State};
 use sam_bgp::wire::{Message, Update};
-use sam_capture::{Claim, RouteKind, RouteTags};
+use sam_capture::{Claim, ClaimSource, RouteKind, RouteTags};
 
 use super::*;
 
@@ -234,6 +234,7 @@ fn backed_up() -> Net {
         state: ClaimState::Standby,
         sequence: 1,
         pool: 1,
+        source: ClaimSource::Configured,
     };
     attributes.local_pref = Some(claim.state.local_pref());
     let tags = RouteTags::new(NodeId(3), RouteKind::Owner(claim));

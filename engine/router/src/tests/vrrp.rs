@@ -251,6 +251,7 @@ fn site() -> Net {
                 interface: "eth1".into(),
                 gratuitous_arp: true,
                 active_when: ActiveWhen::Vrrp(vrrp()),
+                discovery: None,
             };
         }
         net.start(id, config, RuntimeState::default());

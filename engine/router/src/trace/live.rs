@@ -147,6 +147,7 @@ impl Walk<'_> {
             }
             Verdict::Dropped(reason) => self.dropped(reason, ingress, &classified, now),
             Verdict::ProbeAnswer
+            | Verdict::Question
             | Verdict::Opened(_)
             | Verdict::Keepalive
             | Verdict::Handshake

@@ -92,7 +92,7 @@ impl Router {
     }
 }
 
-fn sighting_rows(sightings: &Sightings, now: Instant) -> Vec<SightingRow> {
+pub(super) fn sighting_rows(sightings: &Sightings, now: Instant) -> Vec<SightingRow> {
     let rows = sightings.newest_first().into_iter();
     rows.map(|(address, mac, sighting)| SightingRow {
         address,

@@ -18,6 +18,7 @@ mod bgp_reader;
 mod bgp_table;
 mod captures;
 mod counters;
+mod discovery;
 mod doctor;
 mod drain;
 mod explain;
@@ -45,6 +46,7 @@ pub use captures::{
     EndedRow, PermissionRow,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
+pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use drain::{DrainView, HandoverRow, HandoversView, LeftRow};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};

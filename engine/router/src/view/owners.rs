@@ -42,6 +42,9 @@ pub struct OwnerRow {
     pub tunnel: Option<u16>,
     /// Decision step that made the owner's path the best.
     pub step: Option<String>,
+    /// Name of the rule that says why (`samctl explain` has it in words).
+    #[serde(default)]
+    pub rule: String,
     /// Whether this router owns it.
     pub local: bool,
     /// Whether this router is told (by configuration or order) to own it.
@@ -63,6 +66,9 @@ pub struct ClaimRow {
     pub state: String,
     /// Its sequence.
     pub sequence: u32,
+    /// How the node knows: configured, provider, observed.
+    #[serde(default)]
+    pub source: String,
     /// LOCAL_PREF.
     pub local_pref: u32,
     /// The BGP peer that told; `None` when it is our own claim.
@@ -121,6 +127,7 @@ impl Router {
                 .and_then(|owner| self.numbering.tunnel(owner.node))
                 .map(|id| id.0),
             step: holding.map(|holding| step_name(holding.step).into()),
+            rule: self.owner_rule(address).name.into(),
             local: owner.is_some_and(|owner| owner.local),
             configured,
             answered,
@@ -141,6 +148,7 @@ impl Router {
                 node: NodeRef::new(&self.config, owner.node),
                 state: owner.state.name().into(),
                 sequence: owner.sequence,
+                source: owner.source.name().into(),
                 local_pref: view.path.attributes.preference(),
                 from,
                 best: view.best,

@@ -1,9 +1,12 @@
 //! What control tells a worker, and what it asks.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sam_dataplane::{NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic};
+use sam_dataplane::{
+    FabricQuestion, LanQuestion, NeighborView, PathProbe, PortId, Snapshot, TunnelId, TunnelTraffic,
+};
 use sam_net::PacketSocket;
 use sam_router::Offloads;
 use tokio::sync::oneshot;
@@ -19,6 +22,10 @@ pub(super) struct Letters {
     pub(super) lans: BTreeMap<PortId, LanSockets>,
     /// Send these probes, one per tunnel.
     pub(super) probes: BTreeMap<TunnelId, PathProbe>,
+    /// Ask a LAN these, one per address; control paces them.
+    pub(super) questions: BTreeMap<Ipv4Addr, LanQuestion>,
+    /// Ask other routers these.
+    pub(super) fabric_questions: BTreeMap<(TunnelId, Ipv4Addr), FabricQuestion>,
     /// Copy packets to the listener until it is gone.
     pub(super) tap: Option<Listener>,
     /// Say how things are; whoever asked before has given up.

@@ -29,7 +29,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
-use sam_dataplane::{Handshakes, Notice, PacketFilter, PathProbe, PortId, Snapshot, Stats};
+use sam_dataplane::{
+    FabricQuestion, Handshakes, LanQuestion, Notice, PacketFilter, PathProbe, PortId, Snapshot,
+    Stats,
+};
 use sam_net::{Tun, UdpGroup};
 use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
@@ -201,6 +204,25 @@ impl DataPlane {
         if let Some(first) = self.workers.first() {
             first.post(|letters| {
                 letters.probes.insert(probe.tunnel, probe);
+            });
+        }
+    }
+
+    /// Asks a LAN who has an address; of two questions for one address that wait, the newer counts.
+    pub(crate) fn ask_lan(&self, question: LanQuestion) {
+        if let Some(first) = self.workers.first() {
+            first.post(|letters| {
+                letters.questions.insert(question.address, question);
+            });
+        }
+    }
+
+    /// Asks another router whether an address lives with it; control paces such questions.
+    pub(crate) fn ask_fabric(&self, question: FabricQuestion) {
+        if let Some(first) = self.workers.first() {
+            first.post(|letters| {
+                let key = (question.tunnel, question.address);
+                letters.fabric_questions.insert(key, question);
             });
         }
     }

@@ -262,6 +262,20 @@ impl Worker {
             };
             self.forwarder.send_probe(probe, &mut io, now);
         }
+        for question in letters.questions.values() {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.ask_lan(question, &mut io, now);
+        }
+        for question in letters.fabric_questions.values() {
+            let mut io = Io {
+                pool: &mut self.pool,
+                tx: &mut self.tx,
+            };
+            self.forwarder.ask_fabric(question, &mut io, now);
+        }
         if let Some(listener) = letters.tap {
             self.forwarder.set_tap(Some(listener.tap()));
             self.listener = Some(listener);

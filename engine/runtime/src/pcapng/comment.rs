@@ -82,6 +82,7 @@ impl Names {
             Verdict::Opened(_) => "opened".into(),
             Verdict::Keepalive => "keepalive".into(),
             Verdict::ProbeAnswer => "answer to a probe of the path".into(),
+            Verdict::Question => "asks whether an address lives here".into(),
             Verdict::Handshake => "handshake".into(),
             Verdict::Arp { answered: true } => "answered".into(),
             Verdict::Arp { answered: false } => "not answered".into(),

@@ -207,10 +207,17 @@ impl Topology {
     /// # Panics
     /// When the kernel refuses.
     pub fn replug(&self, client: Site, to: Site) {
+        self.replug_port(&format!("c{}", client.number()), to);
+    }
+
+    /// Pulls the cable of this name out of one site's LAN and plugs it into another's.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn replug_port(&self, port: &str, to: Site) {
         within(&self.wires, |netlink| {
             let bridge = netlink.link(&lan(to)).expect("the LAN exists").index;
-            let port = format!("c{}", client.number());
-            let port = netlink.link(&port).expect("the cable exists").index;
+            let port = netlink.link(port).expect("the cable exists").index;
             netlink.set_bridge(port, Some(bridge)).expect("plugged");
         });
     }
