@@ -1,11 +1,8 @@
 //! What happened, for logs, `samctl events` and metrics: ids and numbers, not sentences.
 //!
-//! [`Events`] is the bounded queue on the way out. An event that only repeats itself (the same rejected route, the
-//! same foreign ARP answer) passes once per [`REPEAT_INTERVAL`]; the others in between are counted.
+//! They leave by [`crate::event_queue::Events`].
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId};
@@ -330,72 +327,6 @@ pub enum Event {
 /// Why a connection is refused that only lost the race against another one to the same peer.
 const COLLISION: &str = "collision";
 
-/// How long an event that repeats itself is held back.
-pub const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Events waiting at most; further ones are counted as lost.
-pub const QUEUE_LIMIT: usize = 4096;
-
-/// Repeating events remembered at most.
-const REMEMBERED_LIMIT: usize = 1024;
-
-/// The queue of events on the way out.
-#[derive(Debug, Default)]
-pub struct Events {
-    queue: VecDeque<Event>,
-    remembered: BTreeMap<Event, Instant>,
-    suppressed: u64,
-    lost: u64,
-}
-
-impl Events {
-    /// Queues an event, unless it repeats itself too soon.
-    pub fn push(&mut self, event: Event, now: Instant) {
-        if event.repeats() && self.is_repeated(&event, now) {
-            self.suppressed += 1;
-        } else if self.queue.len() >= QUEUE_LIMIT {
-            self.lost += 1;
-        } else {
-            self.queue.push_back(event);
-        }
-    }
-
-    /// Takes the oldest event.
-    pub fn pop(&mut self) -> Option<Event> {
-        self.queue.pop_front()
-    }
-
-    /// Returns how many repetitions were held back.
-    #[must_use]
-    pub fn suppressed(&self) -> u64 {
-        self.suppressed
-    }
-
-    /// Returns how many events found the queue full.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
-    fn is_repeated(&mut self, event: &Event, now: Instant) -> bool {
-        if let Some(&at) = self.remembered.get(event)
-            && now.saturating_duration_since(at) < REPEAT_INTERVAL
-        {
-            return true;
-        }
-        if self.remembered.len() >= REMEMBERED_LIMIT {
-            self.remembered
-                .retain(|_, at| now.saturating_duration_since(*at) < REPEAT_INTERVAL);
-        }
-        // What cannot be remembered would pass each time: held back, so that the log stays bounded.
-        if self.remembered.len() >= REMEMBERED_LIMIT && !self.remembered.contains_key(event) {
-            return true;
-        }
-        self.remembered.insert(event.clone(), now);
-        false
-    }
-}
-
 impl Event {
     /// Returns the kind's name, as in JSON.
     #[must_use]
@@ -497,7 +428,7 @@ impl Event {
     }
 
     /// Tells whether an equal event shortly after carries no news (state changes always do).
-    fn repeats(&self) -> bool {
+    pub(crate) fn repeats(&self) -> bool {
         match self {
             Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
@@ -606,5 +537,18 @@ impl From<sam_bgp::speaker::Event> for Event {
 }
 
 #[cfg(test)]
-#[path = "events_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_race_of_connections_is_no_warning_and_a_refused_stranger_is() {
+        let refused = |reason: &str| Event::ConnectionRefused {
+            from: [10, 99, 0, 2].into(),
+            reason: reason.into(),
+            count: 1,
+        };
+
+        assert!(!refused("collision").is_warning());
+        assert!(refused("no such peer").is_warning());
+    }
+}

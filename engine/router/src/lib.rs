@@ -18,6 +18,7 @@ mod diff;
 mod discovery;
 mod doctor;
 pub mod encapsulation;
+pub mod event_queue;
 pub mod events;
 mod explain;
 pub mod facts;
