@@ -15,7 +15,7 @@
 //! I14 (nothing is left after a stop) and I16 (an equal configuration changes nothing) have scenarios of their own.
 //! The other invariants are about what this release does not have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -236,6 +236,8 @@ pub(crate) struct Watch {
     answers: BTreeMap<(usize, Ipv4Addr), (Mac, Instant)>,
     /// When a host last spoke ARP on a LAN in the router's hearing.
     heard: BTreeMap<(usize, Ipv4Addr), Instant>,
+    /// What somebody claimed on a LAN in the router's hearing, host or not.
+    claimed: BTreeSet<(usize, Ipv4Addr)>,
     /// Addresses answered by the forwarding state last seen, by site.
     answered: BTreeMap<usize, Vec<Ipv4Addr>>,
 }
@@ -253,14 +255,17 @@ impl Watch {
         }
     }
 
-    /// Takes in that the router of `site` heard a host's ARP.
-    pub(crate) fn on_heard(&mut self, site: usize, address: Ipv4Addr, now: Instant) {
-        self.heard.insert((site, address), now);
+    /// Takes in that the router of `site` heard ARP of an address; `lives` tells whether a host with it is there.
+    pub(crate) fn on_heard(&mut self, site: usize, address: Ipv4Addr, lives: bool, now: Instant) {
+        self.claimed.insert((site, address));
+        if lives {
+            self.heard.insert((site, address), now);
+        }
     }
 
-    /// Tells whether a host claimed an address in the hearing of the router of `site`.
-    pub(crate) fn was_heard(&self, site: usize, address: Ipv4Addr) -> bool {
-        self.heard.contains_key(&(site, address))
+    /// Tells whether somebody claimed an address in the hearing of the router of `site`.
+    pub(crate) fn was_claimed(&self, site: usize, address: Ipv4Addr) -> bool {
+        self.claimed.contains(&(site, address))
     }
 
     /// Takes in that a host left a LAN.

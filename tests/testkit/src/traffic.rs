@@ -92,12 +92,14 @@ impl World {
                     let answers = |lan: &sam_dataplane::snapshot::LanPort, address| {
                         lan.answers.contains(&address)
                     };
-                    let heard = Arp::parse(&bytes).map(|arp| arp.sender.1);
-                    let heard = heard.filter(|address| {
+                    let heard = Arp::parse(&bytes).map(|arp| arp.sender);
+                    let heard = heard.filter(|(_, address)| {
                         site.snapshot.lans.iter().any(|lan| answers(lan, *address))
                     });
-                    if let Some(address) = heard {
-                        self.watch.on_heard(index, address, now);
+                    if let Some((mac, address)) = heard {
+                        let mut hosts = site.hosts.iter();
+                        let lives = hosts.any(|host| (host.mac, host.address) == (mac, address));
+                        self.watch.on_heard(index, address, lives, now);
                     }
                     site.receive_frame(&bytes, now);
                     self.settle(index);
@@ -208,7 +210,7 @@ impl World {
                 check_claim(site, &arp);
                 // Whoever claims an address that lives elsewhere is asked whether that is so; and who discovers hosts asks for
                 // addresses that nobody owns, and for those that may have moved here.
-                let is_asked = self.watch.was_heard(index, arp.target.1) || discovers(site);
+                let is_asked = self.watch.was_claimed(index, arp.target.1) || discovers(site);
                 (!is_asked).then_some(arp.target.1)
             }
             (Some(arp), _) => {
