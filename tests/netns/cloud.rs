@@ -17,7 +17,7 @@ pub(crate) const CASES: &[Case] = &[
         run: delivers,
     },
     Case {
-        name: "cloud::a_router_captures_by_itself_and_the_next_one_takes_over_when_it_is_killed",
+        name: "cloud::a_router_captures_by_itself_and_the_other_one_takes_over_when_it_is_drained_or_killed",
         needs: &[Need::Tool("curl"), Need::Tool("ip")],
         run: captures,
     },
@@ -101,11 +101,24 @@ fn captures() {
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
     assert_eq!(doctor.code, 0, "{}", doctor.text());
 
+    let drained = fabric.router(CLOUD);
+    drained.samctl("drain on --wait").success();
+    assert_eq!(
+        cloud.holder(ELSEWHERE.client()).as_deref(),
+        Some("eni-azure")
+    );
+    wait_for_ping(fabric.topology.client(CLOUD), ELSEWHERE.client(), PATIENCE);
+    drained.samctl("drain off").success();
+
     let killed = Instant::now();
-    fabric.take(CLOUD).daemon().kill();
+    fabric.take(STANDBY).daemon().kill();
     let machine = fabric.topology.client(CLOUD);
-    let is_moved = || cloud.holder(ELSEWHERE.client()).as_deref() == Some("eni-azure");
-    wait_until("the other router holds the address", PATIENCE, is_moved);
+    let is_moved = || cloud.holder(ELSEWHERE.client()).as_deref() == Some("eni-aws");
+    wait_until(
+        "the first router holds the address again",
+        PATIENCE,
+        is_moved,
+    );
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     let gone = killed.elapsed();
     assert!(gone < Duration::from_secs(12), "{gone:?}");

@@ -116,6 +116,8 @@ pub struct Landscape {
     pub view: RibView,
     /// Our own node.
     pub own: NodeId,
+    /// Whether we leave what is new to the others, where there are any: we are being emptied.
+    pub yields: bool,
     /// The other routers of our site that capture, and whether each is there: marker present, path alive.
     pub siblings: BTreeMap<NodeId, bool>,
     /// Addresses of the pools that somebody owns.
@@ -128,7 +130,13 @@ impl Landscape {
     pub fn elected(&self) -> NodeId {
         let alive = self.siblings.iter().filter(|(_, alive)| **alive);
         let lowest = alive.map(|(node, _)| *node).min();
-        lowest.map_or(self.own, |sibling| sibling.min(self.own))
+        lowest.map_or(self.own, |sibling| {
+            if self.yields {
+                sibling
+            } else {
+                sibling.min(self.own)
+            }
+        })
     }
 }
 
@@ -366,6 +374,7 @@ mod tests {
                     seize: Duration::from_secs(3),
                 }),
                 landscape: Landscape {
+                    yields: false,
                     generation: 1,
                     view: RibView::Complete,
                     own: NodeId(2),

@@ -30,6 +30,10 @@ impl Text for DrainView {
                 successor.to_owned(),
             ]
         });
+        if !self.captured.is_empty() {
+            let captured: Vec<String> = self.captured.iter().map(ToString::to_string).collect();
+            page.line(format!("captured in the cloud: {}", captured.join(", ")));
+        }
         page.table(
             ["ADDRESS", "STATE", "SUCCESSOR"],
             rows.collect(),

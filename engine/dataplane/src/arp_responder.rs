@@ -242,6 +242,10 @@ impl ArpResponder {
             doubt: (port.gate_open && doubts < DOUBT_LIMIT).then_some(asked),
         };
         let observation = self.observations.entry(key).or_insert(fresh);
+        if now >= observation.seen + OBSERVATION_TIME {
+            // What was true then says nothing about now.
+            observation.doubt = fresh.doubt;
+        }
         observation.seen = now;
         // A router that took itself for the one that answers may answer once more before it learns better.
         let persists = |doubt: &Doubt| doubt.asked > 1;
@@ -433,6 +437,21 @@ mod tests {
 
         assert_eq!(responder.poll_timeout(), None);
         assert!(responder.is_alive(port.id, CAPTURED, now + ANSWER_TIME * 9));
+    }
+
+    #[test]
+    fn a_claim_that_was_upheld_long_ago_is_asked_about_again() {
+        let (mut responder, port, _, now) = setup();
+        responder.observe(CAPTURED, HOST, false, &port, now);
+        assert!(responder.poll_inquiry(now).is_some());
+        let later = now + ANSWER_TIME;
+        assert!(responder.poll_inquiry(later).is_some());
+        responder.observe(CAPTURED, HOST, true, &port, later);
+
+        let much_later = later + OBSERVATION_TIME;
+        responder.observe(CAPTURED, HOST, false, &port, much_later);
+
+        assert_eq!(responder.poll_timeout(), Some(much_later));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState;
 use sam_capture::desired::{Claimed, Holds, RibView};
 use sam_capture::executor::{News, Settings};
@@ -19,6 +18,7 @@ use sam_capture::{
 
 use crate::Router;
 use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD, Node};
+use crate::drain::Presence;
 use crate::events::Event;
 use crate::output::Output;
 use crate::peers::{is_node, node_of, other_nodes};
@@ -58,6 +58,8 @@ const FIRST_ROUTES: Duration = Duration::from_secs(60);
 const SEIZE_HOLD: Duration = Duration::from_secs(3);
 /// Time between looks at the provider while nothing happens.
 const POLL: Duration = Duration::from_secs(60);
+/// The same while this router is drained, until it holds nothing.
+const LEAVING_POLL: Duration = Duration::from_secs(5);
 /// The provider is not thought about more often than this without news.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -67,6 +69,8 @@ pub(crate) struct CloudControl {
     seed: u64,
     generation: u64,
     desires: Desires,
+    /// Time between looks at the provider.
+    poll: Duration,
     /// Absent until the provider can be called.
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
@@ -89,6 +93,7 @@ pub(crate) struct CloudControl {
 struct Known {
     view: RibView,
     siblings: BTreeMap<NodeId, bool>,
+    drained: bool,
     held: BTreeSet<Ipv4Addr>,
     owners: u64,
 }
@@ -111,6 +116,7 @@ impl CloudControl {
                 release: DEFAULT_RELEASE_HOLD,
                 seize: SEIZE_HOLD,
             }),
+            poll: POLL,
             executor: None,
             failure: None,
             authority: Authority::default(),
@@ -176,7 +182,7 @@ impl Config {
         siblings.filter_map(|node| Some((node, node.nic.as_ref()?)))
     }
 
-    fn cloud_settings(&self, cloud: &CloudCapture) -> Settings {
+    fn cloud_settings(&self, cloud: &CloudCapture, poll: Duration) -> Settings {
         Settings {
             mode: cloud.mode,
             pools: self.fabric.pools.clone(),
@@ -187,7 +193,7 @@ impl Config {
                 .collect(),
             budget: cloud.changes_per_minute,
             patience: cloud.provider.patience(),
-            poll: POLL,
+            poll,
         }
     }
 }
@@ -203,7 +209,7 @@ impl Router {
                 capabilities,
                 prior,
             } => {
-                let settings = self.config.cloud_settings(cloud);
+                let settings = self.config.cloud_settings(cloud, self.cloud.poll);
                 let seed = self.cloud.seed;
                 let mut executor = Executor::new(settings, capabilities, prior, seed, now);
                 // Routes may have been there before the provider.
@@ -233,7 +239,19 @@ impl Router {
         self.cloud.generation += 1;
         self.cloud.touch();
         if let (Some(executor), Some(cloud)) = (&mut self.cloud.executor, self.config.cloud()) {
-            executor.set_settings(self.config.cloud_settings(cloud), now);
+            executor.set_settings(self.config.cloud_settings(cloud, self.cloud.poll), now);
+        }
+    }
+
+    /// Looks more often while others are to take what is on our network interface.
+    pub(crate) fn watch_captures(&mut self, leaving: bool, now: Instant) {
+        let poll = if leaving { LEAVING_POLL } else { POLL };
+        if self.cloud.poll == poll {
+            return;
+        }
+        self.cloud.poll = poll;
+        if let (Some(executor), Some(cloud)) = (&mut self.cloud.executor, self.config.cloud()) {
+            executor.set_settings(self.config.cloud_settings(cloud, poll), now);
         }
     }
 
@@ -328,15 +346,21 @@ impl Router {
         Known {
             view,
             siblings: siblings.collect(),
+            drained: self.state.drained,
             held: executor.map(Executor::held).unwrap_or_default(),
             owners: self.owners.feed().generation(),
         }
     }
 
-    /// Whether a router of our site is there: its marker is chosen, and BFD has not found the way to it broken.
+    /// Whether a router of our site captures for it: its marker is chosen, and BFD has not found the way to it broken. One
+    /// that is drained is as good as gone, as long as we are not drained ourselves.
     fn is_alive(&self, node: &Node) -> bool {
-        let marker = self.speaker.best(Ipv4Net::from(node.overlay));
-        marker.is_some() && !self.path_watch.has_failed(node.id)
+        let is_there = match self.presence(node.id) {
+            Presence::Present => true,
+            Presence::Drained => self.state.drained,
+            Presence::Absent => false,
+        };
+        is_there && !self.path_watch.has_failed(node.id)
     }
 
     /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh.
@@ -377,6 +401,7 @@ impl Router {
             generation: self.cloud.generation,
             view: known.view,
             own: self.config.local.node,
+            yields: self.state.drained,
             siblings: known.siblings.clone(),
             claims: claims.chain(mine).collect(),
         }
@@ -396,10 +421,11 @@ impl Router {
             .get(&owner.node)
             .map(|node| node.site.as_str());
         match owner.state {
-            ClaimState::Active | ClaimState::Standby => {}
-            ClaimState::Seizing | ClaimState::Draining | ClaimState::Handover => {
-                return Claimed::Unsettled;
-            }
+            ClaimState::Active
+            | ClaimState::Standby
+            | ClaimState::Draining
+            | ClaimState::Handover => {}
+            ClaimState::Seizing => return Claimed::Unsettled,
         }
         if site == Some(self.config.own_node().site.as_str()) {
             return Claimed::AtOurSite;

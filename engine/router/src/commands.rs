@@ -30,6 +30,8 @@ pub enum CommandRefusal {
     NotOwner,
     /// The successor is this router itself.
     ToItself,
+    /// The successor stands on our LAN: which of us acts there, the election decides.
+    SameLan,
     /// The fabric has no such node.
     UnknownNode,
     /// The successor may not own the address; the reason is that of the import rules.
@@ -113,6 +115,9 @@ impl Router {
         if self.owner_of(address) != Some(self.config.local.node) {
             return Err(CommandRefusal::NotOwner);
         }
+        if self.config.shares_lan_with(to) {
+            return Err(CommandRefusal::SameLan);
+        }
         let enrollment = self.speaker.policy().enrollment();
         let admitted = enrollment.admit(to, address);
         admitted.map_err(CommandRefusal::SuccessorNotAdmitted)?;
@@ -175,6 +180,7 @@ impl CommandRefusal {
             Self::Stopping => "stopping",
             Self::NotOwner => "not-owner",
             Self::ToItself => "to-itself",
+            Self::SameLan => "same-lan",
             Self::UnknownNode => "unknown-node",
             Self::SuccessorNotAdmitted(rejection) => rejection.name(),
             Self::SuccessorAbsent => "successor-absent",
@@ -207,6 +213,7 @@ impl CommandRefusal {
             Self::Stopping => "start the router again first",
             Self::NotOwner => "`samctl owners` shows who owns it: hand it over there",
             Self::ToItself => "name another node",
+            Self::SameLan => "`samctl drain on` lets the other router of the LAN take over",
             Self::UnknownNode => "`samctl tunnels` lists the nodes",
             Self::SuccessorNotAdmitted(_) => {
                 "name another node, or extend that node's `may` on every router"
@@ -233,6 +240,7 @@ impl fmt::Display for CommandRefusal {
             Self::Stopping => "the router is stopping",
             Self::NotOwner => "another node owns the address, whatever this router is told",
             Self::ToItself => "the address is at this node already",
+            Self::SameLan => "that node stands on the same LAN",
             Self::UnknownNode => "the fabric has no such node",
             Self::SuccessorNotAdmitted(_) => "that node may not own the address",
             Self::SuccessorAbsent => "that node is not heard of, or cannot be reached",
@@ -260,6 +268,7 @@ mod tests {
             CommandRefusal::Stopping,
             CommandRefusal::NotOwner,
             CommandRefusal::ToItself,
+            CommandRefusal::SameLan,
             CommandRefusal::UnknownNode,
             CommandRefusal::SuccessorNotAdmitted(ImportRejection::NotPermitted),
             CommandRefusal::SuccessorAbsent,

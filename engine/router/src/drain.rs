@@ -3,18 +3,20 @@
 //! 1. Its claims become the last choice (`draining`, LOCAL_PREF 0), so that any other claim wins; each goes when another
 //!    node holds the address. What nobody else claims stays where it is, and reachable.
 //! 2. It runs with the least priority for the election on its LAN; whoever is there takes over from it.
-//! 3. Its marker says so, and nobody hands anything over to it.
+//! 3. Its marker says so: nobody hands anything over to it, and in a cloud the other routers of the site take its captured
+//!    addresses.
 //!
 //! Nothing is timed here: it follows from the RIB and the election, and is undone by the same steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::{ClaimSource, NodeId, RouteKind, RouteTags};
+use sam_capture::{ClaimSource, Executor, NodeId, RouteKind, RouteTags};
 
 use crate::Router;
+use crate::config::Capture;
 use crate::events::Event;
 
 /// Taken from the priority of an election by a router that is drained.
@@ -26,21 +28,34 @@ impl Router {
         if self.state.drained != drained {
             self.state.drained = drained;
             self.events.push(Event::Drain { on: drained }, now);
+            self.review_offers(now);
         }
     }
 
     /// Tells operators when a drained router does nothing any more, once.
     pub(crate) fn tell_drained(&mut self, now: Instant) {
         let done = self.state.drained && !self.stopping && self.is_empty();
+        self.watch_captures(self.state.drained && !done, now);
         if done && !self.told_empty {
             self.events.push(Event::Drained, now);
         }
         self.told_empty = done;
     }
 
-    /// Tells whether it claims no address and answers for none.
+    /// Tells whether it claims no address and draws in none: by ARP, or on its network interface in a cloud.
     pub(crate) fn is_empty(&self) -> bool {
-        self.origination.claims().next().is_none() && !self.gate().open
+        let draws_in = match &self.config.local.capture {
+            // Where the provider cannot be called nobody knows.
+            Capture::Cloud(_) => self.cloud.executor.as_ref().is_none_or(Executor::may_hold),
+            Capture::None | Capture::ProxyArp { .. } => self.gate().open,
+        };
+        self.origination.claims().next().is_none() && !draws_in
+    }
+
+    /// Addresses of other sites that are on our network interface in a cloud, as far as known.
+    pub(crate) fn captured(&self) -> BTreeSet<Ipv4Addr> {
+        let executor = self.cloud.executor.as_ref();
+        executor.map(Executor::held).unwrap_or_default()
     }
 
     /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::{ClaimState, NodeId, Owner, RouteTags};
+use sam_capture::{ClaimState, NodeId, Owner};
 
 use crate::Router;
 use crate::events::Event;
@@ -32,13 +32,9 @@ impl Router {
     }
 
     /// Step 2: another node's best path to an address may ask this node to take it over.
-    pub(crate) fn on_offer(&mut self, prefix: Ipv4Net, tags: &RouteTags, now: Instant) {
+    pub(crate) fn on_offer(&mut self, address: Ipv4Addr, from: NodeId, now: Instant) {
         let own = self.config.local.node;
-        if tags.successor != Some(own) || tags.node == own || tags.claim().is_none() {
-            return;
-        }
-        let (address, from) = (prefix.addr(), tags.node);
-        if self.told_to_own().contains(&address) {
+        if from == own || self.told_to_own().contains(&address) {
             return;
         }
         let admitted = self.speaker.policy().enrollment().admit(own, address);
@@ -53,6 +49,19 @@ impl Router {
                 self.state.announce(&self.config, address);
                 self.tell_handover(address, from, "accepted", now);
             }
+        }
+    }
+
+    /// Looks again at all offers to this node: what stood against them may be gone.
+    pub(crate) fn review_offers(&mut self, now: Instant) {
+        let own = self.config.local.node;
+        let offers = self
+            .owners
+            .owners()
+            .filter(|owner| owner.successor == Some(own));
+        let offers: Vec<Owner> = offers.copied().collect();
+        for owner in offers {
+            self.on_offer(owner.address, owner.node, now);
         }
     }
 

@@ -141,6 +141,11 @@ impl Origination {
         let sequence = match former {
             // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if !is_acquisition(former.state, state) => former.sequence,
+            // What is only heard leaves no trace: hosts, and those that are made up, come and go without limit.
+            Some(_) | None if source == ClaimSource::Observed => {
+                let known = former.map_or(0, |former| former.sequence);
+                known.max(rival.sequence).saturating_add(1)
+            }
             Some(_) | None => runtime.acquire(address, rival.sequence),
         };
         Some(RouteKind::Owner(Claim {
@@ -270,6 +275,21 @@ mod tests {
 
         assert_eq!(fixture.claim(10), Some((ClaimState::Active, 6)));
         assert_eq!(fixture.state.sequences[&address(10)], 6);
+    }
+
+    #[test]
+    fn what_is_only_heard_leaves_no_sequence_behind() {
+        let mut fixture = Fixture::new(&[]);
+        for round in 0..3 {
+            for last in 0..100 {
+                fixture.owned.insert(address(last), ClaimSource::Observed);
+            }
+            fixture.reconcile();
+            assert_eq!(fixture.claim(7), Some((ClaimState::Active, 1)), "{round}");
+            fixture.owned.clear();
+            fixture.reconcile();
+        }
+        assert_eq!(fixture.state.sequences, BTreeMap::new());
     }
 
     #[test]

@@ -94,10 +94,10 @@ impl OwnerTable {
         self.held.values().map(|held| &held.holding.owner)
     }
 
-    /// Lists the addresses that other nodes serve: the active owner, or a standby where that cannot be reached.
+    /// Lists the addresses that other nodes serve: whoever has the best claim, but who only asks whether an address is its
+    /// own. An owner that is drained, or just got the address, serves like any other.
     pub(crate) fn remote_served(&self) -> impl Iterator<Item = &Owner> {
-        let serves = |state| matches!(state, ClaimState::Active | ClaimState::Standby);
-        let remote = move |owner: &&Owner| !owner.local && serves(owner.state);
+        let remote = |owner: &&Owner| !owner.local && owner.state != ClaimState::Seizing;
         self.owners().filter(remote)
     }
 }

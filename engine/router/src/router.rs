@@ -354,6 +354,7 @@ impl Router {
         self.reconfigure_cloud(now);
         self.forwarding_stale = true;
         self.config_applied(now);
+        self.review_offers(now);
     }
 
     /// Makes the BGP peers those of the configuration.
@@ -574,8 +575,11 @@ impl Router {
             .new
             .as_ref()
             .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
-        if let Some(Ok(tags)) = &tags {
-            self.on_offer(change.prefix, tags, now);
+        if let Some(Ok(tags)) = &tags
+            && tags.successor == Some(self.config.local.node)
+            && tags.claim().is_some()
+        {
+            self.on_offer(change.prefix.addr(), tags.node, now);
         }
         if let Some(Ok(RouteTags {
             node,

@@ -251,6 +251,7 @@ impl Executor {
             self.observe_at = now;
         }
         self.pace.set_budget(settings.budget);
+        self.observe_at = self.observe_at.min(now + settings.poll);
         self.settings = settings;
         self.review(now);
     }
@@ -345,6 +346,14 @@ impl Executor {
             .filter(|(address, entry)| is_ours(entry, **address, &self.prior.marks))
             .map(|(address, _)| *address)
             .collect()
+    }
+
+    /// Tells whether an address may be on our NIC by our doing: it was seen, a change is not seen yet, or nobody looked.
+    #[must_use]
+    pub fn may_hold(&self) -> bool {
+        let unseen = self.observed.is_none() && self.settings.mode != Mode::Off;
+        let expected = self.pending.values().any(|pending| pending.present);
+        unseen || expected || !self.held().is_empty()
     }
 
     fn observe_due(&self) -> Instant {

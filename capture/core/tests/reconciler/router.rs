@@ -72,6 +72,7 @@ impl Router {
             (*at, claimed)
         });
         Landscape {
+            yields: false,
             generation: 1,
             view: match (self.idea.isolated, self.idea.complete) {
                 (true, _) => RibView::Isolated,

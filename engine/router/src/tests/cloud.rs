@@ -90,6 +90,32 @@ fn the_other_router_takes_over_what_a_dead_one_had() {
 }
 
 #[test]
+fn a_drained_router_takes_nothing_and_its_sibling_takes_what_it_has() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(10)));
+    site.run(10);
+    assert_eq!(site.holder(10), Some(2));
+
+    site.net.command(2, Command::Drain(true));
+    site.run(20);
+    assert_eq!(site.holder(10), Some(3));
+    assert!(site.net.station(2).told("drained"));
+    assert!(site.net.stations[&2].router.drain().empty);
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(10);
+    assert_eq!(site.holder(11), Some(3), "nothing new either");
+
+    // Nothing is taken back, and with both drained everything stays.
+    site.net.command(2, Command::Drain(false));
+    site.net.command(2, Command::Drain(true));
+    site.net.command(3, Command::Drain(true));
+    let changes = site.changes;
+    site.run(60);
+    assert_eq!((site.holder(10), site.holder(11)), (Some(3), Some(3)));
+    assert_eq!(site.changes, changes);
+}
+
+#[test]
 fn a_router_that_comes_back_leaves_the_address_where_it_is() {
     let mut site = Site::new(CaptureMode::Auto);
     site.net.command(1, Command::Announce(address(ADDRESS)));

@@ -14,6 +14,10 @@ fn what_nobody_else_claims_stays_and_is_the_last_choice() {
     let view = net.stations[&2].router.drain();
     assert!(view.drained && !view.empty && !view.left[0].has_successor);
     assert!(warns(&net, 2, "drained"));
+    assert!(
+        net.answers(3, address(ADDRESS)),
+        "other sites go on to answer for it"
+    );
 
     net.command(3, Command::Announce(address(ADDRESS)));
 
@@ -22,6 +26,24 @@ fn what_nobody_else_claims_stays_and_is_the_last_choice() {
     }
     assert_eq!(claim(&net, 2), None);
     assert!(!net.station(1).told("duplicate-owner"));
+}
+
+#[test]
+fn who_is_drained_too_is_no_successor() {
+    let mut net = Net::new(3, &[1]);
+    for id in [2, 3] {
+        net.command(id, Command::Announce(address(ADDRESS)));
+        net.command(id, Command::Drain(true));
+    }
+    let drain = |net: &Net, id: u32| net.stations[&id].router.drain();
+    for id in [2, 3] {
+        assert!(!drain(&net, id).left.iter().any(|row| row.has_successor));
+    }
+
+    net.command(3, Command::Drain(false));
+
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(3));
+    assert_eq!(drain(&net, 2).left, []);
 }
 
 #[test]

@@ -150,6 +150,36 @@ fn who_is_drained_meanwhile_refuses_and_says_so() {
         .iter()
         .any(|event| matches!(event, Event::Handover { step, .. } if step == "refused: drained"));
     assert!(refused);
+
+    net.command(3, Command::Drain(false));
+    assert_eq!(
+        net.owner(1, address(ADDRESS)),
+        Some(3),
+        "what stood against it is gone"
+    );
+}
+
+#[test]
+fn a_successor_that_may_own_it_after_all_takes_it() {
+    let mut net = Net::new(3, &[1]);
+    let may = |net: &mut Net, prefix: &str| {
+        for id in [1, 3] {
+            reconfigure(net, id, |config| {
+                let three = config.fabric.nodes.get_mut(&NodeId(3)).expect("node 3");
+                three.may = vec![prefix.parse().expect("a prefix")];
+            });
+        }
+    };
+    may(&mut net, "10.77.60.64/26");
+    net.command(2, Command::Announce(address(ADDRESS)));
+    // The owner knows nothing of it yet.
+    net.command(2, offer(3));
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(2));
+
+    may(&mut net, "10.77.60.0/24");
+    net.run(5);
+
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(3));
 }
 
 fn offer(to: u32) -> Command {

@@ -1,9 +1,10 @@
 //! `samctl drain` and `samctl handover`: what is being given to others, and what is left.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use sam_capture::ClaimState;
+use sam_capture::{ClaimState, Owner};
 use serde::{Deserialize, Serialize};
 
 use super::NodeRef;
@@ -14,10 +15,13 @@ use crate::Router;
 pub struct DrainView {
     /// Whether this router is to be emptied.
     pub drained: bool,
-    /// Whether it is: it claims no address and answers for none.
+    /// Whether it is: it claims no address and draws in none.
     pub empty: bool,
     /// Addresses that it still claims.
     pub left: Vec<LeftRow>,
+    /// Addresses of other sites that are on its network interface in a cloud.
+    #[serde(default)]
+    pub captured: BTreeSet<Ipv4Addr>,
     /// Whether it still acts on its LAN.
     pub gate_open: bool,
     /// Why, or why not.
@@ -56,21 +60,32 @@ impl Router {
     #[must_use]
     pub fn drain(&self) -> DrainView {
         let gate = self.gate();
-        let left = self.origination.claims().map(|(address, claim)| {
-            let paths = self.speaker.paths(Ipv4Net::from(address));
-            LeftRow {
-                address,
-                state: claim.state,
-                has_successor: paths.len() > 1,
-            }
+        let left = self.origination.claims().map(|(address, claim)| LeftRow {
+            address,
+            state: claim.state,
+            has_successor: self.has_successor(address),
         });
         DrainView {
             drained: self.state.drained,
             empty: self.is_empty(),
             left: left.collect(),
+            captured: self.captured(),
             gate_open: gate.open,
             gate_reason: gate.reason.into(),
         }
+    }
+
+    /// Tells whether another node claims an address and would take it: not one that gives it up too.
+    fn has_successor(&self, address: Ipv4Addr) -> bool {
+        let (prefix, own) = (Ipv4Net::from(address), self.config.local.node);
+        let paths = self.speaker.paths(prefix);
+        let mut living = paths
+            .iter()
+            .filter(|view| !view.path.stale && view.ineligible.is_none());
+        living.any(|view| {
+            let owner = Owner::from_path(self.config.fabric.asn, prefix, &view.path);
+            owner.is_some_and(|owner| owner.node != own && owner.state != ClaimState::Draining)
+        })
     }
 
     /// `samctl handover`
