@@ -123,6 +123,13 @@ impl CaptureJournal {
             bytes += line.len() as u64;
         }
         file.sync_all()?;
+        self.replace_by(&fresh)?;
+        (self.file, self.bytes) = (file, bytes);
+        Ok(())
+    }
+
+    /// Keeps the file under another name and gives its own to a fresh one.
+    fn replace_by(&self, fresh: &Path) -> io::Result<()> {
         for number in (1..KEPT).rev() {
             fs::rename(
                 numbered(&self.path, number),
@@ -130,12 +137,15 @@ impl CaptureJournal {
             )
             .or_else(absent_is_fine)?;
         }
-        fs::rename(&self.path, numbered(&self.path, 1))?;
-        fs::rename(&fresh, &self.path)?;
+        let aside = numbered(&self.path, 1);
+        // Two names of one file are not renamed one to the other, so it may still be there.
+        fs::remove_file(&aside).or_else(absent_is_fine)?;
+        // There is a whole file of the name at any time.
+        fs::hard_link(&self.path, &aside).or_else(absent_is_fine)?;
+        fs::rename(fresh, &self.path)?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        (self.file, self.bytes) = (file, bytes);
         Ok(())
     }
 }
@@ -310,6 +320,26 @@ mod tests {
         journal.append(&records()[1]).expect("written");
         let (_, prior) = CaptureJournal::open(&path).expect("a journal");
         assert_eq!(prior.marks, [address(12), address(13)].into());
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn there_is_a_journal_wherever_its_replacement_ends() {
+        let folder = folder("replaced");
+        let path = folder.join("captures.jsonl");
+        let (mut journal, _) = CaptureJournal::open(&path).expect("a journal");
+        journal.append(&records()[0]).expect("written");
+        for _ in 0..4 {
+            let missing = numbered(&path, 0);
+            journal.replace_by(&missing).expect_err("no fresh file");
+            assert!(path.exists());
+        }
+        journal.bytes = BYTES_MAX;
+        journal.append(&records()[2]).expect("written");
+
+        let (_, prior) = CaptureJournal::open(&path).expect("a journal");
+
+        assert_eq!(prior.marks, [address(11)].into());
         fs::remove_dir_all(&folder).expect("ours");
     }
 
