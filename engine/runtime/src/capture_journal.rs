@@ -226,6 +226,15 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+impl CaptureJournal {
+    /// From now on nothing can be written.
+    pub(crate) fn fill_the_disk(&mut self) {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        self.file = full.expect("a device");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
@@ -302,11 +311,7 @@ mod tests {
         let folder = folder("full");
         let path = folder.join("captures.jsonl");
         let (mut journal, _) = CaptureJournal::open(&path).expect("a journal");
-        // The disk is full after half a line.
-        journal.file = OpenOptions::new()
-            .write(true)
-            .open("/dev/full")
-            .expect("a device");
+        journal.fill_the_disk();
         journal.append(&mark(12)).expect_err("no space");
         let half = &line(&mark(12), 1).expect("a line")[..20];
         fs::write(&path, half).expect("writable");
