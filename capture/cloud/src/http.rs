@@ -4,6 +4,8 @@
 //! is shown of a call or a failure never contains a header's value or a query.
 
 use std::fmt;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +17,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConne
 use ureq::{Agent, Body, Proxy, ProxyProtocol};
 
 use crate::names::LastGoodResolver;
+use crate::purpose::Purpose;
 use crate::settings::{Egress, Settings, Timeouts};
 use crate::underlay::{Sent, UnderlayConnector, WitnessConnector};
 
@@ -276,6 +279,41 @@ impl Client {
             self.offset = Some(date - self.local_time());
         }
         Ok(answer)
+    }
+
+    /// Makes a call for a purpose, once. A change is asked for twice: before anything, and when the connection stands,
+    /// for names, TCP and TLS may take seconds.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Fenced`] when the reason for the change has ended, and nothing was sent; else what a missing answer
+    /// means for the purpose.
+    pub fn send_for(&mut self, call: &Call, purpose: Purpose<'_>) -> Result<Answer, ProviderError> {
+        purpose.check()?;
+        if !purpose.changes() {
+            return self.send(call).map_err(|failure| failure.into_error(false));
+        }
+        let (door, keeper) = self.sent.guard();
+        let mut verdict = Ok(());
+        // The reason is this thread's alone, and a connection must be free to go anywhere: so it asks from elsewhere.
+        let sent = thread::scope(|scope| {
+            let worker = thread::Builder::new().name("call".to_owned());
+            let worker = worker.spawn_scoped(scope, move || {
+                let answer = self.send(call);
+                drop(door);
+                answer
+            });
+            let worker = worker.map_err(|error| Failure {
+                sent: false,
+                reason: error.to_string(),
+            })?;
+            keeper.keep(|| {
+                verdict = purpose.check();
+                verdict.is_ok()
+            });
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        verdict?;
+        sent.map_err(|failure| failure.into_error(true))
     }
 
     fn exchange(&self, call: &Call) -> Result<Answer, String> {

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -159,17 +160,79 @@ impl Deadline {
     }
 }
 
-/// Remembers whether anything of a request was handed to a connection.
+/// Remembers whether anything of a request was handed to a connection, and asks before that whether it may be.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sent(Arc<AtomicBool>);
+pub(crate) struct Sent(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    sent: AtomicBool,
+    /// Whom the request under way asks; nobody where that is gone.
+    door: Mutex<Weak<Door>>,
+}
+
+/// Asks another thread whether a request may be sent.
+#[derive(Debug)]
+pub(crate) struct Door {
+    ask: SyncSender<()>,
+    verdict: Mutex<Receiver<bool>>,
+}
+
+/// The other side of a [`Door`].
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    asked: Receiver<()>,
+    answer: SyncSender<bool>,
+}
+
+impl Keeper {
+    /// Answers until the door is gone.
+    pub(crate) fn keep(&self, mut may: impl FnMut() -> bool) {
+        while self.asked.recv().is_ok() {
+            // Who does not wait for the answer any more sends nothing either.
+            self.answer.send(may()).unwrap_or(());
+        }
+    }
+}
 
 impl Sent {
     pub(crate) fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.sent.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// As long as the door lives, the first byte of a request needs its keeper's word.
+    pub(crate) fn guard(&self) -> (Arc<Door>, Keeper) {
+        let (ask, asked) = sync_channel(1);
+        let (answer, verdict) = sync_channel(1);
+        let verdict = Mutex::new(verdict);
+        let door = Arc::new(Door { ask, verdict });
+        *self.door() = Arc::downgrade(&door);
+        (door, Keeper { asked, answer })
+    }
+
+    fn door(&self) -> MutexGuard<'_, Weak<Door>> {
+        self.0.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that something is sent, unless that is the first and may not be.
+    fn pass(&self) -> io::Result<()> {
+        if !self.is_set() && self.door().upgrade().is_some_and(|door| !door.opens()) {
+            let message = "the reason for the change ended before it was sent";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        self.0.sent.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Door {
+    fn opens(&self) -> bool {
+        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask.send(()).is_ok() && verdict.recv() == Ok(true)
     }
 }
 
@@ -214,7 +277,7 @@ impl<In: Transport> Transport for Witness<In> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.sent.0.store(true, Ordering::Relaxed);
+        self.sent.pass()?;
         self.inner.transmit_output(amount, timeout)
     }
 

@@ -29,8 +29,10 @@ pub(crate) struct CaptureJournal {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// What the journal says so far: a new file begins with it.
+    /// What the journal says so far, or would if all could be written: a new file begins with it.
     prior: Prior,
+    /// The last line may be there in part, or not at all.
+    behind: bool,
 }
 
 /// A line without its checksum.
@@ -71,20 +73,28 @@ impl CaptureJournal {
             file,
             bytes,
             prior: prior.clone(),
+            behind: false,
         };
         Ok((journal, prior))
     }
 
-    /// Writes a record; what must survive is on the disk afterwards.
+    /// Writes a record; what must survive is on the disk afterwards, also of those before that could not be written.
     ///
     /// # Errors
     /// When it is not.
     pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
-        if self.bytes >= BYTES_MAX {
+        self.prior.apply(record);
+        let written = self.put(record);
+        self.behind = written.is_err();
+        written
+    }
+
+    fn put(&mut self, record: &Record) -> io::Result<()> {
+        // Nothing is written behind half a line: neither of the two would hold.
+        if self.behind || self.bytes >= BYTES_MAX {
             self.begin_anew()?;
         }
         self.write(record)?;
-        self.prior.apply(record);
         match record {
             Record::Forwarding { .. } | Record::Mark { .. } | Record::Intent { .. } => {
                 self.file.sync_data()
@@ -113,6 +123,13 @@ impl CaptureJournal {
             bytes += line.len() as u64;
         }
         file.sync_all()?;
+        self.replace_by(&fresh)?;
+        (self.file, self.bytes) = (file, bytes);
+        Ok(())
+    }
+
+    /// Keeps the file under another name and gives its own to a fresh one.
+    fn replace_by(&self, fresh: &Path) -> io::Result<()> {
         for number in (1..KEPT).rev() {
             fs::rename(
                 numbered(&self.path, number),
@@ -120,12 +137,15 @@ impl CaptureJournal {
             )
             .or_else(absent_is_fine)?;
         }
-        fs::rename(&self.path, numbered(&self.path, 1))?;
-        fs::rename(&fresh, &self.path)?;
+        let aside = numbered(&self.path, 1);
+        // Two names of one file are not renamed one to the other, so it may still be there.
+        fs::remove_file(&aside).or_else(absent_is_fine)?;
+        // There is a whole file of the name at any time.
+        fs::hard_link(&self.path, &aside).or_else(absent_is_fine)?;
+        fs::rename(fresh, &self.path)?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        (self.file, self.bytes) = (file, bytes);
         Ok(())
     }
 }
@@ -206,6 +226,15 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+impl CaptureJournal {
+    /// From now on nothing can be written.
+    pub(crate) fn fill_the_disk(&mut self) {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        self.file = full.expect("a device");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
@@ -278,6 +307,48 @@ mod tests {
     }
 
     #[test]
+    fn after_a_write_that_failed_halfway_nothing_is_lost() {
+        let folder = folder("full");
+        let path = folder.join("captures.jsonl");
+        let (mut journal, _) = CaptureJournal::open(&path).expect("a journal");
+        journal.fill_the_disk();
+        journal.append(&mark(12)).expect_err("no space");
+        let half = &line(&mark(12), 1).expect("a line")[..20];
+        fs::write(&path, half).expect("writable");
+        journal.file = options().open(&path).expect("a journal");
+
+        journal.append(&mark(13)).expect("space again");
+
+        let (mut journal, prior) = CaptureJournal::open(&path).expect("a journal");
+        assert_eq!(prior.marks, [address(12), address(13)].into());
+        journal.bytes = BYTES_MAX;
+        journal.append(&records()[1]).expect("written");
+        let (_, prior) = CaptureJournal::open(&path).expect("a journal");
+        assert_eq!(prior.marks, [address(12), address(13)].into());
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn there_is_a_journal_wherever_its_replacement_ends() {
+        let folder = folder("replaced");
+        let path = folder.join("captures.jsonl");
+        let (mut journal, _) = CaptureJournal::open(&path).expect("a journal");
+        journal.append(&records()[0]).expect("written");
+        for _ in 0..4 {
+            let missing = numbered(&path, 0);
+            journal.replace_by(&missing).expect_err("no fresh file");
+            assert!(path.exists());
+        }
+        journal.bytes = BYTES_MAX;
+        journal.append(&records()[2]).expect("written");
+
+        let (_, prior) = CaptureJournal::open(&path).expect("a journal");
+
+        assert_eq!(prior.marks, [address(11)].into());
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
     fn the_checksum_is_the_usual_one() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
@@ -292,6 +363,12 @@ mod tests {
                 addresses: [address(10)].into(),
             },
         ]
+    }
+
+    fn mark(last: u8) -> Record {
+        Record::Mark {
+            addresses: [address(last)].into(),
+        }
     }
 
     fn address(last: u8) -> Ipv4Addr {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use sam_capture::executor::Order;
-use sam_capture::provider::{Capabilities, ErrorClass, Fence, Outcome, ProviderError};
+use sam_capture::provider::{Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError};
 use sam_capture::{Authority, Prior, Provider, Record, Stale, Ticket};
 use sam_net::{Epoll, Interest};
 use sam_router::{CloudInput, Config};
@@ -40,6 +40,8 @@ pub(crate) type Answers = mpsc::Receiver<CloudInput>;
 #[derive(Debug, Default)]
 struct Letters {
     order: Option<Order>,
+    /// The order rests on a mark that could not be written.
+    unmarked: bool,
     stop: bool,
 }
 
@@ -49,8 +51,10 @@ pub(crate) struct Cloud {
     mailbox: Arc<Mailbox<Letters>>,
     authority: Arc<Mutex<Authority>>,
     journal: Option<CaptureJournal>,
-    /// Whether the last line could not be written.
+    /// Whether the last line could not be written; when it could, all before it were.
     failed: bool,
+    /// Whether the provider's entries tell whose they are.
+    marks: bool,
 }
 
 impl Cloud {
@@ -91,9 +95,11 @@ impl Cloud {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         let authority = Arc::new(Mutex::new(Authority::default()));
         let (sender, answers) = mpsc::channel(ANSWERS);
+        let mut marks = false;
         match provider {
             Ok(provider) => {
                 let capabilities: Capabilities = provider.capabilities();
+                marks = capabilities.marks;
                 let ready = CloudInput::Ready {
                     capabilities,
                     prior,
@@ -126,6 +132,7 @@ impl Cloud {
             authority,
             journal,
             failed: false,
+            marks,
         };
         Ok((cloud, answers))
     }
@@ -144,16 +151,23 @@ impl Cloud {
         if let Err(error) = &result
             && !self.failed
         {
-            warn!(%error, "cannot write the journal of captures: nothing is released");
+            warn!(%error, "cannot write the journal of captures: nothing is released, nor captured without it");
         }
         let failed = result.is_err();
         let news = std::mem::replace(&mut self.failed, failed) != failed;
         news.then_some(CloudInput::Journal { failed })
     }
 
-    /// Calls the provider.
+    /// Calls the provider; but a capture that neither it nor the journal would know as ours is answered as not sent.
     pub(crate) fn order(&self, order: Order) {
-        self.mailbox.post(|letters| letters.order = Some(order));
+        let captures = matches!(
+            order.operation,
+            Operation::Assign { .. } | Operation::Seize { .. }
+        );
+        let unmarked = captures && self.failed && !self.marks;
+        self.mailbox.post(|letters| {
+            (letters.order, letters.unmarked) = (Some(order), unmarked);
+        });
     }
 }
 
@@ -188,7 +202,11 @@ impl Thread {
             };
             let answer = CloudInput::Answer {
                 order: order.id,
-                answer: self.perform(&order),
+                answer: if letters.unmarked {
+                    Err(unmarked())
+                } else {
+                    self.perform(&order)
+                },
             };
             if self.answers.blocking_send(answer).is_err() {
                 return;
@@ -210,6 +228,16 @@ impl Thread {
             Err(error) if error.class == ErrorClass::Fenced => Err(fence.error(&error.message)),
             answer => answer,
         }
+    }
+}
+
+/// The provider heard nothing, so nothing is there that would have to be known as ours.
+fn unmarked() -> ProviderError {
+    ProviderError {
+        class: ErrorClass::Unavailable,
+        code: "JournalFailed".to_owned(),
+        message: "not sent: the journal of captures cannot be written".to_owned(),
+        request_id: None,
     }
 }
 
@@ -254,7 +282,6 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    use sam_capture::provider::Operation;
     use sam_capture::{NodeId, PathSignature, Want};
 
     use super::*;
@@ -299,7 +326,8 @@ mod tests {
     #[test]
     fn a_reason_that_ends_while_the_provider_works_ends_the_work() {
         let (sender, started) = std::sync::mpsc::channel();
-        let (cloud, mut answers) = start_with(Fake(sender));
+        let told = sender;
+        let (cloud, mut answers) = start_with(Fake { told, marks: true });
         cloud.set_authority(authority(1));
         let slow = Order {
             operation: Operation::Strip {
@@ -323,6 +351,43 @@ mod tests {
     }
 
     #[test]
+    fn a_capture_that_no_mark_tells_of_is_not_sent() {
+        for (marks, full, sent) in [
+            (false, true, false),
+            (true, true, true),
+            (false, false, true),
+        ] {
+            let folder = std::env::temp_dir();
+            let name = format!("samctl-mark-{}-{marks}-{full}", std::process::id());
+            let path = folder.join(name);
+            let (mut journal, _) = CaptureJournal::open(&path).expect("a journal");
+            if full {
+                journal.fill_the_disk();
+            }
+            let (mut cloud, mut answers) = start_on(Some(journal), Fake::new(marks));
+            cloud.set_authority(authority(1));
+            let news = cloud.record(&Record::Mark {
+                addresses: [ADDRESS].into(),
+            });
+            assert_eq!(news.is_some(), full);
+
+            cloud.order(order(1, 1));
+
+            let CloudInput::Answer { answer, .. } = next(&mut answers) else {
+                panic!("no answer");
+            };
+            let class = answer.map_err(|error| error.class);
+            let expected = if sent {
+                Ok(Outcome::Done { request_id: None })
+            } else {
+                Err(ErrorClass::Unavailable)
+            };
+            assert_eq!(class, expected, "{marks} {full}");
+            std::fs::remove_file(&path).expect("ours");
+        }
+    }
+
+    #[test]
     fn without_a_client_the_reason_is_told() {
         let (_cloud, mut answers) =
             Cloud::spawn(Err("no client".to_owned()), None, Prior::default()).expect("a mailbox");
@@ -334,14 +399,24 @@ mod tests {
     }
 
     /// Does everything at once, but strips for as long as it may, and says that it has begun.
-    struct Fake(std::sync::mpsc::Sender<()>);
+    struct Fake {
+        told: std::sync::mpsc::Sender<()>,
+        marks: bool,
+    }
+
+    impl Fake {
+        fn new(marks: bool) -> Self {
+            let told = std::sync::mpsc::channel().0;
+            Self { told, marks }
+        }
+    }
 
     impl Provider for Fake {
         fn capabilities(&self) -> Capabilities {
             Capabilities {
                 moves: true,
                 batch: 8,
-                marks: true,
+                marks: self.marks,
             }
         }
 
@@ -354,7 +429,7 @@ mod tests {
                 return Ok(Outcome::Done { request_id: None });
             }
             // Nobody listens in tests that do not strip.
-            self.0.send(()).ok();
+            self.told.send(()).ok();
             while fence.is_current() {
                 std::thread::yield_now();
             }
@@ -370,12 +445,16 @@ mod tests {
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 10);
 
     fn start() -> (Cloud, Answers) {
-        start_with(Fake(std::sync::mpsc::channel().0))
+        start_with(Fake::new(true))
     }
 
     fn start_with(fake: Fake) -> (Cloud, Answers) {
+        start_on(None, fake)
+    }
+
+    fn start_on(journal: Option<CaptureJournal>, fake: Fake) -> (Cloud, Answers) {
         let (cloud, mut answers) =
-            Cloud::spawn(Ok(Box::new(fake)), None, Prior::default()).expect("a thread");
+            Cloud::spawn(Ok(Box::new(fake)), journal, Prior::default()).expect("a thread");
         assert!(matches!(
             answers.blocking_recv(),
             Some(CloudInput::Ready { .. })

@@ -195,10 +195,8 @@ impl Ec2 {
             service: "ec2",
         };
         let call = sign(call, host(endpoint), credentials, scope, self.client.now());
-        purpose.check()?;
         let changes = purpose.changes();
-        let sent = self.client.send(&call);
-        let answer = sent.map_err(|failure| failure.into_error(changes))?;
+        let answer = self.client.send_for(&call, purpose)?;
         if !answer.is_success() {
             return Err(refused(&answer, changes));
         }

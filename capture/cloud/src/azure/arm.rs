@@ -163,9 +163,7 @@ impl Arm {
         let call = call
             .clone()
             .with("authorization", format!("Bearer {}", token.expose()));
-        purpose.check()?;
-        let sent = self.client.send(&call);
-        sent.map_err(|failure| failure.into_error(purpose.changes()))
+        self.client.send_for(&call, purpose)
     }
 
     /// The token goes to Resource Manager only, wherever a link in an answer leads.

@@ -149,9 +149,7 @@ impl Api {
             timeout: self.timeouts.read,
         })?;
         let call = signer.sign(call, self.client.now())?;
-        ask.purpose.check()?;
-        let sent = self.client.send(&call);
-        let answer = sent.map_err(|failure| failure.into_error(changes))?;
+        let answer = self.client.send_for(&call, ask.purpose)?;
         if !answer.is_success() {
             return Err(refused(&answer, changes));
         }

@@ -233,7 +233,7 @@ fn expired_credentials_are_renewed_once() {
         version: None,
     };
     let fenced = a
-        .perform(&operation, &HoldsFor(Cell::new(1)))
+        .perform(&operation, &HoldsFor(Cell::new(2)))
         .expect_err("ended");
     assert_eq!(fenced.class, ErrorClass::Fenced);
     assert_eq!(lab.calls(ASSIGN), 5);

@@ -1,5 +1,6 @@
 //! The HTTP client: what was sent and what was not, bounds, proxies, sources.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread;
@@ -8,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use sam_capture::provider::ErrorClass;
 use sam_cloud::http::{Answer, Call, Client, Failure, MAX_BODY, Method};
 use sam_cloud::metadata::Metadata;
+use sam_cloud::purpose::Purpose;
 use sam_cloud::{Secret, Settings};
 
+use crate::lab::HoldsFor;
 use crate::stub::{Stub, respond};
 
 pub(crate) fn settings() -> Settings {
@@ -42,6 +45,31 @@ fn what_was_never_sent_is_told_from_what_was_not_answered() {
     assert_eq!(class(&refused, true), ErrorClass::Unavailable);
     assert_eq!(class(&lost, true), ErrorClass::Unknown);
     assert_eq!(class(&lost, false), ErrorClass::Unavailable);
+}
+
+#[test]
+fn a_change_whose_reason_ends_while_it_connects_is_not_sent() {
+    let server = Stub::serve(|_, stream| respond(stream, "200 OK", ""));
+    let mut client = client(&settings());
+    let call = Call::new(Method::Put, server.url(), Duration::from_secs(2));
+    for (times, connects) in [(0, false), (1, true)] {
+        let reason = HoldsFor(Cell::new(times));
+        let fenced = client.send_for(&call, Purpose::Change(&reason));
+        assert_eq!(fenced.expect_err("ended").class, ErrorClass::Fenced);
+        let seen = server.requests.recv_timeout(Duration::from_millis(500));
+        let head = seen.ok().map(|(_, head)| head);
+        assert_eq!(head, connects.then(String::new));
+    }
+    let reason = HoldsFor(Cell::new(2));
+    for purpose in [Purpose::Change(&reason), Purpose::Look] {
+        let answer = client.send_for(&call, purpose).expect("an answer");
+        assert_eq!(answer.status, 200);
+    }
+
+    let call = Call::new(Method::Put, closed(), Duration::from_secs(2));
+    let refused = client.send_for(&call, Purpose::Change(&HoldsFor(Cell::new(9))));
+    let class = refused.expect_err("nobody is there").class;
+    assert_eq!(class, ErrorClass::Unavailable);
 }
 
 #[test]

@@ -400,7 +400,7 @@ fn pages_of_one_entry_are_read_to_their_end() {
 fn a_fence_that_ends_in_the_middle_stops_the_rest() {
     let lab = lab();
     let mut b = router_b(&lab);
-    let once = HoldsFor(Cell::new(1));
+    let once = HoldsFor(Cell::new(2));
     let failed = b
         .perform(&assignment(&[20, 21]), &once)
         .expect_err("fenced");

@@ -112,6 +112,8 @@ const CONFIRM: [Duration; 4] = [
 ];
 /// Pause before something is looked at again that should have shown already.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Pause before a journal that failed is written again, where no order does that.
+const JOURNAL: Duration = Duration::from_secs(10);
 /// How often permissions are looked at.
 const PREFLIGHT: Duration = Duration::from_secs(3600);
 /// Finished actions that are remembered.
@@ -125,8 +127,9 @@ pub struct Executor {
     settings: Settings,
     capabilities: Capabilities,
     prior: Prior,
-    /// Whether the journal can be written; while not, nothing is released.
+    /// Whether the journal cannot be written; while so, nothing is released, nor captured where nothing else marks.
     journal_failed: bool,
+    journal_at: Instant,
     authority: Authority,
     observed: Option<Observed>,
     /// Why the newest look was no good.
@@ -198,6 +201,7 @@ impl Executor {
             capabilities,
             prior,
             journal_failed: false,
+            journal_at: now,
             authority: Authority::default(),
             observed: None,
             invalid: None,
@@ -279,6 +283,12 @@ impl Executor {
     /// Returns the call to make now, if any.
     pub fn poll(&mut self, now: Instant) -> Option<Order> {
         self.pace.recover(now);
+        if self.journal_failed && self.journal_at <= now {
+            self.journal_at = now + JOURNAL;
+            // It says nothing new; that it can be written is the news.
+            let addresses = self.prior.marks.clone();
+            self.note(Record::Mark { addresses });
+        }
         if self.flight.is_some() || self.settings.mode == Mode::Off || self.pace.is_paused(now) {
             return None;
         }
@@ -318,8 +328,10 @@ impl Executor {
             .chain(settled)
             .chain(self.full_until)
             .filter(|due| *due > now);
+        let journal = self.journal_failed.then_some(self.journal_at);
         let due = works
             .chain(rest)
+            .chain(journal)
             .chain([self.observe_due(), self.preflight_at])
             .min()?;
         Some(paused.map_or(due, |paused| due.max(paused)))
@@ -526,7 +538,9 @@ impl Executor {
             // Before that packets would get lost here.
             Kind::Capture => {
                 let mut seen = self.observed.iter();
-                self.full_until.is_none() && seen.any(|seen| seen.observation.forwarding)
+                self.full_until.is_none()
+                    && seen.any(|seen| seen.observation.forwarding)
+                    && (self.capabilities.marks || !self.journal_failed)
             }
             // What is not written down is not ours after a restart.
             Kind::Release => !self.journal_failed,

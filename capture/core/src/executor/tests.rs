@@ -185,6 +185,38 @@ fn nothing_is_released_while_the_journal_cannot_be_written() {
 }
 
 #[test]
+fn where_only_the_journal_marks_nothing_is_captured_while_it_fails() {
+    for marks in [false, true] {
+        let mut case = Case::new(Mode::Auto);
+        case.executor.capabilities.marks = marks;
+        case.want(&[10]);
+        case.executor.set_journal_failed(true);
+        let order = case.change_within(Duration::from_secs(200));
+        assert_eq!(order.is_some(), marks);
+    }
+}
+
+#[test]
+fn a_journal_that_failed_is_tried_again_though_nothing_is_sent() {
+    let mut case = Case::new(Mode::Auto);
+    case.hold(10);
+    case.unwanted(&[10]);
+    case.executor.set_journal_failed(true);
+    assert_eq!(case.change_within(Duration::from_secs(60)), None);
+    let records = case.records();
+    assert!((5..=8).contains(&records.len()), "{records:?}");
+
+    case.executor.set_journal_failed(false);
+
+    let before = case.executor.prior.clone();
+    records
+        .iter()
+        .for_each(|record| case.executor.prior.apply(record));
+    assert_eq!(case.executor.prior, before, "they say nothing new");
+    case.change().expect("an order");
+}
+
+#[test]
 fn an_action_waits_for_its_approval_and_expires_with_its_reason() {
     let mut case = Case::new(Mode::Approve);
     case.want(&[10]);

@@ -135,13 +135,13 @@ fn an_operation_that_may_not_be_asked_for_shows_in_the_interface() {
     assert_eq!(a.held(), addresses(&[30]));
 }
 
-/// Lets something happen when the reason is asked for the second time: while an operation is watched.
+/// Lets something happen when the reason is asked for the third time: while an operation is watched.
 struct Watched<F: Fn()>(Cell<u32>, F);
 
 impl<F: Fn()> Fence for Watched<F> {
     fn is_current(&self) -> bool {
         self.0.set(self.0.get() + 1);
-        if self.0.get() == 2 {
+        if self.0.get() == 3 {
             (self.1)();
         }
         true
@@ -188,7 +188,7 @@ fn what_was_sent_and_is_watched_no_longer_is_open() {
         addresses: addresses(&[30]),
         version: None,
     };
-    let ended = failed(a.perform(&assign, &HoldsFor(Cell::new(1))));
+    let ended = failed(a.perform(&assign, &HoldsFor(Cell::new(2))));
     assert_eq!(ended, (ErrorClass::Unknown, "FencedWhileWaiting".into()));
 }
 
