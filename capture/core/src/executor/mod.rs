@@ -9,15 +9,15 @@
 //! holders that is a moment old, and is followed by further looks.
 
 mod answer;
+mod news;
 mod report;
-#[cfg(test)]
-mod tests;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+pub use self::news::News;
 pub use self::report::{
     ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
 };
@@ -60,39 +60,6 @@ pub struct Order {
     pub operation: Operation,
     /// What a change rests on; nothing for a look.
     pub ticket: Option<Ticket>,
-}
-
-/// News for operators.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// An address is on our NIC.
-    Captured(Ipv4Addr),
-    /// An address was given back.
-    Released(Ipv4Addr),
-    /// An address was taken from our NIC by others; for so long it is left alone, if it was a fight.
-    Lost(Ipv4Addr, Option<Duration>),
-    /// A change was not sent, or given up: its reason ended.
-    Fenced {
-        /// What.
-        operation: &'static str,
-        /// With which addresses.
-        addresses: BTreeSet<Ipv4Addr>,
-        /// Why.
-        why: String,
-    },
-    /// The provider refused something.
-    Refused {
-        /// What.
-        operation: &'static str,
-        /// With which addresses.
-        addresses: BTreeSet<Ipv4Addr>,
-        /// Class of the error.
-        class: &'static str,
-        /// The provider's code and message.
-        detail: String,
-    },
-    /// Our NIC has no room for so many wanted addresses.
-    NoRoom(usize),
 }
 
 /// A look at our NIC older than this is taken again before a change.
@@ -636,3 +603,6 @@ impl Executor {
         *self.counters.entry(name).or_default() += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
