@@ -11,6 +11,7 @@
 mod answer;
 mod news;
 mod report;
+mod settings;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,35 +22,15 @@ pub use self::news::News;
 pub use self::report::{
     ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
 };
+pub use self::settings::Settings;
 use self::work::Work;
 use crate::desired::Want;
 use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
-use crate::node::NodeId;
 use crate::pace::Pace;
 use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
-use crate::pool::Pool;
-use crate::provider::{Capabilities, NicId, Observation, Operation, Permission};
+use crate::provider::{Capabilities, Observation, Operation, Permission};
 use crate::record::{Prior, Record};
-
-/// What an executor is told by the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// How far it goes on its own.
-    pub mode: Mode,
-    /// Pools.
-    pub pools: Vec<Pool>,
-    /// Our own NIC, where the configuration names it: any other one is not looked at.
-    pub nic: Option<NicId>,
-    /// NICs of the other routers of our site.
-    pub members: BTreeMap<NicId, NodeId>,
-    /// Changes per minute.
-    pub budget: usize,
-    /// How long a change may take from its decision to its last request.
-    pub patience: Duration,
-    /// Time between looks while nothing happens.
-    pub poll: Duration,
-}
 
 /// A call to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,9 @@
 use super::*;
 use crate::desired::Absence;
 use crate::fence::PathSignature;
-use crate::provider::{Entry, ErrorClass, Holder, Outcome, ProviderError};
+use crate::node::NodeId;
+use crate::pool::Pool;
+use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, ProviderError};
 
 #[test]
 fn a_free_address_is_looked_for_and_assigned_then_looked_at_again() {
