@@ -221,14 +221,15 @@ impl SeenRoute {
 }
 
 impl Announcement {
-    /// A claim of `claimant` on a client's address, tagged as samctl tags its own (sequence 7), announced with a
+    /// A claim of `claimant` on a client's address, tagged as samctl tags its own (sequence 7, observed), announced with a
     /// standard community and a MED that must survive.
     pub(crate) fn claim(address: Place, claimant: u32) -> Self {
-        let tags = [(1, claimant), (2, 1), (3, 1), (4, 7), (5, 1)];
+        let tags = [(1, claimant), (2, 1), (3, 1), (4, 7), (5, 1), (9, 3)];
         Self {
             prefix: address.client_route(),
             local_pref: 400,
-            med: 33,
+            // That of its source: what is only heard.
+            med: 20,
             communities: vec![format!("{ASN}:77")],
             large_communities: tags
                 .iter()

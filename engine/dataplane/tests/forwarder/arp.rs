@@ -113,6 +113,8 @@ fn a_probe_and_a_foreign_claim_are_told_to_the_control_plane() {
     lab.advance(Duration::from_secs(60));
     lab.a.notices();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
+    assert_eq!(lab.a.notices(), [], "that was true a minute ago");
+    uphold(&mut lab);
     assert_eq!(lab.a.notices().len(), 1);
 }
 
