@@ -42,7 +42,7 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 /// More would disturb those that measure time.
-const THREADS: usize = 3;
+const THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
