@@ -102,6 +102,8 @@ impl Withheld {
 #[derive(Debug)]
 pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
+    /// Observations that nobody has upheld; a few, for the packet path asks after each batch when the next one is due.
+    doubts: BTreeMap<(PortId, Ipv4Addr), Doubt>,
     /// Addresses that were probed, and when that was told last.
     probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
     /// One per hash of the sender's MAC and IP address; senders that share one share its limit. The IP address alone
@@ -114,8 +116,6 @@ pub struct ArpResponder {
 struct Observation {
     seen: Instant,
     noticed: Option<Instant>,
-    /// Set while nobody has upheld the claim.
-    doubt: Option<Doubt>,
 }
 
 /// A claim that somebody is asked about.
@@ -147,6 +147,7 @@ impl ArpResponder {
     pub fn new() -> Self {
         Self {
             observations: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             probes: BTreeMap::new(),
             buckets: vec![Bucket::default(); BUCKETS],
         }
@@ -231,31 +232,29 @@ impl ArpResponder {
         if !self.observations.contains_key(&key) {
             self.make_room(now);
         }
-        let doubts = self.doubts().count();
-        let asked = Doubt {
-            asked: 0,
-            next: now,
-        };
+        // What was true a while ago says nothing about now.
+        let is_new = !self.is_alive(port.id, address, now);
+        if is_new && port.gate_open && self.doubts.len() < DOUBT_LIMIT {
+            let doubt = Doubt {
+                asked: 0,
+                next: now,
+            };
+            self.doubts.insert(key, doubt);
+        }
         let fresh = Observation {
             seen: now,
             noticed: None,
-            doubt: (port.gate_open && doubts < DOUBT_LIMIT).then_some(asked),
         };
         let observation = self.observations.entry(key).or_insert(fresh);
-        if now >= observation.seen + OBSERVATION_TIME {
-            // What was true then says nothing about now.
-            observation.doubt = fresh.doubt;
-        }
         observation.seen = now;
         // A router that took itself for the one that answers may answer once more before it learns better.
-        let persists = |doubt: &Doubt| doubt.asked > 1;
-        if upheld && observation.doubt.as_ref().is_none_or(persists) {
-            observation.doubt = None;
+        if upheld && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1) {
+            self.doubts.remove(&key);
         }
         let is_due = observation
             .noticed
             .is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
-        let notice = port.gate_open && is_due && observation.doubt.is_none();
+        let notice = port.gate_open && is_due && !self.doubts.contains_key(&key);
         if notice {
             observation.noticed = Some(now);
         }
@@ -264,30 +263,21 @@ impl ArpResponder {
 
     /// Takes the next thing to do about claims in doubt.
     pub fn poll_inquiry(&mut self, now: Instant) -> Option<Inquiry> {
-        let (key, doubt) = self.doubts().find(|(_, doubt)| doubt.next <= now)?;
-        let (port, address) = key;
+        let mut doubts = self.doubts.iter_mut();
+        let (&(port, address), doubt) = doubts.find(|(_, doubt)| doubt.next <= now)?;
         if doubt.asked == QUESTIONS {
-            self.observations.remove(&key);
+            self.forget(port, address);
             return Some(Inquiry::Dispelled(port, address));
         }
-        if let Some(observation) = self.observations.get_mut(&key) {
-            observation.doubt = Some(Doubt {
-                asked: doubt.asked + 1,
-                next: now + ANSWER_TIME,
-            });
-        }
+        doubt.asked += 1;
+        doubt.next = now + ANSWER_TIME;
         Some(Inquiry::Ask(port, address))
     }
 
     /// Returns when [`Self::poll_inquiry`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.doubts().map(|(_, doubt)| doubt.next).min()
-    }
-
-    fn doubts(&self) -> impl Iterator<Item = ((PortId, Ipv4Addr), Doubt)> {
-        let observations = self.observations.iter();
-        observations.filter_map(|(key, observation)| Some((*key, observation.doubt?)))
+        self.doubts.values().map(|doubt| doubt.next).min()
     }
 
     /// Notes that `address` was probed, and returns whether the control plane should be told.
@@ -309,6 +299,7 @@ impl ArpResponder {
     /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
     pub fn forget(&mut self, port: PortId, address: Ipv4Addr) {
         self.observations.remove(&(port, address));
+        self.doubts.remove(&(port, address));
     }
 
     /// Tells whether somebody else used `address` recently.
@@ -337,8 +328,8 @@ impl ArpResponder {
                 .observations
                 .iter()
                 .min_by_key(|(_, observation)| observation.seen);
-            if let Some(key) = oldest.map(|(&key, _)| key) {
-                self.observations.remove(&key);
+            if let Some((port, address)) = oldest.map(|(&key, _)| key) {
+                self.forget(port, address);
             }
         }
     }

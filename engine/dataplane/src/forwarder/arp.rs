@@ -230,8 +230,11 @@ impl Forwarder {
     pub(super) fn inquire(&mut self, io: &mut Io<'_>, now: Instant) {
         while let Some(inquiry) = self.responder.poll_inquiry(now) {
             match inquiry {
+                // Behind a gate that has closed meanwhile another router asks.
                 Inquiry::Ask(port, address) => {
-                    self.ask(NeighborKey { port, address }, None, io, now);
+                    if self.snapshot.lan(port).is_some_and(|lan| lan.gate_open) {
+                        self.ask(NeighborKey { port, address }, None, io, now);
+                    }
                 }
                 Inquiry::Dispelled(port, address) => {
                     let snapshot = Arc::clone(&self.snapshot);
