@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sam_testkit::netns::{Daemon, Fabric, Site, wait_until};
+use sam_testkit::netns::{Fabric, Pings, Site, wait_until};
 
 use crate::case::{Case, samctl, wait_for_ping};
-use crate::moving::summary;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -38,8 +37,7 @@ fn killed_reflector() {
         Site::AZURE.client(),
     );
     wait_for_ping(&from, to, RETURN);
-    let command = format!("exec ping -n -i 0.01 {to}");
-    let mut ping = Daemon::sh(&from, &command, &fabric.path("ping.log"));
+    let pings = Pings::start(&from, to, &fabric.path("ping.log"));
 
     // Longer than the hold time: its clients notice, and keep what they know.
     let mut reflector = fabric.take(Site::ONPREM);
@@ -68,11 +66,9 @@ fn killed_reflector() {
     fabric.start(Site::ONPREM);
     wait_for_trust(&fabric);
 
-    ping.signal("INT");
-    wait_until("ping ends", DEATH, || ping.exit_code().is_some());
-    let (sent, received) = summary(&ping.log());
+    let loss = pings.stop();
     let log = fabric.router(Site::AWS).log();
-    assert_eq!(sent, received, "{} of {sent} lost\n{log}", sent - received);
+    assert_eq!(loss.lost, 0, "{loss:?}\n{log}");
 }
 
 /// The same with the far owner dying meanwhile: nobody tells, its silence does.

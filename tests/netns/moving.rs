@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
-use sam_testkit::netns::{Daemon, Fabric, Site, wait_until};
+use sam_testkit::netns::{Fabric, Pings, Site, wait_until};
 
 use crate::case::{Case, samctl, wait_for_ping};
 
@@ -23,10 +23,11 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Time for all routers to see a new owner.
 const AGREEMENT: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_millis(5);
 /// Answers between two moves.
 const STEADY: Duration = Duration::from_millis(500);
 /// Pings lost per move at most: 150 ms, on a machine that does much else. `samctl demo` measures the time itself.
-const LOST: u32 = 30;
+const LOST: usize = 30;
 
 /// ```text
 /// observer .10 ─ lan1 ─ onprem (reflector) ═╗             ╔═ azure ─ lan3   ◄ second stop
@@ -62,8 +63,8 @@ fn journey(take: impl Fn(&Fabric, Ipv4Addr, Site, Site)) {
     let address = Site::OCI.client();
     let observer = fabric.topology.client(Site::ONPREM);
     wait_for_ping(observer, address, AGREEMENT);
-    let command = format!("exec ping -n -i 0.005 {address}");
-    let mut ping = Daemon::sh(observer, &command, &fabric.path("ping.log"));
+    let log = fabric.path("ping.log");
+    let pings = Pings::every(INTERVAL, observer, address, &log);
     thread::sleep(STEADY);
 
     let stops = [Site::OCI, Site::AWS, Site::AZURE, Site::OCI];
@@ -80,30 +81,12 @@ fn journey(take: impl Fn(&Fabric, Ipv4Addr, Site, Site)) {
         thread::sleep(STEADY);
     }
 
-    ping.signal("INT");
-    wait_until("ping ends", AGREEMENT, || ping.exit_code().is_some());
-    let log = ping.log();
-    assert!(!log.contains("DUP!"), "a ping was answered twice");
-    let (sent, received) = summary(&log);
+    let loss = pings.stop();
+    assert_eq!(loss.twice, 0, "a ping was answered twice");
     let moves = 3;
     assert!(
-        sent - received < LOST * moves,
-        "{} of {sent} pings lost in {moves} moves\n{}",
-        sent - received,
+        loss.lost < LOST * moves,
+        "{loss:?} in {moves} moves\n{}",
         fabric.router(Site::ONPREM).log()
     );
-}
-
-/// Reads "N packets transmitted, M received".
-pub(crate) fn summary(log: &str) -> (u32, u32) {
-    let line = log
-        .lines()
-        .find(|line| line.contains(" packets transmitted"));
-    let line = line.unwrap_or_else(|| panic!("ping says nothing:\n{log}"));
-    let number = |part: &str| part.split_whitespace().next()?.parse().ok();
-    let mut numbers = line.split(',').map_while(number);
-    match (numbers.next(), numbers.next()) {
-        (Some(sent), Some(received)) => (sent, received),
-        _ => panic!("no numbers in '{line}'"),
-    }
 }
