@@ -7,6 +7,7 @@
 
 mod attack;
 mod configuration;
+mod endurance;
 mod interop;
 mod load;
 mod restart;
