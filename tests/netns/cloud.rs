@@ -1,45 +1,43 @@
 //! A cloud that is not there: its fabric between routers and a machine, with the rest of the world behind tunnels.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_net::Namespace;
-use sam_testkit::netns::{Daemon, Fabric, Site, sh, wait_until};
-use serde_json::{Value, json};
+use sam_testkit::netns::cloud::{CLOUD, Cloud, CloudLab, ELSEWHERE, STANDBY};
+use sam_testkit::netns::{Fabric, sh, wait_until};
+use serde_json::json;
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "cloud::the_fabric_delivers_what_the_router_holds_and_nothing_else",
-        needs: &[Need::Tool("curl"), Need::Tool("ip")],
+        needs: NEEDS,
         run: delivers,
     },
     Case {
-        name: "cloud::a_router_captures_by_itself_and_the_other_one_takes_over_when_it_is_drained_or_killed",
-        needs: &[Need::Tool("curl"), Need::Tool("ip")],
-        run: captures,
+        name: "cloud::aws_routers_capture_by_themselves_and_take_over_from_each_other",
+        needs: NEEDS,
+        run: || captures(Cloud::Aws),
+    },
+    Case {
+        name: "cloud::azure_routers_capture_by_themselves_and_take_over_from_each_other",
+        needs: NEEDS,
+        run: || captures(Cloud::Azure),
+    },
+    Case {
+        name: "cloud::oci_routers_capture_by_themselves_and_take_over_from_each_other",
+        needs: NEEDS,
+        run: || captures(Cloud::Oci),
     },
 ];
 
-/// The site in the cloud.
-const CLOUD: Site = Site::AWS;
-/// The other router there, where it has one.
-const STANDBY: Site = Site::AZURE;
-const ELSEWHERE: Site = Site::ONPREM;
+const NEEDS: &[Need] = &[Need::Tool("curl"), Need::Tool("ip")];
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where the fake cloud is: on the underlay, as a provider is.
-const LISTEN: &str = "203.0.113.250:8470";
 
-/// ```text
-/// .10 ── lan1 ── router onprem ══ wan ══ router aws ── eni-a ╮
-///                                                            fabric of the fake cloud
-///                                          .11 ── eni-machine ╯
-/// ```
 fn delivers() {
     let mut fabric = Fabric::new(samctl(), 2);
-    let cloud = Lab::start(&fabric, &[CLOUD]);
+    let cloud = CloudLab::start(samctl(), &fabric, Cloud::Aws, &[CLOUD], &json!({}));
     fabric.start_all();
     let (machine, host) = (
         fabric.topology.client(CLOUD),
@@ -55,14 +53,14 @@ fn delivers() {
     assert!(cloud.dropped("nobody") > 0);
 
     let routed = json!({ "add": [ELSEWHERE.client()], "sourceDestCheck": false });
-    cloud.by_hand("eni-aws", &routed);
+    cloud.by_hand("nic-aws", &routed);
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     wait_for_ping(host, CLOUD.client(), PATIENCE);
 
     // A router whose check is on speaks for what it holds, and for nothing else.
-    cloud.by_hand("eni-aws", &json!({ "sourceDestCheck": true }));
+    cloud.by_hand("nic-aws", &json!({ "sourceDestCheck": true }));
     assert!(ping(ELSEWHERE.client()));
-    cloud.by_hand("eni-aws", &json!({ "remove": [ELSEWHERE.client()] }));
+    cloud.by_hand("nic-aws", &json!({ "remove": [ELSEWHERE.client()] }));
     let before = cloud.dropped("source-check");
     sh(host, &format!("ping -n -c 1 -W 1 {}", CLOUD.client()));
     assert!(cloud.dropped("source-check") > before);
@@ -70,32 +68,15 @@ fn delivers() {
 }
 
 /// Two routers in the subnet; nobody touches the cloud but they.
-fn captures() {
-    let mut fabric = Fabric::new(samctl(), 3);
-    fabric.edit_all(
-        "name: azure, site: azure, role: azure",
-        "name: azure, site: aws, role: aws",
-    );
-    fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
-    let cloud = Lab::start(&fabric, &[CLOUD, STANDBY]);
-    for site in [CLOUD, STANDBY] {
-        let name = site.name();
-        let capture = format!(
-            "capture: {{type: aws, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: \
-             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}}}"
-        );
-        let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
-        fabric.edit(site, former, &capture);
-        let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
-        fabric.edit_all(&endpoint, &format!("nic: eni-{name}, {endpoint}"));
-    }
+fn captures(cloud: Cloud) {
+    let (mut fabric, cloud) = CloudLab::pair(samctl(), cloud, &json!({}));
     // The first to come captures; the other one finds it there.
     for site in [ELSEWHERE, CLOUD, STANDBY] {
         fabric.start(site);
     }
 
     wait_for_ping(fabric.topology.client(CLOUD), ELSEWHERE.client(), PATIENCE);
-    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("eni-aws"));
+    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("nic-aws"));
     let captures = fabric.router(CLOUD).json("captures");
     assert_eq!(captures["mode"], "auto", "{captures}");
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
@@ -105,7 +86,7 @@ fn captures() {
     drained.samctl("drain on --wait").success();
     assert_eq!(
         cloud.holder(ELSEWHERE.client()).as_deref(),
-        Some("eni-azure")
+        Some("nic-azure")
     );
     wait_for_ping(fabric.topology.client(CLOUD), ELSEWHERE.client(), PATIENCE);
     drained.samctl("drain off").success();
@@ -113,7 +94,7 @@ fn captures() {
     let killed = Instant::now();
     fabric.take(STANDBY).daemon().kill();
     let machine = fabric.topology.client(CLOUD);
-    let is_moved = || cloud.holder(ELSEWHERE.client()).as_deref() == Some("eni-aws");
+    let is_moved = || cloud.holder(ELSEWHERE.client()).as_deref() == Some("nic-aws");
     wait_until(
         "the first router holds the address again",
         PATIENCE,
@@ -122,124 +103,4 @@ fn captures() {
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     let gone = killed.elapsed();
     assert!(gone < Duration::from_secs(12), "{gone:?}");
-}
-
-/// The fake cloud, with the wires of the site in its hands.
-struct Lab {
-    wires: Namespace,
-    _daemon: Daemon,
-}
-
-impl Lab {
-    /// Takes the ends of the site's cables out of its LAN, and gives them to the cloud.
-    fn start(fabric: &Fabric, routers: &[Site]) -> Self {
-        let wires = fabric.topology.wires().clone();
-        let topology = &fabric.topology;
-        let mut instances = vec![json!({
-            "id": "i-machine",
-            "nics": [nic("machine", "c2", topology.client(CLOUD), "eth0", CLOUD.client())],
-        })];
-        let mut addresses = vec!["10.77.60.1".to_owned()];
-        for &site in routers {
-            let (name, number) = (site.name(), site.number());
-            // The first three belong to the provider.
-            let address = Ipv4Addr::new(10, 77, 60, 2 + number);
-            let command =
-                format!("ip address flush dev lan0 && ip address add {address}/24 dev lan0");
-            sh(topology.router(site), &command).success();
-            let nic = nic(
-                name,
-                &format!("r{number}"),
-                topology.router(site),
-                "lan0",
-                address,
-            );
-            let id = format!("i-{name}");
-            instances.push(json!({ "id": id, "role": "router", "nics": [nic] }));
-            addresses.push(address.to_string());
-        }
-        let excluded = format!("exclude: [{}]", addresses.join(", "));
-        fabric.edit_all("exclude: [10.77.60.1]", &excluded);
-        for instance in &instances {
-            let end = instance["nics"][0]["wire"].as_str().expect("a wire");
-            sh(&wires, &format!("ip link set {end} nomaster")).success();
-        }
-        let scenario = json!({"aws": {
-            "region": "eu-central-1", "account": "123456789012",
-            "subnets": [{"id": "subnet-0a", "network": "vpc-0a", "prefix": "10.77.60.0/24"}],
-            "roles": {"router": {"allow": [
-                "ec2:Describe*", "ec2:*PrivateIpAddresses", "ec2:ModifyNetworkInterfaceAttribute",
-            ]}},
-            "instances": instances,
-        }});
-        let file = fabric.path("cloud.yaml");
-        fs::write(&file, scenario.to_string()).expect("writable");
-        sh(
-            &wires,
-            "ip link set lo up && ip address add 203.0.113.250/24 dev wan",
-        )
-        .success();
-        let command = format!(
-            "exec {} lab fakecloud -c {} --listen {LISTEN}",
-            samctl().display(),
-            file.display()
-        );
-        let daemon = Daemon::sh(&wires, &command, &fabric.path("cloud.log"));
-        wait_until("the fake cloud answers", PATIENCE, || {
-            sh(&wires, &format!("curl -sf http://{LISTEN}/fakecloud/state")).code == 0
-        });
-        Self {
-            wires,
-            _daemon: daemon,
-        }
-    }
-
-    /// Changes a NIC as somebody at the console would.
-    fn by_hand(&self, nic: &str, change: &Value) {
-        let url = format!("http://{LISTEN}/fakecloud/nics/{nic}");
-        sh(
-            &self.wires,
-            &format!("curl -sf -X POST -d '{change}' {url}"),
-        )
-        .success();
-    }
-
-    /// The NIC that an address is on.
-    fn holder(&self, address: Ipv4Addr) -> Option<String> {
-        let text = sh(
-            &self.wires,
-            &format!("curl -sf http://{LISTEN}/fakecloud/state"),
-        );
-        let view: Value = serde_json::from_str(&text.success()).expect("JSON");
-        let mut nics = view["aws"]["nics"].as_array()?.iter();
-        let held = |nic: &&Value| {
-            let mut addresses = nic["addresses"].as_array().into_iter().flatten();
-            addresses.any(|held| *held == json!(address))
-        };
-        nics.find(held)?["nic"].as_str().map(str::to_owned)
-    }
-
-    /// Frames that the fabric dropped for a reason.
-    fn dropped(&self, reason: &str) -> u64 {
-        let text = sh(
-            &self.wires,
-            &format!("curl -sf http://{LISTEN}/fakecloud/fabric"),
-        );
-        let view: Value = serde_json::from_str(&text.success()).expect("JSON");
-        view["aws"]["dropped"][reason].as_u64().unwrap_or(0)
-    }
-}
-
-/// An interface of the cloud; nobody's check is off.
-fn nic(name: &str, wire: &str, at: &Namespace, interface: &str, address: Ipv4Addr) -> Value {
-    json!({
-        "id": format!("eni-{name}"), "subnet": "subnet-0a", "mac": mac(at, interface),
-        "address": address, "wire": wire,
-    })
-}
-
-fn mac(namespace: &Namespace, interface: &str) -> String {
-    let text = sh(namespace, &format!("ip -j link show dev {interface}")).success();
-    let links: Value = serde_json::from_str(&text).expect("JSON");
-    links[0]["address"].as_str().expect("a MAC").to_owned()
 }

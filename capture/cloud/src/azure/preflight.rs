@@ -92,8 +92,9 @@ impl Azure {
             refused.class != ErrorClass::Denied && refused.message.contains(NOBODYS)
         });
         match refused {
+            // Without the feature nobody may, and two changes do what one would have done.
             Some(refused) if !self.moves => Permission {
-                granted: Some(false),
+                granted: (refused.class == ErrorClass::Denied).then_some(false),
                 ..unknown(MOVE, &refused)
             },
             _ => told(MOVE, self.moves),

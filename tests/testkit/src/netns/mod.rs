@@ -9,6 +9,7 @@
 //! | `capture` | tcpdump, and tshark's view of what it wrote |
 //! | `capture_file` | the bytes in a capture |
 //! | `pair` | two routers on one LAN |
+//! | `cloud` | two routers in a subnet of the fake cloud |
 //! | `pings` | a stream of pings, and its losses |
 //! | `arp`, `frames` | hand-made ARP, hand-made IPv4 packets |
 //! | `wait` | conditions with a deadline |
@@ -19,6 +20,7 @@
 mod arp;
 mod capture;
 mod capture_file;
+pub mod cloud;
 mod fabric;
 mod frames;
 pub mod pair;

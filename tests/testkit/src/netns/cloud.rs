@@ -1,0 +1,295 @@
+//! A cloud that is not there: a subnet with routers and a machine, whose fabric the fake cloud is.
+//!
+//! ```text
+//! .10 ── lan1 ── router onprem ══ wan ══╦══ router aws ─── nic-aws ───╮
+//!                                       ╚══ router azure ─ nic-azure ─┤ fabric of the fake cloud
+//!                                              .11 ── nic-machine ────╯
+//! ```
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use sam_net::Namespace;
+use serde_json::{Value, json};
+
+use super::fabric::Fabric;
+use super::shell::{Daemon, sh};
+use super::topology::Site;
+use super::wait::wait_until;
+
+/// The site in the cloud, and its first router.
+pub const CLOUD: Site = Site::AWS;
+/// The other router there, where it has one.
+pub const STANDBY: Site = Site::AZURE;
+/// A site with a LAN.
+pub const ELSEWHERE: Site = Site::ONPREM;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where the fake cloud is: on the underlay, as a provider is.
+const LISTEN: &str = "203.0.113.250:8470";
+/// Subscription and group of Azure.
+const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-lab";
+
+/// Whose cloud it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Oracle Cloud Infrastructure.
+    Oci,
+}
+
+/// The fake cloud, with the wires of the site in its hands.
+#[derive(Debug)]
+pub struct CloudLab {
+    cloud: Cloud,
+    wires: Namespace,
+    // Stopped when the lab goes.
+    _daemon: Daemon,
+}
+
+impl Cloud {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Oci];
+
+    /// Its name in scenarios and configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Azure => "azure",
+            Self::Oci => "oci",
+        }
+    }
+
+    /// How a router names a NIC of the scenario in its configuration.
+    fn nic_id(self, name: &str) -> String {
+        match self {
+            Self::Aws | Self::Oci => name.to_owned(),
+            Self::Azure => format!("{GROUP}/providers/Microsoft.Network/networkInterfaces/{name}"),
+        }
+    }
+
+    fn scenario(self, instances: &[Value], latency: &Value) -> Value {
+        let (region, account, group, allow) = match self {
+            Self::Aws => (
+                "eu-central-1",
+                "123456789012",
+                "123456789012",
+                json!([
+                    "ec2:Describe*",
+                    "ec2:*PrivateIpAddresses",
+                    "ec2:ModifyNetworkInterfaceAttribute"
+                ]),
+            ),
+            Self::Azure => (
+                "westeurope",
+                "00000000-0000-0000-0000-000000000001",
+                "rg-lab",
+                json!([
+                    "Microsoft.Network/*",
+                    "Microsoft.Compute/virtualMachines/read",
+                    "Microsoft.Authorization/permissions/read"
+                ]),
+            ),
+            Self::Oci => (
+                "eu-frankfurt-1",
+                "ocid1.tenancy.oc1..lab",
+                "ocid1.compartment.oc1..lab",
+                json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
+            ),
+        };
+        let site = json!({
+            "region": region, "account": account, "group": group, "latency": latency,
+            "subnets": [{"id": "subnet-lab", "network": "net-lab", "prefix": "10.77.60.0/24"}],
+            "addressLimits": {"lab": 200},
+            "roles": {"router": {"allow": allow}},
+            "instances": instances,
+        });
+        json!({ "seed": 7, self.name(): site })
+    }
+}
+
+impl CloudLab {
+    /// Takes the ends of the site's cables out of its LAN, gives them to the cloud, and starts it. `latency` is that of a
+    /// scenario: how long its calls take.
+    ///
+    /// # Panics
+    /// When something refuses.
+    #[must_use]
+    pub fn start(
+        program: &Path,
+        fabric: &Fabric,
+        cloud: Cloud,
+        routers: &[Site],
+        latency: &Value,
+    ) -> Self {
+        let topology = &fabric.topology;
+        let machine = nic(
+            "machine",
+            "c2",
+            topology.client(CLOUD),
+            "eth0",
+            CLOUD.client(),
+        );
+        let mut instances = vec![json!({"id": "i-machine", "type": "lab", "nics": [machine]})];
+        let mut excluded = vec!["10.77.60.1".to_owned()];
+        for &site in routers {
+            let (name, number) = (site.name(), site.number());
+            // The first addresses belong to the provider.
+            let address = Ipv4Addr::new(10, 77, 60, 2 + number);
+            let command =
+                format!("ip address flush dev lan0 && ip address add {address}/24 dev lan0");
+            sh(topology.router(site), &command).success();
+            let wire = format!("r{number}");
+            let nic = nic(name, &wire, topology.router(site), "lan0", address);
+            let id = format!("i-{name}");
+            instances.push(json!({"id": id, "type": "lab", "role": "router", "nics": [nic]}));
+            excluded.push(address.to_string());
+        }
+        let excluded = format!("exclude: [{}]", excluded.join(", "));
+        fabric.edit_all("exclude: [10.77.60.1]", &excluded);
+        let wires = topology.wires().clone();
+        for instance in &instances {
+            let end = instance["nics"][0]["wire"].as_str().expect("a wire");
+            sh(&wires, &format!("ip link set {end} nomaster")).success();
+        }
+        let file = fabric.path("cloud.yaml");
+        let scenario = cloud.scenario(&instances, latency).to_string();
+        fs::write(&file, scenario).expect("writable");
+        Self {
+            cloud,
+            _daemon: serve(program, &wires, &file, &fabric.path("cloud.log")),
+            wires,
+        }
+    }
+
+    /// The lab with two routers that capture by themselves. None of them runs yet: the first to start is the one that
+    /// captures.
+    ///
+    /// # Panics
+    /// When something refuses.
+    #[must_use]
+    pub fn pair(program: &Path, cloud: Cloud, latency: &Value) -> (Fabric, Self) {
+        let fabric = Fabric::new(program, 3);
+        fabric.edit_all(
+            "name: azure, site: azure, role: azure",
+            "name: azure, site: aws, role: aws",
+        );
+        fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
+        let lab = Self::start(program, &fabric, cloud, &[CLOUD, STANDBY], latency);
+        for site in [CLOUD, STANDBY] {
+            lab.let_capture(&fabric, site);
+        }
+        (fabric, lab)
+    }
+
+    /// Configures a router to capture by itself.
+    fn let_capture(&self, fabric: &Fabric, site: Site) {
+        let (name, cloud) = (site.name(), self.cloud.name());
+        let federation = match self.cloud {
+            Cloud::Aws | Cloud::Azure => String::new(),
+            Cloud::Oci => format!("federation: \"http://{LISTEN}\", "),
+        };
+        let capture = format!(
+            "capture: {{type: {cloud}, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: {{{federation}\
+             api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}}}"
+        );
+        let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
+        fabric.edit(site, former, &capture);
+        let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
+        let nic = self.cloud.nic_id(&format!("nic-{name}"));
+        fabric.edit_all(&endpoint, &format!("nic: \"{nic}\", {endpoint}"));
+    }
+
+    /// Changes a NIC as somebody at the console would.
+    pub fn by_hand(&self, nic: &str, change: &Value) {
+        self.tell(&format!("nics/{nic}"), change);
+    }
+
+    /// Orders a fault.
+    pub fn disturb(&self, fault: &Value) {
+        self.tell("faults", fault);
+    }
+
+    /// The NIC that an address is on.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    #[must_use]
+    pub fn holder(&self, address: Ipv4Addr) -> Option<String> {
+        let view = self.look("state");
+        let mut nics = view[self.cloud.name()]["nics"].as_array()?.iter();
+        let held = |nic: &&Value| {
+            let mut addresses = nic["addresses"].as_array().into_iter().flatten();
+            addresses.any(|held| *held == json!(address))
+        };
+        nics.find(held)?["nic"].as_str().map(str::to_owned)
+    }
+
+    /// Frames that the fabric dropped for a reason.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    #[must_use]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let dropped = &self.look("fabric")[self.cloud.name()]["dropped"];
+        dropped[reason].as_u64().unwrap_or(0)
+    }
+
+    /// Operations that the provider was asked for, metadata included, in order; the latest thousands.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        let view = self.look("calls");
+        let entries = view["entries"].as_array().into_iter().flatten();
+        let names = entries.filter_map(|call| call["operation"].as_str());
+        names.map(str::to_owned).collect()
+    }
+
+    fn look(&self, what: &str) -> Value {
+        let command = format!("curl -sf http://{LISTEN}/fakecloud/{what}");
+        let text = sh(&self.wires, &command).success();
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    fn tell(&self, what: &str, value: &Value) {
+        let command = format!("curl -sf -X POST -d '{value}' http://{LISTEN}/fakecloud/{what}");
+        sh(&self.wires, &command).success();
+    }
+}
+
+fn serve(program: &Path, wires: &Namespace, scenario: &Path, log: &Path) -> Daemon {
+    let address = "ip link set lo up && ip address add 203.0.113.250/24 dev wan";
+    sh(wires, address).success();
+    let command = format!(
+        "exec {} lab fakecloud -c {} --listen {LISTEN}",
+        program.display(),
+        scenario.display()
+    );
+    let daemon = Daemon::sh(wires, &command, log);
+    wait_until("the fake cloud answers", PATIENCE, || {
+        sh(wires, &format!("curl -sf http://{LISTEN}/fakecloud/state")).code == 0
+    });
+    daemon
+}
+
+/// An interface of the cloud; nobody's check is off.
+fn nic(name: &str, wire: &str, at: &Namespace, interface: &str, address: Ipv4Addr) -> Value {
+    json!({
+        "id": format!("nic-{name}"), "subnet": "subnet-lab", "mac": mac(at, interface),
+        "address": address, "wire": wire,
+    })
+}
+
+fn mac(namespace: &Namespace, interface: &str) -> String {
+    let text = sh(namespace, &format!("ip -j link show dev {interface}")).success();
+    let links: Value = serde_json::from_str(&text).expect("JSON");
+    links[0]["address"].as_str().expect("a MAC").to_owned()
+}
