@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::Want;
+use crate::desired::{KeepReason, Want};
 use crate::pool::Pool;
 use crate::provider::{Entry, NicId, Observation};
 
@@ -183,8 +183,8 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     let mut captures = situation.captures(observed);
     let no_room = captures.split_off_beyond(situation.room(observed));
     let mut actions = Vec::new();
-    // The first address that is wanted is the reason: forwarding is for all.
-    let reason = situation.wanted().next();
+    // One address is reason enough: forwarding is for all. Who may have to take over does it before, not then.
+    let reason = { situation.wanted() }.chain(situation.stood_by()).next();
     if let Some((address, want)) = reason.filter(|_| !observed.forwarding) {
         actions.push(Action {
             kind: Kind::Forward,
@@ -217,6 +217,14 @@ impl Situation<'_> {
             matches!(want, Want::Capture(_)) && self.is_mobile(**address)
         };
         self.wants.iter().filter(wanted)
+    }
+
+    /// What another router of the site takes, as long as it is there.
+    fn stood_by(&self) -> impl Iterator<Item = (&Ipv4Addr, &Want)> {
+        let stood_by = |(address, want): &(&Ipv4Addr, &Want)| {
+            matches!(want, Want::Keep(KeepReason::Sibling(_))) && self.is_mobile(**address)
+        };
+        self.wants.iter().filter(stood_by)
     }
 
     fn captures(&self, observed: &Observation) -> BTreeMap<Ipv4Addr, Want> {
@@ -293,7 +301,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::desired::{Absence, KeepReason};
+    use crate::desired::Absence;
     use crate::fence::PathSignature;
     use crate::node::NodeId;
 
@@ -308,6 +316,17 @@ mod tests {
 
         let forward = (Kind::Forward, vec![10]);
         assert_eq!(case.kinds(), [forward, (Kind::Capture, vec![10])]);
+    }
+
+    #[test]
+    fn who_stands_by_has_its_nic_forward_before_it_has_to_take_over() {
+        let mut case = Case::new();
+        case.want(10, Want::Keep(KeepReason::Sibling(NodeId(2))));
+        assert_eq!(case.kinds(), []);
+
+        case.observed.forwarding = false;
+
+        assert_eq!(case.kinds(), [(Kind::Forward, vec![10])]);
     }
 
     #[test]

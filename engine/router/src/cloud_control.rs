@@ -55,7 +55,7 @@ pub enum CloudInput {
 /// For how long the first routes may stay away before those that are there have to do.
 const FIRST_ROUTES: Duration = Duration::from_secs(60);
 /// How long another router of the site is gone before anything is taken from it.
-const SEIZE_HOLD: Duration = Duration::from_secs(3);
+const SEIZE_HOLD: Duration = Duration::from_secs(1);
 /// Time between looks at the provider while nothing happens.
 const POLL: Duration = Duration::from_secs(60);
 /// The same while this router is drained, until it holds nothing.
