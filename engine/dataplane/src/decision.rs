@@ -85,10 +85,10 @@ pub fn decide(
     if !is_unicast(destination) || snapshot.is_directed_broadcast(destination) {
         return Err(DropReason::Multicast.into());
     }
-    // 3. The source lives where the packet came from.
+    // 3. The source lives where the packet came from, or on the LAN of that router.
     let fib = &snapshot.fib;
     let reverse_path = fib.lookup(source);
-    if reverse_path != Some(ingress.reverse_path()) {
+    if reverse_path != Some(ingress.reverse_path()) && !is_beside(snapshot, ingress, reverse_path) {
         return Err(match (ingress, reverse_path) {
             (Ingress::Host, Some(NextHop::Lan(_))) => DropReason::ForwardedByKernel.into(),
             _ => DropReason::SourceNotAllowed.into(),
@@ -142,6 +142,15 @@ pub fn decide(
         });
     }
     Ok(way)
+}
+
+/// Tells whether a packet comes through another router of the site where its source lives: hosts of a LAN may still send
+/// through the former one while another owns them already.
+fn is_beside(snapshot: &Snapshot, ingress: Ingress, reverse_path: Option<NextHop>) -> bool {
+    match (ingress, reverse_path) {
+        (Ingress::Tunnel(from), Some(NextHop::Tunnel(owner))) => snapshot.is_one_site(from, owner),
+        _ => false,
+    }
 }
 
 /// Decides about packets for one of the router's own addresses.

@@ -108,6 +108,8 @@ pub struct Tunnel {
     pub force_fragment: bool,
     /// DSCP of outer headers.
     pub dscp: Dscp,
+    /// Equal for tunnels to routers that share a LAN and may own the same: each may send for the hosts of the other.
+    pub site: u16,
 }
 
 /// How an inner packet becomes an outer one.
@@ -149,6 +151,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Tells whether the routers behind two tunnels share a LAN.
+    #[must_use]
+    pub fn is_one_site(&self, one: TunnelId, other: TunnelId) -> bool {
+        match (self.tunnel(one), self.tunnel(other)) {
+            (Some(one), Some(other)) => one.site == other.site,
+            _ => false,
+        }
+    }
+
     /// Returns the LAN port of this number.
     #[must_use]
     pub fn lan(&self, port: PortId) -> Option<&LanPort> {

@@ -3,7 +3,8 @@
 //! [`desired_routes`] is a pure function; its order is the precedence, because a later entry replaces an earlier one:
 //! 1. pools withhold, so that an address that nobody owns is dropped (mobility.md I8),
 //! 2. best paths: own addresses to the LAN (to the host where there is no LAN), others' into their tunnel, or nowhere
-//!    while that is refused ([`crate::tunnel_fault`]),
+//!    while that is refused ([`crate::tunnel_fault`]); in a cloud those of our site's other routers to the LAN too, for
+//!    that is the subnet of them all: what is under way while it captures elsewhere arrives, from hosts and to them,
 //! 3. overlay addresses and the router's own LAN address, which no claim can take away.
 //!
 //! Markers are signals and never installed.
@@ -17,7 +18,7 @@ use sam_capture::NodeId;
 use sam_dataplane::snapshot::{LanPort, TunPort, Tunnel};
 use sam_dataplane::{FibBuilder, NextHop, PortId, Snapshot};
 
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::owner_table::OwnerTable;
 use crate::tunnels::TunnelPlan;
 use crate::view::RouteOrigin;
@@ -147,9 +148,20 @@ pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Ro
         (Some(_), true) => NextHop::Lan(LAN_PORT),
         (Some(_), false) => NextHop::Unreachable,
     };
+    let site = &config.own_node().site;
+    let is_beside = |node: NodeId| {
+        let node = config.fabric.nodes.get(&node);
+        let captures = |node: &Node| node.nic.is_some() && node.site == *site;
+        config.cloud().is_some() && node.is_some_and(captures)
+    };
     for owner in sources.owners.owners() {
-        if owner.local {
-            set(Ipv4Net::from(owner.address), own, RouteOrigin::Owned);
+        if owner.local || is_beside(owner.node) {
+            let origin = if owner.local {
+                RouteOrigin::Owned
+            } else {
+                RouteOrigin::Bgp
+            };
+            set(Ipv4Net::from(owner.address), own, origin);
         } else if let Some(next_hop) = tunnel_to(owner.node) {
             set(Ipv4Net::from(owner.address), next_hop, RouteOrigin::Bgp);
         }

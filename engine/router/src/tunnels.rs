@@ -111,6 +111,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
         .iter()
         .map(|(node, plan)| (plan.tunnel.0, (*node, plan)))
         .collect();
+    let sites = site_numbers(config, plans);
     let last = by_number.keys().next_back().map_or(0, |last| last + 1);
     let entry = |number| match by_number.get(&number) {
         Some((node, plan)) => Tunnel {
@@ -126,6 +127,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mss_clamp: plan.mss_clamp,
             force_fragment: plan.force_fragment,
             dscp: plan.dscp,
+            site: sites.get(node).copied().unwrap_or(number),
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -136,9 +138,24 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mss_clamp: false,
             force_fragment: false,
             dscp: Dscp::default(),
+            site: number,
         },
     };
     (0..last).map(entry).collect()
+}
+
+/// Numbers sites: by the first tunnel to one of its routers. Routers that may own different addresses do not speak for each
+/// other, whatever their site.
+fn site_numbers(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>) -> BTreeMap<NodeId, u16> {
+    let mut first = BTreeMap::new();
+    let number = |(id, plan): (&NodeId, &TunnelPlan)| {
+        let node = config.fabric.nodes.get(id)?;
+        let number = first
+            .entry((&node.site, &node.may))
+            .or_insert(plan.tunnel.0);
+        Some((*id, *number))
+    };
+    plans.iter().filter_map(number).collect()
 }
 
 /// Makes the WireGuard peers, by index: one per node that is reached by it.

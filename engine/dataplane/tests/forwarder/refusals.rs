@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use sam_dataplane::encap::{Framing, Gre, Gue};
 use sam_dataplane::packet::arp::ArpPacket;
+use sam_dataplane::snapshot::Encap;
 use sam_dataplane::{Carrier, Checksum, DropReason, Gso, NextHop, Offload, TunnelId, TxQueue};
+use sam_wg::PeerIndex;
 
 use crate::lab::*;
 use crate::plain::GUE;
@@ -412,6 +414,29 @@ fn a_source_is_only_accepted_where_it_lives() {
             vec![(DropReason::SourceNotAllowed, 1)]
         };
         assert_eq!(lab.a.drops(), expected, "{source} from {name}");
+    }
+}
+
+#[test]
+fn routers_of_one_site_send_for_the_hosts_of_each_other() {
+    for (site, drops) in [
+        (TUNNEL.0, vec![]),
+        (1, vec![(DropReason::SourceNotAllowed, 1)]),
+    ] {
+        let mut lab = Lab::connected();
+        // The host is the other router's, for that one has its address now.
+        let sibling = TunnelId(1);
+        lab.a.install(lab.now, |snapshot| {
+            let mut tunnel = snapshot.tunnels[0].clone();
+            (tunnel.id, tunnel.site) = (sibling, site);
+            tunnel.encap = Encap::WireGuard(PeerIndex(9));
+            snapshot.tunnels.push(tunnel);
+            add_route(snapshot, B.host, NextHop::Tunnel(sibling));
+        });
+
+        lab.send_b(&udp(B.host, A.host, 64, b"x"));
+
+        assert_eq!(lab.a.drops(), drops, "site {site}");
     }
 }
 

@@ -116,6 +116,21 @@ fn a_drained_router_takes_nothing_and_its_sibling_takes_what_it_has() {
 }
 
 #[test]
+fn what_a_sibling_owns_is_reached_over_the_subnet_that_they_share() {
+    let mut site = Site::new(CaptureMode::Auto);
+    for node in [2, 3] {
+        site.net.command(node, Command::Announce(address(20)));
+    }
+    site.net.command(2, Command::Drain(true));
+    site.run(10);
+    assert_eq!(site.net.tunneled_to(1, address(20)), Some(3));
+
+    // A host goes on to send through the router that is drained until its address is moved.
+    let lan = Some(NextHop::Lan(crate::LAN_PORT));
+    assert_eq!(site.net.next_hop(2, address(20)), lan);
+}
+
+#[test]
 fn a_router_that_comes_back_leaves_the_address_where_it_is() {
     let mut site = Site::new(CaptureMode::Auto);
     site.net.command(1, Command::Announce(address(ADDRESS)));
