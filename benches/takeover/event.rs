@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A second host on the LAN of the two routers.
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
 /// What runs on after an event, so that late losses count.
-const AFTERMATH: Duration = Duration::from_secs(2);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(2);
 
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ fn handover() -> BTreeMap<String, f64> {
     figures
 }
 
-fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
+pub(crate) fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
     let lost = losses.iter().map(|loss| loss.lost as f64);
     let gap = losses.iter().map(|loss| milliseconds(loss.gap));
     let mut figures = BTreeMap::from([
@@ -173,10 +173,10 @@ fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
     figures
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_samctl"))
 }

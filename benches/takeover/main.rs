@@ -15,6 +15,7 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
+mod cloud_event;
 mod event;
 mod report;
 mod stream;
@@ -22,6 +23,7 @@ mod stream;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cloud_event::CloudEvent;
 use event::Event;
 use report::Report;
 
@@ -50,12 +52,19 @@ fn measure() {
     );
     fs::create_dir_all(&folder).expect("writable");
     let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("a number"));
+    let only = std::env::var("BENCH_EVENTS").unwrap_or_default();
+    let wanted = |name: &str| name.contains(&only);
     let mut report = Report::describe(rounds);
     for round in 1..=rounds {
-        for event in Event::ALL {
+        for event in Event::ALL.into_iter().filter(|event| wanted(event.name())) {
             let figures = event.run();
             println!("round {round}, {}: {figures:?}", event.name());
             report.add(round, event.name(), &figures);
+        }
+        for event in CloudEvent::all().filter(|event| wanted(&event.name())) {
+            let figures = event.run();
+            println!("round {round}, {}: {figures:?}", event.name());
+            report.add(round, &event.name(), &figures);
         }
         // A run that is interrupted has written what it knows.
         let text = serde_json::to_string_pretty(&report).expect("plain values");

@@ -11,7 +11,7 @@ use sam_net::Namespace;
 
 const PORT: u16 = 7760;
 /// Longest time that a stream waits for anything.
-const STALL: Duration = Duration::from_secs(20);
+const STALL: Duration = Duration::from_secs(90);
 /// Time between two messages.
 const SPACING: Duration = Duration::from_millis(10);
 

@@ -74,7 +74,7 @@ impl Cloud {
         }
     }
 
-    fn scenario(self, instances: &[Value], latency: &Value) -> Value {
+    fn scenario(self, instances: &[Value], settings: &Value) -> Value {
         let (region, account, group, allow) = match self {
             Self::Aws => (
                 "eu-central-1",
@@ -103,20 +103,23 @@ impl Cloud {
                 json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
             ),
         };
-        let site = json!({
-            "region": region, "account": account, "group": group, "latency": latency,
+        let mut site = json!({
+            "region": region, "account": account, "group": group,
             "subnets": [{"id": "subnet-lab", "network": "net-lab", "prefix": "10.77.60.0/24"}],
             "addressLimits": {"lab": 200},
             "roles": {"router": {"allow": allow}},
             "instances": instances,
         });
+        for (name, value) in settings.as_object().into_iter().flatten() {
+            site[name] = value.clone();
+        }
         json!({ "seed": 7, self.name(): site })
     }
 }
 
 impl CloudLab {
-    /// Takes the ends of the site's cables out of its LAN, gives them to the cloud, and starts it. `latency` is that of a
-    /// scenario: how long its calls take.
+    /// Takes the ends of the site's cables out of its LAN, gives them to the cloud, and starts it. `settings` are further
+    /// ones of the provider in the scenario, such as its latency.
     ///
     /// # Panics
     /// When something refuses.
@@ -126,7 +129,7 @@ impl CloudLab {
         fabric: &Fabric,
         cloud: Cloud,
         routers: &[Site],
-        latency: &Value,
+        settings: &Value,
     ) -> Self {
         let topology = &fabric.topology;
         let machine = nic(
@@ -159,7 +162,7 @@ impl CloudLab {
             sh(&wires, &format!("ip link set {end} nomaster")).success();
         }
         let file = fabric.path("cloud.yaml");
-        let scenario = cloud.scenario(&instances, latency).to_string();
+        let scenario = cloud.scenario(&instances, settings).to_string();
         fs::write(&file, scenario).expect("writable");
         Self {
             cloud,
@@ -174,14 +177,14 @@ impl CloudLab {
     /// # Panics
     /// When something refuses.
     #[must_use]
-    pub fn pair(program: &Path, cloud: Cloud, latency: &Value) -> (Fabric, Self) {
+    pub fn pair(program: &Path, cloud: Cloud, settings: &Value) -> (Fabric, Self) {
         let fabric = Fabric::new(program, 3);
         fabric.edit_all(
             "name: azure, site: azure, role: azure",
             "name: azure, site: aws, role: aws",
         );
         fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
-        let lab = Self::start(program, &fabric, cloud, &[CLOUD, STANDBY], latency);
+        let lab = Self::start(program, &fabric, cloud, &[CLOUD, STANDBY], settings);
         for site in [CLOUD, STANDBY] {
             lab.let_capture(&fabric, site);
         }
