@@ -141,11 +141,31 @@ pub enum Cause {
         why: String,
         /// Who had the address.
         holder: Option<NicId>,
-        /// When it is tried again though nothing has changed.
-        again: Instant,
+        /// How often in a row.
+        times: u32,
+        /// When it is tried again though nothing has changed; never without.
+        again: Option<Instant>,
     },
     /// It was taken from us several times in a row.
     Fight,
+}
+
+impl Cause {
+    /// How often in a row the provider refused.
+    pub(crate) fn refusals(&self) -> u32 {
+        if let Self::Refused { times, .. } = self {
+            return *times;
+        }
+        0
+    }
+
+    /// When what was refused is tried again.
+    pub(crate) fn again(&self) -> Option<Instant> {
+        if let Self::Refused { again, .. } = self {
+            return *again;
+        }
+        None
+    }
 }
 
 impl fmt::Display for Cause {

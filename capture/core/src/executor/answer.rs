@@ -27,8 +27,11 @@ const CAPTURE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Shortest pause while another change of the NIC is under way, and by how much it may be longer.
 const BUSY: Duration = Duration::from_secs(1);
 const BUSY_MORE: Duration = Duration::from_secs(2);
-/// What the provider calls impossible is tried again after this, though nothing seems to have changed.
-const NEVER: Duration = Duration::from_secs(600);
+/// What the provider calls impossible is tried again after this though nothing seems to have changed, for a code that
+/// nobody knows is called so as well; each further refusal doubles it.
+const REFUSED_MIN: Duration = Duration::from_secs(600);
+/// The longest such pause.
+const REFUSED_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Shortest pause when asked too often.
 const THROTTLED: Duration = Duration::from_secs(1);
 /// The longest pause that a provider can ask for.
@@ -87,10 +90,11 @@ impl Executor {
         if let Some(why) = fault {
             self.count("invalid");
             self.invalid = Some(why);
+            self.blind_since.get_or_insert(now);
             self.pause_looks(now);
             return;
         }
-        self.invalid = None;
+        (self.invalid, self.blind_since) = (None, None);
         self.read_failures = 0;
         let before = self.held();
         self.forget_marks(&observation, flight.since);
@@ -152,11 +156,14 @@ impl Executor {
 
     fn on_done(&mut self, flight: &Flight, now: Instant) {
         self.changed(now);
+        self.denied_at = None;
         let addresses = addresses_of(&flight.order.operation);
         self.remember(flight, "done", String::new(), now);
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
         if let Some(work) = work {
             (work.failures, work.not_before, work.found) = (0, None, None);
+            // It was for this once.
+            work.approved = None;
         }
         let present = match flight.order.operation {
             Operation::Assign { .. } | Operation::Seize { .. } => true,
@@ -172,6 +179,9 @@ impl Executor {
             | Operation::Inventory
             | Operation::Preflight => return,
         };
+        for address in &addresses {
+            self.cooldowns.remove(address);
+        }
         self.believe(addresses, present, now);
     }
 
@@ -193,6 +203,7 @@ impl Executor {
         let operation = &flight.order.operation;
         if *operation == Operation::Observe {
             self.invalid = Some(error.to_string());
+            self.blind_since.get_or_insert(now);
         }
         if let ErrorClass::Throttled(after) = error.class {
             self.throttle(after, now);
@@ -323,6 +334,7 @@ impl Executor {
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
         match work.filter(|_| flight.order.operation.is_change()) {
             Some(work) => {
+                self.denied_at = Some(now);
                 let pause = DENIED_MIN
                     .saturating_mul(1 << work.failures.min(8))
                     .min(DENIED_MAX);
@@ -345,7 +357,7 @@ impl Executor {
         };
         let rest = work.wants.split_off(&middle);
         let mut half = Work::new(work.kind, rest, work.since);
-        half.approved = work.approved;
+        (half.approved, half.shown) = (work.approved.clone(), work.shown.clone());
         if work.wants.is_empty() {
             // The others are not wanted any more.
             self.works.remove(&id);
@@ -355,7 +367,8 @@ impl Executor {
         self.next_id += 1;
     }
 
-    /// Leaves alone what can never be, until another NIC has it or a long time has passed.
+    /// Leaves alone what can never be, until another NIC has it. What is known to be a machine's own is never tried again
+    /// otherwise; anything else after a time that grows.
     fn refuse(
         &mut self,
         flight: &Flight,
@@ -369,9 +382,16 @@ impl Executor {
         for &address in addresses {
             let holder = found.as_ref().and_then(|found| found.holders.get(&address));
             let holder = holder.map(|holder| holder.nic.clone());
-            let why = detail(error);
-            let again = now + NEVER;
-            let cause = Cause::Refused { why, holder, again };
+            let known = error.class == ErrorClass::LocalOwner && holder.is_some();
+            let former = self.cooldowns.get(&address);
+            let times = former.map_or(0, |former| former.cause.refusals());
+            let pause = REFUSED_MIN.saturating_mul(1 << times.min(16));
+            let cause = Cause::Refused {
+                why: detail(error),
+                holder,
+                times: times.saturating_add(1),
+                again: (!known).then(|| now + pause.min(REFUSED_MAX)),
+            };
             self.cool_down(address, cause, until);
         }
         let work = flight.work.and_then(|work| self.works.get_mut(&work));

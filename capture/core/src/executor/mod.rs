@@ -9,6 +9,7 @@
 //! holders that is a moment old, and is followed by further looks.
 
 mod answer;
+mod consent;
 mod news;
 mod report;
 mod settings;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use self::consent::Consent;
 pub use self::news::News;
 pub use self::report::{
     ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
@@ -64,6 +66,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const JOURNAL: Duration = Duration::from_secs(10);
 /// How often permissions are looked at.
 const PREFLIGHT: Duration = Duration::from_secs(3600);
+/// Looks may fail for so long before the router leaves the site to others.
+const BLIND: Duration = Duration::from_secs(30);
+/// For so long it does so after a change was denied; then it tries again, if it is elected.
+const DENIED: Duration = Duration::from_secs(900);
 /// Finished actions that are remembered.
 const HISTORY: usize = 64;
 /// News and lines of the journal that wait to be fetched; the caller fetches all after each call.
@@ -99,7 +105,11 @@ pub struct Executor {
     preflight_at: Instant,
     last_change: Option<Instant>,
     read_failures: u32,
+    /// Since when looks have failed.
+    blind_since: Option<Instant>,
     denials: u32,
+    /// When a change was denied last, if none has succeeded since.
+    denied_at: Option<Instant>,
     states: BTreeMap<Ipv4Addr, (State, Instant)>,
     history: VecDeque<Done>,
     counters: BTreeMap<&'static str, u64>,
@@ -167,7 +177,9 @@ impl Executor {
             preflight_at: now,
             last_change,
             read_failures: 0,
+            blind_since: None,
             denials: 0,
+            denied_at: None,
             states: BTreeMap::new(),
             history: VecDeque::new(),
             counters: BTreeMap::new(),
@@ -218,14 +230,16 @@ impl Executor {
         self.journal_failed = failed;
     }
 
-    /// Lets an action be done; tells whether it waits for that.
+    /// Lets the change of an action that operators are shown be made, and no other; tells whether it waits for that.
     pub fn approve(&mut self, id: u64) -> bool {
-        let approves = self.settings.mode == Mode::Approve;
-        let work = self
+        let awaits = self
             .works
-            .get_mut(&id)
-            .filter(|work| approves && !work.approved);
-        work.map(|work| work.approved = true).is_some()
+            .get(&id)
+            .is_some_and(|work| self.awaits_approval(work));
+        let work = self.works.get_mut(&id).filter(|_| awaits);
+        let Some(work) = work else { return false };
+        work.approved = work.step.as_ref().map(Consent::to);
+        work.approved.is_some()
     }
 
     /// Returns the call to make now, if any.
@@ -314,6 +328,19 @@ impl Executor {
         let unseen = self.observed.is_none() && self.settings.mode != Mode::Off;
         let expected = self.pending.values().any(|pending| pending.present);
         unseen || expected || !self.held().is_empty()
+    }
+
+    /// Tells whether it can and may change anything at the provider: by its mode, and by what the last calls came to.
+    #[must_use]
+    pub fn is_able(&self, now: Instant) -> bool {
+        let lasts = |since: Option<Instant>, time| since.is_some_and(|since| now < since + time);
+        let blind = self.blind_since.is_some() && !lasts(self.blind_since, BLIND);
+        let marks = self.capabilities.marks || !self.journal_failed;
+        self.settings.mode >= Mode::Approve
+            && self.observed.is_some()
+            && !blind
+            && !lasts(self.denied_at, DENIED)
+            && marks
     }
 
     fn observe_due(&self) -> Instant {
@@ -413,9 +440,9 @@ impl Executor {
                 Step::Wait => return None,
             },
         };
+        let id = self.show(id, &step)?;
         let work = self.works.get_mut(&id)?;
-        work.step = Some(step.clone());
-        if !live {
+        if !live || (self.settings.mode == Mode::Approve && work.approved.is_none()) {
             return None;
         }
         self.pace.spend(now);
@@ -478,7 +505,7 @@ impl Executor {
     fn may_send(&self, work: &Work) -> bool {
         let willing = match self.settings.mode {
             Mode::Off | Mode::Observe | Mode::Plan => false,
-            Mode::Approve => work.approved,
+            Mode::Approve => work.approved.is_some(),
             Mode::Auto => true,
         };
         let able = match work.kind {

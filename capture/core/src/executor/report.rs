@@ -292,8 +292,9 @@ impl Executor {
         flight.is_some_and(|flight| flight.work == Some(id) && flight.order.ticket.is_some())
     }
 
-    fn awaits_approval(&self, work: &Work) -> bool {
-        self.settings.mode == Mode::Approve && !work.approved
+    pub(super) fn awaits_approval(&self, work: &Work) -> bool {
+        let open = work.step.is_some() && work.approved.is_none();
+        self.settings.mode == Mode::Approve && open
     }
 }
 

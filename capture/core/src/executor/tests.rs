@@ -234,10 +234,139 @@ fn an_action_waits_for_its_approval_and_expires_with_its_reason() {
     assert!(!case.executor.approve(id), "the route is another one");
 
     let id = case.executor.actions()[0].id;
+    assert!(!case.executor.approve(id), "nobody knows yet what it takes");
+    case.run(Duration::from_secs(1));
     assert!(case.executor.approve(id));
 
     assert!(case.change().is_some());
     assert!(!case.executor.approve(id), "once is enough");
+}
+
+#[test]
+fn what_is_approved_is_one_change_and_not_what_it_comes_to_later() {
+    for moves in [true, false] {
+        let mut case = Case::new(Mode::Approve);
+        case.executor.capabilities.moves = moves;
+        case.sibling("nic-b", 2);
+        case.want(&[10]);
+        case.run(Duration::from_secs(5));
+        let id = case.executor.actions()[0].id;
+        assert!(case.executor.approve(id));
+        // Before it is sent, the other router of the site has the address; it dies.
+        case.elsewhere(10, "nic-b");
+        case.gone = [NodeId(2)].into();
+        case.want(&[10]);
+
+        assert_eq!(case.change_within(Duration::from_secs(200)), None);
+
+        assert!(!case.executor.approve(id), "nobody was shown this change");
+        let [action] = &case.executor.actions()[..] else {
+            panic!("{:?}", case.executor.actions())
+        };
+        let name = action.step.as_ref().map(Operation::name);
+        assert_eq!(name, Some(if moves { "seize" } else { "strip" }));
+        assert!(case.executor.approve(action.id));
+        let order = case.change().expect("an order");
+        assert_eq!(Some(order.operation.name()), name);
+
+        // What follows needs a word of its own.
+        case.elsewhere.clear();
+        case.answer(&order, done());
+        if !moves {
+            assert_eq!(case.change_within(Duration::from_secs(200)), None);
+            let id = case.executor.actions()[0].id;
+            assert!(case.executor.approve(id));
+            let order = case.change().expect("an order");
+            assert_eq!(order.operation.name(), "assign");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_what_was_approved_is_approved() {
+    let mut case = Case::new(Mode::Approve);
+    case.want(&[10, 11]);
+    case.run(Duration::from_secs(5));
+    let id = case.executor.actions()[0].id;
+    assert!(case.executor.approve(id));
+    let order = case.change().expect("an order");
+
+    case.answer(&order, failed(ErrorClass::LocalOwner));
+
+    let order = case.change().expect("half of it");
+    assert_eq!(addresses_of(&order.operation).len(), 1);
+}
+
+#[test]
+fn what_a_machine_here_has_is_not_tried_again_until_the_machine_is_gone() {
+    let mut case = Case::new(Mode::Auto);
+    case.sibling("nic-b", 2);
+    case.gone = [NodeId(2)].into();
+    case.elsewhere(10, "nic-b");
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, failed(ErrorClass::LocalOwner));
+
+    assert_eq!(case.change_within(Duration::from_secs(24 * 3600)), None);
+    assert_eq!(case.state(10), State::Waiting);
+
+    case.elsewhere.clear();
+    let order = case.change().expect("another try");
+    assert_eq!(order.operation.name(), "assign");
+}
+
+#[test]
+fn what_is_refused_for_an_unknown_reason_is_tried_less_and_less_often() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let mut last = None;
+    for minutes in [0, 10, 20, 40, 80, 160, 320, 360, 360] {
+        let order = case
+            .change_within(Duration::from_secs(30_000))
+            .expect("a try");
+        let pause = last.map_or(Duration::ZERO, |last| case.now - last);
+        let expected = Duration::from_secs(minutes * 60);
+        // It is noticed by the next look.
+        let late = Duration::from_secs(if minutes > 0 { 80 } else { 0 });
+        assert!(
+            expected <= pause && pause <= expected + late,
+            "{pause:?} {minutes}"
+        );
+        last = Some(case.now);
+        case.answer(&order, failed(ErrorClass::Permanent));
+    }
+
+    case.sequence += 1;
+    case.want(&[10]);
+    let soon = case.change_within(Duration::from_secs(5));
+    assert!(soon.is_some(), "another route is another matter");
+}
+
+#[test]
+fn who_cannot_or_may_not_change_anything_says_so() {
+    for mode in Mode::ALL {
+        let mut case = Case::new(mode);
+        assert!(!case.executor.is_able(case.now), "nothing was seen yet");
+        case.run(Duration::from_secs(5));
+        assert_eq!(case.executor.is_able(case.now), mode >= Mode::Approve);
+    }
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, failed(ErrorClass::Denied));
+    assert!(!case.executor.is_able(case.now));
+    let order = case.change().expect("another try");
+    case.answer(&order, done());
+    assert!(case.executor.is_able(case.now));
+
+    // Looks that fail for a moment say nothing.
+    let start = case.now;
+    case.observation.entries.remove(&address(5));
+    case.executor.observe_at = case.now;
+    case.run(Duration::from_secs(20));
+    assert!(case.executor.is_able(case.now));
+    case.run(Duration::from_secs(40));
+    assert!(!case.executor.is_able(case.now), "{:?}", case.now - start);
 }
 
 #[test]
@@ -281,6 +410,9 @@ struct Case {
     observation: Observation,
     told: Vec<News>,
     sequence: u32,
+    /// What other NICs have.
+    elsewhere: BTreeMap<Ipv4Addr, NicId>,
+    gone: BTreeSet<NodeId>,
     now: Instant,
 }
 
@@ -319,6 +451,8 @@ impl Case {
             },
             told: Vec::new(),
             sequence: 1,
+            elsewhere: BTreeMap::new(),
+            gone: BTreeSet::new(),
             now,
         }
     }
@@ -347,9 +481,20 @@ impl Case {
         let authority = Authority {
             generation: 1,
             wants: wants.collect(),
-            gone: BTreeSet::new(),
+            gone: self.gone.clone(),
         };
         self.executor.set_authority(authority, self.now);
+    }
+
+    /// Another router of the site has this NIC.
+    fn sibling(&mut self, nic: &str, node: u32) {
+        let mut settings = self.executor.settings.clone();
+        settings.members.insert(NicId(nic.into()), NodeId(node));
+        self.executor.set_settings(settings, self.now);
+    }
+
+    fn elsewhere(&mut self, last: u8, nic: &str) {
+        self.elsewhere.insert(address(last), NicId(nic.into()));
     }
 
     fn hold(&mut self, last: u8) {
@@ -397,7 +542,18 @@ impl Case {
                     };
                     (*address, holder)
                 });
-                Outcome::Holders(holders.collect())
+                let others = self.elsewhere.iter();
+                let others = others.filter(|(address, _)| addresses.contains(address));
+                let others = others.map(|(address, nic)| {
+                    let holder = Holder {
+                        nic: nic.clone(),
+                        nic_version: None,
+                        entry: entry(false),
+                        running: None,
+                    };
+                    (*address, holder)
+                });
+                Outcome::Holders(holders.chain(others).collect())
             }
             Operation::Preflight => Outcome::Permissions(Vec::new()),
             Operation::Inventory
