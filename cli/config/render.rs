@@ -291,11 +291,12 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
 fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
     let (kind, interface) = (cloud.provider.name(), quoted(&cloud.interface));
     let (mode, hold) = (cloud.mode.name(), duration_text(cloud.release_hold));
+    let priority = cloud.priority;
     let (changes, journal) = (cloud.changes_per_minute, cloud.journal_file.as_deref());
     let journal = journal.map_or_else(|| "none".to_owned(), path);
     writeln!(
         out,
-        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    releaseHold: {hold}"
+        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    priority: {priority}\n    releaseHold: {hold}"
     )?;
     writeln!(
         out,

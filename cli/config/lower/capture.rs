@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sam_router::config::{
     CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind,
-    DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
+    DEFAULT_CAPTURE_PRIORITY, DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
 };
 
 use super::local::{NO_STATE_FILE, STATE_FOLDER, absolute, check_interface};
@@ -84,9 +84,10 @@ struct Scope<'a> {
     at: Span,
 }
 
-fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 5] {
+fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 6] {
     [
         ("mode", place(&raw.mode)),
+        ("priority", place(&raw.priority)),
         ("releaseHold", place(&raw.release_hold)),
         ("changesPerMinute", place(&raw.changes_per_minute)),
         ("journalFile", place(&raw.journal_file)),
@@ -166,10 +167,15 @@ fn cloud(
     }
     let release_hold = release_hold(raw, findings);
     let changes_per_minute = changes_per_minute(raw, findings);
+    let priority = match raw.priority.given() {
+        Some(priority) => vrrp::byte("priority", priority, 1, 254, findings),
+        None => Some(DEFAULT_CAPTURE_PRIORITY),
+    };
     Some(CloudCapture {
         provider,
         interface: interface?,
         mode,
+        priority: priority?,
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
         journal_file,

@@ -210,6 +210,8 @@ pub struct CloudCapture {
     pub interface: String,
     /// How far the router goes on its own.
     pub mode: CaptureMode,
+    /// Who captures for the site, where several can and none does so yet: the one with the most.
+    pub priority: u8,
     /// How long a route may be missing before an address is given back.
     pub release_hold: Duration,
     /// Changes at the provider per minute.
@@ -233,6 +235,8 @@ pub struct CloudEndpoints {
 
 /// How long a route may be missing before an address is given back, where nothing is written.
 pub const DEFAULT_RELEASE_HOLD: Duration = Duration::from_secs(120);
+/// Priority among the routers that capture for a site, where nothing is written.
+pub const DEFAULT_CAPTURE_PRIORITY: u8 = 100;
 /// Changes at the provider per minute, where nothing is written.
 pub const DEFAULT_CHANGES_PER_MINUTE: usize = 30;
 /// Most changes at the provider per minute.

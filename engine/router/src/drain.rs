@@ -76,9 +76,16 @@ impl Router {
 
     /// How a node is, as its marker says.
     pub(crate) fn presence(&self, node: NodeId) -> Presence {
-        let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
-            return Presence::Absent;
-        };
+        match self.marker(node) {
+            Some(tags) if tags.drained => Presence::Drained,
+            Some(_) => Presence::Present,
+            None => Presence::Absent,
+        }
+    }
+
+    /// The marker of a node, while it can be relied on.
+    pub(crate) fn marker(&self, node: NodeId) -> Option<RouteTags> {
+        let overlay = self.config.fabric.nodes.get(&node)?.overlay;
         let asn = self.config.fabric.asn;
         let paths = self.speaker.paths(Ipv4Net::from(overlay));
         let mut markers = paths
@@ -86,11 +93,7 @@ impl Router {
             .filter(|view| !view.path.stale && view.ineligible.is_none())
             .filter_map(|view| RouteTags::parse(asn, &view.path.attributes.large_communities).ok())
             .filter(|tags| tags.node == node && matches!(tags.kind, RouteKind::Marker { .. }));
-        match markers.next() {
-            Some(tags) if tags.drained => Presence::Drained,
-            Some(_) => Presence::Present,
-            None => Presence::Absent,
-        }
+        markers.next()
     }
 }
 

@@ -386,7 +386,9 @@ impl Router {
         self.ask_lan(now);
         self.tell_drained(now);
         // What must not be done at the provider any more is forbidden before anything else takes its time.
-        self.tell_authority(now);
+        if self.tell_authority(now) {
+            self.originate(now);
+        }
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -474,6 +476,7 @@ impl Router {
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
         self.finish_handovers(now);
+        self.review_acceptances(now);
         let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
@@ -483,6 +486,7 @@ impl Router {
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             drained: self.state.drained,
+            candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();

@@ -12,7 +12,10 @@ use sam_capture::{Prior, Want};
 
 use super::*;
 use crate::CloudInput;
-use crate::config::{CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_RELEASE_HOLD};
+use crate::config::{
+    CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
+    DEFAULT_RELEASE_HOLD,
+};
 
 #[test]
 fn an_address_of_another_site_comes_on_the_nic_of_one_router() {
@@ -129,7 +132,71 @@ fn a_router_that_comes_back_leaves_the_address_where_it_is() {
     assert_eq!(site.holder(ADDRESS), Some(3));
     site.net.command(1, Command::Announce(address(11)));
     site.run(10);
-    assert_eq!(site.holder(11), Some(2), "it takes what is new");
+    assert_eq!(site.holder(11), Some(3), "whoever has the role keeps it");
+    site.net.command(3, Command::Drain(true));
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (Some(2), Some(2)));
+    // Its term is over, and the other one's goes on.
+    site.net.command(3, Command::Drain(false));
+    site.net.command(1, Command::Announce(address(12)));
+    site.run(10);
+    assert_eq!(site.holder(12), Some(2));
+}
+
+#[test]
+fn the_router_with_the_higher_priority_is_the_first_to_capture() {
+    let mut site = Site::with(CaptureMode::Auto, |id, cloud| {
+        cloud.priority = if id == 3 { 150 } else { 100 };
+    });
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+
+    assert_eq!(site.holder(ADDRESS), Some(3));
+    let row = &site.captures(2)[0];
+    assert!(row.why.contains("node n3"), "{}", row.why);
+}
+
+#[test]
+fn a_router_that_may_change_nothing_is_not_elected() {
+    for mode in [CaptureMode::Off, CaptureMode::Observe, CaptureMode::Plan] {
+        let mut site = Site::with(CaptureMode::Auto, move |id, cloud| {
+            if id == 2 {
+                (cloud.mode, cloud.priority) = (mode, 200);
+            }
+        });
+        site.net.command(1, Command::Announce(address(ADDRESS)));
+        site.run(10);
+        assert_eq!(site.holder(ADDRESS), Some(3), "{mode:?}");
+
+        // It says so when the operator changes that, and does not take the role for it.
+        reconfigure(&mut site.net, 2, |config| {
+            if let Capture::Cloud(cloud) = &mut config.local.capture {
+                cloud.mode = CaptureMode::Auto;
+            }
+        });
+        site.run(10);
+        site.net.command(3, Command::Drain(true));
+        site.run(20);
+        assert_eq!(site.holder(ADDRESS), Some(2), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_router_without_credentials_leaves_the_site_to_the_other_one() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.denied.insert(2);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+    assert_eq!(site.holder(ADDRESS), Some(3));
+
+    let reason = "this build has no client".to_owned();
+    site.net
+        .input(3, Input::Cloud(CloudInput::Unavailable { reason }));
+    site.denied.clear();
+    site.run(1000);
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(10);
+    assert_eq!(site.holder(11), Some(2), "it has tried again by then");
 }
 
 #[test]
@@ -291,10 +358,16 @@ fn a_provider_that_cannot_be_called_is_a_matter_for_doctor_and_not_for_routes() 
     assert_eq!(check.detail.as_deref(), Some("this build has no client"));
 }
 
+/// What is different at a router.
+type Edit = Box<dyn Fn(u32, &mut CloudCapture)>;
+
 /// The fabric and its cloud.
 struct Site {
     net: Net,
     mode: CaptureMode,
+    edit: Edit,
+    /// Routers that may change nothing.
+    denied: std::collections::BTreeSet<u32>,
     cloud: std::collections::BTreeSet<(NicId, Ipv4Addr)>,
     forwarding: BTreeMap<u32, bool>,
     changes: usize,
@@ -302,9 +375,15 @@ struct Site {
 
 impl Site {
     fn new(mode: CaptureMode) -> Self {
+        Self::with(mode, |_, _| {})
+    }
+
+    fn with(mode: CaptureMode, edit: impl Fn(u32, &mut CloudCapture) + 'static) -> Self {
         let mut site = Self {
             net: Net::empty(),
             mode,
+            edit: Box::new(edit),
+            denied: std::collections::BTreeSet::new(),
             cloud: std::collections::BTreeSet::new(),
             forwarding: BTreeMap::new(),
             changes: 0,
@@ -322,15 +401,18 @@ impl Site {
             node.nic = Some(nic(cloud));
         }
         if id > 1 {
-            config.local.capture = Capture::Cloud(CloudCapture {
+            let mut cloud = CloudCapture {
                 provider: CloudKind::Aws,
                 interface: "eth1".into(),
                 mode: self.mode,
+                priority: DEFAULT_CAPTURE_PRIORITY,
                 release_hold: DEFAULT_RELEASE_HOLD,
                 changes_per_minute: 30,
                 journal_file: None,
                 endpoints: CloudEndpoints::default(),
-            });
+            };
+            (self.edit)(id, &mut cloud);
+            config.local.capture = Capture::Cloud(cloud);
         }
         self.net.start(id, config, RuntimeState::default());
         if id > 1 {
@@ -379,7 +461,14 @@ impl Site {
             .ticket
             .as_ref()
             .is_none_or(|ticket| authority.check(ticket, now).is_ok());
+        let denied = order.operation.is_change() && self.denied.contains(&id);
         let answer = match current {
+            true if denied => Err(ProviderError {
+                class: ErrorClass::Denied,
+                code: "UnauthorizedOperation".into(),
+                message: "it may not".into(),
+                request_id: None,
+            }),
             true => Ok(self.perform(id, &order.operation)),
             false => Err(ProviderError {
                 class: ErrorClass::Fenced,
