@@ -302,6 +302,14 @@ fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
         out,
         "    changesPerMinute: {changes}\n    journalFile: {journal}"
     )?;
+    if let Some(discovery) = &cloud.discovery {
+        let keys = [
+            ("type", "provider".to_owned()),
+            ("interval", duration_text(discovery.interval)),
+            ("expiry", duration_text(discovery.expiry)),
+        ];
+        writeln!(out, "    discovery: {}", mapping(&keys))?;
+    }
     let endpoints = &cloud.endpoints;
     let keys = [
         ("api", &endpoints.api),

@@ -21,6 +21,11 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Need::Tool("curl"), Need::Tool("ip")],
         run: captures,
     },
+    Case {
+        name: "cloud::a_machine_that_the_provider_lists_is_reached_until_it_is_stopped",
+        needs: &[Need::Tool("curl"), Need::Tool("ip")],
+        run: lists,
+    },
 ];
 
 /// The site in the cloud.
@@ -78,17 +83,7 @@ fn captures() {
     );
     fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
     let cloud = Lab::start(&fabric, &[CLOUD, STANDBY]);
-    for site in [CLOUD, STANDBY] {
-        let name = site.name();
-        let capture = format!(
-            "capture: {{type: aws, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: \
-             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}}}"
-        );
-        let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
-        fabric.edit(site, former, &capture);
-        let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
-        fabric.edit_all(&endpoint, &format!("nic: eni-{name}, {endpoint}"));
-    }
+    capture_in(&fabric, &[CLOUD, STANDBY], "");
     // The first to come captures; the other one finds it there.
     for site in [ELSEWHERE, CLOUD, STANDBY] {
         fabric.start(site);
@@ -122,6 +117,54 @@ fn captures() {
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     let gone = killed.elapsed();
     assert!(gone < Duration::from_secs(12), "{gone:?}");
+}
+
+/// Nobody is told to own the machine's address.
+fn lists() {
+    let mut fabric = Fabric::new(samctl(), 2);
+    fabric.edit(CLOUD, "owned: [10.77.60.11]", "owned: []");
+    let cloud = Lab::start(&fabric, &[CLOUD]);
+    let discovery = ", discovery: {type: provider, interval: 5s, expiry: 10s}";
+    capture_in(&fabric, &[CLOUD], discovery);
+    fabric.start_all();
+    let (machine, host) = (
+        fabric.topology.client(CLOUD),
+        fabric.topology.client(ELSEWHERE),
+    );
+
+    wait_for_ping(host, CLOUD.client(), PATIENCE);
+    wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
+    let owners = fabric.router(ELSEWHERE).json("owners");
+    let text = owners.to_string();
+    assert!(text.contains("\"provider\""), "{text}");
+    // What the router has captured meanwhile is no machine's.
+    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("eni-aws"));
+    let found = fabric.router(CLOUD).json("discovery");
+    let machines = found["machines"].as_array().expect("machines");
+    assert_eq!(machines.len(), 1, "{found}");
+    assert_eq!(machines[0]["nic"], "eni-machine", "{found}");
+
+    cloud.post("instances/i-machine/stop", &json!({}));
+    wait_until("nobody owns the address", PATIENCE, || {
+        fabric.owner(ELSEWHERE, CLOUD.client()).is_none()
+    });
+    cloud.post("instances/i-machine/start", &json!({}));
+    wait_for_ping(host, CLOUD.client(), PATIENCE);
+}
+
+/// Has routers capture in the cloud by themselves.
+fn capture_in(fabric: &Fabric, routers: &[Site], more: &str) {
+    for &site in routers {
+        let name = site.name();
+        let capture = format!(
+            "capture: {{type: aws, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: \
+             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}{more}}}"
+        );
+        let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
+        fabric.edit(site, former, &capture);
+        let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
+        fabric.edit_all(&endpoint, &format!("nic: eni-{name}, {endpoint}"));
+    }
 }
 
 /// The fake cloud, with the wires of the site in its hands.
@@ -196,7 +239,11 @@ impl Lab {
 
     /// Changes a NIC as somebody at the console would.
     fn by_hand(&self, nic: &str, change: &Value) {
-        let url = format!("http://{LISTEN}/fakecloud/nics/{nic}");
+        self.post(&format!("nics/{nic}"), change);
+    }
+
+    fn post(&self, path: &str, change: &Value) {
+        let url = format!("http://{LISTEN}/fakecloud/{path}");
         sh(
             &self.wires,
             &format!("curl -sf -X POST -d '{change}' {url}"),

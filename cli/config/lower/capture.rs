@@ -60,7 +60,6 @@ pub(super) fn capture(
             let keys = [
                 ("gratuitousArp", place(&raw.gratuitous_arp)),
                 ("activeWhen", place(&raw.active_when)),
-                ("discovery", place(&raw.discovery)),
             ];
             let help = "remove it: in a cloud its provider answers ARP";
             check_idle(keys, provider.name(), help, findings);
@@ -167,6 +166,8 @@ fn cloud(
     }
     let release_hold = release_hold(raw, findings);
     let changes_per_minute = changes_per_minute(raw, findings);
+    let discovery = raw.discovery.given();
+    let discovery = discovery.and_then(|raw| discovery::provider(raw, findings));
     let priority = match raw.priority.given() {
         Some(priority) => vrrp::byte("priority", priority, 1, 254, findings),
         None => Some(DEFAULT_CAPTURE_PRIORITY),
@@ -176,6 +177,7 @@ fn cloud(
         interface: interface?,
         mode,
         priority: priority?,
+        discovery,
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
         journal_file,

@@ -201,6 +201,7 @@ impl Config {
             budget: cloud.changes_per_minute,
             patience: cloud.provider.patience(),
             poll,
+            inventory: cloud.discovery.map(|discovery| discovery.interval),
         }
     }
 }
@@ -326,7 +327,13 @@ impl Router {
             (true | false, _) => candidate.term,
         };
         self.cloud.latest_term = latest.max(candidate.term);
-        std::mem::replace(&mut self.cloud.candidate, candidate) != candidate
+        let claimed = self.cloud_homes.claims;
+        if landscape.view == RibView::Complete {
+            // The same one claims the machines of the site.
+            self.cloud_homes.claims = landscape.elected() == landscape.own;
+        }
+        let former = std::mem::replace(&mut self.cloud.candidate, candidate);
+        former != candidate || claimed != self.cloud_homes.claims
     }
 
     /// Lets the executor decide about its next call.

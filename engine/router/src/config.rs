@@ -21,6 +21,7 @@ pub use sam_dataplane::dscp::CONTROL_TOS;
 pub use sam_vrrp::{Settings as VrrpSettings, Version as VrrpVersion};
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
+pub use crate::cloud_homes::ProviderDiscovery;
 pub use crate::discovery::ArpDiscovery;
 use crate::encapsulation::Encapsulation;
 use crate::foreign::Foreign;
@@ -216,6 +217,8 @@ pub struct CloudCapture {
     pub release_hold: Duration,
     /// Changes at the provider per minute.
     pub changes_per_minute: usize,
+    /// How it learns which addresses live at the site; `None`: it is told only.
+    pub discovery: Option<ProviderDiscovery>,
     /// Where it is written what was done; `None` forgets it.
     pub journal_file: Option<PathBuf>,
     /// Where the provider is, if not where everybody finds it.

@@ -283,6 +283,22 @@ pub enum Event {
         /// Its MAC.
         mac: String,
     },
+    /// The provider of our cloud lists a machine that runs: its address lives here.
+    MachineFound {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its network interface, by the provider's name.
+        nic: String,
+    },
+    /// A machine of our cloud is there no longer.
+    MachineGone {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its network interface, by the provider's name.
+        nic: String,
+        /// Why: `stopped`, or `not-listed` for longer than `expiry`.
+        reason: String,
+    },
     /// A host that was heard has its home here no longer.
     HomeExpired {
         /// Its address.
@@ -370,6 +386,8 @@ impl Event {
             Self::AddressProbed { .. } => "address-probed",
             Self::HomeLearned { .. } => "home-learned",
             Self::HomeExpired { .. } => "home-expired",
+            Self::MachineFound { .. } => "machine-found",
+            Self::MachineGone { .. } => "machine-gone",
             Self::MacChanged { .. } => "mac-changed",
             Self::DiscoveryRefused { .. } => "discovery-refused",
             Self::Gate { .. } => "gate",
@@ -422,6 +440,8 @@ impl Event {
             | Self::EndpointMoved { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::MachineFound { .. }
+            | Self::MachineGone { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
         }
@@ -470,6 +490,8 @@ impl Event {
             | Self::CaptureFenced { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::MachineFound { .. }
+            | Self::MachineGone { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,
         }

@@ -34,6 +34,7 @@ pub mod view;
 mod answer_set;
 mod claims;
 mod cloud_control;
+mod cloud_homes;
 mod commands;
 mod drain;
 mod fib_sync;

@@ -13,6 +13,7 @@ use sam_dataplane::notice::Mac;
 
 use crate::claims::{Duplicates, rivals};
 use crate::cloud_control::CloudControl;
+use crate::cloud_homes::CloudHomes;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
@@ -80,6 +81,8 @@ pub struct Router {
     pub(crate) owners: OwnerTable,
     pub(crate) duplicates: Duplicates,
     pub(crate) cloud: CloudControl,
+    /// Machines that the provider of our cloud lists.
+    pub(crate) cloud_homes: CloudHomes,
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
@@ -148,6 +151,7 @@ impl Router {
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
             cloud: CloudControl::new(seed.rotate_left(32)),
+            cloud_homes: CloudHomes::default(),
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
@@ -382,6 +386,7 @@ impl Router {
         self.tell_stale_hops(now);
         self.tell_gate(now);
         self.follow_discovery(now);
+        self.follow_inventory(now);
         self.originate(now);
         self.ask_lan(now);
         self.tell_drained(now);

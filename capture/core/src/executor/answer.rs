@@ -3,17 +3,19 @@
 //! The reaction to a failure depends on its class only; it is the same for all providers. No batch is repeated unchanged
 //! that the provider refused: it is cut in halves until the address is found that it is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::report::Done;
 use super::work::{Found, Work};
-use super::{CONFIRM, Executor, Flight, HISTORY, News, Observed, PATIENCE, SETTLED, addresses_of};
+use super::{
+    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, addresses_of,
+};
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
 use crate::plan::{Cause, Kind, Pending, is_ours};
-use crate::provider::{ErrorClass, Observation, Operation, Outcome, ProviderError};
+use crate::provider::{ErrorClass, Holder, Observation, Operation, Outcome, ProviderError};
 use crate::record::Record;
 
 /// For so long nothing is added after the provider said that there is no room.
@@ -22,6 +24,8 @@ const FULL: Duration = Duration::from_secs(120);
 const DENIED_MIN: Duration = Duration::from_secs(30);
 /// The longest such pause.
 const DENIED_MAX: Duration = Duration::from_secs(300);
+/// Shortest pause after a list of the subnet that failed.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 /// Longest pause before a capture is tried again.
 const CAPTURE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Shortest pause while another change of the NIC is under way, and by how much it may be longer.
@@ -53,7 +57,8 @@ impl Executor {
                 self.denials = 0;
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
-                    Outcome::Holders(holders) | Outcome::Inventory(holders) => {
+                    Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
+                    Outcome::Holders(holders) => {
                         let work = flight.work.and_then(|work| self.works.get_mut(&work));
                         if let Some(work) = work {
                             let (asked, answered) = (flight.since, now);
@@ -209,11 +214,32 @@ impl Executor {
             self.throttle(after, now);
         } else if *operation == Operation::Preflight {
             // Only for people: what is not permitted is told by the calls themselves.
+        } else if *operation == Operation::Inventory {
+            // Nothing is held up by it: what is known stays.
+            self.inventory_failures = self.inventory_failures.saturating_add(1);
+            let longest = self.settings.inventory.unwrap_or_default().max(DENIED_MAX);
+            let pause = self.pace.backoff(self.inventory_failures, longest);
+            self.inventory_at = now + pause.max(LIST_AGAIN);
+            if self.inventory_failures == 1 {
+                self.tell(News::Refused {
+                    operation: operation.name(),
+                    addresses: BTreeSet::new(),
+                    class: error.class.name(),
+                    detail: detail(error),
+                });
+            }
         } else if error.class == ErrorClass::Denied {
             self.deny(flight, error, now);
         } else {
             self.pause_looks(now);
         }
+    }
+
+    fn on_listed(&mut self, holders: BTreeMap<Ipv4Addr, Holder>, number: u64, now: Instant) {
+        self.inventory = Some(Inventory { number, holders });
+        self.inventory_failures = 0;
+        let interval = self.settings.inventory.unwrap_or(self.settings.poll);
+        self.inventory_at = now + self.pace.poll_interval(interval);
     }
 
     fn pause_looks(&mut self, now: Instant) {

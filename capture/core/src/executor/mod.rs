@@ -31,7 +31,7 @@ use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
 use crate::pace::Pace;
 use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
-use crate::provider::{Capabilities, Observation, Operation, Permission};
+use crate::provider::{Capabilities, Holder, Observation, Operation, Permission};
 use crate::record::{Prior, Record};
 
 /// A call to make.
@@ -88,6 +88,10 @@ pub struct Executor {
     observed: Option<Observed>,
     /// Why the newest look was no good.
     invalid: Option<String>,
+    inventory: Option<Inventory>,
+    inventory_at: Instant,
+    /// Lists that failed in a row.
+    inventory_failures: u32,
     permissions: Vec<Permission>,
     works: BTreeMap<u64, Work>,
     flight: Option<Flight>,
@@ -123,6 +127,15 @@ struct Observed {
     /// When it was asked for, and answered.
     asked: Instant,
     answered: Instant,
+}
+
+/// Everything in the subnet, as the provider listed it.
+#[derive(Debug)]
+pub struct Inventory {
+    /// Tells one list from another.
+    pub number: u64,
+    /// Who has which address.
+    pub holders: BTreeMap<Ipv4Addr, Holder>,
 }
 
 #[derive(Debug)]
@@ -163,6 +176,9 @@ impl Executor {
             authority: Authority::default(),
             observed: None,
             invalid: None,
+            inventory: None,
+            inventory_at: now,
+            inventory_failures: 0,
             permissions: Vec::new(),
             works: BTreeMap::new(),
             flight: None,
@@ -258,6 +274,9 @@ impl Executor {
             self.confirm_at.retain(|at| *at > now);
             return Some(self.send(Operation::Observe, None, None, now));
         }
+        if self.inventory_due().is_some_and(|due| due <= now) {
+            return Some(self.send(Operation::Inventory, None, None, now));
+        }
         if self.preflight_at <= now {
             self.preflight_at = now + PREFLIGHT;
             return Some(self.send(Operation::Preflight, None, None, now));
@@ -294,6 +313,7 @@ impl Executor {
         let due = works
             .chain(rest)
             .chain(journal)
+            .chain(self.inventory_due())
             .chain([self.observe_due(), self.preflight_at])
             .min()?;
         Some(paused.map_or(due, |paused| due.max(paused)))
@@ -341,6 +361,16 @@ impl Executor {
             && !blind
             && !lasts(self.denied_at, DENIED)
             && marks
+    }
+
+    /// The newest list of everything in the subnet.
+    #[must_use]
+    pub fn inventory(&self) -> Option<&Inventory> {
+        self.inventory.as_ref()
+    }
+
+    fn inventory_due(&self) -> Option<Instant> {
+        self.settings.inventory.map(|_| self.inventory_at)
     }
 
     fn observe_due(&self) -> Instant {

@@ -370,6 +370,40 @@ fn who_cannot_or_may_not_change_anything_says_so() {
 }
 
 #[test]
+fn the_subnet_is_listed_regularly_and_a_list_that_is_refused_holds_nothing_up() {
+    let mut case = Case::new(Mode::Auto);
+    let mut settings = case.executor.settings.clone();
+    settings.inventory = Some(Duration::from_secs(20));
+    case.executor.set_settings(settings, case.now);
+    let start = case.now;
+    let mut lists = 0;
+    let mut seconds = 0;
+    while seconds < 120 {
+        let Some(order) = case.executor.poll(case.now) else {
+            case.now = case.executor.poll_timeout(case.now).expect("a list is due");
+            seconds = (case.now - start).as_secs();
+            continue;
+        };
+        if order.ticket.is_some() {
+            assert!(lists > 3);
+            return;
+        }
+        if order.operation != Operation::Inventory {
+            case.look(&order);
+            continue;
+        }
+        lists += 1;
+        if lists <= 3 {
+            case.look(&order);
+        } else {
+            case.answer(&order, failed(ErrorClass::Denied));
+            case.want(&[10]);
+        }
+    }
+    panic!("nothing is captured after {lists} lists");
+}
+
+#[test]
 fn a_look_without_the_primary_address_is_not_believed() {
     let mut case = Case::new(Mode::Auto);
     case.hold(10);
@@ -433,6 +467,7 @@ impl Case {
             budget: 30,
             patience: Duration::from_secs(30),
             poll: Duration::from_secs(60),
+            inventory: None,
         };
         let capabilities = Capabilities {
             moves: true,
@@ -556,8 +591,8 @@ impl Case {
                 Outcome::Holders(holders.chain(others).collect())
             }
             Operation::Preflight => Outcome::Permissions(Vec::new()),
-            Operation::Inventory
-            | Operation::Assign { .. }
+            Operation::Inventory => Outcome::Inventory(BTreeMap::new()),
+            Operation::Assign { .. }
             | Operation::Seize { .. }
             | Operation::Strip { .. }
             | Operation::Unassign { .. }

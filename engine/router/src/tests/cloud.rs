@@ -14,7 +14,7 @@ use super::*;
 use crate::CloudInput;
 use crate::config::{
     CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
-    DEFAULT_RELEASE_HOLD,
+    DEFAULT_RELEASE_HOLD, ProviderDiscovery,
 };
 
 #[test]
@@ -358,6 +358,45 @@ fn a_provider_that_cannot_be_called_is_a_matter_for_doctor_and_not_for_routes() 
     assert_eq!(check.detail.as_deref(), Some("this build has no client"));
 }
 
+#[test]
+fn machines_that_the_provider_lists_are_owned_by_one_router_of_the_site() {
+    let mut site = Site::with(CaptureMode::Auto, |_, cloud| {
+        cloud.discovery = Some(ProviderDiscovery::default());
+    });
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.machines = [(30, true), (31, false)].into();
+    // Left behind by a router that is gone for good, and no machine's.
+    site.cloud.insert((nic(9), address(ADDRESS)));
+    site.run(60);
+
+    let owner = |site: &Site, last| site.net.owner(1, address(last));
+    assert_eq!(owner(&site, 30), Some(2));
+    let holding = *site
+        .net
+        .station(1)
+        .router
+        .owners
+        .holding(address(30))
+        .unwrap();
+    assert_eq!(holding.owner.source, sam_capture::ClaimSource::Provider);
+    assert_eq!(owner(&site, 31), None, "it is stopped");
+    assert_eq!(owner(&site, ADDRESS), Some(1));
+    assert!(!site.net.station(1).told("duplicate-owner"));
+    assert_eq!(site.net.tunneled_to(1, address(30)), Some(2));
+
+    // Another router of the site goes on at once.
+    site.net.kill(2);
+    site.run(20);
+    assert_eq!(owner(&site, 30), Some(3));
+    site.machines = [(30, false), (31, true)].into();
+    site.run(30);
+    assert_eq!((owner(&site, 30), owner(&site, 31)), (None, Some(3)));
+    // What is captured is nobody's home here.
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(60);
+    assert_eq!((site.holder(11), owner(&site, 11)), (Some(3), Some(1)));
+}
+
 /// What is different at a router.
 type Edit = Box<dyn Fn(u32, &mut CloudCapture)>;
 
@@ -366,6 +405,8 @@ struct Site {
     net: Net,
     mode: CaptureMode,
     edit: Edit,
+    /// Machines of the cloud, and whether they run.
+    machines: BTreeMap<u8, bool>,
     /// Routers that may change nothing.
     denied: std::collections::BTreeSet<u32>,
     cloud: std::collections::BTreeSet<(NicId, Ipv4Addr)>,
@@ -383,6 +424,7 @@ impl Site {
             net: Net::empty(),
             mode,
             edit: Box::new(edit),
+            machines: BTreeMap::new(),
             denied: std::collections::BTreeSet::new(),
             cloud: std::collections::BTreeSet::new(),
             forwarding: BTreeMap::new(),
@@ -406,6 +448,7 @@ impl Site {
                 interface: "eth1".into(),
                 mode: self.mode,
                 priority: DEFAULT_CAPTURE_PRIORITY,
+                discovery: None,
                 release_hold: DEFAULT_RELEASE_HOLD,
                 changes_per_minute: 30,
                 journal_file: None,
@@ -515,7 +558,7 @@ impl Site {
                 });
                 Outcome::Holders(holders.collect())
             }
-            Operation::Inventory => Outcome::Inventory(BTreeMap::new()),
+            Operation::Inventory => Outcome::Inventory(self.inventory()),
             Operation::Preflight => Outcome::Permissions(Vec::new()),
             Operation::Assign { addresses, .. } => {
                 for address in addresses {
@@ -543,6 +586,26 @@ impl Site {
                 done
             }
         }
+    }
+
+    /// Machines, and addresses of routers, also of one that the fabric knows no more.
+    fn inventory(&self) -> BTreeMap<Ipv4Addr, Holder> {
+        let holder = |nic, primary, running| Holder {
+            nic,
+            nic_version: None,
+            entry: Entry {
+                ours: None,
+                ..entry(primary)
+            },
+            running: Some(running),
+        };
+        let machines = self.machines.iter().map(|(last, running)| {
+            let holder = holder(NicId("nic-machine".into()), true, *running);
+            (address(*last), holder)
+        });
+        let held = self.cloud.iter();
+        let held = held.map(|(nic, address)| (*address, holder(nic.clone(), false, true)));
+        machines.chain(held).collect()
     }
 
     /// Which NIC has an address.
