@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
@@ -12,6 +13,7 @@ use sam_router::view::TraceQuery;
 
 use crate::bench::PORT;
 use crate::bench::parameters::{MAX_RATE, MAX_SECONDS, MAX_STREAMS};
+use crate::config::scalar::{duration_text, parse_duration};
 
 /// Where the router listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
@@ -133,6 +135,21 @@ pub enum Command {
         /// An address that was announced or configured
         address: Ipv4Addr,
     },
+    /// Give captured addresses back to the cloud, and leave them alone for a while
+    ///
+    /// Then a machine of this site can get the address. With --all the network interface is as it was before this router:
+    /// give that before you remove it. A hold ends when the router restarts.
+    Release {
+        /// A captured address
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        address: Option<Ipv4Addr>,
+        /// All of them, and the forwarding that was switched on
+        #[arg(long)]
+        all: bool,
+        /// For how long; 0s ends it
+        #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = hold)]
+        hold: Duration,
+    },
     /// Leave everything that this router does to others, before work on it; without an order, show what is left
     ///
     /// Its claims become the last choice and go when another node holds the address; the master on a LAN makes way. What
@@ -218,6 +235,11 @@ pub enum ActionsCommand {
     },
     /// Let an action be done that waits for it
     Approve {
+        /// Its number
+        id: u64,
+    },
+    /// Give back what an action captured, or capture what was given back by order
+    Undo {
         /// Its number
         id: u64,
     },
@@ -522,6 +544,16 @@ pub enum KeyCommand {
     Gen,
     /// Read a private key from standard input and print its public key
     Pub,
+}
+
+/// Parses the time for which an address is left alone.
+fn hold(text: &str) -> Result<Duration, String> {
+    let most = sam_router::RELEASE_MAX;
+    let hold = parse_duration(text).ok_or("write a duration such as 30m or 90s")?;
+    if hold > most {
+        return Err(format!("at most {}", duration_text(most)));
+    }
+    Ok(hold)
 }
 
 /// Parses a name as cloud providers have them.

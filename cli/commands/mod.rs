@@ -73,6 +73,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Key(command) => key::key(command, streams),
         Command::Announce { address } => order::announce(*address, &view, streams),
         Command::Withdraw { address } => order::withdraw(*address, &view, streams),
+        Command::Release { address, hold, .. } => order::release(*address, *hold, &view, streams),
         Command::Drain { order: None, .. } => show::<DrainView>(&view, "/v1/drain", streams),
         Command::Drain {
             order: Some(order),
@@ -100,6 +101,7 @@ fn actions(
             show::<ActionView>(view, &format!("/v1/actions/{id}"), streams)
         }
         Some(ActionsCommand::Approve { id }) => order::approve(id, view, streams),
+        Some(ActionsCommand::Undo { id }) => order::undo(id, view, streams),
     }
 }
 

@@ -96,7 +96,20 @@ fn captures() {
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
     assert_eq!(doctor.code, 0, "{}", doctor.text());
 
+    // By order it is given back, and comes again when the order ends.
     let drained = fabric.router(CLOUD);
+    let address = ELSEWHERE.client();
+    drained
+        .samctl(&format!("release {address} --hold 1h"))
+        .success();
+    let is_free = || cloud.holder(address).is_none();
+    wait_until("the address is given back", PATIENCE, is_free);
+    drained
+        .samctl(&format!("release {address} --hold 0s"))
+        .success();
+    let is_held = || cloud.holder(address).as_deref() == Some("eni-aws");
+    wait_until("the address is captured again", PATIENCE, is_held);
+
     drained.samctl("drain on --wait").success();
     assert_eq!(
         cloud.holder(ELSEWHERE.client()).as_deref(),
@@ -117,6 +130,12 @@ fn captures() {
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     let gone = killed.elapsed();
     assert!(gone < Duration::from_secs(12), "{gone:?}");
+
+    // Nothing stays behind when it is to be removed.
+    fabric.router(CLOUD).samctl("release --all").success();
+    wait_until("the interface is as it was", PATIENCE, || {
+        cloud.holder(address).is_none() && cloud.checks_sources("eni-aws")
+    });
 }
 
 /// Nobody is told to own the machine's address.
@@ -264,6 +283,18 @@ impl Lab {
             addresses.any(|held| *held == json!(address))
         };
         nics.find(held)?["nic"].as_str().map(str::to_owned)
+    }
+
+    /// Whether packets that are not a NIC's own are dropped.
+    fn checks_sources(&self, nic: &str) -> bool {
+        let text = sh(
+            &self.wires,
+            &format!("curl -sf http://{LISTEN}/fakecloud/state"),
+        );
+        let view: Value = serde_json::from_str(&text.success()).expect("JSON");
+        let mut nics = view["aws"]["nics"].as_array().into_iter().flatten();
+        let found = nics.find(|found| found["nic"] == nic).expect("a NIC");
+        found["sourceDestCheck"].as_bool().expect("a flag")
     }
 
     /// Frames that the fabric dropped for a reason.

@@ -32,6 +32,8 @@ pub enum Absence {
     OwnedHere,
     /// Nobody has owned it for as long as a route may be missing.
     Unowned,
+    /// An operator wants it left alone.
+    Ordered,
 }
 
 /// Why there is no opinion.
@@ -58,6 +60,7 @@ impl fmt::Display for Want {
             Self::Capture(signature) => write!(f, "it lives elsewhere: {signature}"),
             Self::Absent(Absence::OwnedHere) => f.write_str("it lives at this site"),
             Self::Absent(Absence::Unowned) => f.write_str("nobody owns it any more"),
+            Self::Absent(Absence::Ordered) => f.write_str("it is left alone by order"),
             Self::Keep(KeepReason::Incomplete) => f.write_str("not all routes are known yet"),
             Self::Keep(KeepReason::Isolated) => f.write_str("no BGP session is up"),
             Self::Keep(KeepReason::Withdrawn) => f.write_str("its route is gone, not for long yet"),
@@ -125,6 +128,10 @@ pub struct Landscape {
     pub siblings: BTreeMap<NodeId, Option<Candidate>>,
     /// Addresses of the pools that somebody owns.
     pub claims: BTreeMap<Ipv4Addr, Claimed>,
+    /// Addresses that an operator wants left alone.
+    pub released: BTreeSet<Ipv4Addr>,
+    /// Whether he wants that of all, and the NIC as it was before us.
+    pub all_released: bool,
 }
 
 /// How a router stands in the election of who captures for its site. The greater one is elected.
@@ -224,11 +231,18 @@ impl Desires {
                 wants.insert(*address, want);
             }
         }
+        // What an operator says needs no route.
+        let ordered = Want::Absent(Absence::Ordered);
+        wants.extend(landscape.released.iter().map(|at| (*at, ordered.clone())));
+        if landscape.all_released {
+            wants.values_mut().for_each(|want| *want = ordered.clone());
+        }
         let lasted = |since: &Instant| now >= *since + self.holds.seize;
         let gone = self.gone_since.iter().filter(|(_, since)| lasted(since));
         Authority {
             generation: landscape.generation,
             wants,
+            restores: landscape.all_released,
             gone: gone.map(|(node, _)| *node).collect(),
         }
     }
@@ -420,6 +434,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_operator_wants_left_alone_needs_no_route() {
+        let ordered = Some(Want::Absent(Absence::Ordered));
+        for view in [RibView::Complete, RibView::Incomplete, RibView::Isolated] {
+            let mut case = Case::new();
+            case.landscape.view = view;
+            case.held = [address(11), address(12)].into();
+            case.landscape.released = [address(10), address(11)].into();
+            assert_eq!(case.want(10), ordered);
+            assert_eq!(case.want(11), ordered);
+            assert_ne!(case.want(12), ordered);
+
+            case.landscape.all_released = true;
+
+            assert_eq!(case.want(12), ordered);
+            assert!(case.update().restores);
+        }
+    }
+
+    #[test]
     fn several_owners_change_nothing() {
         let mut case = Case::new();
         case.landscape.claims.insert(address(10), Claimed::Disputed);
@@ -451,6 +484,8 @@ mod tests {
                     candidate: Candidate::default(),
                     siblings: BTreeMap::new(),
                     claims: claims.into(),
+                    released: BTreeSet::new(),
+                    all_released: false,
                 },
                 held: BTreeSet::new(),
                 now: Instant::now(),

@@ -22,6 +22,7 @@ use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD, Node};
 use crate::events::Event;
 use crate::output::Output;
 use crate::peers::{is_node, node_of, other_nodes};
+use crate::release::Releases;
 
 /// What comes from the provider's thread and the capture journal.
 #[derive(Debug)]
@@ -77,6 +78,10 @@ pub(crate) struct CloudControl {
     pub(crate) failure: Option<String>,
     /// How this router stands in the election of who captures for its site, as its marker tells.
     pub(crate) candidate: Candidate,
+    /// Who captures for the site, as far as known.
+    pub(crate) elected: Option<NodeId>,
+    /// What is left alone by order.
+    pub(crate) releases: Releases,
     /// The latest term that anybody told.
     latest_term: u32,
     /// What was derived last, and from what.
@@ -125,6 +130,8 @@ impl CloudControl {
             executor: None,
             failure: None,
             candidate: Candidate::default(),
+            elected: None,
+            releases: Releases::default(),
             latest_term: 0,
             authority: Authority::default(),
             known: None,
@@ -283,7 +290,8 @@ impl Router {
         };
         let release = cloud.release_hold;
         let known = self.cloud_known(now);
-        let lasted = self.cloud.lasts_until.is_some_and(|due| due <= now);
+        let expired = self.cloud.releases.expire(now);
+        let lasted = expired || self.cloud.lasts_until.is_some_and(|due| due <= now);
         if !self.cloud.stale && !lasted && self.cloud.known.as_ref() == Some(&known) {
             return false;
         }
@@ -320,7 +328,9 @@ impl Router {
         let terms = landscape.siblings.values().flatten();
         let latest = terms.map(|sibling| sibling.term).max().unwrap_or(0);
         let latest = latest.max(self.cloud.latest_term).max(candidate.term);
-        let is_elected = landscape.elected() == landscape.own && !landscape.yields;
+        let elected = landscape.elected();
+        self.cloud.elected = Some(elected);
+        let is_elected = elected == landscape.own && !landscape.yields;
         candidate.term = match (is_elected && candidate.captures, landscape.view) {
             (false, RibView::Complete) => 0,
             (true, RibView::Complete) if candidate.term == 0 => latest.saturating_add(1),
@@ -330,7 +340,7 @@ impl Router {
         let claimed = self.cloud_homes.claims;
         if landscape.view == RibView::Complete {
             // The same one claims the machines of the site.
-            self.cloud_homes.claims = landscape.elected() == landscape.own;
+            self.cloud_homes.claims = elected == landscape.own;
         }
         let former = std::mem::replace(&mut self.cloud.candidate, candidate);
         former != candidate || claimed != self.cloud_homes.claims
@@ -360,7 +370,10 @@ impl Router {
             .completeness
             .missing_since
             .map(|since| since + FIRST_ROUTES);
-        let due = [executor_due, desires, complete].into_iter().flatten();
+        let released = control.releases.poll_timeout();
+        let due = [executor_due, desires, complete, released]
+            .into_iter()
+            .flatten();
         control.due = due.filter(|due| *due > now).min();
     }
 
@@ -444,6 +457,8 @@ impl Router {
             candidate: known.candidate,
             siblings: known.siblings.clone(),
             claims: claims.chain(mine).collect(),
+            released: self.cloud.releases.addresses(),
+            all_released: self.cloud.releases.all(),
         }
     }
 

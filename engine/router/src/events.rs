@@ -283,6 +283,13 @@ pub enum Event {
         /// Its MAC.
         mac: String,
     },
+    /// An operator wants an address left alone by capture in the cloud, or all; or not any more.
+    CaptureHeld {
+        /// Which; all without.
+        address: Option<Ipv4Addr>,
+        /// For so many seconds; 0 ends it.
+        hold_s: u64,
+    },
     /// The provider of our cloud lists a machine that runs: its address lives here.
     MachineFound {
         /// Its address.
@@ -386,6 +393,7 @@ impl Event {
             Self::AddressProbed { .. } => "address-probed",
             Self::HomeLearned { .. } => "home-learned",
             Self::HomeExpired { .. } => "home-expired",
+            Self::CaptureHeld { .. } => "capture-held",
             Self::MachineFound { .. } => "machine-found",
             Self::MachineGone { .. } => "machine-gone",
             Self::MacChanged { .. } => "mac-changed",
@@ -440,6 +448,7 @@ impl Event {
             | Self::EndpointMoved { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::CaptureHeld { .. }
             | Self::MachineFound { .. }
             | Self::MachineGone { .. }
             | Self::PathMtu { .. }
@@ -490,6 +499,7 @@ impl Event {
             | Self::CaptureFenced { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::CaptureHeld { .. }
             | Self::MachineFound { .. }
             | Self::MachineGone { .. }
             | Self::Gate { .. }

@@ -114,7 +114,7 @@ pub struct Router {
     /// WireGuard peers as last handed out.
     pub(crate) wireguard: Option<Vec<sam_wg::PeerConfig>>,
     /// BFD sessions as last handed out.
-    bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
+    pub(crate) bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
     /// Foreign neighbors as last handed out.
     foreign: Foreign,
     /// BGP orders of this mutation, held back until the snapshot is out.
@@ -460,21 +460,6 @@ impl Router {
             if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
                 self.follow_next_hops(now);
             }
-        }
-    }
-
-    /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
-    fn tell_bfd(&mut self) {
-        let nodes = other_nodes(&self.config)
-            .filter(|node| self.host.current_endpoint(&self.config, node.id).is_some());
-        let timing = self.config.fabric.bfd;
-        let peers = nodes
-            .filter_map(|node| Some((node.overlay, timing?)))
-            .collect();
-        if self.bfd_peers != peers {
-            self.bfd_peers = peers;
-            let peers = self.bfd_peers.clone();
-            self.outputs.push_back(Output::BfdPeers(peers));
         }
     }
 

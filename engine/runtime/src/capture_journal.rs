@@ -99,7 +99,7 @@ impl CaptureJournal {
             Record::Forwarding { .. } | Record::Mark { .. } | Record::Intent { .. } => {
                 self.file.sync_data()
             }
-            Record::Unmark { .. } | Record::Answer { .. } => Ok(()),
+            Record::Restored | Record::Unmark { .. } | Record::Answer { .. } => Ok(()),
         }
     }
 

@@ -174,7 +174,10 @@ impl Executor {
             Operation::Assign { .. } | Operation::Seize { .. } => true,
             Operation::Unassign { .. } => false,
             // Seen by the next look.
-            Operation::SetForwarding { .. } => {
+            Operation::SetForwarding { enabled, .. } => {
+                if !enabled {
+                    self.note(Record::Restored);
+                }
                 self.observe_at = now;
                 return;
             }
@@ -331,7 +334,7 @@ impl Executor {
         work.failures = work.failures.saturating_add(1);
         let longest = match work.kind {
             Kind::Capture => CAPTURE_BACKOFF_MAX,
-            Kind::Forward | Kind::Release => BACKOFF_MAX,
+            Kind::Forward | Kind::Release | Kind::Restore => BACKOFF_MAX,
         };
         work.not_before = Some(now + self.pace.backoff(work.failures, longest));
     }
@@ -421,7 +424,7 @@ impl Executor {
             self.cool_down(address, cause, until);
         }
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
-        if let Some(work) = work.filter(|work| work.kind == Kind::Forward) {
+        if let Some(work) = work.filter(|work| matches!(work.kind, Kind::Forward | Kind::Restore)) {
             // It has no address of its own to leave alone.
             work.not_before = Some(until);
         }

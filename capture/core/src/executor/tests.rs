@@ -404,6 +404,34 @@ fn the_subnet_is_listed_regularly_and_a_list_that_is_refused_holds_nothing_up() 
 }
 
 #[test]
+fn what_is_given_back_by_order_needs_no_approval_and_forwarding_follows() {
+    for mode in [Mode::Approve, Mode::Auto] {
+        let mut case = Case::new(mode);
+        case.executor.prior.forwarding = Some(false);
+        case.hold(10);
+        case.restores = true;
+        case.set(&[10], |_| Want::Absent(Absence::Ordered));
+        let order = case.change().expect("an order");
+        assert_eq!(order.operation.name(), "unassign");
+        case.observation.entries.remove(&address(10));
+        case.answer(&order, done());
+
+        let order = case.change().expect("an order");
+
+        let enabled = match order.operation {
+            Operation::SetForwarding { enabled, .. } => Some(enabled),
+            _ => None,
+        };
+        assert_eq!(enabled, Some(false));
+        case.observation.forwarding = false;
+        case.answer(&order, done());
+        assert_eq!(case.change_within(Duration::from_secs(200)), None);
+        assert_eq!(case.executor.prior.forwarding, None);
+        assert!(case.records().contains(&Record::Restored));
+    }
+}
+
+#[test]
 fn a_look_without_the_primary_address_is_not_believed() {
     let mut case = Case::new(Mode::Auto);
     case.hold(10);
@@ -447,6 +475,7 @@ struct Case {
     /// What other NICs have.
     elsewhere: BTreeMap<Ipv4Addr, NicId>,
     gone: BTreeSet<NodeId>,
+    restores: bool,
     now: Instant,
 }
 
@@ -488,6 +517,7 @@ impl Case {
             sequence: 1,
             elsewhere: BTreeMap::new(),
             gone: BTreeSet::new(),
+            restores: false,
             now,
         }
     }
@@ -517,6 +547,7 @@ impl Case {
             generation: 1,
             wants: wants.collect(),
             gone: self.gone.clone(),
+            restores: self.restores,
         };
         self.executor.set_authority(authority, self.now);
     }

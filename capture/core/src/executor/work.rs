@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::consent::Consent;
 use super::{Executor, SLOW_LOOK, addresses_of};
-use crate::desired::Want;
+use crate::desired::{Absence, Want};
 use crate::node::NodeId;
 use crate::plan::{Cause, Cooldown, Kind, Mode};
 use crate::provider::{Entry, Holder, Observation, Operation};
@@ -62,6 +62,12 @@ impl Work {
             failures: 0,
             not_before: None,
         }
+    }
+
+    /// Tells whether an operator has ordered it himself.
+    pub(super) fn is_ordered(&self) -> bool {
+        let ordered = Want::Absent(Absence::Ordered);
+        self.wants.values().all(|want| *want == ordered)
     }
 
     /// How its addresses are on our NIC.

@@ -85,6 +85,8 @@ impl Router {
                 .map(|(node, alive)| (*node, alive.then(Candidate::default)))
                 .collect(),
             claims: claims.collect(),
+            released: std::collections::BTreeSet::new(),
+            all_released: false,
         }
     }
 

@@ -359,6 +359,84 @@ fn a_provider_that_cannot_be_called_is_a_matter_for_doctor_and_not_for_routes() 
 }
 
 #[test]
+fn what_is_given_back_by_order_is_left_alone_for_a_while() {
+    let mut site = Site::new(CaptureMode::Auto);
+    let hold = std::time::Duration::from_secs(300);
+    site.net.command(1, Command::Announce(address(10)));
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(10);
+    let release = |last| Command::Release {
+        address: last,
+        hold,
+    };
+    site.net.command(2, release(Some(address(10))));
+    site.run(10);
+    assert_eq!((site.holder(10), site.holder(11)), (None, Some(2)));
+    let row = &site.captures(2)[0];
+    assert!(row.why.contains("by order"), "{}", row.why);
+    site.run(290);
+    assert_eq!(site.holder(10), Some(2), "the time is over");
+
+    site.net.command(2, release(None));
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (None, None));
+    assert_eq!(site.forwarding[&2], false, "as before the router");
+    site.net.command(
+        2,
+        Command::Release {
+            address: None,
+            hold: std::time::Duration::ZERO,
+        },
+    );
+    site.run(20);
+    assert_eq!((site.holder(10), site.forwarding[&2]), (Some(2), true));
+}
+
+#[test]
+fn what_an_action_captured_can_be_undone() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(10)));
+    site.run(10);
+    let ended = |site: &Site, operation: &str| {
+        let actions = site.net.stations[&2].router.actions(site.net.now);
+        let done = actions.ended.into_iter();
+        let mut done = done.filter(|row| row.operation == operation);
+        done.next().expect("it was done").id
+    };
+    let refusal = |site: &Site, id| {
+        let router = &site.net.stations[&2].router;
+        router.check_command(&Command::Undo(id)).err()
+    };
+    let forwarding = ended(&site, "set-forwarding");
+    let needed = Some(CommandRefusal::ForwardingNeeded);
+    assert_eq!(refusal(&site, forwarding), needed);
+    assert_eq!(refusal(&site, 999), Some(CommandRefusal::NotDone));
+
+    let assign = ended(&site, "assign");
+    site.net.command(2, Command::Undo(assign));
+    site.run(10);
+    assert_eq!(site.holder(10), None);
+    let unassign = ended(&site, "unassign");
+    site.net.command(2, Command::Undo(unassign));
+    site.run(10);
+
+    assert_eq!(site.holder(10), Some(2));
+    assert_eq!(refusal(&site, unassign), Some(CommandRefusal::NotUndoable));
+}
+
+#[test]
+fn a_router_that_may_change_nothing_gives_nothing_back_by_order() {
+    let site = Site::new(CaptureMode::Plan);
+    let release = Command::Release {
+        address: None,
+        hold: std::time::Duration::from_secs(1),
+    };
+    let refusal = |id: u32| site.net.stations[&id].router.check_command(&release).err();
+    assert_eq!(refusal(2), Some(CommandRefusal::ChangesNothing));
+    assert_eq!(refusal(1), Some(CommandRefusal::NoCloud));
+}
+
+#[test]
 fn machines_that_the_provider_lists_are_owned_by_one_router_of_the_site() {
     let mut site = Site::with(CaptureMode::Auto, |_, cloud| {
         cloud.discovery = Some(ProviderDiscovery::default());
