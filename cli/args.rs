@@ -101,6 +101,9 @@ pub enum Command {
     Doctor {
         /// Only this area: host, lan, capture, tunnel, bgp, routes, owners, identity, drops
         area: Option<String>,
+        /// First take addresses of other sites off this host that its cloud's agent configured on it
+        #[arg(long)]
+        fix: bool,
     },
     /// Try what passes to the other nodes and back; exit 5 when a check fails
     ///

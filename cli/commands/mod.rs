@@ -65,7 +65,12 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
             show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
         }
         Command::Trace(args) => trace::trace(args, &view, streams),
-        Command::Doctor { area } => doctor(area.as_deref(), &view, streams),
+        Command::Doctor { area, fix } => {
+            if *fix {
+                order::fix(&view, streams)?;
+            }
+            doctor(area.as_deref(), &view, streams)
+        }
         Command::Test { all: true, .. } => test::test_all(&view, streams),
         Command::Test { node, all: false } => test::test(node.as_deref(), &view, streams),
         Command::Counters => show::<CountersView>(&view, "/v1/counters", streams),

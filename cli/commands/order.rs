@@ -106,6 +106,24 @@ pub fn release(
     )
 }
 
+/// Takes addresses of other sites off this host, and says which.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn fix(request: &Request<'_>, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let answer = request.client.order("/v1/fix", &json!({}))?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    for removed in answer["removed"].as_array().into_iter().flatten() {
+        // The answer of the command itself stays one document.
+        writeln!(
+            streams.stderr,
+            "removed {}",
+            removed.as_str().unwrap_or_default()
+        )?;
+    }
+    Ok(())
+}
+
 /// Reads the configuration again.
 ///
 /// # Errors

@@ -315,6 +315,7 @@ fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
         ("api", &endpoints.api),
         ("metadata", &endpoints.metadata),
         ("federation", &endpoints.federation),
+        ("interface", &endpoints.interface),
     ];
     let written = keys
         .iter()

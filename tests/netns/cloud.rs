@@ -96,9 +96,21 @@ fn captures() {
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
     assert_eq!(doctor.code, 0, "{}", doctor.text());
 
+    // An agent of the cloud configures it on the host.
+    let router = fabric.topology.router(CLOUD);
+    let address = ELSEWHERE.client();
+    sh(router, &format!("ip address add {address}/32 dev lan0")).success();
+    let doctor = fabric.router(CLOUD).samctl("doctor capture");
+    assert_eq!(doctor.code, 5, "{}", doctor.text());
+    assert!(doctor.text().contains("doctor --fix"), "{}", doctor.text());
+    let fixed = fabric.router(CLOUD).samctl("doctor capture --fix");
+    assert_eq!(fixed.code, 0, "{}", fixed.text());
+    let left = sh(router, "ip -4 address show dev lan0").success();
+    assert!(!left.contains(&format!("{address}/32")), "{left}");
+    wait_for_ping(fabric.topology.client(CLOUD), address, PATIENCE);
+
     // By order it is given back, and comes again when the order ends.
     let drained = fabric.router(CLOUD);
-    let address = ELSEWHERE.client();
     drained
         .samctl(&format!("release {address} --hold 1h"))
         .success();
@@ -177,7 +189,7 @@ fn capture_in(fabric: &Fabric, routers: &[Site], more: &str) {
         let name = site.name();
         let capture = format!(
             "capture: {{type: aws, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: \
-             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}{more}}}"
+             {{api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\", interface: wan0}}{more}}}"
         );
         let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
         fabric.edit(site, former, &capture);

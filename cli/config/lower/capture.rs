@@ -67,6 +67,7 @@ pub(super) fn capture(
                 input,
                 checked,
                 own,
+                tun,
                 at: *span,
             };
             let interface = interface(raw, *span, tun, findings);
@@ -80,6 +81,7 @@ struct Scope<'a> {
     input: &'a Input<'a>,
     checked: &'a Checked<'a>,
     own: Option<&'a Node>,
+    tun: &'a str,
     at: Span,
 }
 
@@ -181,12 +183,12 @@ fn cloud(
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
         journal_file,
-        endpoints: endpoints(raw, findings),
+        endpoints: endpoints(raw, scope.tun, findings),
     })
 }
 
 /// Where the provider is; what is no base URL is reported.
-fn endpoints(raw: &raw::Capture, findings: &mut Findings) -> CloudEndpoints {
+fn endpoints(raw: &raw::Capture, tun: &str, findings: &mut Findings) -> CloudEndpoints {
     let Some(At { value: raw, .. }) = raw.endpoints.given() else {
         return CloudEndpoints::default();
     };
@@ -206,6 +208,15 @@ fn endpoints(raw: &raw::Capture, findings: &mut Findings) -> CloudEndpoints {
         api: url("api", &raw.api),
         metadata: url("metadata", &raw.metadata),
         federation: url("federation", &raw.federation),
+        interface: raw.interface.given().map(|at| {
+            check_interface("interface", at, findings);
+            if at.value == tun {
+                findings
+                    .error(at.span, format!("`{tun}` is the TUN device: a provider cannot be behind the tunnels that need it"))
+                    .help("name the interface by which the provider is reached");
+            }
+            at.value.clone()
+        }),
     }
 }
 

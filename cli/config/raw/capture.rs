@@ -49,6 +49,8 @@ mapping! {
         "metadata" => metadata: String,
         /// Where a certificate of the instance becomes a token.
         "federation" => federation: String,
+        /// Interface by which calls leave.
+        "interface" => interface: String,
     }
 }
 

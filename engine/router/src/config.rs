@@ -234,6 +234,8 @@ pub struct CloudEndpoints {
     pub metadata: Option<String>,
     /// Where a certificate of the instance becomes a token (OCI).
     pub federation: Option<String>,
+    /// Interface of the underlay by which calls leave, whatever the host routes elsewhere.
+    pub interface: Option<String>,
 }
 
 /// How long a route may be missing before an address is given back, where nothing is written.

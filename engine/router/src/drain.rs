@@ -58,6 +58,14 @@ impl Router {
         executor.map(Executor::held).unwrap_or_default()
     }
 
+    /// Addresses of other sites that are drawn in here, or are to be: none of them may be configured on this host.
+    #[must_use]
+    pub fn drawn_in(&self, now: Instant) -> BTreeSet<Ipv4Addr> {
+        let rows = self.captures(now).captures.into_iter();
+        let rows = rows.filter(crate::view::CaptureRow::is_for_others);
+        rows.map(|row| row.address).collect()
+    }
+
     /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained
     /// router that another one has taken the LAN over from keeps what it still announces until that one announces it.
     pub(crate) fn to_originate(&self) -> BTreeMap<Ipv4Addr, ClaimSource> {

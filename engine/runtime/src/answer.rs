@@ -43,6 +43,7 @@ impl Control {
             Request::Approve(id) => self.command(Command::Approve(id)),
             Request::Undo(id) => self.command(Command::Undo(id)),
             Request::Release(address, hold) => self.command(Command::Release { address, hold }),
+            Request::Fix => self.fix(),
             Request::Reload => match self.reload_now() {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
@@ -84,6 +85,19 @@ impl Control {
         };
         // A caller that hung up does not want the answer.
         reply.send(answer).ok();
+    }
+
+    /// Removes from this host what must not be configured on it.
+    fn fix(&mut self) -> Reply {
+        let which = self.router.drawn_in(Instant::now());
+        match self.host.remove_addresses(&which) {
+            Ok(removed) => Reply::Json(json!({ "removed": removed })),
+            Err(error) => refused(
+                StatusCode::CONFLICT,
+                error.to_string(),
+                "`ip address` shows the addresses of this host; take them off by hand",
+            ),
+        }
     }
 
     fn command(&mut self, command: Command) -> Reply {

@@ -56,6 +56,8 @@ pub(crate) enum Request {
     Undo(u64),
     /// Give a captured address back, or all, and leave it alone for so long.
     Release(Option<Ipv4Addr>, Duration),
+    /// Remove from this host what must not be configured on it.
+    Fix,
     /// Read the configuration again.
     Reload,
     /// Kept events, and further ones.
@@ -321,6 +323,7 @@ fn orders() -> Routes {
     axum::Router::new()
         .route("/v1/approve", post(approve))
         .route("/v1/undo", post(undo))
+        .route("/v1/fix", post(fix))
         .route("/v1/release", post(release))
         .route(
             "/v1/drain",
@@ -561,6 +564,13 @@ async fn release(
     }
     let hold = Duration::from_secs(body.hold_s).min(RELEASE_MAX);
     respond(ask(calls, Request::Release(body.address, hold)).await)
+}
+
+async fn fix(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Fix).await)
 }
 
 async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
