@@ -169,9 +169,8 @@ impl Router {
         let admitted = self.speaker.policy().enrollment().admit(own, address);
         let mut nodes = self.config.fabric.nodes.values();
         let is_router = nodes.any(|node| node.nic.as_ref() == Some(&holder.nic));
-        let status = self.cloud.executor.as_ref().map(Executor::status);
-        let nic = status.and_then(|status| status.nic);
-        let is_ours = nic.is_some_and(|nic| nic.observation.nic == holder.nic);
+        let nic = self.cloud.executor.as_ref().and_then(Executor::nic);
+        let is_ours = nic == Some(&holder.nic);
         let site = |node| self.config.fabric.nodes.get(&node).map(|node| &node.site);
         let elsewhere = self.owners.holding(address);
         let elsewhere = elsewhere.is_some_and(|held| site(held.owner.node) != site(own));

@@ -32,7 +32,7 @@ use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
 use crate::pace::Pace;
 use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
-use crate::provider::{Capabilities, Holder, Observation, Operation, Permission};
+use crate::provider::{Capabilities, Holder, NicId, Observation, Operation, Permission};
 use crate::record::{Prior, Record};
 
 /// A call to make.
@@ -354,6 +354,12 @@ impl Executor {
             && !blind
             && !lasts(self.denied_at, DENIED)
             && marks
+    }
+
+    /// Our NIC, once it was seen.
+    #[must_use]
+    pub fn nic(&self) -> Option<&NicId> {
+        self.observed.as_ref().map(|seen| &seen.observation.nic)
     }
 
     /// The newest list of everything in the subnet.
