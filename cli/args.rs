@@ -2,16 +2,20 @@
 //!
 //! The help text of a verb is its doc comment here. Nothing is checked beyond the shape of single values.
 
+mod values;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use sam_router::view::TraceQuery;
 
+use self::values::{hold, parse_name, parse_name_or_any, parse_prefix, parse_rate};
 use crate::bench::PORT;
-use crate::bench::parameters::{MAX_RATE, MAX_SECONDS, MAX_STREAMS};
+use crate::bench::parameters::{MAX_SECONDS, MAX_STREAMS};
 
 /// Where the router listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
@@ -99,6 +103,9 @@ pub enum Command {
     Doctor {
         /// Only this area: host, lan, capture, tunnel, bgp, routes, owners, identity, drops
         area: Option<String>,
+        /// First take addresses of other sites off this host that its cloud's agent configured on it
+        #[arg(long)]
+        fix: bool,
     },
     /// Try what passes to the other nodes and back; exit 5 when a check fails
     ///
@@ -132,6 +139,21 @@ pub enum Command {
     Withdraw {
         /// An address that was announced or configured
         address: Ipv4Addr,
+    },
+    /// Give captured addresses back to the cloud, and leave them alone for a while
+    ///
+    /// Then a machine of this site can get the address. With --all the network interface is as it was before this router:
+    /// give that before you remove it. A hold ends when the router restarts.
+    Release {
+        /// A captured address
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        address: Option<Ipv4Addr>,
+        /// All of them, and the forwarding that was switched on
+        #[arg(long)]
+        all: bool,
+        /// For how long; 0s ends it
+        #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = hold)]
+        hold: Duration,
     },
     /// Leave everything that this router does to others, before work on it; without an order, show what is left
     ///
@@ -218,6 +240,11 @@ pub enum ActionsCommand {
     },
     /// Let an action be done that waits for it
     Approve {
+        /// Its number
+        id: u64,
+    },
+    /// Give back what an action captured, or capture what was given back by order
+    Undo {
         /// Its number
         id: u64,
     },
@@ -522,59 +549,6 @@ pub enum KeyCommand {
     Gen,
     /// Read a private key from standard input and print its public key
     Pub,
-}
-
-/// Parses a name as cloud providers have them.
-fn parse_name(text: &str) -> Result<String, String> {
-    let good = |letter: char| letter.is_ascii_alphanumeric() || "-_.()".contains(letter);
-    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(good) {
-        return Err(format!(
-            "write 1 to {MAX_NAME} letters, digits, '-', '_', '.', '(' or ')'"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-/// Parses such a name, or the star that stands for any.
-fn parse_name_or_any(text: &str) -> Result<String, String> {
-    if text == "*" {
-        return Ok(text.to_owned());
-    }
-    parse_name(text)
-}
-
-/// Letters of a name at most; values of tags have no more.
-const MAX_NAME: usize = 256;
-
-/// Parses a prefix; a bare address is its /32.
-fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {
-    if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Ok(Ipv4Net::from(address));
-    }
-    let prefix: Ipv4Net = text
-        .parse()
-        .map_err(|_| "write a prefix such as 10.77.60.10/32 or an address")?;
-    if prefix.trunc() != prefix {
-        return Err(format!(
-            "bits are set beyond the length; the network is {}",
-            prefix.trunc()
-        ));
-    }
-    Ok(prefix)
-}
-
-/// Parses bits a second with a decimal suffix.
-fn parse_rate(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
-        Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
-        Some((at, 'g' | 'G')) => (&text[..at], 1_000_000_000),
-        Some(_) | None => (text, 1),
-    };
-    let rate = digits.parse::<u64>().ok();
-    rate.and_then(|rate| rate.checked_mul(factor))
-        .filter(|rate| *rate <= MAX_RATE)
-        .ok_or_else(|| "write a rate such as 500M or 2G, at most 1000G".to_owned())
 }
 
 /// Tells whether JSON was asked for on a command line that cannot be parsed.

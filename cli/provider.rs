@@ -15,7 +15,10 @@ pub(crate) fn provider(config: &Config) -> Result<Box<dyn Provider>, String> {
     };
     let mut settings = Settings::new(mac(&cloud.interface)?);
     settings.endpoints = endpoints(cloud);
-    settings.egress = Egress::from_environment(environment);
+    settings.egress = Egress {
+        interface: cloud.endpoints.interface.clone(),
+        ..Egress::from_environment(environment)
+    };
     let made: Result<Box<dyn Provider>, _> = match cloud.provider {
         CloudKind::Aws => sam_cloud::aws::Aws::new(&settings).map(boxed),
         CloudKind::Azure => {

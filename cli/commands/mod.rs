@@ -65,7 +65,12 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
             show::<ExplainView>(&view, &format!("/v1/explain/{address}"), streams)
         }
         Command::Trace(args) => trace::trace(args, &view, streams),
-        Command::Doctor { area } => doctor(area.as_deref(), &view, streams),
+        Command::Doctor { area, fix } => {
+            if *fix {
+                order::fix(&view, streams)?;
+            }
+            doctor(area.as_deref(), &view, streams)
+        }
         Command::Test { all: true, .. } => test::test_all(&view, streams),
         Command::Test { node, all: false } => test::test(node.as_deref(), &view, streams),
         Command::Counters => show::<CountersView>(&view, "/v1/counters", streams),
@@ -73,6 +78,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Key(command) => key::key(command, streams),
         Command::Announce { address } => order::announce(*address, &view, streams),
         Command::Withdraw { address } => order::withdraw(*address, &view, streams),
+        Command::Release { address, hold, .. } => order::release(*address, *hold, &view, streams),
         Command::Drain { order: None, .. } => show::<DrainView>(&view, "/v1/drain", streams),
         Command::Drain {
             order: Some(order),
@@ -100,6 +106,7 @@ fn actions(
             show::<ActionView>(view, &format!("/v1/actions/{id}"), streams)
         }
         Some(ActionsCommand::Approve { id }) => order::approve(id, view, streams),
+        Some(ActionsCommand::Undo { id }) => order::undo(id, view, streams),
     }
 }
 

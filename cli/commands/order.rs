@@ -1,12 +1,14 @@
 //! `samctl announce`, `withdraw` and `reload`: orders to the running router.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::show::Request;
 use crate::Streams;
 use crate::args::Format;
+use crate::config::scalar::duration_text;
 use crate::exit::{Exit, Failure};
 use crate::output::machine;
 
@@ -55,6 +57,71 @@ pub fn approve(id: u64, request: &Request<'_>, streams: &mut Streams<'_>) -> Res
         |_| format!("action {id} is approved"),
         streams,
     )
+}
+
+/// Undoes an action.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn undo(id: u64, request: &Request<'_>, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    order(
+        request,
+        ("/v1/undo", json!({ "id": id })),
+        |_| format!("action {id} will be undone: see `samctl actions`"),
+        streams,
+    )
+}
+
+/// Gives captured addresses back, and leaves them alone for a while.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn release(
+    address: Option<Ipv4Addr>,
+    hold: Duration,
+    request: &Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    // A part of a second is no end of a hold.
+    let hold_s = hold.as_millis().div_ceil(1000);
+    let hold_s = u64::try_from(hold_s).unwrap_or(u64::MAX);
+    let what = address.map_or_else(
+        || "everything captured".to_owned(),
+        |address| address.to_string(),
+    );
+    order(
+        request,
+        (
+            "/v1/release",
+            json!({ "address": address, "hold_s": hold_s }),
+        ),
+        |_| {
+            if hold_s == 0 {
+                return format!("{what}: captured again where it is wanted");
+            }
+            let text = duration_text(hold);
+            format!("{what} is given back and left alone for {text}: see `samctl captures`")
+        },
+        streams,
+    )
+}
+
+/// Takes addresses of other sites off this host, and says which.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn fix(request: &Request<'_>, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    let answer = request.client.order("/v1/fix", &json!({}))?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    for removed in answer["removed"].as_array().into_iter().flatten() {
+        // The answer of the command itself stays one document.
+        writeln!(
+            streams.stderr,
+            "removed {}",
+            removed.as_str().unwrap_or_default()
+        )?;
+    }
+    Ok(())
 }
 
 /// Reads the configuration again.

@@ -15,6 +15,8 @@ mapping! {
         "type" => kind: DiscoveryKind,
         /// How long a host counts as there after its last frame.
         "expiry" => expiry: Duration,
+        /// Time between two lists of a provider.
+        "interval" => interval: Duration,
         /// Addresses asked for per second.
         "sweep" => sweep: Sweep,
         /// Addresses that one MAC may have.
@@ -29,11 +31,13 @@ mapping! {
 pub(crate) enum DiscoveryKind {
     /// By ARP.
     Arp,
+    /// By what the provider of the cloud lists.
+    Provider,
 }
 
 impl Word for DiscoveryKind {
-    const WORDS: &'static [(&'static str, Self)] = &[("arp", Self::Arp)];
-    const LATER: &'static [&'static str] = &["provider"];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("arp", Self::Arp), ("provider", Self::Provider)];
 }
 
 impl Read for DiscoveryKind {

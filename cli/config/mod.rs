@@ -18,7 +18,7 @@ mod read;
 mod render;
 mod render_foreign;
 mod report;
-mod scalar;
+pub(crate) mod scalar;
 mod scenario;
 mod source;
 mod toml;

@@ -291,21 +291,31 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
 fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
     let (kind, interface) = (cloud.provider.name(), quoted(&cloud.interface));
     let (mode, hold) = (cloud.mode.name(), duration_text(cloud.release_hold));
+    let priority = cloud.priority;
     let (changes, journal) = (cloud.changes_per_minute, cloud.journal_file.as_deref());
     let journal = journal.map_or_else(|| "none".to_owned(), path);
     writeln!(
         out,
-        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    releaseHold: {hold}"
+        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    priority: {priority}\n    releaseHold: {hold}"
     )?;
     writeln!(
         out,
         "    changesPerMinute: {changes}\n    journalFile: {journal}"
     )?;
+    if let Some(discovery) = &cloud.discovery {
+        let keys = [
+            ("type", "provider".to_owned()),
+            ("interval", duration_text(discovery.interval)),
+            ("expiry", duration_text(discovery.expiry)),
+        ];
+        writeln!(out, "    discovery: {}", mapping(&keys))?;
+    }
     let endpoints = &cloud.endpoints;
     let keys = [
         ("api", &endpoints.api),
         ("metadata", &endpoints.metadata),
         ("federation", &endpoints.federation),
+        ("interface", &endpoints.interface),
     ];
     let written = keys
         .iter()

@@ -30,6 +30,11 @@ pub(crate) const CASES: &[Case] = &[
         needs: NEEDS,
         run: || captures(Cloud::Oci),
     },
+    Case {
+        name: "cloud::a_machine_that_the_provider_lists_is_reached_until_it_is_stopped",
+        needs: NEEDS,
+        run: lists,
+    },
 ];
 
 const NEEDS: &[Need] = &[Need::Tool("curl"), Need::Tool("ip")];
@@ -82,7 +87,32 @@ fn captures(cloud: Cloud) {
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
     assert_eq!(doctor.code, 0, "{}", doctor.text());
 
+    // An agent of the cloud configures it on the host.
+    let router = fabric.topology.router(CLOUD);
+    let address = ELSEWHERE.client();
+    sh(router, &format!("ip address add {address}/32 dev lan0")).success();
+    let doctor = fabric.router(CLOUD).samctl("doctor capture");
+    assert_eq!(doctor.code, 5, "{}", doctor.text());
+    assert!(doctor.text().contains("doctor --fix"), "{}", doctor.text());
+    let fixed = fabric.router(CLOUD).samctl("doctor capture --fix");
+    assert_eq!(fixed.code, 0, "{}", fixed.text());
+    let left = sh(router, "ip -4 address show dev lan0").success();
+    assert!(!left.contains(&format!("{address}/32")), "{left}");
+    wait_for_ping(fabric.topology.client(CLOUD), address, PATIENCE);
+
+    // By order it is given back, and comes again when the order ends.
     let drained = fabric.router(CLOUD);
+    drained
+        .samctl(&format!("release {address} --hold 1h"))
+        .success();
+    let is_free = || cloud.holder(address).is_none();
+    wait_until("the address is given back", PATIENCE, is_free);
+    drained
+        .samctl(&format!("release {address} --hold 0s"))
+        .success();
+    let is_held = || cloud.holder(address).as_deref() == Some("nic-aws");
+    wait_until("the address is captured again", PATIENCE, is_held);
+
     drained.samctl("drain on --wait").success();
     assert_eq!(
         cloud.holder(ELSEWHERE.client()).as_deref(),
@@ -103,4 +133,43 @@ fn captures(cloud: Cloud) {
     wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
     let gone = killed.elapsed();
     assert!(gone < Duration::from_secs(12), "{gone:?}");
+
+    // Nothing stays behind when it is to be removed.
+    fabric.router(CLOUD).samctl("release --all").success();
+    wait_until("the interface is as it was", PATIENCE, || {
+        cloud.holder(address).is_none() && cloud.checks_sources("nic-aws")
+    });
+}
+
+/// Nobody is told to own the machine's address.
+fn lists() {
+    let mut fabric = Fabric::new(samctl(), 2);
+    fabric.edit(CLOUD, "owned: [10.77.60.11]", "owned: []");
+    let cloud = CloudLab::start(samctl(), &fabric, Cloud::Aws, &[CLOUD], &json!({}));
+    let discovery = ", discovery: {type: provider, interval: 5s, expiry: 10s}";
+    cloud.let_capture(&fabric, CLOUD, discovery);
+    fabric.start_all();
+    let (machine, host) = (
+        fabric.topology.client(CLOUD),
+        fabric.topology.client(ELSEWHERE),
+    );
+
+    wait_for_ping(host, CLOUD.client(), PATIENCE);
+    wait_for_ping(machine, ELSEWHERE.client(), PATIENCE);
+    let owners = fabric.router(ELSEWHERE).json("owners");
+    let text = owners.to_string();
+    assert!(text.contains("\"provider\""), "{text}");
+    // What the router has captured meanwhile is no machine's.
+    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("nic-aws"));
+    let found = fabric.router(CLOUD).json("discovery");
+    let machines = found["machines"].as_array().expect("machines");
+    assert_eq!(machines.len(), 1, "{found}");
+    assert_eq!(machines[0]["nic"], "nic-machine", "{found}");
+
+    cloud.tell("instances/i-machine/stop", &json!({}));
+    wait_until("nobody owns the address", PATIENCE, || {
+        fabric.owner(ELSEWHERE, CLOUD.client()).is_none()
+    });
+    cloud.tell("instances/i-machine/start", &json!({}));
+    wait_for_ping(host, CLOUD.client(), PATIENCE);
 }

@@ -2,6 +2,7 @@
 //!
 //! No opinion is the answer to everything uncertain: lack of information never changes anything at the provider.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -31,6 +32,8 @@ pub enum Absence {
     OwnedHere,
     /// Nobody has owned it for as long as a route may be missing.
     Unowned,
+    /// An operator wants it left alone.
+    Ordered,
 }
 
 /// Why there is no opinion.
@@ -57,6 +60,7 @@ impl fmt::Display for Want {
             Self::Capture(signature) => write!(f, "it lives elsewhere: {signature}"),
             Self::Absent(Absence::OwnedHere) => f.write_str("it lives at this site"),
             Self::Absent(Absence::Unowned) => f.write_str("nobody owns it any more"),
+            Self::Absent(Absence::Ordered) => f.write_str("it is left alone by order"),
             Self::Keep(KeepReason::Incomplete) => f.write_str("not all routes are known yet"),
             Self::Keep(KeepReason::Isolated) => f.write_str("no BGP session is up"),
             Self::Keep(KeepReason::Withdrawn) => f.write_str("its route is gone, not for long yet"),
@@ -118,25 +122,42 @@ pub struct Landscape {
     pub own: NodeId,
     /// Whether we leave what is new to the others, where there are any: we are being emptied.
     pub yields: bool,
-    /// The other routers of our site that capture, and whether each is there: marker present, path alive.
-    pub siblings: BTreeMap<NodeId, bool>,
+    /// How we stand in the election of who captures for the site.
+    pub candidate: Candidate,
+    /// The other routers of our site, and how those that are there stand: marker present, path alive.
+    pub siblings: BTreeMap<NodeId, Option<Candidate>>,
     /// Addresses of the pools that somebody owns.
     pub claims: BTreeMap<Ipv4Addr, Claimed>,
+    /// Addresses that an operator wants left alone.
+    pub released: BTreeSet<Ipv4Addr>,
+    /// Whether he wants that of all, and the NIC as it was before us.
+    pub all_released: bool,
+}
+
+/// How a router stands in the election of who captures for its site. The greater one is elected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// Whether it can and may change anything at the provider.
+    pub captures: bool,
+    /// Number of the term since which it has captured for the site; 0: it does not. Whoever has the role keeps it, and of
+    /// two the one that took it last, for it took it while the other one was gone.
+    pub term: u32,
+    /// What operators prefer.
+    pub priority: u8,
 }
 
 impl Landscape {
-    /// Elects who takes addresses for our site: of those who are there the one with the lowest id.
+    /// Elects who takes addresses for our site, of those who are there: who captures at all, then who has done so, then
+    /// by priority, then the lowest id.
     #[must_use]
     pub fn elected(&self) -> NodeId {
-        let alive = self.siblings.iter().filter(|(_, alive)| **alive);
-        let lowest = alive.map(|(node, _)| *node).min();
-        lowest.map_or(self.own, |sibling| {
-            if self.yields {
-                sibling
-            } else {
-                sibling.min(self.own)
-            }
-        })
+        let others = self.siblings.iter();
+        let others = others.filter_map(|(node, candidate)| Some((*node, (*candidate)?)));
+        let others: Vec<_> = others.collect();
+        let ours = (!self.yields || others.is_empty()).then_some((self.own, self.candidate));
+        let all = others.into_iter().chain(ours);
+        let elected = all.max_by_key(|(node, candidate)| (*candidate, Reverse(*node)));
+        elected.map_or(self.own, |(node, _)| node)
     }
 }
 
@@ -185,12 +206,15 @@ impl Desires {
         let complete = landscape.view == RibView::Complete;
         // Who knows nothing knows nothing of an absence either: time counts only while all is known.
         self.gone_since
-            .retain(|node, _| complete && landscape.siblings.get(node) == Some(&false));
+            .retain(|node, _| complete && landscape.siblings.get(node) == Some(&None));
         self.missing_since.retain(|address, _| {
             complete && held.contains(address) && !landscape.claims.contains_key(address)
         });
         if complete {
-            let gone = landscape.siblings.iter().filter(|(_, alive)| !**alive);
+            let gone = landscape
+                .siblings
+                .iter()
+                .filter(|(_, there)| there.is_none());
             for (node, _) in gone {
                 self.gone_since.entry(*node).or_insert(now);
             }
@@ -207,11 +231,18 @@ impl Desires {
                 wants.insert(*address, want);
             }
         }
+        // What an operator says needs no route.
+        let ordered = Want::Absent(Absence::Ordered);
+        wants.extend(landscape.released.iter().map(|at| (*at, ordered.clone())));
+        if landscape.all_released {
+            wants.values_mut().for_each(|want| *want = ordered.clone());
+        }
         let lasted = |since: &Instant| now >= *since + self.holds.seize;
         let gone = self.gone_since.iter().filter(|(_, since)| lasted(since));
         Authority {
             generation: landscape.generation,
             wants,
+            restores: landscape.all_released,
             gone: gone.map(|(node, _)| *node).collect(),
         }
     }
@@ -272,12 +303,63 @@ mod tests {
         let mut case = Case::new();
         assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
 
-        case.landscape.siblings.insert(NodeId(1), true);
+        case.landscape
+            .siblings
+            .insert(NodeId(1), Some(Candidate::default()));
 
         let sibling = Want::Keep(KeepReason::Sibling(NodeId(1)));
         assert_eq!(case.want(10), Some(sibling));
-        case.landscape.siblings.insert(NodeId(1), false);
+        case.landscape.siblings.insert(NodeId(1), None);
         assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
+    }
+
+    #[test]
+    fn who_captures_comes_first_then_who_has_done_so_then_priority_then_the_id() {
+        let plain = Candidate {
+            captures: true,
+            term: 0,
+            priority: 100,
+        };
+        let with = |change: fn(&mut Candidate)| {
+            let mut candidate = plain;
+            change(&mut candidate);
+            candidate
+        };
+        let idle = with(|c| (c.captures, c.priority) = (false, 200));
+        let cases = [
+            ("same", plain, plain, NodeId(1)),
+            ("priority", plain, with(|c| c.priority = 101), NodeId(2)),
+            (
+                "in office",
+                with(|c| c.priority = 200),
+                with(|c| c.term = 1),
+                NodeId(2),
+            ),
+            (
+                "later term",
+                with(|c| c.term = 1),
+                with(|c| c.term = 2),
+                NodeId(2),
+            ),
+            ("plans only", idle, plain, NodeId(2)),
+            ("nobody else", idle, with(|c| c.captures = false), NodeId(1)),
+        ];
+        for (name, one, two, elected) in cases {
+            let mut case = Case::new();
+            case.landscape.candidate = two;
+            case.landscape.siblings.insert(NodeId(1), Some(one));
+            assert_eq!(case.landscape.elected(), elected, "{name}");
+            // Seen from the other one it is the same.
+            case.landscape.own = NodeId(1);
+            case.landscape.candidate = one;
+            case.landscape.siblings = [(NodeId(2), Some(two))].into();
+            assert_eq!(case.landscape.elected(), elected, "{name}");
+            // Who is to be emptied leaves it to the other one, if there is one.
+            case.landscape.yields = true;
+            assert_eq!(case.landscape.elected(), NodeId(2), "{name}");
+            case.landscape.siblings = [(NodeId(2), None)].into();
+            assert_eq!(case.landscape.elected(), NodeId(1), "{name}");
+        }
     }
 
     #[test]
@@ -289,7 +371,7 @@ mod tests {
             let mut case = Case::new();
             case.landscape.view = view;
             case.held = [address(10), address(11)].into();
-            case.landscape.siblings.insert(NodeId(3), false);
+            case.landscape.siblings.insert(NodeId(3), None);
 
             assert_eq!(case.want(10), Some(Want::Keep(reason)));
             assert_eq!(case.want(11), Some(Want::Keep(reason)));
@@ -337,16 +419,37 @@ mod tests {
     #[test]
     fn a_sibling_is_gone_only_after_a_while() {
         let mut case = Case::new();
-        case.landscape.siblings.insert(NodeId(3), false);
+        case.landscape.siblings.insert(NodeId(3), None);
         assert_eq!(case.update().gone, [].into());
         case.now += Duration::from_secs(3);
         assert_eq!(case.update().gone, [NodeId(3)].into());
 
-        case.landscape.siblings.insert(NodeId(3), true);
+        case.landscape
+            .siblings
+            .insert(NodeId(3), Some(Candidate::default()));
         assert_eq!(case.update().gone, [].into());
-        case.landscape.siblings.insert(NodeId(3), false);
+        case.landscape.siblings.insert(NodeId(3), None);
 
         assert_eq!(case.update().gone, [].into());
+    }
+
+    #[test]
+    fn what_an_operator_wants_left_alone_needs_no_route() {
+        let ordered = Some(Want::Absent(Absence::Ordered));
+        for view in [RibView::Complete, RibView::Incomplete, RibView::Isolated] {
+            let mut case = Case::new();
+            case.landscape.view = view;
+            case.held = [address(11), address(12)].into();
+            case.landscape.released = [address(10), address(11)].into();
+            assert_eq!(case.want(10), ordered);
+            assert_eq!(case.want(11), ordered);
+            assert_ne!(case.want(12), ordered);
+
+            case.landscape.all_released = true;
+
+            assert_eq!(case.want(12), ordered);
+            assert!(case.update().restores);
+        }
     }
 
     #[test]
@@ -378,8 +481,11 @@ mod tests {
                     generation: 1,
                     view: RibView::Complete,
                     own: NodeId(2),
+                    candidate: Candidate::default(),
                     siblings: BTreeMap::new(),
                     claims: claims.into(),
+                    released: BTreeSet::new(),
+                    all_released: false,
                 },
                 held: BTreeSet::new(),
                 now: Instant::now(),

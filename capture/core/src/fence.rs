@@ -68,6 +68,8 @@ pub struct Authority {
     pub wants: BTreeMap<Ipv4Addr, Want>,
     /// Routers of our site that have been gone for long enough to take over from them.
     pub gone: BTreeSet<NodeId>,
+    /// Whether our NIC is to be as it was before us.
+    pub restores: bool,
 }
 
 impl Authority {
@@ -171,6 +173,7 @@ mod tests {
             generation: 3,
             wants: wants.clone(),
             gone: gone.clone(),
+            restores: false,
         };
         let ticket = Ticket {
             generation: 3,

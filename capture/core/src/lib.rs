@@ -17,7 +17,7 @@ pub mod route_tags;
 mod takeover;
 
 pub use claim_source::ClaimSource;
-pub use desired::{Desires, Landscape, Want};
+pub use desired::{Candidate, Desires, Landscape, Want};
 pub use executor::Executor;
 pub use fence::{Authority, PathSignature, Stale, Ticket};
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{KeepReason, Want};
+use crate::desired::{Absence, KeepReason, Want};
 use crate::pool::Pool;
 use crate::provider::{Entry, NicId, Observation};
 
@@ -64,6 +64,8 @@ pub enum Kind {
     Capture,
     /// Take addresses off our NIC.
     Release,
+    /// Have our NIC carry packets that are not its own no more, as before us.
+    Restore,
 }
 
 impl fmt::Display for Kind {
@@ -72,6 +74,7 @@ impl fmt::Display for Kind {
             Self::Forward => "forward",
             Self::Capture => "capture",
             Self::Release => "release",
+            Self::Restore => "restore",
         })
     }
 }
@@ -98,6 +101,8 @@ pub struct Situation<'a> {
     pub observed: Option<&'a Observation>,
     /// Addresses that the journal says we put on it.
     pub marks: &'a BTreeSet<Ipv4Addr>,
+    /// How it was before us in what is to be so again: whether it forwarded; `None` leaves that.
+    pub forwarded: Option<bool>,
     /// What we did a moment ago and a look may not show yet: addresses that are there, or not.
     pub pending: &'a BTreeMap<Ipv4Addr, Pending>,
     /// Addresses that are left alone for a while.
@@ -141,11 +146,31 @@ pub enum Cause {
         why: String,
         /// Who had the address.
         holder: Option<NicId>,
-        /// When it is tried again though nothing has changed.
-        again: Instant,
+        /// How often in a row.
+        times: u32,
+        /// When it is tried again though nothing has changed; never without.
+        again: Option<Instant>,
     },
     /// It was taken from us several times in a row.
     Fight,
+}
+
+impl Cause {
+    /// How often in a row the provider refused.
+    pub(crate) fn refusals(&self) -> u32 {
+        if let Self::Refused { times, .. } = self {
+            return *times;
+        }
+        0
+    }
+
+    /// When what was refused is tried again.
+    pub(crate) fn again(&self) -> Option<Instant> {
+        if let Self::Refused { again, .. } = self {
+            return *again;
+        }
+        None
+    }
 }
 
 impl fmt::Display for Cause {
@@ -194,6 +219,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     for (kind, wants) in [
         (Kind::Capture, captures),
         (Kind::Release, situation.releases(observed)),
+        (Kind::Restore, situation.restores(observed)),
     ] {
         if !wants.is_empty() {
             actions.push(Action { kind, wants });
@@ -254,6 +280,20 @@ impl Situation<'_> {
             .collect()
     }
 
+    /// The reason to have our NIC forward no more, once nothing is on it by our doing: the first address that is left
+    /// alone by order.
+    fn restores(&self, observed: &Observation) -> BTreeMap<Ipv4Addr, Want> {
+        let differs = self.forwarded == Some(false) && observed.forwarding;
+        let mut entries = observed.entries.iter();
+        let holds = entries.any(|(address, entry)| is_ours(entry, *address, self.marks));
+        let ordered = |(_, want): &(&Ipv4Addr, &Want)| **want == Want::Absent(Absence::Ordered);
+        let reasons = self.wants.iter().filter(ordered);
+        let reasons = reasons.filter(|_| differs && !holds).take(1);
+        reasons
+            .map(|(address, want)| (*address, want.clone()))
+            .collect()
+    }
+
     /// Addresses that can be added to our NIC.
     fn room(&self, observed: &Observation) -> usize {
         let Some(limit) = observed.limit else {
@@ -301,7 +341,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::desired::Absence;
     use crate::fence::PathSignature;
     use crate::node::NodeId;
 
@@ -343,6 +382,24 @@ mod tests {
         case.pools[0].exclude.insert(address(14));
 
         assert_eq!(case.kinds(), [(Kind::Release, vec![10, 13])]);
+    }
+
+    #[test]
+    fn forwarding_is_put_back_when_nothing_is_left() {
+        let mut case = Case::new();
+        case.want(10, Want::Absent(Absence::Ordered));
+        assert_eq!(case.kinds(), [], "nobody asked for it");
+        case.forwarded = Some(true);
+        assert_eq!(case.kinds(), [], "it was so before us");
+        case.forwarded = Some(false);
+        assert_eq!(case.kinds(), [(Kind::Restore, vec![10])]);
+
+        case.entry(10, Some(true));
+        assert_eq!(case.kinds(), [(Kind::Release, vec![10])]);
+
+        case.observed.entries.clear();
+        case.observed.forwarding = false;
+        assert_eq!(case.kinds(), []);
     }
 
     #[test]
@@ -440,6 +497,7 @@ mod tests {
         observed: Observation,
         blind: bool,
         marks: BTreeSet<Ipv4Addr>,
+        forwarded: Option<bool>,
         pending: BTreeMap<Ipv4Addr, Pending>,
         cooldowns: BTreeMap<Ipv4Addr, Cooldown>,
         now: Instant,
@@ -467,6 +525,7 @@ mod tests {
                 },
                 blind: false,
                 marks: BTreeSet::new(),
+                forwarded: None,
                 pending: BTreeMap::new(),
                 cooldowns: BTreeMap::new(),
                 now: Instant::now(),
@@ -496,6 +555,7 @@ mod tests {
                 wants: &self.wants,
                 observed: (!self.blind).then_some(&self.observed),
                 marks: &self.marks,
+                forwarded: self.forwarded,
                 pending: &self.pending,
                 cooldowns: &self.cooldowns,
                 now: self.now,

@@ -21,6 +21,8 @@ pub enum Record {
         /// It did.
         before: bool,
     },
+    /// Our NIC forwards as it did before us.
+    Restored,
     /// We put these on our NIC, or try to.
     Mark {
         /// Which.
@@ -70,6 +72,7 @@ impl Prior {
         match record {
             // The first one counts: later ones were ours already.
             Record::Forwarding { before } => drop(self.forwarding.get_or_insert(*before)),
+            Record::Restored => self.forwarding = None,
             Record::Mark { addresses } => self.marks.extend(addresses),
             Record::Unmark { addresses } => {
                 self.marks.retain(|address| !addresses.contains(address));
@@ -117,6 +120,8 @@ mod tests {
             .iter()
             .for_each(|record| again.apply(record));
         assert_eq!(again, prior);
+        prior.apply(&Record::Restored);
+        assert_eq!(prior.forwarding, None);
     }
 
     fn address(last: u8) -> Ipv4Addr {

@@ -40,6 +40,10 @@ pub mod function {
     pub const SUCCESSOR: u32 = 11;
     /// 1 on the marker of a node that is being emptied; optional.
     pub const DRAINED: u32 = 12;
+    /// Priority of a node that captures in its cloud, on its marker; absent where it does not, or only plans.
+    pub const CAPTURES: u32 = 15;
+    /// Term since which it has captured for its site, on its marker; optional.
+    pub const TERM: u32 = 16;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -77,6 +81,10 @@ pub struct RouteTags {
     pub successor: Option<NodeId>,
     /// Whether the node is being emptied, and takes nothing over.
     pub drained: bool,
+    /// Priority of the node among those that capture for its site in a cloud; `None` where it does not.
+    pub captures: Option<u8>,
+    /// Term since which it does so alone; 0: it does not.
+    pub term: u32,
 }
 
 /// What a route is.
@@ -195,6 +203,8 @@ impl RouteTags {
             mac: mac_of(value(function::MAC_HIGH)?, value(function::MAC_LOW)?),
             successor: value(function::SUCCESSOR)?.map(NodeId),
             drained: value(function::DRAINED)? == Some(1),
+            captures: value(function::CAPTURES)?.and_then(|value| u8::try_from(value).ok()),
+            term: value(function::TERM)?.unwrap_or(0),
         })
     }
 
@@ -209,6 +219,8 @@ impl RouteTags {
             mac: None,
             successor: None,
             drained: false,
+            captures: None,
+            term: 0,
         }
     }
 
@@ -241,6 +253,9 @@ impl RouteTags {
             values.push((function::MAC_HIGH, half(0)));
             values.push((function::MAC_LOW, half(3)));
         }
+        let captures = self.captures.map(u32::from);
+        values.extend(captures.map(|priority| (function::CAPTURES, priority)));
+        values.extend((self.term > 0).then_some((function::TERM, self.term)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -426,6 +441,8 @@ mod tests {
             mac: None,
             successor: None,
             drained: false,
+            captures: None,
+            term: 0,
         };
 
         let text: Vec<String> = tags
@@ -500,8 +517,8 @@ mod tests {
     #[test]
     fn half_a_mac_says_nothing() {
         for values in [
-            [(13, 0x02_0000), (15, 1)],
-            [(14, 0x01), (15, 1)],
+            [(13, 0x02_0000), (99, 1)],
+            [(14, 0x01), (99, 1)],
             [(13, 0x0100_0000), (14, 1)],
         ] {
             let marker = [(1, 7), (2, 2), (8, 1)];
@@ -513,7 +530,7 @@ mod tests {
 
     #[test]
     fn foreign_communities_and_new_functions_are_left_alone() {
-        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (15, 5), (15, 6)]);
+        let mut all = communities(&[(1, 7), (2, 2), (8, 1), (99, 5), (99, 6)]);
         all.push(LargeCommunity {
             global: 1,
             local1: 1,
@@ -566,7 +583,8 @@ mod tests {
             node in any::<u32>(), kind in 0_usize..4, state in 0_usize..5, sequence in any::<u32>(),
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
-            successor in any::<Option<u32>>(), drained in any::<bool>(),
+            successor in any::<Option<u32>>(), drained in any::<bool>(), captures in any::<Option<u8>>(),
+            term in any::<u32>(),
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -582,6 +600,8 @@ mod tests {
                 mac,
                 successor: successor.map(NodeId),
                 drained,
+                captures,
+                term,
                 ..RouteTags::new(NodeId(node), kinds[kind])
             };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sam_router::config::{
     CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind,
-    DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
+    DEFAULT_CAPTURE_PRIORITY, DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
 };
 
 use super::local::{NO_STATE_FILE, STATE_FOLDER, absolute, check_interface};
@@ -60,7 +60,6 @@ pub(super) fn capture(
             let keys = [
                 ("gratuitousArp", place(&raw.gratuitous_arp)),
                 ("activeWhen", place(&raw.active_when)),
-                ("discovery", place(&raw.discovery)),
             ];
             let help = "remove it: in a cloud its provider answers ARP";
             check_idle(keys, provider.name(), help, findings);
@@ -68,6 +67,7 @@ pub(super) fn capture(
                 input,
                 checked,
                 own,
+                tun,
                 at: *span,
             };
             let interface = interface(raw, *span, tun, findings);
@@ -81,12 +81,14 @@ struct Scope<'a> {
     input: &'a Input<'a>,
     checked: &'a Checked<'a>,
     own: Option<&'a Node>,
+    tun: &'a str,
     at: Span,
 }
 
-fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 5] {
+fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 6] {
     [
         ("mode", place(&raw.mode)),
+        ("priority", place(&raw.priority)),
         ("releaseHold", place(&raw.release_hold)),
         ("changesPerMinute", place(&raw.changes_per_minute)),
         ("journalFile", place(&raw.journal_file)),
@@ -166,19 +168,27 @@ fn cloud(
     }
     let release_hold = release_hold(raw, findings);
     let changes_per_minute = changes_per_minute(raw, findings);
+    let discovery = raw.discovery.given();
+    let discovery = discovery.and_then(|raw| discovery::provider(raw, findings));
+    let priority = match raw.priority.given() {
+        Some(priority) => vrrp::byte("priority", priority, 1, 254, findings),
+        None => Some(DEFAULT_CAPTURE_PRIORITY),
+    };
     Some(CloudCapture {
         provider,
         interface: interface?,
         mode,
+        priority: priority?,
+        discovery,
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
         journal_file,
-        endpoints: endpoints(raw, findings),
+        endpoints: endpoints(raw, scope.tun, findings),
     })
 }
 
 /// Where the provider is; what is no base URL is reported.
-fn endpoints(raw: &raw::Capture, findings: &mut Findings) -> CloudEndpoints {
+fn endpoints(raw: &raw::Capture, tun: &str, findings: &mut Findings) -> CloudEndpoints {
     let Some(At { value: raw, .. }) = raw.endpoints.given() else {
         return CloudEndpoints::default();
     };
@@ -198,6 +208,15 @@ fn endpoints(raw: &raw::Capture, findings: &mut Findings) -> CloudEndpoints {
         api: url("api", &raw.api),
         metadata: url("metadata", &raw.metadata),
         federation: url("federation", &raw.federation),
+        interface: raw.interface.given().map(|at| {
+            check_interface("interface", at, findings);
+            if at.value == tun {
+                findings
+                    .error(at.span, format!("`{tun}` is the TUN device: a provider cannot be behind the tunnels that need it"))
+                    .help("name the interface by which the provider is reached");
+            }
+            at.value.clone()
+        }),
     }
 }
 

@@ -157,7 +157,13 @@ fn check_host(key: &str, address: &At<Ipv4Addr>, findings: &mut Findings) {
     }
 }
 
-fn byte(key: &str, number: &At<u16>, least: u8, most: u8, findings: &mut Findings) -> Option<u8> {
+pub(super) fn byte(
+    key: &str,
+    number: &At<u16>,
+    least: u8,
+    most: u8,
+    findings: &mut Findings,
+) -> Option<u8> {
     let value = u8::try_from(number.value).ok();
     let value = value.filter(|value| (least..=most).contains(value));
     if value.is_none() {

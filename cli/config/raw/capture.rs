@@ -27,6 +27,8 @@ mapping! {
         "discovery" => discovery: Discovery,
         /// How far the router goes on its own in a cloud.
         "mode" => mode: CaptureMode,
+        /// Who captures for the site in a cloud: the one with the most.
+        "priority" => priority: u16,
         /// How long a route may be missing before an address is given back.
         "releaseHold" => release_hold: Duration,
         /// Changes at the provider per minute.
@@ -47,6 +49,8 @@ mapping! {
         "metadata" => metadata: String,
         /// Where a certificate of the instance becomes a token.
         "federation" => federation: String,
+        /// Interface by which calls leave.
+        "interface" => interface: String,
     }
 }
 

@@ -1,12 +1,18 @@
 //! `samctl discovery`
 
 use sam_router::facts::CounterFacts;
-use sam_router::view::{DiscoveryConfigured, DiscoveryView, HomeRow, SightingRow};
+use sam_router::view::{DiscoveryConfigured, DiscoveryView, HomeRow, MachineRow, SightingRow};
 
 use super::{Page, Text, ago, optional};
 
 impl Text for DiscoveryView {
     fn write(&self, page: &mut Page) {
+        if let Some(machines) = &self.machines {
+            let rows = machines.iter().map(machine).collect();
+            let header = ["ADDRESS", "INTERFACE", "CLAIM", "SINCE", "LISTED"];
+            page.title("Machines that the provider lists");
+            return page.table(header, rows, "none was listed");
+        }
         let Some(configured) = &self.configured else {
             return page.line("off: addresses are owned by configuration and order only");
         };
@@ -57,6 +63,16 @@ fn rules(configured: &DiscoveryConfigured) -> String {
         configured.per_mac,
         configured.bindings
     )
+}
+
+fn machine(machine: &MachineRow) -> [String; 5] {
+    [
+        machine.address.to_string(),
+        machine.nic.clone(),
+        optional(machine.claim.as_ref()),
+        ago(machine.since_s),
+        ago(machine.seen_s),
+    ]
 }
 
 fn row(home: &HomeRow) -> [String; 6] {

@@ -128,14 +128,18 @@ pub(crate) fn rivals(
             let rival = rival.unwrap_or_default();
             // On one LAN the election has decided already.
             let counts = !config.shares_lan_with(owner.node) && is_upheld(view);
-            let wins = counts && beats_us(view, source, config.own_node().overlay);
+            let own_overlay = config.own_node().overlay;
+            let wins = counts && beats_us(view, source, own_overlay);
+            let stands = counts && !view.path.stale && owner.state != ClaimState::Draining;
+            let waits = owner.state == ClaimState::Seizing && !precedes(view, source, own_overlay);
             let stale = view.path.stale;
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
             let is_for_us = owner.successor == Some(config.local.node);
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),
-                stands: rival.stands || (counts && !stale && owner.state != ClaimState::Draining),
+                stands: rival.stands || stands,
+                precedes: rival.precedes || (stands && !waits),
                 holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
                 offers: rival.offers || (is_for_us && !stale),
                 sequence: rival.sequence.max(owner.sequence),
@@ -156,6 +160,12 @@ fn beats_us(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool
     if attributes.preference() != ours {
         return attributes.preference() > ours;
     }
+    precedes(view, source, own_overlay)
+}
+
+/// The same between claims of equal LOCAL_PREF.
+fn precedes(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool {
+    let attributes = &view.path.attributes;
     let rest = (
         attributes.origin,
         attributes.med.unwrap_or(0),

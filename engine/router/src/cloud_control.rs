@@ -13,15 +13,16 @@ use sam_capture::desired::{Claimed, Holds, RibView};
 use sam_capture::executor::{News, Settings};
 use sam_capture::provider::{Capabilities, NicId, Outcome, ProviderError};
 use sam_capture::{
-    Authority, ClaimState, Desires, Executor, Landscape, NodeId, Owner, PathSignature, Prior,
+    Authority, Candidate, ClaimState, Desires, Executor, Landscape, NodeId, Owner, PathSignature,
+    Prior,
 };
 
 use crate::Router;
 use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD, Node};
-use crate::drain::Presence;
 use crate::events::Event;
 use crate::output::Output;
 use crate::peers::{is_node, node_of, other_nodes};
+use crate::release::Releases;
 
 /// What comes from the provider's thread and the capture journal.
 #[derive(Debug)]
@@ -75,6 +76,14 @@ pub(crate) struct CloudControl {
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
     pub(crate) failure: Option<String>,
+    /// How this router stands in the election of who captures for its site, as its marker tells.
+    pub(crate) candidate: Candidate,
+    /// Who captures for the site, as far as known.
+    pub(crate) elected: Option<NodeId>,
+    /// What is left alone by order.
+    pub(crate) releases: Releases,
+    /// The latest term that anybody told.
+    latest_term: u32,
     /// What was derived last, and from what.
     authority: Authority,
     known: Option<Known>,
@@ -92,7 +101,8 @@ pub(crate) struct CloudControl {
 #[derive(Debug, PartialEq)]
 struct Known {
     view: RibView,
-    siblings: BTreeMap<NodeId, bool>,
+    candidate: Candidate,
+    siblings: BTreeMap<NodeId, Option<Candidate>>,
     drained: bool,
     held: BTreeSet<Ipv4Addr>,
     owners: u64,
@@ -119,6 +129,10 @@ impl CloudControl {
             poll: POLL,
             executor: None,
             failure: None,
+            candidate: Candidate::default(),
+            elected: None,
+            releases: Releases::default(),
+            latest_term: 0,
             authority: Authority::default(),
             known: None,
             stale: true,
@@ -194,6 +208,7 @@ impl Config {
             budget: cloud.changes_per_minute,
             patience: cloud.provider.patience(),
             poll,
+            inventory: cloud.discovery.map(|discovery| discovery.interval),
         }
     }
 }
@@ -268,18 +283,20 @@ impl Router {
         actions.any(|action| action.id == id && action.awaits_approval)
     }
 
-    /// Derives what may be done at the provider, and says so, if it has changed.
-    pub(crate) fn tell_authority(&mut self, now: Instant) {
+    /// Derives what may be done at the provider, and says so, if it has changed; tells whether our marker has.
+    pub(crate) fn tell_authority(&mut self, now: Instant) -> bool {
         let Some(cloud) = self.config.cloud() else {
-            return;
+            return false;
         };
         let release = cloud.release_hold;
         let known = self.cloud_known(now);
-        let lasted = self.cloud.lasts_until.is_some_and(|due| due <= now);
+        let expired = self.cloud.releases.expire(now);
+        let lasted = expired || self.cloud.lasts_until.is_some_and(|due| due <= now);
         if !self.cloud.stale && !lasted && self.cloud.known.as_ref() == Some(&known) {
-            return;
+            return false;
         }
         let landscape = self.landscape(&known);
+        let is_news = self.run_for_office(&landscape);
         let control = &mut self.cloud;
         control.stale = false;
         control.desires.set_holds(Holds {
@@ -294,14 +311,39 @@ impl Router {
         };
         control.lasts_until = control.desires.poll_timeout(now);
         control.known = Some(known);
-        if control.authority == authority {
-            return;
+        if control.authority != authority {
+            control.authority = authority.clone();
+            if let Some(executor) = &mut control.executor {
+                executor.set_authority(authority.clone(), now);
+            }
+            self.outputs.push_back(Output::Authority(authority));
         }
-        control.authority = authority.clone();
-        if let Some(executor) = &mut control.executor {
-            executor.set_authority(authority.clone(), now);
+        is_news
+    }
+
+    /// Follows the election: who is elected begins a term, which is later than any that he has heard of, and who is not
+    /// ends his. While the routes are not all there, it stays as it is. Tells whether our marker says something else.
+    fn run_for_office(&mut self, landscape: &Landscape) -> bool {
+        let mut candidate = landscape.candidate;
+        let terms = landscape.siblings.values().flatten();
+        let latest = terms.map(|sibling| sibling.term).max().unwrap_or(0);
+        let latest = latest.max(self.cloud.latest_term).max(candidate.term);
+        let elected = landscape.elected();
+        self.cloud.elected = Some(elected);
+        let is_elected = elected == landscape.own && !landscape.yields;
+        candidate.term = match (is_elected && candidate.captures, landscape.view) {
+            (false, RibView::Complete) => 0,
+            (true, RibView::Complete) if candidate.term == 0 => latest.saturating_add(1),
+            (true | false, _) => candidate.term,
+        };
+        self.cloud.latest_term = latest.max(candidate.term);
+        let claimed = self.cloud_homes.claims;
+        if landscape.view == RibView::Complete {
+            // The same one claims the machines of the site.
+            self.cloud_homes.claims = elected == landscape.own;
         }
-        self.outputs.push_back(Output::Authority(authority));
+        let former = std::mem::replace(&mut self.cloud.candidate, candidate);
+        former != candidate || claimed != self.cloud_homes.claims
     }
 
     /// Lets the executor decide about its next call.
@@ -311,24 +353,27 @@ impl Router {
             return;
         }
         let control = &mut self.cloud;
-        let Some(executor) = &mut control.executor else {
-            return;
-        };
-        let order = executor.poll(now);
-        while let Some(record) = executor.poll_record() {
-            control.outputs.push_back(Output::CaptureRecord(record));
+        let mut executor_due = None;
+        if let Some(executor) = &mut control.executor {
+            let order = executor.poll(now);
+            while let Some(record) = executor.poll_record() {
+                control.outputs.push_back(Output::CaptureRecord(record));
+            }
+            control.outputs.extend(order.map(Output::Cloud));
+            while let Some(news) = executor.poll_news() {
+                self.events.push(Event::from(news), now);
+            }
+            executor_due = executor.poll_timeout(now).map(|due| due.max(now + BREATH));
         }
-        control.outputs.extend(order.map(Output::Cloud));
-        while let Some(news) = executor.poll_news() {
-            self.events.push(Event::from(news), now);
-        }
-        let executor = executor.poll_timeout(now).map(|due| due.max(now + BREATH));
         let desires = control.lasts_until;
         let complete = control
             .completeness
             .missing_since
             .map(|since| since + FIRST_ROUTES);
-        let due = [executor, desires, complete].into_iter().flatten();
+        let released = control.releases.poll_timeout();
+        let due = [executor_due, desires, complete, released]
+            .into_iter()
+            .flatten();
         control.due = due.filter(|due| *due > now).min();
     }
 
@@ -341,10 +386,16 @@ impl Router {
             (false, false) => RibView::Incomplete,
         };
         let siblings = self.config.siblings();
-        let siblings = siblings.map(|(node, _)| (node.id, self.is_alive(node)));
+        let siblings = siblings.map(|(node, _)| (node.id, self.candidate(node)));
         let executor = self.cloud.executor.as_ref();
+        let priority = self.config.cloud().map_or(0, |cloud| cloud.priority);
         Known {
             view,
+            candidate: Candidate {
+                captures: executor.is_some_and(|executor| executor.is_able(now)),
+                priority,
+                ..self.cloud.candidate
+            },
             siblings: siblings.collect(),
             drained: self.state.drained,
             held: executor.map(Executor::held).unwrap_or_default(),
@@ -352,15 +403,16 @@ impl Router {
         }
     }
 
-    /// Whether a router of our site captures for it: its marker is chosen, and BFD has not found the way to it broken. One
-    /// that is drained is as good as gone, as long as we are not drained ourselves.
-    fn is_alive(&self, node: &Node) -> bool {
-        let is_there = match self.presence(node.id) {
-            Presence::Present => true,
-            Presence::Drained => self.state.drained,
-            Presence::Absent => false,
-        };
-        is_there && !self.path_watch.has_failed(node.id)
+    /// How a router of our site stands in the election, if it is there: its marker is chosen, and BFD has not found the
+    /// way to it broken. One that is drained is as good as gone, as long as we are not drained ourselves.
+    fn candidate(&self, node: &Node) -> Option<Candidate> {
+        let marker = self.marker(node.id)?;
+        let is_there = !marker.drained || self.state.drained;
+        (is_there && !self.path_watch.has_failed(node.id)).then_some(Candidate {
+            captures: marker.captures.is_some(),
+            term: marker.term,
+            priority: marker.captures.unwrap_or(0),
+        })
     }
 
     /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh.
@@ -402,8 +454,11 @@ impl Router {
             view: known.view,
             own: self.config.local.node,
             yields: self.state.drained,
+            candidate: known.candidate,
             siblings: known.siblings.clone(),
             claims: claims.chain(mine).collect(),
+            released: self.cloud.releases.addresses(),
+            all_released: self.cloud.releases.all(),
         }
     }
 

@@ -42,6 +42,16 @@ pub enum CommandRefusal {
     SuccessorDrained,
     /// The address is not on offer.
     NotOffered,
+    /// This router captures in no cloud.
+    NoCloud,
+    /// The mode forbids changes at the provider.
+    ChangesNothing,
+    /// No action of this number was done lately.
+    NotDone,
+    /// What the action did is in use.
+    ForwardingNeeded,
+    /// What the action did cannot be undone.
+    NotUndoable,
 }
 
 impl Router {
@@ -94,6 +104,8 @@ impl Router {
                 Err(CommandRefusal::NotOffered)
             }
             Command::Approve(id) if !self.awaits_approval(*id) => Err(CommandRefusal::NotAwaited),
+            Command::Release { address, .. } => self.check_release(*address),
+            Command::Undo(id) => self.check_undo(*id),
             Command::Withdraw(_)
             | Command::Approve(_)
             | Command::Drain(_)
@@ -155,6 +167,8 @@ impl Router {
                 );
             }
             (Command::Approve(id), Ok(())) => self.approve_action(*id),
+            (Command::Release { address, hold }, Ok(())) => self.release(*address, *hold, now),
+            (Command::Undo(id), Ok(())) => self.undo(*id, now),
             (Command::Shutdown, Ok(())) => {
                 self.stopping = true;
                 self.events.push(Event::Stopping, now);
@@ -163,7 +177,14 @@ impl Router {
                 self.write_out();
                 self.speaker.shutdown(now);
             }
-            (Command::Shutdown | Command::Drain(_) | Command::Approve(_), Err(_)) => {}
+            (
+                Command::Shutdown
+                | Command::Drain(_)
+                | Command::Approve(_)
+                | Command::Release { .. }
+                | Command::Undo(_),
+                Err(_),
+            ) => {}
         }
     }
 }
@@ -186,6 +207,11 @@ impl CommandRefusal {
             Self::SuccessorAbsent => "successor-absent",
             Self::SuccessorDrained => "successor-drained",
             Self::NotOffered => "not-offered",
+            Self::NoCloud => "no-cloud",
+            Self::ChangesNothing => "changes-nothing",
+            Self::NotDone => "not-done",
+            Self::ForwardingNeeded => "forwarding-needed",
+            Self::NotUndoable => "not-undoable",
         }
     }
 
@@ -221,6 +247,13 @@ impl CommandRefusal {
             Self::SuccessorAbsent => "`samctl test NODE` shows what is wrong on the way to it",
             Self::SuccessorDrained => "name another node, or `samctl drain off` there",
             Self::NotOffered => "`samctl handover` lists what is on offer",
+            Self::NoCloud => "give it to a router whose `self.capture.type` is a cloud",
+            Self::ChangesNothing => {
+                "set self.capture.mode to approve or auto first, or do it at the provider"
+            }
+            Self::NotDone => "`samctl actions` lists what was done lately",
+            Self::ForwardingNeeded => "`samctl release --all` puts the interface back as it was",
+            Self::NotUndoable => "`samctl release ADDRESS` gives an address back that is held",
         }
     }
 }
@@ -246,6 +279,11 @@ impl fmt::Display for CommandRefusal {
             Self::SuccessorAbsent => "that node is not heard of, or cannot be reached",
             Self::SuccessorDrained => "that node is drained: it takes nothing over",
             Self::NotOffered => "the address is not on offer to anybody",
+            Self::NoCloud => "this router captures in no cloud",
+            Self::ChangesNothing => "this router may not change anything at the provider",
+            Self::NotDone => "no action of this number was done lately",
+            Self::ForwardingNeeded => "captured addresses need that the interface forwards",
+            Self::NotUndoable => "what this action did cannot be undone",
         })
     }
 }
@@ -274,6 +312,11 @@ mod tests {
             CommandRefusal::SuccessorAbsent,
             CommandRefusal::SuccessorDrained,
             CommandRefusal::NotOffered,
+            CommandRefusal::NoCloud,
+            CommandRefusal::ChangesNothing,
+            CommandRefusal::NotDone,
+            CommandRefusal::ForwardingNeeded,
+            CommandRefusal::NotUndoable,
         ] {
             let sentence = refusal.to_string();
             assert!(sentence.contains(' '), "{sentence}");

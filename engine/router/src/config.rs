@@ -21,6 +21,7 @@ pub use sam_dataplane::dscp::CONTROL_TOS;
 pub use sam_vrrp::{Settings as VrrpSettings, Version as VrrpVersion};
 use sam_wg::{PresharedKey, PrivateKey, PublicKey};
 
+pub use crate::cloud_homes::ProviderDiscovery;
 pub use crate::discovery::ArpDiscovery;
 use crate::encapsulation::Encapsulation;
 use crate::foreign::Foreign;
@@ -210,10 +211,14 @@ pub struct CloudCapture {
     pub interface: String,
     /// How far the router goes on its own.
     pub mode: CaptureMode,
+    /// Who captures for the site, where several can and none does so yet: the one with the most.
+    pub priority: u8,
     /// How long a route may be missing before an address is given back.
     pub release_hold: Duration,
     /// Changes at the provider per minute.
     pub changes_per_minute: usize,
+    /// How it learns which addresses live at the site; `None`: it is told only.
+    pub discovery: Option<ProviderDiscovery>,
     /// Where it is written what was done; `None` forgets it.
     pub journal_file: Option<PathBuf>,
     /// Where the provider is, if not where everybody finds it.
@@ -229,10 +234,14 @@ pub struct CloudEndpoints {
     pub metadata: Option<String>,
     /// Where a certificate of the instance becomes a token (OCI).
     pub federation: Option<String>,
+    /// Interface of the underlay by which calls leave, whatever the host routes elsewhere.
+    pub interface: Option<String>,
 }
 
 /// How long a route may be missing before an address is given back, where nothing is written.
 pub const DEFAULT_RELEASE_HOLD: Duration = Duration::from_secs(120);
+/// Priority among the routers that capture for a site, where nothing is written.
+pub const DEFAULT_CAPTURE_PRIORITY: u8 = 100;
 /// Changes at the provider per minute, where nothing is written.
 pub const DEFAULT_CHANGES_PER_MINUTE: usize = 30;
 /// Most changes at the provider per minute.

@@ -58,6 +58,14 @@ impl Router {
         executor.map(Executor::held).unwrap_or_default()
     }
 
+    /// Addresses of other sites that are drawn in here, or are to be: none of them may be configured on this host.
+    #[must_use]
+    pub fn drawn_in(&self, now: Instant) -> BTreeSet<Ipv4Addr> {
+        let rows = self.captures(now).captures.into_iter();
+        let rows = rows.filter(crate::view::CaptureRow::is_for_others);
+        rows.map(|row| row.address).collect()
+    }
+
     /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained
     /// router that another one has taken the LAN over from keeps what it still announces until that one announces it.
     pub(crate) fn to_originate(&self) -> BTreeMap<Ipv4Addr, ClaimSource> {
@@ -76,9 +84,16 @@ impl Router {
 
     /// How a node is, as its marker says.
     pub(crate) fn presence(&self, node: NodeId) -> Presence {
-        let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
-            return Presence::Absent;
-        };
+        match self.marker(node) {
+            Some(tags) if tags.drained => Presence::Drained,
+            Some(_) => Presence::Present,
+            None => Presence::Absent,
+        }
+    }
+
+    /// The marker of a node, while it can be relied on.
+    pub(crate) fn marker(&self, node: NodeId) -> Option<RouteTags> {
+        let overlay = self.config.fabric.nodes.get(&node)?.overlay;
         let asn = self.config.fabric.asn;
         let paths = self.speaker.paths(Ipv4Net::from(overlay));
         let mut markers = paths
@@ -86,11 +101,7 @@ impl Router {
             .filter(|view| !view.path.stale && view.ineligible.is_none())
             .filter_map(|view| RouteTags::parse(asn, &view.path.attributes.large_communities).ok())
             .filter(|tags| tags.node == node && matches!(tags.kind, RouteKind::Marker { .. }));
-        match markers.next() {
-            Some(tags) if tags.drained => Presence::Drained,
-            Some(_) => Presence::Present,
-            None => Presence::Absent,
-        }
+        markers.next()
     }
 }
 

@@ -283,6 +283,29 @@ pub enum Event {
         /// Its MAC.
         mac: String,
     },
+    /// An operator wants an address left alone by capture in the cloud, or all; or not any more.
+    CaptureHeld {
+        /// Which; all without.
+        address: Option<Ipv4Addr>,
+        /// For so many seconds; 0 ends it.
+        hold_s: u64,
+    },
+    /// The provider of our cloud lists a machine that runs: its address lives here.
+    MachineFound {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its network interface, by the provider's name.
+        nic: String,
+    },
+    /// A machine of our cloud is there no longer.
+    MachineGone {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its network interface, by the provider's name.
+        nic: String,
+        /// Why: `stopped`, or `not-listed` for longer than `expiry`.
+        reason: String,
+    },
     /// A host that was heard has its home here no longer.
     HomeExpired {
         /// Its address.
@@ -370,6 +393,9 @@ impl Event {
             Self::AddressProbed { .. } => "address-probed",
             Self::HomeLearned { .. } => "home-learned",
             Self::HomeExpired { .. } => "home-expired",
+            Self::CaptureHeld { .. } => "capture-held",
+            Self::MachineFound { .. } => "machine-found",
+            Self::MachineGone { .. } => "machine-gone",
             Self::MacChanged { .. } => "mac-changed",
             Self::DiscoveryRefused { .. } => "discovery-refused",
             Self::Gate { .. } => "gate",
@@ -422,6 +448,9 @@ impl Event {
             | Self::EndpointMoved { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::CaptureHeld { .. }
+            | Self::MachineFound { .. }
+            | Self::MachineGone { .. }
             | Self::PathMtu { .. }
             | Self::Stopping => false,
         }
@@ -470,6 +499,9 @@ impl Event {
             | Self::CaptureFenced { .. }
             | Self::HomeLearned { .. }
             | Self::HomeExpired { .. }
+            | Self::CaptureHeld { .. }
+            | Self::MachineFound { .. }
+            | Self::MachineGone { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,
         }

@@ -6,7 +6,9 @@
 //! 3. The owner hears that claim, which is the barrier, and only then gives its own up, for good.
 //! 4. The successor hears no other claim any more, and goes on as any owner (`active`).
 //!
-//! A successor that may not own the address, or is not there, changes nothing: the owner stays what it is.
+//! A successor that may not own the address, or is not there, changes nothing: the owner stays what it is. An offer may
+//! be taken back while the successor's claim is under way: it remembers from whom it accepted, and gives the address up
+//! when that node claims it without asking.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -15,6 +17,7 @@ use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId, Owner};
 
 use crate::Router;
+use crate::drain::Presence;
 use crate::events::Event;
 
 impl Router {
@@ -47,6 +50,7 @@ impl Router {
             Some(reason) => self.tell_handover(address, from, &format!("refused: {reason}"), now),
             None => {
                 self.state.announce(&self.config, address);
+                self.state.accepted.insert(address, from);
                 self.tell_handover(address, from, "accepted", now);
             }
         }
@@ -76,20 +80,39 @@ impl Router {
         }
     }
 
+    /// Step 4: what was accepted is ours when its former owner is there and claims it no more; what that one claims and
+    /// does not offer any more was taken back.
+    pub(crate) fn review_acceptances(&mut self, now: Instant) {
+        let own = self.config.local.node;
+        let accepted = self.state.accepted.clone();
+        for (address, from) in accepted {
+            match self.living_claim(address, from) {
+                Some(claim) if claim.successor == Some(own) => {}
+                Some(_) => {
+                    self.state.withdraw(&self.config, address);
+                    self.tell_handover(address, from, "taken-back", now);
+                }
+                None if self.presence(from) == Presence::Absent => {}
+                None => drop(self.state.accepted.remove(&address)),
+            }
+        }
+    }
+
     /// Tells whether a node holds an address, by a claim that can be relied on.
     fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
+        let claim = self.living_claim(address, node);
+        claim.is_some_and(|claim| matches!(claim.state, ClaimState::Active | ClaimState::Handover))
+    }
+
+    /// What a node claims of an address, if it can be relied on.
+    fn living_claim(&self, address: Ipv4Addr, node: NodeId) -> Option<Owner> {
         let prefix = Ipv4Net::from(address);
         let paths = self.speaker.paths(prefix);
         let mut living = paths
             .iter()
-            .filter(|view| !view.path.stale && view.ineligible.is_none());
-        living.any(|view| {
-            let owner = Owner::from_path(self.config.fabric.asn, prefix, &view.path);
-            owner.is_some_and(|owner| {
-                let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
-                owner.node == node && holds
-            })
-        })
+            .filter(|view| !view.path.stale && view.ineligible.is_none())
+            .filter_map(|view| Owner::from_path(self.config.fabric.asn, prefix, &view.path));
+        living.find(|owner| owner.node == node)
     }
 
     fn tell_handover(&mut self, address: Ipv4Addr, node: NodeId, step: &str, now: Instant) {

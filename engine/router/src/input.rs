@@ -1,6 +1,7 @@
 //! The complete list of what goes into the [`crate::Router`].
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use sam_capture::NodeId;
@@ -86,6 +87,15 @@ pub enum Command {
     CancelHandover(Ipv4Addr),
     /// Do a change at the provider that waits for approval, by its number.
     Approve(u64),
+    /// Give a captured address back, or all, and leave it alone for so long; zero ends that.
+    Release {
+        /// Which; all without.
+        address: Option<Ipv4Addr>,
+        /// How long.
+        hold: Duration,
+    },
+    /// Undo a change at the provider, by the number of its action.
+    Undo(u64),
     /// Orderly stop: withdraw everything, close sessions.
     Shutdown,
 }

@@ -29,6 +29,9 @@ pub struct RuntimeState {
     /// Addresses that are offered to another node, until it has them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub handovers: BTreeMap<Ipv4Addr, NodeId>,
+    /// Addresses that another node offered and this one took, until that one claims them no more.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<Ipv4Addr, NodeId>,
 }
 
 impl RuntimeState {
@@ -44,6 +47,7 @@ impl RuntimeState {
     /// Notes the order to own an address.
     pub fn announce(&mut self, config: &Config, address: Ipv4Addr) {
         self.handovers.remove(&address);
+        self.accepted.remove(&address);
         self.withdrawn.remove(&address);
         if !config.local.owned.contains(&address) {
             self.announced.insert(address);
@@ -53,6 +57,7 @@ impl RuntimeState {
     /// Notes the order not to own an address.
     pub fn withdraw(&mut self, config: &Config, address: Ipv4Addr) {
         self.handovers.remove(&address);
+        self.accepted.remove(&address);
         self.announced.remove(&address);
         if config.local.owned.contains(&address) {
             self.withdrawn.insert(address);
@@ -70,6 +75,8 @@ impl RuntimeState {
         self.sessions
             .retain(|node| config.fabric.nodes.contains_key(node));
         self.handovers
+            .retain(|_, node| config.fabric.nodes.contains_key(node));
+        self.accepted
             .retain(|_, node| config.fabric.nodes.contains_key(node));
     }
 

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
-use sam_capture::{Claim, ClaimSource, ClaimState, RouteKind, RouteTags};
+use sam_capture::{Candidate, Claim, ClaimSource, ClaimState, RouteKind, RouteTags};
 use sam_dataplane::notice::Mac;
 
 use crate::config::Config;
@@ -50,6 +50,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) mac: Option<Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
+    /// How this router stands among those that capture in the cloud of its site; told with the marker.
+    pub(crate) candidate: Candidate,
 }
 
 /// Other nodes' claims on an address.
@@ -61,6 +63,8 @@ pub(crate) struct Rival {
     pub(crate) remembered: bool,
     /// Whether one of them stands, win or not: who told it is there, and upholds it.
     pub(crate) stands: bool,
+    /// Whether one of these holds the address, or would take it before us: two who ask at once do not wait for each other.
+    pub(crate) precedes: bool,
     /// Whether one of them says that it holds the address, and can be reached.
     pub(crate) holds: bool,
     /// Whether one of them asks this node to take the address over.
@@ -87,6 +91,9 @@ impl Origination {
             let own = mandate.config.own_node();
             let mut tags = tags(mandate.config, RouteKind::Marker { epoch });
             (tags.drained, tags.mac) = (mandate.drained, mandate.mac);
+            let candidate = mandate.candidate;
+            tags.captures = candidate.captures.then_some(candidate.priority);
+            tags.term = candidate.term;
             wanted.insert(
                 Ipv4Net::from(own.overlay),
                 announcement(mandate.config, tags),
@@ -177,7 +184,7 @@ fn state(
     let gave_way = was(ClaimState::Standby);
     // 3. Who only hears a host asks those who claim its address before it takes it.
     let is_new = !was(ClaimState::Active) && !gave_way;
-    if source == ClaimSource::Observed && rival.stands && is_new {
+    if source == ClaimSource::Observed && rival.precedes && is_new {
         return Some(ClaimState::Seizing);
     }
     // 4. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
@@ -402,11 +409,12 @@ mod tests {
         }
 
         fn rival(&mut self, last: u8, wins: bool, sequence: u32) {
-            let (remembered, stands) = (false, true);
+            let (remembered, stands, precedes) = (false, true, true);
             let rival = Rival {
                 wins,
                 remembered,
                 stands,
+                precedes,
                 sequence,
                 ..Rival::default()
             };
@@ -417,7 +425,7 @@ mod tests {
         fn remember(&mut self, last: u8) {
             let rival = self.rivals.get_mut(&address(last)).expect("a rival");
             (rival.wins, rival.remembered) = (false, rival.wins);
-            rival.stands = false;
+            (rival.stands, rival.precedes) = (false, false);
         }
 
         fn reconcile(&mut self) -> Vec<Edit> {
@@ -428,6 +436,7 @@ mod tests {
                 epoch: self.epoch,
                 mac: None,
                 drained: self.state.drained,
+                candidate: Candidate::default(),
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

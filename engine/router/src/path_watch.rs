@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use sam_bfd::{LastDown, SessionStatus, State};
 use sam_capture::NodeId;
 
+use crate::Router;
 use crate::config::Config;
+use crate::output::Output;
 use crate::peers::other_nodes;
 
 /// How long a next hop that came back is not preferred; twice as long after each further failure.
@@ -219,5 +221,22 @@ impl NodePath {
     fn recent(&self, now: Instant) -> impl Iterator<Item = &Instant> {
         let flaps = self.flaps.iter();
         flaps.filter(move |at| now.saturating_duration_since(**at) < FLAP_WINDOW)
+    }
+}
+
+impl Router {
+    /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
+    pub(crate) fn tell_bfd(&mut self) {
+        let nodes = other_nodes(&self.config)
+            .filter(|node| self.host.current_endpoint(&self.config, node.id).is_some());
+        let timing = self.config.fabric.bfd;
+        let peers = nodes
+            .filter_map(|node| Some((node.overlay, timing?)))
+            .collect();
+        if self.bfd_peers != peers {
+            self.bfd_peers = peers;
+            let peers = self.bfd_peers.clone();
+            self.outputs.push_back(Output::BfdPeers(peers));
+        }
     }
 }

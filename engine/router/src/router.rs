@@ -13,6 +13,7 @@ use sam_dataplane::notice::Mac;
 
 use crate::claims::{Duplicates, rivals};
 use crate::cloud_control::CloudControl;
+use crate::cloud_homes::CloudHomes;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
 use crate::diff::restart_only;
@@ -80,6 +81,8 @@ pub struct Router {
     pub(crate) owners: OwnerTable,
     pub(crate) duplicates: Duplicates,
     pub(crate) cloud: CloudControl,
+    /// Machines that the provider of our cloud lists.
+    pub(crate) cloud_homes: CloudHomes,
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
@@ -111,7 +114,7 @@ pub struct Router {
     /// WireGuard peers as last handed out.
     pub(crate) wireguard: Option<Vec<sam_wg::PeerConfig>>,
     /// BFD sessions as last handed out.
-    bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
+    pub(crate) bfd_peers: BTreeMap<Ipv4Addr, BfdTiming>,
     /// Foreign neighbors as last handed out.
     foreign: Foreign,
     /// BGP orders of this mutation, held back until the snapshot is out.
@@ -148,6 +151,7 @@ impl Router {
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
             cloud: CloudControl::new(seed.rotate_left(32)),
+            cloud_homes: CloudHomes::default(),
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
@@ -382,11 +386,14 @@ impl Router {
         self.tell_stale_hops(now);
         self.tell_gate(now);
         self.follow_discovery(now);
+        self.follow_inventory(now);
         self.originate(now);
         self.ask_lan(now);
         self.tell_drained(now);
         // What must not be done at the provider any more is forbidden before anything else takes its time.
-        self.tell_authority(now);
+        if self.tell_authority(now) {
+            self.originate(now);
+        }
         // 2. Saved before anybody hears of it.
         if self.state != self.journaled {
             self.journaled = self.state.clone();
@@ -456,24 +463,10 @@ impl Router {
         }
     }
 
-    /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
-    fn tell_bfd(&mut self) {
-        let nodes = other_nodes(&self.config)
-            .filter(|node| self.host.current_endpoint(&self.config, node.id).is_some());
-        let timing = self.config.fabric.bfd;
-        let peers = nodes
-            .filter_map(|node| Some((node.overlay, timing?)))
-            .collect();
-        if self.bfd_peers != peers {
-            self.bfd_peers = peers;
-            let peers = self.bfd_peers.clone();
-            self.outputs.push_back(Output::BfdPeers(peers));
-        }
-    }
-
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
         self.finish_handovers(now);
+        self.review_acceptances(now);
         let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
         let mandate = Mandate {
@@ -483,6 +476,7 @@ impl Router {
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             drained: self.state.drained,
+            candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();

@@ -41,6 +41,9 @@ impl Control {
             },
             Request::CancelHandover(address) => self.command(Command::CancelHandover(address)),
             Request::Approve(id) => self.command(Command::Approve(id)),
+            Request::Undo(id) => self.command(Command::Undo(id)),
+            Request::Release(address, hold) => self.command(Command::Release { address, hold }),
+            Request::Fix => self.fix(),
             Request::Reload => match self.reload_now() {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
@@ -84,6 +87,19 @@ impl Control {
         reply.send(answer).ok();
     }
 
+    /// Removes from this host what must not be configured on it.
+    fn fix(&mut self) -> Reply {
+        let which = self.router.drawn_in(Instant::now());
+        match self.host.remove_addresses(&which) {
+            Ok(removed) => Reply::Json(json!({ "removed": removed })),
+            Err(error) => refused(
+                StatusCode::CONFLICT,
+                error.to_string(),
+                "`ip address` shows the addresses of this host; take them off by hand",
+            ),
+        }
+    }
+
     fn command(&mut self, command: Command) -> Reply {
         if let Err(refusal) = self.router.check_command(&command) {
             return refuse_command(refusal);
@@ -92,11 +108,14 @@ impl Control {
             Command::Announce(address) => Some(*address),
             Command::Withdraw(_)
             | Command::Approve(_)
+            | Command::Undo(_)
+            | Command::Release { .. }
             | Command::Drain(_)
             | Command::Handover { .. }
             | Command::CancelHandover(_)
             | Command::Shutdown => None,
         };
+        let released = matches!(command, Command::Release { .. } | Command::Undo(_));
         self.input(Input::Command(command));
         self.drive();
         let mut answer = json!({ "done": true });
@@ -109,6 +128,13 @@ impl Control {
                 .and_then(|owner| nodes.get(&owner))
                 .map(|owner| owner.name.as_str())
                 .into();
+        }
+        let sibling = self.router.captured_by_sibling().filter(|_| released);
+        let nodes = &self.router.config().fabric.nodes;
+        if let Some(node) = sibling.and_then(|node| nodes.get(&node)) {
+            let name = &node.name;
+            answer["warning"] =
+                format!("{name} captures for this site: give it the same order").into();
         }
         if let Some(unsaved) = &self.unsaved {
             answer["warning"] = format!("in force, but a restart forgets it: {unsaved}").into();

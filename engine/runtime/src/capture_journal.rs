@@ -99,7 +99,7 @@ impl CaptureJournal {
             Record::Forwarding { .. } | Record::Mark { .. } | Record::Intent { .. } => {
                 self.file.sync_data()
             }
-            Record::Unmark { .. } | Record::Answer { .. } => Ok(()),
+            Record::Restored | Record::Unmark { .. } | Record::Answer { .. } => Ok(()),
         }
     }
 
@@ -141,13 +141,23 @@ impl CaptureJournal {
         // Two names of one file are not renamed one to the other, so it may still be there.
         fs::remove_file(&aside).or_else(absent_is_fine)?;
         // There is a whole file of the name at any time.
-        fs::hard_link(&self.path, &aside).or_else(absent_is_fine)?;
+        keep(&self.path, &aside, |path, aside| fs::hard_link(path, aside))?;
         fs::rename(fresh, &self.path)?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
         Ok(())
     }
+}
+
+/// Gives a file a second name; on a file system that has no hard links (FAT, some of FUSE), a copy.
+fn keep(
+    path: &Path,
+    aside: &Path,
+    link: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let kept = link(path, aside).or_else(absent_is_fine);
+    kept.or_else(|_| fs::copy(path, aside).map(drop))
 }
 
 fn options() -> OpenOptions {
@@ -345,6 +355,20 @@ mod tests {
         let (_, prior) = CaptureJournal::open(&path).expect("a journal");
 
         assert_eq!(prior.marks, [address(11)].into());
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn where_there_are_no_hard_links_a_copy_is_put_aside() {
+        let folder = folder("links");
+        let (path, aside) = (folder.join("captures.jsonl"), folder.join("aside"));
+        fs::write(&path, "lines").expect("writable");
+        let refuse = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
+
+        keep(&path, &aside, refuse).expect("a copy");
+
+        assert_eq!(fs::read(&aside).expect("there"), b"lines");
+        assert!(path.exists());
         fs::remove_dir_all(&folder).expect("ours");
     }
 

@@ -482,6 +482,7 @@ mod tests {
             generation: 1,
             wants: wants(sequence),
             gone: BTreeSet::new(),
+            restores: false,
         }
     }
 

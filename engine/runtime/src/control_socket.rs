@@ -10,6 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::QueryRejection;
@@ -21,6 +22,7 @@ use axum::serve::IncomingStream;
 use sam_capture::NodeId;
 use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
+use sam_router::RELEASE_MAX;
 use sam_router::path_test::{Findings, TestTarget};
 use sam_router::view::{PathTestView, Topic, TraceQuery, Watch};
 use serde::Deserialize;
@@ -50,6 +52,12 @@ pub(crate) enum Request {
     CancelHandover(Ipv4Addr),
     /// Do a change at the provider that waits for approval.
     Approve(u64),
+    /// Undo a change at the provider.
+    Undo(u64),
+    /// Give a captured address back, or all, and leave it alone for so long.
+    Release(Option<Ipv4Addr>, Duration),
+    /// Remove from this host what must not be configured on it.
+    Fix,
     /// Read the configuration again.
     Reload,
     /// Kept events, and further ones.
@@ -314,6 +322,9 @@ fn bgp_views() -> Routes {
 fn orders() -> Routes {
     axum::Router::new()
         .route("/v1/approve", post(approve))
+        .route("/v1/undo", post(undo))
+        .route("/v1/fix", post(fix))
+        .route("/v1/release", post(release))
         .route(
             "/v1/drain",
             get(|State(s): Calls| view(s, View::Drain)).post(drain),
@@ -340,6 +351,13 @@ struct Prefix {
 #[derive(Debug, Deserialize)]
 struct ActionId {
     id: u64,
+}
+
+/// What to give back; all without an address.
+#[derive(Debug, Deserialize)]
+struct Release {
+    address: Option<Ipv4Addr>,
+    hold_s: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -523,6 +541,36 @@ async fn approve(
         return not_permitted();
     }
     respond(ask(calls, Request::Approve(body.id)).await)
+}
+
+async fn undo(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<ActionId>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Undo(body.id)).await)
+}
+
+async fn release(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Release>,
+) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    let hold = Duration::from_secs(body.hold_s).min(RELEASE_MAX);
+    respond(ask(calls, Request::Release(body.address, hold)).await)
+}
+
+async fn fix(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, Request::Fix).await)
 }
 
 async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {

@@ -3,7 +3,7 @@
 //! Writes only what belongs to the router itself: its TUN device, the overlay address on it and the routes to the
 //! other overlay addresses. No sysctl, no firewall, nothing on the LAN interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, bail};
@@ -291,6 +291,25 @@ impl HostIo {
                 });
             }
         }
+    }
+
+    /// Takes addresses off this host, wherever they are configured; returns what was taken from where.
+    ///
+    /// # Errors
+    /// What the kernel answers to the first that cannot be taken.
+    pub(crate) fn remove_addresses(
+        &mut self,
+        which: &BTreeSet<Ipv4Addr>,
+    ) -> Result<Vec<String>, NetError> {
+        let mut removed = Vec::new();
+        for held in self.netlink.local_addresses()? {
+            let is_meant = matches!(held.network, IpNet::V4(net) if which.contains(&net.addr()));
+            if is_meant && self.netlink.remove_address(held.interface, held.network)? {
+                let link = self.netlink.link_by_index(held.interface)?;
+                removed.push(format!("{} from {}", held.network, link.name));
+            }
+        }
+        Ok(removed)
     }
 
     /// Facts for views and `doctor`.

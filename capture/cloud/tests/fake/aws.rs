@@ -10,6 +10,7 @@ use sam_cloud::aws::policy::{PolicyScope, actions, policy};
 use sam_cloud::http::{Call, Method};
 use serde_json::{Value, json};
 
+use crate::crash;
 use crate::lab::{Asking, Ended, HoldsFor, Lab, Meanwhile, address, addresses, instance};
 
 fn scenario() -> Value {
@@ -43,6 +44,16 @@ fn router(lab: &Lab, name: char) -> Aws {
         "02:00:00:00:0a:0b"
     };
     Aws::new(&lab.settings(&format!("i-{name}"), mac)).expect("a client")
+}
+
+#[test]
+fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
+    crash::dies_anywhere(&crash::Site {
+        scenario,
+        client: |lab, name| Box::new(router(lab, name)),
+        own: ("eni-a", NicId("eni-a".into())),
+        other: ("eni-b", NicId("eni-b".into())),
+    });
 }
 
 const ASSIGN: &str = "AssignPrivateIpAddresses";

@@ -91,19 +91,39 @@ impl Lab {
 
     /// How many changes there were.
     pub(crate) fn changes(&self) -> usize {
-        self.look("ledger")["entries"]
-            .as_array()
-            .expect("a ledger")
-            .len()
+        self.ledger().len()
     }
 
-    /// The addresses on a NIC, as they really are.
-    pub(crate) fn addresses(&self, nic: &str) -> Vec<String> {
+    /// All changes, in their order.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let ledger = self.look("ledger");
+        ledger["entries"].as_array().expect("a ledger").clone()
+    }
+
+    /// Changes a NIC as somebody at the console would.
+    pub(crate) fn by_hand(&self, nic: &str, change: &Value) {
+        let url = format!("{}/fakecloud/nics/{nic}", self.url);
+        let mut call = Call::new(Method::Post, url, Duration::from_secs(5));
+        call.body = change.to_string().into_bytes();
+        assert_eq!(self.call(&call).status, 200, "{change}");
+    }
+
+    /// Whether a NIC carries only packets of its own.
+    pub(crate) fn checks_sources(&self, nic: &str) -> bool {
+        self.nic(nic)["sourceDestCheck"].as_bool().expect("a flag")
+    }
+
+    fn nic(&self, nic: &str) -> Value {
         let state = self.look("state");
         let clouds = state.as_object().expect("clouds").values();
         let nics = clouds.flat_map(|cloud| cloud["nics"].as_array().expect("NICs"));
         let mut found = nics.filter(|known| known["nic"] == nic);
-        let held = found.next().expect("the NIC")["addresses"].clone();
+        found.next().expect("the NIC").clone()
+    }
+
+    /// The addresses on a NIC, as they really are.
+    pub(crate) fn addresses(&self, nic: &str) -> Vec<String> {
+        let held = self.nic(nic)["addresses"].clone();
         let mut addresses: Vec<String> = serde_json::from_value(held).expect("addresses");
         addresses.sort();
         addresses

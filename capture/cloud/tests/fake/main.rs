@@ -2,6 +2,7 @@
 
 mod aws;
 mod azure;
+mod crash;
 mod http;
 mod lab;
 mod oci;

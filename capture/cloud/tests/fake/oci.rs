@@ -13,6 +13,7 @@ use sam_cloud::oci::policy::PERMISSIONS;
 use sam_cloud::{MacAddress, Settings};
 use serde_json::{Value, json};
 
+use crate::crash;
 use crate::lab::{Asking, Ended, HoldsFor, Lab, address, addresses};
 
 /// Two routers, a guest that may only read, and a machine of somebody else, all in one subnet.
@@ -113,6 +114,23 @@ fn is_done(outcome: &Result<Outcome, ProviderError>) -> bool {
             request_id: Some(_)
         })
     )
+}
+
+#[test]
+fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
+    crash::dies_anywhere(&crash::Site {
+        scenario: || {
+            let mut scenario = scenario();
+            scenario["oci"]["addressLimits"]["lab"] = json!(16);
+            scenario
+        },
+        client: |lab, name| match name {
+            'a' => Box::new(router_a(lab)),
+            _ => Box::new(router_b(lab)),
+        },
+        own: ("vnic-a1", NicId("vnic-a1".into())),
+        other: ("vnic-b", NicId("vnic-b".into())),
+    });
 }
 
 #[test]

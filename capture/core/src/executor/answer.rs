@@ -3,17 +3,19 @@
 //! The reaction to a failure depends on its class only; it is the same for all providers. No batch is repeated unchanged
 //! that the provider refused: it is cut in halves until the address is found that it is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::report::Done;
 use super::work::{Found, Work};
-use super::{CONFIRM, Executor, Flight, HISTORY, News, Observed, PATIENCE, SETTLED, addresses_of};
+use super::{
+    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, addresses_of,
+};
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
 use crate::plan::{Cause, Kind, Pending, is_ours};
-use crate::provider::{ErrorClass, Observation, Operation, Outcome, ProviderError};
+use crate::provider::{ErrorClass, Holder, Observation, Operation, Outcome, ProviderError};
 use crate::record::Record;
 
 /// For so long nothing is added after the provider said that there is no room.
@@ -22,13 +24,18 @@ const FULL: Duration = Duration::from_secs(120);
 const DENIED_MIN: Duration = Duration::from_secs(30);
 /// The longest such pause.
 const DENIED_MAX: Duration = Duration::from_secs(300);
+/// Shortest pause after a list of the subnet that failed.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 /// Longest pause before a capture is tried again.
 const CAPTURE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Shortest pause while another change of the NIC is under way, and by how much it may be longer.
 const BUSY: Duration = Duration::from_secs(1);
 const BUSY_MORE: Duration = Duration::from_secs(2);
-/// What the provider calls impossible is tried again after this, though nothing seems to have changed.
-const NEVER: Duration = Duration::from_secs(600);
+/// What the provider calls impossible is tried again after this though nothing seems to have changed, for a code that
+/// nobody knows is called so as well; each further refusal doubles it.
+const REFUSED_MIN: Duration = Duration::from_secs(600);
+/// The longest such pause.
+const REFUSED_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Shortest pause when asked too often.
 const THROTTLED: Duration = Duration::from_secs(1);
 /// The longest pause that a provider can ask for.
@@ -50,7 +57,8 @@ impl Executor {
                 self.denials = 0;
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
-                    Outcome::Holders(holders) | Outcome::Inventory(holders) => {
+                    Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
+                    Outcome::Holders(holders) => {
                         let work = flight.work.and_then(|work| self.works.get_mut(&work));
                         if let Some(work) = work {
                             let (asked, answered) = (flight.since, now);
@@ -87,10 +95,11 @@ impl Executor {
         if let Some(why) = fault {
             self.count("invalid");
             self.invalid = Some(why);
+            self.blind_since.get_or_insert(now);
             self.pause_looks(now);
             return;
         }
-        self.invalid = None;
+        (self.invalid, self.blind_since) = (None, None);
         self.read_failures = 0;
         let before = self.held();
         self.forget_marks(&observation, flight.since);
@@ -152,17 +161,23 @@ impl Executor {
 
     fn on_done(&mut self, flight: &Flight, now: Instant) {
         self.changed(now);
+        self.denied_at = None;
         let addresses = addresses_of(&flight.order.operation);
         self.remember(flight, "done", String::new(), now);
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
         if let Some(work) = work {
             (work.failures, work.not_before, work.found) = (0, None, None);
+            // It was for this once.
+            work.approved = None;
         }
         let present = match flight.order.operation {
             Operation::Assign { .. } | Operation::Seize { .. } => true,
             Operation::Unassign { .. } => false,
             // Seen by the next look.
-            Operation::SetForwarding { .. } => {
+            Operation::SetForwarding { enabled, .. } => {
+                if !enabled {
+                    self.note(Record::Restored);
+                }
                 self.observe_at = now;
                 return;
             }
@@ -172,6 +187,9 @@ impl Executor {
             | Operation::Inventory
             | Operation::Preflight => return,
         };
+        for address in &addresses {
+            self.cooldowns.remove(address);
+        }
         self.believe(addresses, present, now);
     }
 
@@ -193,16 +211,38 @@ impl Executor {
         let operation = &flight.order.operation;
         if *operation == Operation::Observe {
             self.invalid = Some(error.to_string());
+            self.blind_since.get_or_insert(now);
         }
         if let ErrorClass::Throttled(after) = error.class {
             self.throttle(after, now);
         } else if *operation == Operation::Preflight {
             // Only for people: what is not permitted is told by the calls themselves.
+        } else if *operation == Operation::Inventory {
+            // Nothing is held up by it: what is known stays.
+            self.inventory_failures = self.inventory_failures.saturating_add(1);
+            let longest = self.settings.inventory.unwrap_or_default().max(DENIED_MAX);
+            let pause = self.pace.backoff(self.inventory_failures, longest);
+            self.inventory_at = now + pause.max(LIST_AGAIN);
+            if self.inventory_failures == 1 {
+                self.tell(News::Refused {
+                    operation: operation.name(),
+                    addresses: BTreeSet::new(),
+                    class: error.class.name(),
+                    detail: detail(error),
+                });
+            }
         } else if error.class == ErrorClass::Denied {
             self.deny(flight, error, now);
         } else {
             self.pause_looks(now);
         }
+    }
+
+    fn on_listed(&mut self, holders: BTreeMap<Ipv4Addr, Holder>, number: u64, now: Instant) {
+        self.inventory = Some(Inventory { number, holders });
+        self.inventory_failures = 0;
+        let interval = self.settings.inventory.unwrap_or(self.settings.poll);
+        self.inventory_at = now + self.pace.poll_interval(interval);
     }
 
     fn pause_looks(&mut self, now: Instant) {
@@ -294,7 +334,7 @@ impl Executor {
         work.failures = work.failures.saturating_add(1);
         let longest = match work.kind {
             Kind::Capture => CAPTURE_BACKOFF_MAX,
-            Kind::Forward | Kind::Release => BACKOFF_MAX,
+            Kind::Forward | Kind::Release | Kind::Restore => BACKOFF_MAX,
         };
         work.not_before = Some(now + self.pace.backoff(work.failures, longest));
     }
@@ -323,6 +363,7 @@ impl Executor {
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
         match work.filter(|_| flight.order.operation.is_change()) {
             Some(work) => {
+                self.denied_at = Some(now);
                 let pause = DENIED_MIN
                     .saturating_mul(1 << work.failures.min(8))
                     .min(DENIED_MAX);
@@ -345,7 +386,7 @@ impl Executor {
         };
         let rest = work.wants.split_off(&middle);
         let mut half = Work::new(work.kind, rest, work.since);
-        half.approved = work.approved;
+        (half.approved, half.shown) = (work.approved.clone(), work.shown.clone());
         if work.wants.is_empty() {
             // The others are not wanted any more.
             self.works.remove(&id);
@@ -355,7 +396,8 @@ impl Executor {
         self.next_id += 1;
     }
 
-    /// Leaves alone what can never be, until another NIC has it or a long time has passed.
+    /// Leaves alone what can never be, until another NIC has it. What is known to be a machine's own is never tried again
+    /// otherwise; anything else after a time that grows.
     fn refuse(
         &mut self,
         flight: &Flight,
@@ -369,13 +411,20 @@ impl Executor {
         for &address in addresses {
             let holder = found.as_ref().and_then(|found| found.holders.get(&address));
             let holder = holder.map(|holder| holder.nic.clone());
-            let why = detail(error);
-            let again = now + NEVER;
-            let cause = Cause::Refused { why, holder, again };
+            let known = error.class == ErrorClass::LocalOwner && holder.is_some();
+            let former = self.cooldowns.get(&address);
+            let times = former.map_or(0, |former| former.cause.refusals());
+            let pause = REFUSED_MIN.saturating_mul(1 << times.min(16));
+            let cause = Cause::Refused {
+                why: detail(error),
+                holder,
+                times: times.saturating_add(1),
+                again: (!known).then(|| now + pause.min(REFUSED_MAX)),
+            };
             self.cool_down(address, cause, until);
         }
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
-        if let Some(work) = work.filter(|work| work.kind == Kind::Forward) {
+        if let Some(work) = work.filter(|work| matches!(work.kind, Kind::Forward | Kind::Restore)) {
             // It has no address of its own to leave alone.
             work.not_before = Some(until);
         }

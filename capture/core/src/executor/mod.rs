@@ -9,15 +9,18 @@
 //! holders that is a moment old, and is followed by further looks.
 
 mod answer;
+mod consent;
 mod news;
 mod report;
 mod settings;
+mod step;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use self::consent::Consent;
 pub use self::news::News;
 pub use self::report::{
     ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
@@ -29,7 +32,7 @@ use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
 use crate::pace::Pace;
 use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
-use crate::provider::{Capabilities, Observation, Operation, Permission};
+use crate::provider::{Capabilities, Holder, NicId, Observation, Operation, Permission};
 use crate::record::{Prior, Record};
 
 /// A call to make.
@@ -64,6 +67,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const JOURNAL: Duration = Duration::from_secs(10);
 /// How often permissions are looked at.
 const PREFLIGHT: Duration = Duration::from_secs(3600);
+/// Looks may fail for so long before the router leaves the site to others.
+const BLIND: Duration = Duration::from_secs(30);
+/// For so long it does so after a change was denied; then it tries again, if it is elected.
+const DENIED: Duration = Duration::from_secs(900);
 /// Finished actions that are remembered.
 const HISTORY: usize = 64;
 /// News and lines of the journal that wait to be fetched; the caller fetches all after each call.
@@ -82,6 +89,10 @@ pub struct Executor {
     observed: Option<Observed>,
     /// Why the newest look was no good.
     invalid: Option<String>,
+    inventory: Option<Inventory>,
+    inventory_at: Instant,
+    /// Lists that failed in a row.
+    inventory_failures: u32,
     permissions: Vec<Permission>,
     works: BTreeMap<u64, Work>,
     flight: Option<Flight>,
@@ -99,7 +110,11 @@ pub struct Executor {
     preflight_at: Instant,
     last_change: Option<Instant>,
     read_failures: u32,
+    /// Since when looks have failed.
+    blind_since: Option<Instant>,
     denials: u32,
+    /// When a change was denied last, if none has succeeded since.
+    denied_at: Option<Instant>,
     states: BTreeMap<Ipv4Addr, (State, Instant)>,
     history: VecDeque<Done>,
     counters: BTreeMap<&'static str, u64>,
@@ -115,20 +130,21 @@ struct Observed {
     answered: Instant,
 }
 
+/// Everything in the subnet, as the provider listed it.
+#[derive(Debug)]
+pub struct Inventory {
+    /// Tells one list from another.
+    pub number: u64,
+    /// Who has which address.
+    pub holders: BTreeMap<Ipv4Addr, Holder>,
+}
+
 #[derive(Debug)]
 struct Flight {
     order: Order,
     /// Which work it belongs to.
     work: Option<u64>,
     since: Instant,
-}
-
-/// What brings a work forward.
-enum Step {
-    Change(Operation),
-    /// To know how things are.
-    Look(Order),
-    Wait,
 }
 
 impl Executor {
@@ -153,6 +169,9 @@ impl Executor {
             authority: Authority::default(),
             observed: None,
             invalid: None,
+            inventory: None,
+            inventory_at: now,
+            inventory_failures: 0,
             permissions: Vec::new(),
             works: BTreeMap::new(),
             flight: None,
@@ -167,7 +186,9 @@ impl Executor {
             preflight_at: now,
             last_change,
             read_failures: 0,
+            blind_since: None,
             denials: 0,
+            denied_at: None,
             states: BTreeMap::new(),
             history: VecDeque::new(),
             counters: BTreeMap::new(),
@@ -218,14 +239,16 @@ impl Executor {
         self.journal_failed = failed;
     }
 
-    /// Lets an action be done; tells whether it waits for that.
+    /// Lets the change of an action that operators are shown be made, and no other; tells whether it waits for that.
     pub fn approve(&mut self, id: u64) -> bool {
-        let approves = self.settings.mode == Mode::Approve;
-        let work = self
+        let awaits = self
             .works
-            .get_mut(&id)
-            .filter(|work| approves && !work.approved);
-        work.map(|work| work.approved = true).is_some()
+            .get(&id)
+            .is_some_and(|work| self.awaits_approval(work));
+        let work = self.works.get_mut(&id).filter(|_| awaits);
+        let Some(work) = work else { return false };
+        work.approved = work.step.as_ref().map(Consent::to);
+        work.approved.is_some()
     }
 
     /// Returns the call to make now, if any.
@@ -243,6 +266,9 @@ impl Executor {
         if self.observe_due() <= now {
             self.confirm_at.retain(|at| *at > now);
             return Some(self.send(Operation::Observe, None, None, now));
+        }
+        if self.inventory_due().is_some_and(|due| due <= now) {
+            return Some(self.send(Operation::Inventory, None, None, now));
         }
         if self.preflight_at <= now {
             self.preflight_at = now + PREFLIGHT;
@@ -280,6 +306,7 @@ impl Executor {
         let due = works
             .chain(rest)
             .chain(journal)
+            .chain(self.inventory_due())
             .chain([self.observe_due(), self.preflight_at])
             .min()?;
         Some(paused.map_or(due, |paused| due.max(paused)))
@@ -316,6 +343,35 @@ impl Executor {
         unseen || expected || !self.held().is_empty()
     }
 
+    /// Tells whether it can and may change anything at the provider: by its mode, and by what the last calls came to.
+    #[must_use]
+    pub fn is_able(&self, now: Instant) -> bool {
+        let lasts = |since: Option<Instant>, time| since.is_some_and(|since| now < since + time);
+        let blind = self.blind_since.is_some() && !lasts(self.blind_since, BLIND);
+        let marks = self.capabilities.marks || !self.journal_failed;
+        self.settings.mode >= Mode::Approve
+            && self.observed.is_some()
+            && !blind
+            && !lasts(self.denied_at, DENIED)
+            && marks
+    }
+
+    /// Our NIC, once it was seen.
+    #[must_use]
+    pub fn nic(&self) -> Option<&NicId> {
+        self.observed.as_ref().map(|seen| &seen.observation.nic)
+    }
+
+    /// The newest list of everything in the subnet.
+    #[must_use]
+    pub fn inventory(&self) -> Option<&Inventory> {
+        self.inventory.as_ref()
+    }
+
+    fn inventory_due(&self) -> Option<Instant> {
+        self.settings.inventory.map(|_| self.inventory_at)
+    }
+
     fn observe_due(&self) -> Instant {
         let confirm = self.confirm_at.front().copied();
         confirm.map_or(self.observe_at, |confirm| confirm.min(self.observe_at))
@@ -328,6 +384,7 @@ impl Executor {
             wants: &self.authority.wants,
             observed: self.observed.as_ref().map(|seen| &seen.observation),
             marks: &self.prior.marks,
+            forwarded: self.prior.forwarding.filter(|_| self.authority.restores),
             pending: &self.pending,
             cooldowns: &self.cooldowns,
             now,
@@ -382,142 +439,6 @@ impl Executor {
         works.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Brings one work a step forward, if it is its turn.
-    fn advance(&mut self, id: u64, now: Instant) -> Option<Order> {
-        let work = self.works.get(&id)?;
-        if work.not_before.is_some_and(|at| now < at) {
-            return None;
-        }
-        let kind = work.kind;
-        let allowed = self.pace.allows(kind == Kind::Release, now);
-        let live = self.may_send(self.works.get(&id)?) && allowed;
-        if live && !self.is_fresh(now) {
-            return Some(self.send(Operation::Observe, None, None, now));
-        }
-        let observation = self
-            .observed
-            .as_ref()
-            .map(|seen| seen.observation.clone())?;
-        let step = match kind {
-            Kind::Forward => Operation::SetForwarding {
-                enabled: true,
-                version: observation.version,
-            },
-            Kind::Release => Operation::Unassign {
-                addresses: self.works.get(&id)?.entries(&observation),
-                version: observation.version,
-            },
-            Kind::Capture => match self.capture_step(id, &observation, live, now) {
-                Step::Change(step) => step,
-                Step::Look(order) => return Some(order),
-                Step::Wait => return None,
-            },
-        };
-        let work = self.works.get_mut(&id)?;
-        work.step = Some(step.clone());
-        if !live {
-            return None;
-        }
-        self.pace.spend(now);
-        let ticket = Ticket {
-            generation: self.authority.generation,
-            wants: work.wants_of(&step),
-            gone: std::mem::take(&mut work.from),
-            not_after: now + self.settings.patience,
-        };
-        self.journal_intent(&step, &ticket, observation.forwarding);
-        Some(self.send(step, Some(ticket), Some(id), now))
-    }
-
-    /// The next change of a work that captures; or the look that it needs first, if it is time for one.
-    fn capture_step(
-        &mut self,
-        id: u64,
-        observation: &Observation,
-        live: bool,
-        now: Instant,
-    ) -> Step {
-        if self.full_until.is_some() {
-            return Step::Wait;
-        }
-        let Some(work) = self.works.get(&id) else {
-            return Step::Wait;
-        };
-        let addresses: BTreeSet<Ipv4Addr> = work.wants.keys().copied().collect();
-        let age = if live {
-            FRESH_HOLDERS
-        } else {
-            self.settings.poll
-        };
-        let Some(found) = work.found.clone().filter(|found| found.is_fresh(age, now)) else {
-            let look = Operation::FindHolders(addresses);
-            return Step::Look(self.send(look, None, Some(id), now));
-        };
-        let takeover = self.judge(&addresses, &found.holders, observation, now);
-        self.leave_alone(&takeover, &addresses, now);
-        if !takeover.mine.is_empty() {
-            self.observe_at = self.observe_at.min(now + PATIENCE);
-        }
-        let Some(work) = self.works.get_mut(&id) else {
-            return Step::Wait;
-        };
-        work.from = takeover.from;
-        work.wants
-            .retain(|address, _| !takeover.refused.contains_key(address));
-        if takeover.step.is_none() {
-            (work.found, work.step) = (None, None);
-            work.not_before = Some(now + PATIENCE);
-        }
-        if work.wants.is_empty() {
-            self.works.remove(&id);
-        }
-        takeover.step.map_or(Step::Wait, Step::Change)
-    }
-
-    /// Whether a work may be sent, not only shown, as far as the budget allows.
-    fn may_send(&self, work: &Work) -> bool {
-        let willing = match self.settings.mode {
-            Mode::Off | Mode::Observe | Mode::Plan => false,
-            Mode::Approve => work.approved,
-            Mode::Auto => true,
-        };
-        let able = match work.kind {
-            Kind::Forward => true,
-            // Before that packets would get lost here.
-            Kind::Capture => {
-                let mut seen = self.observed.iter();
-                self.full_until.is_none()
-                    && seen.any(|seen| seen.observation.forwarding)
-                    && (self.capabilities.marks || !self.journal_failed)
-            }
-            // What is not written down is not ours after a restart.
-            Kind::Release => !self.journal_failed,
-        };
-        willing && able
-    }
-
-    fn is_fresh(&self, now: Instant) -> bool {
-        let seen = self.observed.as_ref().filter(|_| self.invalid.is_none());
-        seen.is_some_and(|seen| {
-            now < seen.answered + FRESH && seen.answered < seen.asked + SLOW_LOOK
-        })
-    }
-
-    /// When a work wants to be looked at again; `None`: when something else happens.
-    fn work_due(&self, work: &Work, now: Instant) -> Option<Instant> {
-        let due = if self.may_send(work) {
-            self.pace
-                .next_allowed(work.kind == Kind::Release)
-                .unwrap_or(now)
-        } else if work.kind == Kind::Capture && self.full_until.is_none() {
-            let found = work.found.as_ref();
-            found.map_or(now, |found| found.answered + self.settings.poll)
-        } else {
-            return None;
-        };
-        Some(due.max(work.not_before.unwrap_or(now)).max(now))
-    }
-
     fn send(
         &mut self,
         operation: Operation,
@@ -543,7 +464,7 @@ impl Executor {
 
     fn journal_intent(&mut self, step: &Operation, ticket: &Ticket, forwarding: bool) {
         match step {
-            Operation::SetForwarding { .. } if self.prior.forwarding.is_none() => {
+            Operation::SetForwarding { enabled: true, .. } if self.prior.forwarding.is_none() => {
                 self.note(Record::Forwarding { before: forwarding });
             }
             Operation::Assign { .. } | Operation::Seize { .. } => {

@@ -223,7 +223,9 @@ impl Executor {
     }
 
     fn state(&self, address: Ipv4Addr, now: Instant) -> (State, Option<String>) {
-        let is_of = |work: &&Work| work.kind != Kind::Forward && work.wants.contains_key(&address);
+        let is_of = |work: &&Work| {
+            !matches!(work.kind, Kind::Forward | Kind::Restore) && work.wants.contains_key(&address)
+        };
         let pending = self.pending.get(&address);
         let pending = pending.filter(|pending| now < pending.until);
         let unseen = pending.is_some_and(|pending| pending.present != self.is_there(address));
@@ -292,8 +294,9 @@ impl Executor {
         flight.is_some_and(|flight| flight.work == Some(id) && flight.order.ticket.is_some())
     }
 
-    fn awaits_approval(&self, work: &Work) -> bool {
-        self.settings.mode == Mode::Approve && !work.approved
+    pub(super) fn awaits_approval(&self, work: &Work) -> bool {
+        let open = work.step.is_some() && work.approved.is_none() && !work.is_ordered();
+        self.settings.mode == Mode::Approve && open
     }
 }
 

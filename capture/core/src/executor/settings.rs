@@ -25,4 +25,6 @@ pub struct Settings {
     pub patience: Duration,
     /// Time between looks while nothing happens.
     pub poll: Duration,
+    /// Time between two lists of everything in the subnet; `None`: nobody wants them.
+    pub inventory: Option<Duration>,
 }

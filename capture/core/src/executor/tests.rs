@@ -8,6 +8,10 @@ use crate::node::NodeId;
 use crate::pool::Pool;
 use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, ProviderError};
 
+mod case;
+
+use self::case::*;
+
 #[test]
 fn a_free_address_is_looked_for_and_assigned_then_looked_at_again() {
     let mut case = Case::new(Mode::Auto);
@@ -234,10 +238,200 @@ fn an_action_waits_for_its_approval_and_expires_with_its_reason() {
     assert!(!case.executor.approve(id), "the route is another one");
 
     let id = case.executor.actions()[0].id;
+    assert!(!case.executor.approve(id), "nobody knows yet what it takes");
+    case.run(Duration::from_secs(1));
     assert!(case.executor.approve(id));
 
     assert!(case.change().is_some());
     assert!(!case.executor.approve(id), "once is enough");
+}
+
+#[test]
+fn what_is_approved_is_one_change_and_not_what_it_comes_to_later() {
+    for moves in [true, false] {
+        let mut case = Case::new(Mode::Approve);
+        case.executor.capabilities.moves = moves;
+        case.sibling("nic-b", 2);
+        case.want(&[10]);
+        case.run(Duration::from_secs(5));
+        let id = case.executor.actions()[0].id;
+        assert!(case.executor.approve(id));
+        // Before it is sent, the other router of the site has the address; it dies.
+        case.elsewhere(10, "nic-b");
+        case.gone = [NodeId(2)].into();
+        case.want(&[10]);
+
+        assert_eq!(case.change_within(Duration::from_secs(200)), None);
+
+        assert!(!case.executor.approve(id), "nobody was shown this change");
+        let [action] = &case.executor.actions()[..] else {
+            panic!("{:?}", case.executor.actions())
+        };
+        let name = action.step.as_ref().map(Operation::name);
+        assert_eq!(name, Some(if moves { "seize" } else { "strip" }));
+        assert!(case.executor.approve(action.id));
+        let order = case.change().expect("an order");
+        assert_eq!(Some(order.operation.name()), name);
+
+        // What follows needs a word of its own.
+        case.elsewhere.clear();
+        case.answer(&order, done());
+        if !moves {
+            assert_eq!(case.change_within(Duration::from_secs(200)), None);
+            let id = case.executor.actions()[0].id;
+            assert!(case.executor.approve(id));
+            let order = case.change().expect("an order");
+            assert_eq!(order.operation.name(), "assign");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_what_was_approved_is_approved() {
+    let mut case = Case::new(Mode::Approve);
+    case.want(&[10, 11]);
+    case.run(Duration::from_secs(5));
+    let id = case.executor.actions()[0].id;
+    assert!(case.executor.approve(id));
+    let order = case.change().expect("an order");
+
+    case.answer(&order, failed(ErrorClass::LocalOwner));
+
+    let order = case.change().expect("half of it");
+    assert_eq!(addresses_of(&order.operation).len(), 1);
+}
+
+#[test]
+fn what_a_machine_here_has_is_not_tried_again_until_the_machine_is_gone() {
+    let mut case = Case::new(Mode::Auto);
+    case.sibling("nic-b", 2);
+    case.gone = [NodeId(2)].into();
+    case.elsewhere(10, "nic-b");
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, failed(ErrorClass::LocalOwner));
+
+    assert_eq!(case.change_within(Duration::from_secs(24 * 3600)), None);
+    assert_eq!(case.state(10), State::Waiting);
+
+    case.elsewhere.clear();
+    let order = case.change().expect("another try");
+    assert_eq!(order.operation.name(), "assign");
+}
+
+#[test]
+fn what_is_refused_for_an_unknown_reason_is_tried_less_and_less_often() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let mut last = None;
+    for minutes in [0, 10, 20, 40, 80, 160, 320, 360, 360] {
+        let order = case
+            .change_within(Duration::from_secs(30_000))
+            .expect("a try");
+        let pause = last.map_or(Duration::ZERO, |last| case.now - last);
+        let expected = Duration::from_secs(minutes * 60);
+        // It is noticed by the next look.
+        let late = Duration::from_secs(if minutes > 0 { 80 } else { 0 });
+        assert!(
+            expected <= pause && pause <= expected + late,
+            "{pause:?} {minutes}"
+        );
+        last = Some(case.now);
+        case.answer(&order, failed(ErrorClass::Permanent));
+    }
+
+    case.sequence += 1;
+    case.want(&[10]);
+    let soon = case.change_within(Duration::from_secs(5));
+    assert!(soon.is_some(), "another route is another matter");
+}
+
+#[test]
+fn who_cannot_or_may_not_change_anything_says_so() {
+    for mode in Mode::ALL {
+        let mut case = Case::new(mode);
+        assert!(!case.executor.is_able(case.now), "nothing was seen yet");
+        case.run(Duration::from_secs(5));
+        assert_eq!(case.executor.is_able(case.now), mode >= Mode::Approve);
+    }
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, failed(ErrorClass::Denied));
+    assert!(!case.executor.is_able(case.now));
+    let order = case.change().expect("another try");
+    case.answer(&order, done());
+    assert!(case.executor.is_able(case.now));
+
+    // Looks that fail for a moment say nothing.
+    let start = case.now;
+    case.observation.entries.remove(&address(5));
+    case.executor.observe_at = case.now;
+    case.run(Duration::from_secs(20));
+    assert!(case.executor.is_able(case.now));
+    case.run(Duration::from_secs(40));
+    assert!(!case.executor.is_able(case.now), "{:?}", case.now - start);
+}
+
+#[test]
+fn the_subnet_is_listed_regularly_and_a_list_that_is_refused_holds_nothing_up() {
+    let mut case = Case::new(Mode::Auto);
+    let mut settings = case.executor.settings.clone();
+    settings.inventory = Some(Duration::from_secs(20));
+    case.executor.set_settings(settings, case.now);
+    let start = case.now;
+    let mut lists = 0;
+    let mut seconds = 0;
+    while seconds < 120 {
+        let Some(order) = case.executor.poll(case.now) else {
+            case.now = case.executor.poll_timeout(case.now).expect("a list is due");
+            seconds = (case.now - start).as_secs();
+            continue;
+        };
+        if order.ticket.is_some() {
+            assert!(lists > 3);
+            return;
+        }
+        if order.operation != Operation::Inventory {
+            case.look(&order);
+            continue;
+        }
+        lists += 1;
+        if lists <= 3 {
+            case.look(&order);
+        } else {
+            case.answer(&order, failed(ErrorClass::Denied));
+            case.want(&[10]);
+        }
+    }
+    panic!("nothing is captured after {lists} lists");
+}
+
+#[test]
+fn what_is_given_back_by_order_needs_no_approval_and_forwarding_follows() {
+    for mode in [Mode::Approve, Mode::Auto] {
+        let mut case = Case::new(mode);
+        case.executor.prior.forwarding = Some(false);
+        case.hold(10);
+        case.restores = true;
+        case.set(&[10], |_| Want::Absent(Absence::Ordered));
+        let order = case.change().expect("an order");
+        assert_eq!(order.operation.name(), "unassign");
+        case.observation.entries.remove(&address(10));
+        case.answer(&order, done());
+
+        let order = case.change().expect("an order");
+
+        let stops = |operation: &Operation| {
+            matches!(operation, Operation::SetForwarding { enabled: false, .. })
+        };
+        assert!(stops(&order.operation), "{order:?}");
+        case.observation.forwarding = false;
+        case.answer(&order, done());
+        assert_eq!(case.change_within(Duration::from_secs(200)), None);
+        assert_eq!(case.executor.prior.forwarding, None);
+        assert!(case.records().contains(&Record::Restored));
+    }
 }
 
 #[test]
@@ -274,180 +468,4 @@ fn complaints_about_the_rate_are_heeded() {
 
     assert!(case.now >= start + Duration::from_secs(7));
     assert_eq!(case.executor.pace.halvings(), 1);
-}
-
-struct Case {
-    executor: Executor,
-    observation: Observation,
-    told: Vec<News>,
-    sequence: u32,
-    now: Instant,
-}
-
-impl Case {
-    #[expect(clippy::disallowed_methods, reason = "time needs a start")]
-    fn new(mode: Mode) -> Self {
-        let now = Instant::now();
-        let settings = Settings {
-            mode,
-            pools: vec![Pool {
-                id: 1,
-                name: "lan60".into(),
-                prefix: "10.77.60.0/24".parse().unwrap(),
-                exclude: BTreeSet::new(),
-            }],
-            nic: Some(NicId("nic-a".into())),
-            members: BTreeMap::new(),
-            budget: 30,
-            patience: Duration::from_secs(30),
-            poll: Duration::from_secs(60),
-        };
-        let capabilities = Capabilities {
-            moves: true,
-            batch: 50,
-            marks: true,
-        };
-        Self {
-            executor: Executor::new(settings, capabilities, Prior::default(), 1, now),
-            observation: Observation {
-                nic: NicId("nic-a".into()),
-                subnet: "10.77.60.0/24".parse().unwrap(),
-                version: None,
-                forwarding: true,
-                entries: [(address(5), entry(true))].into(),
-                limit: None,
-            },
-            told: Vec::new(),
-            sequence: 1,
-            now,
-        }
-    }
-
-    fn want(&mut self, lasts: &[u8]) {
-        let sequence = self.sequence;
-        self.set(lasts, |address| {
-            Want::Capture(PathSignature {
-                address,
-                owner: NodeId(9),
-                site: "hq".into(),
-                next_hop: [10, 99, 0, 9].into(),
-                sequence,
-            })
-        });
-    }
-
-    fn unwanted(&mut self, lasts: &[u8]) {
-        self.set(lasts, |_| Want::Absent(Absence::OwnedHere));
-    }
-
-    fn set(&mut self, lasts: &[u8], want: impl Fn(Ipv4Addr) -> Want) {
-        let wants = lasts
-            .iter()
-            .map(|last| (address(*last), want(address(*last))));
-        let authority = Authority {
-            generation: 1,
-            wants: wants.collect(),
-            gone: BTreeSet::new(),
-        };
-        self.executor.set_authority(authority, self.now);
-    }
-
-    fn hold(&mut self, last: u8) {
-        self.observation.entries.insert(address(last), entry(false));
-    }
-
-    /// Answers all looks until a change is ordered.
-    fn change(&mut self) -> Option<Order> {
-        self.change_within(Duration::from_secs(700))
-    }
-
-    fn change_within(&mut self, time: Duration) -> Option<Order> {
-        let end = self.now + time;
-        while self.now <= end {
-            while let Some(order) = self.executor.poll(self.now) {
-                if order.ticket.is_some() {
-                    return Some(order);
-                }
-                self.look(&order);
-            }
-            let due = self.executor.poll_timeout(self.now)?;
-            assert!(due > self.now, "nothing is done at {due:?}");
-            self.now = due;
-        }
-        self.now = end;
-        None
-    }
-
-    fn run(&mut self, time: Duration) {
-        assert_eq!(self.change_within(time), None);
-    }
-
-    fn look(&mut self, order: &Order) {
-        let outcome = match &order.operation {
-            Operation::Observe => Outcome::Observed(self.observation.clone()),
-            Operation::FindHolders(addresses) => {
-                let entries = self.observation.entries.iter();
-                let entries = entries.filter(|(address, _)| addresses.contains(address));
-                let holders = entries.map(|(address, entry)| {
-                    let holder = Holder {
-                        nic: self.observation.nic.clone(),
-                        nic_version: None,
-                        entry: entry.clone(),
-                        running: None,
-                    };
-                    (*address, holder)
-                });
-                Outcome::Holders(holders.collect())
-            }
-            Operation::Preflight => Outcome::Permissions(Vec::new()),
-            Operation::Inventory
-            | Operation::Assign { .. }
-            | Operation::Seize { .. }
-            | Operation::Strip { .. }
-            | Operation::Unassign { .. }
-            | Operation::SetForwarding { .. } => panic!("{order:?} is no look"),
-        };
-        self.answer(order, Ok(outcome));
-    }
-
-    fn answer(&mut self, order: &Order, answer: Result<Outcome, ProviderError>) {
-        self.executor.handle_answer(order.id, answer, self.now);
-        while let Some(news) = self.executor.poll_news() {
-            self.told.push(news);
-        }
-    }
-
-    fn records(&mut self) -> Vec<Record> {
-        std::iter::from_fn(|| self.executor.poll_record()).collect()
-    }
-
-    fn state(&self, last: u8) -> State {
-        self.executor.address(address(last), self.now).state
-    }
-}
-
-fn done() -> Result<Outcome, ProviderError> {
-    Ok(Outcome::Done { request_id: None })
-}
-
-fn failed(class: ErrorClass) -> Result<Outcome, ProviderError> {
-    Err(ProviderError {
-        code: class.name().to_owned(),
-        class,
-        message: "as ordered".to_owned(),
-        request_id: None,
-    })
-}
-
-fn entry(primary: bool) -> Entry {
-    Entry {
-        primary,
-        ours: Some(!primary),
-        id: None,
-        version: None,
-    }
-}
-
-fn address(last: u8) -> Ipv4Addr {
-    [10, 77, 60, last].into()
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use super::consent::Consent;
 use super::{Executor, SLOW_LOOK, addresses_of};
-use crate::desired::Want;
+use crate::desired::{Absence, Want};
 use crate::node::NodeId;
-use crate::plan::{Cause, Cooldown, Kind};
+use crate::plan::{Cause, Cooldown, Kind, Mode};
 use crate::provider::{Entry, Holder, Observation, Operation};
 use crate::takeover::{Holders, Takeover, take_over};
 
@@ -17,8 +18,10 @@ pub(super) struct Work {
     pub(super) kind: Kind,
     pub(super) wants: BTreeMap<Ipv4Addr, Want>,
     pub(super) since: Instant,
-    /// An operator said yes.
-    pub(super) approved: bool,
+    /// What an operator said yes to.
+    pub(super) approved: Option<Consent>,
+    /// What operators were shown under its number.
+    pub(super) shown: Option<Consent>,
     /// Who has the addresses.
     pub(super) found: Option<Found>,
     /// Routers from which the next change takes something.
@@ -51,13 +54,20 @@ impl Work {
             kind,
             wants,
             since: now,
-            approved: false,
+            approved: None,
+            shown: None,
             found: None,
             from: BTreeSet::new(),
             step: None,
             failures: 0,
             not_before: None,
         }
+    }
+
+    /// Tells whether an operator has ordered it himself.
+    pub(super) fn is_ordered(&self) -> bool {
+        let ordered = Want::Absent(Absence::Ordered);
+        self.wants.values().all(|want| *want == ordered)
     }
 
     /// How its addresses are on our NIC.
@@ -80,8 +90,25 @@ impl Work {
 }
 
 impl Executor {
-    /// Decides how wanted addresses get here. Where the provider said never, nothing is tried for a long time, unless
-    /// another NIC has the address.
+    /// Notes the next change of a work, and returns the number of the work. A change that is not the one that operators
+    /// were shown gets another number, so that nobody says yes to what he did not see.
+    pub(super) fn show(&mut self, id: u64, step: &Operation) -> Option<u64> {
+        let work = self.works.get_mut(&id)?;
+        work.step = Some(step.clone());
+        let shown = work.shown.get_or_insert_with(|| Consent::to(step));
+        if shown.covers(step) || self.settings.mode != Mode::Approve {
+            return Some(id);
+        }
+        let mut work = self.works.remove(&id)?;
+        (work.approved, work.shown) = (None, Some(Consent::to(step)));
+        let id = self.next_id;
+        self.next_id += 1;
+        self.works.insert(id, work);
+        Some(id)
+    }
+
+    /// Decides how wanted addresses get here. What the provider refused for good is not tried again, unless another NIC
+    /// has the address, or its time has come.
     pub(super) fn judge(
         &self,
         addresses: &BTreeSet<Ipv4Addr>,
@@ -95,7 +122,8 @@ impl Executor {
                 return None;
             };
             let now_held = found.get(address).map(|holder| &holder.nic);
-            let same = now_held == holder.as_ref() && now < *again;
+            let early = again.is_none_or(|again| now < again);
+            let same = now_held == holder.as_ref() && early;
             same.then(|| (*address, cause.clone()))
         });
         let refused: BTreeMap<Ipv4Addr, Cause> = refused.collect();
@@ -126,9 +154,20 @@ impl Executor {
                     let until = now + self.pace.poll_interval(self.settings.poll);
                     self.cool_down(*address, cause.clone(), until);
                 }
+                None if self.is_tried_again(*address, now) => {}
                 None => drop(self.cooldowns.remove(address)),
             }
         }
+    }
+
+    /// Tells whether an address was refused, and the time has come to see whether it still is: how often it was refused
+    /// must not be forgotten.
+    fn is_tried_again(&self, address: Ipv4Addr, now: Instant) -> bool {
+        let cooldown = self.cooldowns.get(&address);
+        cooldown.is_some_and(|cooldown| {
+            let again = cooldown.cause.again();
+            again.is_some_and(|again| again <= now)
+        })
     }
 
     /// Leaves an address alone for a while.

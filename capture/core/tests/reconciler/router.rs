@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sam_capture::desired::{Claimed, Landscape, RibView};
 use sam_capture::executor::Order;
 use sam_capture::provider::{Operation, Outcome, ProviderError};
-use sam_capture::{Authority, Desires, Executor, NodeId, PathSignature, Prior};
+use sam_capture::{Authority, Candidate, Desires, Executor, NodeId, PathSignature, Prior};
 
 use crate::cloud::{address, nic_id};
 
@@ -80,15 +80,20 @@ impl Router {
                 (false, true) => RibView::Complete,
             },
             own,
-            siblings: siblings.map(|(node, alive)| (*node, *alive)).collect(),
+            candidate: Candidate::default(),
+            siblings: siblings
+                .map(|(node, alive)| (*node, alive.then(Candidate::default)))
+                .collect(),
             claims: claims.collect(),
+            released: std::collections::BTreeSet::new(),
+            all_released: false,
         }
     }
 
     pub(crate) fn note_gone(&mut self, landscape: &Landscape, now: Instant) {
         let complete = landscape.view == RibView::Complete;
         self.gone_since
-            .retain(|node, _| complete && !landscape.siblings[node]);
+            .retain(|node, _| complete && landscape.siblings[node].is_none());
         self.missing_since
             .retain(|at, _| complete && !landscape.claims.contains_key(at));
         for at in ADDRESSES.map(address) {
@@ -96,8 +101,8 @@ impl Router {
                 self.missing_since.entry(at).or_insert(now);
             }
         }
-        for (node, alive) in &landscape.siblings {
-            if complete && !alive {
+        for (node, there) in &landscape.siblings {
+            if complete && there.is_none() {
                 self.gone_since.entry(*node).or_insert(now);
             }
         }

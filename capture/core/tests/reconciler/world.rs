@@ -435,6 +435,7 @@ fn executor(
         budget: BUDGET,
         patience: Duration::from_secs(30),
         poll: Duration::from_secs(60),
+        inventory: None,
     };
     Executor::new(settings, style.capabilities, prior, u64::from(number), now)
 }

@@ -28,14 +28,18 @@ impl Router {
         self.discovery.has_news()
     }
 
-    /// What this router owns, and how it knows: by order, or because it hears the host.
+    /// What this router owns, and how it knows: by order, because it hears the host, or because its cloud lists it.
     pub(crate) fn owned_sources(&self) -> BTreeMap<Ipv4Addr, ClaimSource> {
         let observed = self.discovery.homes().keys();
         let observed = observed.map(|address| (*address, ClaimSource::Observed));
         let told = self.told_to_own().into_iter();
         let told = told.map(|address| (address, ClaimSource::Configured));
-        // An order outranks what is heard.
-        observed.chain(told).collect()
+        let enrollment = self.speaker.policy().enrollment();
+        let may = |address: &&Ipv4Addr| enrollment.admit(self.config.local.node, **address).is_ok();
+        let listed = self.cloud_homes.claimed().filter(may);
+        let listed = listed.map(|address| (*address, ClaimSource::Provider));
+        // An order outranks what is heard or listed.
+        observed.chain(listed).chain(told).collect()
     }
 
     /// Addresses that live on this LAN, whoever owns them: told so, or heard here. Not those that are only asked for.
@@ -44,7 +48,9 @@ impl Router {
             let claim = self.origination.claim_on(*address);
             claim.is_some_and(|claim| claim.state != ClaimState::Seizing)
         };
-        let homes = self.discovery.homes().keys().copied().filter(holds);
+        let homes = self.discovery.homes().keys();
+        let homes = homes.chain(self.cloud_homes.known().keys());
+        let homes = homes.copied().filter(holds);
         self.told_to_own().into_iter().chain(homes).collect()
     }
 

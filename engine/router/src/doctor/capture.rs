@@ -1,5 +1,7 @@
 //! Capture in a cloud: can the provider be called, is what it shows good, is there room, and is what is wanted done?
 
+use std::net::IpAddr;
+
 use super::{Evidence, fail, listed, pass, skip, warn};
 use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow};
 
@@ -25,6 +27,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(forwarding(nic));
     checks.push(room(view, nic));
     checks.push(wanted(view, mode));
+    checks.push(guest(evidence, view));
     checks.push(journal(evidence, view));
     checks.push(permissions(view));
     checks.push(members(evidence));
@@ -115,6 +118,36 @@ fn wanted(view: &CapturesView, mode: &str) -> CheckRow {
     warn(AREA, NAME, "changes are needed and do not get done")
         .detail(listed(late.iter().map(|row| text(row))))
         .remedy("`samctl actions` shows the failures")
+}
+
+/// Agents of clouds and network managers like to configure whatever the provider puts on an interface: then packets for
+/// another site end on this host.
+fn guest(evidence: &Evidence<'_>, view: &CapturesView) -> CheckRow {
+    const NAME: &str = "guest-address";
+    let Some(addresses) = &evidence.facts.host.addresses else {
+        return skip(AREA, NAME, "the addresses of this host cannot be read");
+    };
+    let is_captured = |address: IpAddr| {
+        let mut rows = view.captures.iter();
+        rows.any(|row| IpAddr::V4(row.address) == address && row.is_for_others())
+    };
+    let found = addresses.iter().filter(|held| is_captured(held.address));
+    let found: Vec<String> = found
+        .map(|held| format!("{} on {}", held.address, held.interface))
+        .collect();
+    if found.is_empty() {
+        return pass(AREA, NAME, "no captured address is configured on this host");
+    }
+    fail(
+        AREA,
+        NAME,
+        "addresses of other sites are configured on this host: their packets end here",
+    )
+    .detail(listed(found))
+    .remedy(
+        "`samctl doctor --fix` removes them now; keep the cloud's agent (amazon-ec2-net-utils, nm-cloud-setup, \
+         cloud-init, secondary_vnic_all_configure) from configuring secondary addresses",
+    )
 }
 
 fn of_state<'a>(view: &'a CapturesView, state: &str) -> Vec<&'a CaptureRow> {

@@ -7,6 +7,8 @@
 
 mod bgp;
 mod capture;
+#[cfg(test)]
+mod capture_tests;
 mod discovery;
 mod drops;
 mod host;

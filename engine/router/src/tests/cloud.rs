@@ -12,7 +12,14 @@ use sam_capture::{Prior, Want};
 
 use super::*;
 use crate::CloudInput;
-use crate::config::{CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_RELEASE_HOLD};
+use crate::config::{
+    CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
+    DEFAULT_RELEASE_HOLD, ProviderDiscovery,
+};
+
+mod site;
+
+use self::site::*;
 
 #[test]
 fn an_address_of_another_site_comes_on_the_nic_of_one_router() {
@@ -144,7 +151,71 @@ fn a_router_that_comes_back_leaves_the_address_where_it_is() {
     assert_eq!(site.holder(ADDRESS), Some(3));
     site.net.command(1, Command::Announce(address(11)));
     site.run(10);
-    assert_eq!(site.holder(11), Some(2), "it takes what is new");
+    assert_eq!(site.holder(11), Some(3), "whoever has the role keeps it");
+    site.net.command(3, Command::Drain(true));
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (Some(2), Some(2)));
+    // Its term is over, and the other one's goes on.
+    site.net.command(3, Command::Drain(false));
+    site.net.command(1, Command::Announce(address(12)));
+    site.run(10);
+    assert_eq!(site.holder(12), Some(2));
+}
+
+#[test]
+fn the_router_with_the_higher_priority_is_the_first_to_capture() {
+    let mut site = Site::with(CaptureMode::Auto, |id, cloud| {
+        cloud.priority = if id == 3 { 150 } else { 100 };
+    });
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+
+    assert_eq!(site.holder(ADDRESS), Some(3));
+    let row = &site.captures(2)[0];
+    assert!(row.why.contains("node n3"), "{}", row.why);
+}
+
+#[test]
+fn a_router_that_may_change_nothing_is_not_elected() {
+    for mode in [CaptureMode::Off, CaptureMode::Observe, CaptureMode::Plan] {
+        let mut site = Site::with(CaptureMode::Auto, move |id, cloud| {
+            if id == 2 {
+                (cloud.mode, cloud.priority) = (mode, 200);
+            }
+        });
+        site.net.command(1, Command::Announce(address(ADDRESS)));
+        site.run(10);
+        assert_eq!(site.holder(ADDRESS), Some(3), "{mode:?}");
+
+        // It says so when the operator changes that, and does not take the role for it.
+        reconfigure(&mut site.net, 2, |config| {
+            if let Capture::Cloud(cloud) = &mut config.local.capture {
+                cloud.mode = CaptureMode::Auto;
+            }
+        });
+        site.run(10);
+        site.net.command(3, Command::Drain(true));
+        site.run(20);
+        assert_eq!(site.holder(ADDRESS), Some(2), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_router_without_credentials_leaves_the_site_to_the_other_one() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.denied.insert(2);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+    assert_eq!(site.holder(ADDRESS), Some(3));
+
+    let reason = "this build has no client".to_owned();
+    site.net
+        .input(3, Input::Cloud(CloudInput::Unavailable { reason }));
+    site.denied.clear();
+    site.run(1000);
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(10);
+    assert_eq!(site.holder(11), Some(2), "it has tried again by then");
 }
 
 #[test]
@@ -306,206 +377,119 @@ fn a_provider_that_cannot_be_called_is_a_matter_for_doctor_and_not_for_routes() 
     assert_eq!(check.detail.as_deref(), Some("this build has no client"));
 }
 
-/// The fabric and its cloud.
-struct Site {
-    net: Net,
-    mode: CaptureMode,
-    cloud: std::collections::BTreeSet<(NicId, Ipv4Addr)>,
-    forwarding: BTreeMap<u32, bool>,
-    changes: usize,
-}
+#[test]
+fn what_is_given_back_by_order_is_left_alone_for_a_while() {
+    let mut site = Site::new(CaptureMode::Auto);
+    let hold = std::time::Duration::from_secs(300);
+    site.net.command(1, Command::Announce(address(10)));
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(10);
+    let release = |last| Command::Release {
+        address: last,
+        hold,
+    };
+    site.net.command(2, release(Some(address(10))));
+    site.run(10);
+    assert_eq!((site.holder(10), site.holder(11)), (None, Some(2)));
+    let row = &site.captures(2)[0];
+    assert!(row.why.contains("by order"), "{}", row.why);
+    site.run(290);
+    assert_eq!(site.holder(10), Some(2), "the time is over");
 
-impl Site {
-    fn new(mode: CaptureMode) -> Self {
-        let mut site = Self {
-            net: Net::empty(),
-            mode,
-            cloud: std::collections::BTreeSet::new(),
-            forwarding: BTreeMap::new(),
-            changes: 0,
-        };
-        (1..=3).for_each(|id| site.start(id));
-        site.run(10);
-        site
-    }
-
-    fn start(&mut self, id: u32) {
-        let mut config = fixture::config(id, 3, &[1]);
-        for cloud in [2, 3] {
-            let node = config.fabric.nodes.get_mut(&NodeId(cloud)).expect("there");
-            node.site = "cloud".into();
-            node.nic = Some(nic(cloud));
-        }
-        if id > 1 {
-            config.local.capture = Capture::Cloud(CloudCapture {
-                provider: CloudKind::Aws,
-                interface: "eth1".into(),
-                mode: self.mode,
-                release_hold: DEFAULT_RELEASE_HOLD,
-                changes_per_minute: 30,
-                journal_file: None,
-                endpoints: CloudEndpoints::default(),
-            });
-        }
-        self.net.start(id, config, RuntimeState::default());
-        if id > 1 {
-            self.net.input(id, Input::Cloud(ready()));
-        }
-    }
-
-    fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds * 4 {
-            self.serve();
-            self.net.run_for(std::time::Duration::from_millis(250));
-        }
-        self.serve();
-    }
-
-    /// Answers all calls, and those that follow.
-    fn serve(&mut self) {
-        for id in [2, 3] {
-            while let Some(order) = self.pending(id) {
-                self.answer(id, &order);
-            }
-        }
-    }
-
-    fn pending(&mut self, id: u32) -> Option<Order> {
-        let station = self.net.stations.get_mut(&id)?;
-        let order = station.orders.pop();
-        assert!(station.orders.is_empty(), "one order at a time");
-        order
-    }
-
-    fn next_order(&mut self, id: u32) -> Order {
-        for _ in 0..1000 {
-            if let Some(order) = self.pending(id) {
-                return order;
-            }
-            self.net.run_for(std::time::Duration::from_millis(10));
-        }
-        panic!("no order comes")
-    }
-
-    fn answer(&mut self, id: u32, order: &Order) {
-        let now = self.net.now;
-        let authority = &self.net.stations[&id].authority;
-        let current = order
-            .ticket
-            .as_ref()
-            .is_none_or(|ticket| authority.check(ticket, now).is_ok());
-        let answer = match current {
-            true => Ok(self.perform(id, &order.operation)),
-            false => Err(ProviderError {
-                class: ErrorClass::Fenced,
-                code: "fenced".into(),
-                message: "its reason ended".into(),
-                request_id: None,
-            }),
-        };
-        let order = order.id;
-        self.net
-            .input(id, Input::Cloud(CloudInput::Answer { order, answer }));
-    }
-
-    fn perform(&mut self, id: u32, operation: &Operation) -> Outcome {
-        self.changes += usize::from(operation.is_change());
-        let done = Outcome::Done { request_id: None };
-        match operation {
-            Operation::Observe => {
-                let primary = address(200 + u8::try_from(id).expect("few"));
-                let mine = self.cloud.iter().filter(|(held, _)| *held == nic(id));
-                let entries = mine.map(|(_, address)| (*address, entry(false)));
-                Outcome::Observed(Observation {
-                    nic: nic(id),
-                    subnet: "10.77.60.0/24".parse().expect("a prefix"),
-                    version: None,
-                    forwarding: self.forwarding.get(&id).copied().unwrap_or(false),
-                    entries: entries.chain([(primary, entry(true))]).collect(),
-                    limit: None,
-                })
-            }
-            Operation::FindHolders(addresses) => {
-                let held = self
-                    .cloud
-                    .iter()
-                    .filter(|(_, address)| addresses.contains(address));
-                let holders = held.map(|(nic, address)| {
-                    let holder = Holder {
-                        nic: nic.clone(),
-                        nic_version: None,
-                        entry: entry(false),
-                        running: None,
-                    };
-                    (*address, holder)
-                });
-                Outcome::Holders(holders.collect())
-            }
-            Operation::Inventory => Outcome::Inventory(BTreeMap::new()),
-            Operation::Preflight => Outcome::Permissions(Vec::new()),
-            Operation::Assign { addresses, .. } => {
-                for address in addresses {
-                    assert!(!self.cloud.iter().any(|(_, held)| held == address));
-                    self.cloud.insert((nic(id), *address));
-                }
-                done
-            }
-            Operation::Seize { addresses } => {
-                for (address, holder) in addresses {
-                    assert!(self.cloud.remove(&(holder.nic.clone(), *address)));
-                    self.cloud.insert((nic(id), *address));
-                }
-                done
-            }
-            Operation::Strip { .. } => panic!("this cloud moves addresses"),
-            Operation::Unassign { addresses, .. } => {
-                for address in addresses.keys() {
-                    assert!(self.cloud.remove(&(nic(id), *address)));
-                }
-                done
-            }
-            Operation::SetForwarding { enabled, .. } => {
-                self.forwarding.insert(id, *enabled);
-                done
-            }
-        }
-    }
-
-    /// Which NIC has an address.
-    fn holder(&self, last: u8) -> Option<u32> {
-        let mut held = self.cloud.iter().filter(|(_, held)| *held == address(last));
-        let (holder, _) = held.next()?;
-        holder.0.strip_prefix("nic-")?.parse().ok()
-    }
-
-    fn captures(&self, id: u32) -> Vec<crate::view::CaptureRow> {
-        self.net.stations[&id]
-            .router
-            .captures(self.net.now)
-            .captures
-    }
-}
-
-fn ready() -> CloudInput {
-    CloudInput::Ready {
-        capabilities: Capabilities {
-            moves: true,
-            batch: 50,
-            marks: true,
+    site.net.command(2, release(None));
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (None, None));
+    assert!(!site.forwarding[&2], "as before the router");
+    site.net.command(
+        2,
+        Command::Release {
+            address: None,
+            hold: std::time::Duration::ZERO,
         },
-        prior: Prior::default(),
-    }
+    );
+    site.run(20);
+    assert_eq!((site.holder(10), site.forwarding[&2]), (Some(2), true));
 }
 
-fn entry(primary: bool) -> Entry {
-    Entry {
-        primary,
-        ours: (!primary).then_some(true),
-        id: None,
-        version: None,
-    }
+#[test]
+fn what_an_action_captured_can_be_undone() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(10)));
+    site.run(10);
+    let ended = |site: &Site, operation: &str| {
+        let actions = site.net.stations[&2].router.actions(site.net.now);
+        let done = actions.ended.into_iter();
+        let mut done = done.filter(|row| row.operation == operation);
+        done.next().expect("it was done").id
+    };
+    let refusal = |site: &Site, id| {
+        let router = &site.net.stations[&2].router;
+        router.check_command(&Command::Undo(id)).err()
+    };
+    let forwarding = ended(&site, "set-forwarding");
+    let needed = Some(CommandRefusal::ForwardingNeeded);
+    assert_eq!(refusal(&site, forwarding), needed);
+    assert_eq!(refusal(&site, 999), Some(CommandRefusal::NotDone));
+
+    let assign = ended(&site, "assign");
+    site.net.command(2, Command::Undo(assign));
+    site.run(10);
+    assert_eq!(site.holder(10), None);
+    let unassign = ended(&site, "unassign");
+    site.net.command(2, Command::Undo(unassign));
+    site.run(10);
+
+    assert_eq!(site.holder(10), Some(2));
+    assert_eq!(refusal(&site, unassign), Some(CommandRefusal::NotUndoable));
 }
 
-fn nic(number: u32) -> NicId {
-    NicId(format!("nic-{number}"))
+#[test]
+fn a_router_that_may_change_nothing_gives_nothing_back_by_order() {
+    let site = Site::new(CaptureMode::Plan);
+    let release = Command::Release {
+        address: None,
+        hold: std::time::Duration::from_secs(1),
+    };
+    let refusal = |id: u32| site.net.stations[&id].router.check_command(&release).err();
+    assert_eq!(refusal(2), Some(CommandRefusal::ChangesNothing));
+    assert_eq!(refusal(1), Some(CommandRefusal::NoCloud));
+}
+
+#[test]
+fn machines_that_the_provider_lists_are_owned_by_one_router_of_the_site() {
+    let mut site = Site::with(CaptureMode::Auto, |_, cloud| {
+        cloud.discovery = Some(ProviderDiscovery::default());
+    });
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.machines = [(30, true), (31, false)].into();
+    // Left behind by a router that is gone for good, and no machine's.
+    site.cloud.insert((nic(9), address(ADDRESS)));
+    site.run(60);
+
+    let owner = |site: &Site, last| site.net.owner(1, address(last));
+    assert_eq!(owner(&site, 30), Some(2));
+    let holding = *site
+        .net
+        .station(1)
+        .router
+        .owners
+        .holding(address(30))
+        .unwrap();
+    assert_eq!(holding.owner.source, sam_capture::ClaimSource::Provider);
+    assert_eq!(owner(&site, 31), None, "it is stopped");
+    assert_eq!(owner(&site, ADDRESS), Some(1));
+    assert!(!site.net.station(1).told("duplicate-owner"));
+    assert_eq!(site.net.tunneled_to(1, address(30)), Some(2));
+
+    // Another router of the site goes on at once.
+    site.net.kill(2);
+    site.run(20);
+    assert_eq!(owner(&site, 30), Some(3));
+    site.machines = [(30, false), (31, true)].into();
+    site.run(30);
+    assert_eq!((owner(&site, 30), owner(&site, 31)), (None, Some(3)));
+    // What is captured is nobody's home here.
+    site.net.command(1, Command::Announce(address(11)));
+    site.run(60);
+    assert_eq!((site.holder(11), owner(&site, 11)), (Some(3), Some(1)));
 }

@@ -28,6 +28,31 @@ fn a_host_that_is_heard_twice_is_owned_and_the_others_know_how() {
 }
 
 #[test]
+fn two_sites_that_hear_a_host_at_once_do_not_wait_for_each_other() {
+    let mut net = discovering(3);
+    hear(&mut net, 2, ADDRESS, HOST);
+    net.run(1);
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(2));
+
+    // The host is at the first site; its frames come to the third one as well.
+    hear(&mut net, 1, ADDRESS, HOST);
+    hear(&mut net, 3, ADDRESS, HOST);
+    for tenth in 0..200 {
+        // It answers whenever it is asked.
+        hear(&mut net, 1, ADDRESS, HOST);
+        if tenth < 50 {
+            hear(&mut net, 3, ADDRESS, HOST);
+        }
+        net.run_for(std::time::Duration::from_millis(100));
+        if tenth == 30 {
+            assert_eq!(net.owner(2, address(ADDRESS)), Some(1), "after 3 s");
+        }
+    }
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(1));
+    assert_eq!(net.station(3).router.claim_on(address(ADDRESS)), None);
+}
+
+#[test]
 fn what_is_configured_outranks_what_is_heard_whoever_came_first() {
     let mut net = discovering(3);
     hear(&mut net, 1, ADDRESS, HOST);

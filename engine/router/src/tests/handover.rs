@@ -109,6 +109,36 @@ fn an_offer_that_is_taken_back_changes_nothing() {
 }
 
 #[test]
+fn an_offer_that_is_taken_back_at_any_moment_leaves_one_owner() {
+    let mut canceled = 0;
+    for reflectors in [FULL_MESH, &[1]] {
+        for (from, to) in [(2, 3), (3, 2)] {
+            for wait in 0..12 {
+                let mut net = Net::new(3, reflectors);
+                net.command(from, Command::Announce(address(ADDRESS)));
+                net.input(from, Input::Command(offer(to)));
+                net.run_for(std::time::Duration::from_millis(wait));
+                let cancel = Command::CancelHandover(address(ADDRESS));
+                let in_time = net.stations[&from].router.check_command(&cancel).is_ok();
+                net.input(from, Input::Command(cancel));
+                net.run(30);
+
+                let owner = if in_time { from } else { to };
+                assert_eq!(net.owner(1, address(ADDRESS)), Some(owner), "{wait} ms");
+                for id in [from, to] {
+                    let router = &net.stations[&id].router;
+                    let told = router.told_to_own().contains(&address(ADDRESS));
+                    assert_eq!(told, id == owner, "node {id} after {wait} ms");
+                    assert_eq!(net.stations[&id].state.accepted.len(), 0);
+                }
+                canceled += usize::from(in_time);
+            }
+        }
+    }
+    assert!(canceled > 8, "{canceled}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_reason() {
     let mut net = Net::new(4, &[1]);
     for id in 1..=3 {

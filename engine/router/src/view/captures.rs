@@ -148,6 +148,15 @@ pub struct EndedRow {
     pub ago_s: f64,
 }
 
+impl CaptureRow {
+    /// Tells whether the address belongs to another site, and is drawn in here or is to be.
+    #[must_use]
+    pub fn is_for_others(&self) -> bool {
+        let held = matches!(self.state.as_str(), "held" | "changing");
+        self.want == "capture" || (held && self.want != "absent")
+    }
+}
+
 impl Router {
     /// `samctl captures`
     #[must_use]

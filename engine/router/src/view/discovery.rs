@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::arp::{SightingRow, sighting_rows};
 use super::{mac_text, seconds_ago};
 use crate::Router;
+use crate::cloud_homes::CloudHome;
 use crate::facts::CounterFacts;
 
 /// `samctl discovery`.
@@ -25,6 +26,9 @@ pub struct DiscoveryView {
     pub heard_s: Option<f64>,
     /// Hosts that live here by what was heard, by address.
     pub homes: Vec<HomeRow>,
+    /// Machines that the provider of the cloud lists, by address; `None` where it is not asked.
+    #[serde(default)]
+    pub machines: Option<Vec<MachineRow>>,
     /// Other MACs that used the address of a host that still answers, newest first.
     pub disputes: Vec<SightingRow>,
     /// What happened how often; what never did is left out.
@@ -62,7 +66,36 @@ pub struct HomeRow {
     pub seen_s: f64,
 }
 
+/// One machine of a cloud.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineRow {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its network interface, by the provider's name.
+    pub nic: String,
+    /// State of our claim in BGP; `None` while this router announces nothing, or another one of the site does.
+    pub claim: Option<String>,
+    /// Seconds since it was found.
+    pub since_s: f64,
+    /// Seconds since it was listed last.
+    pub seen_s: f64,
+}
+
 impl Router {
+    /// Machines that the provider lists; `None` where it is not asked.
+    fn machines(&self, now: Instant) -> Option<Vec<MachineRow>> {
+        self.config.cloud()?.discovery?;
+        let machines = self.cloud_homes.known().iter();
+        let row = |(&address, home): (&Ipv4Addr, &CloudHome)| MachineRow {
+            address,
+            nic: home.nic.0.clone(),
+            claim: self.claim_on(address).map(|state| state.name().into()),
+            since_s: seconds_ago(home.since, now),
+            seen_s: seconds_ago(home.seen, now),
+        };
+        Some(machines.map(row).collect())
+    }
+
     /// `samctl discovery`
     #[must_use]
     pub fn discovery(&self, now: Instant) -> DiscoveryView {
@@ -95,6 +128,7 @@ impl Router {
             gate_reason: gate.reason.into(),
             heard_s: self.discovery.heard().map(|heard| seconds_ago(heard, now)),
             homes: homes.collect(),
+            machines: self.machines(now),
             disputes: sighting_rows(self.discovery.disputes(), now),
             counters: counters.collect(),
         }

@@ -46,7 +46,7 @@ pub use captures::{
     EndedRow, PermissionRow,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
-pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow};
+pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow, MachineRow};
 pub use doctor::{CheckRow, CheckStatus, DoctorSummary, DoctorView};
 pub use drain::{DrainView, HandoverRow, HandoversView, LeftRow};
 pub use explain::{ArpCondition, ArpVerdict, DropRisk, ExplainView, PathMtu, QuestionRow};

@@ -186,13 +186,13 @@ impl CloudLab {
         fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
         let lab = Self::start(program, &fabric, cloud, &[CLOUD, STANDBY], settings);
         for site in [CLOUD, STANDBY] {
-            lab.let_capture(&fabric, site);
+            lab.let_capture(&fabric, site, "");
         }
         (fabric, lab)
     }
 
-    /// Configures a router to capture by itself.
-    fn let_capture(&self, fabric: &Fabric, site: Site) {
+    /// Configures a router to capture by itself, with `more` settings.
+    pub fn let_capture(&self, fabric: &Fabric, site: Site, more: &str) {
         let (name, cloud) = (site.name(), self.cloud.name());
         let federation = match self.cloud {
             Cloud::Aws | Cloud::Azure => String::new(),
@@ -200,7 +200,7 @@ impl CloudLab {
         };
         let capture = format!(
             "capture: {{type: {cloud}, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: {{{federation}\
-             api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\"}}}}"
+             api: \"http://{LISTEN}\", metadata: \"http://{LISTEN}/instances/i-{name}\", interface: wan0}}{more}}}"
         );
         let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
         fabric.edit(site, former, &capture);
@@ -234,6 +234,21 @@ impl CloudLab {
         nics.find(held)?["nic"].as_str().map(str::to_owned)
     }
 
+    /// Whether packets that are not a NIC's own are dropped.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer, or has no such NIC.
+    #[must_use]
+    pub fn checks_sources(&self, nic: &str) -> bool {
+        let view = self.look("state");
+        let mut nics = view[self.cloud.name()]["nics"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let found = nics.find(|found| found["nic"] == nic).expect("a NIC");
+        found["sourceDestCheck"].as_bool().expect("a flag")
+    }
+
     /// Frames that the fabric dropped for a reason.
     ///
     /// # Panics
@@ -262,7 +277,8 @@ impl CloudLab {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    fn tell(&self, what: &str, value: &Value) {
+    /// Posts to the fake cloud's own API.
+    pub fn tell(&self, what: &str, value: &Value) {
         let command = format!("curl -sf -X POST -d '{value}' http://{LISTEN}/fakecloud/{what}");
         sh(&self.wires, &command).success();
     }

@@ -8,7 +8,28 @@ use sam_cloud::azure::HIDDEN;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::crash;
 use crate::lab::{Asking, Lab, address, addresses};
+
+#[test]
+fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
+    for atomic in [true, false] {
+        let site = crash::Site {
+            scenario: if atomic { scenario } else { || two_steps() },
+            client: |lab, name| Box::new(router(lab, name)),
+            own: ("nic-a", nic("nic-a")),
+            other: ("nic-b", nic("nic-b")),
+        };
+        crash::dies_anywhere(&site);
+    }
+}
+
+/// A subscription that does not move addresses in one change.
+fn two_steps() -> Value {
+    let mut scenario = scenario();
+    scenario["azure"]["atomicMove"] = json!(false);
+    scenario
+}
 
 #[test]
 fn a_batch_is_one_document_and_the_rest_of_it_stays() {

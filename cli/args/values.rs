@@ -1,0 +1,72 @@
+//! Single values on the command line.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::bench::parameters::MAX_RATE;
+use crate::config::scalar::{duration_text, parse_duration};
+
+/// Parses the time for which an address is left alone.
+pub(super) fn hold(text: &str) -> Result<Duration, String> {
+    let most = sam_router::RELEASE_MAX;
+    let hold = parse_duration(text).ok_or("write a duration such as 30m or 90s")?;
+    if hold > most {
+        return Err(format!("at most {}", duration_text(most)));
+    }
+    Ok(hold)
+}
+
+/// Parses a name as cloud providers have them.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    let good = |letter: char| letter.is_ascii_alphanumeric() || "-_.()".contains(letter);
+    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(good) {
+        return Err(format!(
+            "write 1 to {MAX_NAME} letters, digits, '-', '_', '.', '(' or ')'"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses such a name, or the star that stands for any.
+pub(super) fn parse_name_or_any(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    parse_name(text)
+}
+
+/// Letters of a name at most; values of tags have no more.
+const MAX_NAME: usize = 256;
+
+/// Parses a prefix; a bare address is its /32.
+pub(super) fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {
+    if let Ok(address) = text.parse::<Ipv4Addr>() {
+        return Ok(Ipv4Net::from(address));
+    }
+    let prefix: Ipv4Net = text
+        .parse()
+        .map_err(|_| "write a prefix such as 10.77.60.10/32 or an address")?;
+    if prefix.trunc() != prefix {
+        return Err(format!(
+            "bits are set beyond the length; the network is {}",
+            prefix.trunc()
+        ));
+    }
+    Ok(prefix)
+}
+
+/// Parses bits a second with a decimal suffix.
+pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'g' | 'G')) => (&text[..at], 1_000_000_000),
+        Some(_) | None => (text, 1),
+    };
+    let rate = digits.parse::<u64>().ok();
+    rate.and_then(|rate| rate.checked_mul(factor))
+        .filter(|rate| *rate <= MAX_RATE)
+        .ok_or_else(|| "write a rate such as 500M or 2G, at most 1000G".to_owned())
+}

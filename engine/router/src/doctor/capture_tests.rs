@@ -1,0 +1,171 @@
+//! One row per fault of capture in a cloud.
+
+use sam_capture::provider::NicId;
+
+use crate::Facts;
+use crate::config::{
+    Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
+    DEFAULT_RELEASE_HOLD,
+};
+use crate::doctor::{Evidence, examine};
+use crate::facts::AddressFacts;
+use crate::fixture::address;
+use crate::testnet::Net;
+use crate::view::{CaptureNic, CaptureRow, CheckStatus, PermissionRow};
+
+type Spoil = fn(&mut Evidence<'_>);
+
+#[test]
+fn a_router_that_captures_passes_every_check() {
+    let names = [
+        "provider",
+        "forwarding",
+        "room",
+        "wanted",
+        "guest-address",
+        "journal",
+        "permissions",
+        "members",
+    ];
+    for name in names {
+        assert_eq!(found(name, |_| ()), Some(CheckStatus::Pass), "{name}");
+    }
+    assert_eq!(
+        found("provider", |e| e.captures.mode = Some("off".into())),
+        Some(CheckStatus::Skip)
+    );
+    assert_eq!(
+        found("provider", |e| e.captures.mode = None),
+        None,
+        "elsewhere than in a cloud nothing is said of it"
+    );
+}
+
+#[test]
+fn each_fault_of_capture_is_found() {
+    use CheckStatus::{Fail, Skip, Warn};
+    let cases: &[(&str, CheckStatus, Spoil)] = &[
+        ("provider", Fail, |e| {
+            e.captures.failure = Some("no client".into())
+        }),
+        ("provider", Fail, |e| {
+            e.captures.invalid = Some("denied".into())
+        }),
+        ("provider", Skip, |e| e.captures.nic = None),
+        ("provider", Warn, |e| nic(e).seen_s = 601.0),
+        ("forwarding", Warn, |e| nic(e).forwarding = false),
+        ("room", Warn, |e| row(e).state = "no-room".into()),
+        ("wanted", Warn, |e| row(e).state = "waiting".into()),
+        ("wanted", Warn, |e| row(e).state = "planned".into()),
+        ("wanted", Warn, |e| row(e).state = "awaits-approval".into()),
+        ("wanted", Warn, |e| {
+            (row(e).state, row(e).since_s) = ("due".into(), Some(61.0))
+        }),
+        ("journal", Fail, |e| e.captures.journal_failed = true),
+        ("permissions", Fail, |e| {
+            e.captures.permissions[0].granted = Some(false)
+        }),
+        ("permissions", Skip, |e| {
+            e.captures.permissions[0].granted = None
+        }),
+    ];
+    for (index, (name, status, spoil)) in cases.iter().enumerate() {
+        assert_eq!(found(name, spoil), Some(*status), "case {index}: {name}");
+    }
+}
+
+#[test]
+fn an_address_of_another_site_on_this_host_is_a_fault_with_its_remedy() {
+    let (net, mut facts) = captured();
+    let on_host = AddressFacts {
+        interface: "eth1".into(),
+        address: address(10).into(),
+    };
+    let status = |facts: &Facts, spoil: Spoil| {
+        let mut evidence = net.stations[&1].router.evidence(facts, net.now);
+        fill(&mut evidence);
+        spoil(&mut evidence);
+        status(&evidence, "guest-address")
+    };
+    facts.host.addresses = Some(vec![on_host]);
+    assert_eq!(status(&facts, |_| ()), Some(CheckStatus::Fail));
+    // What lives here may well be on this host.
+    assert_eq!(
+        status(&facts, |e| row(e).want = "absent".into()),
+        Some(CheckStatus::Pass)
+    );
+
+    facts.host.addresses = None;
+    assert_eq!(status(&facts, |_| ()), Some(CheckStatus::Skip));
+}
+
+fn found(name: &str, spoil: impl Fn(&mut Evidence<'_>)) -> Option<CheckStatus> {
+    let (net, facts) = captured();
+    let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+    fill(&mut evidence);
+    spoil(&mut evidence);
+    status(&evidence, name)
+}
+
+fn status(evidence: &Evidence<'_>, name: &str) -> Option<CheckStatus> {
+    let checks = examine(evidence).checks.into_iter();
+    let mut checks = checks.filter(|check| check.area == "capture");
+    let check = checks.find(|check| check.name == name)?;
+    let needs_remedy = matches!(check.status, CheckStatus::Fail | CheckStatus::Warn);
+    assert_eq!(check.remedy.is_some(), needs_remedy, "{name}");
+    Some(check.status)
+}
+
+fn row<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureRow {
+    &mut evidence.captures.captures[0]
+}
+
+fn nic<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureNic {
+    evidence.captures.nic.as_mut().expect("a NIC")
+}
+
+/// What a provider has shown.
+fn fill(evidence: &mut Evidence<'_>) {
+    evidence.captures.nic = Some(CaptureNic {
+        id: NicId("nic-1".into()),
+        forwarding: true,
+        used: 2,
+        limit: Some(8),
+        seen_s: 3.0,
+    });
+    evidence.captures.captures = vec![CaptureRow {
+        address: address(10),
+        want: "capture".into(),
+        holder: Some(NicId("nic-1".into())),
+        node: None,
+        state: "held".into(),
+        why: "it lives elsewhere".into(),
+        since_s: Some(5.0),
+    }];
+    evidence.captures.permissions = vec![PermissionRow {
+        action: "ec2:AssignPrivateIpAddresses".into(),
+        granted: Some(true),
+        detail: String::new(),
+    }];
+}
+
+/// A router in a cloud.
+fn captured() -> (Net, Facts) {
+    let mut net = Net::new(2, &[]);
+    let mut config = net.stations[&1].router.config().clone();
+    config.local.capture = Capture::Cloud(CloudCapture {
+        provider: CloudKind::Aws,
+        interface: "eth1".into(),
+        mode: CaptureMode::Auto,
+        priority: DEFAULT_CAPTURE_PRIORITY,
+        discovery: None,
+        release_hold: DEFAULT_RELEASE_HOLD,
+        changes_per_minute: 30,
+        journal_file: Some("/nowhere/captures.jsonl".into()),
+        endpoints: CloudEndpoints::default(),
+    });
+    net.start(1, config, crate::journal::RuntimeState::default());
+    let mut facts = Facts::default();
+    facts.host.addresses = Some(Vec::new());
+    (net, facts)
+}
