@@ -77,8 +77,13 @@ fn election_lines(
     let other = election.heard.as_ref().map_or_else(
         || "not heard".to_owned(),
         |heard| {
+            let way = if heard.by_arp_only {
+                " by ARP only"
+            } else {
+                ""
+            };
             format!(
-                "{}, priority {}, every {:.0}ms, heard {} ago",
+                "{}, priority {}, every {:.0}ms, heard{way} {} ago",
                 heard.address,
                 heard.priority,
                 heard.interval_ms,

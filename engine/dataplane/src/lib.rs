@@ -11,6 +11,7 @@
 //! 6. `Forwarder::flush` closes open trains and coalesced runs at the end of a batch.
 
 pub mod announcer;
+pub mod arp_advertisement;
 pub mod arp_responder;
 pub mod buffer;
 pub mod coalesce;

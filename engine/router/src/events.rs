@@ -391,7 +391,6 @@ impl Event {
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
             | Self::BfdDown { .. }
-            | Self::VrrpConflict { .. }
             | Self::CaptureLost { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
@@ -403,6 +402,8 @@ impl Event {
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
+            // Who says that it leaves was outranked, or slept.
+            Self::VrrpConflict { priority, .. } => *priority > 0,
             Self::Handover { step, .. } => step.starts_with("refused"),
             Self::RestartOver { missing } => !missing.is_empty(),
             Self::TunnelFault { reason, .. } => reason.is_some(),

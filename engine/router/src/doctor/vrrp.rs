@@ -30,6 +30,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     };
     checks.push(election(view));
     checks.push(rival(view));
+    checks.push(lost(view));
     checks.push(agreement(view));
     checks.push(address(evidence, configured));
     checks.push(tracked(view));
@@ -78,6 +79,24 @@ fn rival(view: &VrrpView) -> CheckRow {
             "see whether it hears this router: VRID, version and peers must be the same, and nothing may filter IP \
              protocol 112",
         )
+}
+
+/// What only ARP frames bring is lost on this LAN, and with it the role where the other router is not one of ours.
+fn lost(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-lost";
+    let heard = view.election.as_ref().and_then(|one| one.heard.as_ref());
+    match heard {
+        Some(heard) if heard.by_arp_only => warn(
+            AREA,
+            NAME,
+            format!("advertisements of {} are lost on the LAN, only ARP brings them", heard.address),
+        )
+        .remedy(
+            "let IP protocol 112 to 224.0.0.18 pass between the routers (IGMP snooping, filters), or name them in `peers`",
+        ),
+        Some(_) => pass(AREA, NAME, "advertisements of the other router arrive"),
+        None => pass(AREA, NAME, "no other router is heard, nor missed by ARP"),
+    }
 }
 
 fn agreement(view: &VrrpView) -> CheckRow {

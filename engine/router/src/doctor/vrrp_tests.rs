@@ -18,6 +18,7 @@ fn a_backup_with_a_master_passes_every_check() {
     for name in [
         "vrrp",
         "vrrp-rival",
+        "vrrp-lost",
         "vrrp-agreement",
         "vrrp-address",
         "vrrp-track",
@@ -47,6 +48,9 @@ fn each_fault_of_the_election_is_found() {
                 value: 1,
                 ..CounterFacts::default()
             });
+        }),
+        ("vrrp-lost", Warn, |view| {
+            election(view).heard.as_mut().expect("heard").by_arp_only = true;
         }),
         ("vrrp-track", Warn, |view| view.tracked[0].holds = false),
     ];
@@ -162,6 +166,7 @@ fn backup(priority: u8) -> (Net, Facts) {
             priority: 150,
             interval_ms: 300.0,
             last_s: 0.1,
+            by_arp_only: false,
         }),
         down_ms: 1_083.0,
         promotions: 0,

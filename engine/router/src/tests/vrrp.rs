@@ -306,6 +306,7 @@ fn dispute(net: &mut Net, conflicts: u64) {
         best_priority: 50,
         interval: Duration::from_millis(300),
         at: now,
+        copy_only: false,
     };
     let status = Status {
         conflicts,
