@@ -61,7 +61,11 @@ fn arp_only() {
     let pair = Pair::running(samctl());
     pair.lose_multicast(true);
     pair.split(true);
-    pair.wait_for(SECOND, "master");
+    // Who was master for a second or more did not just take over.
+    wait_until("the second router is master for a while", ELECTION, || {
+        let election = pair.fabric.router(SECOND).json("vrrp")["election"].clone();
+        election["state"] == "master" && election["since_s"].as_f64() > Some(1.5)
+    });
     assert_eq!(pair.state(FIRST), "master");
 
     pair.split(false);
@@ -69,6 +73,16 @@ fn arp_only() {
     assert!(took <= AT_ONCE, "{took:?}");
     stays_alone(&pair);
     wait_for_ping(pair.client(), FAR.client(), AT_ONCE);
+    // The loser knows why it is silent; the winner may have heard of the other one only that it leaves.
+    let loser = pair.fabric.router(SECOND);
+    let rule = "this router is silent, 10.77.60.1 keeps the role: priority 100 against 150";
+    let doctor = loser.samctl("doctor lan");
+    assert_eq!(doctor.code, 5, "{}", doctor.text());
+    let explain = loser.samctl(&format!("explain {}", FAR.client()));
+    let events = loser.samctl("events");
+    for told in [doctor, explain, events] {
+        assert!(told.text().contains(rule), "{}", told.text());
+    }
 }
 
 fn halves() {

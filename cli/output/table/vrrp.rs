@@ -22,6 +22,10 @@ impl Text for VrrpView {
                 pairs.push(("state", format!("no election: {why}")));
             }
         }
+        if let Some(split) = &self.split_brain {
+            let text = format!("{} ago: {}", ago(split.last_s), split.verdict);
+            pairs.push(("split brain", text));
+        }
         pairs.push(("timing", timing(self, configured)));
         page.pairs(&pairs);
         if !self.tracked.is_empty() {

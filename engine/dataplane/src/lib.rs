@@ -31,6 +31,7 @@ pub mod icmp_limiter;
 pub mod ids;
 pub mod ingress;
 pub mod ip_packet;
+pub mod lan_watch;
 pub mod merging;
 pub mod mss;
 pub mod neighbor;

@@ -253,6 +253,15 @@ pub enum Event {
         /// Its priority; zero: it was the master and gives up.
         priority: u8,
     },
+    /// Two routers of the LAN act there at once.
+    SplitBrain {
+        /// The virtual address, or the address that both answer for.
+        address: Ipv4Addr,
+        /// The other router: its LAN address, or its node and MAC.
+        by: String,
+        /// Who keeps silent, and by which rule.
+        verdict: String,
+    },
     /// Two routers seem to run as one node.
     IdentityConflict {
         /// The node.
@@ -365,6 +374,7 @@ impl Event {
             Self::CaptureNoRoom { .. } => "capture-no-room",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
+            Self::SplitBrain { .. } => "split-brain",
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
             Self::AddressProbed { .. } => "address-probed",
@@ -394,6 +404,7 @@ impl Event {
             | Self::CaptureLost { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
+            | Self::SplitBrain { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::MacChanged { .. }
@@ -436,6 +447,7 @@ impl Event {
             | Self::ConnectionRefused { .. }
             | Self::ForeignAnswer { .. }
             | Self::VrrpConflict { .. }
+            | Self::SplitBrain { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
             | Self::AddressProbed { .. }
