@@ -116,7 +116,7 @@ mod tests {
         let former = status(State::Master, Cause::Silence);
         let keeps = Status {
             conflicts: 1,
-            ..former.clone()
+            ..former
         };
         let ousted = status(State::Backup, Cause::Outranked);
         let found = |status: &Status, preempt, steady| {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(found(&ousted, true, true), None, "preemption");
         let penalty = Status {
             penalty: 1,
-            ..ousted.clone()
+            ..ousted
         };
         assert_eq!(
             found(&penalty, false, true),

@@ -331,14 +331,17 @@ fn what_is_answered_is_asked_for_while_the_gate_is_open_and_who_answers_is_count
     lab.advance(PACE);
 
     let notices = lab.a.notices();
-    let mut counted = notices.iter().filter_map(|notice| match notice {
-        Notice::QuestionAnswered {
+    let mut counted = notices.iter().filter_map(|notice| {
+        let Notice::QuestionAnswered {
             address,
             mac,
             answers,
             ..
-        } => Some((*address, *mac, *answers)),
-        _ => None,
+        } = notice
+        else {
+            return None;
+        };
+        Some((*address, *mac, *answers))
     });
     assert_eq!(counted.next(), Some((B.host, FOREIGN, 2)), "{notices:?}");
     let host = ArpPacket::request(A.host_mac, A.host, B.host);
