@@ -129,7 +129,9 @@ fn host_faults() {
     let router = fabric.router(Site::ONPREM);
     let mut missed = Vec::new();
     for (row, status, damage, mend) in HOST_FAULTS {
-        assert_eq!(check(router, row)["status"], "pass", "before {damage}");
+        // One fact may be mended in two rows, of which one is a moment later.
+        let is_sound = || check(router, row)["status"] == "pass";
+        assert!(holds_within(NOTICE, is_sound), "before {damage}");
 
         sh(namespace, damage).success();
 

@@ -25,6 +25,7 @@ mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
+mod split_brain;
 mod start;
 mod steady;
 mod transparency;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
+        split_brain::CASES,
         start::CASES,
         steady::CASES,
         transparency::CASES,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use sam_dataplane::Snapshot;
+use sam_dataplane::arp_advertisement::{emit_frame, parse_frame};
 use sam_router::config::{ActiveWhen, Capture, Track, Vrrp, VrrpSettings, VrrpVersion};
 use sam_router::journal::RuntimeState;
 use sam_router::router::Start;
@@ -168,6 +169,80 @@ fn after_a_split_the_better_router_stays_and_announces_everything_again() {
     });
 }
 
+#[test]
+fn where_advertisements_are_lost_arp_carries_them_and_there_is_one_master() {
+    for_seeds(20, |seed| {
+        let mut lan = Segment::elected(seed);
+
+        lan.lost = [1000, 0];
+        lan.run(Duration::from_secs(10));
+        assert_eq!(lan.answerers(), BTreeSet::from([0]));
+
+        lan.stations[0].instance = None;
+        lan.stations[0].router = None;
+        let gap = lan.until_answered_by(1);
+        assert!(gap <= TAKEOVER, "{gap:?}");
+        assert_eq!(lan.longest_overlap, Duration::ZERO);
+    });
+}
+
+#[test]
+fn two_masters_are_one_within_an_interval_after_arp_passes_again() {
+    for_seeds(20, |seed| {
+        let mut lan = Segment::elected(seed);
+        lan.lost = [1000, 0];
+        lan.cut = true;
+        lan.run(Duration::from_millis(5_000 + seed * 37 % 300));
+        assert_eq!(lan.answerers().len(), 2, "neither hears the other");
+        lan.longest_overlap = Duration::ZERO;
+        lan.overlap = Duration::ZERO;
+
+        lan.cut = false;
+        lan.run(Duration::from_secs(10));
+
+        assert_eq!(lan.answerers(), BTreeSet::from([0]));
+        let limit = INTERVAL + Duration::from_millis(10);
+        assert!(lan.longest_overlap <= limit, "{:?}", lan.longest_overlap);
+        assert_eq!(lan.stations[0].snapshot.lans[0].conflicts, 1);
+        let promotions = |at: usize| {
+            let instance = lan.stations[at].instance.as_ref();
+            instance.map(|instance| instance.status().promotions)
+        };
+        assert_eq!(
+            [promotions(0), promotions(1)],
+            [Some(1), Some(1)],
+            "no flap"
+        );
+    });
+}
+
+/// Each way loses much: what matters is that both together do not.
+#[test]
+fn on_a_lan_that_loses_a_third_of_everything_two_masters_do_not_last() {
+    for_seeds(20, |seed| {
+        let mut lan = Segment::elected(seed);
+        lan.lost = [330, 330];
+        lan.run(Duration::from_secs(60));
+        lan.cut = true;
+        lan.run(Duration::from_secs(5));
+        lan.longest_overlap = Duration::ZERO;
+        lan.overlap = Duration::ZERO;
+
+        lan.cut = false;
+        lan.run(Duration::from_secs(60));
+
+        // One word of the better one ends it; of nine in a row one comes through.
+        assert!(
+            lan.longest_overlap <= 5 * INTERVAL,
+            "{:?}",
+            lan.longest_overlap
+        );
+        lan.lost = [0, 0];
+        lan.run(TAKEOVER);
+        assert_eq!(lan.answerers().len(), 1);
+    });
+}
+
 /// One router and its part in the election.
 struct Station {
     router: Option<Router>,
@@ -175,20 +250,30 @@ struct Station {
     plan: Option<VrrpPlan>,
     snapshot: Arc<Snapshot>,
     frozen_until: Instant,
-    inbox: Vec<(Arrival, Vec<u8>)>,
+    inbox: Vec<Message>,
     linked: bool,
     resigned: bool,
     /// What the router was told last: of which election, role and disputes.
     told: (Option<u64>, State, u64),
 }
 
+/// What an advertisement comes by.
+enum Message {
+    /// A packet of its own.
+    Packet(Arrival, Vec<u8>),
+    /// An ARP frame.
+    Frame(Vec<u8>),
+}
+
 /// The LAN.
 struct Segment {
     now: Instant,
     stations: Vec<Station>,
-    in_flight: Vec<(Instant, usize, Arrival, Vec<u8>)>,
-    /// Advertisements are lost.
+    in_flight: Vec<(Instant, usize, Message)>,
+    /// Nothing passes.
     cut: bool,
+    /// How many of a thousand packets and of ARP frames are lost.
+    lost: [u64; 2],
     rng: Rng,
     topology: Topology,
     overlap: Duration,
@@ -216,6 +301,7 @@ impl Segment {
             stations: vec![station(), station()],
             in_flight: Vec::new(),
             cut: false,
+            lost: [0, 0],
             topology: Topology::new(2, &[], &mut rng),
             rng,
             overlap: Duration::ZERO,
@@ -358,9 +444,9 @@ impl Segment {
             .into_iter()
             .partition(|(at, ..)| *at <= now);
         self.in_flight = later;
-        let due: Vec<(Instant, usize, Arrival, Vec<u8>)> = due;
-        for (_, to, arrival, payload) in due {
-            self.stations[to].inbox.push((arrival, payload));
+        let due: Vec<(Instant, usize, Message)> = due;
+        for (_, to, message) in due {
+            self.stations[to].inbox.push(message);
         }
         for at in 0..self.stations.len() {
             if self.stations[at].frozen_until <= now {
@@ -382,8 +468,16 @@ impl Segment {
         let Some(instance) = &mut station.instance else {
             return;
         };
-        for (arrival, payload) in inbox {
-            instance.handle_packet(arrival, &payload, now).ok();
+        for message in inbox {
+            match message {
+                Message::Packet(arrival, payload) => {
+                    instance.handle_packet(arrival, &payload, now).ok();
+                }
+                Message::Frame(frame) => {
+                    let (source, payload) = parse_frame(&frame).expect("we made it");
+                    instance.handle_copy(source, payload, now).ok();
+                }
+            }
         }
         instance.handle_timeout(now);
         let status = instance.status();
@@ -414,17 +508,26 @@ impl Segment {
         let Some(instance) = &mut station.instance else {
             return;
         };
-        let packets: Vec<_> = std::iter::from_fn(|| instance.poll_transmit()).collect();
-        for packet in packets {
+        let packets = std::iter::from_fn(|| instance.poll_transmit()).map(|packet| {
             let arrival = Arrival {
                 source: address(from),
                 destination: packet.destination,
                 ttl: TTL,
             };
+            (0, Message::Packet(arrival, packet.payload))
+        });
+        let mut messages: Vec<_> = packets.collect();
+        let copy = instance.poll_copy();
+        messages.extend(copy.map(|copy| {
+            let frame = emit_frame(router_mac(from), address(from), &copy);
+            (1, Message::Frame(frame))
+        }));
+        let to = 1 - from;
+        for (way, message) in messages {
             let at = self.now + Duration::from_millis(self.rng.below(4));
-            let to = 1 - from;
-            if linked && self.stations[to].linked && !self.cut {
-                self.in_flight.push((at, to, arrival, packet.payload));
+            let is_lost = self.lost[way] > 0 && self.rng.chance(self.lost[way]);
+            if linked && self.stations[to].linked && !self.cut && !is_lost {
+                self.in_flight.push((at, to, message));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! One virtual router as this router takes part in it (RFC 9568 section 6.4).
 //!
-//! Contract: any input (`handle_*`, `set_*`), then drain `poll_transmit`; [`Instance::status`] tells the role. What waits
+//! Contract: any input (`handle_*`, `set_*`), then drain `poll_transmit` and `poll_copy`; [`Instance::status`] tells the role. What waits
 //! in a socket is handed in before the timers are, for what arrived in time must not be late because nobody read it.
 //!
-//! Beside the RFC's steps there are two of our own, marked as such: a master that overslept steps back instead of
-//! insisting, and a backup without preemption takes over from a master that got worse.
+//! Beside the RFC's steps there are three of our own, marked as such: a master that overslept steps back instead of
+//! insisting, a backup without preemption takes over from a master that got worse, and a master that is outranked says
+//! that it leaves.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -54,6 +55,10 @@ pub struct Instance {
     /// When a master last answered a lesser one at once.
     asserted: Option<Instant>,
     outgoing: VecDeque<Transmit>,
+    /// The newest advertisement, for whoever carries it another way too.
+    copy: Option<Vec<u8>>,
+    /// Whose own packet was heard last, and when.
+    direct: Option<(Ipv4Addr, Instant)>,
     promotions: u64,
     conflicts: u64,
     sent: u64,
@@ -78,6 +83,8 @@ impl Instance {
             heard: None,
             asserted: None,
             outgoing: VecDeque::new(),
+            copy: None,
+            direct: None,
             promotions: 0,
             conflicts: 0,
             sent: 0,
@@ -143,20 +150,36 @@ impl Instance {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), Refusal> {
-        let outcome = self.check(arrival, payload);
-        match outcome {
-            Ok(packet) => {
-                self.received += 1;
-                self.remark(&packet);
-                self.notice_sleep(now);
-                self.on_advertisement(arrival.source, &packet, now);
-                Ok(())
-            }
-            Err(refusal) => {
-                *self.refusals.entry(refusal).or_default() += 1;
-                Err(refusal)
-            }
+        let packet = self.admit(arrival, payload)?;
+        self.direct = Some((arrival.source, now));
+        self.accept(arrival.source, &packet, now);
+        Ok(())
+    }
+
+    /// Takes in an advertisement of `source` that came another way than as a packet of its own: what [`Self::poll_copy`]
+    /// gave there. It counts while the sender's own packets are lost, for a master that nobody hears would be one of two.
+    ///
+    /// # Errors
+    /// As [`Self::handle_packet`].
+    pub fn handle_copy(
+        &mut self,
+        source: Ipv4Addr,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let arrival = Arrival {
+            source,
+            destination: GROUP,
+            ttl: TTL,
+        };
+        let packet = self.admit(arrival, payload)?;
+        let patience = packet.interval.saturating_mul(2);
+        let is_known = |(heard, at): (Ipv4Addr, Instant)| heard == source && now < at + patience;
+        if !self.direct.is_some_and(is_known) {
+            *self.remarks.entry(Remark::CopyOnly).or_default() += 1;
+            self.accept(source, &packet, now);
         }
+        Ok(())
     }
 
     /// Does what is due at `now`.
@@ -199,6 +222,11 @@ impl Instance {
         Some(transmit)
     }
 
+    /// Takes the newest advertisement, to be carried another way too: encoded as if it went to [`GROUP`].
+    pub fn poll_copy(&mut self) -> Option<Vec<u8>> {
+        self.copy.take()
+    }
+
     /// Shows how things are.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -231,6 +259,22 @@ impl Instance {
         Remark::ALL
             .map(|remark| (remark, count(remark)))
             .into_iter()
+    }
+
+    /// Checks a packet, and counts why it does not count.
+    fn admit(&mut self, arrival: Arrival, payload: &[u8]) -> Result<Packet, Refusal> {
+        let outcome = self.check(arrival, payload);
+        if let Err(refusal) = outcome {
+            *self.refusals.entry(refusal).or_default() += 1;
+        }
+        outcome
+    }
+
+    fn accept(&mut self, source: Ipv4Addr, packet: &Packet, now: Instant) {
+        self.received += 1;
+        self.remark(packet);
+        self.notice_sleep(now);
+        self.on_advertisement(source, packet, now);
     }
 
     /// Checks a packet (RFC 9568 section 7.1, RFC 3768 section 7.1).
@@ -311,6 +355,8 @@ impl Instance {
                 // 2. The better priority wins, among equals the higher address.
                 let theirs = (packet.priority, from);
                 if theirs > (self.priority(), self.source) {
+                    // Our own step: the better master may not have heard us yet, and has to overrule what we said.
+                    self.advertise(GIVES_UP);
                     self.transition(State::Backup, Cause::Outranked, now);
                     self.follow(packet, now);
                 } else {
@@ -333,6 +379,7 @@ impl Instance {
             best_priority: best,
             interval: packet.interval,
             at: now,
+            copy_only: self.direct.is_none_or(|direct| direct != (from, now)),
         });
         packet.priority < best && packet.priority < self.priority()
     }
@@ -403,6 +450,7 @@ impl Instance {
             interval: self.settings.interval,
             addresses: vec![self.settings.address],
         };
+        self.copy = Some(packet.encode(self.source, GROUP));
         let peers = &self.settings.peers;
         let group = peers.is_empty().then_some(GROUP);
         for destination in peers.iter().copied().chain(group) {

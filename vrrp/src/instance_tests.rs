@@ -57,6 +57,75 @@ fn peers_get_an_advertisement_each_and_nobody_else_counts() {
 }
 
 #[test]
+fn copies_count_while_the_packets_themselves_are_lost() {
+    let mut bench = Bench::started(settings(100));
+    for _ in 0..10 {
+        bench.hear_copy(HIGHER, 150).unwrap();
+        bench.pass(INTERVAL);
+    }
+    assert_eq!(bench.role(), (State::Backup, Cause::Started));
+    let heard = bench.instance.status().heard.unwrap();
+    assert_eq!((heard.address, heard.copy_only), (HIGHER, true));
+    assert_eq!(bench.remark(Remark::CopyOnly), 10);
+
+    bench.hear(HIGHER, 150).unwrap();
+    bench.hear_copy(HIGHER, 150).unwrap();
+    bench.pass(INTERVAL);
+    bench.hear_copy(HIGHER, 150).unwrap();
+
+    let status = bench.instance.status();
+    assert_eq!(status.received, 11, "what is known already is no news");
+    assert!(!status.heard.unwrap().copy_only);
+    bench.pass(INTERVAL);
+    bench.hear_copy(HIGHER, 150).unwrap();
+    assert_eq!(
+        bench.remark(Remark::CopyOnly),
+        11,
+        "missed for two intervals"
+    );
+}
+
+#[test]
+fn a_copy_decides_between_two_masters_as_a_packet_does() {
+    for (from, priority, expected) in [
+        (LOWER, 101, State::Backup),
+        (HIGHER, 100, State::Backup),
+        (LOWER, 100, State::Master),
+        (HIGHER, 99, State::Master),
+    ] {
+        let mut bench = Bench::master(settings(100));
+        bench.hear_copy(from, priority).unwrap();
+        assert_eq!(bench.role().0, expected, "{from} {priority}");
+    }
+}
+
+#[test]
+fn who_is_outranked_says_that_it_leaves_so_that_the_winner_announces_again() {
+    let mut bench = Bench::master(settings(100));
+    bench.hear(HIGHER, 100).unwrap();
+    assert_eq!(bench.sent(), [(GROUP, 0)]);
+
+    let mut winner = Bench::master(settings(100));
+    winner.hear(LOWER, 0).unwrap();
+    assert_eq!(winner.sent(), [(GROUP, 100)]);
+    assert_eq!(winner.instance.status().conflicts, 1);
+}
+
+#[test]
+fn each_advertisement_has_a_copy_and_of_several_that_nobody_took_the_newest_stays() {
+    let mut bench = Bench::master(Settings {
+        peers: [LOWER, HIGHER].into(),
+        ..settings(100)
+    });
+    bench.pass(INTERVAL);
+    bench.instance.handle_shutdown(bench.now);
+
+    let copy = bench.instance.poll_copy().unwrap();
+    assert_eq!(Packet::decode(&copy, OWN, GROUP).unwrap().priority, 0);
+    assert_eq!(bench.instance.poll_copy(), None);
+}
+
+#[test]
 fn without_preemption_a_lesser_master_is_followed_and_with_it_taken_over_from() {
     for (preempt, expected) in [(false, State::Backup), (true, State::Master)] {
         let mut bench = Bench::started(Settings {
@@ -130,12 +199,8 @@ fn the_better_priority_wins_and_among_equals_the_higher_address() {
         let mut bench = Bench::master(settings(100));
         bench.hear(from, priority).unwrap();
         assert_eq!(bench.role().0, expected, "{from} {priority}");
-        let answers = bench.sent().len();
-        assert_eq!(
-            answers,
-            usize::from(expected == State::Master),
-            "asserts itself"
-        );
+        let told = if expected == State::Master { 100 } else { 0 };
+        assert_eq!(bench.sent(), [(GROUP, told)], "asserts itself, or leaves");
     }
 }
 
@@ -348,6 +413,16 @@ impl Bench {
         };
         let payload = packet.encode(source, GROUP);
         self.instance.handle_packet(arrival, &payload, self.now)
+    }
+
+    fn hear_copy(&mut self, source: Ipv4Addr, priority: u8) -> Result<(), Refusal> {
+        let payload = advertisement(priority, INTERVAL).encode(source, GROUP);
+        self.instance.handle_copy(source, &payload, self.now)
+    }
+
+    fn remark(&self, remark: Remark) -> u64 {
+        let mut remarks = self.instance.remarks();
+        remarks.find(|one| one.0 == remark).expect("listed").1
     }
 
     fn role(&self) -> (State, Cause) {

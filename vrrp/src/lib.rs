@@ -2,6 +2,7 @@
 //!
 //! [`Instance`] is one virtual router as one router takes part in it: packets and `now` go in, packets and roles come
 //! out. [`Packet`] is the wire format. RFC 9568 says "Active Router" where everybody says master; so does this crate.
+//! Beyond the RFC an advertisement may come a second way ([`Instance::handle_copy`]), for where its packets are lost.
 //! No authentication (RFC 9568 section 9), no accept mode: who owns which MAC and answers for which address is not
 //! decided here.
 

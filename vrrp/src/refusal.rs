@@ -97,11 +97,13 @@ pub enum Remark {
     Addresses,
     /// Version 3: its interval is not ours; the master's holds.
     Interval,
+    /// It came as a copy, and the packet itself did not.
+    CopyOnly,
 }
 
 impl Remark {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Addresses, Self::Interval];
+    pub const ALL: [Self; 3] = [Self::Addresses, Self::Interval, Self::CopyOnly];
 
     /// Returns the short name for counters.
     #[must_use]
@@ -109,6 +111,7 @@ impl Remark {
         match self {
             Self::Addresses => "addresses-differ",
             Self::Interval => "interval-differs",
+            Self::CopyOnly => "by-arp-only",
         }
     }
 
@@ -118,6 +121,7 @@ impl Remark {
         match self {
             Self::Addresses => "accepted, but with another virtual address than configured here",
             Self::Interval => "accepted, but with another interval than configured here",
+            Self::CopyOnly => "accepted, but it came in an ARP frame only: its own packet was lost",
         }
     }
 }

@@ -93,6 +93,8 @@ pub struct Heard {
     pub interval: Duration,
     /// When it was heard last.
     pub at: Instant,
+    /// Whether that was a copy ([`crate::Instance::handle_copy`]): its own packets are lost.
+    pub copy_only: bool,
 }
 
 /// A virtual router as it is.

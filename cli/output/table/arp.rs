@@ -1,6 +1,6 @@
 //! `samctl arp`
 
-use sam_router::view::{ArpView, SightingRow};
+use sam_router::view::{ArpView, ForeignAnswerRow, SightingRow};
 
 use super::{Page, Text, ago, optional, words};
 
@@ -31,17 +31,36 @@ impl Text for ArpView {
         });
         let header = ["ADDRESS", "MAC", "STATE", "SINCE", "QUEUED (packets)"];
         page.table(header, rows.collect(), "none");
-        write_sightings(
-            page,
-            "Others answer for our addresses",
-            &self.foreign_answers,
-        );
+        write_foreign_answers(page, &self.foreign_answers);
         write_sightings(
             page,
             "Hosts probe for addresses that live elsewhere",
             &self.probes,
         );
     }
+}
+
+fn write_foreign_answers(page: &mut Page, rows: &[ForeignAnswerRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    page.title("Others answer for our addresses");
+    let row = |row: &ForeignAnswerRow| {
+        let node = row.node.as_ref().map(|node| &node.name);
+        [
+            row.address.to_string(),
+            row.mac.clone(),
+            optional(node),
+            row.asked.to_string(),
+            row.answers.to_string(),
+            ago(row.first_s),
+            ago(row.last_s),
+        ]
+    };
+    let header = [
+        "ADDRESS", "MAC", "ROUTER", "ASKED", "ANSWERS", "FIRST", "LAST",
+    ];
+    page.table(header, rows.iter().map(row).collect(), "none");
 }
 
 fn write_sightings(page: &mut Page, title: &str, sightings: &[SightingRow]) {

@@ -22,6 +22,10 @@ impl Text for VrrpView {
                 pairs.push(("state", format!("no election: {why}")));
             }
         }
+        if let Some(split) = &self.split_brain {
+            let text = format!("{} ago: {}", ago(split.last_s), split.verdict);
+            pairs.push(("split brain", text));
+        }
         pairs.push(("timing", timing(self, configured)));
         page.pairs(&pairs);
         if !self.tracked.is_empty() {
@@ -77,8 +81,13 @@ fn election_lines(
     let other = election.heard.as_ref().map_or_else(
         || "not heard".to_owned(),
         |heard| {
+            let way = if heard.by_arp_only {
+                " by ARP only"
+            } else {
+                ""
+            };
             format!(
-                "{}, priority {}, every {:.0}ms, heard {} ago",
+                "{}, priority {}, every {:.0}ms, heard{way} {} ago",
                 heard.address,
                 heard.priority,
                 heard.interval_ms,

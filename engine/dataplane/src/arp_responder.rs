@@ -4,7 +4,7 @@
 //! wrong answer steals traffic, so [`ArpResponder::answer`] checks numbered conditions and refuses by name. Whoever
 //! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`]. A claim that nobody
 //! upholds when asked is dispelled: a router that took itself for the one that answers has said such things before it
-//! learned better, and hosts leave.
+//! learned better, and hosts leave. Another router of the LAN silences nobody, or both would be silent.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -116,6 +116,8 @@ pub struct ArpResponder {
 struct Observation {
     seen: Instant,
     noticed: Option<Instant>,
+    /// Made by somebody who is no router of this LAN.
+    silences: bool,
 }
 
 /// A claim that somebody is asked about.
@@ -233,7 +235,7 @@ impl ArpResponder {
             self.make_room(now);
         }
         // What was true a while ago says nothing about now.
-        let is_new = !self.is_alive(port.id, address, now);
+        let is_new = !self.is_alive(port.id, address, now) && !self.doubts.contains_key(&key);
         if is_new && port.gate_open && self.doubts.len() < DOUBT_LIMIT {
             let doubt = Doubt {
                 asked: 0,
@@ -244,9 +246,14 @@ impl ArpResponder {
         let fresh = Observation {
             seen: now,
             noticed: None,
+            silences: false,
         };
+        let silences = !port.siblings.contains(&mac);
         let observation = self.observations.entry(key).or_insert(fresh);
-        observation.seen = now;
+        // A router that speaks after a host does not make the host forgotten.
+        if silences || !observation.silences || now >= observation.seen + OBSERVATION_TIME {
+            (observation.seen, observation.silences) = (now, silences);
+        }
         // A router that took itself for the one that answers may answer once more before it learns better.
         if upheld && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1) {
             self.doubts.remove(&key);
@@ -313,6 +320,7 @@ impl ArpResponder {
     #[must_use]
     pub fn silent_until(&self, port: PortId, address: Ipv4Addr) -> Option<Instant> {
         let observation = self.observations.get(&(port, address))?;
+        let observation = observation.silences.then_some(observation)?;
         Some(observation.seen + OBSERVATION_TIME)
     }
 
@@ -385,6 +393,7 @@ mod tests {
 
     const OURS: Mac = [2, 0, 0, 0, 0, 1];
     const HOST: Mac = [2, 0, 0, 0, 0, 2];
+    const SIBLING: Mac = [2, 0, 0, 0, 0, 3];
     const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 10);
     const CAPTURED: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 12);
     const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 13);
@@ -428,6 +437,27 @@ mod tests {
 
         assert_eq!(responder.poll_timeout(), None);
         assert!(responder.is_alive(port.id, CAPTURED, now + ANSWER_TIME * 9));
+    }
+
+    #[test]
+    fn another_router_of_the_lan_silences_nobody_and_is_asked_and_told_all_the_same() {
+        let (mut responder, port, fib, now) = setup();
+        let request = ArpPacket::request(HOST, CLIENT, CAPTURED);
+        assert!(!responder.observe(CAPTURED, SIBLING, false, &port, now));
+        let ask = Some(Inquiry::Ask(port.id, CAPTURED));
+        assert_eq!(responder.poll_inquiry(now), ask);
+        assert!(responder.answer(&request, &port, &fib, now).is_ok());
+        assert!(responder.may_announce(CAPTURED, &port, &fib, now));
+        assert!(!responder.observe(CAPTURED, SIBLING, true, &port, now));
+        let later = now + ANSWER_TIME;
+        assert_eq!(responder.poll_inquiry(later), ask);
+        assert!(responder.observe(CAPTURED, SIBLING, true, &port, later));
+        assert!(responder.answer(&request, &port, &fib, later).is_ok());
+
+        responder.observe(CAPTURED, HOST, false, &port, later);
+        responder.observe(CAPTURED, SIBLING, false, &port, later);
+        let answer = responder.answer(&request, &port, &fib, later);
+        assert_eq!(answer, Err(Withheld::Alive), "a host does");
     }
 
     #[test]
@@ -687,6 +717,7 @@ mod tests {
             gratuitous_arp: true,
             virtual_address: None,
             conflicts: 0,
+            siblings: vec![SIBLING],
             discovers: false,
         };
         let mut fib = FibBuilder::default();

@@ -15,6 +15,7 @@ mod path;
 mod plain;
 mod session;
 mod tunnel;
+mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::icmp_limiter::IcmpLimiter;
 use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
+use crate::lan_watch::LanWatch;
 use crate::merging::Merging;
 use crate::mss;
 use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
@@ -103,6 +105,7 @@ pub struct Forwarder {
     responder: ArpResponder,
     announcer: Announcer,
     observer: Observer,
+    watch: LanWatch,
     /// Source MAC of the last frame.
     sender: Mac,
     limiter: Arc<IcmpLimiter>,
@@ -151,6 +154,7 @@ impl Forwarder {
             responder: ArpResponder::new(),
             announcer: Announcer::default(),
             observer: Observer::default(),
+            watch: LanWatch::default(),
             sender: [0; 6],
             limiter,
             notices: NoticeQueue::default(),
@@ -187,6 +191,7 @@ impl Forwarder {
             .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
         // 4. ARP follows the answers.
         self.update_announcements(&former, now);
+        self.follow_lans(now);
         self.send_announcements(io, now);
         self.flush(io, now);
     }
@@ -248,6 +253,7 @@ impl Forwarder {
         self.discard_expired(io, now);
         self.neighbors.handle_timeout(now);
         self.inquire(io, now);
+        self.watch_lans(io, now);
         self.send_announcements(io, now);
         self.flush(io, now);
     }
@@ -259,7 +265,8 @@ impl Forwarder {
         let announcer = self.announcer.poll_timeout().map(|at| (at, "announcer"));
         let staging = self.staging.poll_timeout().map(|at| (at, "staging"));
         let responder = self.responder.poll_timeout().map(|at| (at, "responder"));
-        [neighbors, announcer, staging, responder]
+        let watch = self.watch.poll_timeout().map(|at| (at, "watch"));
+        [neighbors, announcer, staging, responder, watch]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)

@@ -11,6 +11,7 @@
 //! 6. `Forwarder::flush` closes open trains and coalesced runs at the end of a batch.
 
 pub mod announcer;
+pub mod arp_advertisement;
 pub mod arp_responder;
 pub mod buffer;
 pub mod coalesce;
@@ -30,6 +31,7 @@ pub mod icmp_limiter;
 pub mod ids;
 pub mod ingress;
 pub mod ip_packet;
+pub mod lan_watch;
 pub mod merging;
 pub mod mss;
 pub mod neighbor;

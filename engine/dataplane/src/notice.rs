@@ -20,6 +20,19 @@ pub enum Notice {
         /// Who claims it.
         mac: Mac,
     },
+    /// Somebody answered what this router asks its LAN for because it answers for it itself ([`crate::lan_watch`]).
+    QuestionAnswered {
+        /// LAN port.
+        port: PortId,
+        /// Who was asked for.
+        address: Ipv4Addr,
+        /// Who answered.
+        mac: Mac,
+        /// How often was asked.
+        asked: u16,
+        /// How often it answered.
+        answers: u16,
+    },
     /// A host probes (RFC 5227) for an address that the RIB places elsewhere.
     AddressProbed {
         /// LAN port.
@@ -115,6 +128,7 @@ impl Notice {
     pub fn is_unbounded(&self) -> bool {
         match self {
             Self::ForeignAnswer { .. }
+            | Self::QuestionAnswered { .. }
             | Self::AddressProbed { .. }
             | Self::HostSeen { .. }
             | Self::AddressWanted { .. }

@@ -38,6 +38,9 @@ pub struct LanPort {
     pub gratuitous_arp: bool,
     /// Grows when everything is to be announced again: another router claimed to be the one that answers.
     pub conflicts: u64,
+    /// MACs of the other routers of this LAN. Which of us answers is decided by the election: what they say silences
+    /// nobody.
+    pub siblings: Vec<Mac>,
     /// Whether the control plane is told which hosts are heard.
     pub discovers: bool,
 }

@@ -91,6 +91,30 @@ impl FrameFilter {
 }
 
 impl Filter {
+    /// Accepts only ARP frames of others with this mark at an offset: no other frame wakes who waits for them.
+    #[must_use]
+    pub fn marked_arp(mark: [u8; 8], offset: u32) -> Self {
+        let [first, second] = [0, 4].map(|at| {
+            let word = [mark[at], mark[at + 1], mark[at + 2], mark[at + 3]];
+            u32::from_be_bytes(word)
+        });
+        let mut code = Assembler::default();
+        code.load(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE));
+        code.jump_if_equal(u32::from(libc::PACKET_OUTGOING), DROPPED);
+        code.load(LOAD_WORD, ancillary(libc::SKF_AD_VLAN_TAG));
+        code.calculate(libc::BPF_AND, VLAN_ID);
+        code.jump_unless_equal(0, DROPPED);
+        code.load(LOAD_HALF, ETHERNET_PROTOCOL);
+        code.jump_unless_equal(PROTOCOL_ARP, DROPPED);
+        code.load(LOAD_WORD, offset);
+        code.jump_unless_equal(first, DROPPED);
+        code.load(LOAD_WORD, offset + 4);
+        code.jump_if_equal(second, ACCEPTED);
+        Self {
+            program: code.finish([DROP, KEEP]),
+        }
+    }
+
     /// Returns the instructions.
     pub(crate) fn program(&self) -> &[libc::sock_filter] {
         &self.program
@@ -220,6 +244,29 @@ mod tests {
             &without.build().unwrap(),
             &frame_of(0x0806, "10.77.60.1")
         ));
+    }
+
+    #[test]
+    fn of_arp_with_a_mark_nothing_else_passes() {
+        let filter = Filter::marked_arp(*b"12345678", 42);
+        let marked = |mark: &[u8; 8]| {
+            let mut frame = frame_of(0x0806, "10.77.60.1");
+            frame.bytes[42..50].copy_from_slice(mark);
+            frame
+        };
+        assert!(passes_filter(&filter, &marked(b"12345678")));
+        for other in [b"12345679", b"92345678"] {
+            assert!(!passes_filter(&filter, &marked(other)));
+        }
+        let mut frame = marked(b"12345678");
+        frame.vlan_tag = 7;
+        assert!(!passes_filter(&filter, &frame));
+        frame = marked(b"12345678");
+        frame.bytes[12..14].copy_from_slice(&[8, 0]);
+        assert!(!passes_filter(&filter, &frame));
+        frame = marked(b"12345678");
+        frame.bytes.truncate(49);
+        assert!(!passes_filter(&filter, &frame));
     }
 
     fn settings() -> FrameFilter {

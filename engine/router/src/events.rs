@@ -253,6 +253,15 @@ pub enum Event {
         /// Its priority; zero: it was the master and gives up.
         priority: u8,
     },
+    /// Two routers of the LAN act there at once.
+    SplitBrain {
+        /// The virtual address, or the address that both answer for.
+        address: Ipv4Addr,
+        /// The other router: its LAN address, or its node and MAC.
+        by: String,
+        /// Who keeps silent, and by which rule.
+        verdict: String,
+    },
     /// Two routers seem to run as one node.
     IdentityConflict {
         /// The node.
@@ -388,6 +397,7 @@ impl Event {
             Self::CaptureNoRoom { .. } => "capture-no-room",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
+            Self::SplitBrain { .. } => "split-brain",
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
             Self::AddressProbed { .. } => "address-probed",
@@ -417,10 +427,10 @@ impl Event {
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
             | Self::BfdDown { .. }
-            | Self::VrrpConflict { .. }
             | Self::CaptureLost { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
+            | Self::SplitBrain { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::MacChanged { .. }
@@ -429,6 +439,8 @@ impl Event {
             // Both ends call each other at start, and one call loses (RFC 4271 section 6.8): no fault.
             Self::ConnectionRefused { reason, .. } => reason != COLLISION,
             Self::Gate { open, .. } => !open,
+            // Who says that it leaves was outranked, or slept.
+            Self::VrrpConflict { priority, .. } => *priority > 0,
             Self::Handover { step, .. } => step.starts_with("refused"),
             Self::RestartOver { missing } => !missing.is_empty(),
             Self::TunnelFault { reason, .. } => reason.is_some(),
@@ -464,6 +476,7 @@ impl Event {
             | Self::ConnectionRefused { .. }
             | Self::ForeignAnswer { .. }
             | Self::VrrpConflict { .. }
+            | Self::SplitBrain { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
             | Self::AddressProbed { .. }

@@ -89,6 +89,8 @@ pub struct HeardFacts {
     pub interval_ms: f64,
     /// Seconds since it was heard.
     pub last_s: f64,
+    /// Whether only ARP frames brought its advertisement: its own packets are lost.
+    pub by_arp_only: bool,
 }
 
 impl ElectionFacts {
@@ -107,6 +109,7 @@ impl ElectionFacts {
                 priority: heard.priority,
                 interval_ms: heard.interval.as_secs_f64() * 1e3,
                 last_s: ago(heard.at),
+                by_arp_only: heard.copy_only,
             }),
             down_ms: status.down_interval.as_secs_f64() * 1e3,
             promotions: status.promotions,

@@ -14,6 +14,7 @@ use crate::drain::DRAIN_PENALTY;
 use crate::events::Event;
 use crate::output::Output;
 use crate::peers::other_nodes;
+use crate::split_brain::{SUCCESSION, SplitBrain};
 
 /// An election to take part in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +50,34 @@ pub(crate) struct LanRole {
     /// Disputes that led to announcements, and when the last did.
     conflicts: u64,
     disputed_at: Option<Instant>,
+    /// Since when this router is master, if it is.
+    master_since: Option<Instant>,
+    /// The last time that two routers were master at once.
+    split_brain: Option<SplitBrain>,
 }
 
-/// How long before a change of the role the answers of the next master may have been heard.
-const SUCCESSION: Duration = Duration::from_secs(1);
 /// Shortest time between two rounds of announcements because of a dispute; each goes on for five seconds.
 const DISPUTE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LanRole {
-    /// Takes in what the election says; tells whether there is a dispute that calls for announcements.
-    fn on_report(&mut self, report: &VrrpReport, now: Instant) -> bool {
-        let current = self.plan.as_ref().map(|plan| plan.generation);
-        if current != Some(report.generation) {
-            return false;
-        }
+    /// Takes in what the election says; tells whether there is a dispute that calls for announcements, and whether two
+    /// routers were master at once.
+    fn on_report(&mut self, report: &VrrpReport, now: Instant) -> (bool, Option<SplitBrain>) {
+        let plan = self.plan.as_ref();
+        let Some(plan) = plan.filter(|plan| plan.generation == report.generation) else {
+            return (false, None);
+        };
+        let steady = self.master_since.is_some_and(|at| now >= at + SUCCESSION);
+        let split = report.status.as_ref().and_then(|status| {
+            let former = self.status.as_ref();
+            SplitBrain::found(former, status, &plan.settings, steady, now)
+        });
+        self.split_brain = split.or(self.split_brain);
+        let is_master = |status: &Status| status.state == State::Master;
+        self.master_since = match report.status.as_ref().is_some_and(is_master) {
+            true => self.master_since.or(Some(now)),
+            false => None,
+        };
         let count = |status: &Option<Status>| status.as_ref().map_or(0, |status| status.conflicts);
         let disputed = count(&report.status) > count(&self.status);
         self.status.clone_from(&report.status);
@@ -72,7 +87,7 @@ impl LanRole {
             self.disputed_at = Some(now);
             self.conflicts += 1;
         }
-        tell
+        (tell, split)
     }
 
     /// Takes in the election to take part in; tells whether anything about it changed.
@@ -87,6 +102,7 @@ impl LanRole {
         if anew {
             self.generation += 1;
             self.status = None;
+            self.master_since = None;
         }
         let wanted = wanted.map(|plan| VrrpPlan {
             generation: self.generation,
@@ -100,6 +116,11 @@ impl LanRole {
     /// How often everything was announced because another router took itself for the master.
     pub(crate) fn conflicts(&self) -> u64 {
         self.conflicts
+    }
+
+    /// The last time that two routers were master at once.
+    pub(crate) fn split_brain(&self) -> Option<&SplitBrain> {
+        self.split_brain.as_ref()
     }
 
     /// Whether this router is the one that answers, and why.
@@ -154,7 +175,7 @@ impl Router {
     /// Takes in what the election says.
     pub(crate) fn on_vrrp(&mut self, report: &VrrpReport, now: Instant) {
         let was_master = self.lan_role.is_master().0;
-        let disputed = self.lan_role.on_report(report, now);
+        let (disputed, split) = self.lan_role.on_report(report, now);
         self.forwarding_stale = true;
         if was_master && !self.lan_role.is_master().0 {
             // Whoever takes over announces itself before its advertisement is heard here.
@@ -166,6 +187,14 @@ impl Router {
             let event = Event::VrrpConflict {
                 address: rival.address,
                 priority: rival.priority,
+            };
+            self.events.push(event, now);
+        }
+        if let (Some(split), Some(vrrp)) = (split, self.config.vrrp()) {
+            let event = Event::SplitBrain {
+                address: vrrp.settings.address,
+                by: split.rival.to_string(),
+                verdict: split.verdict(),
             };
             self.events.push(event, now);
         }

@@ -61,6 +61,7 @@ mod policy;
 mod prober;
 mod publication;
 mod sightings;
+mod split_brain;
 mod stale_hops;
 #[cfg(test)]
 mod testnet;

@@ -1,12 +1,14 @@
 //! Facts from the packet path: what each changes, and which event it becomes.
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use sam_dataplane::notice::Mac;
 use sam_dataplane::{Notice, TunnelId};
 
 use crate::Router;
 use crate::events::Event;
-use crate::view::mac_text;
+use crate::view::{NodeRef, mac_text};
 
 impl Router {
     /// Takes in a fact.
@@ -16,10 +18,19 @@ impl Router {
             Notice::ForeignAnswer { .. } if !self.gate().open => None,
             Notice::ForeignAnswer { address, mac, .. } => {
                 self.foreign_answers.push(address, mac, now);
-                Some(Event::ForeignAnswer {
-                    address,
-                    mac: mac_text(mac),
-                })
+                Some(self.foreign_answer(address, mac))
+            }
+            Notice::QuestionAnswered { .. } if !self.gate().open => None,
+            Notice::QuestionAnswered {
+                address,
+                mac,
+                asked,
+                answers,
+                ..
+            } => {
+                self.foreign_answers
+                    .count_answers((address, mac), asked, answers, now);
+                None
             }
             Notice::AddressProbed { address, mac, .. } => {
                 self.probes.push(address, mac, now);
@@ -82,6 +93,19 @@ impl Router {
         event
             .into_iter()
             .for_each(|event| self.events.push(event, now));
+    }
+
+    /// What it means that somebody else answers for an address that we answer for.
+    fn foreign_answer(&self, address: Ipv4Addr, mac: Mac) -> Event {
+        let text = mac_text(mac);
+        match self.sibling_at(mac) {
+            Some(node) => Event::SplitBrain {
+                address,
+                by: format!("{} at {text}", NodeRef::new(&self.config, node).name),
+                verdict: "both answer, until one hears the other's advertisement".to_owned(),
+            },
+            None => Event::ForeignAnswer { address, mac: text },
+        }
     }
 
     /// Takes in whether a tunnel carries packets; returns the event, if that is news.

@@ -98,6 +98,7 @@ impl Router {
             virtual_address: self.virtual_address(),
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
+            siblings: self.sibling_macs(),
             gratuitous_arp: arp.unwrap_or(false),
             discovers: self.config.local.capture.discovery().is_some(),
         })

@@ -18,8 +18,13 @@ pub(crate) struct Sightings {
 pub(crate) struct Sighting {
     /// How often.
     pub(crate) count: u64,
+    /// The first time.
+    pub(crate) first: Instant,
     /// The last time.
     pub(crate) last: Instant,
+    /// How often we asked, and how often it answered that.
+    pub(crate) asked: u64,
+    pub(crate) answers: u64,
 }
 
 /// Sightings remembered at most.
@@ -41,10 +46,28 @@ impl Sightings {
         }
         let sighting = self.seen.entry(key).or_insert(Sighting {
             count: 0,
+            first: now,
             last: now,
+            asked: 0,
+            answers: 0,
         });
         sighting.count += 1;
         sighting.last = now;
+    }
+
+    /// Notes answers to our questions; what was not sighted before may be on its way to end.
+    pub(crate) fn count_answers(
+        &mut self,
+        (address, mac): (Ipv4Addr, Mac),
+        asked: u16,
+        answers: u16,
+        now: Instant,
+    ) {
+        if let Some(sighting) = self.seen.get_mut(&(address, mac)) {
+            sighting.asked += u64::from(asked);
+            sighting.answers += u64::from(answers);
+            sighting.last = now;
+        }
     }
 
     /// Forgets what was seen first or again since a time.
@@ -82,8 +105,13 @@ mod tests {
         }
         sightings.push(address(299), [0; 6], start + Duration::from_secs(400));
 
+        let known = (address(299), [0; 6]);
+        sightings.count_answers(known, 2, 3, start + Duration::from_secs(500));
+        sightings.count_answers((address(0), [0; 6]), 1, 1, start);
+
         let all = sightings.newest_first();
-        assert_eq!(all.len(), LIMIT);
+        assert_eq!((all[0].2.asked, all[0].2.answers), (2, 3));
+        assert_eq!(all.len(), LIMIT, "who is not known is not counted");
         assert_eq!((all[0].0, all[0].2.count), (address(299), 2));
         assert_eq!(all.last().map(|row| row.0), Some(address(44)));
     }

@@ -174,7 +174,7 @@ impl Control {
                     "`samctl actions` lists those that wait and the last ones that ended",
                 ),
             },
-            View::Vrrp => document(&self.router.vrrp(&facts)),
+            View::Vrrp => document(&self.router.vrrp(&facts, now)),
             View::Bfd => document(&self.router.bfd(&facts, now)),
             View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {

@@ -22,6 +22,7 @@ mod path_test;
 mod pcapng;
 mod resolver;
 mod signals;
+mod vrrp_arp;
 mod vrrp_thread;
 
 use sam_router::Config;

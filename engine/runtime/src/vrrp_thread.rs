@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::StartError;
 use crate::mailbox::Mailbox;
+use crate::vrrp_arp::VrrpArp;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
 const PRIORITY: i32 = 10;
@@ -35,6 +36,7 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// Names of what the thread waits for.
 const SOCKET: u64 = 0;
 const MAILBOX: u64 = 1;
+const ARP: u64 = 2;
 
 /// What the thread has not read yet.
 #[derive(Debug, Default)]
@@ -63,7 +65,7 @@ impl Vrrp {
     /// When the kernel gives no eventfd, epoll or thread.
     pub(crate) fn start() -> Result<(Self, Changes), StartError> {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
-        let epoll = Epoll::new(2).context("cannot wait for VRRP packets")?;
+        let epoll = Epoll::new(3).context("cannot wait for VRRP packets")?;
         epoll
             .add(mailbox.as_fd(), MAILBOX, Interest::Read)
             .context("cannot wait for VRRP packets")?;
@@ -135,6 +137,8 @@ impl Drop for Vrrp {
 struct Election {
     instance: Instance,
     socket: LinkSocket,
+    /// The second way of advertisements.
+    arp: VrrpArp,
 }
 
 /// The thread, ready to run.
@@ -239,6 +243,7 @@ impl Thread {
         if let Some(election) = self.election.take() {
             // A socket that is closed is forgotten anyway.
             epoll.remove(election.socket.as_fd()).ok();
+            epoll.remove(election.arp.as_fd()).ok();
         }
     }
 
@@ -247,21 +252,17 @@ impl Thread {
         let Some(plan) = self.plan.as_ref().filter(|_| self.election.is_none()) else {
             return;
         };
-        let group = plan.settings.peers.is_empty().then_some(GROUP);
-        let socket = LinkSocket::open(&plan.interface, plan.source, PROTOCOL, group);
-        let socket = socket
-            .map_err(|error| error.to_string())
-            .and_then(|socket| {
-                let added = epoll.add(socket.as_fd(), SOCKET, Interest::Read);
-                added.map(|()| socket).map_err(|error| error.to_string())
-            });
-        match socket {
-            Ok(socket) => {
+        match sockets(plan, epoll) {
+            Ok((socket, arp)) => {
                 let now = Instant::now();
                 let mut instance = Instance::new(plan.settings.clone(), plan.source, now);
                 instance.set_penalty(plan.penalty, now);
                 instance.handle_startup(now);
-                self.election = Some(Election { instance, socket });
+                self.election = Some(Election {
+                    instance,
+                    socket,
+                    arp,
+                });
                 self.failure = None;
             }
             Err(reason) => {
@@ -274,7 +275,12 @@ impl Thread {
     }
 
     fn receive(&mut self) {
-        let Some(Election { instance, socket }) = &mut self.election else {
+        let Some(Election {
+            instance,
+            socket,
+            arp,
+        }) = &mut self.election
+        else {
             return;
         };
         let mut buffer = [0; PACKET];
@@ -291,14 +297,26 @@ impl Thread {
                         .handle_packet(arrival, packet.payload, Instant::now())
                         .ok();
                 }
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) => self.unread += 1,
             }
+        }
+        // A copy is looked at after the packet that it may be one of.
+        let received = arp.receive(|source, payload| {
+            instance.handle_copy(source, payload, Instant::now()).ok();
+        });
+        if received.is_err() {
+            self.unread += 1;
         }
     }
 
     fn send(&mut self) {
-        let Some(Election { instance, socket }) = &mut self.election else {
+        let Some(Election {
+            instance,
+            socket,
+            arp,
+        }) = &mut self.election
+        else {
             return;
         };
         while let Some(transmit) = instance.poll_transmit() {
@@ -308,6 +326,12 @@ impl Thread {
             {
                 self.unsent += 1;
             }
+        }
+        let source = self.plan.as_ref().map(|plan| plan.source);
+        if let (Some(source), Some(copy)) = (source, instance.poll_copy())
+            && !arp.send(source, &copy)
+        {
+            self.unsent += 1;
         }
     }
 
@@ -381,6 +405,20 @@ impl Thread {
                 .collect(),
         }
     }
+}
+
+/// Opens both ways of advertisements.
+fn sockets(plan: &VrrpPlan, epoll: &Epoll) -> Result<(LinkSocket, VrrpArp), String> {
+    let group = plan.settings.peers.is_empty().then_some(GROUP);
+    let socket = LinkSocket::open(&plan.interface, plan.source, PROTOCOL, group)
+        .map_err(|error| error.to_string())?;
+    let arp = VrrpArp::open(&plan.interface).map_err(|error| error.to_string())?;
+    for (fd, name) in [(socket.as_fd(), SOCKET), (arp.as_fd(), ARP)] {
+        epoll
+            .add(fd, name, Interest::Read)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok((socket, arp))
 }
 
 /// Tells whether control decides anything by what is new.

@@ -208,9 +208,17 @@ impl World {
         let meant = match (Arp::parse(bytes), ipv4_of(bytes)) {
             (Some(arp), _) if arp.operation == 1 && arp.sender.1 != arp.target.1 => {
                 check_claim(site, &arp);
-                // Whoever claims an address that lives elsewhere is asked whether that is so; and who discovers hosts asks for
-                // addresses that nobody owns, and for those that may have moved here.
-                let is_asked = self.watch.was_claimed(index, arp.target.1) || discovers(site);
+                // Whoever claims an address that lives elsewhere is asked whether that is so; who answers asks for what it
+                // answers for; and who discovers hosts asks for addresses that nobody owns, and for those that may have moved
+                // here.
+                let address = arp.target.1;
+                let is_asked = self.watch.was_claimed(index, address)
+                    || site
+                        .snapshot
+                        .lans
+                        .iter()
+                        .any(|lan| lan.is_answered(address))
+                    || discovers(site);
                 (!is_asked).then_some(arp.target.1)
             }
             (Some(arp), _) => {

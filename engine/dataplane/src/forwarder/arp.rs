@@ -43,6 +43,10 @@ impl Forwarder {
         );
         // 1. Who claims an address that we answer for? Who answers us was asked.
         let upheld = packet.operation == ArpOperation::Reply && unicast;
+        if upheld {
+            self.watch
+                .note_answer(lan.id, packet.sender, packet.sender_mac);
+        }
         if self
             .responder
             .observe(packet.sender, packet.sender_mac, upheld, lan, now)
@@ -186,8 +190,10 @@ impl Forwarder {
             Some(mac) => request.emit_frame_to(mac),
             None => request.emit_frame(),
         };
-        if self.send_arp(key.port, frame, io, now) {
+        let port = key.port;
+        if self.send_arp(port, frame, io, now) {
             self.stats.add(&self.stats.arp_requests_sent, 1);
+            self.watch.note_question(port, key.address);
         }
     }
 

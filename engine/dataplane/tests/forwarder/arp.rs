@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sam_dataplane::arp_responder::ANSWER_TIME;
+use sam_dataplane::lan_watch::PACE;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::{NextHop, Notice};
 
@@ -309,6 +310,52 @@ fn an_answer_that_somebody_else_used_is_announced_once_it_falls_silent() {
 }
 
 #[test]
+fn what_is_answered_is_asked_for_while_the_gate_is_open_and_who_answers_is_counted() {
+    let mut lab = Lab::connected();
+    lab.advance(Duration::from_secs(10));
+    lab.clear();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].siblings = vec![FOREIGN];
+    });
+    lab.advance(PACE);
+    let question = ArpPacket::request(A.router_mac, A.router, B.host);
+    let asked = |lab: &Lab| {
+        let all = lab.from_a.iter().filter_map(|(_, sent)| sent.arp());
+        all.filter(|arp| *arp == question).count()
+    };
+    assert_eq!(asked(&lab), 1);
+    // Two routers that share a MAC; the first answer makes this router ask again.
+    for _ in 0..2 {
+        lab.arp_a(question.reply(FOREIGN), A.router_mac);
+    }
+    lab.advance(PACE);
+
+    let notices = lab.a.notices();
+    let mut counted = notices.iter().filter_map(|notice| {
+        let Notice::QuestionAnswered {
+            address,
+            mac,
+            answers,
+            ..
+        } = notice
+        else {
+            return None;
+        };
+        Some((*address, *mac, *answers))
+    });
+    assert_eq!(counted.next(), Some((B.host, FOREIGN, 2)), "{notices:?}");
+    let host = ArpPacket::request(A.host_mac, A.host, B.host);
+    lab.arp_a(host, BROADCAST);
+    assert_eq!(replies(&lab), 1, "another router silences nobody");
+
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.clear();
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(asked(&lab), 0);
+}
+
+#[test]
 fn a_claim_that_nobody_upholds_silences_for_less_than_a_second() {
     let mut lab = Lab::connected();
     lab.advance(Duration::from_secs(10));
@@ -320,7 +367,8 @@ fn a_claim_that_nobody_upholds_silences_for_less_than_a_second() {
     lab.advance(Duration::from_millis(749));
     let asked = lab.from_a.iter().filter_map(|(_, sent)| sent.arp());
     let asked = asked.filter(|arp| (arp.sender, arp.target) == (A.router, B.host));
-    assert_eq!(asked.count(), 3);
+    // And once or twice because it is watched.
+    assert!((4..=5).contains(&asked.count()));
 
     lab.advance(Duration::from_millis(1));
     lab.arp_a(question, BROADCAST);

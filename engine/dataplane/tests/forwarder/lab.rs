@@ -516,6 +516,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             gate_open: true,
             virtual_address: None,
             conflicts: 0,
+            siblings: Vec::new(),
             discovers: false,
             gratuitous_arp: true,
         }],

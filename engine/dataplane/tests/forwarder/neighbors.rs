@@ -52,6 +52,7 @@ fn a_silent_neighbor_is_asked_three_times_and_its_senders_get_host_unreachable()
         .from_b
         .iter()
         .filter_map(|(_, sent)| sent.arp())
+        .filter(|arp| arp.target == silent(B))
         .collect();
     assert_eq!(
         asked,

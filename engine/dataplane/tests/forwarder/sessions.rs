@@ -143,6 +143,9 @@ fn the_next_deadline_has_a_name() {
     let mut lab = Lab::new();
     assert_eq!(lab.a.poll_timeout().unwrap().1, "announcer");
     lab.advance(Duration::from_secs(10));
+    assert_eq!(lab.a.poll_timeout().unwrap().1, "watch");
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
     assert_eq!(lab.a.poll_timeout(), None, "nothing is due");
     lab.underlay_up = false;
     lab.send_a(&udp(A.host, B.host, 64, b"x"));

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CheckRow, SightingRow, VrrpView};
+use crate::view::{CheckRow, ForeignAnswerRow, SightingRow, VrrpView};
 
 const AREA: &str = "lan";
 /// How long a sighting counts.
-const RECENT_S: f64 = 300.0;
+pub(super) const RECENT_S: f64 = 300.0;
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     let Some(name) = evidence.arp.interface.as_deref() else {
@@ -172,7 +172,10 @@ fn captured_on_host(evidence: &Evidence<'_>) -> CheckRow {
 }
 
 fn foreign_answers(evidence: &Evidence<'_>) -> CheckRow {
-    let recent = recent(&evidence.arp.foreign_answers);
+    let rows = evidence.arp.foreign_answers.iter();
+    // Another router of this LAN is a matter of the election.
+    let rows = rows.filter(|row| row.node.is_none() && row.last_s <= RECENT_S);
+    let recent: Vec<String> = rows.map(ForeignAnswerRow::text).collect();
     if recent.is_empty() {
         return pass(
             AREA,

@@ -86,7 +86,7 @@ impl Router {
             arp: self.arp(facts, now),
             discovery: self.discovery(now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
-            vrrp: self.config.vrrp().map(|_| self.vrrp(facts)),
+            vrrp: self.config.vrrp().map(|_| self.vrrp(facts, now)),
             drain: self.drain(),
             handovers: self.handovers(),
             captures: self.captures(now),

@@ -15,7 +15,8 @@ use crate::fixture::{address, overlay};
 use crate::input::Command;
 use crate::testnet::Net;
 use crate::view::{
-    CheckStatus, DoctorView, IdentityConflictRow, NodeRef, RouteAction, RouteRow, SightingRow,
+    CheckStatus, DoctorView, ForeignAnswerRow, IdentityConflictRow, NodeRef, RouteAction, RouteRow,
+    SightingRow,
 };
 
 type Spoil = fn(&mut Evidence<'_>);
@@ -136,7 +137,7 @@ fn each_fault_of_the_fabric_is_found() {
             e.arp.subnet = Some("192.0.2.0/24".parse().unwrap());
         }),
         ("lan/duplicate-answer", Fail, |e| {
-            e.arp.foreign_answers.push(sighting(299.0))
+            e.arp.foreign_answers.push(foreign(299.0))
         }),
         ("lan/probed-address", Warn, |e| {
             e.arp.probes.push(sighting(10.0))
@@ -247,7 +248,7 @@ fn a_sighting_of_long_ago_is_forgiven() {
     let (net, facts) = healthy();
     let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
 
-    evidence.arp.foreign_answers.push(sighting(301.0));
+    evidence.arp.foreign_answers.push(foreign(301.0));
 
     assert_eq!(examine(&evidence).overall, CheckStatus::Pass);
 }
@@ -416,6 +417,19 @@ fn reject(evidence: &mut Evidence<'_>, reason: &'static str) {
 
 fn node(evidence: &Evidence<'_>) -> NodeRef {
     NodeRef::new(evidence.config, NodeId(2))
+}
+
+fn foreign(last_s: f64) -> ForeignAnswerRow {
+    ForeignAnswerRow {
+        address: address(10),
+        mac: "02:00:00:00:00:09".into(),
+        node: None,
+        count: 1,
+        first_s: last_s,
+        last_s,
+        asked: 1,
+        answers: 1,
+    }
 }
 
 fn sighting(last_s: f64) -> SightingRow {

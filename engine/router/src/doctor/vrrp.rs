@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::lan::RECENT_S;
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CheckRow, VrrpConfigured, VrrpView};
+use crate::view::{CheckRow, ForeignAnswerRow, VrrpConfigured, VrrpView};
 
 const AREA: &str = "lan";
 /// How many of its intervals ago another master counts as there: one word of a former master is none.
@@ -30,6 +31,8 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     };
     checks.push(election(view));
     checks.push(rival(view));
+    checks.push(split_brain(evidence, view));
+    checks.push(lost(view));
     checks.push(agreement(view));
     checks.push(address(evidence, configured));
     checks.push(tracked(view));
@@ -78,6 +81,43 @@ fn rival(view: &VrrpView) -> CheckRow {
             "see whether it hears this router: VRID, version and peers must be the same, and nothing may filter IP \
              protocol 112",
         )
+}
+
+/// Two routers that act at once: two masters, or answers of another router to what this one asks.
+fn split_brain(evidence: &Evidence<'_>, view: &VrrpView) -> CheckRow {
+    const NAME: &str = "split-brain";
+    let masters = view.split_brain.iter().filter(|row| row.last_s <= RECENT_S);
+    let masters = masters.map(|row| format!("{:.0} s ago: {}", row.last_s, row.verdict));
+    let answers = evidence.arp.foreign_answers.iter();
+    let answers = answers.filter(|row| row.node.is_some() && row.last_s <= RECENT_S);
+    let found: Vec<String> = masters.chain(answers.map(ForeignAnswerRow::text)).collect();
+    if found.is_empty() {
+        return pass(AREA, NAME, "no two routers acted on the LAN at once");
+    }
+    fail(AREA, NAME, "two routers acted on the LAN at once")
+        .detail(listed(found))
+        .remedy(
+            "find out what kept them from hearing each other: cables and switches between them, filters of IP protocol \
+             112 and of broadcast; `samctl vrrp` and `samctl explain ADDRESS` show what is known",
+        )
+}
+
+/// What only ARP frames bring is lost on this LAN, and with it the role where the other router is not one of ours.
+fn lost(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-lost";
+    let heard = view.election.as_ref().and_then(|one| one.heard.as_ref());
+    match heard {
+        Some(heard) if heard.by_arp_only => warn(
+            AREA,
+            NAME,
+            format!("advertisements of {} are lost on the LAN, only ARP brings them", heard.address),
+        )
+        .remedy(
+            "let IP protocol 112 to 224.0.0.18 pass between the routers (IGMP snooping, filters), or name them in `peers`",
+        ),
+        Some(_) => pass(AREA, NAME, "advertisements of the other router arrive"),
+        None => pass(AREA, NAME, "no other router is heard, nor missed by ARP"),
+    }
 }
 
 fn agreement(view: &VrrpView) -> CheckRow {

@@ -9,7 +9,7 @@ use crate::facts::{AddressFacts, CounterFacts, ElectionFacts, Facts, HeardFacts}
 use crate::fixture::address;
 use crate::input::Input;
 use crate::testnet::Net;
-use crate::view::{CheckStatus, TrackedRow};
+use crate::view::{CheckStatus, SplitBrainRow, TrackedRow};
 
 type Spoil = fn(&mut VrrpView);
 
@@ -18,6 +18,8 @@ fn a_backup_with_a_master_passes_every_check() {
     for name in [
         "vrrp",
         "vrrp-rival",
+        "split-brain",
+        "vrrp-lost",
         "vrrp-agreement",
         "vrrp-address",
         "vrrp-track",
@@ -47,6 +49,12 @@ fn each_fault_of_the_election_is_found() {
                 value: 1,
                 ..CounterFacts::default()
             });
+        }),
+        ("split-brain", Fail, |view| {
+            view.split_brain = Some(split(299.0))
+        }),
+        ("vrrp-lost", Warn, |view| {
+            election(view).heard.as_mut().expect("heard").by_arp_only = true;
         }),
         ("vrrp-track", Warn, |view| view.tracked[0].holds = false),
     ];
@@ -94,6 +102,21 @@ fn who_has_the_virtual_address_must_be_its_owner_and_the_owner_must_have_it() {
         let evidence = net.stations[&1].router.evidence(&facts, net.now);
         let status = status(&evidence, "vrrp-address");
         assert_eq!(status, Some(expected), "{on_host:?} {priority}");
+    }
+}
+
+#[test]
+fn a_split_brain_of_long_ago_is_no_fault() {
+    let ago = |view: &mut VrrpView| view.split_brain = Some(split(301.0));
+    assert_eq!(found("split-brain", ago), Some(CheckStatus::Pass));
+}
+
+fn split(last_s: f64) -> SplitBrainRow {
+    SplitBrainRow {
+        rival: address(2),
+        keeps: true,
+        verdict: "this router keeps the role".into(),
+        last_s,
     }
 }
 
@@ -162,6 +185,7 @@ fn backup(priority: u8) -> (Net, Facts) {
             priority: 150,
             interval_ms: 300.0,
             last_s: 0.1,
+            by_arp_only: false,
         }),
         down_ms: 1_083.0,
         promotions: 0,
@@ -170,7 +194,7 @@ fn backup(priority: u8) -> (Net, Facts) {
         sent: 0,
     });
     let holds = |row: &TrackedRow| row.holds;
-    let view = net.stations[&1].router.vrrp(&facts);
+    let view = net.stations[&1].router.vrrp(&facts, net.now);
     assert!(view.tracked.iter().all(holds), "BGP is up");
     (net, facts)
 }

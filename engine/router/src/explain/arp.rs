@@ -4,7 +4,7 @@
 
 use super::Subject;
 use crate::doctor::Evidence;
-use crate::view::{ArpCondition, ArpVerdict, OwnerRow, RouteAction};
+use crate::view::{ArpCondition, ArpVerdict, ForeignAnswerRow, OwnerRow, RouteAction};
 
 /// How long an address counts as alive on the LAN after somebody claimed it, in seconds.
 fn observation_s() -> f64 {
@@ -19,11 +19,10 @@ pub(super) fn verdict(evidence: &Evidence<'_>, subject: &Subject<'_>) -> ArpVerd
         .route
         .as_ref()
         .is_some_and(|route| route.action == RouteAction::Tunnel);
-    let alive = evidence
-        .arp
-        .foreign_answers
-        .iter()
-        .find(|seen| seen.address == address && seen.last_s < observation_s());
+    let alive = evidence.arp.foreign_answers.iter().find(|seen| {
+        // Another router of the LAN is a matter of the election.
+        seen.address == address && seen.node.is_none() && seen.last_s < observation_s()
+    });
     let conditions = vec![
         condition(
             "the address is in the answer set",
@@ -59,10 +58,7 @@ pub(super) fn verdict(evidence: &Evidence<'_>, subject: &Subject<'_>) -> ArpVerd
         condition(
             "nobody on the LAN uses the address",
             Some(alive.is_none()),
-            alive.map_or_else(
-                || "not seen".into(),
-                |seen| format!("{} answered", seen.mac),
-            ),
+            alive.map_or_else(|| "not seen".into(), ForeignAnswerRow::text),
         ),
     ];
     let answered = conditions

@@ -17,7 +17,8 @@ use crate::Router;
 use crate::doctor::Evidence;
 use crate::facts::Facts;
 use crate::view::{
-    CapturesView, ExplainView, OwnerRow, PathMtu, QuestionRow, RouteAction, RouteRow, TunnelRow,
+    CapturesView, ExplainView, ForeignAnswerRow, OwnerRow, PathMtu, QuestionRow, RouteAction,
+    RouteRow, TunnelRow,
 };
 
 /// What is known about the address in question.
@@ -339,7 +340,7 @@ fn forwarding(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
 }
 
 fn capture(evidence: &Evidence<'_>, subject: &Subject<'_>, answered: bool) -> QuestionRow {
-    let lines = match &evidence.arp.interface {
+    let mut lines = match &evidence.arp.interface {
         None => Vec::new(),
         Some(interface) => {
             let gate = if evidence.arp.gate_open {
@@ -353,6 +354,11 @@ fn capture(evidence: &Evidence<'_>, subject: &Subject<'_>, answered: bool) -> Qu
             )]
         }
     };
+    let others = evidence.arp.foreign_answers.iter();
+    let others = others.filter(|row| row.address == subject.address);
+    lines.extend(others.map(ForeignAnswerRow::text));
+    let split = evidence.vrrp.iter().flat_map(|view| &view.split_brain);
+    lines.extend(split.map(|row| format!("two masters {:.0} s ago: {}", row.last_s, row.verdict)));
     let answer = match (&evidence.arp.interface, answered, subject.owner) {
         (None, _, _) => "nothing: capture is off".into(),
         (Some(interface), true, _) => format!("proxy ARP on {interface}"),

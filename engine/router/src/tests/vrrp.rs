@@ -166,6 +166,105 @@ fn what_the_next_master_says_before_it_is_known_is_no_foreign_answer() {
 }
 
 #[test]
+fn another_router_that_answers_too_is_a_split_brain_with_evidence() {
+    let mut net = site();
+    let mac = [2, 0, 0, 0, 0, 2];
+    let HostEvent::Lan {
+        interface,
+        address: own,
+        mtu,
+        up,
+        ..
+    } = fixture::lan(true)
+    else {
+        panic!("the fixture is a LAN")
+    };
+    net.host(
+        2,
+        HostEvent::Lan {
+            interface,
+            mac,
+            address: own,
+            mtu,
+            up,
+        },
+    );
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(2);
+    assert_eq!(net.stations[&1].snapshot.lans[0].siblings, [mac]);
+
+    let (port, address) = (crate::LAN_PORT, address(FAR));
+    let said = Notice::ForeignAnswer { port, address, mac };
+    net.input(1, Input::Notice(said));
+    let answered = Notice::QuestionAnswered {
+        port,
+        address,
+        mac,
+        asked: 1,
+        answers: 2,
+    };
+    net.input(1, Input::Notice(answered));
+
+    let station = net.station(1);
+    assert!(station.told("split-brain") && !station.told("foreign-answer"));
+    let facts = crate::facts::Facts::default();
+    let now = net.now;
+    let router = &net.stations[&1].router;
+    let explained = router.explain(address, &facts, now);
+    let line = "router n2 at 02:00:00:00:00:02 answers for 10.77.60.11 too: 2 answers to 1 questions, first 0 s ago, \
+                last 0 s ago; several share the MAC";
+    let evidence = &explained.questions[4].evidence;
+    assert!(evidence.iter().any(|found| found == line), "{evidence:?}");
+    assert_eq!(explained.arp.conditions[5].holds, Some(true));
+    let failed = |name: &str| {
+        let checks = router.doctor(&facts, now).checks;
+        let check = checks.into_iter().find(|check| check.name == name);
+        check.map(|check| check.status)
+    };
+    use crate::view::CheckStatus::{Fail, Pass};
+    assert_eq!(failed("split-brain"), Some(Fail));
+    assert_eq!(failed("duplicate-answer"), Some(Pass));
+
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+    let late = Notice::QuestionAnswered {
+        port,
+        address,
+        mac,
+        asked: 1,
+        answers: 1,
+    };
+    net.input(1, Input::Notice(late));
+    let rows = net.stations[&1].router.arp(&facts, now).foreign_answers;
+    assert!(
+        rows.iter().all(|row| row.answers == 2),
+        "it answers rightly"
+    );
+}
+
+#[test]
+fn a_second_master_is_told_with_the_rule_that_decides() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    dispute(&mut net, 1);
+    assert!(
+        !net.station(1).told("split-brain"),
+        "it has just taken over"
+    );
+    net.run(2);
+    dispute(&mut net, 2);
+
+    assert!(net.station(1).told("split-brain"));
+    let facts = crate::facts::Facts::default();
+    let view = net.stations[&1].router.vrrp(&facts, net.now);
+    let split = view.split_brain.expect("it is shown");
+    assert!(split.keeps);
+    assert!(
+        split.verdict.ends_with("priority 100 against 50"),
+        "{split:?}"
+    );
+}
+
+#[test]
 fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
@@ -306,6 +405,7 @@ fn dispute(net: &mut Net, conflicts: u64) {
         best_priority: 50,
         interval: Duration::from_millis(300),
         at: now,
+        copy_only: false,
     };
     let status = Status {
         conflicts,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{mac_text, seconds_ago};
+use super::{NodeRef, mac_text, seconds_ago};
 use crate::Router;
 use crate::facts::{Facts, NeighborFacts};
 use crate::sightings::Sightings;
@@ -31,7 +31,7 @@ pub struct ArpView {
     /// Neighbor table.
     pub neighbors: Vec<NeighborRow>,
     /// Others who answered for our answers, newest first.
-    pub foreign_answers: Vec<SightingRow>,
+    pub foreign_answers: Vec<ForeignAnswerRow>,
     /// Hosts that probed for an address that lives elsewhere, newest first.
     pub probes: Vec<SightingRow>,
 }
@@ -64,6 +64,47 @@ pub struct SightingRow {
     pub last_s: f64,
 }
 
+/// Somebody who answers for an address that this router answers for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForeignAnswerRow {
+    /// Address.
+    pub address: Ipv4Addr,
+    /// MAC.
+    pub mac: String,
+    /// The node of this LAN whose MAC that is; `None`: no router of ours.
+    pub node: Option<NodeRef>,
+    /// How often it claimed the address and upheld that, counted once a minute.
+    pub count: u64,
+    /// Seconds since the first time.
+    pub first_s: f64,
+    /// Seconds since the last time.
+    pub last_s: f64,
+    /// How often this router has asked since then, when there was an answer.
+    pub asked: u64,
+    /// How often that was answered by this MAC; more than `asked`: several share it.
+    pub answers: u64,
+}
+
+impl ForeignAnswerRow {
+    /// Says who answers, when and how often, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let who = match &self.node {
+            Some(node) => format!("router {} at {}", node.name, self.mac),
+            None => format!("{}, which is no router of this LAN,", self.mac),
+        };
+        let several = if self.answers > self.asked {
+            "; several share the MAC"
+        } else {
+            ""
+        };
+        format!(
+            "{who} answers for {} too: {} answers to {} questions, first {:.0} s ago, last {:.0} s ago{several}",
+            self.address, self.answers, self.asked, self.first_s, self.last_s
+        )
+    }
+}
+
 impl Router {
     /// `samctl arp`
     #[must_use]
@@ -86,9 +127,28 @@ impl Router {
             gate_reason: gate.reason.into(),
             answers: self.answers().to_vec(),
             neighbors: facts.neighbors.iter().map(neighbor).collect(),
-            foreign_answers: sighting_rows(&self.foreign_answers, now),
+            foreign_answers: self.foreign_answer_rows(now),
             probes: sighting_rows(&self.probes, now),
         }
+    }
+}
+
+impl Router {
+    fn foreign_answer_rows(&self, now: Instant) -> Vec<ForeignAnswerRow> {
+        let rows = self.foreign_answers.newest_first().into_iter();
+        rows.map(|(address, mac, sighting)| ForeignAnswerRow {
+            address,
+            mac: mac_text(mac),
+            node: self
+                .sibling_at(mac)
+                .map(|node| NodeRef::new(&self.config, node)),
+            count: sighting.count,
+            first_s: seconds_ago(sighting.first, now),
+            last_s: seconds_ago(sighting.last, now),
+            asked: sighting.asked,
+            answers: sighting.answers,
+        })
+        .collect()
     }
 }
 

@@ -33,7 +33,7 @@ mod trace;
 mod tunnels;
 mod vrrp;
 
-pub use arp::{ArpView, NeighborRow, SightingRow};
+pub use arp::{ArpView, ForeignAnswerRow, NeighborRow, SightingRow};
 pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
@@ -64,7 +64,7 @@ pub use trace::{
     TraceVerdict, TraceView,
 };
 pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
-pub use vrrp::{TrackedRow, VrrpConfigured, VrrpView};
+pub use vrrp::{SplitBrainRow, TrackedRow, VrrpConfigured, VrrpView};
 
 /// A node, as named in views.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

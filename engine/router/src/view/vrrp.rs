@@ -1,9 +1,11 @@
 //! `samctl vrrp`: the election on the LAN, and what follows.
 
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::seconds_ago;
 use crate::Router;
 use crate::facts::{CounterFacts, ElectionFacts, Facts};
 
@@ -24,6 +26,8 @@ pub struct VrrpView {
     pub failure: Option<String>,
     /// `real-time`, or why not.
     pub scheduling: String,
+    /// The last time that two routers were master at once, if there was one.
+    pub split_brain: Option<SplitBrainRow>,
     /// Conditions with a penalty.
     pub tracked: Vec<TrackedRow>,
     /// Advertisements that did not count, or were odd, by reason; reasons that never occurred are left out.
@@ -49,6 +53,19 @@ pub struct VrrpConfigured {
     pub peers: Vec<Ipv4Addr>,
 }
 
+/// Two masters at once, as the election ended it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitBrainRow {
+    /// LAN address of the other router.
+    pub rival: Ipv4Addr,
+    /// Whether this router keeps the role.
+    pub keeps: bool,
+    /// Who keeps silent, and by which rule.
+    pub verdict: String,
+    /// Seconds since it was noticed last.
+    pub last_s: f64,
+}
+
 /// A condition with a penalty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedRow {
@@ -63,7 +80,7 @@ pub struct TrackedRow {
 impl Router {
     /// `samctl vrrp`
     #[must_use]
-    pub fn vrrp(&self, facts: &Facts) -> VrrpView {
+    pub fn vrrp(&self, facts: &Facts, now: Instant) -> VrrpView {
         let vrrp = self.config.vrrp();
         let gate = self.gate();
         let conditions = vrrp.map(|vrrp| self.vrrp_conditions(vrrp));
@@ -86,6 +103,12 @@ impl Router {
             election: facts.vrrp.election.clone(),
             failure: facts.vrrp.failure.clone(),
             scheduling: facts.vrrp.scheduling.clone(),
+            split_brain: self.lan_role.split_brain().map(|split| SplitBrainRow {
+                rival: split.rival,
+                keeps: split.keeps,
+                verdict: split.verdict(),
+                last_s: seconds_ago(split.at, now),
+            }),
             tracked: tracked
                 .map(|condition| TrackedRow {
                     name: condition.name.into(),

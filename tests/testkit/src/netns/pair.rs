@@ -94,6 +94,37 @@ impl Pair {
         pair
     }
 
+    /// Loses multicast on the way to both routers, advertisements of VRRP with it, or delivers it again; ARP passes.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn lose_multicast(&self, lose: bool) {
+        let flood = if lose { "off" } else { "on" };
+        let topology = &self.fabric.topology;
+        for site in [FIRST, SECOND] {
+            let port = topology.router_port(site);
+            let command = format!("ip link set {port} type bridge_slave mcast_flood {flood}");
+            sh(topology.wires(), &command).success();
+        }
+    }
+
+    /// Cuts the LAN in two: the second router gets a segment of its own, on which the other host is. Or joins it again.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn split(&self, split: bool) {
+        let to = if split { SECOND } else { FIRST };
+        let topology = &self.fabric.topology;
+        topology.replug_port(&topology.router_port(SECOND), to);
+        topology.replug(SECOND, to);
+    }
+
+    /// The host on the half of the LAN that is the second router's when it is split.
+    #[must_use]
+    pub fn other_client(&self) -> &Namespace {
+        self.fabric.topology.client(SECOND)
+    }
+
     /// The host on their LAN.
     #[must_use]
     pub fn client(&self) -> &Namespace {
