@@ -15,7 +15,10 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
+mod captured;
 mod event;
+mod newcomer;
+mod partition;
 mod report;
 mod stream;
 
@@ -51,8 +54,11 @@ fn measure() {
     fs::create_dir_all(&folder).expect("writable");
     let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("a number"));
     let mut report = Report::describe(rounds);
+    let wanted = std::env::var("BENCH_CASES").unwrap_or_default();
+    let is_wanted =
+        |event: &Event| wanted.is_empty() || wanted.split(',').any(|name| name == event.name());
     for round in 1..=rounds {
-        for event in Event::ALL {
+        for event in Event::ALL.into_iter().filter(is_wanted) {
             let figures = event.run();
             println!("round {round}, {}: {figures:?}", event.name());
             report.add(round, event.name(), &figures);
