@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,27 +40,8 @@ pub(crate) struct Sample {
 impl Report {
     /// Starts a report of this machine.
     pub(crate) fn describe(rounds: usize) -> Self {
-        let output = |program: &str, argument: &str| {
-            let output = Command::new(program).arg(argument).output();
-            output.map_or_else(
-                |_| "unknown".to_owned(),
-                |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            )
-        };
-        let processors = std::thread::available_parallelism().map_or(0, usize::from);
-        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = info.lines().find(|line| line.starts_with("model name"));
-        let model = model
-            .and_then(|line| line.split(": ").nth(1))
-            .unwrap_or("unknown");
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or("unknown").to_owned();
         Self {
-            machine: format!(
-                "{}: {processors} processors ({model}), Linux {}, load {load} at the start",
-                output("date", "+%F"),
-                output("uname", "-r")
-            ),
+            machine: sam_testkit::machine::occasion(),
             rounds,
             versions: BTreeMap::new(),
             skipped: Vec::new(),

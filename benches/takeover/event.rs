@@ -6,12 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
-use sam_testkit::netns::{Fabric, Loss, Pings, RouterProcess, Site, sh, wait_until};
+use sam_testkit::netns::{
+    Answerers, Fabric, Loss, Pings, RouterProcess, Seen, Site, sh, wait_until,
+};
 
 use crate::stream::Stream;
+use crate::{captured, newcomer, partition};
 
 /// Time for anything here.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A second host on the LAN of the two routers.
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
 /// What runs on after an event, so that late losses count.
@@ -32,17 +35,26 @@ pub(crate) enum Event {
     Drain,
     /// `samctl handover` of the far client's address and back, its cable moved with it.
     Handover,
+    /// The switch between the two routers fails, and works again.
+    Partition,
+    /// A client that nobody configured says its first word.
+    Newcomer,
+    /// The master of a LAN with a thousand captured addresses is killed.
+    Captured,
 }
 
 impl Event {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Kill,
         Self::Freeze,
         Self::Unplug,
         Self::Stop,
         Self::Drain,
         Self::Handover,
+        Self::Partition,
+        Self::Newcomer,
+        Self::Captured,
     ];
 
     /// Its name.
@@ -54,6 +66,9 @@ impl Event {
             Self::Stop => "orderly stop",
             Self::Drain => "drain",
             Self::Handover => "address handed over",
+            Self::Partition => "LAN parted and joined",
+            Self::Newcomer => "new client",
+            Self::Captured => "master of 1000 captured addresses killed",
         }
     }
 
@@ -61,6 +76,9 @@ impl Event {
     pub(crate) fn run(self) -> BTreeMap<String, f64> {
         match self {
             Self::Handover => handover(),
+            Self::Partition => partition::run(),
+            Self::Newcomer => newcomer::run(),
+            Self::Captured => captured::run(),
             Self::Kill | Self::Freeze | Self::Unplug | Self::Stop | Self::Drain => {
                 self.change_master()
             }
@@ -82,6 +100,7 @@ impl Event {
             Pings::start(&far, FIRST.client(), &path("far.log")),
         ];
         let stream = Stream::start(pair.client(), &far, FAR.client());
+        let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
         let began = Instant::now();
         // Who is stopped or frozen is there until the end.
         let taken = self.befall(&mut pair);
@@ -93,35 +112,32 @@ impl Event {
         wait_until("some time went by", PATIENCE, || Instant::now() >= until);
         let mut figures = figures(&pings.map(Pings::stop), stream);
         figures.insert("next master after, ms".to_owned(), milliseconds(elected));
+        figures.extend(answers(&[asker.stop()]));
         drop(taken);
         figures
     }
 
     /// Does it to the master.
     fn befall(self, pair: &mut Pair) -> Option<RouterProcess> {
-        let topology = &pair.fabric.topology;
-        match self {
-            Self::Kill | Self::Freeze | Self::Stop => {
-                let mut router = pair.fabric.take(FIRST);
-                match self {
-                    Self::Kill => router.daemon().kill(),
-                    Self::Freeze => router.daemon().signal("STOP"),
-                    Self::Stop | Self::Unplug | Self::Drain | Self::Handover => {
-                        router.daemon().terminate();
-                    }
-                }
-                return Some(router);
-            }
-            Self::Unplug => {
-                let port = topology.router_port(FIRST);
-                sh(topology.wires(), &format!("ip link set {port} down")).success();
-            }
-            Self::Drain | Self::Handover => {
-                let router = pair.fabric.router(FIRST);
-                router.samctl("drain on --wait").success();
-            }
+        if self == Self::Unplug {
+            let topology = &pair.fabric.topology;
+            let port = topology.router_port(FIRST);
+            sh(topology.wires(), &format!("ip link set {port} down")).success();
+            return None;
         }
-        None
+        if self == Self::Drain {
+            let router = pair.fabric.router(FIRST);
+            router.samctl("drain on --wait").success();
+            return None;
+        }
+        let mut router = pair.fabric.take(FIRST);
+        if self == Self::Kill {
+            router.daemon().kill();
+        } else {
+            let signal = if self == Self::Freeze { "STOP" } else { "TERM" };
+            router.daemon().signal(signal);
+        }
+        Some(router)
     }
 }
 
@@ -151,6 +167,24 @@ fn handover() -> BTreeMap<String, f64> {
     figures.insert("cable, ms".to_owned(), milliseconds(plugged - began));
     figures.insert("order until done, ms".to_owned(), milliseconds(handed));
     figures
+}
+
+/// Who answered on a LAN, as seen by each of its clients.
+pub(crate) fn answers(seen: &[Seen]) -> [(String, f64); 2] {
+    let worst = |longest: fn(&Seen) -> Duration| {
+        let longest = seen.iter().map(|seen| milliseconds(longest(seen)));
+        longest.fold(0.0, f64::max)
+    };
+    [
+        (
+            "two routers answered for, ms".to_owned(),
+            worst(Seen::longest_overlap),
+        ),
+        (
+            "no router answered for, ms".to_owned(),
+            worst(Seen::longest_silence),
+        ),
+    ]
 }
 
 pub(crate) fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {

@@ -15,8 +15,11 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
+mod captured;
 mod cloud_event;
 mod event;
+mod newcomer;
+mod partition;
 mod report;
 mod stream;
 
@@ -52,9 +55,9 @@ fn measure() {
     );
     fs::create_dir_all(&folder).expect("writable");
     let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("a number"));
-    let only = std::env::var("BENCH_EVENTS").unwrap_or_default();
-    let wanted = |name: &str| name.contains(&only);
     let mut report = Report::describe(rounds);
+    let cases = std::env::var("BENCH_CASES").unwrap_or_default();
+    let wanted = |name: &str| cases.is_empty() || cases.split(',').any(|case| name.contains(case));
     for round in 1..=rounds {
         for event in Event::ALL.into_iter().filter(|event| wanted(event.name())) {
             let figures = event.run();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,27 +32,8 @@ pub(crate) struct Sample {
 impl Report {
     /// Starts a report of this machine.
     pub(crate) fn describe(rounds: usize) -> Self {
-        let output = |program: &str, argument: &str| {
-            let output = Command::new(program).arg(argument).output();
-            output.map_or_else(
-                |_| "unknown".to_owned(),
-                |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            )
-        };
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let info = read("/proc/cpuinfo");
-        let model = info.lines().find(|line| line.starts_with("model name"));
-        let model = model.and_then(|line| line.split(": ").nth(1));
-        let processors = std::thread::available_parallelism().map_or(0, usize::from);
-        let load = read("/proc/loadavg");
         Self {
-            machine: format!(
-                "{}: {processors} processors ({}), Linux {}, load {} at the start",
-                output("date", "+%F"),
-                model.unwrap_or("unknown"),
-                output("uname", "-r"),
-                load.split(' ').next().unwrap_or("unknown")
-            ),
+            machine: sam_testkit::machine::occasion(),
             rounds,
             samples: Vec::new(),
         }

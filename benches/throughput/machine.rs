@@ -69,33 +69,6 @@ pub(crate) fn resident_mib(process: u32) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Kernel, processor and number of processors, in one line.
-pub(crate) fn description() -> String {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown processor", |rest| {
-            rest.trim_start_matches([' ', '\t', ':'])
-        });
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    // The part before the first dash; the rest names who built it.
-    let kernel = kernel
-        .trim()
-        .split('-')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let processors = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{processors} processors ({model}), Linux {kernel}")
-}
-
-/// The one-minute load average.
-pub(crate) fn load() -> Option<f64> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next()?.parse().ok()
-}
-
 /// The first line that a program prints about its version; nothing when it is not there.
 pub(crate) fn version(program: &str, option: &str) -> Option<String> {
     let output = Command::new(program)

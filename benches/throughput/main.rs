@@ -27,7 +27,6 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -158,11 +157,9 @@ fn in_words(values: &std::collections::BTreeMap<String, f64>) -> String {
 }
 
 fn describe() -> Results {
-    let date = Command::new("date").args(["-u", "+%F"]).output();
-    let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Results {
-        date: date.unwrap_or_default(),
-        machine: machine::description(),
+        date: sam_testkit::machine::today(),
+        machine: sam_testkit::machine::description(),
         build: if cfg!(debug_assertions) {
             "debug"
         } else {
@@ -171,7 +168,7 @@ fn describe() -> Results {
         .to_owned(),
         rounds: number("BENCH_ROUNDS", 3),
         seconds: number("BENCH_SECONDS", 4),
-        load: machine::load(),
+        load: sam_testkit::machine::load(),
         inner_mtu: INNER_MTU,
         outer_mtu: OUTER_MTU,
         ..Results::default()

@@ -3,6 +3,7 @@
 //! A test whose tools or privileges are missing says why and counts as ignored. Two tests run at a time unless
 //! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
 
+mod authority;
 mod bench;
 mod bfd;
 mod bulk;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let areas = [
+        authority::CASES,
         bench::CASES,
         bfd::CASES,
         cloud::CASES,

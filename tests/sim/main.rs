@@ -1,9 +1,10 @@
 //! Whole fabrics on a virtual clock: the same `Router` and `Forwarder` as in production.
 //!
-//! Every scenario runs for its share of 1000 seeds, which sum up to all of them. `SIM_SEED=n` replays one,
+//! Every scenario runs for its share of 1000 seeds, which sum up to all of them; `authority` draws 1024 of its own. `SIM_SEED=n` replays one,
 //! `SIM_SEEDS=n` changes how many there are, `SIM_TRACE=1` shows what the routers tell. The invariants of
 //! `sam_testkit` are checked after every step.
 
+mod authority;
 mod chaos;
 mod discovery;
 mod failures;

@@ -22,8 +22,9 @@ pub const OBSERVATION_TIME: Duration = Duration::from_secs(60);
 pub const OBSERVATION_LIMIT: usize = 1024;
 /// How often somebody who claims an address is asked for it, and the time between.
 pub const QUESTIONS: u8 = 3;
-/// Time for an answer.
-pub const ANSWER_TIME: Duration = Duration::from_millis(250);
+/// Time for an answer. A router that took itself for the one that answers upholds its claims until it hears the next
+/// advertisement, usually 300 ms later; the second question comes after that, and all is over within a second.
+pub const ANSWER_TIME: Duration = Duration::from_millis(320);
 /// Most claims that are asked about at the same time; the others are believed.
 pub const DOUBT_LIMIT: usize = 32;
 /// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
@@ -458,6 +459,24 @@ mod tests {
         responder.observe(CAPTURED, SIBLING, false, &port, later);
         let answer = responder.answer(&request, &port, &fib, later);
         assert_eq!(answer, Err(Withheld::Alive), "a host does");
+    }
+
+    #[test]
+    fn a_router_that_answers_until_the_next_advertisement_is_not_believed() {
+        let (mut responder, port, _, now) = setup();
+        let advertised = now + Duration::from_millis(300);
+        responder.observe(CAPTURED, HOST, false, &port, now);
+        for at in [now, advertised] {
+            while responder.poll_inquiry(at).is_some() {
+                responder.observe(CAPTURED, HOST, true, &port, at);
+            }
+        }
+
+        let later = (1..=3).map(|turn| now + ANSWER_TIME * turn);
+        let said: Vec<_> = later.filter_map(|at| responder.poll_inquiry(at)).collect();
+
+        assert_eq!(said.last(), Some(&Inquiry::Dispelled(port.id, CAPTURED)));
+        assert!(!responder.is_alive(port.id, CAPTURED, now + 3 * ANSWER_TIME));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Host {
     pub address: Ipv4Addr,
     /// Its MAC; moves with it too.
     pub mac: Mac,
+    /// It is plugged into the switch that is cut off while its LAN is partitioned.
+    pub island: bool,
     cache: BTreeMap<Ipv4Addr, Mac>,
     waiting: VecDeque<(Ipv4Addr, Vec<u8>)>,
 }
@@ -30,6 +32,7 @@ impl Host {
         Self {
             address,
             mac,
+            island: false,
             cache: BTreeMap::new(),
             waiting: VecDeque::new(),
         }

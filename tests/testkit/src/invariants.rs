@@ -2,11 +2,14 @@
 //!
 //! | | meaning here | where |
 //! |---|---|---|
-//! | I1 | one answer to an ARP request per LAN | [`Watch::on_answer`] |
+//! | I1 | one answer to an ARP request per LAN, and one router that would give it | [`Watch::on_answer`], [`Watch::on_answerers`] |
 //! | I3, I4 | a router never claims an address that it owns, or that it heard on its LAN | [`check_claim`], [`Watch`] |
+//! | I5 | what another router says on the LAN is never taken for a host that lives there | [`check_homes`] |
+//! | I6 | who was not elected does not act on the LAN | [`check_role`] |
 //! | I8 | nobody's address: no route, no answer | [`check_forwarding`], [`check_claim`] |
 //! | I9 | only /32 of a pool and markers, in every RIB and on every wire | [`check_rib`], [`check_message`] |
 //! | I10 | a route names its node, with that node's next hop; nobody honest is accused | [`check_message`], [`Drain`] |
+//! | I11 | who is drained claims nothing at the usual rank, anybody else nothing unless elected | [`check_message`] |
 //! | I12, I13 | nothing of a packet changes but TTL (once per router) and header checksum | [`check_delivery`] |
 //! | R6 | journal, then forwarding state, then BGP | [`Drain`] |
 //! | RIB = FIB | every address is forwarded to the owner that the router names | [`check_forwarding`] |
@@ -21,19 +24,27 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use sam_bgp::wire::{Message, frame};
-use sam_capture::RouteTags;
+use sam_capture::{ClaimState, RouteTags};
 use sam_dataplane::arp_responder::OBSERVATION_TIME;
 use sam_dataplane::{NextHop, Snapshot};
 use sam_router::config::Config;
 use sam_router::{Event, LAN_PORT, Output};
 
 use crate::forgery::CONTEXT;
+use crate::host::Host;
 use crate::packet::{Arp, Mac, aged};
 use crate::site::Site;
-use crate::topology::{ASN, GATEWAY, name, node_id, router_mac};
+use crate::topology::{
+    ADVERTISEMENT_INTERVAL, ASN, GATEWAY, SECOND_GATEWAY, VIRTUAL, name, node_id, router_mac,
+};
+use crate::traffic::Part;
 
 /// Two answers within this time answer the same request.
 const SAME_REQUEST: Duration = Duration::from_millis(1);
+/// Two routers may take themselves for the one that acts while an advertisement is on its way, there and back.
+const SWITCH_WINDOW: Duration = Duration::from_millis(6);
+/// After a partition, until the next advertisement besides.
+const HEALING: Duration = ADVERTISEMENT_INTERVAL.saturating_add(SWITCH_WINDOW);
 
 /// Checks the order of the outputs of one mutation (R6), and that nobody honest is accused (I10).
 #[derive(Debug, Default)]
@@ -89,8 +100,9 @@ pub(crate) fn is_accusation(event: &Event) -> bool {
     )
 }
 
-/// Checks the UPDATEs that a router sends (I9, I10).
-pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
+/// Checks the UPDATEs that a router sends (I9, I10, I11).
+pub(crate) fn check_message(site: &Site, mut bytes: &[u8]) {
+    let (index, config) = (site.index, &site.config);
     while let Some(len) = frame(bytes, CONTEXT).expect("a router sends well-formed messages") {
         let (message, rest) = bytes.split_at(len);
         bytes = rest;
@@ -116,6 +128,23 @@ pub(crate) fn check_message(index: usize, config: &Config, mut bytes: &[u8]) {
                 update.announced
             )
         });
+        if node == config.local.node
+            && let Some(route) = update
+                .announced
+                .iter()
+                .find(|route| is_claim(config, route.prefix))
+        {
+            let prefix = route.prefix;
+            // Who is drained keeps its claims, as the last choice, until the next master has made its own.
+            let elected = !site.election.is_held() || site.gate_open();
+            let active = attributes.local_pref == Some(ClaimState::Active.local_pref());
+            let permitted = if site.state.drained { !active } else { elected };
+            assert!(
+                permitted,
+                "I11: site {index} claims {prefix}, elected {elected}, drained {}",
+                site.state.drained
+            );
+        }
         let next_hop = config.fabric.nodes.get(&node).map(|node| node.overlay);
         assert_eq!(
             Some(attributes.next_hop),
@@ -192,8 +221,33 @@ pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr) {
     );
 }
 
-/// Checks an ARP frame that a router sends.
-pub(crate) fn check_claim(site: &Site, arp: &Arp) {
+/// Checks that only who was elected acts on the LAN (I6).
+pub(crate) fn check_role(site: &Site) {
+    let unelected = site.election.is_held() && !site.election.is_witness();
+    assert!(
+        !(unelected && site.gate_open()),
+        "I6: site {} acts on its LAN without a role",
+        site.index
+    );
+}
+
+/// Checks that nobody takes a router for a host of the LAN (I5).
+pub(crate) fn check_homes(site: &Site, now: Instant) {
+    if !site.snapshot.lans.iter().any(|lan| lan.discovers) {
+        return;
+    }
+    for home in site.router.discovery(now).homes {
+        let router = (0..MOST_ROUTERS).find(|at| mac_text(router_mac(*at)) == home.mac);
+        assert_eq!(
+            router, None,
+            "I5: site {} takes {} for a host",
+            site.index, home.address
+        );
+    }
+}
+
+/// Checks an ARP frame that a router sends; `hosts` are those of its LAN.
+pub(crate) fn check_claim(site: &Site, hosts: &[Host], arp: &Arp) {
     let index = site.index;
     let (mac, address) = arp.sender;
     assert_eq!(
@@ -201,15 +255,14 @@ pub(crate) fn check_claim(site: &Site, arp: &Arp) {
         router_mac(index),
         "I1: site {index} lends {address} another MAC"
     );
-    if address == GATEWAY {
+    if [GATEWAY, SECOND_GATEWAY, VIRTUAL].contains(&address) {
         return;
     }
     assert!(
         !site.told.contains(&address),
         "I3: site {index} claims its own {address}"
     );
-    let robbed = site
-        .hosts
+    let robbed = hosts
         .iter()
         .any(|host| (host.mac, host.address) == (arp.target.0, address));
     assert!(!robbed, "I3: site {index} tells {address} that it is taken");
@@ -233,26 +286,80 @@ pub(crate) fn check_delivery(sent: &[u8], arrived: &[u8], hops: u8) {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// Last answer per LAN and address.
-    answers: BTreeMap<(usize, Ipv4Addr), (Mac, Instant)>,
+    answers: BTreeMap<(usize, Part, Ipv4Addr), (Mac, Instant)>,
     /// When a host last spoke ARP on a LAN in the router's hearing.
     heard: BTreeMap<(usize, Ipv4Addr), Instant>,
     /// What somebody claimed on a LAN in the router's hearing, host or not.
     claimed: BTreeSet<(usize, Ipv4Addr)>,
     /// Addresses answered by the forwarding state last seen, by site.
     answered: BTreeMap<usize, Vec<Ipv4Addr>>,
+    /// Disputes in the forwarding state last seen, by site.
+    disputes: BTreeMap<usize, u64>,
+    /// When two routers of a LAN would last have answered.
+    overlaps: BTreeMap<usize, Overlap>,
+    /// When the parts of a LAN were joined last.
+    healed: BTreeMap<usize, Instant>,
+}
+
+/// A time in which two routers of a LAN would have answered the same question.
+#[derive(Debug)]
+struct Overlap {
+    since: Instant,
+    until: Instant,
+    /// It is not over.
+    lasts: bool,
 }
 
 impl Watch {
     /// Takes in an ARP reply on a LAN (I1).
-    pub(crate) fn on_answer(&mut self, site: usize, arp: &Arp, now: Instant) {
+    pub(crate) fn on_answer(&mut self, lan: usize, part: Part, arp: &Arp, now: Instant) {
         let (mac, address) = arp.sender;
-        let last = self.answers.insert((site, address), (mac, now));
-        if let Some((other, at)) = last {
+        let last = self.answers.insert((lan, part, address), (mac, now));
+        // How long two routers may act is checked where it begins.
+        let overlap = self.overlaps.get(&lan);
+        let excused = overlap.is_some_and(|overlap| now - overlap.until <= SAME_REQUEST);
+        if let Some((other, at)) = last.filter(|_| !excused) {
             assert!(
                 other == mac || now - at > SAME_REQUEST,
-                "I1: {mac:x?} and {other:x?} answer for {address} on LAN {site}"
+                "I1: {mac:x?} and {other:x?} answer for {address} on LAN {lan}"
             );
         }
+    }
+
+    /// Takes in whether two routers of a LAN would answer the same question at this moment (I1).
+    pub(crate) fn on_answerers(&mut self, lan: usize, overlap: bool, now: Instant) {
+        let former = self.overlaps.get(&lan).filter(|former| former.lasts);
+        let since = former.map_or(now, |former| former.since);
+        if let Some(ended) = self.overlaps.get_mut(&lan).filter(|_| !overlap) {
+            ended.lasts = false;
+        }
+        if overlap {
+            let (until, lasts) = (now, true);
+            let ongoing = Overlap {
+                since,
+                until,
+                lasts,
+            };
+            self.overlaps.insert(lan, ongoing);
+            let healed = self.healed.get(&lan);
+            let heals = healed.is_some_and(|at| since - *at <= HEALING);
+            let allowed = if heals { HEALING } else { SWITCH_WINDOW };
+            assert!(
+                now - since <= allowed,
+                "I1: two routers act on LAN {lan} for {:?}",
+                now - since
+            );
+        }
+    }
+
+    /// Takes in that a router may not hear any more whom it heard on its LAN.
+    pub(crate) fn on_cut_off(&mut self, site: usize) {
+        self.heard.retain(|(at, _), _| *at != site);
+    }
+
+    /// Takes in that the parts of a LAN were joined.
+    pub(crate) fn on_healed(&mut self, lan: usize, now: Instant) {
+        self.healed.insert(lan, now);
     }
 
     /// Takes in that the router of `site` heard ARP of an address; `lives` tells whether a host with it is there.
@@ -268,13 +375,19 @@ impl Watch {
         self.claimed.contains(&(site, address))
     }
 
-    /// Takes in that a host left a LAN.
-    pub(crate) fn on_left(&mut self, site: usize, address: Ipv4Addr) {
-        self.heard.remove(&(site, address));
+    /// Takes in that a host left its LAN.
+    pub(crate) fn on_left(&mut self, address: Ipv4Addr) {
+        self.heard.retain(|(_, heard), _| *heard != address);
     }
 
-    /// Takes in a forwarding state: what is newly answered has moved, and was heard in vain.
+    /// Takes in a forwarding state: what is newly answered has moved, and was heard in vain; so was everything that was
+    /// heard before another router was found to take itself for the one that answers.
     pub(crate) fn on_snapshot(&mut self, site: usize, snapshot: &Snapshot) {
+        let disputes = snapshot.lans.iter().map(|lan| lan.conflicts).sum();
+        let former = self.disputes.insert(site, disputes);
+        if former.is_some_and(|former| former != disputes) {
+            self.on_cut_off(site);
+        }
         let answers = snapshot.lans.iter().filter(|lan| lan.gate_open);
         let answers: Vec<_> = answers
             .flat_map(|lan| lan.answers.iter().copied())
@@ -291,11 +404,25 @@ impl Watch {
         let heard = self.heard.get(&(site.index, address));
         assert!(
             heard.is_none_or(|at| now - *at >= OBSERVATION_TIME),
-            "I3: site {} talks over {address}, which lives on its LAN",
-            site.index
+            "I3: site {} talks over {address}, which lives on its LAN and was heard {:?} ago",
+            site.index,
+            heard.map(|at| now - *at)
         );
     }
 }
+
+/// Tells whether a prefix is an address of a pool.
+fn is_claim(config: &Config, prefix: Ipv4Net) -> bool {
+    config.pool_of(prefix.addr()).is_some()
+}
+
+/// As in the views.
+fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Most routers of a simulation.
+const MOST_ROUTERS: usize = 8;
 
 /// Tells whether a prefix may be in a RIB: a host of a pool, or the overlay address of a node.
 fn is_mobile(config: &Config, prefix: Ipv4Net) -> bool {

@@ -6,11 +6,13 @@
 //! reliable stream (`stream`) whose packets travel through the engines like any other.
 
 pub mod data_plane;
+mod election;
 pub mod forgery;
 pub mod guest;
 pub mod host;
 mod invariants;
 pub mod link;
+pub mod machine;
 pub mod netns;
 mod operations;
 pub mod packet;

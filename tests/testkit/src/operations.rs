@@ -1,12 +1,13 @@
 //! What tests do to a world: orders of operators, cables of hosts, death and return of routers.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use sam_router::config::Config;
 use sam_router::{Command, HostEvent, Input};
 
 use crate::host::Host;
-use crate::topology::{GATEWAY, LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
+use crate::topology::{LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
 use crate::world::World;
 
 /// What a host remembers when its cable is moved.
@@ -58,12 +59,13 @@ impl World {
     /// Says that an address does not live at a site any more.
     pub fn disbelieve(&mut self, site: usize, address: Ipv4Addr) {
         self.sites[site].told.remove(&address);
+        self.addresses.insert(address);
         self.truth_changed();
     }
 
     /// Sends a frame on a LAN, whoever its sender is.
     pub fn shout(&mut self, site: usize, frame: Vec<u8>) {
-        self.send_host_frame(site, frame);
+        self.send_host_frame(site, false, frame);
     }
 
     /// Stops owning an address at a site, as `samctl withdraw` does.
@@ -100,7 +102,7 @@ impl World {
     /// When the host is on no LAN.
     pub fn unplug(&mut self, address: Ipv4Addr) -> Host {
         let site = self.site_of(address).expect("the host is on a LAN");
-        self.watch.on_left(site, address);
+        self.watch.on_left(address);
         let hosts = &mut self.sites[site].hosts;
         let at = hosts.iter().position(|host| host.address == address);
         hosts.remove(at.expect("just found"))
@@ -125,8 +127,9 @@ impl World {
         let host = hosts
             .find(|host| host.address == address)
             .expect("just found");
+        let island = host.island;
         for frame in [host.conflict_probe(), host.announcement()] {
-            self.send_host_frame(site, frame);
+            self.send_host_frame(site, island, frame);
         }
     }
 
@@ -141,7 +144,33 @@ impl World {
     pub fn set_lan(&mut self, site: usize, up: bool) {
         self.sites[site].lan_up = up;
         self.truth_changed();
-        self.input(site, Input::Host(lan(site, up)));
+        let fact = self.lan_fact(site, up);
+        self.input(site, Input::Host(fact));
+    }
+
+    /// Stops a router as an operator does: its role is handed over first; then its process ends.
+    pub fn stop(&mut self, site: usize) {
+        let now = self.now;
+        self.sites[site].stop(now);
+        self.settle(site);
+    }
+
+    /// Lets the process of a router stand still; what arrives meanwhile waits.
+    pub fn freeze(&mut self, site: usize, time: Duration) {
+        self.sites[site].frozen_until = self.now + time;
+        self.truth_changed();
+    }
+
+    /// Cuts the islands of a LAN off from the rest of it, or joins them again.
+    pub fn set_partition(&mut self, lan: usize, partitioned: bool) {
+        if partitioned {
+            self.partitioned.insert(lan);
+            let routers = self.sites.iter().filter(|site| site.lan == lan);
+            routers.for_each(|site| self.watch.on_cut_off(site.index));
+        } else if self.partitioned.remove(&lan) {
+            self.watch.on_healed(lan, self.now);
+        }
+        self.truth_changed();
     }
 
     /// Kills a router: its state is gone, what it had to keep is kept. [`Self::restart`] brings it back.
@@ -170,7 +199,7 @@ impl World {
     /// Tells a router about its host.
     pub(crate) fn introduce(&mut self, site: usize) {
         let lan_up = self.sites[site].lan_up;
-        let mut facts = vec![lan(site, lan_up), HostEvent::Tun { mtu: 1440 }];
+        let mut facts = vec![self.lan_fact(site, lan_up), HostEvent::Tun { mtu: 1440 }];
         let others = (0..self.sites.len()).filter(|other| *other != site);
         facts.extend(others.map(|other| HostEvent::Endpoint {
             node: node_id(other),
@@ -182,14 +211,15 @@ impl World {
             self.input(site, Input::Host(fact));
         }
     }
-}
 
-fn lan(site: usize, up: bool) -> HostEvent {
-    HostEvent::Lan {
-        interface: LAN.to_owned(),
-        mac: router_mac(site),
-        address: Some(ipnet::Ipv4Net::new_assert(GATEWAY, 24)),
-        mtu: 1500,
-        up,
+    fn lan_fact(&self, site: usize, up: bool) -> HostEvent {
+        let address = self.sites[site].lan_address;
+        HostEvent::Lan {
+            interface: LAN.to_owned(),
+            mac: router_mac(site),
+            address: Some(ipnet::Ipv4Net::new_assert(address, 24)),
+            mtu: 1500,
+            up,
+        }
     }
 }

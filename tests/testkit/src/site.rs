@@ -14,9 +14,11 @@ use sam_router::config::Config;
 use sam_router::journal::RuntimeState;
 use sam_router::output::BgpOrder;
 use sam_router::router::Start;
-use sam_router::{Event, Input, LAN_PORT, Output, Router};
+use sam_router::{Command, Event, Input, LAN_PORT, Output, Router};
+use sam_vrrp::{Arrival as Advertised, TTL};
 
 use crate::data_plane::{BUFFERS, DataPlane};
+use crate::election::Election;
 use crate::forgery::Forgery;
 use crate::host::Host;
 use crate::invariants::{Drain, check_message};
@@ -72,6 +74,15 @@ pub struct Site {
     pub lan_up: bool,
     /// The router was told to stop.
     pub stopping: bool,
+    /// Until when its process stands still.
+    pub frozen_until: Instant,
+    /// The router stands behind the switch that is cut off while its LAN is partitioned.
+    pub island: bool,
+    /// The site on whose LAN the router stands.
+    pub lan: usize,
+    /// Its address there.
+    pub lan_address: Ipv4Addr,
+    pub(crate) election: Election,
     /// What the router's UPDATEs are turned into before they leave.
     pub forgery: Option<Forgery>,
     pub(crate) index: usize,
@@ -93,6 +104,8 @@ pub struct Site {
 pub(crate) enum Emission {
     /// A frame to the LAN.
     Frame(Vec<u8>),
+    /// A VRRP advertisement to the LAN.
+    Advertisement(Advertised, Vec<u8>),
     /// A datagram to the underlay.
     Datagram {
         /// Where to.
@@ -111,13 +124,16 @@ impl Site {
         let config = topology.config(index);
         let state = RuntimeState::default();
         let stats = Arc::new(Stats::default());
+        let lives = topology.lan_of(index) == index;
+        let hosts = config.local.owned.iter().filter(|_| lives);
+        let hosts = hosts.copied().map(Host::new).collect();
         let mut site = Self {
             index,
             router: router(&config, &state, rng, now),
             data_plane: DataPlane::new(&config, &stats, rng, Duration::ZERO, now),
             born: now,
             stats,
-            hosts: config.local.owned.iter().copied().map(Host::new).collect(),
+            hosts,
             told: config.local.owned.clone(),
             config,
             state,
@@ -127,6 +143,11 @@ impl Site {
             up: true,
             lan_up: true,
             stopping: false,
+            frozen_until: now,
+            island: topology.lan_of(index) != index,
+            lan: topology.lan_of(index),
+            lan_address: topology.lan_address(index),
+            election: Election::default(),
             forgery: None,
             touched: false,
             seen_events: 0,
@@ -147,15 +168,34 @@ impl Site {
         self.streams = Streams::new(overlay(self.index), rng.draw());
         self.echoes.clear();
         self.unforged.clear();
+        self.election = Election::default();
         self.up = true;
         self.stopping = false;
+        self.frozen_until = now;
         self.drain_router(now);
     }
 
     /// Lists the addresses that this site must claim in BGP now.
     pub fn claims(&self) -> impl Iterator<Item = Ipv4Addr> {
-        let speaks = self.up && self.lan_up && !self.stopping;
+        let speaks = self.up && self.lan_up && !self.stopping && self.may_act();
         self.told.iter().copied().filter(move |_| speaks)
+    }
+
+    /// Tells whether the router acts on its LAN: nobody decides that, or it was elected.
+    fn may_act(&self) -> bool {
+        !self.election.is_held() || self.gate_open()
+    }
+
+    /// Tells whether the forwarding state lets the router answer on its LAN.
+    #[must_use]
+    pub fn gate_open(&self) -> bool {
+        self.snapshot.lans.iter().any(|lan| lan.gate_open)
+    }
+
+    /// Tells whether the process stands still.
+    #[must_use]
+    pub fn is_frozen(&self, now: Instant) -> bool {
+        now < self.frozen_until
     }
 
     /// Asserts that no buffer is lost and that no packet was dropped through a fault of ours. Only true when nothing
@@ -196,12 +236,15 @@ impl Site {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let router = self.router.poll_timeout().map(|(at, _)| at);
         let data_plane = self.data_plane.poll_timeout();
-        let deadlines = [router, data_plane, self.streams.poll_timeout()];
-        deadlines.into_iter().flatten().min().filter(|_| self.up)
+        let election = self.election.poll_timeout();
+        let deadlines = [router, data_plane, self.streams.poll_timeout(), election];
+        let due = deadlines.into_iter().flatten().min();
+        due.map(|at| at.max(self.frozen_until)).filter(|_| self.up)
     }
 
-    /// Does what is due.
+    /// Does what is due. The thread of the election runs before all others.
     pub(crate) fn timeout(&mut self, now: Instant) {
+        self.election.handle_timeout(now);
         if self.router.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.router.handle_timeout(now);
             self.drain_router(now);
@@ -232,11 +275,22 @@ impl Site {
         self.data_plane.receive_frame(bytes, now);
     }
 
+    /// Takes an advertisement from the LAN.
+    pub(crate) fn receive_advertisement(&mut self, from: Advertised, bytes: &[u8], now: Instant) {
+        self.election.handle_packet(from, bytes, now);
+    }
+
+    /// Stops in order: the role is handed over first.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        self.election.resign(now);
+    }
+
     /// Lets the next thing happen that follows at this instant; returns what leaves the site, or `None` when nothing
     /// follows any more.
     pub(crate) fn drive(&mut self, now: Instant) -> Option<Vec<Emission>> {
-        let (forwarded, emissions) = self.drain_forwarder(now);
-        let busy = forwarded || self.drain_streams(now) || self.tell_router(now);
+        let (forwarded, mut emissions) = self.drain_forwarder(now);
+        let elected = self.drain_election(&mut emissions, now);
+        let busy = forwarded || elected || self.drain_streams(now) || self.tell_router(now);
         busy.then_some(emissions)
     }
 
@@ -264,7 +318,8 @@ impl Site {
                     self.streams.close(connection, now);
                 }
                 // Who drives a site says what BFD finds.
-                Output::BfdPeers(_) | Output::Foreign(_) | Output::Vrrp(_) => {}
+                Output::BfdPeers(_) | Output::Foreign(_) => {}
+                Output::Vrrp(plan) => self.election.follow(plan, now),
                 // No site of the simulator is in a cloud.
                 Output::Authority(_) | Output::CaptureRecord(_) | Output::Cloud(_) => {}
                 Output::Probe(probe) => self.data_plane.send_probe(&probe, now),
@@ -280,7 +335,7 @@ impl Site {
     fn say(&mut self, connection: ConnectionId, bytes: Vec<u8>, now: Instant) {
         let bytes = match &self.forgery {
             None => {
-                check_message(self.index, &self.config, &bytes);
+                check_message(self, &bytes);
                 bytes
             }
             Some(forgery) => {
@@ -327,6 +382,31 @@ impl Site {
             self.data_plane.give(buffer);
         }
         (busy, emissions)
+    }
+
+    /// Sends advertisements, tells the router of its role, and stops it when it need not wait any more; tells whether there
+    /// was something.
+    fn drain_election(&mut self, emissions: &mut Vec<Emission>, now: Instant) -> bool {
+        let before = emissions.len();
+        while let Some(packet) = self.election.poll_transmit() {
+            let arrival = Advertised {
+                source: self.lan_address,
+                destination: packet.destination,
+                ttl: TTL,
+            };
+            emissions.push(Emission::Advertisement(arrival, packet.payload));
+        }
+        let mut busy = emissions.len() > before;
+        if let Some(report) = self.election.poll_report() {
+            self.input(Input::Vrrp(&report), now);
+            busy = true;
+        }
+        if !self.stopping && self.election.has_left(now) {
+            self.stopping = true;
+            self.input(Input::Command(Command::Shutdown), now);
+            busy = true;
+        }
+        busy
     }
 
     /// Hands the packets of the router's own host to the packet path; tells whether there was one.

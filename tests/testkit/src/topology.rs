@@ -6,6 +6,9 @@
 //! | underlay | 203.0.113.11 | 203.0.113.12 | |
 //! | overlay | 10.99.0.1 | 10.99.0.2 | |
 //! | LAN | 10.77.60.1/24, host 10.77.60.10 | 10.77.60.1/24, host 10.77.60.11 | one pool, 10.77.60.0/24 |
+//!
+//! In a topology with a pair, router 1 has no site of its own: it stands on LAN 0 as 10.77.60.2, and VRRP decides which of
+//! the two acts there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +19,8 @@ use sam_capture::{NodeId, Pool, Role};
 use sam_router::Encapsulation;
 use sam_router::config::{
     ActiveWhen, BgpSettings, Capture, Config, Endpoint, Fabric, GracefulRestartConfig,
-    Host as EndpointHost, Local, Node, Transport, TunnelMtu,
+    Host as EndpointHost, Local, Node, Track, Transport, TunnelMtu, Vrrp, VrrpSettings,
+    VrrpVersion,
 };
 use sam_wg::PrivateKey;
 
@@ -29,6 +33,12 @@ pub const ASN: u32 = 64_577;
 pub const LAN: &str = "lan0";
 /// The router's own address on every LAN; never mobile.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 1);
+/// The address of the second router of a pair on its LAN.
+pub const SECOND_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 2);
+/// The virtual address of a pair.
+pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 254);
+/// Interval of a pair's VRRP advertisements.
+pub const ADVERTISEMENT_INTERVAL: Duration = Duration::from_millis(300);
 /// Underlay MTU of all sites.
 pub const UNDERLAY_MTU: u16 = 1500;
 /// The port of WireGuard.
@@ -39,6 +49,8 @@ const PORT: u16 = 51_820;
 pub struct Topology {
     /// Sites that are route reflectors; none means a full mesh.
     pub reflectors: BTreeSet<usize>,
+    /// Routers 0 and 1 stand on one LAN.
+    paired: bool,
     keys: Vec<PrivateKey>,
 }
 
@@ -47,7 +59,31 @@ impl Topology {
     pub fn new(count: usize, reflectors: &[usize], rng: &mut Rng) -> Self {
         Self {
             reflectors: reflectors.iter().copied().collect(),
+            paired: false,
             keys: (0..count).map(|_| private_key(rng)).collect(),
+        }
+    }
+
+    /// Puts router 1 on the LAN of router 0.
+    #[must_use]
+    pub fn with_pair(mut self) -> Self {
+        self.paired = true;
+        self
+    }
+
+    /// Returns the LAN on which router `index` stands: its number is that of the first router there.
+    #[must_use]
+    pub fn lan_of(&self, index: usize) -> usize {
+        if self.paired && index == 1 { 0 } else { index }
+    }
+
+    /// Returns the address of router `index` on its LAN.
+    #[must_use]
+    pub fn lan_address(&self, index: usize) -> Ipv4Addr {
+        if self.lan_of(index) == index {
+            GATEWAY
+        } else {
+            SECOND_GATEWAY
         }
     }
 
@@ -73,15 +109,32 @@ impl Topology {
                 capture: Capture::ProxyArp {
                     interface: LAN.to_owned(),
                     gratuitous_arp: true,
-                    active_when: ActiveWhen::SingleRouter,
+                    active_when: self.active_when(index),
                     discovery: None,
                 },
-                owned: BTreeSet::from([home(index)]),
+                owned: BTreeSet::from([home(self.lan_of(index))]),
                 foreign: sam_router::Foreign::default(),
                 control_socket: "/run/samctl.sock".into(),
                 state_file: None,
             },
         }
+    }
+
+    fn active_when(&self, index: usize) -> ActiveWhen {
+        if !self.paired || self.lan_of(index) != 0 {
+            return ActiveWhen::SingleRouter;
+        }
+        let settings = VrrpSettings {
+            version: VrrpVersion::V3,
+            vrid: 60,
+            priority: if index == 0 { 150 } else { 100 },
+            address: VIRTUAL,
+            interval: ADVERTISEMENT_INTERVAL,
+            preempt: false,
+            peers: BTreeSet::new(),
+        };
+        let track = Track::default();
+        ActiveWhen::Vrrp(Vrrp { settings, track })
     }
 
     fn fabric(&self) -> Fabric {
@@ -93,7 +146,11 @@ impl Topology {
                 id: 1,
                 name: "lan60".to_owned(),
                 prefix: pool(),
-                exclude: BTreeSet::from([GATEWAY]),
+                exclude: if self.paired {
+                    BTreeSet::from([GATEWAY, SECOND_GATEWAY, VIRTUAL])
+                } else {
+                    BTreeSet::from([GATEWAY])
+                },
             }],
             wireguard_port: PORT,
             pairs: BTreeMap::new(),
@@ -117,7 +174,7 @@ impl Topology {
             },
             bfd: None,
             nodes: nodes
-                .map(|(at, key)| (node_id(at), node(at, key)))
+                .map(|(at, key)| (node_id(at), node(at, self.lan_of(at), key)))
                 .collect(),
         }
     }
@@ -166,11 +223,11 @@ pub fn router_mac(index: usize) -> Mac {
     [2, 0x5A, 0, 0, 0, small(index)]
 }
 
-fn node(index: usize, key: &PrivateKey) -> Node {
+fn node(index: usize, lan: usize, key: &PrivateKey) -> Node {
     Node {
         id: node_id(index),
         name: name(index),
-        site: name(index),
+        site: name(lan),
         role: Role::Onprem,
         overlay: overlay(index),
         endpoint: Some(Endpoint {

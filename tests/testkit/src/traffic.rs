@@ -3,14 +3,18 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use sam_vrrp::Arrival as Advertised;
+
 use crate::invariants::{check_claim, check_delivery};
-use crate::packet::{Arp, Probe, ProbeKind, addresses, ipv4_of};
-use crate::site::Emission;
+use crate::packet::{Arp, BROADCAST, Probe, ProbeKind, addresses, ipv4_of};
+use crate::site::{Emission, Site};
 use crate::topology::{router_mac, underlay};
 use crate::world::{Delivered, World};
 
 /// Time for a frame to cross a LAN.
 const LAN_DELAY: Duration = Duration::from_micros(50);
+/// A VRRP advertisement takes up to this long, for it passes threads that have other things to do.
+const ADVERTISEMENT_DELAY: u64 = 3_000;
 
 /// What is on its way to a site.
 #[derive(Debug)]
@@ -26,9 +30,14 @@ pub(crate) enum Arrival {
     },
     /// A frame to the router.
     FrameToRouter(Vec<u8>),
-    /// A frame to all hosts on the LAN.
-    FrameToHosts(Vec<u8>),
+    /// A frame to the hosts on the LAN, to all or to those of one part of it.
+    FrameToHosts(Part, Vec<u8>),
+    /// A VRRP advertisement to the router.
+    Advertisement(Advertised, Vec<u8>),
 }
+
+/// The part of a partitioned LAN in which something is: the island or the rest. `None`: the LAN is whole.
+pub(crate) type Part = Option<bool>;
 
 /// A packet that a host sent.
 #[derive(Debug)]
@@ -41,8 +50,10 @@ pub(crate) struct SentPacket {
 
 impl Arrival {
     pub(crate) fn len(&self) -> usize {
-        let (Self::Datagram { bytes, .. } | Self::FrameToRouter(bytes) | Self::FrameToHosts(bytes)) =
-            self;
+        let (Self::Datagram { bytes, .. }
+        | Self::FrameToRouter(bytes)
+        | Self::FrameToHosts(_, bytes)
+        | Self::Advertisement(_, bytes)) = self;
         bytes.len()
     }
 }
@@ -73,39 +84,58 @@ impl World {
     /// Returns the site on whose LAN a host is.
     #[must_use]
     pub fn site_of(&self, host: Ipv4Addr) -> Option<usize> {
-        let has = |site: &crate::Site| site.hosts.iter().any(|at| at.address == host);
+        let has = |site: &Site| site.hosts.iter().any(|at| at.address == host);
         self.sites.iter().position(has)
     }
 
     pub(crate) fn arrive(&mut self, index: usize, arrival: Arrival) {
         let now = self.now;
-        let site = &mut self.sites[index];
+        let for_router = !matches!(arrival, Arrival::FrameToHosts(..));
+        let frozen_until = self.sites[index].frozen_until;
+        if for_router && now < frozen_until {
+            self.schedule(frozen_until - now, index, arrival);
+            return;
+        }
         match arrival {
             Arrival::Datagram { from, tos, bytes } => {
+                let site = &mut self.sites[index];
                 if site.up {
                     site.receive_datagram(from, tos, &bytes, now);
                     self.settle(index);
                 }
             }
             Arrival::FrameToRouter(bytes) => {
-                if site.up && site.lan_up {
-                    let answers = |lan: &sam_dataplane::snapshot::LanPort, address| {
-                        lan.answers.contains(&address)
-                    };
-                    let heard = Arp::parse(&bytes).map(|arp| arp.sender);
-                    let heard = heard.filter(|(_, address)| {
-                        site.snapshot.lans.iter().any(|lan| answers(lan, *address))
-                    });
-                    if let Some((mac, address)) = heard {
-                        let mut hosts = site.hosts.iter();
-                        let lives = hosts.any(|host| (host.mac, host.address) == (mac, address));
-                        self.watch.on_heard(index, address, lives, now);
-                    }
-                    site.receive_frame(&bytes, now);
+                if self.sites[index].up && self.sites[index].lan_up {
+                    self.overhear(index, &bytes);
+                    self.sites[index].receive_frame(&bytes, now);
                     self.settle(index);
                 }
             }
-            Arrival::FrameToHosts(bytes) => self.deliver_to_hosts(index, &bytes),
+            Arrival::Advertisement(from, bytes) => {
+                let site = &mut self.sites[index];
+                if site.up && site.lan_up {
+                    site.receive_advertisement(from, &bytes, now);
+                    self.settle(index);
+                }
+            }
+            Arrival::FrameToHosts(part, bytes) => self.deliver_to_hosts(index, part, &bytes),
+        }
+    }
+
+    /// Notes what a router hears of addresses for which it would answer.
+    fn overhear(&mut self, index: usize, bytes: &[u8]) {
+        let site = &self.sites[index];
+        let listed = |address| {
+            let mut lans = site.snapshot.lans.iter();
+            lans.any(|lan| lan.answers.contains(&address))
+        };
+        // What a switch that forgot its stations floods is for others.
+        let for_us = |arp: &Arp| [BROADCAST, router_mac(index)].contains(&arp.to);
+        let heard = Arp::parse(bytes).filter(for_us).map(|arp| arp.sender);
+        if let Some((mac, address)) = heard.filter(|(_, address)| listed(*address)) {
+            let mut hosts = self.sites[site.lan].hosts.iter();
+            let lives = hosts.any(|host| (host.mac, host.address) == (mac, address));
+            self.watch.on_heard(index, address, lives, self.now);
         }
     }
 
@@ -114,8 +144,18 @@ impl World {
         match emission {
             Emission::Frame(bytes) => {
                 self.check_frame(index, &bytes);
+                let Site { lan, island, .. } = self.sites[index];
                 if self.sites[index].lan_up {
-                    self.schedule(LAN_DELAY, index, Arrival::FrameToHosts(bytes));
+                    self.broadcast(lan, island, Some(index), bytes);
+                }
+            }
+            Emission::Advertisement(from, bytes) => {
+                let Site { lan, island, .. } = self.sites[index];
+                for to in self.routers_on(lan, self.part(lan, island)) {
+                    let delay = Duration::from_micros(self.rng.below(ADVERTISEMENT_DELAY));
+                    if to != index && self.sites[index].lan_up {
+                        self.schedule(delay, to, Arrival::Advertisement(from, bytes.clone()));
+                    }
                 }
             }
             Emission::Datagram { to, tos, bytes } => {
@@ -130,35 +170,59 @@ impl World {
         }
     }
 
-    /// Puts a host's frame on its LAN: every host and the router get a copy.
-    pub(crate) fn send_host_frame(&mut self, index: usize, bytes: Vec<u8>) {
+    /// Puts a host's frame on its LAN: every host and router that it reaches get a copy.
+    pub(crate) fn send_host_frame(&mut self, lan: usize, island: bool, bytes: Vec<u8>) {
         if let Some(arp) = Arp::parse(&bytes).filter(|arp| arp.operation == 2) {
-            self.watch.on_answer(index, &arp, self.now);
+            let part = self.part(lan, island);
+            self.watch.on_answer(lan, part, &arp, self.now);
         }
-        self.schedule(LAN_DELAY, index, Arrival::FrameToHosts(bytes.clone()));
-        self.schedule(LAN_DELAY, index, Arrival::FrameToRouter(bytes));
+        self.broadcast(lan, island, None, bytes);
+    }
+
+    /// Brings a frame to all hosts of a LAN, and to all routers but the one that sent it.
+    fn broadcast(&mut self, lan: usize, island: bool, sender: Option<usize>, bytes: Vec<u8>) {
+        let part = self.part(lan, island);
+        for router in self.routers_on(lan, part) {
+            if Some(router) != sender {
+                self.schedule(LAN_DELAY, router, Arrival::FrameToRouter(bytes.clone()));
+            }
+        }
+        self.schedule(LAN_DELAY, lan, Arrival::FrameToHosts(part, bytes));
+    }
+
+    fn part(&self, lan: usize, island: bool) -> Part {
+        self.partitioned.contains(&lan).then_some(island)
+    }
+
+    /// Lists the routers in a part of a LAN.
+    fn routers_on(&self, lan: usize, part: Part) -> Vec<usize> {
+        let sites = self.sites.iter();
+        let reached = sites.filter(|site| site.lan == lan && is_in(part, site.island));
+        reached.map(|site| site.index).collect()
     }
 
     fn send_from_host(&mut self, index: usize, host: Ipv4Addr, packet: Vec<u8>) {
         let hosts = &mut self.sites[index].hosts;
         let host = hosts.iter_mut().find(|at| at.address == host);
-        let frame = host.expect("the host is on this LAN").send(packet);
-        self.send_host_frame(index, frame);
+        let host = host.expect("the host is on this LAN");
+        let (island, frame) = (host.island, host.send(packet));
+        self.send_host_frame(index, island, frame);
     }
 
-    fn deliver_to_hosts(&mut self, index: usize, bytes: &[u8]) {
+    fn deliver_to_hosts(&mut self, index: usize, part: Part, bytes: &[u8]) {
         let mut frames = Vec::new();
         let mut packets = Vec::new();
-        for host in &mut self.sites[index].hosts {
+        let hosts = self.sites[index].hosts.iter_mut();
+        for host in hosts.filter(|host| is_in(part, host.island)) {
             let (answers, packet) = host.handle_frame(bytes);
-            frames.extend(answers);
+            frames.extend(answers.into_iter().map(|frame| (host.island, frame)));
             packets.extend(packet);
         }
         for packet in packets {
             self.deliver(index, bytes, &packet);
         }
-        for frame in frames {
-            self.send_host_frame(index, frame);
+        for (island, frame) in frames {
+            self.send_host_frame(index, island, frame);
         }
     }
 
@@ -172,11 +236,19 @@ impl World {
             ProbeKind::OneWay | ProbeKind::Request => self.sent.get(id as usize),
         };
         let sent = sent.expect("only what was sent arrives");
-        let hops = match (frame[6..12] == router_mac(index), sent.site == index) {
+        let mut routers = self.routers_on(index, None).into_iter();
+        let routed = routers.any(|router| frame[6..12] == router_mac(router));
+        let direct = match (routed, sent.site == index) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => 2,
         };
+        // Where two routers stand, the one that does not act hands on what still reaches it.
+        let pairs = [index, sent.site].map(|lan| self.routers_on(lan, None).len() > 1);
+        let detours = pairs.into_iter().filter(|pair| *pair).count();
+        let most = direct + if routed { small(detours) } else { 0 };
+        let hops = sent.bytes[TTL_AT].saturating_sub(packet[TTL_AT]);
+        assert!((direct..=most).contains(&hops), "I13: {hops} routers");
         check_delivery(&sent.bytes, packet, hops);
         if kind == ProbeKind::Reply {
             self.answered.insert(id);
@@ -205,9 +277,11 @@ impl World {
     /// Checks a frame that a router sends to its LAN.
     fn check_frame(&mut self, index: usize, bytes: &[u8]) {
         let site = &self.sites[index];
+        let part = self.part(site.lan, site.island);
+        let hosts = &self.sites[site.lan].hosts;
         let meant = match (Arp::parse(bytes), ipv4_of(bytes)) {
             (Some(arp), _) if arp.operation == 1 && arp.sender.1 != arp.target.1 => {
-                check_claim(site, &arp);
+                check_claim(site, hosts, &arp);
                 // Whoever claims an address that lives elsewhere is asked whether that is so; who answers asks for what it
                 // answers for; and who discovers hosts asks for addresses that nobody owns, and for those that may have moved
                 // here.
@@ -222,10 +296,10 @@ impl World {
                 (!is_asked).then_some(arp.target.1)
             }
             (Some(arp), _) => {
-                check_claim(site, &arp);
+                check_claim(site, hosts, &arp);
                 self.watch.check_heard(site, arp.sender.1, self.now);
                 if arp.operation == 2 && arp.to != [0xFF; 6] {
-                    self.watch.on_answer(index, &arp, self.now);
+                    self.watch.on_answer(site.lan, part, &arp, self.now);
                 }
                 None
             }
@@ -248,6 +322,18 @@ impl World {
     }
 }
 
-fn discovers(site: &crate::Site) -> bool {
+/// Tells whether something on the island of a LAN, or on the rest of it, is in this part.
+fn is_in(part: Part, island: bool) -> bool {
+    part.is_none_or(|part| part == island)
+}
+
+fn small(count: usize) -> u8 {
+    u8::try_from(count).expect("few")
+}
+
+/// Where an IPv4 header has its TTL.
+const TTL_AT: usize = 8;
+
+fn discovers(site: &Site) -> bool {
     site.snapshot.lans.iter().any(|lan| lan.discovers)
 }

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use crate::invariants::{Watch, check_forwarding, check_rib, is_accusation};
+use crate::invariants::{
+    Watch, check_forwarding, check_homes, check_rib, check_role, is_accusation,
+};
 use crate::link::Faults;
 use crate::rng::Rng;
 use crate::site::Site;
@@ -52,6 +54,8 @@ pub struct World {
     pub delivered: BTreeMap<u32, Delivered>,
     /// Numbers of the probes whose reply came back.
     pub answered: BTreeSet<u32>,
+    /// LANs whose islands are cut off from the rest.
+    pub partitioned: BTreeSet<usize>,
     /// Routers may accuse each other: somebody lies, or configurations differ for a while.
     pub discord: bool,
     /// Changes with every step: equal for equal runs.
@@ -81,11 +85,23 @@ impl World {
     /// Builds `count` sites with these route reflectors; none means a full mesh.
     #[must_use]
     pub fn with_reflectors(count: usize, reflectors: &[usize], seed: u64) -> Self {
-        let now = Instant::now();
         let mut rng = Rng::new(seed);
         let topology = Topology::new(count, reflectors, &mut rng);
+        Self::of(&topology, rng)
+    }
+
+    /// Builds `count` routers in a full mesh of which 0 and 1 stand on one LAN, that of site 0.
+    #[must_use]
+    pub fn with_pair(count: usize, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let topology = Topology::new(count, &[], &mut rng).with_pair();
+        Self::of(&topology, rng)
+    }
+
+    fn of(topology: &Topology, mut rng: Rng) -> Self {
+        let (now, count) = (Instant::now(), topology.count());
         let sites = (0..count)
-            .map(|index| Site::new(index, &topology, &mut rng, now))
+            .map(|index| Site::new(index, topology, &mut rng, now))
             .collect();
         let mut world = Self {
             now,
@@ -94,6 +110,7 @@ impl World {
             faults: Faults::default(),
             delivered: BTreeMap::new(),
             answered: BTreeSet::new(),
+            partitioned: BTreeSet::new(),
             discord: false,
             fingerprint: 0,
             rng,
@@ -102,7 +119,10 @@ impl World {
             sent: Vec::new(),
             replies: BTreeMap::new(),
             watch: Watch::default(),
-            addresses: (0..count).map(home).chain([NOBODY]).collect(),
+            addresses: (0..count)
+                .map(|index| home(topology.lan_of(index)))
+                .chain([NOBODY])
+                .collect(),
             agreed: false,
             trace: std::env::var_os("SIM_TRACE").is_some(),
         };
@@ -162,12 +182,14 @@ impl World {
         match (arrival, timer) {
             (Some(at), timer) if at <= end && timer.is_none_or(|(due, _)| at <= due) => {
                 self.now = self.now.max(at);
+                self.look_at_lans();
                 let (_, (site, arrival)) = self.queue.pop_first().expect("not empty");
                 self.note(site, arrival.len());
                 self.arrive(site, arrival);
             }
             (_, Some((due, site))) if due <= end => {
                 self.now = self.now.max(due);
+                self.look_at_lans();
                 self.note(site, 0);
                 self.sites[site].timeout(self.now);
                 self.settle(site);
@@ -193,7 +215,9 @@ impl World {
     /// router id (decision step 8).
     #[must_use]
     pub fn expected_owner(&self, address: Ipv4Addr) -> Option<usize> {
-        let claims = |site: &&Site| site.claims().any(|claimed| claimed == address);
+        let claims = |site: &&Site| {
+            !site.is_frozen(self.now) && site.claims().any(|claimed| claimed == address)
+        };
         self.sites.iter().find(claims).map(|site| site.index)
     }
 
@@ -236,11 +260,17 @@ impl World {
     pub(crate) fn settle(&mut self, index: usize) {
         self.look(index);
         while let Some(emissions) = self.sites[index].drive(self.now) {
-            self.look(index);
+            // They left before the router was told what it knows now.
             for emission in emissions {
                 self.emit(index, emission);
             }
+            self.look(index);
         }
+        check_role(&self.sites[index]);
+        if self.sites[index].stopping && self.sites[index].election.is_leaving() {
+            self.kill(index);
+        }
+        self.look_at_lans();
     }
 
     /// Looks at the routers again after the truth changed.
@@ -249,9 +279,22 @@ impl World {
     }
 
     fn agrees(&self) -> bool {
+        let mut actors = BTreeSet::new();
+        let acts = |site: &&Site| site.up && site.gate_open();
+        if !self
+            .sites
+            .iter()
+            .filter(acts)
+            .all(|site| actors.insert(site.lan))
+        {
+            return false;
+        }
         self.addresses.iter().all(|&address| {
             let expected = self.expected_owner(address).map(node_id);
-            let mut sites = self.sites.iter().filter(|site| site.up && !site.stopping);
+            let mut sites = self
+                .sites
+                .iter()
+                .filter(|site| site.up && !site.stopping && !site.is_frozen(self.now));
             sites.all(|site| site.router.owner_of(address) == expected)
         })
     }
@@ -264,11 +307,32 @@ impl World {
         self.agreed = self.agrees();
         let site = &self.sites[index];
         check_rib(site);
+        check_homes(site, self.now);
         for &address in &self.addresses {
             check_forwarding(site, address);
         }
         self.watch.on_snapshot(index, &site.snapshot);
         self.look_at_events(index);
+    }
+
+    /// Counts who would answer on each LAN (I1).
+    fn look_at_lans(&mut self) {
+        for lan in 0..self.sites.len() {
+            let split = self.partitioned.contains(&lan);
+            let answers = |site: &&Site| {
+                let runs = site.up && site.lan_up && !site.is_frozen(self.now);
+                site.lan == lan && runs && site.gate_open()
+            };
+            let (mut answerers, mut stay) = ([0; 2], [false; 2]);
+            for site in self.sites.iter().filter(answers) {
+                let part = usize::from(split && site.island);
+                answerers[part] += 1;
+                stay[part] |= !site.election.is_leaving();
+            }
+            // Two that stop at the same time after a partition do not hear each other; each goes on for a second at most.
+            let overlap = (0..2).any(|part| answerers[part] > 1 && stay[part]);
+            self.watch.on_answerers(lan, overlap, self.now);
+        }
     }
 
     fn look_at_events(&mut self, index: usize) {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_dataplane::arp_responder::ANSWER_TIME;
+use sam_dataplane::arp_responder::{ANSWER_TIME, QUESTIONS};
 use sam_dataplane::lan_watch::PACE;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::{NextHop, Notice};
@@ -364,7 +364,9 @@ fn a_claim_that_nobody_upholds_silences_for_less_than_a_second() {
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
     lab.arp_a(question, BROADCAST);
     assert_eq!(replies(&lab), 0, "it may be true");
-    lab.advance(Duration::from_millis(749));
+    let silent = ANSWER_TIME * u32::from(QUESTIONS);
+    assert!(silent < Duration::from_secs(1));
+    lab.advance(silent - Duration::from_millis(1));
     let asked = lab.from_a.iter().filter_map(|(_, sent)| sent.arp());
     let asked = asked.filter(|arp| (arp.sender, arp.target) == (A.router, B.host));
     // And once or twice because it is watched.

@@ -11,8 +11,11 @@ pub(crate) const TRIES: u8 = 3;
 /// Time between two questions to a host whose place somebody else claims. All of them are over before two claims on one
 /// address are an alarm ([`crate::claims::SCAN_DELAY`]).
 pub(crate) const URGENT: Duration = Duration::from_millis(200);
-/// After a dispute or a challenge was decided, how long the next one is not looked into.
+/// After a dispute between two MACs was decided, how long the next one is not looked into.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
+/// The same after the claim of another node. The host may move there a moment later, and be given up there because nobody
+/// gives way here ([`super::PATIENCE`]).
+pub(crate) const RESPITE: Duration = Duration::from_secs(2);
 
 /// A host of the LAN.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ impl Home {
         match self.check.take()?.why {
             Why::Silence => None,
             Why::OtherNode => {
-                self.quiet_until = Some(now + QUIET);
+                self.quiet_until = self.quiet_until.max(Some(now + RESPITE));
                 None
             }
             Why::OtherMac(mac, _) => {

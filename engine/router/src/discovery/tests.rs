@@ -172,13 +172,32 @@ fn a_host_that_answers_a_challenge_stays_and_is_left_alone_for_a_while() {
     lan.discovery.challenge(ADDRESS, lan.now);
     lan.run(Duration::from_millis(10));
     lan.frame(ADDRESS, HOST);
-    for _ in 0..100 {
+    for _ in 0..19 {
         lan.discovery.challenge(ADDRESS, lan.now);
         lan.run(Duration::from_millis(100));
     }
 
     assert_eq!(lan.homes(), [(ADDRESS, HOST)]);
     assert_eq!(lan.asked().len(), 1);
+}
+
+#[test]
+fn a_host_that_moves_after_it_answered_a_challenge_is_followed_before_its_new_home_is_given_up() {
+    let mut lan = Lan::new();
+    lan.learn(ADDRESS, HOST);
+    lan.news();
+    lan.discovery.challenge(ADDRESS, lan.now);
+    lan.run(Duration::from_millis(10));
+    lan.frame(ADDRESS, HOST);
+
+    // It leaves, and another node claims it from now on.
+    let left = lan.now;
+    while lan.now < left + PATIENCE {
+        lan.discovery.challenge(ADDRESS, lan.now);
+        lan.run(Duration::from_millis(100));
+    }
+
+    assert_eq!(lan.news(), [News::Lost(ADDRESS, HOST, "moved")]);
 }
 
 #[test]

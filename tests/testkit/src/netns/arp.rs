@@ -34,16 +34,7 @@ pub fn ask_who_has(
     target: Ipv4Addr,
     window: Duration,
 ) -> Vec<ArpAnswer> {
-    let exchange = || {
-        let mut socket = PacketSocket::open(INTERFACE, None).expect("a packet socket opens");
-        let request = ArpPacket::request(socket.mac(), sender, target);
-        let mut buffer = Buffer::new();
-        assert!(buffer.append(&request.emit_frame()), "a frame fits");
-        let mut failures = Vec::new();
-        socket.send_batch(&[Unit::plain(buffer)], &mut failures);
-        assert!(failures.is_empty(), "the request is sent: {failures:?}");
-        replies(&mut socket, &request, window)
-    };
+    let exchange = || Asker::open(sender, target).ask(window);
     client.enter(exchange).expect("the client can be entered")
 }
 
@@ -52,21 +43,68 @@ pub fn probe_for(client: &Namespace, target: Ipv4Addr, window: Duration) -> Vec<
     ask_who_has(client, Ipv4Addr::UNSPECIFIED, target, window)
 }
 
-fn replies(socket: &mut PacketSocket, request: &ArpPacket, window: Duration) -> Vec<ArpAnswer> {
-    let mut pool = BufferPool::new(40);
-    let (mut frames, mut answers) = (Vec::new(), Vec::new());
-    let end = Instant::now() + window;
-    while Instant::now() < end {
-        let count = socket.recv_batch(&mut pool, &mut frames, 32).unwrap_or(0);
-        for unit in frames.drain(..).flatten() {
-            answers.extend(reply(unit.buffer.bytes(), request));
-            pool.give(unit.buffer);
-        }
-        if count == 0 {
-            thread::sleep(Duration::from_millis(2));
+/// Sends ARP packets in order, whoever they claim to come from.
+///
+/// # Panics
+/// When the client's interface cannot be opened.
+pub fn send_arp(client: &Namespace, packets: impl Iterator<Item = ArpPacket> + Send) {
+    let work = || {
+        let mut socket = PacketSocket::open(INTERFACE, None).expect("a packet socket opens");
+        packets.for_each(|packet| send(&mut socket, &packet));
+    };
+    client.enter(work).expect("the client can be entered");
+}
+
+/// Somebody who asks one question again and again.
+pub(super) struct Asker {
+    socket: PacketSocket,
+    request: ArpPacket,
+    pool: BufferPool,
+}
+
+impl Asker {
+    /// Opens the interface of the client whose namespace the thread is in.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub(super) fn open(sender: Ipv4Addr, target: Ipv4Addr) -> Self {
+        let socket = PacketSocket::open(INTERFACE, None).expect("a packet socket opens");
+        Self {
+            request: ArpPacket::request(socket.mac(), sender, target),
+            socket,
+            pool: BufferPool::new(40),
         }
     }
-    answers
+
+    /// Asks once, and returns every reply that comes within `window`.
+    pub(super) fn ask(&mut self, window: Duration) -> Vec<ArpAnswer> {
+        let end = Instant::now() + window;
+        send(&mut self.socket, &self.request);
+        self.replies(end)
+    }
+
+    fn replies(&mut self, end: Instant) -> Vec<ArpAnswer> {
+        let (mut frames, mut answers) = (Vec::new(), Vec::new());
+        while Instant::now() < end {
+            let received = self.socket.recv_batch(&mut self.pool, &mut frames, 32);
+            for unit in frames.drain(..).flatten() {
+                answers.extend(reply(unit.buffer.bytes(), &self.request));
+                self.pool.give(unit.buffer);
+            }
+            if received.unwrap_or(0) == 0 {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        answers
+    }
+}
+
+fn send(socket: &mut PacketSocket, packet: &ArpPacket) {
+    let mut buffer = Buffer::new();
+    assert!(buffer.append(&packet.emit_frame()), "a frame fits");
+    let mut failures = Vec::new();
+    socket.send_batch(&[Unit::plain(buffer)], &mut failures);
+    assert!(failures.is_empty(), "a packet is sent: {failures:?}");
 }
 
 /// Reads a reply to our request; announcements (sender = target) are none.

@@ -11,12 +11,15 @@
 //! | `pair` | two routers on one LAN |
 //! | `cloud` | two routers in a subnet of the fake cloud |
 //! | `pings` | a stream of pings, and its losses |
+//! | `answerers` | who answers ARP at any instant |
+//! | `usage` | memory and processor time of a process |
 //! | `arp`, `frames` | hand-made ARP, hand-made IPv4 packets |
 //! | `wait` | conditions with a deadline |
 //!
 //! This is test equipment: what cannot be done panics and says what it was. Everything that is made (processes,
 //! files, namespaces) is gone when its value is dropped, and also when the test dies.
 
+mod answerers;
 mod arp;
 mod capture;
 mod capture_file;
@@ -28,9 +31,11 @@ mod pings;
 mod router;
 mod shell;
 mod topology;
+mod usage;
 mod wait;
 
-pub use arp::{ArpAnswer, ask_who_has, probe_for};
+pub use answerers::{Answerers, Seen};
+pub use arp::{ArpAnswer, ask_who_has, probe_for, send_arp};
 pub use capture::{Capture, Packets};
 pub use capture_file::CapturedPacket;
 pub use fabric::Fabric;
@@ -39,4 +44,5 @@ pub use pings::{Loss, Pings};
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
 pub use topology::{GATEWAY, Site, Topology, Wire};
+pub use usage::Usage;
 pub use wait::{holds_within, wait_until};

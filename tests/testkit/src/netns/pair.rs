@@ -45,6 +45,15 @@ impl Pair {
     /// When the kernel refuses, or they do not come up.
     #[must_use]
     pub fn running(program: &Path) -> Self {
+        Self::configured(program, |_| {})
+    }
+
+    /// The same after `edit` has changed the configuration files.
+    ///
+    /// # Panics
+    /// When the kernel refuses, or they do not come up.
+    #[must_use]
+    pub fn configured(program: &Path, edit: impl FnOnce(&Fabric)) -> Self {
         let fabric = Fabric::new(program, 3);
         let topology = &fabric.topology;
         // Its cable goes to the first one's LAN, its address is another one.
@@ -67,6 +76,7 @@ impl Pair {
                 format!("activeWhen: {{vrrp: {{vrid: 60, address: {VIP}, priority: {priority}}}}}");
             fabric.edit(site, "activeWhen: single-router", &gate);
         }
+        edit(&fabric);
         // Without preemption the first to come keeps the role.
         let mut pair = Self { fabric };
         pair.fabric.start(FIRST);

@@ -67,6 +67,12 @@ impl RouterProcess {
         &mut self.daemon
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// What it logged so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -1,0 +1,431 @@
+//! Who acts on a LAN with two routers, under stress: switches in a loop, hosts that lie, orders without end.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use sam_dataplane::packet::arp::ArpPacket;
+use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
+use sam_testkit::netns::{
+    Answerers, Capture, Daemon, Pings, Site, Usage, ask_who_has, probe_for, send_arp, sh,
+    wait_until,
+};
+
+use crate::case::{Case, Need, samctl, wait_for_ping};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "authority::two_switches_in_a_loop_see_no_storm_no_moving_station_and_no_topology_change",
+        needs: &[
+            Need::Tool("bridge"),
+            Need::Tool("tcpdump"),
+            Need::Tool("tshark"),
+        ],
+        run: looped,
+    },
+    Case {
+        name: "authority::probes_of_hosts_are_answered_by_neither_router",
+        needs: &[],
+        run: probed,
+    },
+    Case {
+        name: "authority::a_thousand_forged_senders_take_no_address_and_bounded_memory_and_time",
+        needs: &[],
+        run: stormed,
+    },
+    Case {
+        name: "authority::sixty_reloads_are_not_noticed",
+        needs: &[],
+        run: reloaded,
+    },
+    Case {
+        name: "authority::a_role_that_changes_every_moment_is_never_held_by_two",
+        needs: &[],
+        run: toggled,
+    },
+    Case {
+        name: "authority::hosts_that_nobody_configured_survive_the_death_of_the_router_that_heard_them",
+        needs: &[],
+        run: inherited,
+    },
+];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Three intervals of 300 ms, a skew, and what BFD and a busy machine take.
+const TAKEOVER: Duration = Duration::from_secs(4);
+/// Pings lost at most where nothing should be, on a machine that does much else.
+const LOST: usize = 20;
+/// Two routers may answer for one interval of advertisements; questions come every 20 ms, and answers may be late.
+const OVERLAP: Duration = Duration::from_millis(300 + 100);
+/// A round through the pool at ten addresses a second, and some time besides.
+const SWEEP: Duration = Duration::from_secs(60);
+/// A client that nobody configured.
+const NEW: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 50);
+
+/// ```text
+///            ┌── router onprem, priority 150 ══╗
+/// .10 ── lan1┤                                 ║
+///         ║ ║ two cables, of which STP blocks one   ╠══ router aws ── lan2 ── .11
+///        lan1b── router azure,  priority 100 ══╝
+/// ```
+fn looped() {
+    let mut pair = Pair::running(samctl());
+    let wires = pair.fabric.topology.wires().clone();
+    sh(
+        &wires,
+        &loop_script(&pair.fabric.topology.router_port(SECOND)),
+    )
+    .success();
+    wait_until("spanning tree has decided", PATIENCE, || {
+        let ports = sh(&wires, "bridge link show").stdout;
+        let joining = || ports.lines().filter(|line| line.contains(": j"));
+        let forwarding = joining().filter(|line| line.contains("state forwarding"));
+        let blocked = joining().filter(|line| line.contains("state blocking"));
+        let (forwarding, blocked) = (forwarding.count(), blocked.count());
+        (forwarding, blocked) == (3, 1)
+    });
+    wait_until("spanning tree is at rest", PATIENCE, || {
+        let switches = sh(&wires, "ip -d link show type bridge").success();
+        !switches.contains("topology_change 1") && !switches.contains("topology_change_detected 1")
+    });
+    // While the second switch listened, neither router heard the other.
+    wait_until("one router acts", PATIENCE, || {
+        let states = [FIRST, SECOND].map(|site| pair.state(site));
+        states.iter().filter(|state| *state == "master").count() == 1
+    });
+    wait_for_ping(pair.client(), FAR.client(), PATIENCE);
+    let (master, backup) = match pair.state(FIRST).as_str() {
+        "master" => (FIRST, SECOND),
+        _ => (SECOND, FIRST),
+    };
+
+    let path = |name: &str| pair.fabric.path(name);
+    let frames = Capture::start(pair.client(), "eth0", "ether multicast", &path("lan.pcap"));
+    let tree = Capture::start(&wires, "j1", "stp", &path("stp.pcap"));
+    let mut stations = Daemon::sh(&wires, "exec bridge monitor fdb", &path("fdb.log"));
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let mut router = pair.fabric.take(master);
+    router.daemon().kill();
+    pair.wait_for(backup, "master");
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+    drop(router);
+    pair.fabric.start(master);
+    pair.wait_for(master, "backup");
+
+    let seen = asker.stop();
+    assert_eq!(seen.longest_overlap(), Duration::ZERO, "one at a time");
+    assert_eq!(seen.macs().len(), 2, "the other one took over");
+    stations.signal("INT");
+    wait_until("the list of stations ends", PATIENCE, || {
+        stations.exit_code().is_some()
+    });
+    assert_eq!(
+        moves(&stations.log()),
+        Vec::<String>::new(),
+        "no station moves"
+    );
+    let tree = tree.stop();
+    let changes = tree.count("stp.type == 0x80 || stp.flags.tc == 1");
+    assert!(tree.count("stp") > 0, "spanning tree runs");
+    assert_eq!(changes, 0, "a takeover is no change of the topology");
+    let busiest = busiest_second(&frames.stop().fields("frame", &["frame.time_relative"]));
+    assert!(busiest <= 100, "{busiest} broadcasts in one second");
+}
+
+/// A second switch beside that of the first site, joined to it twice, with the port of a router.
+fn loop_script(port: &str) -> String {
+    let tree = "type bridge stp_state 1 forward_delay 200 hello_time 100 max_age 600";
+    format!(
+        "set -e
+         ip link add lan1b {tree}
+         ip link set lan1b up
+         ip link set lan1 {tree}
+         for n in 1 2; do
+             ip link add j$n type veth peer name jj$n
+             ip link set j$n master lan1
+             ip link set jj$n master lan1b
+             ip link set j$n up
+             ip link set jj$n up
+         done
+         ip link set {port} master lan1b"
+    )
+}
+
+/// Stations that one switch saw at another port than before, by what `bridge monitor fdb` prints.
+fn moves(log: &str) -> Vec<String> {
+    let mut places: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut moved = Vec::new();
+    for line in log.lines().filter(|line| !line.contains("Deleted")) {
+        let mut words = line.split_whitespace();
+        let mac = words.next().unwrap_or_default();
+        let mut after = |name| words.by_ref().skip_while(|word| *word != name).nth(1);
+        let (Some(port), Some(switch)) = (after("dev"), after("master")) else {
+            continue;
+        };
+        let key = (switch.to_owned(), mac.to_owned());
+        let former = places.insert(key, port.to_owned());
+        if former.is_some_and(|former| former != port) {
+            moved.push(line.to_owned());
+        }
+    }
+    moved
+}
+
+/// Most frames within one second, by when they came.
+fn busiest_second(rows: &[Vec<String>]) -> usize {
+    let times = rows
+        .iter()
+        .filter_map(|row| row.first()?.parse::<f64>().ok());
+    let times: Vec<f64> = times.collect();
+    let within = |at: &f64| {
+        let later = times.iter().filter(|time| (*at..*at + 1.0).contains(time));
+        later.count()
+    };
+    times.iter().map(within).max().unwrap_or(0)
+}
+
+/// A host that probes (RFC 5227) before it takes an address gets no answer, be it its own address, one that is free, or one
+/// that lives elsewhere: it may have moved here, and only who has it may defend it. The router tells of the latter.
+fn probed() {
+    let pair = Pair::running(samctl());
+    let window = Duration::from_millis(500);
+    let newcomer = pair.fabric.topology.add_host(FIRST, "n50", NEW);
+    for target in [NEW, FAR.client()] {
+        assert_eq!(probe_for(&newcomer, target, window), [], "{target}");
+    }
+    let owned = probe_for(&newcomer, FIRST.client(), window);
+    let macs = [FIRST, SECOND].map(|site| pair.mac(site));
+    assert_eq!(owned.len(), 1, "who has it defends it: {owned:?}");
+    assert!(!macs.contains(&owned[0].mac), "and no router does it");
+
+    let router = pair.fabric.router(FIRST);
+    wait_until("the probe is told", PATIENCE, || {
+        let events = router.samctl("events").stdout;
+        events.contains("address-probed") && events.contains(&FAR.client().to_string())
+    });
+    let answers = ask_who_has(&newcomer, NEW, FAR.client(), window);
+    let answers: Vec<&str> = answers.iter().map(|answer| answer.mac.as_str()).collect();
+    assert_eq!(answers, [macs[0].as_str()], "a question is answered by one");
+}
+
+/// Forged senders per round; each claims an address of the pool.
+const FORGED: u16 = 1000;
+const ROUNDS: u16 = 20;
+/// What a router may need to remember them, and to answer.
+const GROWTH_KIB: u64 = 24 * 1024;
+/// Hosts that are believed per second, as documented.
+const LEARNED: u64 = 32;
+/// Processor time per forged frame, of an unoptimized build.
+const COST: Duration = Duration::from_micros(500);
+
+/// Requests, announcements and replies of a thousand hosts that do not exist, for every address of the pool.
+fn stormed() {
+    let pair = discovering("off");
+    let router = pair.fabric.router(FIRST);
+    let owned = || -> Vec<String> {
+        let views = [FIRST, FAR].map(|site| pair.fabric.router(site).json("owners"));
+        let rows = views.iter().flat_map(|view| view["owners"].as_array());
+        rows.flatten()
+            .map(|row| format!("{} {}", row["address"], row["owner"]["name"]))
+            .collect()
+    };
+    let owners = owned();
+    assert!(
+        owners.len() >= 4,
+        "both clients, at both routers: {owners:?}"
+    );
+    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path("ping.log"));
+    let before = Usage::of(router.id());
+    let storm = Instant::now();
+    for _ in 0..ROUNDS {
+        send_arp(pair.client(), (0..FORGED).map(forged));
+    }
+    let lasted = storm.elapsed();
+    let during = owned();
+    let heard = || {
+        let view = router.json("counters");
+        let rows = view["counters"].as_array().cloned().unwrap_or_default();
+        let received = rows.iter().filter(|row| {
+            let name = row["name"].as_str().unwrap_or_default();
+            ["arp-requests-received", "arp-replies-received"].contains(&name)
+        });
+        received
+            .filter_map(|row| row["value"].as_u64())
+            .sum::<u64>()
+    };
+    let all = u64::from(FORGED) * u64::from(ROUNDS);
+    wait_until("the storm is over", PATIENCE, || heard() >= all / 2);
+
+    let after = Usage::of(router.id());
+    let grown = after.resident_kib.saturating_sub(before.resident_kib);
+    assert!(grown <= GROWTH_KIB, "{before:?}, {after:?}");
+    let spent = after.processor - before.processor;
+    assert!(
+        spent <= COST * u32::from(FORGED) * u32::from(ROUNDS),
+        "{spent:?}"
+    );
+    // What nobody owns may be claimed by anybody, but not fast, and no more than there is.
+    for rows in [during, owned()] {
+        let robbed: Vec<&String> = owners.iter().filter(|row| !rows.contains(row)).collect();
+        assert_eq!(robbed, Vec::<&String>::new(), "nobody takes what is owned");
+    }
+    let homes = router.json("discovery")["homes"].clone();
+    let homes = homes.as_array().map_or(0, Vec::len);
+    let limit = LEARNED * (1 + storm.elapsed().as_secs());
+    assert!(
+        homes as u64 <= limit,
+        "{homes} of forged hosts within {:?}",
+        storm.elapsed()
+    );
+    let loss = pings.stop();
+    // Its own neighbor table may be poisoned, for which no router can do anything; but the way comes back.
+    assert!(loss.gap <= lasted + TAKEOVER, "{loss:?}, {lasted:?}");
+    assert_eq!(
+        [pair.state(FIRST), pair.state(SECOND)],
+        ["master", "backup"]
+    );
+}
+
+/// A host that does not exist says that it has an address of the pool; of those that live somewhere, only once in a while.
+fn forged(number: u16) -> ArpPacket {
+    let [high, low] = number.to_be_bytes();
+    let mac = [2, 0xBA, 0xD0, 0, high, low];
+    let address = Ipv4Addr::new(10, 77, 60, 2 + low % 250);
+    let announcement = ArpPacket::announcement(mac, address);
+    match number % 3 {
+        0 => announcement,
+        1 => announcement.reply(mac),
+        _ => ArpPacket::request(mac, address, FAR.client()),
+    }
+}
+
+const RELOADS: usize = 60;
+
+fn reloaded() {
+    let pair = discovering("off");
+    let routers = [FIRST, SECOND].map(|site| pair.fabric.router(site));
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path("ping.log"));
+    let told = || routers.map(|router| (router.samctl("events").stdout, router.log()));
+    let before = told();
+    let promotions = pair.fabric.router(FIRST).json("vrrp")["election"]["promotions"].clone();
+
+    for turn in 0..RELOADS {
+        routers[turn % 2].samctl("reload").success();
+    }
+
+    let (loss, seen) = (pings.stop(), asker.stop());
+    assert!(loss.lost <= LOST, "{loss:?}");
+    assert_eq!(told(), before, "no event, no log line");
+    assert_eq!(seen.macs().len(), 1, "{seen:?}");
+    let view = pair.fabric.router(FIRST).json("vrrp");
+    assert_eq!(view["election"]["promotions"], promotions);
+    assert_eq!(
+        [pair.state(FIRST), pair.state(SECOND)],
+        ["master", "backup"]
+    );
+}
+
+/// How often the roles are exchanged, and the time between.
+const TOGGLES: usize = 60;
+const SPACING: Duration = Duration::from_millis(100);
+
+/// Advertisements every 20 ms, so that a role can change within a tenth of a second, and priorities that say so.
+fn toggled() {
+    let pair = Pair::configured(samctl(), |fabric| {
+        for (site, priority) in [(FIRST, 150), (SECOND, 100)] {
+            let from = format!("priority: {priority}");
+            fabric.edit(
+                site,
+                &from,
+                &format!("{from}, interval: 20ms, preempt: true"),
+            );
+        }
+    });
+    let routers = [FIRST, SECOND].map(|site| pair.fabric.router(site));
+    let usage = || routers.map(|router| Usage::of(router.id()));
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let before = usage();
+
+    let start = Instant::now();
+    let mut priority = 150;
+    for turn in 1..=TOGGLES {
+        let next = 200 - priority;
+        let (from, to) = (
+            format!("priority: {priority},"),
+            format!("priority: {next},"),
+        );
+        pair.fabric.edit(FIRST, &from, &to);
+        priority = next;
+        routers[0].samctl("reload").success();
+        let due = SPACING * u32::try_from(turn).expect("few");
+        std::thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+
+    // The last word is 150, and it counts.
+    pair.wait_for(FIRST, "master");
+    pair.wait_for(SECOND, "backup");
+    wait_for_ping(pair.client(), FAR.client(), PATIENCE);
+    let seen = asker.stop();
+    assert!(seen.changes() >= TOGGLES / 6, "{} changes", seen.changes());
+    assert!(seen.longest_overlap() <= OVERLAP, "{seen:?}");
+    for (before, after) in before.iter().zip(usage()) {
+        assert!(
+            after.descriptors <= before.descriptors + 8,
+            "{before:?}, {after:?}"
+        );
+        assert!(
+            after.resident_kib <= before.resident_kib + GROWTH_KIB,
+            "{before:?}, {after:?}"
+        );
+    }
+    for router in routers {
+        assert!(!router.log().contains("panicked"), "{}", router.log());
+    }
+}
+
+/// ```text
+///                 ┌── router onprem, killed ══╗
+/// .10, .50 ── lan1┤                           ╠══ router aws ── lan2 ── .11 pings .50
+///                 └── router azure ═══════════╝
+/// ```
+fn inherited() {
+    let mut pair = discovering("10");
+    let client = pair.fabric.topology.add_host(FIRST, "n50", NEW);
+    wait_for_ping(&client, FAR.client(), PATIENCE);
+    let far = pair.fabric.topology.client(FAR).clone();
+    wait_for_ping(&far, NEW, PATIENCE);
+    let home = |pair: &Pair, site: Site| pair.fabric.owner(site, NEW);
+    assert_eq!(home(&pair, FAR).as_deref(), Some(FIRST.name()));
+    assert_eq!(
+        pair.fabric.router(SECOND).json("discovery")["homes"],
+        serde_json::json!([]),
+        "who does not act hears nobody"
+    );
+
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let mut router = pair.fabric.take(FIRST);
+    router.daemon().kill();
+    // Nobody on the LAN says anything: the next master asks for those of the former one while it knows of them, else one
+    // after the other.
+    wait_until("its home is known again", SWEEP, || {
+        home(&pair, FAR).as_deref() == Some(SECOND.name())
+    });
+    wait_for_ping(&far, NEW, TAKEOVER);
+    assert_eq!(asker.stop().longest_overlap(), Duration::ZERO);
+    let homes = pair.fabric.router(SECOND).json("discovery")["homes"].clone();
+    assert_eq!(homes[0]["address"], NEW.to_string(), "{homes}");
+}
+
+/// Two routers on a LAN that listen to it, and a third one.
+fn discovering(sweep: &str) -> Pair {
+    Pair::configured(samctl(), |fabric| {
+        for site in [FIRST, SECOND] {
+            fabric.edit(
+                site,
+                "}}}",
+                &format!("}}}}, discovery: {{type: arp, sweep: {sweep}}}}}"),
+            );
+        }
+    })
+}

@@ -1,0 +1,411 @@
+//! Who acts on a LAN with two routers, whatever happens to them, to the LAN and to its hosts.
+//!
+//! ```text
+//!   hosts ── switch ──┬── router 0, priority 150 ══╗
+//!               ┊     │                            ╠══ router 2 ── hosts
+//!   hosts ── switch ──┴── router 1, priority 100 ══╝══ router 3 ── hosts
+//!         (partition)
+//! ```
+//! All four discover hosts. Each of 1024 seeds draws a schedule; after every step the invariants of `sam_testkit` are checked: I1 with
+//! the time that two routers may overlap, I3 to I6, I8 to I13, and I16 at each reload that changes nothing. I2 is about
+//! interfaces in clouds. A failure shows its
+//! schedule; `SIM_SEEDS=10000` tries ten times as many.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sam_router::config::{ActiveWhen, ArpDiscovery, Capture, Config};
+use sam_router::{Command, Input};
+use sam_testkit::topology::{home, node_id};
+use sam_testkit::{Cache, Faults, Host, Rng, World};
+
+use crate::{come_up, converge, for_seeds};
+
+/// Fabrics of each test, of 1000 seeds in all tests; with [`ROUNDS`] that makes 1024 schedules.
+const QUARTER: u64 = 32;
+/// Schedules that a fabric lives through, one after the other.
+const ROUNDS: u64 = 8;
+/// Things that happen in each.
+const HAPPENINGS: u64 = 12;
+/// Hosts that nobody configured.
+const CLIENTS: u64 = 4;
+/// The configured host of the LAN with two routers.
+const SETTLED: usize = 0;
+/// LANs, each by its first router.
+const LANS: [usize; 3] = [0, 2, 3];
+/// How often hosts say that they are there, every ten seconds, before they must be known.
+const TRIES: usize = 9;
+/// Time for an order to be carried out.
+const NEWS: Duration = Duration::from_secs(2);
+/// From the last repair until all routers agree: BGP calls again.
+const REST: Duration = Duration::from_secs(60);
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    /// A router is killed, or started anew when it does not run.
+    Kill(usize),
+    /// A router stops in order, or is started anew when it does not run.
+    Stop(usize),
+    /// Its process stands still.
+    Freeze(usize, Duration),
+    /// Its cable to the LAN is pulled, or plugged again.
+    Cable(usize),
+    /// The two switches of the LAN lose each other, or find each other again.
+    Partition,
+    /// Two routers lose each other, or find each other again.
+    Underlay(usize, usize),
+    /// Its configuration is read again, unchanged.
+    Reload(usize),
+    /// Its configuration changes: priority and preemption.
+    Reprioritize(usize, u8, bool),
+    /// It is drained, or no more.
+    Drain(usize),
+    /// The configured address is handed to the site of another router, or back.
+    Handover(usize),
+    /// A host appears on a LAN, at one of two switches, and speaks.
+    Move(Ipv4Addr, usize, bool),
+    /// A host wants to reach another one.
+    Ping(Ipv4Addr, usize),
+}
+
+#[test]
+fn whatever_happens_one_router_acts_on_the_lan_first_quarter() {
+    for_seeds(QUARTER, |seed| live_through(4 * seed));
+}
+
+#[test]
+fn whatever_happens_one_router_acts_on_the_lan_second_quarter() {
+    for_seeds(QUARTER, |seed| live_through(4 * seed + 1));
+}
+
+#[test]
+fn whatever_happens_one_router_acts_on_the_lan_third_quarter() {
+    for_seeds(QUARTER, |seed| live_through(4 * seed + 2));
+}
+
+#[test]
+fn whatever_happens_one_router_acts_on_the_lan_last_quarter() {
+    for_seeds(QUARTER, |seed| live_through(4 * seed + 3));
+}
+
+/// Lets one fabric live through some schedules, each with a seed of its own: most of a short life would be its beginning.
+fn live_through(seed: u64) {
+    let mut world = running(seed);
+    for round in 0..ROUNDS {
+        let mut rng = Rng::new(!(seed * ROUNDS + round));
+        let schedule = (0..HAPPENINGS).map(|_| (draw(&mut rng), spacing(&mut rng)));
+        let shown = Shown {
+            round,
+            schedule: schedule.collect(),
+        };
+        for (happening, time) in &shown.schedule {
+            happen(&mut world, *happening);
+            world.run_for(*time);
+            acknowledge(&mut world);
+        }
+        come_to_rest(&mut world);
+    }
+}
+
+/// Repairs everything: one router acts, all agree, and every host reaches the next one.
+fn come_to_rest(world: &mut World) {
+    repair(world);
+    world.run_until(REST, |world| actors(world).len() == 1);
+    // Who moved to a LAN where nobody acted was not heard; whose former router was not to be told has to say it again a
+    // minute later.
+    for _ in 0..TRIES {
+        let lost: Vec<Ipv4Addr> = clients(world)
+            .filter(|client| !is_known(world, *client))
+            .collect();
+        for client in lost {
+            world.speak_up(client);
+        }
+        let known = |world: &World| clients(world).all(|client| is_known(world, client));
+        if world.run_until(Duration::from_secs(10), known).is_some() {
+            break;
+        }
+    }
+    acknowledge(world);
+    converge(world, REST);
+    assert_eq!(actors(world).len(), 1, "one of the two acts");
+    // Entries of hosts live for a minute; here they never expire, and who was cut off heard no announcement.
+    for site in &mut world.sites {
+        site.hosts.iter_mut().for_each(Host::forget);
+    }
+    for (source, destination) in pairs(world) {
+        let answered = (0..2).any(|_| {
+            let id = world.ping(source, destination);
+            let limit = Duration::from_secs(4);
+            let done = world.run_until(limit, |world| world.answered.contains(&id));
+            done.is_some()
+        });
+        assert!(answered, "{source} does not reach {destination}");
+    }
+}
+
+/// Shows a schedule when its run fails.
+struct Shown {
+    round: u64,
+    schedule: Vec<(Happening, Duration)>,
+}
+
+impl Drop for Shown {
+    #[expect(clippy::print_stderr, reason = "what led to a failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("schedule {} of this fabric:", self.round);
+            for (happening, time) in &self.schedule {
+                eprintln!("{happening:?}, then {time:?}");
+            }
+        }
+    }
+}
+
+fn draw(rng: &mut Rng) -> Happening {
+    let member = below(rng, 2);
+    let (near, far) = (below(rng, 4), 1 + below(rng, 3));
+    match rng.below(20) {
+        0 => Happening::Kill(member),
+        1 => Happening::Stop(member),
+        2 | 3 => Happening::Freeze(member, Duration::from_millis(rng.below(2_500))),
+        4 => Happening::Cable(member),
+        5..=7 => Happening::Partition,
+        8 => Happening::Underlay(near, (near + far) % 4),
+        9 => Happening::Reload(near),
+        10 | 11 => Happening::Reprioritize(member, small(1 + rng.below(254)), rng.chance(500)),
+        12 | 13 => Happening::Drain(member),
+        14 => Happening::Handover(2 + below(rng, 2)),
+        15..=17 => {
+            let lan = LANS[below(rng, 3)];
+            Happening::Move(client(rng), lan, lan == 0 && rng.chance(500))
+        }
+        _ => Happening::Ping(client(rng), near),
+    }
+}
+
+fn spacing(rng: &mut Rng) -> Duration {
+    Duration::from_millis([1, 100, 700, 1_500][below(rng, 4)])
+}
+
+fn client(rng: &mut Rng) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 60, 100 + small(rng.below(CLIENTS)))
+}
+
+fn below(rng: &mut Rng, limit: u64) -> usize {
+    usize::try_from(rng.below(limit)).expect("few")
+}
+
+fn small(number: u64) -> u8 {
+    u8::try_from(number).expect("few")
+}
+
+/// A fabric that has come up, with discovery everywhere.
+fn running(seed: u64) -> World {
+    let mut world = World::with_pair(4, seed);
+    for site in 0..4 {
+        let mut config = world.sites[site].config.clone();
+        if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
+            // Nobody is silent here, and a sweep would be most of what happens.
+            let sweep = 0;
+            *discovery = Some(ArpDiscovery {
+                sweep,
+                ..ArpDiscovery::default()
+            });
+        }
+        world.reload(site, config);
+    }
+    come_up(world)
+}
+
+fn happen(world: &mut World, happening: Happening) {
+    match happening {
+        Happening::Kill(at) if world.sites[at].up => world.kill(at),
+        Happening::Stop(at) if is_awake(world, at) => world.stop(at),
+        Happening::Kill(at) | Happening::Stop(at) => start(world, at),
+        Happening::Freeze(at, time) if is_awake(world, at) => world.freeze(at, time),
+        Happening::Cable(at) if is_awake(world, at) => world.set_lan(at, !world.sites[at].lan_up),
+        Happening::Partition => world.set_partition(0, !world.partitioned.contains(&0)),
+        Happening::Underlay(one, other) if is_cut(world, one, other) => {
+            world.faults.heal(one, other);
+        }
+        Happening::Underlay(one, other) => world.faults.cut(one, other),
+        Happening::Reload(at) if is_awake(world, at) => reload_unchanged(world, at),
+        Happening::Reprioritize(at, priority, preempt) if is_awake(world, at) => {
+            let config = with_priority(&world.sites[at].config, priority, preempt);
+            world.reload(at, config);
+        }
+        Happening::Drain(at) if is_awake(world, at) => {
+            let drained = world.sites[at].state.drained;
+            world.input(at, Input::Command(Command::Drain(!drained)));
+        }
+        Happening::Handover(other) => hand_over(world, other),
+        Happening::Move(client, lan, island) => move_client(world, client, lan, island),
+        Happening::Ping(client, to) if world.site_of(client).is_some() => {
+            world.ping(client, home(to));
+        }
+        // What does not run, or stands still, hears no order.
+        Happening::Freeze(..)
+        | Happening::Cable(_)
+        | Happening::Reload(_)
+        | Happening::Reprioritize(..)
+        | Happening::Drain(_)
+        | Happening::Ping(..) => {}
+    }
+}
+
+/// An order reaches the router.
+fn is_awake(world: &World, at: usize) -> bool {
+    let site = &world.sites[at];
+    site.up && !site.stopping && !site.is_frozen(world.now)
+}
+
+fn is_cut(world: &World, one: usize, other: usize) -> bool {
+    world.faults.cut.contains(&(one.min(other), one.max(other)))
+}
+
+fn start(world: &mut World, at: usize) {
+    if !world.sites[at].up {
+        world.restart(at);
+    }
+}
+
+/// I16: an equal configuration changes nothing.
+fn reload_unchanged(world: &mut World, at: usize) {
+    let (config, before) = (world.sites[at].config.clone(), world.sites[at].outputs);
+    world.reload(at, config);
+    let outputs = world.sites[at].outputs - before;
+    assert_eq!(outputs, 0, "I16: router {at} does something");
+}
+
+fn with_priority(config: &Config, priority: u8, preempt: bool) -> Config {
+    let mut config = config.clone();
+    if let Capture::ProxyArp { active_when, .. } = &mut config.local.capture
+        && let ActiveWhen::Vrrp(vrrp) = active_when
+    {
+        vrrp.settings.priority = priority;
+        vrrp.settings.preempt = preempt;
+    }
+    config
+}
+
+/// Hands the configured host over, cable and address: to the site of `other`, or back to the LAN with two routers. Both of
+/// them are told, as an operator has to do; he waits while one cannot be, or the last order is not carried out.
+fn hand_over(world: &mut World, other: usize) {
+    let acting = actors(world);
+    let takes = |at: &usize| is_awake(world, *at) && !world.sites[*at].state.drained;
+    let reachable = [0, 1, other].iter().all(takes);
+    let settled = is_known(world, home(SETTLED)) && world.faults.cut.is_empty();
+    let whole = !world.partitioned.contains(&0) && world.sites.iter().all(|site| site.lan_up);
+    let (&[master], true) = (acting.as_slice(), reachable && whole && settled) else {
+        return;
+    };
+    let (address, backup) = (home(SETTLED), 1 - master);
+    match world.site_of(address) {
+        Some(0) => {
+            world.replug(address, other, Cache::Forgotten);
+            order_handover(world, master, other);
+            world.withdraw(backup, address);
+        }
+        Some(from) if from == other => {
+            world.replug(address, 0, Cache::Forgotten);
+            order_handover(world, other, master);
+            world.announce(backup, address);
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Orders it and waits: the new owner knows of it when it has heard of it, see [`acknowledge`].
+fn order_handover(world: &mut World, from: usize, to: usize) {
+    let (address, node) = (home(SETTLED), node_id(to));
+    world.disbelieve(from, address);
+    let order = Command::Handover { address, to: node };
+    world.input(from, Input::Command(order));
+    let done = world.run_until(NEWS, |world| is_known(world, address));
+    // One that is refused, because the other has just begun or still tells of its drain, is done by hand.
+    if done.is_none() {
+        world.withdraw(from, address);
+        world.announce(to, address);
+    }
+}
+
+/// Plugs a client in somewhere, where it speaks.
+fn move_client(world: &mut World, client: Ipv4Addr, lan: usize, island: bool) {
+    let mut host = match world.site_of(client) {
+        Some(_) => world.unplug(client),
+        None => Host::new(client),
+    };
+    host.forget();
+    host.island = island;
+    for at in 0..4 {
+        world.disbelieve(at, client);
+    }
+    world.plug(host, lan);
+    world.speak_up(client);
+}
+
+/// Takes for granted what all routers found out about hosts that moved: from now on they must not claim anything else.
+fn acknowledge(world: &mut World) {
+    let known: Vec<Ipv4Addr> = clients(world)
+        .chain([home(SETTLED)])
+        .filter(|client| is_known(world, *client))
+        .collect();
+    for client in known {
+        let lan = world.site_of(client).expect("just seen");
+        for at in 0..4 {
+            if world.sites[at].lan == lan {
+                world.believe(at, client);
+            }
+        }
+    }
+}
+
+/// All clients that are plugged in somewhere.
+fn clients(world: &World) -> impl Iterator<Item = Ipv4Addr> {
+    let clients = (0..CLIENTS).map(|client| Ipv4Addr::new(10, 77, 60, 100 + small(client)));
+    clients.filter(|client| world.site_of(*client).is_some())
+}
+
+/// Tells whether every router that runs knows where a client lives.
+fn is_known(world: &World, client: Ipv4Addr) -> bool {
+    let lan = world.site_of(client);
+    let mut routers = (0..4).filter(|at| is_awake(world, *at));
+    routers.all(|at| {
+        let owner = world.owner_at(at, client);
+        owner.map(|owner| world.sites[owner].lan) == lan
+    })
+}
+
+/// Which of the two would answer on their LAN.
+fn actors(world: &World) -> Vec<usize> {
+    let acts = |at: &usize| is_awake(world, *at) && world.sites[*at].gate_open();
+    (0..2).filter(acts).collect()
+}
+
+/// Everything works again, nobody is drained.
+fn repair(world: &mut World) {
+    world.faults = Faults::default();
+    world.set_partition(0, false);
+    world.run_for(Duration::from_millis(2_500));
+    for at in 0..4 {
+        start(world, at);
+        if !world.sites[at].lan_up {
+            world.set_lan(at, true);
+        }
+        if world.sites[at].state.drained {
+            world.input(at, Input::Command(Command::Drain(false)));
+        }
+    }
+}
+
+/// Hosts that ping each other in the end: each the next one, in a ring.
+fn pairs(world: &World) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+    let hosts: Vec<Ipv4Addr> = world
+        .sites
+        .iter()
+        .flat_map(|site| site.hosts.iter().map(|host| host.address))
+        .collect();
+    let next = hosts.iter().cycle().skip(1);
+    hosts.iter().copied().zip(next.copied()).collect()
+}
