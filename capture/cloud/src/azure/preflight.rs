@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Azure;
 use super::change::move_item;
+use super::error::NOT_REGISTERED;
 use super::identity::Identity;
 use super::operation::interface;
 use super::resource::ResourceId;
@@ -92,6 +93,8 @@ impl Azure {
             refused.class != ErrorClass::Denied && refused.message.contains(NOBODYS)
         });
         match refused {
+            // Without it addresses go by two changes; most subscriptions are without.
+            Some(refused) if refused.code == NOT_REGISTERED => unknown(MOVE, &refused),
             Some(refused) if !self.moves => Permission {
                 granted: Some(false),
                 ..unknown(MOVE, &refused)
