@@ -88,7 +88,7 @@ pub fn decide(
     // 3. The source lives where the packet came from.
     let fib = &snapshot.fib;
     let reverse_path = fib.lookup(source);
-    if reverse_path != Some(ingress.reverse_path()) {
+    if !reverse_path.is_some_and(|home| snapshot.may_come_by(ingress, home)) {
         return Err(match (ingress, reverse_path) {
             (Ingress::Host, Some(NextHop::Lan(_))) => DropReason::ForwardedByKernel.into(),
             _ => DropReason::SourceNotAllowed.into(),

@@ -6,8 +6,9 @@ use ipnet::Ipv4Net;
 
 use crate::dscp::Dscp;
 use crate::encap::{Nested, Plain};
-use crate::fib::Fib;
+use crate::fib::{Fib, NextHop};
 use crate::ids::{PortId, TunnelId};
+use crate::ingress::Ingress;
 use crate::notice::Mac;
 use crate::packet::ipv4::low_word;
 
@@ -108,6 +109,9 @@ pub struct Tunnel {
     pub force_fragment: bool,
     /// DSCP of outer headers.
     pub dscp: Dscp,
+    /// The first of the tunnels that lead into the same subnet as this one: to routers of one site in a cloud, whose
+    /// provider hands a packet to either. Its own number where there is no other.
+    pub subnet: TunnelId,
 }
 
 /// How an inner packet becomes an outer one.
@@ -155,6 +159,19 @@ impl Snapshot {
         self.lans.iter().find(|lan| lan.id == port)
     }
 
+    /// Tells whether what lives behind `home` may come by `ingress`: by the same way, or from another router of the same
+    /// subnet.
+    #[must_use]
+    pub fn may_come_by(&self, ingress: Ingress, home: NextHop) -> bool {
+        let subnet = |id| self.tunnel(id).map(|tunnel| tunnel.subnet);
+        match (ingress, home) {
+            (Ingress::Tunnel(by), NextHop::Tunnel(home)) if by != home => {
+                subnet(by).is_some_and(|by| subnet(home) == Some(by))
+            }
+            _ => ingress.reverse_path() == home,
+        }
+    }
+
     /// Returns the tunnel of this number.
     #[must_use]
     pub fn tunnel(&self, tunnel: TunnelId) -> Option<&Tunnel> {
@@ -177,5 +194,36 @@ impl Snapshot {
         let is_broadcast =
             |lan: &LanPort| lan.subnet.prefix_len() < 31 && lan.subnet.broadcast() == address;
         self.lans.iter().any(is_broadcast)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lives_in_a_subnet_may_come_from_each_router_there() {
+        let tunnel = |id, subnet| Tunnel {
+            id: TunnelId(id),
+            name: String::new(),
+            encap: Encap::WireGuard(sam_wg::PeerIndex(id)),
+            nested: None,
+            mtu: 1420,
+            mss_clamp: true,
+            force_fragment: false,
+            dscp: Dscp::default(),
+            subnet: TunnelId(subnet),
+        };
+        let snapshot = Snapshot {
+            tunnels: vec![tunnel(0, 0), tunnel(1, 1), tunnel(2, 1)],
+            ..Snapshot::default()
+        };
+        let by = |id| Ingress::Tunnel(TunnelId(id));
+        let home = NextHop::Tunnel(TunnelId(2));
+        assert!(snapshot.may_come_by(by(1), home) && snapshot.may_come_by(by(2), home));
+        assert!(!snapshot.may_come_by(by(0), home));
+        assert!(!snapshot.may_come_by(Ingress::Lan(PortId(0)), home));
+        assert!(!snapshot.may_come_by(by(1), NextHop::Lan(PortId(0))));
+        assert!(!snapshot.may_come_by(by(7), home));
     }
 }

@@ -126,8 +126,10 @@ pub(crate) fn rivals(
         others.fold(None, |rival: Option<Rival>, view| {
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
-            // On one LAN the election has decided already.
-            let counts = !config.shares_lan_with(owner.node) && is_upheld(view);
+            // On one LAN the election has decided already; in one cloud both say the same.
+            let is_sibling = config.shares_lan_with(owner.node)
+                || config.share_cloud(config.local.node, owner.node);
+            let counts = !is_sibling && is_upheld(view);
             let wins = counts && beats_us(view, source, config.own_node().overlay);
             let stale = view.path.stale;
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);

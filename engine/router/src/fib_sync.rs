@@ -148,8 +148,12 @@ pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Ro
         (Some(_), false) => NextHop::Unreachable,
     };
     for owner in sources.owners.owners() {
+        let is_sibling = config.share_cloud(config.local.node, owner.node);
         if owner.local {
             set(Ipv4Net::from(owner.address), own, RouteOrigin::Owned);
+        } else if is_sibling && sources.lan_present {
+            // It is in our own subnet; the provider may lead its packets to either router.
+            set(Ipv4Net::from(owner.address), own, RouteOrigin::Bgp);
         } else if let Some(next_hop) = tunnel_to(owner.node) {
             set(Ipv4Net::from(owner.address), next_hop, RouteOrigin::Bgp);
         }

@@ -126,6 +126,7 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mss_clamp: plan.mss_clamp,
             force_fragment: plan.force_fragment,
             dscp: plan.dscp,
+            subnet: first_of_subnet(config, plans, *node).unwrap_or(plan.tunnel),
         },
         None => Tunnel {
             id: TunnelId(number),
@@ -136,9 +137,22 @@ pub(crate) fn tunnel_table(config: &Config, plans: &BTreeMap<NodeId, TunnelPlan>
             mss_clamp: false,
             force_fragment: false,
             dscp: Dscp::default(),
+            subnet: TunnelId(number),
         },
     };
     (0..last).map(entry).collect()
+}
+
+/// The first tunnel to a node that captures for the same site in a cloud.
+fn first_of_subnet(
+    config: &Config,
+    plans: &BTreeMap<NodeId, TunnelPlan>,
+    node: NodeId,
+) -> Option<TunnelId> {
+    let same = plans
+        .iter()
+        .filter(|(other, _)| config.share_cloud(node, **other));
+    same.map(|(_, plan)| plan.tunnel).min_by_key(|id| id.0)
 }
 
 /// Makes the WireGuard peers, by index: one per node that is reached by it.

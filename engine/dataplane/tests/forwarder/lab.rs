@@ -534,6 +534,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             mss_clamp: true,
             force_fragment: false,
             dscp: Dscp::default(),
+            subnet: TUNNEL,
         }],
     }
 }
