@@ -323,6 +323,12 @@ pub struct DemoArgs {
     /// Keep the sites running until interrupted
     #[arg(long)]
     pub keep: bool,
+    /// Let things go wrong instead: D1 to D10, several with commas, or all
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub scenario: Vec<String>,
+    /// Say which scenarios there are, and what each does
+    #[arg(long, conflicts_with_all = ["scenario", "keep"])]
+    pub list: bool,
 }
 
 /// `samctl iam-policy`

@@ -1,6 +1,9 @@
 //! Makes the client of the cloud in which a router captures.
 
+use std::collections::BTreeSet;
+
 use sam_capture::Provider;
+use sam_capture::provider::NicId;
 use sam_cloud::{Egress, Endpoints, MacAddress, Settings};
 use sam_net::Netlink;
 use sam_router::config::{CloudCapture, CloudKind, Config};
@@ -22,14 +25,20 @@ pub(crate) fn provider(config: &Config) -> Result<Box<dyn Provider>, String> {
     let made: Result<Box<dyn Provider>, _> = match cloud.provider {
         CloudKind::Aws => sam_cloud::aws::Aws::new(&settings).map(boxed),
         CloudKind::Azure => {
-            let nodes = config.fabric.nodes.values();
-            let nics = nodes.filter_map(|node| node.nic.clone());
             let client = environment("AZURE_CLIENT_ID");
-            sam_cloud::azure::Azure::new(&settings, nics.collect(), client).map(boxed)
+            sam_cloud::azure::Azure::new(&settings, nics_of_site(config), client).map(boxed)
         }
         CloudKind::Oci => sam_cloud::oci::Oci::new(&settings).map(boxed),
     };
     made.map_err(|error| error.to_string())
+}
+
+/// The interfaces of our site's routers: those of other sites are none of this cloud's.
+fn nics_of_site(config: &Config) -> BTreeSet<NicId> {
+    let nodes = &config.fabric.nodes;
+    let own = nodes.get(&config.local.node).map(|node| &node.site);
+    let site = nodes.values().filter(|node| Some(&node.site) == own);
+    site.filter_map(|node| node.nic.clone()).collect()
 }
 
 fn boxed(provider: impl Provider + 'static) -> Box<dyn Provider> {

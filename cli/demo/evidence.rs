@@ -3,13 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
-use sam_net::Netlink;
+use sam_net::{Namespace, Netlink};
 
-use super::Witnesses;
-use super::lab::{Lab, SITES};
+use super::flows;
+use super::lab::Lab;
 use super::report::Report;
-use super::routers::Routers;
-use super::server::PORT;
+use super::running::Running;
+use super::server::{PORT, Session};
+use super::sites::{GUEST, Router, Site};
+use super::witness::Witness;
 
 /// A destination outside the subnet: its route is the client's default route.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -17,12 +19,35 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const WIREGUARD: u16 = 51820;
 
+/// Packet sockets at all clients and at all WAN ports.
+#[derive(Debug)]
+pub(super) struct Witnesses {
+    clients: Vec<Witness>,
+    wans: Vec<Witness>,
+}
+
+impl Witnesses {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// When an interface cannot be opened.
+    pub(super) fn start(lab: &Lab) -> Result<Self> {
+        let clients = lab.clients().iter();
+        let clients = clients.map(|client| Witness::start(client, "eth0"));
+        let wans = Router::all().map(|router| Witness::start(lab.router(router), "wan0"));
+        Ok(Self {
+            clients: clients.collect::<Result<_>>()?,
+            wans: wans.collect::<Result<_>>()?,
+        })
+    }
+}
+
 /// Returns every client's default gateway.
 ///
 /// # Errors
 /// When a client cannot be asked.
 pub(super) fn default_gateways(lab: &Lab) -> Result<Vec<Option<IpAddr>>> {
-    lab.clients
+    lab.clients()
         .iter()
         .map(|client| {
             client.enter(|| -> Result<Option<IpAddr>> {
@@ -35,33 +60,33 @@ pub(super) fn default_gateways(lab: &Lab) -> Result<Vec<Option<IpAddr>>> {
 
 /// Fills in every claim but those about the move.
 pub(super) fn collect(
-    lab: &Lab,
-    routers: &Routers,
+    running: &Running,
     witnesses: &Witnesses,
     gateways_before: &[Option<IpAddr>],
     report: &mut Report,
 ) {
-    let (passed, total) = (report.flows.passed, report.flows.list.len());
+    let passed = report.flows.passed;
     report.claim(
         "directed_ping_ssh_matrix",
-        passed == total && total == 12,
-        format!("{passed} of {total} directed flows"),
+        passed == flows::ALL && report.flows.failed == 0,
+        format!("{passed} of {} directed flows", flows::ALL),
     );
     sources(witnesses, report);
-    gateways(lab, gateways_before, report);
+    gateways(&running.lab, gateways_before, report);
+    captures(running, report);
     wan(witnesses, report);
-    hosts(lab, report);
-    sessions(routers, report);
+    hosts(&running.lab, report);
+    doctors(running, report);
 }
 
 /// Source addresses as packets carried them at the far client, seen by a packet socket there.
 fn sources(witnesses: &Witnesses, report: &mut Report) {
     let mut preserved = 0;
     let mut foreign = Vec::new();
-    for (to, witness) in SITES.iter().zip(&witnesses.clients) {
+    for (to, witness) in Site::ALL.iter().zip(&witnesses.clients) {
         let seen = witness.seen();
         let arrived = |from: Ipv4Addr| seen.contains_key(&(from, to.client(), TCP, PORT));
-        preserved += SITES
+        preserved += Site::ALL
             .iter()
             .filter(|from| *from != to && arrived(from.client()))
             .count();
@@ -70,15 +95,18 @@ fn sources(witnesses: &Witnesses, report: &mut Report) {
                 .filter(|(from, destination, protocol, port)| {
                     (*protocol, *port) == (TCP, PORT)
                         && (*destination != to.client()
-                            || !SITES.iter().any(|site| site.client() == *from))
+                            || !Site::ALL.iter().any(|site| site.client() == *from))
                 })
                 .map(|(from, _, _, _)| *from),
         );
     }
     report.claim(
         "source_ip_preserved",
-        preserved == 12,
-        format!("{preserved} of 12 flows captured at the far client with the real source"),
+        preserved == flows::ALL,
+        format!(
+            "{preserved} of {} flows captured at the far client with the real source",
+            flows::ALL
+        ),
     );
     report.claim(
         "no_nat",
@@ -92,15 +120,41 @@ fn sources(witnesses: &Witnesses, report: &mut Report) {
 }
 
 fn gateways(lab: &Lab, before: &[Option<IpAddr>], report: &mut Report) {
+    let (same, text) = same_gateways(lab, before);
+    report.claim("default_gateway_unchanged", same, text);
+}
+
+/// Tells whether the clients' default gateways are what they were, and in words.
+pub(super) fn same_gateways(lab: &Lab, before: &[Option<IpAddr>]) -> (bool, String) {
     let after = default_gateways(lab);
-    let same = after.as_ref().is_ok_and(|after| after == before);
+    let same = after.is_ok_and(|after| after == before);
+    if !same {
+        return (false, "a client's default gateway differs".to_owned());
+    }
+    let mut gateways: Vec<String> = before.iter().flatten().map(IpAddr::to_string).collect();
+    gateways.sort_unstable();
+    gateways.dedup();
+    let text = format!("{} at the clients, before and after", gateways.join(", "));
+    (true, text)
+}
+
+/// What leads packets to the routers: one answers on the LAN, and at each provider one holds the addresses.
+fn captures(running: &Running, report: &mut Report) {
+    let master = running.routers.master();
+    let active = Site::CLOUDS.map(|site| running.cloud.holder(site, Site::Onprem.client()));
+    let held: usize = Router::all()
+        .map(|router| running.cloud.captured(router).len())
+        .sum();
+    let complete = running.captured() && master.is_some() && active.iter().all(Option::is_some);
+    let names = master.iter().chain(active.iter().flatten());
+    let names: Vec<String> = names.map(|router| router.name()).collect();
     report.claim(
-        "default_gateway_unchanged",
-        same,
-        match before.first() {
-            Some(Some(gateway)) if same => format!("{gateway} at all clients, before and after"),
-            _ => "a client's default gateway differs".to_owned(),
-        },
+        "capture_realized",
+        complete,
+        format!(
+            "active: {}; {held} addresses of other sites on their interfaces in clouds",
+            names.join(", ")
+        ),
     );
 }
 
@@ -138,8 +192,10 @@ fn wan(witnesses: &Witnesses, report: &mut Report) {
 
 /// What the routers' kernels do: nothing.
 fn hosts(lab: &Lab, report: &mut Report) {
-    let seen: Vec<Kernel> = lab.routers.iter().filter_map(kernel).collect();
-    let asked = seen.len() == lab.routers.len();
+    let machines = Router::all().map(|router| lab.router(router));
+    let seen: Vec<Kernel> = machines.clone().filter_map(kernel).collect();
+    let machines = machines.count();
+    let asked = seen.len() == machines;
     let forwarding = seen.iter().filter(|kernel| kernel.ip_forward != 0).count();
     let mut kinds: Vec<&str> = seen
         .iter()
@@ -153,7 +209,7 @@ fn hosts(lab: &Lab, report: &mut Report) {
         format!(
             "net.ipv4.ip_forward is 0 in {} of {} routers",
             seen.len() - forwarding,
-            lab.routers.len()
+            machines
         ),
     );
     // The TUN device must be among them: an empty list would prove nothing.
@@ -170,7 +226,7 @@ struct Kernel {
     links: Vec<String>,
 }
 
-fn kernel(router: &sam_net::Namespace) -> Option<Kernel> {
+fn kernel(router: &Namespace) -> Option<Kernel> {
     let seen = router.enter(|| {
         let ip_forward = sam_net::sysctl::read("ipv4/ip_forward").ok()?;
         let links = Netlink::open().and_then(|mut netlink| netlink.links());
@@ -183,16 +239,14 @@ fn kernel(router: &sam_net::Namespace) -> Option<Kernel> {
     seen.ok().flatten()
 }
 
-fn sessions(routers: &Routers, report: &mut Report) {
-    let healthy = SITES
-        .iter()
-        .filter_map(|site| super::ask::get(&routers.socket(*site), "/v1/doctor").ok())
-        .filter(|view| view["overall"] != "fail")
-        .count();
+fn doctors(running: &Running, report: &mut Report) {
+    let views = Router::all().filter_map(|router| running.routers.view(router, "/v1/doctor"));
+    let healthy = views.filter(|view| view["overall"] != "fail").count();
+    let all = Router::all().count();
     report.claim(
         "doctor_clean",
-        healthy == 4,
-        format!("{healthy} of 4 routers find no failure"),
+        healthy == all,
+        format!("{healthy} of {all} routers find no failure"),
     );
 }
 
@@ -209,10 +263,10 @@ pub(super) fn judge_move(lab: &Lab, report: &mut Report) {
         moved.tcp_survived,
         "a connection opened before the move went on after it".to_owned(),
     );
-    let from_elsewhere = super::Session::open(&lab.clients[2], SITES[3].client());
+    let from_elsewhere = Session::open(lab.client(Site::Oci), GUEST);
     report.claim(
         "moved_address_reached_by_third_site",
-        from_elsewhere.is_ok_and(|session| session.seen == SITES[2].client().to_string()),
-        "azure connects to the moved address".to_owned(),
+        from_elsewhere.is_ok_and(|session| session.seen == Site::Oci.client().to_string()),
+        "oci connects to the moved address".to_owned(),
     );
 }

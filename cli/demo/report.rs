@@ -190,15 +190,18 @@ impl Report {
 
 /// What was built.
 const TOPOLOGY: &str = "
-  client .10 ── lan ── samctl onprem ══╗             ╔══ samctl azure ── lan ── client .12
-                                       ╠═ WireGuard ═╣
-  client .11 ── lan ── samctl aws    ══╝  and iBGP   ╚══ samctl oci   ── lan ── client .13
+  client .10 ── LAN ════ samctl onprem-a ══╗             ╔══ samctl azure-a ═══ fabric of ── client .12
+               proxy ARP        onprem-b ══╣             ╠══        azure-b      Azure
+                                           ╠═ WireGuard ═╣
+  client .11 ── fabric ═ samctl aws-a ═════╣  and iBGP   ╠══ samctl oci-a ═════ fabric of ── client .13
+                of AWS          aws-b ═════╝             ╚══        oci-b        OCI
 
-  one subnet, 10.77.60.0/24, at four sites; each box is a network namespace of its own
+  one subnet, 10.77.60.0/24, at four sites; each box is a network namespace of its own; b stands by for a
 ";
 
 /// Where to look next.
 const NEXT: &str = "
-Next: `samctl demo --keep` leaves it running and says how to look inside (owners, explain, bgp why, pcap …);
-README.md sets up two real machines; engine/ARCHITECTURE.md says how it works.
+Next: `samctl demo --scenario all` lets things go wrong, `--list` says which; `samctl demo --keep` leaves it running
+and says how to look inside (owners, explain, captures, bgp why, pcap …); README.md sets up two real machines;
+engine/ARCHITECTURE.md says how it works.
 ";

@@ -1,35 +1,43 @@
-//! The four `samctl run` of the demo: keys, configuration files, processes, and their control sockets.
+//! The eight `samctl run` of the demo: processes, and what they say on their control sockets.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sam_wg::PrivateKey;
+use serde_json::{Value, json};
 
-use super::ask;
-use super::lab::{GATEWAY, Lab, SITES, SiteName};
+use super::lab::Lab;
+use super::sites::{Router, Site};
+use super::{ask, configuration};
 
 /// Time for a router to withdraw and close its sessions.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Four running routers; dropping them stops them and removes their files.
+/// Process ids of what runs, for whoever has to end it.
+pub(super) type Processes = Arc<Mutex<BTreeMap<Router, u32>>>;
+
+/// Running routers; dropping them stops them and removes their files.
 #[derive(Debug)]
 pub(super) struct Routers {
     /// Where configuration, keys, logs and sockets are.
     pub folder: PathBuf,
-    children: Vec<Child>,
+    /// Process ids.
+    pub processes: Processes,
+    children: BTreeMap<Router, Child>,
 }
 
 impl Routers {
-    /// Writes the configurations and starts the four routers, each in its namespace.
+    /// Writes the configurations and starts all routers, each in its namespace.
     ///
     /// # Errors
     /// When a file cannot be written or a process not be started.
-    pub(super) fn start(lab: &Lab) -> Result<Self> {
+    pub(super) fn start_all(lab: &Lab) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("samctl-demo-{}", std::process::id()));
         fs::DirBuilder::new()
             // Never a folder that somebody else prepared: keys go in.
@@ -39,125 +47,178 @@ impl Routers {
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let mut routers = Self {
             folder,
-            children: Vec::new(),
+            processes: Processes::default(),
+            children: BTreeMap::new(),
         };
-        routers.write_files()?;
-        let program = std::env::current_exe().context("cannot find the program itself")?;
-        for (index, site) in SITES.iter().enumerate() {
-            let log = fs::File::create(routers.log(*site))?;
-            let mut command = lab.routers[index].command(&program);
-            sam_net::process::die_with_parent(&mut command);
-            let child = command
-                .arg("run")
-                .arg("-c")
-                .arg(routers.folder.join(format!("{}.yaml", site.name)))
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log)
-                .spawn()
-                .with_context(|| format!("cannot start the router of {}", site.name))?;
-            routers.children.push(child);
+        configuration::write(&routers.folder)?;
+        for router in Router::all() {
+            routers.start(lab, router)?;
         }
         Ok(routers)
     }
 
-    fn write_files(&self) -> Result<()> {
-        let mut nodes = String::new();
-        for site in SITES {
-            let key = PrivateKey::generate(random()?);
-            secret_file(
-                &self.folder.join(format!("{}.key", site.name)),
-                &key.to_base64(),
-            )?;
-            nodes += &format!(
-                "    - {{id: {}, name: {}, site: {}, role: {}, overlay: {}, endpoint: \"{}:51820\", publicKey: \"{}\"}}\n",
-                site.number,
-                site.name,
-                site.name,
-                site.role,
-                site.overlay(),
-                site.underlay(),
-                key.public(),
-            );
-        }
-        let fabric = format!(
-            "version: 1\nfabric:\n  name: demo\n  asn: 64577\n  pools:\n    - {{name: lan60, prefix: 10.77.60.0/24, exclude: [{GATEWAY}]}}\n  \
-             bgp: {{timers: fast, routeReflectors: [onprem]}}\n  nodes:\n{nodes}"
-        );
-        for site in SITES {
-            let own = format!(
-                "self:\n  node: {name}\n  privateKeyFile: {name}.key\n  capture: {{type: proxy-arp, interface: lan0, activeWhen: single-router}}\n  \
-                 owned: [{address}]\n  control: {{socket: {socket}}}\n  stateFile: {name}.state.json\n",
-                name = site.name,
-                address = site.client(),
-                socket = self.socket(site).display(),
-            );
-            let path = self.folder.join(format!("{}.yaml", site.name));
-            fs::write(&path, format!("{fabric}{own}"))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+    /// Starts a router that does not run.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub(super) fn start(&mut self, lab: &Lab, router: Router) -> Result<()> {
+        let program = std::env::current_exe().context("cannot find the program itself")?;
+        let log = self.file(router, "log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let mut command = lab.router(router).command(&program);
+        sam_net::process::die_with_parent(&mut command);
+        let child = command
+            .arg("run")
+            .arg("-c")
+            .arg(self.file(router, "yaml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", router.name()))?;
+        self.known(|known| known.insert(router, child.id()));
+        self.children.insert(router, child);
+        Ok(())
+    }
+
+    /// Ends a router at once, as a crash does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn kill(&mut self, router: Router) -> Result<()> {
+        let mut child = self.take(router)?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Ends a router in order.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn stop(&mut self, router: Router) -> Result<()> {
+        let child = self.take(router)?;
+        sam_net::process::terminate(child.id());
+        end(child, Instant::now() + STOP_PATIENCE);
+        Ok(())
+    }
+
+    fn take(&mut self, router: Router) -> Result<Child> {
+        self.known(|known| known.remove(&router));
+        let child = self.children.remove(&router);
+        child.with_context(|| format!("{} does not run", router.name()))
+    }
+
+    fn known<T>(&self, act: impl FnOnce(&mut BTreeMap<Router, u32>) -> T) -> T {
+        act(&mut self
+            .processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A file of a router: `yaml`, `log`, `sock`, `captures.jsonl`.
+    pub(super) fn file(&self, router: Router, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", router.name()))
+    }
+
+    /// The routers that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = Router> + '_ {
+        self.children.keys().copied()
+    }
+
+    /// Fails when a router has ended by itself.
+    ///
+    /// # Errors
+    /// Which, with its log.
+    pub(super) fn check(&mut self) -> Result<()> {
+        for (router, child) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                let log = self.folder.join(format!("{}.log", router.name()));
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                bail!("{} ended ({status}):\n{text}", router.name());
+            }
         }
         Ok(())
     }
 
-    /// The control socket of a site's router.
-    #[must_use]
-    pub(super) fn socket(&self, site: SiteName) -> PathBuf {
-        self.folder.join(format!("{}.sock", site.name))
+    /// Asks a router; `None` when it does not answer.
+    pub(super) fn view(&self, router: Router, path: &str) -> Option<Value> {
+        ask::get(&self.file(router, "sock"), path).ok()
     }
 
-    /// The log of a site's router.
-    #[must_use]
-    pub(super) fn log(&self, site: SiteName) -> PathBuf {
-        self.folder.join(format!("{}.log", site.name))
-    }
-
-    /// Process id of a site's router.
-    #[must_use]
-    pub(super) fn process(&self, site: SiteName) -> u32 {
-        self.children[usize::from(site.number - 1)].id()
-    }
-
-    /// Waits until every router sends every client's address to the right site.
+    /// Orders something.
     ///
     /// # Errors
-    /// When a router ended, or agreement takes longer than `patience`.
-    pub(super) fn wait_for_agreement(&mut self, patience: Duration) -> Result<()> {
-        let end = Instant::now() + patience;
-        while Instant::now() < end {
-            for (site, child) in SITES.iter().zip(&mut self.children) {
-                if let Some(status) = child.try_wait()? {
-                    let log = self.folder.join(format!("{}.log", site.name));
-                    let text = fs::read_to_string(&log).unwrap_or_default();
-                    bail!("the router of {} ended ({status}):\n{text}", site.name);
-                }
-            }
-            if SITES.iter().all(|site| self.agrees(*site)) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        bail!(
-            "the routers do not agree on the owners within {} s; logs are in {}",
-            patience.as_secs(),
-            self.folder.display()
-        )
+    /// When the router refuses.
+    pub(super) fn order(&self, router: Router, path: &str, body: &Value) -> Result<Value> {
+        ask::post(&self.file(router, "sock"), path, body)
+            .with_context(|| format!("{} refuses {path}", router.name()))
     }
 
-    fn agrees(&self, at: SiteName) -> bool {
-        SITES
-            .iter()
-            .all(|site| self.owner(at, site.client()).as_deref() == Some(site.name))
+    /// Empties a router, or uses it again.
+    ///
+    /// # Errors
+    /// When the router refuses.
+    pub(super) fn drain(&self, router: Router, on: bool) -> Result<()> {
+        self.order(router, "/v1/drain", &json!({ "on": on }))
+            .map(drop)
     }
 
-    /// Who owns `address`, as the router of `at` sees it.
-    #[must_use]
-    pub(super) fn owner(&self, at: SiteName, address: std::net::Ipv4Addr) -> Option<String> {
-        let view = ask::get(&self.socket(at), "/v1/owners").ok()?;
+    /// The site where an address lives, as a router sees it.
+    pub(super) fn owner_site(&self, router: Router, address: Ipv4Addr) -> Option<Site> {
+        let owner = self.owner(router, address)?;
+        let (site, _) = owner.rsplit_once('-')?;
+        Site::ALL.into_iter().find(|known| known.name() == site)
+    }
+
+    /// The node that owns an address, as a router sees it.
+    pub(super) fn owner(&self, router: Router, address: Ipv4Addr) -> Option<String> {
+        let view = self.view(router, "/v1/owners")?;
         let rows = view["owners"].as_array()?;
-        let row = rows
-            .iter()
-            .find(|row| row["address"] == address.to_string())?;
+        let address = address.to_string();
+        let row = rows.iter().find(|row| row["address"] == address)?;
         Some(row["owner"]["name"].as_str()?.to_owned())
+    }
+
+    /// Tells whether all that run send packets for an address to a site.
+    pub(super) fn agree(&self, address: Ipv4Addr, site: Site) -> bool {
+        self.running()
+            .all(|router| self.owner_site(router, address) == Some(site))
+    }
+
+    /// The same, but for one that knows nothing.
+    pub(super) fn agree_but(&self, cut_off: Router, address: Ipv4Addr, site: Site) -> bool {
+        let others = self.running().filter(|router| *router != cut_off);
+        { others }.all(|router| self.owner_site(router, address) == Some(site))
+    }
+
+    /// Tells whether a router has BFD sessions with all others that run, and all are up.
+    pub(super) fn watches_all(&self, router: Router) -> bool {
+        let view = self.view(router, "/v1/bfd");
+        let sessions = view.as_ref().and_then(|view| view["sessions"].as_array());
+        let up = sessions.into_iter().flatten();
+        up.filter(|one| one["state"] == "up").count() + 1 >= self.children.len()
+    }
+
+    /// The part that a router plays on the LAN.
+    pub(super) fn role(&self, router: Router) -> Option<String> {
+        let view = self.view(router, "/v1/vrrp")?;
+        Some(view["election"]["state"].as_str()?.to_owned())
+    }
+
+    /// Tells whether a router acts on the LAN.
+    pub(super) fn is_master(&self, router: Router) -> bool {
+        self.role(router).as_deref() == Some("master")
+    }
+
+    /// The router that acts on the LAN, if it is one.
+    pub(super) fn master(&self) -> Option<Router> {
+        let running = self.running().filter(|router| router.site == Site::Onprem);
+        let masters: Vec<Router> = running.filter(|router| self.is_master(*router)).collect();
+        match masters.as_slice() {
+            [master] => Some(*master),
+            _ => None,
+        }
     }
 
     /// Waits for the end: Ctrl-C and SIGTERM end the whole program in order.
@@ -168,44 +229,30 @@ impl Routers {
     }
 
     /// Stops all routers in order.
-    pub(super) fn stop(&mut self) {
-        for child in &self.children {
+    pub(super) fn stop_all(&mut self) {
+        self.known(BTreeMap::clear);
+        for child in self.children.values() {
             sam_net::process::terminate(child.id());
         }
-        let end = Instant::now() + STOP_PATIENCE;
-        for child in &mut self.children {
-            while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            child.kill().ok();
-            child.wait().ok();
+        let patience = Instant::now() + STOP_PATIENCE;
+        for child in std::mem::take(&mut self.children).into_values() {
+            end(child, patience);
         }
-        self.children.clear();
     }
 }
 
 impl Drop for Routers {
     fn drop(&mut self) {
-        self.stop();
+        self.stop_all();
         fs::remove_dir_all(&self.folder).ok();
     }
 }
 
-fn random() -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(bytes)
-}
-
-fn secret_file(path: &Path, text: &str) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    writeln!(file, "{text}")?;
-    Ok(())
+/// Waits for a process that was asked to end, and ends it then.
+fn end(mut child: Child, patience: Instant) {
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().ok();
+    child.wait().ok();
 }

@@ -70,6 +70,14 @@ impl Ssh {
         Ok(ssh)
     }
 
+    /// Says in a report whether ssh was used.
+    pub(super) fn remark(ssh: &Result<Self>) -> String {
+        match ssh {
+            Ok(_) => "used beside the own TCP check".to_owned(),
+            Err(reason) => format!("skipped: {reason}"),
+        }
+    }
+
     /// Logs in from a client and returns the address that the server saw (`$SSH_CONNECTION`).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `samctl demo`: proves its claims, and leaves nothing behind when interrupted.
+//! `samctl demo`: proves its claims, passes its scenarios, and leaves nothing behind when interrupted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,16 @@ pub(crate) const CASES: &[Case] = &[
         name: "demo::an_interrupted_demo_leaves_nothing",
         needs: &[],
         run: interrupted,
+    },
+    Case {
+        name: "demo::scenarios_on_the_lan_pass",
+        needs: &[],
+        run: || pass(&["D1", "D2", "D3", "D4", "D8"]),
+    },
+    Case {
+        name: "demo::scenarios_in_the_clouds_pass",
+        needs: &[],
+        run: || pass(&["D5", "D6", "D7", "D9", "D10"]),
     },
 ];
 
@@ -42,6 +52,27 @@ fn claims() {
     assert_eq!(report["move"]["tcp_survived"], true);
 }
 
+/// As above, with faults.
+fn pass(scenarios: &[&str]) {
+    let mut command = Command::new(samctl());
+    let output = command.args(["demo", "-o", "json", "--scenario", &scenarios.join(",")]);
+    let output = output.output().expect("samctl starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    let all = report["scenarios"].as_array().expect("a list");
+    for (scenario, id) in all.iter().zip(scenarios) {
+        assert_eq!(scenario["id"], *id);
+        assert_eq!(scenario["error"], serde_json::Value::Null, "{errors}");
+        let verdicts = scenario["assertions"].as_array().expect("a list").iter();
+        let failed: Vec<_> = verdicts.filter(|one| one["passed"] != true).collect();
+        assert_eq!(failed, Vec::<&serde_json::Value>::new(), "{id}");
+        assert_eq!(scenario["flows"]["after"]["passed"], 12, "{id}");
+    }
+    assert_eq!(all.len(), scenarios.len(), "{errors}");
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+}
+
 /// As above; SIGINT comes while everything runs, with and without `--keep`.
 fn interrupted() {
     for arguments in [&["demo"][..], &["demo", "--keep"]] {
@@ -63,7 +94,7 @@ fn interrupted() {
         });
         let running = processes_below(scratch);
         let routers = running.iter().filter(|line| line.contains(" run -c "));
-        assert_eq!(routers.count(), 4, "{running:?}");
+        assert_eq!(routers.count(), 8, "{running:?}");
         if waited_for == FLOWS && is_installed("sshd") && is_real_root() {
             // The worst moment: an ssh is under way.
             let patience = Duration::from_secs(5);

@@ -73,7 +73,7 @@ impl Duplicates {
                 News::Resync => self.found.clear(),
                 News::Complete { .. } => {}
                 News::Changed { key, .. } => {
-                    let nodes = claimants(&speaker.paths(key), key, config.fabric.asn);
+                    let nodes = claimants(&speaker.paths(key), key, config);
                     self.found.remove(&key.addr());
                     if nodes.len() > 1 {
                         self.found.insert(key.addr(), nodes);
@@ -126,8 +126,10 @@ pub(crate) fn rivals(
         others.fold(None, |rival: Option<Rival>, view| {
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
-            // On one LAN the election has decided already.
-            let counts = !config.shares_lan_with(owner.node) && is_upheld(view);
+            // On one LAN the election has decided already; in one cloud both say the same.
+            let is_sibling = config.shares_lan_with(owner.node)
+                || config.share_cloud(config.local.node, owner.node);
+            let counts = !is_sibling && is_upheld(view);
             let own_overlay = config.own_node().overlay;
             let wins = counts && beats_us(view, source, own_overlay);
             let stands = counts && !view.path.stale && owner.state != ClaimState::Draining;
@@ -180,14 +182,17 @@ fn is_upheld(view: &PathView) -> bool {
     !view.path.stale || matches!(view.ineligible, None | Some(STALE_SUPERSEDED))
 }
 
-/// Returns who claims a prefix, best first, each node once. Claims that are being given up do not count.
-fn claimants(paths: &[PathView], prefix: Ipv4Net, asn: u32) -> Vec<NodeId> {
-    let mut nodes = Vec::new();
+/// Returns who claims a prefix, best first, each node once, and of the routers of a site in a cloud the first one: what
+/// lives there all of them claim. Claims that are being given up do not count.
+fn claimants(paths: &[PathView], prefix: Ipv4Net, config: &Config) -> Vec<NodeId> {
+    let mut nodes: Vec<NodeId> = Vec::new();
     for view in paths {
-        if let Some(owner) = Owner::from_path(asn, prefix, &view.path)
+        if let Some(owner) = Owner::from_path(config.fabric.asn, prefix, &view.path)
             && is_upheld(view)
             && owner.state != ClaimState::Draining
-            && !nodes.contains(&owner.node)
+            && !nodes
+                .iter()
+                .any(|known| *known == owner.node || config.share_cloud(*known, owner.node))
         {
             nodes.push(owner.node);
         }
@@ -200,10 +205,11 @@ mod tests {
     use std::sync::Arc;
 
     use sam_bgp::{DecisionStep, PathAttributes, PathId, PeerId};
+    use sam_capture::provider::NicId;
     use sam_capture::{Claim, RouteKind, RouteTags};
 
     use super::*;
-    use crate::fixture::overlay;
+    use crate::fixture::{config, overlay};
 
     #[test]
     fn the_winner_is_the_same_wherever_one_stands() {
@@ -266,7 +272,26 @@ mod tests {
         ];
 
         let prefix = "10.77.60.10/32".parse().unwrap();
-        assert_eq!(claimants(&paths, prefix, 64_577), [NodeId(1), NodeId(3)]);
+        let config = config(2, 4, &[]);
+        assert_eq!(claimants(&paths, prefix, &config), [NodeId(1), NodeId(3)]);
+    }
+
+    #[test]
+    fn the_routers_of_a_site_in_a_cloud_make_one_claim() {
+        let mut config = config(1, 5, &[]);
+        let prefix = "10.77.60.10/32".parse().unwrap();
+        let paths = [3, 4, 5].map(|node| view(node, attributes(node)));
+        let claimed = |config: &Config| claimants(&paths, prefix, config);
+        for node in [3, 4] {
+            let node = config.fabric.nodes.get_mut(&NodeId(node)).unwrap();
+            node.site = "cloud".into();
+        }
+        assert_eq!(claimed(&config).len(), 3, "no cloud of which we know");
+
+        for (_, node) in &mut config.fabric.nodes {
+            node.nic = Some(NicId(format!("nic-{}", node.name)));
+        }
+        assert_eq!(claimed(&config), [NodeId(3), NodeId(5)]);
     }
 
     #[expect(

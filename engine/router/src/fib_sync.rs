@@ -18,7 +18,7 @@ use sam_capture::NodeId;
 use sam_dataplane::snapshot::{LanPort, TunPort, Tunnel};
 use sam_dataplane::{FibBuilder, NextHop, PortId, Snapshot};
 
-use crate::config::{Config, Node};
+use crate::config::Config;
 use crate::owner_table::OwnerTable;
 use crate::tunnels::TunnelPlan;
 use crate::view::RouteOrigin;
@@ -148,20 +148,13 @@ pub(crate) fn desired_routes(sources: &RouteSources<'_>) -> BTreeMap<Ipv4Net, Ro
         (Some(_), true) => NextHop::Lan(LAN_PORT),
         (Some(_), false) => NextHop::Unreachable,
     };
-    let site = &config.own_node().site;
-    let is_beside = |node: NodeId| {
-        let node = config.fabric.nodes.get(&node);
-        let captures = |node: &Node| node.nic.is_some() && node.site == *site;
-        config.cloud().is_some() && node.is_some_and(captures)
-    };
     for owner in sources.owners.owners() {
-        if owner.local || is_beside(owner.node) {
-            let origin = if owner.local {
-                RouteOrigin::Owned
-            } else {
-                RouteOrigin::Bgp
-            };
-            set(Ipv4Net::from(owner.address), own, origin);
+        let is_sibling = config.share_cloud(config.local.node, owner.node);
+        if owner.local {
+            set(Ipv4Net::from(owner.address), own, RouteOrigin::Owned);
+        } else if is_sibling && sources.lan_present {
+            // It is in our own subnet; the provider may lead its packets to either router.
+            set(Ipv4Net::from(owner.address), own, RouteOrigin::Bgp);
         } else if let Some(next_hop) = tunnel_to(owner.node) {
             set(Ipv4Net::from(owner.address), next_hop, RouteOrigin::Bgp);
         }

@@ -169,6 +169,16 @@ impl Config {
         let same_site = other.is_some_and(|other| other.id != own.id && other.site == own.site);
         same_site && self.vrrp().is_some()
     }
+
+    /// Tells whether two nodes capture for one site in a cloud. Which of them does decide they and the provider, not BGP.
+    #[must_use]
+    pub(crate) fn share_cloud(&self, one: sam_capture::NodeId, other: sam_capture::NodeId) -> bool {
+        let site = |id| {
+            let node = self.fabric.nodes.get(&id)?;
+            node.nic.as_ref().map(|_| node.site.as_str())
+        };
+        site(one).is_some_and(|one| site(other) == Some(one))
+    }
 }
 
 impl Router {

@@ -84,6 +84,26 @@ fn the_lan_port_of_a_cloud_forwards_and_answers_no_arp() {
 }
 
 #[test]
+fn what_lives_in_the_cloud_is_claimed_and_delivered_by_both_routers() {
+    let mut site = Site::new(CaptureMode::Auto);
+    for node in [2, 3] {
+        site.net.command(node, Command::Announce(address(20)));
+    }
+
+    site.run(100);
+
+    // The best claim is that of node 2; what the provider leads to node 3 must pass there all the same.
+    assert_eq!(site.net.tunneled_to(1, address(20)), Some(2));
+    assert_eq!(site.net.tunneled_to(3, address(20)), None);
+    for node in [1, 2, 3] {
+        assert!(!site.net.station(node).told("duplicate-owner"), "{node}");
+    }
+    site.net.kill(2);
+    site.run(100);
+    assert_eq!(site.net.tunneled_to(1, address(20)), Some(3));
+}
+
+#[test]
 fn the_other_router_takes_over_what_a_dead_one_had() {
     let mut site = Site::new(CaptureMode::Auto);
     site.net.command(1, Command::Announce(address(ADDRESS)));

@@ -1,0 +1,149 @@
+//! What a scenario has in its hands: the world, and what it reports.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::report::{ScenarioReport, Step, Verdict};
+use super::{Progress, Running, Scenario, Site, flows};
+use crate::demo::report::Flows;
+use crate::demo::sites::Router;
+
+/// The acceptance limit for everything that fails over.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A scenario under way.
+pub(super) struct Stage<'a> {
+    /// The world.
+    pub running: &'a mut Running,
+    /// What is reported.
+    pub report: ScenarioReport,
+    progress: &'a mut Progress,
+    began: Instant,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(
+        scenario: &Scenario,
+        running: &'a mut Running,
+        progress: &'a mut Progress,
+    ) -> Self {
+        Self {
+            running,
+            report: ScenarioReport::new(scenario),
+            progress,
+            began: Instant::now(),
+        }
+    }
+
+    /// Says what happens now.
+    pub(super) fn say(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.progress.step(&format!("  {what}"));
+        let at_s = self.began.elapsed().as_secs_f64();
+        self.report.steps.push(Step { at_s, what });
+    }
+
+    /// Adds a claim.
+    pub(super) fn claim(&mut self, name: &'static str, passed: bool, evidence: impl Into<String>) {
+        self.report.assertions.push(Verdict {
+            name,
+            passed,
+            evidence: evidence.into(),
+            at_s: self.began.elapsed().as_secs_f64(),
+        });
+    }
+
+    /// Claims that what was lost came back in time.
+    pub(super) fn claim_recovery(&mut self, gap_ms: f64, of: &str) {
+        let limit = RECOVERY.as_secs_f64() * 1000.0;
+        let text = format!("{gap_ms:.0} ms without an answer, {of}");
+        self.claim("failover_recovery_under_60s", gap_ms < limit, text);
+    }
+
+    /// Waits for something, and returns how long that took.
+    ///
+    /// # Errors
+    /// When it does not happen.
+    pub(super) fn wait(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Running) -> bool,
+    ) -> Result<Duration> {
+        self.running.wait(what, holds)
+    }
+
+    /// Tries the flows that the fault must leave alone, while it is there.
+    pub(super) fn try_meanwhile(&mut self, sites: &[Site]) {
+        let flows = flows::between(&self.running.lab, sites, None);
+        self.say(format!(
+            "meanwhile {} of {} flows pass",
+            flows.passed,
+            flows.list.len()
+        ));
+        self.report.flows.during = Some(flows);
+    }
+
+    /// The router that a provider leads to.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn active(&self, site: Site) -> Result<Router> {
+        let somewhere_else = Site::Onprem.client();
+        let holder = self.running.cloud.holder(site, somewhere_else);
+        holder.with_context(|| format!("nobody captures in {}", site.name()))
+    }
+
+    /// Waits until a router that was started has seen its interface and all routes, and leaves what it finds where it is;
+    /// returns why.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub(super) fn wait_for_decision(&mut self, router: Router) -> Result<String> {
+        self.wait("it has seen its provider and all routes", |running| {
+            running.agreed() && reason_to_keep(running, router).is_some()
+        })?;
+        Ok(reason_to_keep(self.running, router).unwrap_or_default())
+    }
+
+    /// Claims the matrix: all flows before and after, those that can pass meanwhile.
+    pub(super) fn claim_flows(&mut self) {
+        let phases = &self.report.flows;
+        let full = |flows: &Flows| flows.failed == 0 && flows.passed == flows::ALL;
+        let meanwhile = phases.during.as_ref();
+        let passed = full(&phases.before)
+            && full(&phases.after)
+            && meanwhile.is_none_or(|flows| flows.failed == 0 && flows.passed > 0);
+        let meanwhile = meanwhile.map_or_else(String::new, |flows| {
+            format!(", {} of {} meanwhile", flows.passed, flows.list.len())
+        });
+        let evidence = format!(
+            "{} of {} before{meanwhile}, {} after; each server saw the real source",
+            phases.before.passed,
+            flows::ALL,
+            phases.after.passed
+        );
+        self.claim("directed_ping_ssh_matrix", passed, evidence);
+    }
+
+    /// Ends it.
+    pub(super) fn conclude(self) -> ScenarioReport {
+        let mut report = self.report;
+        report.seconds = self.began.elapsed().as_secs_f64();
+        report.passed = report.error.is_none()
+            && !report.assertions.is_empty()
+            && report.assertions.iter().all(|verdict| verdict.passed);
+        report
+    }
+}
+
+/// Why a router leaves the address of the client on the LAN where it is, once it has looked.
+fn reason_to_keep(running: &Running, router: Router) -> Option<String> {
+    let view = running.routers.view(router, "/v1/captures")?;
+    let address = Site::Onprem.client().to_string();
+    let mut rows = view["captures"].as_array()?.iter();
+    let row = rows.find(|row| row["address"] == address)?;
+    let is_left = row["want"] == "keep" || row["state"] == "waiting";
+    let is_decided = is_left && view["nic"].is_object();
+    is_decided.then(|| row["why"].as_str().unwrap_or_default().to_owned())
+}
