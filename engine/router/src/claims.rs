@@ -288,7 +288,7 @@ mod tests {
         }
         assert_eq!(claimed(&config).len(), 3, "no cloud of which we know");
 
-        for (_, node) in &mut config.fabric.nodes {
+        for node in config.fabric.nodes.values_mut() {
             node.nic = Some(NicId(format!("nic-{}", node.name)));
         }
         assert_eq!(claimed(&config), [NodeId(3), NodeId(5)]);

@@ -34,6 +34,8 @@ pub enum CloudInput {
         /// What the journal says.
         prior: Prior,
     },
+    /// What the provider can do is something else than was said: a look found out.
+    Capabilities(Capabilities),
     /// The answer to an order.
     Answer {
         /// Number of the order.
@@ -231,6 +233,11 @@ impl Router {
                 executor.set_authority(self.cloud.authority.clone(), now);
                 self.cloud.executor = Some(executor);
                 self.cloud.touch();
+            }
+            CloudInput::Capabilities(capabilities) => {
+                if let Some(executor) = &mut self.cloud.executor {
+                    executor.set_capabilities(capabilities);
+                }
             }
             CloudInput::Answer { order, answer } => {
                 if let Some(executor) = &mut self.cloud.executor {

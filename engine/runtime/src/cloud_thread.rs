@@ -112,6 +112,7 @@ impl Cloud {
                     .context("cannot wait for orders to the provider")?;
                 let thread = Thread {
                     provider,
+                    capabilities,
                     mailbox: Arc::clone(&mailbox),
                     authority: Arc::clone(&authority),
                     answers: sender,
@@ -181,6 +182,8 @@ impl Drop for Cloud {
 /// The thread, ready to run.
 struct Thread {
     provider: Box<dyn Provider>,
+    /// What it can do, as told last.
+    capabilities: Capabilities,
     mailbox: Arc<Mailbox<Letters>>,
     authority: Arc<Mutex<Authority>>,
     answers: mpsc::Sender<CloudInput>,
@@ -208,10 +211,22 @@ impl Thread {
                     self.perform(&order)
                 },
             };
-            if self.answers.blocking_send(answer).is_err() {
+            // What follows from the answer follows from what is possible, so that comes first.
+            if !self.tell_capabilities() || self.answers.blocking_send(answer).is_err() {
                 return;
             }
         }
+    }
+
+    /// Tells what the provider can do, if that is news; returns whether anybody listens.
+    fn tell_capabilities(&mut self) -> bool {
+        let now = self.provider.capabilities();
+        if now == self.capabilities {
+            return true;
+        }
+        self.capabilities = now;
+        let news = CloudInput::Capabilities(now);
+        self.answers.blocking_send(news).is_ok()
     }
 
     fn perform(&mut self, order: &Order) -> Result<Outcome, ProviderError> {
@@ -307,6 +322,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_look_finds_possible_is_told_before_its_answer_and_once() {
+        let (cloud, mut answers) = start_with(Fake {
+            moves: false,
+            ..Fake::new(true)
+        });
+        let look = |id| Order {
+            id,
+            operation: Operation::Preflight,
+            ticket: None,
+        };
+
+        cloud.order(look(1));
+
+        let news = next(&mut answers);
+        let CloudInput::Capabilities(found) = news else {
+            panic!("{news:?}");
+        };
+        assert!(found.moves);
+        for id in [1, 2] {
+            let answer = next(&mut answers);
+            let is_answer = matches!(answer, CloudInput::Answer { order, .. } if order == id);
+            assert!(is_answer, "{answer:?}");
+            cloud.order(look(id + 1));
+        }
+    }
+
+    #[test]
     fn an_order_whose_reason_has_ended_is_not_sent() {
         let (cloud, mut answers) = start();
         cloud.set_authority(authority(2));
@@ -327,7 +369,10 @@ mod tests {
     fn a_reason_that_ends_while_the_provider_works_ends_the_work() {
         let (sender, started) = std::sync::mpsc::channel();
         let told = sender;
-        let (cloud, mut answers) = start_with(Fake { told, marks: true });
+        let (cloud, mut answers) = start_with(Fake {
+            told,
+            ..Fake::new(true)
+        });
         cloud.set_authority(authority(1));
         let slow = Order {
             operation: Operation::Strip {
@@ -402,19 +447,21 @@ mod tests {
     struct Fake {
         told: std::sync::mpsc::Sender<()>,
         marks: bool,
+        moves: bool,
     }
 
     impl Fake {
         fn new(marks: bool) -> Self {
             let told = std::sync::mpsc::channel().0;
-            Self { told, marks }
+            let moves = true;
+            Self { told, marks, moves }
         }
     }
 
     impl Provider for Fake {
         fn capabilities(&self) -> Capabilities {
             Capabilities {
-                moves: true,
+                moves: self.moves,
                 batch: 8,
                 marks: self.marks,
             }
@@ -425,6 +472,10 @@ mod tests {
             operation: &Operation,
             fence: &dyn Fence,
         ) -> Result<Outcome, ProviderError> {
+            if *operation == Operation::Preflight {
+                self.moves = true;
+                return Ok(Outcome::Permissions(Vec::new()));
+            }
             if !matches!(operation, Operation::Strip { .. }) {
                 return Ok(Outcome::Done { request_id: None });
             }
