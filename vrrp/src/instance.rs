@@ -52,6 +52,8 @@ pub struct Instance {
     /// Active_Down_Timer of a backup, Adver_Timer of a master.
     due: Option<Instant>,
     heard: Option<Heard>,
+    /// The master whose silence a backup waits for, once it has heard one.
+    followed: Option<Ipv4Addr>,
     /// When a master last answered a lesser one at once.
     asserted: Option<Instant>,
     outgoing: VecDeque<Transmit>,
@@ -81,6 +83,7 @@ impl Instance {
             cause: Cause::New,
             due: None,
             heard: None,
+            followed: None,
             asserted: None,
             outgoing: VecDeque::new(),
             copy: None,
@@ -334,7 +337,11 @@ impl Instance {
             State::Initialize => {}
             // Section 6.4.2:
             // 1. The master gives up: whoever has the least skew takes over.
+            // Our own step: only the one that is followed. Others say so when they have been outranked.
             State::Backup if packet.priority == GIVES_UP => {
+                if self.followed.is_some_and(|followed| followed != from) {
+                    return;
+                }
                 let skew = skew(self.settings.version, self.priority(), self.master_interval);
                 let due = now + skew;
                 // A second farewell must not put the takeover off.
@@ -345,7 +352,7 @@ impl Instance {
                 // Our own step: a master that got worse, and worse than we are, asks to be taken over from.
                 let preempt = self.settings.preempt || got_worse;
                 if !preempt || packet.priority >= self.priority() {
-                    self.follow(packet, now);
+                    self.follow(from, packet, now);
                 }
             }
             // Section 6.4.3:
@@ -358,7 +365,7 @@ impl Instance {
                     // Our own step: the better master may not have heard us yet, and has to overrule what we said.
                     self.advertise(GIVES_UP);
                     self.transition(State::Backup, Cause::Outranked, now);
-                    self.follow(packet, now);
+                    self.follow(from, packet, now);
                 } else {
                     // 3. A lesser master is told at once.
                     self.assert(now);
@@ -385,7 +392,8 @@ impl Instance {
     }
 
     /// Follows a master: learns its interval and waits for its silence.
-    fn follow(&mut self, packet: &Packet, now: Instant) {
+    fn follow(&mut self, from: Ipv4Addr, packet: &Packet, now: Instant) {
+        self.followed = Some(from);
         self.master_interval = packet.interval;
         self.due = Some(now + self.down_interval());
     }
@@ -422,6 +430,7 @@ impl Instance {
         }
         self.state = to;
         self.cause = cause;
+        self.followed = None;
         self.due = match to {
             State::Initialize => None,
             State::Backup => Some(now + self.down_interval()),

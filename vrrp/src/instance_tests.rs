@@ -57,6 +57,24 @@ fn peers_get_an_advertisement_each_and_nobody_else_counts() {
 }
 
 #[test]
+fn only_the_master_that_is_followed_can_be_relieved() {
+    let mut bench = Bench::started(settings(100));
+    bench.hear(HIGHER, 100).unwrap();
+
+    // A third router was outranked by the same master.
+    bench.hear(LOWER, 0).unwrap();
+    for _ in 0..5 {
+        bench.pass(INTERVAL - MILLI);
+        assert_eq!(bench.role().0, State::Backup);
+        bench.hear(HIGHER, 100).unwrap();
+    }
+
+    bench.hear(HIGHER, 0).unwrap();
+    bench.pass(INTERVAL);
+    assert_eq!(bench.role(), (State::Master, Cause::Relieved));
+}
+
+#[test]
 fn copies_count_while_the_packets_themselves_are_lost() {
     let mut bench = Bench::started(settings(100));
     for _ in 0..10 {

@@ -255,8 +255,10 @@ impl ArpResponder {
         if silences || !observation.silences || now >= observation.seen + OBSERVATION_TIME {
             (observation.seen, observation.silences) = (now, silences);
         }
-        // A router that took itself for the one that answers may answer once more before it learns better.
-        if upheld && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1) {
+        // A router that took itself for the one that answers may answer once more before it learns better. And what a host
+        // claims no router confirms.
+        let confirms = upheld && (silences || !observation.silences);
+        if confirms && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1) {
             self.doubts.remove(&key);
         }
         let is_due = observation

@@ -88,7 +88,11 @@ pub fn decide(
     // 3. The source lives where the packet came from, or on the LAN of that router.
     let fib = &snapshot.fib;
     let reverse_path = fib.lookup(source);
-    if reverse_path != Some(ingress.reverse_path()) && !is_beside(snapshot, ingress, reverse_path) {
+    let is_beside = || {
+        let way_back = is_beside(snapshot, ingress, reverse_path);
+        way_back && snapshot.is_mobile(source) && fib.lookup(destination) != Some(NextHop::Local)
+    };
+    if reverse_path != Some(ingress.reverse_path()) && !is_beside() {
         return Err(match (ingress, reverse_path) {
             (Ingress::Host, Some(NextHop::Lan(_))) => DropReason::ForwardedByKernel.into(),
             _ => DropReason::SourceNotAllowed.into(),
@@ -145,7 +149,7 @@ pub fn decide(
 }
 
 /// Tells whether a packet comes through another router of the site where its source lives: hosts of a LAN may still send
-/// through the former one while another owns them already.
+/// through the former one while another owns them already. For routers themselves nobody else speaks, nor to them.
 fn is_beside(snapshot: &Snapshot, ingress: Ingress, reverse_path: Option<NextHop>) -> bool {
     match (ingress, reverse_path) {
         (Ingress::Tunnel(from), Some(NextHop::Tunnel(owner))) => snapshot.is_one_site(from, owner),

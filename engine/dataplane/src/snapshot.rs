@@ -154,6 +154,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Tells whether `address` is one of those that live at any site.
+    #[must_use]
+    pub fn is_mobile(&self, address: Ipv4Addr) -> bool {
+        let mut pools = self.lans.iter().flat_map(|lan| &lan.pools);
+        pools.any(|pool| pool.contains(&address))
+    }
+
     /// Tells whether the routers behind two tunnels share a LAN.
     #[must_use]
     pub fn is_one_site(&self, one: TunnelId, other: TunnelId) -> bool {

@@ -395,11 +395,14 @@ impl Router {
         let siblings = self.config.siblings();
         let siblings = siblings.map(|(node, _)| (node.id, self.candidate(node)));
         let executor = self.cloud.executor.as_ref();
-        let priority = self.config.cloud().map_or(0, |cloud| cloud.priority);
+        let captures = executor.is_some_and(|executor| executor.is_able(now));
+        // Others are told the priority of a router that captures only, and must come to the same.
+        let priority = self.config.cloud().filter(|_| captures);
+        let priority = priority.map_or(0, |cloud| cloud.priority);
         Known {
             view,
             candidate: Candidate {
-                captures: executor.is_some_and(|executor| executor.is_able(now)),
+                captures,
                 priority,
                 ..self.cloud.candidate
             },

@@ -58,6 +58,8 @@ pub(crate) struct CloudHome {
     pub(crate) since: Instant,
     /// When it was listed last.
     pub(crate) seen: Instant,
+    /// Since when lists have been without it.
+    missing_since: Option<Instant>,
 }
 
 impl CloudHomes {
@@ -81,6 +83,9 @@ impl CloudHomes {
         if machines.is_empty() && !self.homes.is_empty() {
             let since = *self.empty_since.get_or_insert(now);
             if now < since + EMPTY {
+                for home in self.homes.values_mut() {
+                    home.missing_since.get_or_insert(now);
+                }
                 return Vec::new();
             }
         } else {
@@ -93,14 +98,20 @@ impl CloudHomes {
             }
             let nic = holder.nic.clone();
             if let Some(home) = self.homes.get_mut(&address) {
-                (home.nic, home.seen) = (nic, now);
+                (home.nic, home.seen, home.missing_since) = (nic, now, None);
             } else if self.homes.len() < HOMES {
                 events.push(Event::MachineFound {
                     address,
                     nic: nic.0.clone(),
                 });
                 let (since, seen) = (now, now);
-                self.homes.insert(address, CloudHome { nic, since, seen });
+                let home = CloudHome {
+                    nic,
+                    since,
+                    seen,
+                    missing_since: None,
+                };
+                self.homes.insert(address, home);
             }
         }
         events
@@ -117,7 +128,8 @@ impl CloudHomes {
         self.homes.retain(|&address, home| {
             let reason = match machines.get(&address) {
                 Some(holder) if holder.running == Some(false) => "stopped",
-                None if now >= home.seen + expiry => "not-listed",
+                // Lists that failed meanwhile say nothing of it.
+                None if now >= *home.missing_since.get_or_insert(now) + expiry => "not-listed",
                 Some(_) | None => return true,
             };
             events.push(Event::MachineGone {
@@ -207,6 +219,9 @@ mod tests {
     fn what_is_not_listed_for_a_moment_stays() {
         let mut case = Case::new();
         case.take(&[(10, None), (11, None)]);
+        // Lists failed for ten minutes; the first one since may be one in part.
+        case.now += Duration::from_secs(600);
+        assert_eq!(case.take(&[(10, None)]), [""; 0]);
         case.now += Duration::from_secs(59);
         assert_eq!(case.take(&[(10, None)]), [""; 0]);
         assert_eq!(case.lasts(), [10, 11]);

@@ -63,7 +63,14 @@ impl Router {
     pub fn drawn_in(&self, now: Instant) -> BTreeSet<Ipv4Addr> {
         let rows = self.captures(now).captures.into_iter();
         let rows = rows.filter(crate::view::CaptureRow::is_for_others);
-        rows.map(|row| row.address).collect()
+        let lan = self.host.lan.as_ref().and_then(|lan| lan.address);
+        let lan = lan.map(|net| net.addr());
+        let own = [Some(self.config.own_node().overlay), lan];
+        let addresses = rows.map(|row| row.address);
+        // Whatever others claim, the host is not cut off from its own.
+        addresses
+            .filter(|address| !own.contains(&Some(*address)))
+            .collect()
     }
 
     /// Addresses to announce now: those that it is told to own or hears, while it may act where they live. A drained

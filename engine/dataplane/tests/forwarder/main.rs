@@ -14,4 +14,5 @@ mod paths;
 mod plain;
 mod refusals;
 mod sessions;
+mod sources;
 mod tapping;
