@@ -35,6 +35,9 @@ const SETTLED: usize = 0;
 const LANS: [usize; 3] = [0, 2, 3];
 /// How often hosts say that they are there, every ten seconds, before they must be known.
 const TRIES: usize = 9;
+/// Pings, four seconds apart, of which one must be answered: a router that heard a host in the middle of a dispute about it
+/// leaves its address to it for a minute.
+const PINGS: usize = 18;
 /// Time for an order to be carried out.
 const NEWS: Duration = Duration::from_secs(2);
 /// From the last repair until all routers agree: BGP calls again.
@@ -134,7 +137,7 @@ fn come_to_rest(world: &mut World) {
         site.hosts.iter_mut().for_each(Host::forget);
     }
     for (source, destination) in pairs(world) {
-        let answered = (0..2).any(|_| {
+        let answered = (0..PINGS).any(|_| {
             let id = world.ping(source, destination);
             let limit = Duration::from_secs(4);
             let done = world.run_until(limit, |world| world.answered.contains(&id));

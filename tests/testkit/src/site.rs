@@ -401,7 +401,8 @@ impl Site {
             self.input(Input::Vrrp(&report), now);
             busy = true;
         }
-        if !self.stopping && self.election.has_left(now) {
+        // What was sent at the same instant was sent before it.
+        if !self.stopping && emissions.is_empty() && self.election.has_left(now) {
             self.stopping = true;
             self.input(Input::Command(Command::Shutdown), now);
             busy = true;

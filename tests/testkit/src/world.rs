@@ -309,7 +309,7 @@ impl World {
         check_rib(site);
         check_homes(site, self.now);
         for &address in &self.addresses {
-            check_forwarding(site, address);
+            check_forwarding(site, address, self.now);
         }
         self.watch.on_snapshot(index, &site.snapshot);
         self.look_at_events(index);
