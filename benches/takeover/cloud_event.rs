@@ -17,7 +17,9 @@ use crate::stream::Stream;
 /// Time for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a router without changes is watched for.
-const WATCHED: Duration = Duration::from_secs(60);
+const WATCHED: Duration = Duration::from_secs(120);
+/// How long a router goes on to look after its last change.
+const CONFIRMED: Duration = Duration::from_secs(20);
 
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +186,7 @@ fn many(fabric: &Fabric, lab: &CloudLab, count: u8) -> BTreeMap<String, f64> {
 
 /// How often two routers call without a reason.
 fn at_rest(lab: &CloudLab) -> BTreeMap<String, f64> {
-    pass(AFTERMATH);
+    pass(CONFIRMED);
     let before = lab.calls().len();
     pass(WATCHED);
     let calls = (lab.calls().len() - before) as f64;
