@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_testkit::netns::cloud::{CLOUD, Cloud, CloudLab, ELSEWHERE, STANDBY};
+use sam_router::config::CloudKind;
+use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
 use sam_testkit::netns::{Fabric, Pings, wait_until};
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ const CONFIRMED: Duration = Duration::from_secs(20);
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CloudEvent {
-    cloud: Cloud,
+    cloud: CloudKind,
     /// Azure only: an address moves in one change.
     moves: bool,
     what: What,
@@ -54,8 +55,8 @@ impl CloudEvent {
             What::Outage,
             What::Rest,
         ];
-        let clouds = Cloud::ALL.map(|cloud| (cloud, false)).into_iter();
-        let clouds = clouds.chain([(Cloud::Azure, true)]);
+        let clouds = CloudKind::ALL.map(|cloud| (cloud, false)).into_iter();
+        let clouds = clouds.chain([(CloudKind::Azure, true)]);
         clouds.flat_map(move |(cloud, moves)| whats.map(|what| Self { cloud, moves, what }))
     }
 
@@ -92,15 +93,15 @@ impl CloudEvent {
     /// Addresses that move at once. OCI has a call for each.
     fn many(self) -> u8 {
         match self.cloud {
-            Cloud::Aws | Cloud::Azure => 100,
-            Cloud::Oci => 16,
+            CloudKind::Aws | CloudKind::Azure => 100,
+            CloudKind::Oci => 16,
         }
     }
 
     fn settings(self) -> Value {
         let latency = match self.cloud {
-            Cloud::Aws | Cloud::Oci => json!({"readMs": 100, "writeMs": 1000}),
-            Cloud::Azure => json!({"readMs": 200, "writeMs": 200, "operationMs": 4000}),
+            CloudKind::Aws | CloudKind::Oci => json!({"readMs": 100, "writeMs": 1000}),
+            CloudKind::Azure => json!({"readMs": 200, "writeMs": 200, "operationMs": 4000}),
         };
         json!({ "latency": latency, "atomicMove": self.moves })
     }

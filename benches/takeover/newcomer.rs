@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use sam_testkit::netns::{Daemon, Fabric, Site, sh, wait_until};
+use sam_testkit::netns::{Daemon, Fabric, Site, first_answer, sh, wait_until, wall_time};
 
 use crate::event::{PATIENCE, program};
 
@@ -40,16 +39,4 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
         "first ARP until answers at all other sites, ms".to_owned(),
         routable * 1e3,
     )])
-}
-
-/// When the first answer came, by what `ping -D` prints, in seconds since the epoch.
-fn first_answer(log: &str) -> Option<f64> {
-    let line = log.lines().find(|line| line.contains("bytes from"))?;
-    let stamp = line.strip_prefix('[')?.split(']').next()?;
-    stamp.parse().ok()
-}
-
-fn wall_time() -> f64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.expect("the clock is after 1970").as_secs_f64()
 }

@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_testkit::netns::cloud::{CLOUD, Cloud, CloudLab, ELSEWHERE, STANDBY};
+use sam_router::config::CloudKind;
+use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
 use sam_testkit::netns::{Fabric, sh, wait_until};
 use serde_json::json;
 
@@ -18,17 +19,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "cloud::aws_routers_capture_by_themselves_and_take_over_from_each_other",
         needs: NEEDS,
-        run: || captures(Cloud::Aws),
+        run: || captures(CloudKind::Aws),
     },
     Case {
         name: "cloud::azure_routers_capture_by_themselves_and_take_over_from_each_other",
         needs: NEEDS,
-        run: || captures(Cloud::Azure),
+        run: || captures(CloudKind::Azure),
     },
     Case {
         name: "cloud::oci_routers_capture_by_themselves_and_take_over_from_each_other",
         needs: NEEDS,
-        run: || captures(Cloud::Oci),
+        run: || captures(CloudKind::Oci),
     },
     Case {
         name: "cloud::a_machine_that_the_provider_lists_is_reached_until_it_is_stopped",
@@ -42,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn delivers() {
     let mut fabric = Fabric::new(samctl(), 2);
-    let cloud = CloudLab::start(samctl(), &fabric, Cloud::Aws, &[CLOUD], &json!({}));
+    let cloud = CloudLab::start(samctl(), &fabric, CloudKind::Aws, &[CLOUD], &json!({}));
     fabric.start_all();
     let (machine, host) = (
         fabric.topology.client(CLOUD),
@@ -73,7 +74,7 @@ fn delivers() {
 }
 
 /// Two routers in the subnet; nobody touches the cloud but they.
-fn captures(cloud: Cloud) {
+fn captures(cloud: CloudKind) {
     let (mut fabric, cloud) = CloudLab::pair(samctl(), cloud, &json!({}));
     // The first to come captures; the other one finds it there.
     for site in [ELSEWHERE, CLOUD, STANDBY] {
@@ -145,7 +146,7 @@ fn captures(cloud: Cloud) {
 fn lists() {
     let mut fabric = Fabric::new(samctl(), 2);
     fabric.edit(CLOUD, "owned: [10.77.60.11]", "owned: []");
-    let cloud = CloudLab::start(samctl(), &fabric, Cloud::Aws, &[CLOUD], &json!({}));
+    let cloud = CloudLab::start(samctl(), &fabric, CloudKind::Aws, &[CLOUD], &json!({}));
     let discovery = ", discovery: {type: provider, interval: 5s, expiry: 10s}";
     cloud.let_capture(&fabric, CLOUD, discovery);
     fabric.start_all();

@@ -1,11 +1,12 @@
 //! Hosts that nobody configured: heard on their LAN, and reached from another site.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sam_net::Namespace;
 use sam_testkit::netns::{
-    Daemon, Fabric, GATEWAY, Site, ask_who_has, holds_within, sh, wait_until,
+    Daemon, Fabric, GATEWAY, Site, ask_who_has, first_answer, holds_within, sh, wait_until,
+    wall_time,
 };
 use serde_json::Value;
 
@@ -212,18 +213,6 @@ fn owner(fabric: &Fabric, at: Site) -> Option<String> {
 fn mac(client: &Namespace) -> String {
     let text = sh(client, "ip -o link show eth0 | sed 's/.*ether //; s/ .*//'").stdout;
     text.trim().to_owned()
-}
-
-/// When the first answer came, by what `ping -D` prints, in seconds since the epoch.
-fn first_answer(log: &str) -> Option<f64> {
-    let line = log.lines().find(|line| line.contains("bytes from"))?;
-    let stamp = line.strip_prefix('[')?.split(']').next()?;
-    stamp.parse().ok()
-}
-
-fn wall_time() -> f64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.expect("the clock is after 1970").as_secs_f64()
 }
 
 /// Says how long something took, in the output of the test.

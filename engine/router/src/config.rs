@@ -259,6 +259,9 @@ pub enum CloudKind {
 }
 
 impl CloudKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Oci];
+
     /// Returns its name, as in files.
     #[must_use]
     pub const fn name(self) -> &'static str {

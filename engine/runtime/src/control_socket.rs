@@ -472,10 +472,7 @@ async fn drain(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Json(body): Json<Switch>,
 ) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    respond(ask(calls, Request::Drain(body.on)).await)
+    order(calls, caller, Request::Drain(body.on)).await
 }
 
 async fn handover(
@@ -513,6 +510,14 @@ async fn change(
     }
 }
 
+/// Passes on what changes something, from who may do that.
+async fn order(calls: mpsc::Sender<Call>, caller: Caller, request: Request) -> Response {
+    if !caller.may_change {
+        return not_permitted();
+    }
+    respond(ask(calls, request).await)
+}
+
 fn not_permitted() -> Response {
     refused(
         StatusCode::FORBIDDEN,
@@ -537,10 +542,7 @@ async fn approve(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Json(body): Json<ActionId>,
 ) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    respond(ask(calls, Request::Approve(body.id)).await)
+    order(calls, caller, Request::Approve(body.id)).await
 }
 
 async fn undo(
@@ -548,10 +550,7 @@ async fn undo(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Json(body): Json<ActionId>,
 ) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    respond(ask(calls, Request::Undo(body.id)).await)
+    order(calls, caller, Request::Undo(body.id)).await
 }
 
 async fn release(
@@ -559,25 +558,16 @@ async fn release(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Json(body): Json<Release>,
 ) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
     let hold = Duration::from_secs(body.hold_s).min(RELEASE_MAX);
-    respond(ask(calls, Request::Release(body.address, hold)).await)
+    order(calls, caller, Request::Release(body.address, hold)).await
 }
 
 async fn fix(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    respond(ask(calls, Request::Fix).await)
+    order(calls, caller, Request::Fix).await
 }
 
 async fn reload(State(calls): Calls, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
-    if !caller.may_change {
-        return not_permitted();
-    }
-    respond(ask(calls, Request::Reload).await)
+    order(calls, caller, Request::Reload).await
 }
 
 #[cfg(test)]

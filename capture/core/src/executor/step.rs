@@ -55,11 +55,11 @@ impl Executor {
             },
         };
         let id = self.show(id, &step)?;
-        let work = self.works.get_mut(&id)?;
-        let is_consented = work.approved.is_some() || work.is_ordered();
-        if !live || (self.settings.mode == Mode::Approve && !is_consented) {
+        // Another change than the approved one has to be approved anew.
+        if !live || !self.may_send(self.works.get(&id)?) {
             return None;
         }
+        let work = self.works.get_mut(&id)?;
         self.pace.spend(now);
         let ticket = Ticket {
             generation: self.authority.generation,

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sam_net::Namespace;
+use sam_router::config::CloudKind;
 use serde_json::{Value, json};
 
 use super::fabric::Fabric;
@@ -32,89 +33,13 @@ const LISTEN: &str = "203.0.113.250:8470";
 /// Subscription and group of Azure.
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-lab";
 
-/// Whose cloud it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cloud {
-    /// Amazon Web Services.
-    Aws,
-    /// Microsoft Azure.
-    Azure,
-    /// Oracle Cloud Infrastructure.
-    Oci,
-}
-
 /// The fake cloud, with the wires of the site in its hands.
 #[derive(Debug)]
 pub struct CloudLab {
-    cloud: Cloud,
+    cloud: CloudKind,
     wires: Namespace,
     // Stopped when the lab goes.
     _daemon: Daemon,
-}
-
-impl Cloud {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Aws, Self::Azure, Self::Oci];
-
-    /// Its name in scenarios and configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Aws => "aws",
-            Self::Azure => "azure",
-            Self::Oci => "oci",
-        }
-    }
-
-    /// How a router names a NIC of the scenario in its configuration.
-    fn nic_id(self, name: &str) -> String {
-        match self {
-            Self::Aws | Self::Oci => name.to_owned(),
-            Self::Azure => format!("{GROUP}/providers/Microsoft.Network/networkInterfaces/{name}"),
-        }
-    }
-
-    fn scenario(self, instances: &[Value], settings: &Value) -> Value {
-        let (region, account, group, allow) = match self {
-            Self::Aws => (
-                "eu-central-1",
-                "123456789012",
-                "123456789012",
-                json!([
-                    "ec2:Describe*",
-                    "ec2:*PrivateIpAddresses",
-                    "ec2:ModifyNetworkInterfaceAttribute"
-                ]),
-            ),
-            Self::Azure => (
-                "westeurope",
-                "00000000-0000-0000-0000-000000000001",
-                "rg-lab",
-                json!([
-                    "Microsoft.Network/*",
-                    "Microsoft.Compute/virtualMachines/read",
-                    "Microsoft.Authorization/permissions/read"
-                ]),
-            ),
-            Self::Oci => (
-                "eu-frankfurt-1",
-                "ocid1.tenancy.oc1..lab",
-                "ocid1.compartment.oc1..lab",
-                json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
-            ),
-        };
-        let mut site = json!({
-            "region": region, "account": account, "group": group,
-            "subnets": [{"id": "subnet-lab", "network": "net-lab", "prefix": "10.77.60.0/24"}],
-            "addressLimits": {"lab": 200},
-            "roles": {"router": {"allow": allow}},
-            "instances": instances,
-        });
-        for (name, value) in settings.as_object().into_iter().flatten() {
-            site[name] = value.clone();
-        }
-        json!({ "seed": 7, self.name(): site })
-    }
 }
 
 impl CloudLab {
@@ -127,7 +52,7 @@ impl CloudLab {
     pub fn start(
         program: &Path,
         fabric: &Fabric,
-        cloud: Cloud,
+        cloud: CloudKind,
         routers: &[Site],
         settings: &Value,
     ) -> Self {
@@ -162,7 +87,7 @@ impl CloudLab {
             sh(&wires, &format!("ip link set {end} nomaster")).success();
         }
         let file = fabric.path("cloud.yaml");
-        let scenario = cloud.scenario(&instances, settings).to_string();
+        let scenario = scenario(cloud, &instances, settings).to_string();
         fs::write(&file, scenario).expect("writable");
         Self {
             cloud,
@@ -177,7 +102,7 @@ impl CloudLab {
     /// # Panics
     /// When something refuses.
     #[must_use]
-    pub fn pair(program: &Path, cloud: Cloud, settings: &Value) -> (Fabric, Self) {
+    pub fn pair(program: &Path, cloud: CloudKind, settings: &Value) -> (Fabric, Self) {
         let fabric = Fabric::new(program, 3);
         fabric.edit_all(
             "name: azure, site: azure, role: azure",
@@ -195,8 +120,8 @@ impl CloudLab {
     pub fn let_capture(&self, fabric: &Fabric, site: Site, more: &str) {
         let (name, cloud) = (site.name(), self.cloud.name());
         let federation = match self.cloud {
-            Cloud::Aws | Cloud::Azure => String::new(),
-            Cloud::Oci => format!("federation: \"http://{LISTEN}\", "),
+            CloudKind::Aws | CloudKind::Azure => String::new(),
+            CloudKind::Oci => format!("federation: \"http://{LISTEN}\", "),
         };
         let capture = format!(
             "capture: {{type: {cloud}, interface: lan0, mode: auto, journalFile: {name}.jsonl, endpoints: {{{federation}\
@@ -205,7 +130,7 @@ impl CloudLab {
         let former = "capture: {type: proxy-arp, interface: lan0, activeWhen: single-router}";
         fabric.edit(site, former, &capture);
         let endpoint = format!("endpoint: \"{}:51820\"", site.underlay());
-        let nic = self.cloud.nic_id(&format!("nic-{name}"));
+        let nic = nic_id(self.cloud, &format!("nic-{name}"));
         fabric.edit_all(&endpoint, &format!("nic: \"{nic}\", {endpoint}"));
     }
 
@@ -282,6 +207,57 @@ impl CloudLab {
         let command = format!("curl -sf -X POST -d '{value}' http://{LISTEN}/fakecloud/{what}");
         sh(&self.wires, &command).success();
     }
+}
+
+/// How a router names a NIC of the scenario in its configuration.
+fn nic_id(cloud: CloudKind, name: &str) -> String {
+    match cloud {
+        CloudKind::Aws | CloudKind::Oci => name.to_owned(),
+        CloudKind::Azure => format!("{GROUP}/providers/Microsoft.Network/networkInterfaces/{name}"),
+    }
+}
+
+/// The scenario of the lab at a provider.
+fn scenario(cloud: CloudKind, instances: &[Value], settings: &Value) -> Value {
+    let (region, account, group, allow) = match cloud {
+        CloudKind::Aws => (
+            "eu-central-1",
+            "123456789012",
+            "123456789012",
+            json!([
+                "ec2:Describe*",
+                "ec2:*PrivateIpAddresses",
+                "ec2:ModifyNetworkInterfaceAttribute"
+            ]),
+        ),
+        CloudKind::Azure => (
+            "westeurope",
+            "00000000-0000-0000-0000-000000000001",
+            "rg-lab",
+            json!([
+                "Microsoft.Network/*",
+                "Microsoft.Compute/virtualMachines/read",
+                "Microsoft.Authorization/permissions/read"
+            ]),
+        ),
+        CloudKind::Oci => (
+            "eu-frankfurt-1",
+            "ocid1.tenancy.oc1..lab",
+            "ocid1.compartment.oc1..lab",
+            json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
+        ),
+    };
+    let mut site = json!({
+        "region": region, "account": account, "group": group,
+        "subnets": [{"id": "subnet-lab", "network": "net-lab", "prefix": "10.77.60.0/24"}],
+        "addressLimits": {"lab": 200},
+        "roles": {"router": {"allow": allow}},
+        "instances": instances,
+    });
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        site[name] = value.clone();
+    }
+    json!({ "seed": 7, cloud.name(): site })
 }
 
 fn serve(program: &Path, wires: &Namespace, scenario: &Path, log: &Path) -> Daemon {

@@ -97,6 +97,12 @@ impl Loss {
     }
 }
 
+/// When the first answer came, by what `ping -D` printed, in seconds since the epoch.
+#[must_use]
+pub fn first_answer(log: &str) -> Option<f64> {
+    answers(log).next().map(|(time, _)| time)
+}
+
 /// Arrival (seconds) and sequence number, from 1, of each answer.
 fn answers(log: &str) -> impl Iterator<Item = (f64, usize)> {
     log.lines().filter_map(|line| {

@@ -1,7 +1,7 @@
 //! Conditions with a deadline.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time between two looks.
 const TURN: Duration = Duration::from_millis(20);
@@ -31,4 +31,14 @@ pub fn wait_until(what: &str, patience: Duration, condition: impl FnMut() -> boo
         "not within {patience:?}: {what}"
     );
     start.elapsed()
+}
+
+/// The time by which ping(8) and tcpdump(8) stamp, in seconds since the epoch.
+///
+/// # Panics
+/// When the clock is before 1970.
+#[must_use]
+pub fn wall_time() -> f64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.expect("the clock is after 1970").as_secs_f64()
 }
