@@ -48,10 +48,10 @@ pub fn write_icmp_error(
         offload,
     } = *offending;
     let segments = Segments::new(packet, classified, offload)?;
-    let length = segments.length(0);
+    let first = segments.first();
     buffer.clear();
-    segments.write(0, &mut buffer.tail_mut()[..length]);
-    buffer.grow(length.min(ICMP_ERROR_MAX - HEADERS));
+    first.write(&mut buffer.tail_mut()[..first.len()]);
+    buffer.grow(first.len().min(ICMP_ERROR_MAX - HEADERS));
     let (kind, code, rest) = error.header();
     let icmp = buffer.prepend(ICMP_HEADER);
     icmp[..4].copy_from_slice(&[kind, code, 0, 0]);

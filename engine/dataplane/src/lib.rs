@@ -55,6 +55,7 @@ pub mod tunnel_traffic;
 pub mod tx;
 pub mod unit;
 pub mod verdict;
+pub mod wire_packet;
 
 pub use buffer::{Buffer, BufferPool};
 pub use drop_reason::DropReason;

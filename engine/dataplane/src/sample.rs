@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::packet::checksum::{self, Sum, pseudo_header};
 use crate::packet::ipv4::{self, Ipv4Header, TCP, UDP, put};
+use crate::segment::Segment;
 
 /// Source of all sample packets.
 pub(crate) const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -137,6 +138,13 @@ pub(crate) fn make_partial(packet: &mut [u8]) {
     );
     assert!(sum.is_intact(), "a sample is intact");
     put(packet, field, pseudo.fold());
+}
+
+/// Returns a segment as it is written over what was there.
+pub(crate) fn written(segment: Segment<'_>) -> Vec<u8> {
+    let mut slot = vec![0xaa; segment.len()];
+    segment.write(&mut slot);
+    slot
 }
 
 /// Tells whether header and L4 checksum of a packet without IP options are right.

@@ -17,29 +17,6 @@ pub const SEGMENT_SIZE_MIN: usize = 8;
 /// Most segments per superpacket.
 pub const SEGMENTS_MAX: usize = 1024;
 
-/// Cuts an IPv4 packet into the wire packets that it stands for, finishing lengths, ids, flags and checksums.
-///
-/// For each wire packet, `emit` gets its length and a closure that writes it into a slice of exactly that length.
-/// A packet without GSO is emitted once, with a partial checksum completed. Checksum offsets in `offload` count from
-/// the first byte of `packet` (the IP header).
-///
-/// # Errors
-/// `OffloadMalformed` when the metadata does not fit the packet; then nothing was emitted.
-pub fn segment(
-    packet: &[u8],
-    classified: &Classified,
-    offload: Offload,
-    mut emit: impl FnMut(usize, &mut dyn FnMut(&mut [u8])),
-) -> Result<(), DropReason> {
-    let segments = Segments::new(packet, classified, offload)?;
-    for index in 0..segments.count() {
-        emit(segments.length(index), &mut |slot| {
-            segments.write(index, slot)
-        });
-    }
-    Ok(())
-}
-
 /// Returns the length of the largest wire packet that the unit stands for, IP header included: what an MTU limits.
 #[must_use]
 pub fn segment_size(classified: &Classified, offload: Offload) -> usize {
@@ -80,9 +57,10 @@ fn partial_field(length: usize, checksum: Checksum) -> Result<Option<(usize, usi
     }
 }
 
-/// The wire packets of one unit, written one by one into places that the caller chooses.
+/// The wire packets that an IPv4 packet stands for, written one by one into places that the caller chooses: with
+/// lengths, ids, flags and checksums finished. A packet without GSO is one of them, its partial checksum completed.
 #[derive(Debug)]
-pub(crate) struct Segments<'a> {
+pub struct Segments<'a> {
     /// The packet up to its total length.
     packet: &'a [u8],
     cut: Cut,
@@ -125,8 +103,12 @@ enum Transport {
 }
 
 impl<'a> Segments<'a> {
-    /// Prepares cutting; checks all metadata, so that nothing can fail later.
-    pub(crate) fn new(
+    /// Prepares cutting; checks all metadata, so that nothing can fail later. Checksum offsets in `offload` count from
+    /// the first byte of `packet` (the IP header).
+    ///
+    /// # Errors
+    /// `OffloadMalformed` when the metadata does not fit the packet.
+    pub fn new(
         packet: &'a [u8],
         classified: &Classified,
         offload: Offload,
@@ -164,15 +146,31 @@ impl<'a> Segments<'a> {
     }
 
     /// Returns the number of wire packets, at least one.
-    pub(crate) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         match &self.cut {
             Cut::Whole(_) => 1,
             Cut::Pieces(pieces) => pieces.count,
         }
     }
 
+    /// Returns the wire packets in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Segment<'_>> {
+        (0..self.count()).map(|index| Segment {
+            segments: self,
+            index,
+        })
+    }
+
+    /// Returns the first of them.
+    pub(crate) fn first(&self) -> Segment<'_> {
+        Segment {
+            segments: self,
+            index: 0,
+        }
+    }
+
     /// Returns the length of a wire packet in bytes.
-    pub(crate) fn length(&self, index: usize) -> usize {
+    fn length(&self, index: usize) -> usize {
         match &self.cut {
             Cut::Whole(_) => self.packet.len(),
             Cut::Pieces(pieces) => pieces.headers + pieces.payload(self.packet, index).len(),
@@ -180,7 +178,7 @@ impl<'a> Segments<'a> {
     }
 
     /// Writes a wire packet into `slot`, whose length is [`Self::length`].
-    pub(crate) fn write(&self, index: usize, slot: &mut [u8]) {
+    fn write(&self, index: usize, slot: &mut [u8]) {
         match &self.cut {
             Cut::Whole(checksum) => {
                 slot.copy_from_slice(self.packet);
@@ -189,6 +187,30 @@ impl<'a> Segments<'a> {
             }
             Cut::Pieces(pieces) => pieces.write(pieces.payload(self.packet, index), index, slot),
         }
+    }
+}
+
+/// One of the wire packets of a unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<'a> {
+    segments: &'a Segments<'a>,
+    index: usize,
+}
+
+impl Segment<'_> {
+    /// Returns its length in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it has an IP header at least")]
+    pub fn len(&self) -> usize {
+        self.segments.length(self.index)
+    }
+
+    /// Writes it into `slot`.
+    ///
+    /// # Panics
+    /// When `slot` is not [`Self::len`] bytes long.
+    pub fn write(&self, slot: &mut [u8]) {
+        self.segments.write(self.index, slot);
     }
 }
 
@@ -586,19 +608,8 @@ mod tests {
     }
 
     fn cut(packet: &[u8], gso: Gso, checksum: Checksum) -> Result<Vec<Vec<u8>>, DropReason> {
-        let mut emitted = Vec::new();
         let classified = classify(packet)?;
-        let result = segment(
-            packet,
-            &classified,
-            Offload { gso, checksum },
-            |length, write| {
-                let mut slot = vec![0xaa; length];
-                write(&mut slot);
-                emitted.push(slot);
-            },
-        );
-        assert!(result.is_ok() || emitted.is_empty());
-        result.map(|()| emitted)
+        let segments = Segments::new(packet, &classified, Offload { gso, checksum })?;
+        Ok(segments.iter().map(sample::written).collect())
     }
 }

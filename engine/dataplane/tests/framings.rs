@@ -15,6 +15,7 @@ use sam_dataplane::Carrier;
 use sam_dataplane::encap::nested::Content;
 use sam_dataplane::encap::{Framing, Gre, Gue, Nested, Payload, Vxlan};
 use sam_dataplane::packet::classify;
+use sam_dataplane::wire_packet::WirePacket;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -385,7 +386,7 @@ fn framed(framing: Framing, inner: &[u8]) -> Vec<u8> {
 fn nested(tunnel: Nested, inner: &[u8]) -> Vec<u8> {
     let mut slot = [0xee; 1500];
     tunnel
-        .write(inner, 46 << 2 | 2, 5, &mut slot)
+        .write(&WirePacket::Whole(inner), 46 << 2 | 2, 5, &mut slot)
         .unwrap()
         .to_vec()
 }

@@ -106,9 +106,25 @@ impl DataPath {
         out: &mut [u8],
         now: Instant,
     ) -> Result<usize, SealError> {
+        let write = |text: &mut [u8]| text.copy_from_slice(inner);
+        self.seal_with(peer, inner.len(), write, out, now)
+    }
+
+    /// Like [`Self::seal`] for an inner packet of `len` bytes that `write` puts where it is sealed. `write` is called
+    /// once at most, and not when nothing is sealed.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub fn seal_with(
+        &mut self,
+        peer: PeerIndex,
+        len: usize,
+        write: impl FnOnce(&mut [u8]),
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<usize, SealError> {
         let view = self.reader.table().peer(peer).ok_or(SealError::NoPeer)?;
-        let padded = inner.len().next_multiple_of(16).min(self.padding_limit);
-        let padded = padded.max(inner.len());
+        let padded = len.next_multiple_of(16).min(self.padding_limit).max(len);
         if out.len() < padded + OVERHEAD {
             return Err(SealError::OutputTooSmall);
         }
@@ -119,23 +135,23 @@ impl DataPath {
         let tick = tick(&mut self.latest, traffic, now);
         let session = view.current.as_ref().filter(|current| current.opens(now));
         let sealed = session.and_then(|session| {
-            let len = session.seal(inner, padded, out)?;
-            Some((session, len))
+            let sealed = session.seal_with(len, padded, write, out)?;
+            Some((session, sealed))
         });
-        let Some((session, len)) = sealed else {
+        let Some((session, sealed)) = sealed else {
             signals.raise(Signal::SessionWanted { peer }, traffic, tick);
             return Err(SealError::NoSession);
         };
         if session.old_for_sending(now) {
             signals.raise(Signal::SessionOld { peer }, traffic, tick);
         }
-        if inner.is_empty() {
+        if len == 0 {
             traffic.on_sent(tick);
         } else {
-            traffic.on_data_sent(inner.len(), tick);
+            traffic.on_data_sent(len, tick);
             signals.raise(Signal::DataFlows { peer }, traffic, tick);
         }
-        Ok(len)
+        Ok(sealed)
     }
 
     /// Opens one received datagram; an inner packet is written to `out` (at least as long as the datagram).

@@ -113,14 +113,27 @@ impl Session {
     /// Seals `inner` (empty: a keepalive), zeros up to `padded` bytes after it, into `out`, which is long enough, and
     /// returns the length; `None` if the counters are used up.
     pub(crate) fn seal(&self, inner: &[u8], padded: usize, out: &mut [u8]) -> Option<usize> {
+        let write = |text: &mut [u8]| text.copy_from_slice(inner);
+        self.seal_with(inner.len(), padded, write, out)
+    }
+
+    /// Like [`Self::seal`] for `len` bytes that `write` puts where they are sealed.
+    pub(crate) fn seal_with(
+        &self,
+        len: usize,
+        padded: usize,
+        write: impl FnOnce(&mut [u8]),
+        out: &mut [u8],
+    ) -> Option<usize> {
         let counter = self.next_counter()?;
         let (header, rest) = out.split_at_mut(DATA_HEADER);
         header[..4].copy_from_slice(&Kind::Data.bytes());
         header[RECEIVER].copy_from_slice(&self.origin.remote_index.to_le_bytes());
         header[COUNTER].copy_from_slice(&counter.to_le_bytes());
         let (text, rest) = rest.split_at_mut(padded);
-        text[..inner.len()].copy_from_slice(inner);
-        text[inner.len()..].fill(0);
+        let (inner, padding) = text.split_at_mut(len);
+        write(inner);
+        padding.fill(0);
         rest[..TAG_LEN].copy_from_slice(&self.seal_key.seal(counter, &[], text));
         Some(DATA_HEADER + padded + TAG_LEN)
     }

@@ -4,7 +4,7 @@
 //! among each other are emitted in the order in which their runs end. Everything open ends with [`Coalescer::flush`],
 //! at the end of a batch.
 //!
-//! [`segment`]: crate::segment::segment()
+//! [`segment`]: crate::segment
 
 mod run;
 
@@ -167,7 +167,7 @@ mod tests {
     use crate::packet::classify;
     use crate::packet::ipv4::{Ipv4Header, put, word};
     use crate::sample::{self, IP, Tcp, Udp};
-    use crate::segment::segment;
+    use crate::segment::Segments;
     use crate::unit::{Checksum, Gso, Offload};
 
     const DATA: [u8; 100] = [5; 100];
@@ -580,16 +580,10 @@ mod tests {
     }
 
     fn pieces(unit: &Unit) -> Vec<Vec<u8>> {
-        let mut pieces = Vec::new();
         let packet = unit.buffer.bytes();
         let classified = classify(packet).unwrap();
-        segment(packet, &classified, unit.offload, |length, write| {
-            let mut slot = vec![0; length];
-            write(&mut slot);
-            pieces.push(slot);
-        })
-        .unwrap();
-        pieces
+        let segments = Segments::new(packet, &classified, unit.offload).unwrap();
+        segments.iter().map(sample::written).collect()
     }
 
     /// Pushes packets in one batch and returns what comes out.

@@ -15,6 +15,7 @@ use crate::drop_reason::DropReason;
 use crate::packet::checksum::{Sum, pseudo_header};
 use crate::packet::classify;
 use crate::packet::ipv4::{IPV4_HEADER, Ipv4Header, UDP, low_word, put, word};
+use crate::wire_packet::WirePacket;
 
 /// What is put around an inner packet before it is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Nested {
     /// `TooBig` when it is too long for `slot` or for IPv4.
     pub fn write<'s>(
         self,
-        inner: &[u8],
+        inner: &WirePacket<'_>,
         tos: u8,
         flow: u8,
         slot: &'s mut [u8],
@@ -65,7 +66,7 @@ impl Nested {
         let length = header + inner.len();
         let total = u16::try_from(length).map_err(|_| DropReason::TooBig)?;
         let packet = slot.get_mut(..length).ok_or(DropReason::TooBig)?;
-        packet[header..].copy_from_slice(inner);
+        inner.write(&mut packet[header..]);
         let (front, mut rest) = packet.split_at_mut(IPV4_HEADER);
         let ip = Ipv4Header {
             tos,
@@ -212,7 +213,9 @@ mod tests {
         for (nested, header) in all() {
             assert_eq!(nested.header(), header, "{nested:?}");
             let mut slot = [0xee; 200];
-            let written = nested.write(&inner, 0xb9, 3, &mut slot).unwrap();
+            let written = nested
+                .write(&WirePacket::Whole(&inner), 0xb9, 3, &mut slot)
+                .unwrap();
             assert_eq!(written.len(), usize::from(header) + inner.len());
             let padded = [written, &[0; 15]].concat();
 
@@ -251,7 +254,8 @@ mod tests {
         let [gre, _, gue, _] = all().map(|(nested, _)| nested);
         let written = |nested: Nested, damage: Damage| {
             let mut slot = [0; 100];
-            let length = nested.write(&[0x45; 20], 0, 0, &mut slot).unwrap().len();
+            let inner = WirePacket::Whole(&[0x45; 20]);
+            let length = nested.write(&inner, 0, 0, &mut slot).unwrap().len();
             let packet = &mut slot[..length];
             damage(packet);
             crate::packet::ipv4::write_checksum(&mut packet[..20]);
@@ -274,12 +278,13 @@ mod tests {
         let (nested, header) = all()[0];
         let longest = usize::from(u16::MAX - header);
         let mut slot = vec![0; 70_000];
-        assert!(nested.write(&vec![0x45; longest], 0, 0, &mut slot).is_ok());
-        let too_long = nested.write(&vec![0x45; longest + 1], 0, 0, &mut slot);
-        assert_eq!(too_long, Err(DropReason::TooBig));
-        assert_eq!(
-            nested.write(&[0x45; 20], 0, 0, &mut [0; 43]),
-            Err(DropReason::TooBig)
-        );
+        let write = |length, slot: &mut [u8]| {
+            let inner = vec![0x45; length];
+            let written = nested.write(&WirePacket::Whole(&inner), 0, 0, slot);
+            written.map(<[u8]>::len)
+        };
+        assert_eq!(write(longest, &mut slot), Ok(usize::from(u16::MAX)));
+        assert_eq!(write(longest + 1, &mut slot), Err(DropReason::TooBig));
+        assert_eq!(write(20, &mut [0; 43]), Err(DropReason::TooBig));
     }
 }

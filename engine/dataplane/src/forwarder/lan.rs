@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Forwarder;
-use super::tunnel::for_each_fragment;
+use super::tunnel::for_each_wire_packet;
 use crate::decision::Refusal;
 use crate::drop_reason::DropReason;
 use crate::ids::PortId;
@@ -16,7 +16,7 @@ use crate::outlet::Io;
 use crate::packet::classify;
 use crate::packet::ethernet::{BROADCAST, ETHERNET_HEADER, EtherType, EthernetHeader};
 use crate::packet::icmp::IcmpError;
-use crate::segment::{segment, segment_size};
+use crate::segment::segment_size;
 use crate::trace::TapPoint;
 use crate::tx::Egress;
 use crate::unit::{Checksum, Unit};
@@ -89,44 +89,33 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) {
-        let IpPacket {
-            unit,
-            classified,
-            ingress,
-        } = &packet;
-        if segment_size(classified, unit.offload) <= usize::from(mtu) {
+        if segment_size(&packet.classified, packet.unit.offload) <= usize::from(mtu) {
             return self.send_neighbor(packet, port, io, now);
         }
+        let ingress = packet.ingress;
         let mut scratch = std::mem::take(&mut self.scratch);
         let stats = Arc::clone(&self.stats);
-        let mut send = |bytes: &[u8]| {
+        let outcome = for_each_wire_packet(&packet, mtu, &mut scratch, &stats, |wire| {
             let mut buffer = io.pool.take().ok_or(DropReason::BufferPoolEmpty)?;
-            let fits = buffer.append(bytes);
-            debug_assert!(fits, "an empty buffer holds a wire packet");
-            let (unit, classified) = (Unit::plain(buffer), classify(bytes)?);
+            wire.write(&mut buffer.tail_mut()[..wire.len()]);
+            buffer.grow(wire.len());
+            let classified = match classify(buffer.bytes()) {
+                Ok(classified) => classified,
+                Err(reason) => {
+                    io.pool.give(buffer);
+                    return Err(reason);
+                }
+            };
             let piece = IpPacket {
-                unit,
+                unit: Unit::plain(buffer),
                 classified,
-                ingress: *ingress,
+                ingress,
             };
             self.send_neighbor(piece, port, io, now);
             Ok(())
-        };
-        let mut outcome = Ok(());
-        let cut = segment(
-            unit.buffer.bytes(),
-            classified,
-            unit.offload,
-            |len, write| {
-                if outcome.is_ok() {
-                    let wire = &mut scratch[..len];
-                    write(wire);
-                    outcome = for_each_fragment(wire, mtu, &stats, &mut send);
-                }
-            },
-        );
+        });
         self.scratch = scratch;
-        match cut.and(outcome) {
+        match outcome {
             Ok(()) => io.pool.give(packet.unit.buffer),
             Err(reason) => self.discard(packet.unit.buffer, reason, io, now),
         }

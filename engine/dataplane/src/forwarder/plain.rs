@@ -16,6 +16,7 @@ use crate::trace::{Seen, TapPoint};
 use crate::train::{Growth, Passage};
 use crate::unit::{Offload, Unit};
 use crate::verdict::Verdict;
+use crate::wire_packet::WirePacket;
 
 /// Packets of one carrier from one source, back to back: all `segment` bytes long, the last perhaps shorter.
 #[derive(Debug)]
@@ -111,10 +112,14 @@ pub(super) fn plain_passage(
 }
 
 /// Writes a framed packet to the start of `slot` and returns its length.
-pub(super) fn frame(framing: Framing, inner: &[u8], slot: &mut [u8]) -> Result<usize, DropReason> {
+pub(super) fn frame(
+    framing: Framing,
+    inner: &WirePacket<'_>,
+    slot: &mut [u8],
+) -> Result<usize, DropReason> {
     let (header, len) = (framing.header(), framing.header() + inner.len());
     let slot = slot.get_mut(..len).ok_or(DropReason::TooBig)?;
-    slot[header..].copy_from_slice(inner);
+    inner.write(&mut slot[header..]);
     framing.write(slot);
     Ok(len)
 }

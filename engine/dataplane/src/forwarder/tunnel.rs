@@ -19,13 +19,14 @@ use crate::ip_packet::IpPacket;
 use crate::outlet::{Io, Outlet};
 use crate::packet::ipv4::set_ecn;
 use crate::packet::{Classified, classify};
-use crate::segment::segment;
+use crate::segment::Segments;
 use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
 use crate::trace::{Seen, Tap, TapPoint};
 use crate::train::{Growth, Passage, SEALING};
 use crate::unit::{Gso, Offload, Unit};
 use crate::verdict::Verdict;
+use crate::wire_packet::WirePacket;
 
 /// What the outer headers say about a datagram.
 #[derive(Debug, Clone, Copy)]
@@ -319,11 +320,13 @@ impl Forwarder {
                 });
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
                     let sealed = match nested {
-                        Some(nested) => nested.write(inner, tos, flow, shell)?,
+                        Some(nested) => WirePacket::Whole(nested.write(&inner, tos, flow, shell)?),
                         None => inner,
                     };
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
-                        wg.seal(peer, sealed, slot, now).map_err(seal_reason)
+                        let write = |text: &mut [u8]| sealed.write(text);
+                        wg.seal_with(peer, sealed.len(), write, slot, now)
+                            .map_err(seal_reason)
                     })?;
                     traffic.on_sent(tunnel, inner.len());
                     Ok(())
@@ -334,7 +337,7 @@ impl Forwarder {
                     (plain_passage(packet, tunnel, plain, tos)?, plain.framing);
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
                     trains.load(passage, inner.len(), &mut outlet, |slot| {
-                        frame(framing, inner, slot)
+                        frame(framing, &inner, slot)
                     })?;
                     traffic.on_sent(tunnel, inner.len());
                     Ok(())
@@ -344,32 +347,37 @@ impl Forwarder {
     }
 }
 
-/// Hands every wire packet of `packet` to `each`, cut in `scratch` and in fragments of at most `mtu` bytes. After the
-/// first failure the rest is left out.
-fn for_each_wire_packet(
+/// Hands every wire packet of `packet` to `each`; those longer than `mtu` bytes are written to `scratch` and go in
+/// fragments. After the first failure the rest is left out.
+pub(super) fn for_each_wire_packet(
     packet: &IpPacket,
     mtu: u16,
     scratch: &mut [u8],
     stats: &Stats,
-    mut each: impl FnMut(&[u8]) -> Result<(), DropReason>,
+    mut each: impl FnMut(WirePacket<'_>) -> Result<(), DropReason>,
 ) -> Result<(), DropReason> {
     let (bytes, offload) = (packet.unit.buffer.bytes(), packet.unit.offload);
     if offload == Offload::default() && bytes.len() <= usize::from(mtu) {
-        return each(bytes);
+        return each(WirePacket::Whole(bytes));
     }
-    let mut outcome = Ok(());
-    segment(bytes, &packet.classified, offload, |len, write| {
-        if outcome.is_ok() {
-            let wire = &mut scratch[..len];
-            write(wire);
-            outcome = for_each_fragment(wire, mtu, stats, &mut each);
+    let segments = Segments::new(bytes, &packet.classified, offload)?;
+    for segment in segments.iter() {
+        let wire = WirePacket::Segment(segment);
+        if wire.len() <= usize::from(mtu) {
+            each(wire)?;
+        } else {
+            let whole = &mut scratch[..wire.len()];
+            wire.write(whole);
+            for_each_fragment(whole, mtu, stats, &mut |fragment: &[u8]| {
+                each(WirePacket::Whole(fragment))
+            })?;
         }
-    })?;
-    outcome
+    }
+    Ok(())
 }
 
 /// Hands `wire` to `each`, in fragments of at most `mtu` bytes when it is longer; stops at the first failure.
-pub(super) fn for_each_fragment(
+fn for_each_fragment(
     wire: &[u8],
     mtu: u16,
     stats: &Stats,

@@ -6,7 +6,7 @@ use sam_dataplane::coalesce::Coalescer;
 use sam_dataplane::packet::checksum::{self, Sum, pseudo_header};
 use sam_dataplane::packet::classify;
 use sam_dataplane::packet::ipv4::{Ipv4Header, TCP, UDP};
-use sam_dataplane::segment::segment;
+use sam_dataplane::segment::Segments;
 use sam_dataplane::{BufferPool, Unit};
 
 /// Packets by their ports and egress.
@@ -47,12 +47,12 @@ fn cut(egress: u8, unit: Unit, left: &mut Flows, pool: &mut BufferPool) {
     let packet = unit.buffer.bytes();
     let classified = classify(packet).expect("merged packets are valid");
     let pieces = left.entry((egress, packet[20..24].to_vec())).or_default();
-    let result = segment(packet, &classified, unit.offload, |length, write| {
-        let mut slot = vec![0; length];
-        write(&mut slot);
-        pieces.push(slot);
-    });
-    assert_eq!(result, Ok(()));
+    let segments = Segments::new(packet, &classified, unit.offload).expect("it can be cut again");
+    pieces.extend(segments.iter().map(|segment| {
+        let mut slot = vec![0; segment.len()];
+        segment.write(&mut slot);
+        slot
+    }));
     pool.give(unit.buffer);
 }
 

@@ -1,8 +1,8 @@
-//! Segmentation of arbitrary packets under arbitrary metadata: all or nothing, and what comes out is valid.
+//! Segmentation of arbitrary packets under arbitrary metadata: refused, or what comes out is valid.
 
 use sam_dataplane::packet::checksum::{Sum, pseudo_header};
 use sam_dataplane::packet::{Classified, classify, ipv4};
-use sam_dataplane::segment::{segment, segment_size};
+use sam_dataplane::segment::{Segment, Segments, segment_size};
 use sam_dataplane::{Checksum, Gso, Offload};
 
 pub(crate) fn check(data: &[u8]) {
@@ -25,18 +25,22 @@ pub(crate) fn check(data: &[u8]) {
     let Ok(classified) = classify(packet) else {
         return;
     };
-    let mut emitted = Vec::new();
-    let result = segment(packet, &classified, offload, |length, write| {
-        let mut slot = vec![0; length];
-        write(&mut slot);
-        emitted.push(slot);
-    });
-    assert_eq!(result.is_ok(), !emitted.is_empty());
-    if result.is_ok() && gso != Gso::None {
-        check_segments(packet, &classified, &emitted);
-        let largest = emitted.iter().map(Vec::len).max();
+    let Ok(segments) = Segments::new(packet, &classified, offload) else {
+        return;
+    };
+    let written: Vec<_> = segments.iter().map(|segment| written(&segment)).collect();
+    assert!(!written.is_empty());
+    if gso != Gso::None {
+        check_segments(packet, &classified, &written);
+        let largest = written.iter().map(Vec::len).max();
         assert_eq!(largest, Some(segment_size(&classified, offload)));
     }
+}
+
+fn written(segment: &Segment<'_>) -> Vec<u8> {
+    let mut slot = vec![0; segment.len()];
+    segment.write(&mut slot);
+    slot
 }
 
 fn check_segments(packet: &[u8], classified: &Classified, segments: &[Vec<u8>]) {

@@ -3,7 +3,7 @@
 use std::io;
 
 use sam_dataplane::packet::classify;
-use sam_dataplane::segment::segment;
+use sam_dataplane::segment::Segments;
 use sam_dataplane::{BufferPool, Checksum, DropReason, Offload, Unit};
 
 /// Tells whether the kernel refused unfinished work, as opposed to this packet for another reason.
@@ -41,19 +41,15 @@ pub(super) fn cut(
         checksum,
         ..unit.offload
     };
-    let mut outcome = Ok(());
-    segment(packet, &classify(packet)?, offload, |length, write| {
-        let Some(mut buffer) = pool.take() else {
-            outcome = Err(DropReason::BufferPoolEmpty);
-            return;
-        };
+    for segment in Segments::new(packet, &classify(packet)?, offload)?.iter() {
+        let mut buffer = pool.take().ok_or(DropReason::BufferPoolEmpty)?;
         let fits = buffer.append(header);
         debug_assert!(fits, "an empty buffer holds a frame");
-        write(&mut buffer.tail_mut()[..length]);
-        buffer.grow(length);
+        segment.write(&mut buffer.tail_mut()[..segment.len()]);
+        buffer.grow(segment.len());
         emit(Unit::plain(buffer), pool);
-    })?;
-    outcome
+    }
+    Ok(())
 }
 
 /// Error number of "invalid argument".
