@@ -199,7 +199,7 @@ pub enum Command {
     Bench(BenchArgs),
 }
 
-/// Whether a router is to be emptied.
+/// Whether a router is to leave its work to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum DrainOrder {
     /// Leave everything to others
@@ -487,6 +487,15 @@ pub enum BgpCommand {
     Mrt(MrtCommand),
     /// Say what bytes of BGP mean and what this router would do with them; exit 5 unless it takes them as they are
     Decode(DecodeArgs),
+    /// Ask neighbors of other ASes to use other ways, before this one goes away (RFC 8326)
+    ///
+    /// Sessions and routes stay. `samctl drain` does the same, and leaves addresses to other nodes too. It holds across
+    /// restarts; `bgp neighbors` shows it.
+    GracefulShutdown {
+        /// Begin, or end it
+        #[arg(value_enum)]
+        order: DrainOrder,
+    },
     /// Show why a path is the best, step by step
     Why {
         /// Prefix; an address means its /32

@@ -134,6 +134,7 @@ fn bgp(
         BgpCommand::Mrt(command) => mrt::mrt(command, view.client, view.format, streams),
         BgpCommand::Decode(args) => decode::bgp_decode(args, view.format, streams),
         BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
+        BgpCommand::GracefulShutdown { order } => order::graceful_shutdown(*order, view, streams),
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::show::Request;
 use crate::Streams;
-use crate::args::Format;
+use crate::args::{DrainOrder, Format};
 use crate::config::scalar::duration_text;
 use crate::exit::{Exit, Failure};
 use crate::output::machine;
@@ -102,6 +102,30 @@ pub fn release(
             let text = duration_text(hold);
             format!("{what} is given back and left alone for {text}: see `samctl captures`")
         },
+        streams,
+    )
+}
+
+/// Asks neighbors of other ASes to use other ways, or no longer.
+///
+/// # Errors
+/// When no router answers, or it refuses.
+pub fn graceful_shutdown(
+    wanted: DrainOrder,
+    request: &Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    let on = wanted == DrainOrder::On;
+    let said = match on {
+        true => {
+            "neighbors of other ASes are asked to use other ways; what still comes is carried on"
+        }
+        false => "neighbors of other ASes are asked no longer to use other ways",
+    };
+    order(
+        request,
+        ("/v1/bgp/graceful-shutdown", json!({ "on": on })),
+        |_| said.into(),
         streams,
     )
 }

@@ -17,6 +17,11 @@ impl Text for BgpNeighborsView {
                 "restarting: waits for {awaited}, {remaining} at most, and tells only its own routes"
             ));
         }
+        if let Some(why) = &self.graceful_shutdown {
+            page.line(format!(
+                "graceful shutdown ({why}): neighbors of other ASes are asked to use other ways"
+            ));
+        }
         let rows = self.neighbors.iter().map(|row| summary_row(self.asn, row));
         let rows = rows.collect();
         let header = [

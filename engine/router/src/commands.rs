@@ -52,6 +52,8 @@ pub enum CommandRefusal {
     ForwardingNeeded,
     /// What the action did cannot be undone.
     NotUndoable,
+    /// This router has no neighbors of other ASes.
+    NoForeignNeighbors,
 }
 
 impl Router {
@@ -106,9 +108,13 @@ impl Router {
             Command::Approve(id) if !self.awaits_approval(*id) => Err(CommandRefusal::NotAwaited),
             Command::Release { address, .. } => self.check_release(*address),
             Command::Undo(id) => self.check_undo(*id),
+            Command::GracefulShutdown(true) if self.config.local.foreign.is_empty() => {
+                Err(CommandRefusal::NoForeignNeighbors)
+            }
             Command::Withdraw(_)
             | Command::Approve(_)
             | Command::Drain(_)
+            | Command::GracefulShutdown(_)
             | Command::CancelHandover(_)
             | Command::Shutdown => Ok(()),
         }
@@ -148,6 +154,7 @@ impl Router {
             (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Drain(on), Ok(())) => self.set_drained(*on, now),
+            (Command::GracefulShutdown(on), Ok(())) => self.set_graceful_shutdown(*on, now),
             (Command::Handover { address, to }, Ok(())) => self.offer(*address, *to, now),
             (Command::CancelHandover(address), Ok(())) => self.take_back(*address, now),
             (
@@ -180,6 +187,7 @@ impl Router {
             (
                 Command::Shutdown
                 | Command::Drain(_)
+                | Command::GracefulShutdown(_)
                 | Command::Approve(_)
                 | Command::Release { .. }
                 | Command::Undo(_),
@@ -212,6 +220,7 @@ impl CommandRefusal {
             Self::NotDone => "not-done",
             Self::ForwardingNeeded => "forwarding-needed",
             Self::NotUndoable => "not-undoable",
+            Self::NoForeignNeighbors => "no-foreign-neighbors",
         }
     }
 
@@ -254,6 +263,7 @@ impl CommandRefusal {
             Self::NotDone => "`samctl actions` lists what was done lately",
             Self::ForwardingNeeded => "`samctl release --all` puts the interface back as it was",
             Self::NotUndoable => "`samctl release ADDRESS` gives an address back that is held",
+            Self::NoForeignNeighbors => "`samctl drain on` has the other nodes take over",
         }
     }
 }
@@ -284,6 +294,7 @@ impl fmt::Display for CommandRefusal {
             Self::NotDone => "no action of this number was done lately",
             Self::ForwardingNeeded => "captured addresses need that the interface forwards",
             Self::NotUndoable => "what this action did cannot be undone",
+            Self::NoForeignNeighbors => "this router has no neighbors of other ASes to ask",
         })
     }
 }
@@ -317,6 +328,7 @@ mod tests {
             CommandRefusal::NotDone,
             CommandRefusal::ForwardingNeeded,
             CommandRefusal::NotUndoable,
+            CommandRefusal::NoForeignNeighbors,
         ] {
             let sentence = refusal.to_string();
             assert!(sentence.contains(' '), "{sentence}");

@@ -28,6 +28,7 @@ impl Router {
         if self.state.drained != drained {
             self.state.drained = drained;
             self.events.push(Event::Drain { on: drained }, now);
+            self.follow_policy(now);
             self.review_offers(now);
         }
     }

@@ -71,6 +71,11 @@ pub enum Event {
         /// Which of both.
         on: bool,
     },
+    /// This router was told to ask neighbors of other ASes to use other ways, or no longer.
+    GracefulShutdown {
+        /// Which of both.
+        on: bool,
+    },
     /// A drained router has nothing left to do.
     Drained,
     /// A step of a planned move of an address to another node.
@@ -371,6 +376,7 @@ impl Event {
             Self::DuplicateOwner { .. } => "duplicate-owner",
             Self::DuplicateOwnerEnded { .. } => "duplicate-owner-ended",
             Self::Drain { .. } => "drain",
+            Self::GracefulShutdown { .. } => "graceful-shutdown",
             Self::Drained => "drained",
             Self::Handover { .. } => "handover",
             Self::SessionUp { .. } => "session-up",
@@ -450,6 +456,7 @@ impl Event {
             | Self::OwnerChanged { .. }
             | Self::DuplicateOwnerEnded { .. }
             | Self::Drain { .. }
+            | Self::GracefulShutdown { .. }
             | Self::Drained
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
@@ -490,6 +497,7 @@ impl Event {
             | Self::DuplicateOwner { .. }
             | Self::DuplicateOwnerEnded { .. }
             | Self::Drain { .. }
+            | Self::GracefulShutdown { .. }
             | Self::Drained
             | Self::Handover { .. }
             | Self::SessionUp { .. }

@@ -132,6 +132,11 @@ impl Reach {
 }
 
 impl Foreign {
+    /// Tells whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.neighbors.is_empty() && self.ranges.is_empty()
+    }
+
     /// Returns what is agreed with the neighbor at an address, and who that is.
     #[must_use]
     pub fn terms(&self, address: Ipv4Addr) -> Option<(&str, &Terms)> {

@@ -23,74 +23,89 @@ pub(crate) const FABRIC_TAG: Rejection = Rejection("fabric-tag");
 /// Names of the rejections which mean that a foreign neighbor speaks in the fabric's name.
 pub(crate) const INTRUSION_REASONS: [&str; 3] = [POOL_ADDRESS.0, OVERLAY_ADDRESS.0, FABRIC_TAG.0];
 
-/// Accepts a route of a foreign neighbor, or not.
-///
-/// 1. What belongs to the fabric is refused.
-/// 2. The policy of the neighbor decides.
-/// 3. A path that goes away soon is the last choice (RFC 8326 section 4.1).
-///
-/// # Errors
-/// Why it is refused.
-pub(crate) fn import(
-    (terms, neighbor): (&Terms, Ipv4Addr),
-    enrollment: &Enrollment,
-    prefix: Ipv4Net,
-    attributes: &mut PathAttributes,
-) -> Result<(), Rejection> {
-    if enrollment
-        .pools
-        .iter()
-        .any(|pool| pool.prefix.contains(&prefix))
-    {
-        return Err(POOL_ADDRESS);
-    }
-    if is_overlay(enrollment, prefix) {
-        return Err(OVERLAY_ADDRESS);
-    }
-    let mut tags = attributes.large_communities.iter();
-    if tags.any(|tag| tag.global == enrollment.asn) {
-        return Err(FABRIC_TAG);
-    }
-    let rules = terms.import.as_ref().ok_or(NO_POLICY)?;
-    rules.apply(neighbor, prefix, attributes)?;
-    if attributes
-        .communities
-        .contains(&Community::GRACEFUL_SHUTDOWN.0)
-    {
-        attributes.local_pref = Some(0);
-    }
-    Ok(())
+/// One neighbor, and what stands between it and the fabric.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Border<'a> {
+    /// What is agreed with it.
+    pub(crate) terms: &'a Terms,
+    /// Its address.
+    pub(crate) neighbor: Ipv4Addr,
+    /// What belongs to the fabric.
+    pub(crate) enrollment: &'a Enrollment,
+    /// Whether the way through this router goes away soon.
+    pub(crate) leaving: bool,
 }
 
-/// Tells whether a foreign neighbor is told a route, and makes of it what it is told.
-///
-/// 1. Markers, and pools as a whole, are not told.
-/// 2. The policy decides; it sees the tags of the fabric, which are then removed.
-/// 3. A neighbor that shall prefer other ways is asked to (RFC 8326 section 4.2).
-pub(crate) fn export(
-    (terms, neighbor): (&Terms, Ipv4Addr),
-    enrollment: &Enrollment,
-    prefix: Ipv4Net,
-    attributes: &mut PathAttributes,
-) -> bool {
-    let mut pools = enrollment.pools.iter();
-    let pool = pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32;
-    if pool || is_overlay(enrollment, prefix) {
-        return false;
+impl Border<'_> {
+    /// Accepts a route of the neighbor, or not.
+    ///
+    /// 1. What belongs to the fabric is refused.
+    /// 2. The policy of the neighbor decides.
+    /// 3. A path that goes away soon, on its side or ours, is the last choice (RFC 8326 section 4).
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) fn import(
+        self,
+        prefix: Ipv4Net,
+        attributes: &mut PathAttributes,
+    ) -> Result<(), Rejection> {
+        let mut pools = self.enrollment.pools.iter();
+        if pools.any(|pool| pool.prefix.contains(&prefix)) {
+            return Err(POOL_ADDRESS);
+        }
+        if is_overlay(self.enrollment, prefix) {
+            return Err(OVERLAY_ADDRESS);
+        }
+        let mut tags = attributes.large_communities.iter();
+        if tags.any(|tag| tag.global == self.enrollment.asn) {
+            return Err(FABRIC_TAG);
+        }
+        let rules = self.terms.import.as_ref().ok_or(NO_POLICY)?;
+        rules.apply(self.neighbor, prefix, attributes)?;
+        if self.is_leaving() {
+            GOES_AWAY.add_to(attributes);
+        }
+        if attributes
+            .communities
+            .contains(&Community::GRACEFUL_SHUTDOWN.0)
+        {
+            attributes.local_pref = Some(0);
+        }
+        Ok(())
     }
-    let passes = terms
-        .export
-        .as_ref()
-        .is_some_and(|rules| rules.apply(neighbor, prefix, attributes).is_ok());
-    attributes
-        .large_communities
-        .retain(|tag| tag.global != enrollment.asn);
-    attributes.local_pref = None;
-    if terms.graceful_shutdown {
-        AnyCommunity::Standard(Community::GRACEFUL_SHUTDOWN).add_to(attributes);
+
+    /// Tells whether the neighbor is told a route, and makes of it what it is told.
+    ///
+    /// 1. Markers, and pools as a whole, are not told.
+    /// 2. The policy decides; it sees the tags of the fabric, which are then removed.
+    /// 3. A neighbor that shall prefer other ways is asked to (RFC 8326 section 4.2).
+    pub(crate) fn export(self, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool {
+        let mut pools = self.enrollment.pools.iter();
+        let pool = pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32;
+        if pool || is_overlay(self.enrollment, prefix) {
+            return false;
+        }
+        let rules = self.terms.export.as_ref();
+        let passes =
+            rules.is_some_and(|rules| rules.apply(self.neighbor, prefix, attributes).is_ok());
+        attributes
+            .large_communities
+            .retain(|tag| tag.global != self.enrollment.asn);
+        attributes.local_pref = None;
+        if self.is_leaving() {
+            GOES_AWAY.add_to(attributes);
+        }
+        passes
     }
-    passes
+
+    fn is_leaving(self) -> bool {
+        self.leaving || self.terms.graceful_shutdown
+    }
 }
+
+/// The way goes away soon (RFC 8326).
+const GOES_AWAY: AnyCommunity = AnyCommunity::Standard(Community::GRACEFUL_SHUTDOWN);
 
 fn is_overlay(enrollment: &Enrollment, prefix: Ipv4Net) -> bool {
     let mut nodes = enrollment.nodes.values();
@@ -167,7 +182,9 @@ mod tests {
         let mut heard = leaving.clone();
         let prefix = "198.51.100.0/24".parse().unwrap();
         let enrollment = enrollment();
-        import((&terms, US), &enrollment, prefix, &mut heard).unwrap();
+        border(&terms, &enrollment)
+            .import(prefix, &mut heard)
+            .unwrap();
         assert_eq!(heard.local_pref, Some(0));
 
         terms.graceful_shutdown = true;
@@ -177,11 +194,21 @@ mod tests {
     const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
     fn taken(terms: &Terms, text: &str, mut route: PathAttributes) -> Result<(), Rejection> {
-        import((terms, US), &enrollment(), prefix(text), &mut route)
+        border(terms, &enrollment()).import(prefix(text), &mut route)
     }
 
     fn told(terms: &Terms, text: &str, mut route: PathAttributes) -> Option<PathAttributes> {
-        export((terms, US), &enrollment(), prefix(text), &mut route).then_some(route)
+        let told = border(terms, &enrollment()).export(prefix(text), &mut route);
+        told.then_some(route)
+    }
+
+    fn border<'a>(terms: &'a Terms, enrollment: &'a Enrollment) -> Border<'a> {
+        Border {
+            terms,
+            neighbor: US,
+            enrollment,
+            leaving: false,
+        }
     }
 
     fn prefix(text: &str) -> Ipv4Net {
@@ -189,7 +216,7 @@ mod tests {
     }
 
     fn enrollment() -> Enrollment {
-        FabricPolicy::new(&fixture::config(1, 3, &[]))
+        FabricPolicy::new(&fixture::config(1, 3, &[]), false)
             .enrollment()
             .clone()
     }

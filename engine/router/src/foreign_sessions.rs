@@ -86,7 +86,7 @@ impl Router {
             authentication,
             import_rules: terms.import.as_ref().map(|rules| rules.0.len()),
             export_rules: terms.export.as_ref().map(|rules| rules.0.len()),
-            graceful_shutdown: terms.graceful_shutdown,
+            graceful_shutdown: terms.graceful_shutdown || self.graceful_shutdown().is_some(),
         })
     }
 }

@@ -76,6 +76,8 @@ pub enum Command {
     Withdraw(Ipv4Addr),
     /// Leave everything to others, or act again.
     Drain(bool),
+    /// Ask neighbors of other ASes to use other ways, or no longer (RFC 8326).
+    GracefulShutdown(bool),
     /// Give an owned address to another node.
     Handover {
         /// The address.

@@ -26,6 +26,9 @@ pub struct RuntimeState {
     /// Whether this router is to be emptied.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
+    /// Whether neighbors of other ASes are asked to use other ways (RFC 8326).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub graceful_shutdown: bool,
     /// Addresses that are offered to another node, until it has them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub handovers: BTreeMap<Ipv4Addr, NodeId>,
@@ -42,6 +45,12 @@ impl RuntimeState {
         told.filter(|address| !self.withdrawn.contains(address))
             .filter(|address| enrollment.admit(config.local.node, *address).is_ok())
             .collect()
+    }
+
+    /// Tells whether neighbors of other ASes are to use other ways: by order, or because this router is emptied.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.graceful_shutdown || self.drained
     }
 
     /// Notes the order to own an address.
@@ -152,6 +161,6 @@ mod tests {
     }
 
     fn owned(state: &RuntimeState, config: &Config) -> BTreeSet<Ipv4Addr> {
-        state.owned(config, FabricPolicy::new(config).enrollment())
+        state.owned(config, FabricPolicy::new(config, false).enrollment())
     }
 }

@@ -43,6 +43,7 @@ mod fib_sync;
 mod fixture;
 mod foreign_policy;
 mod foreign_sessions;
+mod graceful_shutdown;
 mod handover;
 mod host;
 mod identity;

@@ -11,20 +11,22 @@ use sam_bgp::{PathAttributes, PeerId, Policy, Rejection};
 use sam_capture::{EnrolledNode, Enrollment, NodeId};
 
 use crate::config::Config;
-use crate::foreign::{Foreign, Terms};
-use crate::foreign_policy;
+use crate::foreign::Foreign;
+use crate::foreign_policy::Border;
 
 /// Import and export rules of a fabric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FabricPolicy {
     enrollment: Enrollment,
     foreign: Foreign,
+    /// Whether neighbors of other ASes are to use other ways.
+    leaving: bool,
 }
 
 impl FabricPolicy {
-    /// Makes the rules for a configuration.
+    /// Makes the rules for a configuration; `leaving` asks neighbors of other ASes to use other ways (RFC 8326).
     #[must_use]
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, leaving: bool) -> Self {
         let fabric = &config.fabric;
         let nodes = fabric.nodes.values().map(|node| {
             let reflector = fabric.bgp.route_reflectors.contains(&node.id);
@@ -46,17 +48,23 @@ impl FabricPolicy {
                 pools: fabric.pools.clone(),
             },
             foreign: config.local.foreign.clone(),
+            leaving,
         }
     }
 
-    /// Returns what is agreed with a peer that is no node, and its address.
-    fn foreign(&self, peer: PeerId) -> Option<(&Terms, Ipv4Addr)> {
+    /// Returns the border towards a peer that is no node.
+    fn border(&self, peer: PeerId) -> Option<Border<'_>> {
         if self.enrollment.nodes.contains_key(&NodeId(peer.0)) {
             return None;
         }
-        let address = Ipv4Addr::from(peer.0);
-        let (_, terms) = self.foreign.terms(address)?;
-        Some((terms, address))
+        let neighbor = Ipv4Addr::from(peer.0);
+        let (_, terms) = self.foreign.terms(neighbor)?;
+        Some(Border {
+            terms,
+            neighbor,
+            enrollment: &self.enrollment,
+            leaving: self.leaving,
+        })
     }
 
     /// Returns what the rules are checked against.
@@ -73,9 +81,8 @@ impl Policy for FabricPolicy {
         prefix: Ipv4Net,
         attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection> {
-        if let Some(terms) = self.foreign(peer) {
-            let attributes = attributes.to_mut();
-            return foreign_policy::import(terms, &self.enrollment, prefix, attributes);
+        if let Some(border) = self.border(peer) {
+            return border.import(prefix, attributes.to_mut());
         }
         match self.enrollment.check(NodeId(peer.0), prefix, attributes) {
             Ok(_) => Ok(()),
@@ -91,10 +98,8 @@ impl Policy for FabricPolicy {
         prefix: Ipv4Net,
         attributes: &mut Cow<'_, PathAttributes>,
     ) -> bool {
-        match self.foreign(peer) {
-            Some(terms) => {
-                foreign_policy::export(terms, &self.enrollment, prefix, attributes.to_mut())
-            }
+        match self.border(peer) {
+            Some(border) => border.export(prefix, attributes.to_mut()),
             None => prefix.prefix_len() == 32 && attributes.as_path.is_empty(),
         }
     }

@@ -131,7 +131,7 @@ impl Router {
             mut state,
             seed,
         } = start;
-        let policy = FabricPolicy::new(&config);
+        let policy = FabricPolicy::new(&config, state.is_leaving());
         // The low half of the seed: random per start, so that two routers of one identity differ.
         let epoch = u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits");
         let mut router = Self {
@@ -341,11 +341,7 @@ impl Router {
         });
         self.numbering
             .apply(&other_nodes(&self.config).map(|node| node.id).collect());
-        let policy = FabricPolicy::new(&self.config);
-        if policy != *self.speaker.policy() {
-            self.speaker.set_policy(policy, now);
-            self.pump(now);
-        }
+        self.follow_policy(now);
         self.path_watch.on_config(&self.config);
         self.follow_next_hops(now);
         if peer_configs(&old) != peer_configs(&self.config)

@@ -35,6 +35,7 @@ impl Control {
             Request::Announce(address) => self.command(Command::Announce(address)),
             Request::Withdraw(address) => self.command(Command::Withdraw(address)),
             Request::Drain(on) => self.command(Command::Drain(on)),
+            Request::GracefulShutdown(on) => self.command(Command::GracefulShutdown(on)),
             Request::Handover(address, to) => match self.find_node(&to) {
                 Some(to) => self.command(Command::Handover { address, to }),
                 None => self.no_such_node(&to),
@@ -111,6 +112,7 @@ impl Control {
             | Command::Undo(_)
             | Command::Release { .. }
             | Command::Drain(_)
+            | Command::GracefulShutdown(_)
             | Command::Handover { .. }
             | Command::CancelHandover(_)
             | Command::Shutdown => None,

@@ -46,6 +46,8 @@ pub(crate) enum Request {
     Withdraw(Ipv4Addr),
     /// Leave everything to others, or act again.
     Drain(bool),
+    /// `samctl bgp graceful-shutdown`
+    GracefulShutdown(bool),
     /// Give an address to the node of this name.
     Handover(Ipv4Addr, String),
     /// Keep an address that is on offer.
@@ -329,6 +331,7 @@ fn orders() -> Routes {
             "/v1/drain",
             get(|State(s): Calls| view(s, View::Drain)).post(drain),
         )
+        .route("/v1/bgp/graceful-shutdown", post(graceful_shutdown))
         .route(
             "/v1/handover",
             get(|State(s): Calls| view(s, View::Handovers)).post(handover),
@@ -473,6 +476,14 @@ async fn drain(
     Json(body): Json<Switch>,
 ) -> Response {
     order(calls, caller, Request::Drain(body.on)).await
+}
+
+async fn graceful_shutdown(
+    State(calls): Calls,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Json(body): Json<Switch>,
+) -> Response {
+    order(calls, caller, Request::GracefulShutdown(body.on)).await
 }
 
 async fn handover(

@@ -129,7 +129,7 @@ fn only_a_reflector_that_owns_nothing_kept_its_forwarding() {
     let restart = |own: u32, owned: &[u8]| {
         let mut config = fixture::config(own, 3, &[1]);
         config.local.owned = owned.iter().copied().map(address).collect();
-        let policy = crate::policy::FabricPolicy::new(&config);
+        let policy = crate::policy::FabricPolicy::new(&config, false);
         crate::peers::own_restart(&config, &RuntimeState::default(), &policy).forwarding
     };
     assert!(restart(1, &[]));

@@ -30,6 +30,7 @@ mod configuration;
 mod discovery;
 mod drain;
 mod graceful_restart;
+mod graceful_shutdown;
 mod handover;
 mod identity;
 mod monitor;

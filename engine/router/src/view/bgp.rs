@@ -16,6 +16,9 @@ pub struct BgpNeighborsView {
     pub router_id: Ipv4Addr,
     /// Neighbors, by node id.
     pub neighbors: Vec<NeighborSummary>,
+    /// Why all neighbors of other ASes are asked to use other ways (RFC 8326), if they are: `by order`, `drained`.
+    #[serde(default)]
+    pub graceful_shutdown: Option<String>,
     /// Our own restart, while it is under way.
     #[serde(default)]
     pub restarting: Option<RestartingView>,

@@ -34,6 +34,7 @@ impl Router {
                 .iter()
                 .map(|peer| self.neighbor_summary(peer, now))
                 .collect(),
+            graceful_shutdown: self.graceful_shutdown().map(String::from),
             restarting: self.speaker.restarting().map(|restart| RestartingView {
                 awaited: restart
                     .awaited
