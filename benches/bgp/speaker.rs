@@ -48,8 +48,13 @@ impl Policy for Open {
         Ok(())
     }
 
-    fn export(&self, _: PeerId, _: Ipv4Net, _: &mut Cow<'_, PathAttributes>) -> bool {
-        true
+    fn export(
+        &self,
+        _: PeerId,
+        _: Ipv4Net,
+        _: &mut Cow<'_, PathAttributes>,
+    ) -> Result<(), Rejection> {
+        Ok(())
     }
 }
 

@@ -82,8 +82,13 @@ impl Policy for Everything {
         Ok(())
     }
 
-    fn export(&self, _: PeerId, _: Ipv4Net, _: &mut Cow<'_, PathAttributes>) -> bool {
-        true
+    fn export(
+        &self,
+        _: PeerId,
+        _: Ipv4Net,
+        _: &mut Cow<'_, PathAttributes>,
+    ) -> Result<(), Rejection> {
+        Ok(())
     }
 }
 

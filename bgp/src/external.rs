@@ -9,8 +9,10 @@ use crate::wire::{AsPathSegment, Community, PathAttributes};
 
 /// The AS_PATH does not begin with the AS of the peer.
 pub(crate) const FIRST_AS: Rejection = Rejection("first-as");
-/// The route passed our AS already.
+/// The route passed the AS already to which it comes, or would go.
 pub(crate) const AS_LOOP: Rejection = Rejection("as-loop");
+/// The route may not leave the AS (RFC 1997).
+pub(crate) const NO_EXPORT: Rejection = Rejection("no-export");
 /// The next hop is our own address.
 pub(crate) const OWN_NEXT_HOP: Rejection = Rejection("own-next-hop");
 
@@ -36,18 +38,20 @@ pub(crate) fn check(attributes: &PathAttributes, peer: ExternalPeer) -> Result<(
     Ok(())
 }
 
-/// Returns the attributes with which a route is told to an external peer; `None` if it is not. `local`: the route is
-/// our own.
+/// Returns the attributes with which a route is told to an external peer. `local`: the route is our own.
 ///
 /// 1. A route that may not leave the AS stays (RFC 1997), and one that passed the peer's AS would be refused there.
 /// 2. Our AS is prepended (RFC 4271 section 5.1.2), we are the next hop (section 5.1.3).
 /// 3. LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are of our AS; a MED goes no further than the AS that it was told to
 ///    (section 5.1.4), so that only one of our own, or set by policy afterwards, leaves.
+///
+/// # Errors
+/// Why it is not told.
 pub(crate) fn export(
     attributes: &PathAttributes,
     local: bool,
     peer: ExternalPeer,
-) -> Option<PathAttributes> {
+) -> Result<PathAttributes, Rejection> {
     let confined = [
         Community::NO_EXPORT,
         Community::NO_ADVERTISE,
@@ -57,10 +61,13 @@ pub(crate) fn export(
         .communities
         .iter()
         .any(|value| confined.contains(&Community(*value)));
-    if stays || passes(attributes, peer.asn) {
-        return None;
+    if stays {
+        return Err(NO_EXPORT);
     }
-    Some(PathAttributes {
+    if passes(attributes, peer.asn) {
+        return Err(AS_LOOP);
+    }
+    Ok(PathAttributes {
         as_path: prepended(&attributes.as_path, peer.local_asn),
         next_hop: peer.next_hop,
         med: attributes.med.filter(|_| local),
@@ -154,9 +161,10 @@ mod tests {
                 communities: vec![value],
                 ..path(&[])
             };
-            assert_eq!(export(&confined, true, PEER), None, "{value:x}");
+            assert_eq!(export(&confined, true, PEER), Err(NO_EXPORT), "{value:x}");
         }
-        assert_eq!(export(&path(&[65002, 65001]), false, PEER), None);
+        let passed = path(&[65002, 65001]);
+        assert_eq!(export(&passed, false, PEER), Err(AS_LOOP));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use crate::speaker::PeerId;
 use crate::wire::PathAttributes;
 
-/// Why a route was refused; short name as shown to operators and used in counters.
+/// Why a route was refused, or is not told; short name as shown to operators and used in counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection(pub &'static str);
 
@@ -27,11 +27,14 @@ pub trait Policy {
         attributes: &mut Cow<'_, PathAttributes>,
     ) -> Result<(), Rejection>;
 
-    /// Tells whether a best path may be sent to `peer`; may change attributes.
+    /// Lets a path be told to `peer`, or not; may change attributes.
+    ///
+    /// # Errors
+    /// The reason for not telling it.
     fn export(
         &self,
         peer: PeerId,
         prefix: Ipv4Net,
         attributes: &mut Cow<'_, PathAttributes>,
-    ) -> bool;
+    ) -> Result<(), Rejection>;
 }

@@ -15,6 +15,13 @@ pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
 /// The route passed our cluster already.
 pub(crate) const CLUSTER_LOOP: Rejection = Rejection("cluster-loop");
 
+/// The route may be told to nobody (RFC 1997).
+pub(crate) const NO_ADVERTISE: Rejection = Rejection("no-advertise");
+/// A route of a peer that is no client is for clients only (RFC 4456 section 6).
+pub(crate) const NOT_REFLECTED: Rejection = Rejection("not-reflected");
+/// The peer told the route, or brought it into the AS.
+pub(crate) const SPLIT_HORIZON: Rejection = Rejection("split-horizon");
+
 /// Names of the rejections of routes that came back to where they had been. They are no fault: a reflector may send a
 /// route to its originator too, which is to ignore it (RFC 4456 section 8).
 pub const LOOP_REASONS: [&str; 2] = [ORIGINATOR_LOOP.0, CLUSTER_LOOP.0];
@@ -67,18 +74,21 @@ impl Reflector {
         Ok(())
     }
 
-    /// Returns the attributes with which a path from `source` is sent to `target`, or `None` if it is not. `source_role`
-    /// is the role of the peer that the path came from.
+    /// Returns the attributes with which a path from `source` is sent to `target`. `source_role` is the role of the peer
+    /// that the path came from.
+    ///
+    /// # Errors
+    /// Why it is not sent.
     pub(crate) fn export(
         self,
         attributes: &PathAttributes,
         (source, source_role): (PathSource, Option<PeerRole>),
         target: Target,
-    ) -> Option<PathAttributes> {
+    ) -> Result<PathAttributes, Rejection> {
         // RFC 1997: what was received with it is told to nobody.
         let confined = attributes.communities.contains(&Community::NO_ADVERTISE.0);
         if confined && source != PathSource::Local {
-            return None;
+            return Err(NO_ADVERTISE);
         }
         if let PeerRole::External(peer) = target.role {
             return external::export(attributes, source == PathSource::Local, peer);
@@ -89,12 +99,12 @@ impl Reflector {
                 attributes.clone()
             }
             (PathSource::Peer { router_id, .. }, role) => {
-                self.reflect(attributes, router_id, role?, target)?
+                self.reflect(attributes, router_id, role.ok_or(NOT_REFLECTED)?, target)?
             }
         };
         // RFC 4271 section 5.1.5 wants LOCAL_PREF towards internal peers. Absent means 100, so this says the same.
         exported.local_pref = Some(exported.preference());
-        Some(exported)
+        Ok(exported)
     }
 
     fn reflect(
@@ -103,21 +113,21 @@ impl Reflector {
         source: Ipv4Addr,
         source_role: PeerRole,
         target: Target,
-    ) -> Option<PathAttributes> {
+    ) -> Result<PathAttributes, Rejection> {
         // 1 A route of a non-client goes to clients only (section 6).
         if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
-            return None;
+            return Err(NOT_REFLECTED);
         }
         // 2 Neither its sender nor its originator gets it back.
         let originator = attributes.originator_id.unwrap_or(source);
         if target.router_id == source || target.router_id == originator {
-            return None;
+            return Err(SPLIT_HORIZON);
         }
         // 3 ORIGINATOR_ID is set once, our cluster id is prepended (section 8).
         let mut reflected = attributes.clone();
         reflected.originator_id = Some(originator);
         reflected.cluster_list.insert(0, self.cluster_id);
-        Some(reflected)
+        Ok(reflected)
     }
 }
 
@@ -150,19 +160,19 @@ mod tests {
         use PeerRole::{Client, NonClient};
         let path = learned(2, attributes(2, 100));
         let table = [
-            (Client, Client, true),
-            (Client, NonClient, true),
-            (NonClient, Client, true),
-            (NonClient, NonClient, false),
+            (Client, Client, None),
+            (Client, NonClient, None),
+            (NonClient, Client, None),
+            (NonClient, NonClient, Some(NOT_REFLECTED)),
         ];
-        for (from, to, sent) in table {
+        for (from, to, refused) in table {
             let target = Target {
                 router_id: router(3),
                 role: to,
             };
             assert_eq!(
-                export(&path, Some(from), target).is_some(),
-                sent,
+                export(&path, Some(from), target).err(),
+                refused,
                 "{from:?} {to:?}"
             );
         }
@@ -203,7 +213,8 @@ mod tests {
             ..attributes(2, 100)
         };
         let path = learned(2, confined);
-        assert_eq!(export(&path, Some(PeerRole::Client), client(3)), None);
+        let sent = export(&path, Some(PeerRole::Client), client(3));
+        assert_eq!(sent, Err(NO_ADVERTISE));
     }
 
     #[test]
@@ -214,7 +225,8 @@ mod tests {
         };
         let path = learned(2, from_five);
         for host in [2, 5] {
-            assert_eq!(export(&path, Some(PeerRole::Client), client(host)), None);
+            let sent = export(&path, Some(PeerRole::Client), client(host));
+            assert_eq!(sent, Err(SPLIT_HORIZON), "{host}");
         }
     }
 
@@ -232,7 +244,7 @@ mod tests {
                 role,
             };
             let sent = export(&path, Some(outside), target);
-            assert_eq!(sent, Some(attributes(2, 100)), "{role:?}");
+            assert_eq!(sent, Ok(attributes(2, 100)), "{role:?}");
         }
     }
 
@@ -253,7 +265,11 @@ mod tests {
         assert_eq!(sent, attributes(1, 100));
     }
 
-    fn export(path: &Path, from: Option<PeerRole>, target: Target) -> Option<PathAttributes> {
+    fn export(
+        path: &Path,
+        from: Option<PeerRole>,
+        target: Target,
+    ) -> Result<PathAttributes, Rejection> {
         US.export(&path.attributes, (path.source, from), target)
     }
 

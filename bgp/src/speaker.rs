@@ -30,7 +30,7 @@ pub use crate::config::{
 };
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView};
+pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView, WithheldView};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -377,6 +377,18 @@ impl<P: Policy> Speaker<P> {
         let routes = self.tables.advertised(peer).into_iter();
         routes
             .map(|(route, attributes)| (route, (*attributes).clone()))
+            .collect()
+    }
+
+    /// Paths that a peer is not told, by prefix, each with the reason; worked out at the question.
+    pub fn withheld(&self, peer: PeerId) -> Vec<WithheldView> {
+        let withheld = self.tables.withheld(peer).into_iter();
+        withheld
+            .map(|(prefix, path, reason)| WithheldView {
+                prefix,
+                path,
+                reason: reason.0,
+            })
             .collect()
     }
 

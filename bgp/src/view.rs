@@ -110,6 +110,17 @@ pub struct ReceivedView {
     pub rejected: Option<&'static str>,
 }
 
+/// A path that a peer is not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithheldView {
+    /// The prefix.
+    pub prefix: Ipv4Net,
+    /// The path as it is in the Loc-RIB.
+    pub path: Path,
+    /// The reason's name.
+    pub reason: &'static str,
+}
+
 /// A refused route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedView {

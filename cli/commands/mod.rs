@@ -147,6 +147,7 @@ const fn table_name(table: RouteTable) -> &'static str {
         RouteTable::Accepted => "accepted",
         RouteTable::Rejected => "rejected",
         RouteTable::Advertised => "advertised",
+        RouteTable::Withheld => "withheld",
     }
 }
 

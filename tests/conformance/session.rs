@@ -234,8 +234,8 @@ impl Policy for Anything {
         _peer: PeerId,
         _prefix: Ipv4Net,
         _attributes: &mut Cow<'_, PathAttributes>,
-    ) -> bool {
-        true
+    ) -> Result<(), Rejection> {
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ impl AdjRibOut {
     }
 
     /// Lists the paths to one destination.
-    fn paths(&self, slot: Slot) -> impl Iterator<Item = &Told> {
+    pub(crate) fn paths(&self, slot: Slot) -> impl Iterator<Item = &Told> {
         let first = self.first.get(slot.index()).and_then(Option::as_ref);
         first
             .into_iter()

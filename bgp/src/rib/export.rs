@@ -12,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
+use super::adj_rib_in::MAX_PATHS;
 use super::adj_rib_out::Told;
 use super::attribute_pool::AttributePool;
 use super::destination::Entry;
@@ -20,7 +21,7 @@ use super::loc_rib::LocRib;
 use super::neighbor::{Neighbor, NeighborIdentity};
 use super::path::{PATHS_MAX, PathSource};
 use crate::config::PeerId;
-use crate::policy::Policy;
+use crate::policy::{Policy, Rejection};
 use crate::reflector::{Reflector, originator};
 use crate::wire::PathAttributes;
 
@@ -44,8 +45,26 @@ pub(super) struct Exporter<'a, P> {
     pub(super) latest: Option<(*const PathAttributes, PathSource, Exported)>,
 }
 
-/// The attributes with which a path is told, before policy; `None` if it is not.
-pub(super) type Exported = Option<Arc<PathAttributes>>;
+/// The attributes with which a path is told, before policy, or why it is not.
+pub(super) type Exported = Result<Arc<PathAttributes>, Rejection>;
+
+/// Only the best path is told.
+const NOT_BEST: Rejection = Rejection("not-best");
+/// The same path is told as another reflector tells it.
+const SAME_PATH: Rejection = Rejection("same-path");
+/// While we restart, only our own routes are told (RFC 4724 section 4.1).
+const RESTARTING: Rejection = Rejection("restarting");
+
+/// What was told of the paths to one destination that came before.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Whether there was one.
+    any: bool,
+    /// How many were told.
+    told: usize,
+    /// Who brought them into the AS, and their next hops.
+    known: BTreeSet<(Option<Ipv4Addr>, Ipv4Addr)>,
+}
 
 impl<P: Policy> Exporter<'_, P> {
     /// Writes into `desired` what the neighbor should know: the best path; or, best first, all that may be chosen.
@@ -57,48 +76,62 @@ impl<P: Policy> Exporter<'_, P> {
         desired: &mut Vec<Told>,
     ) -> Option<Ipv4Net> {
         desired.clear();
-        let (prefix, mut eligible) = rib.eligible(slot)?;
-        if !self.to.all_paths {
-            let best = eligible.next();
-            let best = best.and_then(|(entry, source)| self.export(entry, source));
-            let best = best.and_then(|attributes| self.admit(prefix, attributes));
-            desired.extend(best.map(|attributes| (None, attributes)));
-            return Some(prefix);
-        }
-        // Reflected twice, by us and by another reflector, a path is the same path.
-        let mut known: BTreeSet<(Option<Ipv4Addr>, Ipv4Addr)> = BTreeSet::new();
-        for (entry, source) in eligible {
-            if desired.len() == PATHS_MAX {
+        let (prefix, eligible) = rib.eligible(slot)?;
+        let mut before = Before::default();
+        for path in eligible {
+            desired.extend(self.judge(prefix, path, &mut before));
+            if !self.to.all_paths || desired.len() == PATHS_MAX {
                 break;
-            }
-            let Some(exported) = self.export(entry, source) else {
-                continue;
-            };
-            let same = (originator(&entry.attributes, source), exported.next_hop);
-            if known.insert(same) {
-                let admitted = self.admit(prefix, exported);
-                desired.extend(admitted.map(|attributes| (Some(entry.local_id), attributes)));
             }
         }
         Some(prefix)
     }
 
-    /// Returns the attributes with which a path is told as the policy wants it; `None` if it does not.
+    /// Judges the next best path to a destination.
+    ///
+    /// # Errors
+    /// Why the neighbor is not told.
+    pub(super) fn judge(
+        &mut self,
+        prefix: Ipv4Net,
+        (entry, source): (&Entry, PathSource),
+        before: &mut Before,
+    ) -> Result<Told, Rejection> {
+        if !self.to.all_paths {
+            if std::mem::replace(&mut before.any, true) {
+                return Err(NOT_BEST);
+            }
+            let exported = self.export(entry, source)?;
+            return Ok((None, self.admit(prefix, exported)?));
+        }
+        if before.told == PATHS_MAX {
+            return Err(MAX_PATHS);
+        }
+        let exported = self.export(entry, source)?;
+        // Reflected twice, by us and by another reflector, a path is the same path.
+        let same = (originator(&entry.attributes, source), exported.next_hop);
+        if !before.known.insert(same) {
+            return Err(SAME_PATH);
+        }
+        let admitted = self.admit(prefix, exported)?;
+        before.told += 1;
+        Ok((Some(entry.local_id), admitted))
+    }
+
+    /// Returns the attributes with which a path is told as the policy wants it, if it does.
     fn admit(&mut self, prefix: Ipv4Net, exported: Arc<PathAttributes>) -> Exported {
         let mut attributes = Cow::Borrowed(&*exported);
-        if !self.policy.export(self.to.peer, prefix, &mut attributes) {
-            return None;
-        }
+        self.policy.export(self.to.peer, prefix, &mut attributes)?;
         match attributes {
-            Cow::Borrowed(_) => Some(exported),
-            Cow::Owned(changed) => Some(self.pool.intern(changed)),
+            Cow::Borrowed(_) => Ok(exported),
+            Cow::Owned(changed) => Ok(self.pool.intern(changed)),
         }
     }
 
     /// Returns the attributes with which a path is told, before policy.
     fn export(&mut self, entry: &Entry, source: PathSource) -> Exported {
         if self.deferring && source != PathSource::Local {
-            return None;
+            return Err(RESTARTING);
         }
         let key = Arc::as_ptr(&entry.attributes);
         if let Some((latest, from, exported)) = &self.latest

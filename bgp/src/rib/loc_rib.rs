@@ -292,6 +292,17 @@ impl LocRib {
         Some((destination.prefix, with_source))
     }
 
+    /// Lists all destinations, each with all its paths, best first, and their sources.
+    pub(super) fn all(
+        &self,
+    ) -> impl Iterator<Item = (Slot, Ipv4Net, impl Iterator<Item = (&Entry, PathSource)>)> {
+        self.destinations.iter().map(|(slot, destination)| {
+            let entries = destination.paths.as_slice().iter();
+            let with_source = entries.map(|entry| (entry, self.sources.get(entry.source)));
+            (slot, destination.prefix, with_source)
+        })
+    }
+
     /// Returns the prefix of a slot.
     pub(super) fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
         Some(self.destinations.get(slot)?.prefix)
@@ -442,7 +453,8 @@ impl LocRib {
         step
     }
 
-    fn path(&self, entry: &Entry) -> Path {
+    /// Returns the public form of a path.
+    pub(super) fn path(&self, entry: &Entry) -> Path {
         Path {
             source: self.sources.get(entry.source),
             path_id: entry.path_id(),

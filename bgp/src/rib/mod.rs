@@ -18,6 +18,7 @@ mod pending;
 mod retention;
 mod sources;
 mod tables;
+mod withheld;
 
 pub use best_path::BestPathChange;
 pub use decision::DecisionStep;

@@ -43,8 +43,8 @@ pub(crate) struct Export {
 /// All tables and the policy.
 #[derive(Debug)]
 pub(crate) struct Tables<P> {
-    reflector: Reflector,
-    policy: P,
+    pub(super) reflector: Reflector,
+    pub(super) policy: P,
     pub(super) pool: AttributePool,
     pub(super) loc_rib: LocRib,
     pub(super) neighbors: BTreeMap<PeerId, Neighbor>,
@@ -447,8 +447,13 @@ mod tests {
             Ok(())
         }
 
-        fn export(&self, _: PeerId, _: Ipv4Net, _: &mut Cow<'_, PathAttributes>) -> bool {
-            true
+        fn export(
+            &self,
+            _: PeerId,
+            _: Ipv4Net,
+            _: &mut Cow<'_, PathAttributes>,
+        ) -> Result<(), Rejection> {
+            Ok(())
         }
     }
 

@@ -286,7 +286,7 @@ fn establish(bench: &mut Bench, host: u8) -> ConnectionId {
     bench.establish_with(open_of(asn, router(host))).0
 }
 
-fn open_of(asn: u32, router_id: Ipv4Addr) -> Open {
+pub(crate) fn open_of(asn: u32, router_id: Ipv4Addr) -> Open {
     let mut open = open(router_id);
     open.asn = u16::try_from(asn).expect("a short number");
     open.capabilities = vec![

@@ -24,3 +24,4 @@ mod routes;
 mod schedule;
 mod sessions;
 mod vocabulary;
+mod withheld;

@@ -129,9 +129,8 @@ impl Model {
         }
         attributes.local_pref = attributes.local_pref.or(Some(100));
         let mut attributes = Cow::Owned(attributes);
-        self.rules
-            .export(peer(to), prefix, &mut attributes)
-            .then(|| attributes.into_owned())
+        self.rules.export(peer(to), prefix, &mut attributes).ok()?;
+        Some(attributes.into_owned())
     }
 }
 

@@ -317,6 +317,11 @@ impl Run {
             assert_eq!(*known, expected, "what {host} knows");
             let advertised = speaker.advertised(peer(*host)).into_iter();
             let advertised: Routes = advertised.map(|(route, it)| (route.prefix, it)).collect();
+            let paths = speaker.prefixes().into_iter();
+            let paths: usize = paths.map(|prefix| speaker.paths(prefix).len()).sum();
+            let withheld = speaker.withheld(peer(*host)).len();
+            let all = advertised.len() + withheld;
+            assert_eq!(all, paths, "each path is told to {host} or has a reason");
             assert_eq!(advertised, expected, "what {host} was told");
         }
     }

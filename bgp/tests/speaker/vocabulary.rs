@@ -118,10 +118,13 @@ impl Policy for Rules {
         _peer: PeerId,
         prefix: Ipv4Net,
         attributes: &mut Cow<'_, PathAttributes>,
-    ) -> bool {
+    ) -> Result<(), Rejection> {
         if self.mark.contains(&prefix) {
             attributes.to_mut().communities = vec![777];
         }
-        !self.hide.contains(&prefix)
+        if self.hide.contains(&prefix) {
+            return Err(Rejection("hidden-by-rule"));
+        }
+        Ok(())
     }
 }

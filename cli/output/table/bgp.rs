@@ -149,7 +149,7 @@ fn write_routes(neighbor: &BgpNeighborView, page: &mut Page) {
         "none",
     );
     page.line(format!(
-        "samctl bgp neighbor {} received|accepted|rejected|advertised lists them",
+        "samctl bgp neighbor {} received|accepted|rejected|advertised|withheld lists them",
         summary.node.name
     ));
 }

@@ -2,7 +2,7 @@
 
 use sam_router::view::{AttributesView, BgpTableRow, BgpTableView, RouteTable};
 
-use super::{Page, Text, optional, optional_ago};
+use super::{Page, Text, node, optional, optional_ago};
 
 impl Text for BgpTableView {
     fn write(&self, page: &mut Page) {
@@ -21,6 +21,13 @@ impl Text for BgpTableView {
                 rows.map(accepted).collect(),
                 &none,
             ),
+            RouteTable::Withheld => page.table(
+                [
+                    "NETWORK", "FROM", "ID", "NEXT HOP", "AS_PATH", "AGE", "WITHHELD", "ATTRS",
+                ],
+                rows.map(withheld).collect(),
+                &none,
+            ),
             RouteTable::Advertised => page.table(
                 ["NETWORK", "ID", "NEXT HOP", "AS_PATH", "ATTRS"],
                 rows.map(advertised).collect(),
@@ -35,6 +42,14 @@ fn received(row: &BgpTableRow) -> [String; 7] {
     let rejected = optional(row.rejected.as_ref());
     let age = optional_ago(row.age_s);
     [network, id, next_hop, path, age, rejected, attributes]
+}
+
+fn withheld(row: &BgpTableRow) -> [String; 8] {
+    let [network, id, next_hop, path, attributes] = advertised(row);
+    let from = row.from.as_ref().map_or_else(|| "here".into(), node);
+    let reason = optional(row.withheld.as_ref());
+    let age = optional_ago(row.age_s);
+    [network, from, id, next_hop, path, age, reason, attributes]
 }
 
 fn accepted(row: &BgpTableRow) -> [String; 6] {

@@ -15,6 +15,8 @@ use crate::foreign::Terms;
 
 /// An address of a pool, or the pool.
 pub(crate) const POOL_ADDRESS: Rejection = Rejection("pool-address");
+/// A pool, or a part of it that is more than an address.
+pub(crate) const POOL: Rejection = Rejection("pool");
 /// The overlay address of a node.
 pub(crate) const OVERLAY_ADDRESS: Rejection = Rejection("overlay-address");
 /// A large community in the name of the fabric.
@@ -75,20 +77,28 @@ impl Border<'_> {
         Ok(())
     }
 
-    /// Tells whether the neighbor is told a route, and makes of it what it is told.
+    /// Lets the neighbor be told a route, and makes of it what it is told.
     ///
     /// 1. Markers, and pools as a whole, are not told.
     /// 2. The policy decides; it sees the tags of the fabric, which are then removed.
     /// 3. A neighbor that shall prefer other ways is asked to (RFC 8326 section 4.2).
-    pub(crate) fn export(self, prefix: Ipv4Net, attributes: &mut PathAttributes) -> bool {
+    ///
+    /// # Errors
+    /// Why it is not told.
+    pub(crate) fn export(
+        self,
+        prefix: Ipv4Net,
+        attributes: &mut PathAttributes,
+    ) -> Result<(), Rejection> {
         let mut pools = self.enrollment.pools.iter();
-        let pool = pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32;
-        if pool || is_overlay(self.enrollment, prefix) {
-            return false;
+        if pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32 {
+            return Err(POOL);
         }
-        let rules = self.terms.export.as_ref();
-        let passes =
-            rules.is_some_and(|rules| rules.apply(self.neighbor, prefix, attributes).is_ok());
+        if is_overlay(self.enrollment, prefix) {
+            return Err(OVERLAY_ADDRESS);
+        }
+        let rules = self.terms.export.as_ref().ok_or(NO_POLICY)?;
+        rules.apply(self.neighbor, prefix, attributes)?;
         attributes
             .large_communities
             .retain(|tag| tag.global != self.enrollment.asn);
@@ -96,7 +106,7 @@ impl Border<'_> {
         if self.is_leaving() {
             GOES_AWAY.add_to(attributes);
         }
-        passes
+        Ok(())
     }
 
     fn is_leaving(self) -> bool {
@@ -149,10 +159,10 @@ mod tests {
     fn without_a_policy_nothing_passes() {
         let none = terms(None, None);
         assert_eq!(taken(&none, "198.51.100.0/24", route()), Err(NO_POLICY));
-        assert_eq!(told(&none, "10.77.60.10/32", route()), None);
+        assert_eq!(told(&none, "10.77.60.10/32", route()), Err(NO_POLICY));
         let empty = terms(Some(Rules::default()), Some(Rules::default()));
         assert_eq!(taken(&empty, "198.51.100.0/24", route()), Err(NO_RULE));
-        assert_eq!(told(&empty, "10.77.60.10/32", route()), None);
+        assert_eq!(told(&empty, "10.77.60.10/32", route()), Err(NO_RULE));
     }
 
     #[test]
@@ -163,9 +173,9 @@ mod tests {
             local_pref: Some(400),
             ..route()
         };
-        assert_eq!(told(&all, "10.77.60.10/32", tagged.clone()), Some(route()));
-        for prefix in ["10.77.60.0/24", "10.99.0.2/32"] {
-            assert_eq!(told(&all, prefix, tagged.clone()), None, "{prefix}");
+        assert_eq!(told(&all, "10.77.60.10/32", tagged.clone()), Ok(route()));
+        for (prefix, reason) in [("10.77.60.0/24", POOL), ("10.99.0.2/32", OVERLAY_ADDRESS)] {
+            assert_eq!(told(&all, prefix, tagged.clone()), Err(reason), "{prefix}");
         }
     }
 
@@ -188,7 +198,7 @@ mod tests {
         assert_eq!(heard.local_pref, Some(0));
 
         terms.graceful_shutdown = true;
-        assert_eq!(told(&terms, "10.77.60.10/32", route()), Some(leaving));
+        assert_eq!(told(&terms, "10.77.60.10/32", route()), Ok(leaving));
     }
 
     const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
@@ -197,9 +207,13 @@ mod tests {
         border(terms, &enrollment()).import(prefix(text), &mut route)
     }
 
-    fn told(terms: &Terms, text: &str, mut route: PathAttributes) -> Option<PathAttributes> {
+    fn told(
+        terms: &Terms,
+        text: &str,
+        mut route: PathAttributes,
+    ) -> Result<PathAttributes, Rejection> {
         let told = border(terms, &enrollment()).export(prefix(text), &mut route);
-        told.then_some(route)
+        told.map(|()| route)
     }
 
     fn border<'a>(terms: &'a Terms, enrollment: &'a Enrollment) -> Border<'a> {

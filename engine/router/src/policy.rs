@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::{PathAttributes, PeerId, Policy, Rejection};
-use sam_capture::{EnrolledNode, Enrollment, NodeId};
+use sam_capture::{EnrolledNode, Enrollment, ImportRejection, NodeId};
 
 use crate::config::Config;
 use crate::foreign::Foreign;
@@ -97,10 +97,16 @@ impl Policy for FabricPolicy {
         peer: PeerId,
         prefix: Ipv4Net,
         attributes: &mut Cow<'_, PathAttributes>,
-    ) -> bool {
+    ) -> Result<(), Rejection> {
         match self.border(peer) {
             Some(border) => border.export(prefix, attributes.to_mut()),
-            None => prefix.prefix_len() == 32 && attributes.as_path.is_empty(),
+            None if prefix.prefix_len() != 32 => {
+                Err(Rejection(ImportRejection::NotAHostRoute.name()))
+            }
+            None if !attributes.as_path.is_empty() => {
+                Err(Rejection(ImportRejection::AsPathNotEmpty.name()))
+            }
+            None => Ok(()),
         }
     }
 }

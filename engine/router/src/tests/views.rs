@@ -160,6 +160,13 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
         ["10.77.60.10/32"]
     );
     assert_eq!(prefixes(&table(3, RouteTable::Advertised)), [""; 0]);
+    let withheld = table(3, RouteTable::Withheld).routes;
+    let ours = withheld
+        .iter()
+        .find(|row| row.prefix == Ipv4Net::from(address(ADDRESS)))
+        .expect("its own route does not go back");
+    assert_eq!(ours.withheld.as_deref(), Some("split-horizon"));
+    assert_eq!(ours.from.as_ref().map(|from| from.id.0), Some(3));
     let reflected = table(2, RouteTable::Advertised);
     assert_eq!(prefixes(&reflected), ["10.77.60.10/32"]);
     let attributes = &reflected.routes.last().unwrap().attributes;

@@ -1,17 +1,17 @@
-//! `samctl bgp neighbor NODE received|accepted|rejected|advertised`: one table of one peer, with all attributes.
+//! `samctl bgp neighbor NODE received|accepted|rejected|advertised|withheld`: one table of one peer, with all attributes.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use sam_bgp::wire::{Community, Origin};
-use sam_bgp::{PathAttributes, PathId};
+use sam_bgp::{Path, PathAttributes, PathId};
 use sam_capture::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago};
 use crate::Router;
-use crate::peers::peer_of;
+use crate::peers::{node_of, peer_of};
 
 /// A table of a peer (RFC 4271 section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +25,11 @@ pub enum RouteTable {
     Rejected,
     /// Adj-RIB-Out.
     Advertised,
+    /// What of the Loc-RIB is not in the Adj-RIB-Out.
+    Withheld,
 }
 
-/// `samctl bgp neighbor NODE received|accepted|rejected|advertised`.
+/// `samctl bgp neighbor NODE received|accepted|rejected|advertised|withheld`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BgpTableView {
     /// The peer.
@@ -52,6 +54,12 @@ pub struct BgpTableRow {
     pub age_s: Option<f64>,
     /// Why it was refused, if so.
     pub rejected: Option<String>,
+    /// Why the peer is not told, if so.
+    #[serde(default)]
+    pub withheld: Option<String>,
+    /// Of what the peer is not told: who told it; `None` when originated here.
+    #[serde(default)]
+    pub from: Option<NodeRef>,
 }
 
 /// The attributes of a route (RFC 4271 section 5).
@@ -96,11 +104,12 @@ pub struct UnknownAttribute {
 
 impl RouteTable {
     /// All tables.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Received,
         Self::Accepted,
         Self::Rejected,
         Self::Advertised,
+        Self::Withheld,
     ];
 
     /// Names a table as the API and the command line do.
@@ -111,6 +120,7 @@ impl RouteTable {
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
             Self::Advertised => "advertised",
+            Self::Withheld => "withheld",
         }
     }
 
@@ -133,6 +143,8 @@ impl Router {
             attributes: attributes.into(),
             age_s: None,
             rejected: None,
+            withheld: None,
+            from: None,
         };
         let routes = match table {
             RouteTable::Received | RouteTable::Rejected => {
@@ -152,6 +164,18 @@ impl Router {
                     .map(|(prefix, path)| BgpTableRow {
                         age_s: Some(seconds_ago(path.learned_at, now)),
                         ..row(prefix, path.path_id, &path.attributes)
+                    })
+                    .collect()
+            }
+            RouteTable::Withheld => {
+                let withheld = self.speaker.withheld(peer).into_iter();
+                let from = |path: &Path| path.source.peer().map(node_of);
+                withheld
+                    .map(|route| BgpTableRow {
+                        age_s: Some(seconds_ago(route.path.learned_at, now)),
+                        withheld: Some(route.reason.into()),
+                        from: from(&route.path).map(|node| NodeRef::new(&self.config, node)),
+                        ..row(route.prefix, route.path.path_id, &route.path.attributes)
                     })
                     .collect()
             }

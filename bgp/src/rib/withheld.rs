@@ -1,0 +1,77 @@
+//! What one neighbor is not told, and why: worked out when somebody asks, kept nowhere.
+
+use hashbrown::HashMap;
+use ipnet::Ipv4Net;
+
+use super::attribute_pool::AttributePool;
+use super::destination::{Entry, Ineligible};
+use super::destinations::Slot;
+use super::export::{Before, Exporter};
+use super::neighbor::Neighbor;
+use super::path::{Path, PathSource};
+use super::tables::Tables;
+use crate::config::PeerId;
+use crate::policy::{Policy, Rejection};
+
+/// The session is not up.
+const SESSION_DOWN: Rejection = Rejection("session-down");
+/// It is to be told, and waits: much is to be told, or the neighbor does not read.
+const PENDING: Rejection = Rejection("pending");
+
+impl<P: Policy> Tables<P> {
+    /// Lists the paths that a neighbor is not told, by prefix, best first.
+    pub(crate) fn withheld(&self, peer: PeerId) -> Vec<(Ipv4Net, Path, Rejection)> {
+        let neighbor = self.neighbors.get(&peer);
+        // Attributes made for the answer go with it.
+        let mut pool = AttributePool::new(0);
+        let mut question = neighbor
+            .filter(|neighbor| neighbor.established)
+            .map(|neighbor| (neighbor, self.exporter(neighbor, &mut pool)));
+        let mut withheld = Vec::new();
+        for (slot, prefix, paths) in self.loc_rib.all() {
+            let mut before = Before::default();
+            for path in paths {
+                let reason = match &mut question {
+                    Some(question) => reason(question, (slot, prefix), path, &mut before),
+                    None => Some(SESSION_DOWN),
+                };
+                withheld.extend(reason.map(|reason| (prefix, self.loc_rib.path(path.0), reason)));
+            }
+        }
+        // Stable: the paths to one prefix keep their order.
+        withheld.sort_by_key(|(prefix, ..)| *prefix);
+        withheld
+    }
+
+    fn exporter<'a>(&'a self, neighbor: &Neighbor, pool: &'a mut AttributePool) -> Exporter<'a, P> {
+        Exporter {
+            to: neighbor.identity,
+            reflector: self.reflector,
+            policy: &self.policy,
+            neighbors: &self.neighbors,
+            deferring: self.deferring,
+            pool,
+            known: HashMap::default(),
+            latest: None,
+        }
+    }
+}
+
+/// Tells why a neighbor does not know the next best path to a destination; `None` if it does.
+fn reason<P: Policy>(
+    (neighbor, exporter): &mut (&Neighbor, Exporter<'_, P>),
+    (slot, prefix): (Slot, Ipv4Net),
+    path: (&Entry, PathSource),
+    before: &mut Before,
+) -> Option<Rejection> {
+    if let Some(reason) = path.0.ineligible.map(Ineligible::name) {
+        return Some(Rejection(reason));
+    }
+    match exporter.judge(prefix, path, before) {
+        Ok(wanted) => {
+            let mut told = neighbor.adj_rib_out.paths(slot);
+            (!told.any(|told| *told == wanted)).then_some(PENDING)
+        }
+        Err(reason) => Some(reason),
+    }
+}
