@@ -108,7 +108,7 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         "/v1/drain" | "/v1/handover" if !body.is_empty() => {
             return ("200 OK", body.as_bytes().to_vec());
         }
-        "/v1/announce" | "/v1/withdraw" | "/v1/handover/cancel" => {
+        "/v1/announce" | "/v1/withdraw" | "/v1/handover/cancel" | "/v1/bgp/graceful-shutdown" => {
             return ("200 OK", body.as_bytes().to_vec());
         }
         "/v1/bgp/neighbors/nobody" => {

@@ -60,6 +60,7 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/bgp/neighbors/aws/accepted",
         "GET /v1/bgp/neighbors/aws/rejected",
         "GET /v1/bgp/neighbors/aws/advertised",
+        "GET /v1/bgp/neighbors/aws/withheld",
         "GET /v1/bgp/rib",
         "GET /v1/bgp/why?prefix=10.77.60.20/32",
         "GET /v1/bgp/why?prefix=10.77.60.21/32",
@@ -100,6 +101,14 @@ fn orders_are_given_and_confirmed() {
             "this router acts again; it takes nothing back that others have\n",
         ),
         (
+            &["bgp", "graceful-shutdown", "on"],
+            "neighbors of other ASes are asked to use other ways; what still comes is carried on\n",
+        ),
+        (
+            &["bgp", "graceful-shutdown", "off"],
+            "neighbors of other ASes are asked no longer to use other ways\n",
+        ),
+        (
             &["handover", "10.77.60.9", "--to", "aws"],
             "10.77.60.9 is offered to aws: `samctl handover` shows whether it is still\n",
         ),
@@ -125,6 +134,8 @@ fn orders_are_given_and_confirmed() {
         "POST /v1/reload {}",
         r#"POST /v1/drain {"on":true}"#,
         r#"POST /v1/drain {"on":false}"#,
+        r#"POST /v1/bgp/graceful-shutdown {"on":true}"#,
+        r#"POST /v1/bgp/graceful-shutdown {"on":false}"#,
         r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
         r#"POST /v1/handover/cancel {"address":"10.77.60.9"}"#,
         r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
@@ -392,6 +403,10 @@ const VERBS: &[(&[&str], &str)] = &[
     (
         &["bgp", "neighbor", "aws", "advertised"],
         "bgp-neighbors-aws-advertised",
+    ),
+    (
+        &["bgp", "neighbor", "aws", "withheld"],
+        "bgp-neighbors-aws-withheld",
     ),
     (&["bgp", "rib"], "bgp-rib"),
     (&["bgp", "why", "10.77.60.20"], "bgp-why"),

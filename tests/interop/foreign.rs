@@ -65,16 +65,14 @@ pub(crate) fn policy_decides(kind: Kind, scratch: &Scratch) -> Result<()> {
         Ok(())
     })?;
 
-    scene.ours.reload(&neighbor(&format!(
-        "{POLICY}        gracefulShutdown: true\n"
-    )))?;
-
-    eventually("the daemon is asked to prefer other ways", || {
-        let shown = scene.theirs.show(OWN)?.to_lowercase();
-        let words = ["65535:0", "(65535,0)", "graceful-shutdown", "planned-shut"];
-        ensure!(words.iter().any(|word| shown.contains(word)), "{shown}");
-        Ok(())
-    })?;
+    let terms = format!("{POLICY}        gracefulShutdown: true\n");
+    let order = |on| scene.ours.order(&["bgp", "graceful-shutdown", on]);
+    order("on")?;
+    scene.is_asked_to_prefer_other_ways(true)?;
+    order("off")?;
+    scene.is_asked_to_prefer_other_ways(false)?;
+    scene.ours.reload(&neighbor(&terms))?;
+    scene.is_asked_to_prefer_other_ways(true)?;
     let view = scene.neighbor("upstream")?;
     println!(
         "{}: extended messages {}, capabilities {}",
@@ -226,6 +224,17 @@ impl Scene {
             let view = self.neighbor(name)?;
             ensure!(view["state"] == "established", "samctl: {view}");
             ensure!(self.theirs.established()?, "the daemon does not agree");
+            Ok(())
+        })
+    }
+
+    /// Waits until what the daemon knows of our address says that the way goes away soon (RFC 8326), or not.
+    fn is_asked_to_prefer_other_ways(&self, asked: bool) -> Result<()> {
+        eventually("the daemon hears which ways to prefer", || {
+            let shown = self.theirs.show(OWN)?.to_lowercase();
+            let words = ["65535:0", "(65535,0)", "graceful-shutdown", "planned-shut"];
+            let says = words.iter().any(|word| shown.contains(word));
+            ensure!(says == asked && shown.contains(&ASN.to_string()), "{shown}");
             Ok(())
         })
     }

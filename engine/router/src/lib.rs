@@ -10,7 +10,7 @@
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
 //! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
 //! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `drain` what it leaves to others before
-//! work on it, `handover` how an address moves by order.
+//! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `handover` how an address moves by order.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;

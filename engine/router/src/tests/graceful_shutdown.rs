@@ -3,7 +3,7 @@
 //! ```text
 //!   n1 (AS 64577) ──┐
 //!    │ iBGP         ├── n9 (AS 65001): owns 198.51.100.10
-//!   n2 (AS 64577) ──┘
+//!   n2 (AS 64577) ──┘   owns 10.77.60.10
 //! ```
 
 use std::time::Duration;
@@ -24,17 +24,13 @@ fn the_neighbor_turns_to_the_other_router_and_is_never_without_a_path() {
         net.run_for(Duration::from_millis(1));
     }
 
-    assert_eq!(
-        preference(&net, 1),
-        Some(0),
-        "theirs is the last choice too"
-    );
+    assert_eq!(preference(&net, 1), 0, "theirs is the last choice too");
     assert_eq!(
         preference(&net, 2),
-        None,
+        100,
         "the other border is not concerned"
     );
-    assert_eq!(net.owner(2, address(ADDRESS)), Some(1), "the fabric is not");
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(2), "the fabric is not");
     assert_eq!(shown(&net, 1), (Some("by order".into()), true));
     assert_eq!(ups(&net), 2, "a session was reset");
     net.command(1, Command::Shutdown);
@@ -57,7 +53,7 @@ fn what_was_asked_for_ends_by_order_and_not_by_a_restart() {
     net.command(1, Command::GracefulShutdown(false));
 
     assert_eq!(ways(&net), [1, 2]);
-    assert_eq!(preference(&net, 1), None);
+    assert_eq!(preference(&net, 1), 100);
     assert_eq!(shown(&net, 1), (None, false));
 }
 
@@ -95,10 +91,10 @@ fn ways(net: &Net) -> Vec<u32> {
 }
 
 /// The LOCAL_PREF that a router gives to the neighbor's route.
-fn preference(net: &Net, id: u32) -> Option<u32> {
+fn preference(net: &Net, id: u32) -> u32 {
     let router = &net.stations[&id].router;
     let best = router.speaker.best(THEIRS).expect("the route is there");
-    best.attributes.local_pref
+    best.attributes.preference()
 }
 
 /// What `bgp neighbors` and `bgp neighbor n9` say of it.
@@ -136,7 +132,7 @@ fn border() -> Net {
     }
     net.start(9, config, RuntimeState::default());
     net.run(10);
-    net.command(1, Command::Announce(address(ADDRESS)));
+    net.command(2, Command::Announce(address(ADDRESS)));
     net
 }
 
