@@ -525,6 +525,9 @@ pub struct DecodeArgs {
     /// Messages in hexadecimal; `-` or nothing reads digits or bytes from standard input
     #[arg(allow_hyphen_values = true)]
     pub hex: Option<String>,
+    /// Prefixes stand behind path identifiers (RFC 7911), as they do after an OPEN among the messages that offers it
+    #[arg(long)]
+    pub add_path: bool,
     /// AS numbers of AS_PATH and AGGREGATOR have two octets
     #[arg(long)]
     pub two_octet_as: bool,
@@ -555,6 +558,8 @@ pub enum RouteTable {
     Rejected,
     /// What we told it
     Advertised,
+    /// What we do not tell it, and why
+    Withheld,
 }
 
 /// `samctl key`

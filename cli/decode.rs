@@ -2,14 +2,17 @@
 //!
 //! The verdict and the meaning are those of the router's own decoder, which is strict (RFC 4271 section 6, RFC 7606).
 //! The list of fields comes from bgpkit-parser, which walks as far as it can and judges nothing. Its parser of whole
-//! messages is not used: it guesses ADD-PATH from the bytes and survives what must end a session.
+//! messages is not used: it guesses ADD-PATH from the bytes and survives what must end a session. Here an OPEN among the
+//! messages says it (RFC 7911 section 4), or whoever asks.
+
+use std::fmt;
 
 use bgpkit_parser::models::{AsnLength, DissectionNode};
 use bgpkit_parser::parser::bgp::dissect::dissect_bgp_message;
 use ipnet::Ipv4Net;
 use sam_bgp::wire::{
-    AttributeFault, DecodeContext, DecodeError, Disposition, HEADER_LEN, Message, Nlri, Update,
-    frame,
+    AddPathDirection, AttributeFault, DecodeContext, DecodeError, Disposition, HEADER_LEN, Message,
+    Nlri, PathId, Update, frame,
 };
 use sam_router::view::{AttributesView, NotificationView};
 use serde::Serialize;
@@ -38,16 +41,25 @@ pub struct MessageView {
     pub answer: Option<NotificationView>,
     /// What is malformed but survived.
     pub faults: Vec<FaultView>,
-    /// Prefixes that it withdraws, those included that a fault makes it withdraw.
-    pub withdrawn: Vec<Ipv4Net>,
-    /// Prefixes that it announces.
-    pub announced: Vec<Ipv4Net>,
+    /// Routes that it withdraws, those included that a fault makes it withdraw.
+    pub withdrawn: Vec<DecodedRoute>,
+    /// Routes that it announces.
+    pub announced: Vec<DecodedRoute>,
     /// Their attributes.
     pub attributes: Option<AttributesView>,
     /// What a NOTIFICATION says.
     pub notification: Option<NotificationView>,
     /// Its fields.
     pub fields: Vec<FieldView>,
+}
+
+/// A prefix, and which path to it (RFC 7911).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DecodedRoute {
+    /// Destination.
+    pub prefix: Ipv4Net,
+    /// Path identifier, where routes have some.
+    pub path_id: Option<u32>,
 }
 
 /// What this router would do with a message.
@@ -88,13 +100,23 @@ pub struct FieldView {
     pub fields: Vec<FieldView>,
 }
 
-/// Takes apart whatever messages `bytes` hold.
+/// Takes apart whatever messages `bytes` hold. Routes have path identifiers by `context`, or behind OPENs that offer them.
 #[must_use]
 pub fn decode(bytes: &[u8], context: DecodeContext) -> DecodeView {
     let mut messages = Vec::new();
+    let mut offers = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let (view, more) = message(rest, at, context);
+        let add_path = context.add_path || are_identified(&offers);
+        let (view, more) = message(
+            rest,
+            at,
+            DecodeContext {
+                add_path,
+                ..context
+            },
+        );
+        offers.extend(offer(rest, context));
         at += view.length;
         messages.push(view);
         if !more {
@@ -102,6 +124,27 @@ pub fn decode(bytes: &[u8], context: DecodeContext) -> DecodeView {
         }
     }
     DecodeView { messages }
+}
+
+/// What the OPEN at the front of `rest` offers for several paths to a prefix, if one is there.
+fn offer(rest: &[u8], context: DecodeContext) -> Option<Option<AddPathDirection>> {
+    let length = frame(rest, context).ok().flatten()?;
+    let Ok(Message::Open(open)) = Message::decode(rest.get(..length)?, context) else {
+        return None;
+    };
+    Some(open.add_path_ipv4_unicast())
+}
+
+/// Tells whether routes have path identifiers after these OPENs: of one side, whether it offers to send them; of both,
+/// whether what one offers to send the other offers to receive.
+fn are_identified(offers: &[Option<AddPathDirection>]) -> bool {
+    let sends = |it: Option<AddPathDirection>| it.is_some_and(AddPathDirection::sends);
+    let receives = |it: Option<AddPathDirection>| it.is_some_and(AddPathDirection::receives);
+    match *offers {
+        [] => false,
+        [one] => sends(one),
+        [.., one, other] => sends(one) && receives(other) || sends(other) && receives(one),
+    }
 }
 
 /// Takes one message apart, and tells whether the next one can be found.
@@ -137,7 +180,7 @@ impl MessageView {
         } else {
             AsnLength::Bits16
         };
-        let tree = dissect_bgp_message(bytes, &width, false);
+        let tree = dissect_bgp_message(bytes, &width, context.add_path);
         Self {
             offset,
             length: bytes.len(),
@@ -166,10 +209,28 @@ impl MessageView {
             self.reason = Some(first.reason.into());
         }
         self.faults = update.faults.iter().map(fault).collect();
-        let prefixes = |routes: Vec<Nlri>| routes.into_iter().map(|route| route.prefix).collect();
-        self.withdrawn = prefixes(update.withdrawn);
-        self.announced = prefixes(update.announced);
+        let routes = |routes: Vec<Nlri>| routes.into_iter().map(DecodedRoute::from).collect();
+        self.withdrawn = routes(update.withdrawn);
+        self.announced = routes(update.announced);
         self.attributes = update.attributes.as_ref().map(AttributesView::from);
+    }
+}
+
+impl From<Nlri> for DecodedRoute {
+    fn from(route: Nlri) -> Self {
+        Self {
+            prefix: route.prefix,
+            path_id: route.path_id.map(|PathId(id)| id),
+        }
+    }
+}
+
+impl fmt::Display for DecodedRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path_id {
+            Some(id) => write!(f, "{} id {id}", self.prefix),
+            None => self.prefix.fmt(f),
+        }
     }
 }
 
@@ -217,6 +278,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use sam_bgp::PathAttributes;
+    use sam_bgp::wire::{AddPathFamily, Capability, Open};
 
     const CONTEXT: DecodeContext = DecodeContext {
         four_octet_as: true,
@@ -246,6 +308,53 @@ mod tests {
                 "{prefix} in {texts:?}"
             );
         }
+    }
+
+    /// RFC 7911 section 4.
+    #[test]
+    fn path_identifiers_are_read_where_an_open_or_the_reader_says_so() {
+        let identified = DecodeContext {
+            add_path: true,
+            ..CONTEXT
+        };
+        let route = DecodedRoute {
+            prefix: "10.77.60.11/32".parse().expect("a prefix"),
+            path_id: Some(7),
+        };
+        let update = Message::Update(Update {
+            announced: vec![Nlri {
+                prefix: route.prefix,
+                path_id: Some(PathId(7)),
+            }],
+            attributes: Some(PathAttributes::local([10, 99, 0, 2].into())),
+            ..Update::default()
+        });
+        let update = update.encode(identified);
+        assert_eq!(decode(&update, identified).messages[0].announced, [route]);
+        assert_ne!(decode(&update, CONTEXT).messages[0].announced, [route]);
+        use AddPathDirection::{Both, Receive, Send};
+        for (offers, agreed) in [
+            (&[Some(Both)][..], true),
+            (&[Some(Send)], true),
+            (&[Some(Receive)], false),
+            (&[None], false),
+            (&[Some(Both), Some(Both)], true),
+            (&[Some(Send), Some(Receive)], true),
+            (&[Some(Receive), Some(Send)], true),
+            (&[Some(Send), Some(Send)], false),
+            (&[Some(Both), None], false),
+        ] {
+            let opens = offers.iter().map(|offer| open(*offer));
+            let stream: Vec<u8> = opens.chain([update.clone()]).flatten().collect();
+            let view = decode(&stream, CONTEXT);
+            let last = view.messages.last().expect("messages");
+            assert_eq!(last.announced == [route], agreed, "{offers:?}: {last:?}");
+        }
+        let texts = leaves(&decode(&update, identified).messages[0].fields);
+        assert!(
+            texts.iter().any(|text| text.contains("10.77.60.11/32")),
+            "{texts:?}"
+        );
     }
 
     #[test]
@@ -307,6 +416,22 @@ mod tests {
             let total: usize = view.messages.iter().map(|message| message.length).sum();
             prop_assert_eq!(total, bytes.len());
         }
+    }
+
+    fn open(offer: Option<AddPathDirection>) -> Vec<u8> {
+        let family = |direction| AddPathFamily {
+            afi: 1,
+            safi: 1,
+            direction,
+        };
+        let offer = offer.map(|direction| Capability::AddPath(vec![family(direction)]));
+        let open = Open {
+            asn: 64_577,
+            hold_time_s: 9,
+            router_id: [10, 99, 0, 2].into(),
+            capabilities: offer.into_iter().collect(),
+        };
+        Message::Open(open).encode(CONTEXT)
     }
 
     fn update(prefixes: &[&str]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use bgpkit_parser::models::{
 };
 use bgpkit_parser::{Elementor, RawMrtRecord, chunk_mrt_record};
 use sam_bgp::PathAttributes;
-use sam_bgp::wire::{DecodeContext, Message, Update};
+use sam_bgp::wire::{DecodeContext, Message, Nlri, PathId, Update};
 use sam_router::view::AttributesView;
 use serde::Serialize;
 
@@ -175,9 +175,11 @@ impl Change {
         if !matches!(header.entry_type, EntryType::BGP4MP | EntryType::BGP4MP_ET) {
             return None;
         }
-        let four_octet_as = match header.entry_subtype {
-            MESSAGE | MESSAGE_LOCAL => false,
-            MESSAGE_AS4 | MESSAGE_AS4_LOCAL => true,
+        let (four_octet_as, add_path) = match header.entry_subtype {
+            MESSAGE | MESSAGE_LOCAL => (false, false),
+            MESSAGE_AS4 | MESSAGE_AS4_LOCAL => (true, false),
+            MESSAGE_ADD_PATH | MESSAGE_LOCAL_ADD_PATH => (false, true),
+            MESSAGE_AS4_ADD_PATH | MESSAGE_AS4_LOCAL_ADD_PATH => (true, true),
             _ => return None,
         };
         let mut rest = raw.message_bytes.as_ref();
@@ -194,7 +196,7 @@ impl Change {
         let context = DecodeContext {
             four_octet_as,
             ibgp: peer_asn == local_asn,
-            add_path: false,
+            add_path,
             extended: true,
         };
         Some(Self {
@@ -229,22 +231,19 @@ impl Change {
     }
 
     fn routes(&self, update: &Update, time: f64) -> Vec<MrtRoute> {
-        let route = |kind, prefix: &ipnet::Ipv4Net| MrtRoute {
+        let route = |kind, route: &Nlri| MrtRoute {
             kind,
             time,
             peer: Some(self.peer),
             peer_asn: self.peer_asn,
-            prefix: prefix.to_string(),
+            prefix: route.prefix.to_string(),
+            path_id: route.path_id.map(|PathId(id)| id),
             ..MrtRoute::default()
         };
-        let withdrawn = update
-            .withdrawn
-            .iter()
-            .map(|gone| route("withdraw", &gone.prefix));
+        let withdrawn = update.withdrawn.iter().map(|gone| route("withdraw", gone));
         let attributes = update.attributes.as_ref();
         let announced = update.announced.iter();
-        let announced =
-            announced.map(|new| with_attributes(route("announce", &new.prefix), attributes));
+        let announced = announced.map(|new| with_attributes(route("announce", new), attributes));
         withdrawn.chain(announced).collect()
     }
 }
@@ -339,11 +338,15 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     four.or(sixteen).ok()
 }
 
-/// Subtypes of BGP4MP (RFC 6396 section 4.4).
+/// Subtypes of BGP4MP (RFC 6396 section 4.4; with path identifiers, RFC 8050 section 3).
 const MESSAGE: u16 = 1;
 const MESSAGE_AS4: u16 = 4;
 const MESSAGE_LOCAL: u16 = 6;
 const MESSAGE_AS4_LOCAL: u16 = 7;
+const MESSAGE_ADD_PATH: u16 = 8;
+const MESSAGE_AS4_ADD_PATH: u16 = 9;
+const MESSAGE_LOCAL_ADD_PATH: u16 = 10;
+const MESSAGE_AS4_LOCAL_ADD_PATH: u16 = 11;
 /// MP_REACH_NLRI and MP_UNREACH_NLRI.
 const MULTIPROTOCOL: [u8; 2] = [14, 15];
 
@@ -374,6 +377,35 @@ mod tests {
         assert_eq!((first.peer_asn, first.path_id), (64_577, None));
         assert_eq!(first.originator_id, Some(IpAddr::from([10, 99, 0, 9])));
         assert_eq!(first.communities, ["no-export"]);
+    }
+
+    /// RFC 8050 section 3.
+    #[test]
+    fn the_subtype_says_whether_routes_have_path_identifiers() {
+        let context = DecodeContext {
+            add_path: true,
+            ..CONTEXT
+        };
+        let update = Message::Update(Update {
+            announced: vec![Nlri {
+                prefix: "10.77.60.11/32".parse().expect("a prefix"),
+                path_id: Some(PathId(7)),
+            }],
+            attributes: Some(PathAttributes::local(Ipv4Addr::new(10, 99, 0, 2))),
+            ..Update::default()
+        });
+        let mut file = record(&update.encode(context));
+        assert_eq!(file[6..8], [0, 4], "the subtype");
+        file[7] = 9;
+
+        let lines = read(&file);
+
+        let [MrtLine::Route(row)] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((&*row.prefix, row.path_id), ("10.77.60.11/32", Some(7)));
+        file[7] = 4;
+        assert!(!read(&file).contains(&lines[0]));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn bgp_decode(
     let context = DecodeContext {
         four_octet_as: !args.two_octet_as,
         ibgp: !args.external,
-        add_path: false,
+        add_path: args.add_path,
         // A message is as long as it says: what was agreed on is not known here.
         extended: true,
     };

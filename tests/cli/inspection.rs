@@ -3,7 +3,7 @@
 use std::fs;
 
 use sam_bgp::PathAttributes;
-use sam_bgp::wire::{DecodeContext, Message, Notification, Update, code, subcode};
+use sam_bgp::wire::{DecodeContext, Message, Nlri, Notification, PathId, Update, code, subcode};
 use samctl::exit::Exit;
 use serde_json::Value;
 
@@ -28,6 +28,32 @@ fn messages_are_shown_with_verdict_meaning_and_fields() {
     let expected = folder("tests/cli/views/bgp-decode.txt");
     assert_eq!(difference(&expected, &text.stdout), None);
     assert!(!text.stdout.contains('\u{1b}'), "no control characters");
+}
+
+/// RFC 7911: the same bytes mean one thing or the other, by what was agreed on.
+#[test]
+fn path_identifiers_are_read_when_asked_for() {
+    let identified = DecodeContext {
+        add_path: true,
+        ..CONTEXT
+    };
+    let update = Update {
+        announced: vec![Nlri {
+            prefix: "10.77.60.20/32".parse().expect("a prefix"),
+            path_id: Some(PathId(7)),
+        }],
+        attributes: Some(PathAttributes::local([10, 99, 0, 2].into())),
+        ..Update::default()
+    };
+    let message = hex(&Message::Update(update).encode(identified));
+
+    let text = run(&["bgp", "decode", "--add-path", &message]);
+
+    assert_eq!(text.exit, Exit::Ok, "{}", text.stdout);
+    let said = "announces 10.77.60.20/32 id 7";
+    assert!(text.stdout.contains(said), "{}", text.stdout);
+    let without = run(&["bgp", "decode", &message]);
+    assert!(!without.stdout.contains(said), "{}", without.stdout);
 }
 
 #[test]

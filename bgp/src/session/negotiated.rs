@@ -161,7 +161,7 @@ pub(crate) fn negotiate(
         .iter()
         .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
     let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
-    let (ours, theirs) = (peer.add_path, add_path(&open.capabilities));
+    let (ours, theirs) = (peer.add_path, open.add_path_ipv4_unicast());
     // RFC 8654 section 4: who offers them must be able to read them, whatever the other side offers.
     let read_extended = peer.extended_messages;
     let write_extended = read_extended && open.capabilities.contains(&Capability::ExtendedMessage);
@@ -216,21 +216,6 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
         None => true,
         Some(first) => first == IPV4_UNICAST || families.any(|family| family == IPV4_UNICAST),
     }
-}
-
-/// Returns what the peer can do with several paths of IPv4 unicast; of several statements the last counts.
-fn add_path(capabilities: &[Capability]) -> Option<AddPathDirection> {
-    let families = capabilities.iter().filter_map(|capability| {
-        if let Capability::AddPath(families) = capability {
-            Some(families)
-        } else {
-            None
-        }
-    });
-    families
-        .flatten()
-        .rfind(|family| (family.afi, family.safi) == IPV4_UNICAST)
-        .map(|family| family.direction)
 }
 
 fn refused(subcode: u8, reason: &'static str) -> DecodeError {

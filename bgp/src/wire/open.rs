@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::capability::Capability;
+use super::capability::{AddPathDirection, Capability};
 use super::error::DecodeError;
 use super::header::{self, HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
 use super::notification::{code, subcode};
@@ -43,6 +43,23 @@ impl Open {
                 | Capability::Unknown { .. } => None,
             });
         four_octet.unwrap_or_else(|| u32::from(self.asn))
+    }
+
+    /// Returns what the speaker can do with several paths to a prefix of IPv4 unicast (RFC 7911 section 4); of several
+    /// statements the last counts.
+    #[must_use]
+    pub fn add_path_ipv4_unicast(&self) -> Option<AddPathDirection> {
+        let families = self.capabilities.iter().filter_map(|capability| {
+            if let Capability::AddPath(families) = capability {
+                Some(families)
+            } else {
+                None
+            }
+        });
+        families
+            .flatten()
+            .rfind(|family| (family.afi, family.safi) == (1, 1))
+            .map(|family| family.direction)
     }
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, DecodeError> {
