@@ -156,11 +156,6 @@ impl Kind {
         self != Self::Exabgp
     }
 
-    /// Whether it can be told to handle several paths to a prefix.
-    pub(crate) fn adds_paths(self) -> bool {
-        self != Self::Exabgp
-    }
-
     /// Directions of several paths as samctl names them; FRR receives them unless told otherwise.
     pub(crate) fn add_path(self, told: bool) -> &'static str {
         match (self, told) {

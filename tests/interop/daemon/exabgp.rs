@@ -75,6 +75,15 @@ impl Exabgp {
         Ok(writeln!(self.orders, "{line}")?)
     }
 
+    /// Which path to its prefix a route of its own is, where it may have several.
+    fn path_id(&self) -> &'static str {
+        if self.setup.add_path {
+            " path-information 0.0.0.7"
+        } else {
+            ""
+        }
+    }
+
     /// Returns everything heard so far.
     fn heard(&self) -> Result<Vec<Value>> {
         let text = fs::read_to_string(heard_file(&self.setup))?;
@@ -97,7 +106,7 @@ impl Daemon for Exabgp {
     }
 
     fn routes(&self) -> Result<Vec<SeenRoute>> {
-        let mut tables: BTreeMap<String, BTreeMap<Ipv4Net, SeenRoute>> = BTreeMap::new();
+        let mut tables: BTreeMap<String, Table> = BTreeMap::new();
         for line in self.heard()? {
             let Some(peer) = peer(&line) else { continue };
             let table = tables.entry(peer.to_owned()).or_default();
@@ -117,8 +126,9 @@ impl Daemon for Exabgp {
     fn announce(&mut self, route: &Announcement) -> Result<()> {
         let words = |list: &[String]| list.join(" ");
         let mut line = format!(
-            "announce route {} next-hop {} origin igp local-preference {} med {} community [ {} ]",
+            "announce route {}{} next-hop {} origin igp local-preference {} med {} community [ {} ]",
             route.prefix,
+            self.path_id(),
             self.setup.own.overlay(),
             route.local_pref,
             route.med,
@@ -131,8 +141,8 @@ impl Daemon for Exabgp {
     }
 
     fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
-        let own = self.setup.own.overlay();
-        self.order(&format!("withdraw route {prefix} next-hop {own}"))
+        let (own, id) = (self.setup.own.overlay(), self.path_id());
+        self.order(&format!("withdraw route {prefix}{id} next-hop {own}"))
     }
 
     fn ask_refresh(&mut self, _neighbor: Place) -> Result<()> {
@@ -165,6 +175,11 @@ impl Daemon for Exabgp {
 
 fn config(setup: &Setup) -> String {
     let own = setup.own.overlay();
+    let add_path = if setup.add_path {
+        " add-path send/receive;"
+    } else {
+        ""
+    };
     let mut text = format!(
         "process helper {{ run {}; encoder json; }}\n",
         setup.path("helper").display()
@@ -172,7 +187,7 @@ fn config(setup: &Setup) -> String {
     for neighbor in &setup.neighbors {
         text += &format!(
             "neighbor {address} {{ router-id {own}; local-address {own}; local-as {ASN}; peer-as {ASN}; hold-time 9;\n  \
-             capability {{ route-refresh enable; }} family {{ ipv4 unicast; }}\n  \
+             capability {{ route-refresh enable;{add_path} }} family {{ ipv4 unicast; }}\n  \
              api {{ processes [ helper ]; receive {{ parsed; update; notification; }} neighbor-changes; }} }}\n",
             address = neighbor.overlay(),
         );
@@ -189,23 +204,28 @@ fn peer(line: &Value) -> Option<&str> {
     line["neighbor"]["address"]["peer"].as_str()
 }
 
+/// What a neighbor told, by prefix and path identifier.
+type Table = BTreeMap<(Ipv4Net, Option<String>), SeenRoute>;
+
 /// Applies an UPDATE to what a neighbor told before.
-fn update(table: &mut BTreeMap<Ipv4Net, SeenRoute>, update: &Value) -> Result<()> {
-    let prefix = |entry: &Value| -> Result<Ipv4Net> {
+fn update(table: &mut Table, update: &Value) -> Result<()> {
+    let key = |entry: &Value| -> Result<(Ipv4Net, Option<String>)> {
         let text = entry["nlri"].as_str().context("no prefix")?;
-        Ok(text.parse()?)
+        let id = entry["path-information"].as_str().map(str::to_owned);
+        Ok((text.parse()?, id))
     };
     let gone = update["withdraw"]["ipv4 unicast"].as_array();
     for entry in gone.into_iter().flatten() {
-        table.remove(&prefix(entry)?);
+        table.remove(&key(entry)?);
     }
     let told = update["announce"]["ipv4 unicast"].as_object();
     for (next_hop, entries) in told.into_iter().flatten() {
         for entry in entries.as_array().context("no list of prefixes")? {
-            let mut route = SeenRoute::empty(prefix(entry)?);
+            let key = key(entry)?;
+            let mut route = SeenRoute::empty(key.0);
             route.next_hop = next_hop.parse()?;
             attributes(&mut route, &update["attribute"])?;
-            table.insert(route.prefix, route);
+            table.insert(key, route);
         }
     }
     Ok(())
