@@ -20,7 +20,9 @@ const DOCUMENTS: &[(&str, usize)] = &[
     ("RFC 2983", 1),
     ("RFC 791", 1),
     ("WireGuard", 8),
-    ("Lesson", 21),
+    ("BGP invariant", 9),
+    ("BGP robustness", 11),
+    ("Lesson", 30),
 ];
 
 #[test]

@@ -264,6 +264,46 @@ fn an_address_that_moves_while_one_of_two_reflectors_is_dead_is_followed_at_once
     });
 }
 
+/// Nobody is left who reflects: what is known stays while it answers, and moves on when one of both is back.
+#[test]
+fn the_death_of_both_reflectors_is_noticed_by_their_own_hosts_only() {
+    for_seeds(6, |seed| {
+        let mut world = come_up(World::with_reflectors(4, &[0, 1], seed));
+        // At once, or one after the other with the sessions of the first over or not.
+        let between = Duration::from_secs([0, 2, 15][pick(seed, 3)]);
+        world.kill(0);
+        world.run_for(between);
+        world.kill(1);
+
+        let mut pings = ping_steadily(&mut world, DEATH);
+
+        for (site, other) in [(2, 3), (3, 2)] {
+            assert_eq!(world.owner_at(site, home(other)), Some(other));
+            for dead in [0, 1] {
+                assert_eq!(world.owner_at(site, home(dead)), None, "{dead} is dead");
+            }
+        }
+        world.restart(pick(seed, 2));
+        pings.extend(ping_steadily(&mut world, Duration::from_secs(5)));
+        world.run_for(Duration::from_secs(30));
+        assert!(
+            pings.iter().all(|id| world.answered.contains(id)),
+            "hosts of other sites noticed"
+        );
+        world.move_host(home(3), 3, 2, Cache::Forgotten);
+        let told = |world: &World| (2..4).all(|site| world.owner_at(site, home(3)) == Some(2));
+        let moved = world.run_until(Duration::from_secs(2), told);
+        assert!(moved.is_some(), "the one that is back reflects");
+
+        world.restart(1 - pick(seed, 2));
+
+        converge(&mut world, RECOVERY);
+        world.run_for(Duration::from_secs(20));
+        assert!(world.converged());
+        assert_all_pairs_talk(&mut world);
+    });
+}
+
 /// Pings between two sites without reflector ten times a second; returns the numbers.
 fn ping_steadily(world: &mut World, duration: Duration) -> Vec<u32> {
     let rounds = duration.as_millis() / 100;

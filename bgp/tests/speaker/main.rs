@@ -20,6 +20,7 @@ mod model_test;
 mod mrt;
 mod propagation;
 mod reflection;
+mod robustness;
 mod routes;
 mod schedule;
 mod sessions;
