@@ -49,6 +49,19 @@ fn a_loss_costs_each_router_what_was_lost_and_no_more() {
     assert_eq!(lost.announced, 0);
 }
 
+/// RFC 4724: who forgets nothing is told nothing twice, and nobody is told that something went.
+#[test]
+fn reflectors_that_restart_gracefully_take_nothing_away() {
+    let rows = story::tell(5);
+    let row = rows
+        .iter()
+        .find(|row| row.what == "both reflectors restart")
+        .expect("it is told");
+    assert_eq!((row.withdrawn, row.moved), (0, 0));
+    let all_start = &rows[0];
+    assert!(row.announced <= all_start.announced, "{row}");
+}
+
 fn table(sizes: &[usize]) -> String {
     let mut text = String::from(
         "routers | what happens | ms until agreed | UPDATEs | announced | withdrawn | next hops changed\n",

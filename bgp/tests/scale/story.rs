@@ -29,6 +29,22 @@ pub(crate) struct Row {
     pub(crate) moved: usize,
 }
 
+impl Row {
+    /// What was counted since the last time; `from` is when it began.
+    fn take(world: &mut World, routers: usize, what: &'static str, from: Instant) -> Self {
+        let counts = world.take_counts();
+        Self {
+            routers,
+            what,
+            time: counts.last_change.map_or(Duration::ZERO, |at| at - from),
+            updates: counts.updates,
+            announced: counts.announced,
+            withdrawn: counts.withdrawn,
+            moved: counts.moved,
+        }
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -51,16 +67,7 @@ pub(crate) fn tell(routers: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     let all = routers * ADDRESSES;
     let mut step = |world: &mut World, what, from: Instant, routes: usize| {
-        let counts = world.take_counts();
-        rows.push(Row {
-            routers,
-            what,
-            time: counts.last_change.map_or(Duration::ZERO, |at| at - from),
-            updates: counts.updates,
-            announced: counts.announced,
-            withdrawn: counts.withdrawn,
-            moved: counts.moved,
-        });
+        rows.push(Row::take(world, routers, what, from));
         world.check(routes);
         world.now()
     };
@@ -98,5 +105,24 @@ pub(crate) fn tell(routers: usize) -> Vec<Row> {
     }
     world.run_for(PATIENCE);
     step(&mut world, "all restart in turn", at, all);
+    rows.push(lose_both_reflectors(routers));
     rows
+}
+
+/// With graceful restart nothing is withdrawn and nothing moves, although nobody is left who could tell.
+fn lose_both_reflectors(routers: usize) -> Row {
+    let mut world = World::graceful(routers, ADDRESSES, WITNESSES);
+    let all = routers * ADDRESSES;
+    (0..routers + REFLECTORS).for_each(|node| world.start(node));
+    world.run_for(PATIENCE);
+    world.take_counts();
+    let at = world.now();
+    (0..REFLECTORS).for_each(|node| world.kill(node));
+    world.run_for(Duration::from_secs(5));
+    world.check(all);
+    (0..REFLECTORS).for_each(|node| world.restart(node));
+    world.run_for(PATIENCE);
+    let row = Row::take(&mut world, routers, "both reflectors restart", at);
+    world.check(all);
+    row
 }

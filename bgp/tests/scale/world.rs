@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use sam_bgp::wire::{DecodeContext, Message, frame};
 use sam_bgp::{
-    AddPathDirection, ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole,
-    Policy, Rejection, Speaker, SpeakerConfig,
+    AddPathDirection, ConnectionId, GracefulRestartConfig, Input, Output, OwnRestart,
+    PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Rejection, Speaker, SpeakerConfig,
 };
 
 /// Nodes 0 and 1.
@@ -34,6 +34,7 @@ pub(crate) struct World {
     nodes: Vec<Option<Speaker<Everything>>>,
     addresses: usize,
     witnesses: usize,
+    graceful_restart: Option<GracefulRestartConfig>,
     /// The other end of each end of a connection.
     ends: BTreeMap<(usize, ConnectionId), (usize, ConnectionId)>,
     /// Nodes that ended unheard.
@@ -98,6 +99,7 @@ impl World {
             nodes: (0..nodes).map(|_| None).collect(),
             addresses,
             witnesses,
+            graceful_restart: None,
             ends: BTreeMap::new(),
             silent: BTreeSet::new(),
             next_connection: vec![0; nodes],
@@ -107,6 +109,17 @@ impl World {
             timers: BTreeSet::new(),
             timer_of: vec![None; nodes],
             counts: Counts::default(),
+        }
+    }
+
+    /// The same with graceful restart (RFC 4724).
+    pub(crate) fn graceful(routers: usize, addresses: usize, witnesses: usize) -> Self {
+        Self {
+            graceful_restart: Some(GracefulRestartConfig {
+                restart_time: Duration::from_secs(120),
+                deferral_time: Duration::from_secs(20),
+            }),
+            ..Self::new(routers, addresses, witnesses)
         }
     }
 
@@ -130,6 +143,16 @@ impl World {
 
     /// Starts a node without memory.
     pub(crate) fn start(&mut self, node: usize) {
+        self.launch(node, BTreeSet::new());
+    }
+
+    /// Starts a node that remembers whom it had sessions with, and forwards nothing.
+    pub(crate) fn restart(&mut self, node: usize) {
+        let peers = self.peers(node).into_iter();
+        self.launch(node, peers.map(|peer| peer.id).collect());
+    }
+
+    fn launch(&mut self, node: usize, awaited: BTreeSet<PeerId>) {
         self.silent.remove(&node);
         let own = address(node);
         let config = SpeakerConfig {
@@ -137,12 +160,17 @@ impl World {
             router_id: own,
             cluster_id: own,
             hostname: format!("node-{node}"),
-            graceful_restart: None,
+            graceful_restart: self.graceful_restart,
         };
         let seed = node as u64;
         let mut speaker = Speaker::new(config, Everything, seed, self.now);
         let everybody = (0..self.nodes.len()).map(address).collect();
         speaker.set_next_hops(everybody, self.now);
+        let restart = OwnRestart {
+            awaited,
+            forwarding: true,
+        };
+        speaker.begin_restart(restart, self.now);
         speaker.set_peers(self.peers(node), self.now);
         if node >= REFLECTORS {
             for number in 0..self.addresses {
