@@ -9,6 +9,7 @@ mod bfd;
 mod bulk;
 mod case;
 mod cloud;
+mod congestion;
 mod demo;
 mod discovery;
 mod doctor;
@@ -26,6 +27,7 @@ mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
+mod speaker;
 mod split_brain;
 mod start;
 mod steady;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         bench::CASES,
         bfd::CASES,
         cloud::CASES,
+        congestion::CASES,
         demo::CASES,
         discovery::CASES,
         doctor::CASES,
