@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::daemons::{Daemon, System};
+use crate::death::silent_death;
 use crate::feed;
 use crate::peer::Peer;
 
@@ -31,6 +32,8 @@ pub(crate) enum Case {
     Change,
     /// One change at a time while that many routes load from another peer.
     ChangeUnderLoad(usize),
+    /// A peer falls silent that is active for so many addresses.
+    PeerDeath(usize),
 }
 
 impl Case {
@@ -41,6 +44,7 @@ impl Case {
             Self::Reflect(routes, clients) => format!("reflect {routes} to {clients}"),
             Self::Change => "change".to_owned(),
             Self::ChangeUnderLoad(routes) => format!("change while {routes} load"),
+            Self::PeerDeath(routes) => format!("silent death, {routes}"),
         }
     }
 
@@ -52,7 +56,13 @@ impl Case {
             Self::Reflect(..) => "reflect",
             Self::Change => "change",
             Self::ChangeUnderLoad(_) => "change-loading",
+            Self::PeerDeath(_) => "peer-death",
         }
+    }
+
+    /// Tells whether a system can be measured: the forwarding table of the others is the kernel's.
+    pub(crate) fn concerns(self, system: System) -> bool {
+        system == System::Samctl || !matches!(self, Self::PeerDeath(_))
     }
 
     /// Measures.
@@ -62,6 +72,7 @@ impl Case {
             Self::Reflect(routes, clients) => reflect(system, folder, routes, clients),
             Self::Change => change(system, folder, STANDING, 0),
             Self::ChangeUnderLoad(routes) => change(system, folder, STANDING, routes),
+            Self::PeerDeath(routes) => silent_death(routes),
         }
     }
 }
@@ -210,7 +221,7 @@ fn percentiles(mut times: Vec<Duration>) -> Vec<Figure> {
     ])
 }
 
-fn figures(figures: &[(&str, f64)]) -> Vec<Figure> {
+pub(crate) fn figures(figures: &[(&str, f64)]) -> Vec<Figure> {
     figures
         .iter()
         .map(|(name, value)| ((*name).to_owned(), *value))

@@ -20,6 +20,7 @@
 
 mod cases;
 mod daemons;
+mod death;
 mod feed;
 mod peer;
 mod report;
@@ -83,11 +84,12 @@ fn measure() -> Result<()> {
         Case::Reflect(routes, 5),
         Case::Change,
         Case::ChangeUnderLoad(routes),
+        Case::PeerDeath(routes),
     ];
     for round in 1..=report.rounds {
         for case in cases {
             for &system in &systems {
-                if wanted("BENCH_CASES", case.key()) {
+                if wanted("BENCH_CASES", case.key()) && case.concerns(system) {
                     measure_one(case, system, round, &mut report)?;
                 }
             }
