@@ -12,6 +12,9 @@ use crate::Router;
 use crate::events::Event;
 use crate::policy::FabricPolicy;
 
+/// Why, when an operator said so.
+pub(crate) const BY_ORDER: &str = "by order";
+
 impl Router {
     /// Carries out the order to ask all neighbors of other ASes to use other ways, or no longer.
     pub(crate) fn set_graceful_shutdown(&mut self, on: bool, now: Instant) {
@@ -24,8 +27,11 @@ impl Router {
 
     /// Tells why all neighbors of other ASes are asked to use other ways, if they are.
     pub(crate) fn graceful_shutdown(&self) -> Option<&'static str> {
+        if self.config.local.foreign.is_empty() {
+            return None;
+        }
         if self.state.graceful_shutdown {
-            return Some("by order");
+            return Some(BY_ORDER);
         }
         self.state.drained.then_some("drained")
     }

@@ -3,6 +3,7 @@
 use sam_capture::IDENTITY_REASONS;
 
 use super::{Evidence, away, fail, listed, pass, result, skip, warn};
+use crate::graceful_shutdown::BY_ORDER;
 use crate::view::{CheckRow, NeighborSummary};
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
@@ -14,9 +15,19 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     let isolated = !nodes.iter().any(|neighbor| is_up(neighbor));
     checks.extend(nodes.iter().map(|neighbor| session(neighbor, isolated)));
     checks.extend(foreign.iter().map(|neighbor| session(neighbor, false)));
+    checks.extend(leaving(evidence.neighbors.graceful_shutdown.as_deref()));
     checks.push(rejections(evidence));
     checks.push(foreign_identity(evidence));
     checks.push(conflicts(evidence));
+}
+
+/// A router that neighbors are to avoid should not be avoided longer than intended; a drained one is warned of by itself.
+fn leaving(why: Option<&str>) -> Option<CheckRow> {
+    (why == Some(BY_ORDER)).then(|| {
+        let message = "neighbors of other ASes are asked to use other ways";
+        warn("bgp", "graceful-shutdown", message)
+            .remedy("`samctl bgp graceful-shutdown off` when the work is done")
+    })
 }
 
 fn is_up(neighbor: &NeighborSummary) -> bool {

@@ -108,13 +108,6 @@ fn a_router_without_lan_says_when_it_is_empty() {
     assert!(net.stations[&2].router.drain().empty);
 }
 
-fn warns(net: &Net, id: u32, check: &str) -> bool {
-    let router = &net.stations[&id].router;
-    let doctor = router.doctor(&crate::Facts::default(), net.now);
-    let mut found = doctor.checks.iter().filter(|row| row.name == check);
-    found.any(|row| row.status == crate::view::CheckStatus::Warn)
-}
-
 fn claim(net: &Net, id: u32) -> Option<ClaimState> {
     net.stations[&id].router.claim_on(address(ADDRESS))
 }

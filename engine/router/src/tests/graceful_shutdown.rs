@@ -32,6 +32,10 @@ fn the_neighbor_turns_to_the_other_router_and_is_never_without_a_path() {
     );
     assert_eq!(net.owner(1, address(ADDRESS)), Some(2), "the fabric is not");
     assert_eq!(shown(&net, 1), (Some("by order".into()), true));
+    assert!(
+        warns(&net, 1, "graceful-shutdown"),
+        "an operator may forget it"
+    );
     assert_eq!(ups(&net), 2, "a session was reset");
     net.command(1, Command::Shutdown);
     assert_eq!(ways(&net), [2]);
@@ -55,6 +59,7 @@ fn what_was_asked_for_ends_by_order_and_not_by_a_restart() {
     assert_eq!(ways(&net), [1, 2]);
     assert_eq!(preference(&net, 1), 100);
     assert_eq!(shown(&net, 1), (None, false));
+    assert!(!warns(&net, 1, "graceful-shutdown"));
 }
 
 #[test]

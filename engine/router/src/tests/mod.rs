@@ -47,6 +47,14 @@ fn reconfigure(net: &mut Net, id: u32, change: impl FnOnce(&mut Config)) {
     net.input(id, Input::Config(Box::new(config)));
 }
 
+/// Whether `doctor` warns by a check of this name.
+fn warns(net: &Net, id: u32, check: &str) -> bool {
+    let router = &net.stations[&id].router;
+    let doctor = router.doctor(&crate::Facts::default(), net.now);
+    let mut found = doctor.checks.iter().filter(|row| row.name == check);
+    found.any(|row| row.status == crate::view::CheckStatus::Warn)
+}
+
 fn sequence(net: &Net, id: u32, last: u8) -> u32 {
     net.stations[&id]
         .router
