@@ -62,7 +62,7 @@ impl Sightings {
         }
         let early = self.early.remove(&key);
         let early = early.filter(|early| now < early.last + CONFIRMATION);
-        let new = early.unwrap_or(Sighting::new(now));
+        let new = early.unwrap_or_else(|| Sighting::new(now));
         let sighting = self.seen.entry(key).or_insert(new);
         sighting.count += 1;
         sighting.last = now;
@@ -84,7 +84,7 @@ impl Sightings {
         let sighting = match self.seen.get_mut(&key) {
             Some(sighting) => sighting,
             None if self.early.len() >= LIMIT && !self.early.contains_key(&key) => return,
-            None => self.early.entry(key).or_insert(Sighting::new(now)),
+            None => self.early.entry(key).or_insert_with(|| Sighting::new(now)),
         };
         sighting.asked += u64::from(asked);
         sighting.answers += u64::from(answers);
