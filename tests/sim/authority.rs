@@ -35,9 +35,9 @@ const SETTLED: usize = 0;
 const LANS: [usize; 3] = [0, 2, 3];
 /// How often hosts say that they are there, every ten seconds, before they must be known.
 const TRIES: usize = 9;
-/// Pings, four seconds apart, of which one must be answered: a router that heard a host that is elsewhere after all asks for it
-/// before it answers in its place.
-const PINGS: usize = 3;
+/// Pings, four seconds apart, of which one must be answered: a router that heard a host in the middle of a dispute about it may
+/// leave its address to it for a minute. Three are enough for most schedules, but not for all.
+const PINGS: usize = 18;
 /// Time for an order to be carried out.
 const NEWS: Duration = Duration::from_secs(2);
 /// From the last repair until all routers agree: BGP calls again.
