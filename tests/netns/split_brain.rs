@@ -128,9 +128,14 @@ fn stays_alone(pair: &Pair) {
     let promotions = |site| pair.fabric.router(site).json("vrrp")["election"]["promotions"].clone();
     let before = [promotions(FIRST), promotions(SECOND)];
     let (until, first) = (Instant::now() + CALM, BTreeSet::from([pair.mac(FIRST)]));
+    let mut answered = 0;
     while Instant::now() < until {
-        assert_eq!(answerers(pair), first);
+        // An answer may come too late to be seen, on a machine that does much else.
+        let seen = answerers(pair);
+        assert!(seen.is_subset(&first), "{seen:?}");
+        answered += seen.len();
     }
+    assert!(answered > 0, "nobody answers");
     assert_eq!([promotions(FIRST), promotions(SECOND)], before);
     assert_eq!(
         [pair.state(FIRST), pair.state(SECOND)],

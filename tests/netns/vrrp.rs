@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND, VIP};
-use sam_testkit::netns::{Pings, sh, wait_until};
+use sam_testkit::netns::{GATEWAY, Pings, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -37,6 +37,16 @@ pub(crate) const CASES: &[Case] = &[
         name: "vrrp::a_master_whose_cable_is_pulled_is_followed",
         needs: &[Need::Tool("ip")],
         run: unplugged,
+    },
+    Case {
+        name: "vrrp::the_virtual_address_answers_pings_whoever_is_master",
+        needs: &[],
+        run: pinged,
+    },
+    Case {
+        name: "vrrp::a_lan_interface_that_is_made_anew_is_taken_up_without_a_restart",
+        needs: &[Need::Tool("ip")],
+        run: renewed,
     },
 ];
 
@@ -214,6 +224,44 @@ fn unplugged() {
     pair.wait_for(FIRST, "backup");
     let loss = pings.stop();
     assert!(loss.lost <= LOST, "the return is not noticed: {loss:?}");
+}
+
+fn pinged() {
+    let mut pair = Pair::running(samctl());
+    let answers = |pair: &Pair, site| {
+        let counters = pair.fabric.router(site).json("counters").to_string();
+        counter(&counters, "virtual-echoes-answered")
+    };
+    wait_for_ping(pair.client(), VIP, TAKEOVER);
+    assert!(answers(&pair, FIRST) > Some(0));
+    assert_eq!(answers(&pair, SECOND), Some(0), "the backup is silent");
+
+    let mut router = pair.fabric.take(FIRST);
+    router.daemon().kill();
+    pair.wait_for(SECOND, "master");
+    wait_for_ping(pair.client(), VIP, TAKEOVER);
+    assert!(answers(&pair, SECOND) > Some(0));
+}
+
+/// The master's interface is another one before it has looked: its sockets on the former one are deaf.
+fn renewed() {
+    let pair = Pair::running(samctl());
+    pair.fabric.topology.renew_lan_interface(FIRST, GATEWAY);
+
+    pair.wait_for(SECOND, "master");
+    pair.wait_for(FIRST, "backup");
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+    // It hears the new master, and follows it when that one leaves: the other half of the proof is that it is heard.
+    let pings = start_pings(&pair);
+    pair.fabric
+        .router(SECOND)
+        .samctl("drain on --wait")
+        .success();
+    pair.wait_for(FIRST, "master");
+    let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
+    assert_eq!(answers, [(FAR.client(), pair.mac(FIRST))]);
+    let loss = pings.stop();
+    assert!(loss.lost <= LOST, "{loss:?}");
 }
 
 /// Pings from the LAN to the far client.

@@ -35,8 +35,8 @@ const SETTLED: usize = 0;
 const LANS: [usize; 3] = [0, 2, 3];
 /// How often hosts say that they are there, every ten seconds, before they must be known.
 const TRIES: usize = 9;
-/// Pings, four seconds apart, of which one must be answered: a router that heard a host in the middle of a dispute about it
-/// leaves its address to it for a minute.
+/// Pings, four seconds apart, of which one must be answered: a router that heard a host in the middle of a dispute about it may
+/// leave its address to it for a minute. Three are enough for most schedules, but not for all.
 const PINGS: usize = 18;
 /// Time for an order to be carried out.
 const NEWS: Duration = Duration::from_secs(2);
@@ -292,8 +292,8 @@ fn with_priority(config: &Config, priority: u8, preempt: bool) -> Config {
     config
 }
 
-/// Hands the configured host over, cable and address: to the site of `other`, or back to the LAN with two routers. Both of
-/// them are told, as an operator has to do; he waits while one cannot be, or the last order is not carried out.
+/// Hands the configured host over, cable and address: to the site of `other`, or back to the LAN with two routers. The master
+/// is told, or named; the other one has to find out. An operator waits while one cannot, or the last order is not carried out.
 fn hand_over(world: &mut World, other: usize) {
     let acting = actors(world);
     let takes = |at: &usize| is_awake(world, *at) && !world.sites[*at].state.drained;
@@ -307,13 +307,12 @@ fn hand_over(world: &mut World, other: usize) {
     match world.site_of(address) {
         Some(0) => {
             world.replug(address, other, Cache::Forgotten);
+            world.disbelieve(backup, address);
             order_handover(world, master, other);
-            world.withdraw(backup, address);
         }
         Some(from) if from == other => {
             world.replug(address, 0, Cache::Forgotten);
             order_handover(world, other, master);
-            world.announce(backup, address);
         }
         Some(_) | None => {}
     }
@@ -328,8 +327,15 @@ fn order_handover(world: &mut World, from: usize, to: usize) {
     let done = world.run_until(NEWS, |world| is_known(world, address));
     // One that is refused, because the other has just begun or still tells of its drain, is done by hand.
     if done.is_none() {
-        world.withdraw(from, address);
-        world.announce(to, address);
+        let lan = |world: &World, at: usize| world.sites[at].lan;
+        let (old, new) = (lan(world, from), lan(world, to));
+        for at in 0..4 {
+            if lan(world, at) == old {
+                world.withdraw(at, address);
+            } else if lan(world, at) == new {
+                world.announce(at, address);
+            }
+        }
     }
 }
 

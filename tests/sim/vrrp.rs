@@ -351,6 +351,7 @@ impl Segment {
         self.stations[at].linked = up;
         let event = HostEvent::Lan {
             interface: LAN.to_owned(),
+            index: 2,
             mac: router_mac(at),
             address: Some(Ipv4Net::new_assert(address(at), 24)),
             mtu: 1500,

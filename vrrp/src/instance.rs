@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::packet::{Packet, Version};
 use crate::refusal::{Refusal, Remark};
+use crate::senders::Senders;
 use crate::settings::{Settings, down_interval, effective_priority, skew};
 use crate::status::{Cause, Heard, State, Status};
 use crate::{GROUP, TTL};
@@ -65,6 +66,7 @@ pub struct Instance {
     conflicts: u64,
     sent: u64,
     received: u64,
+    senders: Senders,
     refusals: BTreeMap<Refusal, u64>,
     remarks: BTreeMap<Remark, u64>,
 }
@@ -92,6 +94,7 @@ impl Instance {
             conflicts: 0,
             sent: 0,
             received: 0,
+            senders: Senders::default(),
             refusals: BTreeMap::new(),
             remarks: BTreeMap::new(),
         }
@@ -176,6 +179,7 @@ impl Instance {
             ttl: TTL,
         };
         let packet = self.admit(arrival, payload)?;
+        self.senders.on_copy(source, now);
         let patience = packet.interval.saturating_mul(2);
         let is_known = |(heard, at): (Ipv4Addr, Instant)| heard == source && now < at + patience;
         if !self.direct.is_some_and(is_known) {
@@ -240,6 +244,8 @@ impl Instance {
             priority: self.priority(),
             penalty: self.penalty,
             heard: self.heard,
+            rivals: self.senders.rivals(),
+            strangers: self.strangers(),
             down_interval: self.down_interval(),
             promotions: self.promotions,
             conflicts: self.conflicts,
@@ -264,6 +270,14 @@ impl Instance {
             .into_iter()
     }
 
+    /// Who takes part that nobody named; with peers, only they do.
+    fn strangers(&self) -> Vec<Ipv4Addr> {
+        let strangers = self.senders.strangers();
+        strangers
+            .filter(|_| self.settings.peers.is_empty())
+            .collect()
+    }
+
     /// Checks a packet, and counts why it does not count.
     fn admit(&mut self, arrival: Arrival, payload: &[u8]) -> Result<Packet, Refusal> {
         let outcome = self.check(arrival, payload);
@@ -275,7 +289,10 @@ impl Instance {
 
     fn accept(&mut self, source: Ipv4Addr, packet: &Packet, now: Instant) {
         self.received += 1;
-        self.remark(packet);
+        if packet.priority != GIVES_UP {
+            self.senders.on_advertisement(source, packet.interval, now);
+        }
+        self.remark(source, packet);
         self.notice_sleep(now);
         self.on_advertisement(source, packet, now);
     }
@@ -317,13 +334,18 @@ impl Instance {
 
     /// Counts what is odd. Both routers guard the same LAN, whatever they think its virtual address is: an election that
     /// ignored the other one would make two masters of a typing error.
-    fn remark(&mut self, packet: &Packet) {
+    fn remark(&mut self, source: Ipv4Addr, packet: &Packet) {
+        let unnamed = self.settings.peers.is_empty();
         let odd = [
             (
                 Remark::Addresses,
                 packet.addresses != [self.settings.address],
             ),
             (Remark::Interval, packet.interval != self.settings.interval),
+            (
+                Remark::UnknownSender,
+                unnamed && self.senders.is_stranger(source),
+            ),
         ];
         for (remark, _) in odd.into_iter().filter(|(_, odd)| *odd) {
             *self.remarks.entry(remark).or_default() += 1;

@@ -104,6 +104,68 @@ fn copies_count_while_the_packets_themselves_are_lost() {
 }
 
 #[test]
+fn two_others_that_are_masters_at_once_are_noticed_and_a_change_of_masters_is_not() {
+    // With preemption: the second one takes over while a packet of the first is under way.
+    let mut bench = Bench::started(settings(50));
+    for from in [
+        LOWER, LOWER, HIGHER, LOWER, HIGHER, HIGHER, HIGHER, LOWER, LOWER,
+    ] {
+        bench.hear(from, 100).unwrap();
+        bench.pass(INTERVAL);
+    }
+    assert_eq!(bench.instance.status().rivals, None);
+
+    for (times, from) in [(0, HIGHER), (0, LOWER), (1, HIGHER), (1, LOWER)] {
+        bench.hear(from, 100).unwrap();
+        let rivals = bench.instance.status().rivals;
+        assert_eq!(rivals.map_or(0, |rivals| rivals.times), times, "{from}");
+        bench.pass(INTERVAL / 2);
+    }
+    let rivals = bench.instance.status().rivals.expect("two masters");
+    assert_eq!(rivals.addresses, [LOWER, HIGHER]);
+    assert_eq!(bench.role().0, State::Backup);
+    // Three of them, later on, are no one's change of masters either.
+    bench.pass(Duration::from_millis(900));
+    let third = Ipv4Addr::new(10, 77, 60, 4);
+    bench.hear(LOWER, 100).unwrap();
+    bench.pass(Duration::from_millis(900));
+    for from in [LOWER, HIGHER, third, LOWER, HIGHER, third, LOWER] {
+        bench.hear(from, 100).unwrap();
+        bench.pass(INTERVAL / 3);
+    }
+    assert_eq!(bench.instance.status().rivals.unwrap().times, 2);
+}
+
+#[test]
+fn who_never_sends_a_copy_is_a_stranger_unless_peers_are_named_and_there_are_not_too_many() {
+    let mut bench = Bench::started(settings(100));
+    for _ in 0..9 {
+        bench.hear(HIGHER, 150).unwrap();
+        bench.hear_copy(HIGHER, 150).unwrap();
+        bench.hear(LOWER, 120).unwrap();
+        bench.pass(INTERVAL);
+    }
+    assert_eq!(bench.instance.status().strangers, [LOWER]);
+    assert_eq!(bench.remark(Remark::UnknownSender), 5, "from the fifth on");
+
+    for last in 20..=255 {
+        for _ in 0..9 {
+            bench.hear(Ipv4Addr::new(10, 77, 60, last), 150).unwrap();
+        }
+    }
+    assert!(bench.instance.status().strangers.len() <= 16);
+
+    let mut bench = Bench::started(Settings {
+        peers: [LOWER].into(),
+        ..settings(100)
+    });
+    for _ in 0..9 {
+        bench.hear(LOWER, 120).unwrap();
+    }
+    assert_eq!(bench.instance.status().strangers, [] as [Ipv4Addr; 0]);
+}
+
+#[test]
 fn a_copy_decides_between_two_masters_as_a_packet_does() {
     for (from, priority, expected) in [
         (LOWER, 101, State::Backup),

@@ -9,12 +9,14 @@
 mod instance;
 mod packet;
 mod refusal;
+mod senders;
 mod settings;
 mod status;
 
 pub use instance::{Arrival, Instance, Transmit};
 pub use packet::{Malformed, Packet, Version};
 pub use refusal::{Refusal, Remark};
+pub use senders::Rivals;
 pub use settings::{Settings, effective_priority};
 pub use status::{Cause, Heard, State, Status};
 

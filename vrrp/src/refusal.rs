@@ -99,11 +99,18 @@ pub enum Remark {
     Interval,
     /// It came as a copy, and the packet itself did not.
     CopyOnly,
+    /// No peers are configured, and its sender is no router of our make.
+    UnknownSender,
 }
 
 impl Remark {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Addresses, Self::Interval, Self::CopyOnly];
+    pub const ALL: [Self; 4] = [
+        Self::Addresses,
+        Self::Interval,
+        Self::CopyOnly,
+        Self::UnknownSender,
+    ];
 
     /// Returns the short name for counters.
     #[must_use]
@@ -112,6 +119,7 @@ impl Remark {
             Self::Addresses => "addresses-differ",
             Self::Interval => "interval-differs",
             Self::CopyOnly => "by-arp-only",
+            Self::UnknownSender => "unknown-sender",
         }
     }
 
@@ -122,6 +130,9 @@ impl Remark {
             Self::Addresses => "accepted, but with another virtual address than configured here",
             Self::Interval => "accepted, but with another interval than configured here",
             Self::CopyOnly => "accepted, but it came in an ARP frame only: its own packet was lost",
+            Self::UnknownSender => {
+                "accepted, but from no router of this make, and no peers are configured"
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use crate::senders::Rivals;
+
 /// State of this router (RFC 9568 section 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
@@ -112,6 +114,10 @@ pub struct Status {
     pub penalty: u8,
     /// The last other master that was heard: of a backup its master, of a master a rival.
     pub heard: Option<Heard>,
+    /// The last time that two others were masters at once.
+    pub rivals: Option<Rivals>,
+    /// Senders that count though nobody named them, and that are none of our make.
+    pub strangers: Vec<Ipv4Addr>,
     /// How long the master may be silent.
     pub down_interval: Duration,
     /// How often this router became master.

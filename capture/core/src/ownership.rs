@@ -30,6 +30,8 @@ pub struct Owner {
     pub local: bool,
     /// Node that it asks to take the address over.
     pub successor: Option<NodeId>,
+    /// MAC of the host, where the owner heard it.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl Owner {
@@ -50,6 +52,7 @@ impl Owner {
             next_hop: path.attributes.next_hop,
             local: path.source == PathSource::Local,
             successor: tags.successor,
+            mac: tags.mac,
         })
     }
 }

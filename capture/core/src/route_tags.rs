@@ -32,7 +32,8 @@ pub mod function {
     pub const EPOCH: u32 = 8;
     /// Source of a claim; absent when it is configured.
     pub const SOURCE: u32 = 9;
-    /// Upper half of the MAC that a router has on its LAN; optional, together with the lower half.
+    /// Upper half of a MAC on the node's LAN: on its marker its own, on a claim that of the host; optional, together with the
+    /// lower half.
     pub const MAC_HIGH: u32 = 13;
     /// Its lower half.
     pub const MAC_LOW: u32 = 14;
@@ -75,7 +76,7 @@ pub struct RouteTags {
     pub site: Option<u32>,
     /// Where the node runs.
     pub role: Option<Role>,
-    /// The MAC that the node has on its LAN.
+    /// A MAC on the node's LAN: on its marker its own, on a claim that of the host.
     pub mac: Option<[u8; 6]>,
     /// Node that is asked to take the address over.
     pub successor: Option<NodeId>,

@@ -16,7 +16,10 @@ impl Text for VrrpView {
             ("gate", format!("{gate} ({})", self.gate_reason)),
         ];
         match &self.election {
-            Some(election) => pairs.extend(election_lines(election, configured)),
+            Some(election) => {
+                pairs.extend(election_lines(election, configured));
+                pairs.extend(others(election));
+            }
             None => {
                 let why = self.failure.as_deref().unwrap_or("the LAN is not ready");
                 pairs.push(("state", format!("no election: {why}")));
@@ -105,6 +108,20 @@ fn election_lines(
         ("other master", other),
         ("counts", counts),
     ]
+}
+
+/// Whoever else takes part and should not.
+fn others(election: &ElectionFacts) -> Vec<(&'static str, String)> {
+    let rivals = election.rivals.iter().map(|rivals| {
+        let (last, text) = (ago(rivals.last_s), rivals.text());
+        (
+            "two masters",
+            format!("{last} ago: {text}, {} times", rivals.times),
+        )
+    });
+    let strangers: Vec<String> = election.strangers.iter().map(ToString::to_string).collect();
+    let unnamed = (!strangers.is_empty()).then(|| ("unknown", strangers.join(", ")));
+    rivals.chain(unnamed).collect()
 }
 
 fn timing(view: &VrrpView, configured: &VrrpConfigured) -> String {

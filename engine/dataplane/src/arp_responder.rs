@@ -4,7 +4,8 @@
 //! wrong answer steals traffic, so [`ArpResponder::answer`] checks numbered conditions and refuses by name. Whoever
 //! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`]. A claim that nobody
 //! upholds when asked is dispelled: a router that took itself for the one that answers has said such things before it
-//! learned better, and hosts leave. Another router of the LAN silences nobody, or both would be silent.
+//! learned better, and hosts leave. Who upheld it is asked again when the address moves, or when the control plane looks for
+//! its host. Another router of the LAN silences nobody, or both would be silent.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -128,6 +129,15 @@ struct Doubt {
     next: Instant,
 }
 
+impl Doubt {
+    fn new(now: Instant) -> Self {
+        Self {
+            asked: 0,
+            next: now,
+        }
+    }
+}
+
 /// What to do about a claim in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inquiry {
@@ -238,11 +248,7 @@ impl ArpResponder {
         // What was true a while ago says nothing about now.
         let is_new = !self.is_alive(port.id, address, now) && !self.doubts.contains_key(&key);
         if is_new && port.gate_open && self.doubts.len() < DOUBT_LIMIT {
-            let doubt = Doubt {
-                asked: 0,
-                next: now,
-            };
-            self.doubts.insert(key, doubt);
+            self.doubts.insert(key, Doubt::new(now));
         }
         let fresh = Observation {
             seen: now,
@@ -269,6 +275,14 @@ impl ArpResponder {
             observation.noticed = Some(now);
         }
         notice
+    }
+
+    /// Has those who claimed `address` asked anew: its host may have moved since. Nothing where nobody did.
+    pub fn doubt(&mut self, port: PortId, address: Ipv4Addr, now: Instant) {
+        if self.is_alive(port, address, now) && self.doubts.len() < DOUBT_LIMIT {
+            let doubt = self.doubts.entry((port, address));
+            doubt.or_insert_with(|| Doubt::new(now));
+        }
     }
 
     /// Takes the next thing to do about claims in doubt.
@@ -429,13 +443,8 @@ mod tests {
     fn a_claim_that_is_upheld_silences_and_nobody_is_asked_again() {
         let (mut responder, port, _, now) = setup();
         responder.observe(CAPTURED, HOST, false, &port, now);
-        assert!(responder.poll_inquiry(now).is_some());
-        responder.observe(CAPTURED, HOST, true, &port, now);
-        let later = now + ANSWER_TIME;
-        assert_eq!(responder.poll_timeout(), Some(later), "once is not enough");
-        assert!(responder.poll_inquiry(later).is_some());
 
-        responder.observe(CAPTURED, HOST, true, &port, later);
+        uphold(&mut responder, &port, now);
         responder.observe(CAPTURED, HOST, false, &port, now);
 
         assert_eq!(responder.poll_timeout(), None);
@@ -494,6 +503,30 @@ mod tests {
         responder.observe(CAPTURED, HOST, false, &port, much_later);
 
         assert_eq!(responder.poll_timeout(), Some(much_later));
+    }
+
+    #[test]
+    fn a_claim_that_was_upheld_is_doubted_anew_when_its_host_may_have_moved() {
+        for upheld in [true, false] {
+            let (mut responder, port, _, now) = setup();
+            responder.doubt(port.id, CAPTURED, now);
+            assert_eq!(responder.poll_timeout(), None, "nobody claimed it");
+            responder.observe(CAPTURED, HOST, false, &port, now);
+            let later = uphold(&mut responder, &port, now);
+            assert_eq!(responder.poll_timeout(), None);
+
+            responder.doubt(port.id, CAPTURED, later);
+            let mut end = later;
+            if upheld {
+                end = uphold(&mut responder, &port, later);
+            }
+            while responder.poll_inquiry(end).is_some() {
+                end += ANSWER_TIME;
+                responder.doubt(port.id, CAPTURED, end);
+            }
+
+            assert_eq!(responder.is_alive(port.id, CAPTURED, end), upheld);
+        }
     }
 
     #[test]
@@ -724,6 +757,17 @@ mod tests {
         assert_eq!(flood(&mut responder, later + NOTICE_INTERVAL), PROBE_LIMIT);
     }
 
+    /// Has the host that claimed the address answer until it is believed; returns when.
+    fn uphold(responder: &mut ArpResponder, port: &LanPort, now: Instant) -> Instant {
+        assert!(responder.poll_inquiry(now).is_some());
+        responder.observe(CAPTURED, HOST, true, port, now);
+        let later = now + ANSWER_TIME;
+        assert_eq!(responder.poll_timeout(), Some(later), "once is not enough");
+        assert!(responder.poll_inquiry(later).is_some());
+        responder.observe(CAPTURED, HOST, true, port, later);
+        later
+    }
+
     fn setup() -> (ArpResponder, LanPort, Fib, Instant) {
         let port = LanPort {
             id: PortId(1),
@@ -739,6 +783,7 @@ mod tests {
             virtual_address: None,
             conflicts: 0,
             siblings: vec![SIBLING],
+            beside: Vec::new(),
             discovers: false,
         };
         let mut fib = FibBuilder::default();

@@ -148,11 +148,15 @@ pub fn decide(
     Ok(way)
 }
 
-/// Tells whether a packet comes through another router of the site where its source lives: hosts of a LAN may still send
-/// through the former one while another owns them already. For routers themselves nobody else speaks, nor to them.
+/// Tells whether a packet comes through another router of the site where its source lives, or that is this one: hosts of a
+/// LAN may still send through the former one while another owns them already. For routers themselves nobody else speaks, nor
+/// to them.
 fn is_beside(snapshot: &Snapshot, ingress: Ingress, reverse_path: Option<NextHop>) -> bool {
     match (ingress, reverse_path) {
         (Ingress::Tunnel(from), Some(NextHop::Tunnel(owner))) => snapshot.is_one_site(from, owner),
+        (Ingress::Lan(port), Some(NextHop::Tunnel(owner))) => snapshot
+            .lan(port)
+            .is_some_and(|lan| lan.beside.contains(&owner)),
         _ => false,
     }
 }

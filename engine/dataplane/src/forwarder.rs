@@ -8,6 +8,7 @@
 //! down once, except for packets from or to the router's own host.
 
 mod arp;
+mod echo;
 mod hosts;
 mod icmp;
 mod lan;
@@ -354,6 +355,10 @@ impl Forwarder {
                 self.send(packet, way, io, now);
             }
             Err(refusal) => {
+                let packet = match self.answer_echo(packet, io, now) {
+                    Ok(()) => return,
+                    Err(packet) => packet,
+                };
                 let (source, destination) =
                     (packet.classified.source, packet.classified.destination);
                 self.strange_source(packet.ingress, refusal.reason, source, now);

@@ -218,6 +218,7 @@ mod tests {
             gratuitous_arp: true,
             conflicts: 0,
             siblings: Vec::new(),
+            beside: Vec::new(),
             discovers: false,
         }
     }

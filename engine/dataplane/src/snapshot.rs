@@ -41,6 +41,8 @@ pub struct LanPort {
     /// MACs of the other routers of this LAN. Which of us answers is decided by the election: what they say silences
     /// nobody.
     pub siblings: Vec<Mac>,
+    /// Tunnels to these routers: each of us may own the hosts of this LAN, which may send through any.
+    pub beside: Vec<TunnelId>,
     /// Whether the control plane is told which hosts are heard.
     pub discovers: bool,
 }
@@ -53,12 +55,14 @@ impl LanPort {
         self.subnet.contains(&address) || pools.any(|pool| pool.contains(&address))
     }
 
-    /// Tells whether IPv4 packets from this LAN to `destination` reach the engine: those to a pool, but not those to
-    /// the host itself. The filter in front of the port leaves all others to the host's kernel.
+    /// Tells whether IPv4 packets from this LAN to `destination` reach the engine: those to a pool and to the virtual address,
+    /// but not those to the host itself. The filter in front of the port leaves all others to the host's kernel.
     #[must_use]
     pub fn is_taken(&self, destination: Ipv4Addr) -> bool {
+        let is_virtual = self.virtual_address == Some(destination);
         let mut pools = self.pools.iter();
-        self.address != Some(destination) && pools.any(|pool| pool.contains(&destination))
+        let is_mobile = pools.any(|pool| pool.contains(&destination));
+        self.address != Some(destination) && (is_virtual || is_mobile)
     }
 
     /// Tells whether this router answers for `address` here now.

@@ -46,6 +46,7 @@ counters! {
     arp_requests_received = "arp-requests-received": "ARP requests seen on LAN ports",
     arp_replies_received = "arp-replies-received": "ARP replies seen on LAN ports",
     arp_replies_sent = "arp-replies-sent": "Proxy ARP replies sent",
+    virtual_echoes_answered = "virtual-echoes-answered": "Pings to the virtual address answered",
     arp_requests_sent = "arp-requests-sent": "ARP requests sent to resolve neighbors",
     arp_announcements_sent = "arp-announcements-sent": "Gratuitous ARP frames sent",
     arp_announcements_skipped = "arp-announcements-skipped": "Addresses not announced because too many wait for it",

@@ -23,6 +23,8 @@ pub enum Verdict {
     ProbeAnswer,
     /// It asks whether an address lives here.
     Question,
+    /// It pings the virtual address of the LAN, and is answered.
+    EchoAnswered,
     /// Of an ARP frame: whether this router answers.
     Arp {
         /// Whether it does.

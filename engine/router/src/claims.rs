@@ -136,7 +136,9 @@ pub(crate) fn rivals(
             let waits = owner.state == ClaimState::Seizing && !precedes(view, source, own_overlay);
             let stale = view.path.stale;
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
-            let is_for_us = owner.successor == Some(config.local.node);
+            let is_for_us = owner
+                .successor
+                .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
             Some(Rival {
                 wins: rival.wins || (wins && !stale),
                 remembered: rival.remembered || (wins && stale),

@@ -258,6 +258,11 @@ pub enum Event {
         /// Its priority; zero: it was the master and gives up.
         priority: u8,
     },
+    /// A router takes part in the election that nobody named, and that is none of our make.
+    VrrpStranger {
+        /// Its address on the LAN.
+        address: Ipv4Addr,
+    },
     /// Two routers of the LAN act there at once.
     SplitBrain {
         /// The virtual address, or the address that both answer for.
@@ -403,6 +408,7 @@ impl Event {
             Self::CaptureNoRoom { .. } => "capture-no-room",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
+            Self::VrrpStranger { .. } => "vrrp-stranger",
             Self::SplitBrain { .. } => "split-brain",
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
@@ -436,6 +442,7 @@ impl Event {
             | Self::CaptureLost { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
+            | Self::VrrpStranger { .. }
             | Self::SplitBrain { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
@@ -483,6 +490,7 @@ impl Event {
             | Self::ConnectionRefused { .. }
             | Self::ForeignAnswer { .. }
             | Self::VrrpConflict { .. }
+            | Self::VrrpStranger { .. }
             | Self::SplitBrain { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }

@@ -66,6 +66,12 @@ pub struct ElectionFacts {
     pub priority: u8,
     /// The last other master that was heard.
     pub heard: Option<HeardFacts>,
+    /// The last time that two others were masters at once.
+    #[serde(default)]
+    pub rivals: Option<RivalsFacts>,
+    /// Senders that count though nobody named them, and that are none of our make.
+    #[serde(default)]
+    pub strangers: Vec<Ipv4Addr>,
     /// How long the master may be silent, in milliseconds.
     pub down_ms: f64,
     /// How often this router became master.
@@ -76,6 +82,26 @@ pub struct ElectionFacts {
     pub received: u64,
     /// Advertisements sent.
     pub sent: u64,
+}
+
+/// Two other masters at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RivalsFacts {
+    /// Their addresses.
+    pub addresses: [Ipv4Addr; 2],
+    /// How many times it began.
+    pub times: u64,
+    /// Seconds since it was noticed last.
+    pub last_s: f64,
+}
+
+impl RivalsFacts {
+    /// Returns who they are, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let [one, other] = self.addresses;
+        format!("{one} and {other} both advertise as masters")
+    }
 }
 
 /// Another master as it was heard.
@@ -111,6 +137,12 @@ impl ElectionFacts {
                 last_s: ago(heard.at),
                 by_arp_only: heard.copy_only,
             }),
+            rivals: status.rivals.map(|rivals| RivalsFacts {
+                addresses: rivals.addresses,
+                times: rivals.times,
+                last_s: ago(rivals.at),
+            }),
+            strangers: status.strangers.clone(),
             down_ms: status.down_interval.as_secs_f64() * 1e3,
             promotions: status.promotions,
             conflicts: status.conflicts,

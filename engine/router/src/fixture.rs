@@ -109,6 +109,7 @@ pub(crate) fn overlay(id: u32) -> Ipv4Addr {
 pub(crate) fn lan(up: bool) -> HostEvent {
     HostEvent::Lan {
         interface: "eth1".into(),
+        index: 2,
         mac: [2, 0, 0, 0, 0, 1],
         address: Some("10.77.60.1/24".parse().unwrap()),
         mtu: 1500,

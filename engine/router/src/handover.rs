@@ -9,16 +9,21 @@
 //! A successor that may not own the address, or is not there, changes nothing: the owner stays what it is. An offer may
 //! be taken back while the successor's claim is under way: it remembers from whom it accepted, and gives the address up
 //! when that node claims it without asking.
+//!
+//! Two routers of one LAN are one in this: both accept what either is asked to take over, so that whichever acts claims it;
+//! and the one that stands by asks what the other one asks, so that it goes on in its place and gives the address up like it.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
-use sam_capture::{ClaimState, NodeId, Owner};
+use sam_bgp::session::SessionState;
+use sam_capture::{ClaimState, NodeId, Owner, RouteTags};
 
 use crate::Router;
 use crate::drain::Presence;
 use crate::events::Event;
+use crate::peers::is_node;
 
 impl Router {
     /// Offers an address to another node.
@@ -34,10 +39,26 @@ impl Router {
         }
     }
 
-    /// Step 2: another node's best path to an address may ask this node to take it over.
-    pub(crate) fn on_offer(&mut self, address: Ipv4Addr, from: NodeId, now: Instant) {
+    /// Takes in the best claim on an address that another node makes.
+    pub(crate) fn on_claim(&mut self, address: Ipv4Addr, tags: &RouteTags, now: Instant) {
+        if tags.successor.is_some_and(|to| self.is_ours(to)) {
+            self.on_offer(address, tags.node, now);
+        } else if self.config.shares_lan_with(tags.node)
+            && !self.gate().open
+            && self.told_to_own().contains(&address)
+        {
+            match tags.successor {
+                Some(to) if self.state.handovers.get(&address) == Some(&to) => {}
+                Some(to) => self.offer(address, to, now),
+                None => self.take_back(address, now),
+            }
+        }
+    }
+
+    /// Step 2: another node's best path to an address may ask this node, or its LAN, to take it over.
+    fn on_offer(&mut self, address: Ipv4Addr, from: NodeId, now: Instant) {
         let own = self.config.local.node;
-        if from == own || self.told_to_own().contains(&address) {
+        if self.is_ours(from) || self.told_to_own().contains(&address) {
             return;
         }
         let admitted = self.speaker.policy().enrollment().admit(own, address);
@@ -58,11 +79,8 @@ impl Router {
 
     /// Looks again at all offers to this node: what stood against them may be gone.
     pub(crate) fn review_offers(&mut self, now: Instant) {
-        let own = self.config.local.node;
-        let offers = self
-            .owners
-            .owners()
-            .filter(|owner| owner.successor == Some(own));
+        let is_offer = |owner: &&Owner| owner.successor.is_some_and(|to| self.is_ours(to));
+        let offers = self.owners.owners().filter(is_offer);
         let offers: Vec<Owner> = offers.copied().collect();
         for owner in offers {
             self.on_offer(owner.address, owner.node, now);
@@ -81,38 +99,67 @@ impl Router {
     }
 
     /// Step 4: what was accepted is ours when its former owner is there and claims it no more; what that one claims and
-    /// does not offer any more was taken back.
+    /// does not offer any more was taken back. A claim that cannot be relied on, or may not have been told yet, says neither.
     pub(crate) fn review_acceptances(&mut self, now: Instant) {
-        let own = self.config.local.node;
         let accepted = self.state.accepted.clone();
         for (address, from) in accepted {
-            match self.living_claim(address, from) {
-                Some(claim) if claim.successor == Some(own) => {}
+            let mut claims = self.living_claims(address).into_iter();
+            match claims.find(|owner| owner.node == from) {
+                Some(claim) if claim.successor.is_some_and(|to| self.is_ours(to)) => {}
                 Some(_) => {
                     self.state.withdraw(&self.config, address);
                     self.tell_handover(address, from, "taken-back", now);
                 }
-                None if self.presence(from) == Presence::Absent => {}
-                None => drop(self.state.accepted.remove(&address)),
+                None if self.is_ended(address, from) => drop(self.state.accepted.remove(&address)),
+                None => {}
             }
         }
     }
 
-    /// Tells whether a node holds an address, by a claim that can be relied on.
-    fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
-        let claim = self.living_claim(address, node);
-        claim.is_some_and(|claim| matches!(claim.state, ClaimState::Active | ClaimState::Handover))
+    /// Tells whether a node is there and claims an address no more.
+    fn is_ended(&self, address: Ipv4Addr, node: NodeId) -> bool {
+        let prefix = Ipv4Net::from(address);
+        let asn = self.config.fabric.asn;
+        let mut paths = self.speaker.paths(prefix).into_iter();
+        let is_known = paths.any(|view| {
+            Owner::from_path(asn, prefix, &view.path).is_some_and(|owner| owner.node == node)
+        });
+        let peers = self.speaker.peers();
+        let mut established = peers
+            .iter()
+            .filter(|peer| is_node(&self.config, peer.id))
+            .filter(|peer| peer.state == SessionState::Established);
+        let all_told = established.all(|peer| peer.end_of_rib);
+        !is_known && all_told && self.presence(node) != Presence::Absent
     }
 
-    /// What a node claims of an address, if it can be relied on.
-    fn living_claim(&self, address: Ipv4Addr, node: NodeId) -> Option<Owner> {
+    /// Tells whether a node, or another one of its site, holds an address by a claim that can be relied on.
+    fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
+        let nodes = &self.config.fabric.nodes;
+        let site = |node: NodeId| nodes.get(&node).map(|node| node.site.as_str());
+        // Where both are of our own site it is the node itself that has to follow.
+        let is_elsewhere = site(node) != site(self.config.local.node);
+        let follows = |other| other == node || (is_elsewhere && site(other) == site(node));
+        let holds = |state| matches!(state, ClaimState::Active | ClaimState::Handover);
+        let mut claims = self.living_claims(address).into_iter();
+        claims.any(|owner| follows(owner.node) && holds(owner.state))
+    }
+
+    /// What is claimed of an address, as far as it can be relied on.
+    fn living_claims(&self, address: Ipv4Addr) -> Vec<Owner> {
         let prefix = Ipv4Net::from(address);
         let paths = self.speaker.paths(prefix);
-        let mut living = paths
+        let living = paths
             .iter()
-            .filter(|view| !view.path.stale && view.ineligible.is_none())
-            .filter_map(|view| Owner::from_path(self.config.fabric.asn, prefix, &view.path));
-        living.find(|owner| owner.node == node)
+            .filter(|view| !view.path.stale && view.ineligible.is_none());
+        let asn = self.config.fabric.asn;
+        let claims = living.filter_map(|view| Owner::from_path(asn, prefix, &view.path));
+        claims.collect()
+    }
+
+    /// Tells whether what a node is asked for is asked of this router: it is the node, or stands on its LAN.
+    fn is_ours(&self, node: NodeId) -> bool {
+        node == self.config.local.node || self.config.shares_lan_with(node)
     }
 
     fn tell_handover(&mut self, address: Ipv4Addr, node: NodeId, step: &str, now: Instant) {

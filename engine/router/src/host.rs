@@ -30,6 +30,8 @@ pub(crate) struct Host {
 /// The capture interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lan {
+    /// The kernel's number of the interface.
+    pub(crate) index: u32,
     /// Our MAC on it.
     pub(crate) mac: Mac,
     /// The kernel's address and subnet on it, if any.
@@ -70,6 +72,7 @@ impl Host {
         match event {
             HostEvent::Lan {
                 interface,
+                index,
                 mac,
                 address,
                 mtu,
@@ -77,6 +80,7 @@ impl Host {
             } => {
                 if config.local.capture.interface() == Some(&interface) {
                     self.lan = Some(Lan {
+                        index,
                         mac,
                         address,
                         mtu,

@@ -40,6 +40,8 @@ pub enum HostEvent {
     Lan {
         /// Interface name.
         interface: String,
+        /// The kernel's number of it: another one of the same name has another.
+        index: u32,
         /// Our MAC on it.
         mac: Mac,
         /// The kernel's address and subnet on it, if any.

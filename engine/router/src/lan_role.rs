@@ -23,6 +23,8 @@ pub struct VrrpPlan {
     pub generation: u64,
     /// The LAN.
     pub interface: String,
+    /// The kernel's number of that interface: sockets on a former one of the same name are deaf.
+    pub index: u32,
     /// Our address there.
     pub source: Ipv4Addr,
     /// Configuration.
@@ -96,7 +98,7 @@ impl LanRole {
             let settings = &plan.settings;
             let multicast = settings.peers.is_empty();
             let ids = (settings.vrid, settings.version, multicast);
-            (plan.interface.clone(), plan.source, ids)
+            (plan.interface.clone(), plan.index, plan.source, ids)
         };
         let anew = self.plan.as_ref().map(key) != wanted.as_ref().map(key);
         if anew {
@@ -185,6 +187,7 @@ impl Router {
     /// Takes in what the election says.
     pub(crate) fn on_vrrp(&mut self, report: &VrrpReport, now: Instant) {
         let was_master = self.lan_role.is_master().0;
+        self.tell_others(report, now);
         let (disputed, split) = self.lan_role.on_report(report, now);
         self.forwarding_stale = true;
         if was_master && !self.lan_role.is_master().0 {
@@ -210,6 +213,32 @@ impl Router {
         }
     }
 
+    /// Tells operators of other routers in the election: two masters beside this one, or one that nobody named.
+    fn tell_others(&mut self, report: &VrrpReport, now: Instant) {
+        let (Some(vrrp), Some(status)) = (self.config.vrrp(), &report.status) else {
+            return;
+        };
+        let former = self.lan_role.status.as_ref();
+        let times = |status: &Status| status.rivals.map_or(0, |rivals| rivals.times);
+        if let Some(rivals) = status.rivals
+            && times(status) > former.map_or(0, times)
+        {
+            let [one, other] = rivals.addresses;
+            let event = Event::SplitBrain {
+                address: vrrp.settings.address,
+                by: format!("{one} and {other}"),
+                verdict: "both advertise as masters, and this router follows the better one"
+                    .to_owned(),
+            };
+            self.events.push(event, now);
+        }
+        let known = former.map_or(&[][..], |former| &former.strangers);
+        let new = status.strangers.iter().filter(|one| !known.contains(one));
+        for &address in new {
+            self.events.push(Event::VrrpStranger { address }, now);
+        }
+    }
+
     /// Hands the election out, as far as it changed.
     pub(crate) fn tell_vrrp(&mut self) {
         let wanted = self.vrrp_plan();
@@ -230,6 +259,7 @@ impl Router {
         Some(VrrpPlan {
             generation: 0,
             interface: self.config.local.capture.interface()?.to_owned(),
+            index: lan.index,
             source: lan.address?.addr(),
             settings: vrrp.settings.clone(),
             penalty: self.vrrp_penalty(vrrp),

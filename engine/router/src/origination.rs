@@ -48,6 +48,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) epoch: Option<u32>,
     /// Our MAC on the LAN, which nobody shall take for that of a host; told with the marker.
     pub(crate) mac: Option<Mac>,
+    /// MACs of hosts that another router of our LAN has to know, in case that it acts there next; told with their claims.
+    pub(crate) hosts: &'a BTreeMap<Ipv4Addr, Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
     /// How this router stands among those that capture in the cloud of its site; told with the marker.
@@ -103,6 +105,7 @@ impl Origination {
             if let Some(kind) = self.claim(mandate, address, source, state) {
                 let mut tags = tags(mandate.config, kind);
                 tags.successor = state.handovers.get(&address).copied();
+                tags.mac = mandate.hosts.get(&address).copied();
                 wanted.insert(Ipv4Net::from(address), announcement(mandate.config, tags));
             }
         }
@@ -435,6 +438,7 @@ mod tests {
                 rivals: &self.rivals,
                 epoch: self.epoch,
                 mac: None,
+                hosts: &BTreeMap::new(),
                 drained: self.state.drained,
                 candidate: Candidate::default(),
             };

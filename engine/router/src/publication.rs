@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use sam_capture::NodeId;
+use sam_dataplane::TunnelId;
 use sam_dataplane::snapshot::{LanPort, TunPort};
 
 use crate::Router;
@@ -12,6 +13,7 @@ use crate::answer_set::answers;
 use crate::config::Capture;
 use crate::fib_sync::{Desired, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
 use crate::output::Output;
+use crate::peers::other_nodes;
 use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
 
 impl Router {
@@ -65,6 +67,15 @@ impl Router {
         (own != address).then_some(address)
     }
 
+    /// The tunnels to the other routers of our LAN.
+    fn beside(&self) -> Vec<TunnelId> {
+        let others = other_nodes(&self.config);
+        let beside = others.filter(|node| self.config.shares_lan_with(node.id));
+        beside
+            .filter_map(|node| self.numbering.tunnel(node.id))
+            .collect()
+    }
+
     fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
         let capture = &self.config.local.capture;
         let interface = capture.interface()?.to_owned();
@@ -99,6 +110,7 @@ impl Router {
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
             siblings: self.sibling_macs(),
+            beside: self.beside(),
             gratuitous_arp: arp.unwrap_or(false),
             discovers: self.config.local.capture.discovery().is_some(),
         })

@@ -465,12 +465,14 @@ impl Router {
         self.review_acceptances(now);
         let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
+        let hosts = self.hosts_to_tell();
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
             rivals: &rivals,
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
+            hosts: &hosts,
             drained: self.state.drained,
             candidate: self.cloud.candidate,
         };
@@ -557,19 +559,18 @@ impl Router {
         }
         self.forwarding_stale = true;
         let asn = self.config.fabric.asn;
-        let moved = self.owners.on_best_path(asn, change, now);
-        moved
-            .into_iter()
-            .for_each(|event| self.events.push(event, now));
+        if let Some(event) = self.owners.on_best_path(asn, change, now) {
+            self.review_refusal(&event);
+            self.events.push(event, now);
+        }
         let tags = change
             .new
             .as_ref()
             .map(|path| RouteTags::parse(asn, &path.attributes.large_communities));
         if let Some(Ok(tags)) = &tags
-            && tags.successor == Some(self.config.local.node)
             && tags.claim().is_some()
         {
-            self.on_offer(change.prefix.addr(), tags.node, now);
+            self.on_claim(change.prefix.addr(), tags, now);
         }
         if let Some(Ok(RouteTags {
             node,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sam_dataplane::notice::Mac;
 
@@ -11,6 +11,8 @@ use sam_dataplane::notice::Mac;
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     seen: BTreeMap<(Ipv4Addr, Mac), Sighting>,
+    /// Answers of those who are not sighted yet: they count once it is certain that it is somebody.
+    early: BTreeMap<(Ipv4Addr, Mac), Sighting>,
 }
 
 /// One address and MAC.
@@ -27,8 +29,22 @@ pub(crate) struct Sighting {
     pub(crate) answers: u64,
 }
 
+impl Sighting {
+    fn new(now: Instant) -> Self {
+        Self {
+            count: 0,
+            first: now,
+            last: now,
+            asked: 0,
+            answers: 0,
+        }
+    }
+}
+
 /// Sightings remembered at most.
 pub(crate) const LIMIT: usize = 256;
+/// How long answers wait for a sighting.
+const CONFIRMATION: Duration = Duration::from_secs(5);
 
 impl Sightings {
     /// Notes a sighting.
@@ -44,18 +60,15 @@ impl Sightings {
         {
             self.seen.remove(&oldest);
         }
-        let sighting = self.seen.entry(key).or_insert(Sighting {
-            count: 0,
-            first: now,
-            last: now,
-            asked: 0,
-            answers: 0,
-        });
+        let early = self.early.remove(&key);
+        let early = early.filter(|early| now < early.last + CONFIRMATION);
+        let new = early.unwrap_or_else(|| Sighting::new(now));
+        let sighting = self.seen.entry(key).or_insert(new);
         sighting.count += 1;
         sighting.last = now;
     }
 
-    /// Notes answers to our questions; what was not sighted before may be on its way to end.
+    /// Notes answers to our questions; what is not sighted soon was on its way to end.
     pub(crate) fn count_answers(
         &mut self,
         (address, mac): (Ipv4Addr, Mac),
@@ -63,16 +76,25 @@ impl Sightings {
         answers: u16,
         now: Instant,
     ) {
-        if let Some(sighting) = self.seen.get_mut(&(address, mac)) {
-            sighting.asked += u64::from(asked);
-            sighting.answers += u64::from(answers);
-            sighting.last = now;
+        let key = (address, mac);
+        if !self.seen.contains_key(&key) {
+            self.early
+                .retain(|_, early| now < early.last + CONFIRMATION);
         }
+        let sighting = match self.seen.get_mut(&key) {
+            Some(sighting) => sighting,
+            None if self.early.len() >= LIMIT && !self.early.contains_key(&key) => return,
+            None => self.early.entry(key).or_insert_with(|| Sighting::new(now)),
+        };
+        sighting.asked += u64::from(asked);
+        sighting.answers += u64::from(answers);
+        sighting.last = now;
     }
 
     /// Forgets what was seen first or again since a time.
     pub(crate) fn forget_since(&mut self, time: Instant) {
         self.seen.retain(|_, sighting| sighting.last < time);
+        self.early.clear();
     }
 
     /// Lists all sightings, newest first.
@@ -90,9 +112,29 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn answers_just_before_a_sighting_belong_to_it_and_others_to_nobody() {
+        for (wait, counted) in [(1, (2, 3)), (5, (0, 0))] {
+            let (mut sightings, start) = (Sightings::default(), Instant::now());
+            let key = (Ipv4Addr::LOCALHOST, [9; 6]);
+            sightings.count_answers(key, 1, 1, start);
+            sightings.count_answers(key, 1, 2, start);
+            assert_eq!(sightings.newest_first(), []);
+
+            sightings.push(key.0, key.1, start + Duration::from_secs(wait));
+
+            let (_, _, sighting) = sightings.newest_first()[0];
+            assert_eq!((sighting.asked, sighting.answers), counted);
+        }
+        let (mut sightings, start) = (Sightings::default(), Instant::now());
+        for i in 0..1000 {
+            sightings.count_answers((Ipv4Addr::from(i), [0; 6]), 1, 1, start);
+        }
+        assert_eq!(sightings.early.len(), LIMIT);
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]

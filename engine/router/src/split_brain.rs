@@ -116,7 +116,7 @@ mod tests {
         let former = status(State::Master, Cause::Silence);
         let keeps = Status {
             conflicts: 1,
-            ..former
+            ..former.clone()
         };
         let ousted = status(State::Backup, Cause::Outranked);
         let found = |status: &Status, preempt, steady| {
@@ -187,6 +187,8 @@ mod tests {
                 at: now(),
                 copy_only: false,
             }),
+            rivals: None,
+            strangers: Vec::new(),
             down_interval: Duration::from_secs(1),
             promotions: 1,
             conflicts: 0,

@@ -12,7 +12,7 @@ use sam_bgp::wire::{DecodeContext, Message};
 use sam_capture::executor::Order;
 use sam_capture::{Authority, NodeId, Prior};
 use sam_dataplane::path_probe::PROBE_MIN;
-use sam_dataplane::{NextHop, Notice, PathProbe, Snapshot, TunnelId};
+use sam_dataplane::{LanQuestion, NextHop, Notice, PathProbe, Snapshot, TunnelId};
 
 use crate::config::Config;
 use crate::events::Event;
@@ -45,6 +45,8 @@ pub(crate) struct Station {
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) wireguard: Vec<sam_wg::PeerConfig>,
     pub(crate) probes: Vec<PathProbe>,
+    /// Questions to its LAN.
+    pub(crate) asked: Vec<LanQuestion>,
     /// The election that it takes part in.
     pub(crate) vrrp: Option<VrrpPlan>,
     /// What may be done at the provider of its cloud.
@@ -112,6 +114,7 @@ impl Net {
             kinds: Vec::new(),
             wireguard: Vec::new(),
             probes: Vec::new(),
+            asked: Vec::new(),
             vrrp: None,
             authority: Authority::default(),
             prior: Prior::default(),
@@ -326,7 +329,11 @@ impl Net {
                     station.probes.push(probe);
                     self.answer(id, &probe);
                 }
-                Output::AskLan(_) | Output::AskFabric(_) => station.kinds.push("ask"),
+                Output::AskLan(question) => {
+                    station.kinds.push("ask");
+                    station.asked.push(question);
+                }
+                Output::AskFabric(_) => station.kinds.push("ask"),
                 Output::Event(event) => {
                     station.kinds.push("event");
                     station.events.push(event);

@@ -38,6 +38,7 @@ const LEAST_BUFFER: i32 = 1 << 20;
 struct LanSocket {
     index: u32,
     own: Option<Ipv4Addr>,
+    virtual_address: Option<Ipv4Addr>,
     pools: Vec<Ipv4Net>,
 }
 
@@ -233,6 +234,7 @@ impl HostIo {
         let wanted = LanSocket {
             index: link.index,
             own: address.map(|network| network.addr()),
+            virtual_address: config.vrrp().map(|vrrp| vrrp.settings.address),
             pools,
         };
         if self.lan.as_ref() != Some(&wanted) {
@@ -256,6 +258,7 @@ impl HostIo {
         }
         HostEvent::Lan {
             interface: name.to_owned(),
+            index: link.index,
             mac: link.mac.unwrap_or_default(),
             address,
             mtu: to_u16(link.mtu),
@@ -433,6 +436,7 @@ fn capability_names() -> Option<Vec<String>> {
 fn absent(name: &str) -> HostEvent {
     HostEvent::Lan {
         interface: name.to_owned(),
+        index: 0,
         mac: [0; 6],
         address: None,
         mtu: DEFAULT_UNDERLAY_MTU,
@@ -458,6 +462,7 @@ impl LanSocket {
     fn open(&self, name: &str, count: usize) -> Result<Vec<LanSockets>, StartError> {
         let ipv4 = FrameFilter {
             prefixes: self.pools.clone(),
+            addresses: self.virtual_address.into_iter().collect(),
             left_to_kernel: self.own.into_iter().collect(),
             ..FrameFilter::default()
         };
@@ -522,6 +527,7 @@ mod tests {
         let former = LanSocket {
             index: 3,
             own: None,
+            virtual_address: None,
             pools: Vec::new(),
         };
         assert!(former.serves(3) && !former.serves(4));

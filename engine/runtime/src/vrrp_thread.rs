@@ -427,7 +427,13 @@ fn is_news(told: &VrrpReport, report: &VrrpReport) -> bool {
         let status = report.status.as_ref();
         let role = status.map(|status| (status.state, status.cause, status.conflicts));
         let heard = status.and_then(|status| status.heard);
-        (report.generation, role, heard.map(|heard| heard.address))
+        let rivals = status.and_then(|status| status.rivals);
+        let others = (
+            heard.map(|heard| heard.address),
+            rivals.map(|rivals| rivals.times),
+            status.map(|status| status.strangers.clone()),
+        );
+        (report.generation, role, others)
     };
     key(told) != key(report)
 }

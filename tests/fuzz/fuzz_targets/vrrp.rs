@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut instance = Instance::new(settings, OWN, now);
     instance.handle_startup(now);
-    // Each step: how long to wait, whether the checksum is made right, and a packet.
+    // Each step: how long to wait, whether the checksum is made right, whether it comes as a copy, and a packet.
     for step in steps.chunks(22) {
         let [wait, seal, packet @ ..] = step else {
             return;
@@ -47,7 +47,13 @@ fuzz_target!(|input: &[u8]| {
             destination: GROUP,
             ttl: 255,
         };
-        instance.handle_packet(arrival, &packet, now).ok();
+        if seal & 2 == 2 {
+            instance.handle_copy(PEER, &packet, now).ok();
+        } else {
+            instance.handle_packet(arrival, &packet, now).ok();
+        }
+        // What is only shown is bounded too.
+        assert!(instance.status().strangers.len() <= 1);
         instance.handle_timeout(now);
         let mut sent = 0;
         while let Some(transmit) = instance.poll_transmit() {

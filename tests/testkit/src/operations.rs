@@ -216,6 +216,7 @@ impl World {
         let address = self.sites[site].lan_address;
         HostEvent::Lan {
             interface: LAN.to_owned(),
+            index: 2,
             mac: router_mac(site),
             address: Some(ipnet::Ipv4Net::new_assert(address, 24)),
             mtu: 1500,

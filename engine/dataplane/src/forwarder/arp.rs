@@ -219,8 +219,11 @@ impl Forwarder {
             for address in lan.listed() {
                 // What another router said of it while it took itself for the one that answers proves nothing.
                 let new = disputed || is_new(address);
+                let moved = former.fib.lookup(address) != snapshot.fib.lookup(address);
                 if new {
                     self.responder.forget(lan.id, address);
+                } else if moved {
+                    self.responder.doubt(lan.id, address, now);
                 }
                 if new || arrived {
                     self.announce(lan, address, now);

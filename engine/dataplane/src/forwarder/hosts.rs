@@ -38,6 +38,7 @@ impl Forwarder {
         let open = self.snapshot.lan(port).is_some_and(|lan| lan.gate_open);
         if open {
             self.observer.ask(port, address, now);
+            self.responder.doubt(port, address, now);
             self.ask(NeighborKey { port, address }, to, io, now);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sam_dataplane::arp_responder::{ANSWER_TIME, QUESTIONS};
 use sam_dataplane::lan_watch::PACE;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
-use sam_dataplane::{NextHop, Notice};
+use sam_dataplane::{DropReason, NextHop, Notice};
 
 use crate::lab::*;
 
@@ -197,6 +197,47 @@ fn what_the_former_router_of_this_lan_announced_does_not_silence_its_successor()
     lab.settle();
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!((replies(&lab), announcements(&lab).len()), (1, 1));
+}
+
+#[test]
+fn a_ping_to_the_virtual_address_is_answered_while_the_gate_is_open_only() {
+    let vip = Ipv4Addr::new(10, 77, 60, 254);
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].virtual_address = Some(vip)
+    });
+    // A host that nobody told of may ask too, but nobody from elsewhere.
+    let stranger = "10.77.60.99".parse().unwrap();
+    for (source, answered) in [
+        (A.host, true),
+        (stranger, true),
+        ("8.8.8.8".parse().unwrap(), false),
+    ] {
+        lab.clear();
+        let request = ping(source, vip, b"odd");
+        lab.send_a(&request);
+        let answers = lab.at_client();
+        assert_eq!(answers.len(), usize::from(answered), "{source}");
+        let Some((answer, _)) = answers.first() else {
+            continue;
+        };
+        let (from, to, kind, code, _) = icmp_of(answer);
+        assert_eq!((from, to, kind, code), (vip, source, 0, 0));
+        assert_eq!((&answer[24..], answer[8]), (&request[24..], 64));
+    }
+    assert_eq!(lab.a.counter("virtual-echoes-answered"), 2);
+    assert_eq!(lab.a.drops(), [(DropReason::SourceNotAllowed, 1)]);
+
+    lab.clear();
+    lab.send_a(&udp(A.host, vip, 64, b"no ping"));
+    let fragment = edit(ping(A.host, vip, b"odd"), |header| header[6] = 0x20);
+    lab.send_a(&fragment);
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
+    lab.send_a(&ping(A.host, vip, b"odd"));
+    assert_eq!(lab.at_client(), []);
+    assert_eq!(lab.a.dropped(DropReason::PoolWithheld), 3);
+    lab.assert_no_buffer_is_lost();
 }
 
 #[test]

@@ -213,6 +213,7 @@ fn no_counter_is_without_a_case() {
         ("path-probes-sent", "paths.rs"),
         ("segments-merged", "forwarding.rs"),
         ("superpackets-refused", "of the driver"),
+        ("virtual-echoes-answered", "arp.rs"),
         ("wg-control-received", "here"),
     ];
     let lab = Lab::new();

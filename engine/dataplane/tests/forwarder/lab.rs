@@ -517,6 +517,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             virtual_address: None,
             conflicts: 0,
             siblings: Vec::new(),
+            beside: Vec::new(),
             discovers: false,
             gratuitous_arp: true,
         }],

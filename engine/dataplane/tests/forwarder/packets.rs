@@ -17,6 +17,15 @@ pub(crate) fn udp(source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: &[u
     packet
 }
 
+/// A ping of its eight bytes and a payload.
+pub(crate) fn ping(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ipv4(source.octets(), destination.octets(), 61);
+    let mut packet = Vec::new();
+    let echo = builder.icmpv4_echo_request(7, 9);
+    echo.write(&mut packet, payload).unwrap();
+    packet
+}
+
 /// A TCP packet as a host sends it: DF set.
 pub(crate) fn tcp(
     source: Ipv4Addr,

@@ -76,6 +76,28 @@ fn routers_of_one_site_send_for_the_hosts_of_each_other() {
 }
 
 #[test]
+fn a_host_whose_address_another_router_of_its_lan_owns_may_send_through_this_one() {
+    for (beside, drops) in [
+        (vec![TunnelId(1)], vec![]),
+        (vec![], vec![(DropReason::SourceNotAllowed, 1)]),
+    ] {
+        let mut lab = Lab::connected();
+        lab.a.install(lab.now, |snapshot| {
+            let mut tunnel = snapshot.tunnels[0].clone();
+            (tunnel.id, tunnel.site) = (TunnelId(1), 1);
+            tunnel.encap = Encap::WireGuard(PeerIndex(9));
+            snapshot.tunnels.push(tunnel);
+            snapshot.lans[0].beside.clone_from(&beside);
+            add_route(snapshot, A.host, NextHop::Tunnel(TunnelId(1)));
+        });
+
+        lab.send_a(&udp(A.host, B.host, 64, b"x"));
+
+        assert_eq!(lab.a.drops(), drops, "{beside:?}");
+    }
+}
+
+#[test]
 fn for_a_router_itself_nobody_else_sends_nor_to_one() {
     for (source, destination) in [
         (B.overlay, A.overlay),

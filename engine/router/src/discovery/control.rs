@@ -68,22 +68,10 @@ impl Router {
             return;
         }
         self.discovery.configure(settings.cloned(), now);
-        let open = self.gate().open;
-        let opens = open && self.discovery.is_active() == Some(false);
-        self.discovery.set_gate(open, now);
-        if opens {
-            // Those who lived here by what the former master heard.
-            let siblings: Vec<Ipv4Addr> = self
-                .owners
-                .owners()
-                .filter(|owner| owner.source == ClaimSource::Observed)
-                .filter(|owner| self.config.shares_lan_with(owner.node))
-                .map(|owner| owner.address)
-                .collect();
-            for address in siblings {
-                self.discovery.want(address, now);
-            }
+        if self.discovery.is_active() == Some(false) {
+            self.follow_sibling(now);
         }
+        self.discovery.set_gate(self.gate().open, now);
         let told = self.told_to_own();
         let (config, enrollment) = (&self.config, self.speaker.policy().enrollment());
         self.discovery.retain(|address| {
@@ -103,6 +91,19 @@ impl Router {
         }
         for address in challenged {
             self.discovery.challenge(*address, now);
+        }
+    }
+
+    /// Forgets that an address was refused, when its owner changes among others: that one can be asked (again).
+    pub(crate) fn review_refusal(&mut self, event: &Event) {
+        let own = Some(self.config.local.node);
+        if let Event::OwnerChanged {
+            address, from, to, ..
+        } = event
+            && *from != own
+            && *to != own
+        {
+            self.discovery.accept_again(*address);
         }
     }
 

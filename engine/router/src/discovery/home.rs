@@ -31,6 +31,8 @@ pub(crate) struct Home {
     quiet_until: Option<Instant>,
     /// Since when our claim does not win.
     pub(crate) refused_since: Option<Instant>,
+    /// While this router stands by: since when nobody on this LAN claims the address; `None`: another router does.
+    pub(super) unclaimed_since: Option<Instant>,
 }
 
 /// A question that is being asked.
@@ -80,6 +82,7 @@ impl Home {
             check: None,
             quiet_until: None,
             refused_since: None,
+            unclaimed_since: None,
         }
     }
 
@@ -196,9 +199,10 @@ impl Home {
         }
     }
 
-    /// Ends a question for which nobody can answer now.
-    pub(crate) fn stop_asking(&mut self) {
-        self.check = None;
+    /// Ends what this router asks and claims: it acts on the LAN no more.
+    pub(crate) fn stand_by(&mut self, now: Instant) {
+        (self.check, self.refused_since) = (None, None);
+        self.unclaimed_since = Some(now);
     }
 
     /// The state as in views.

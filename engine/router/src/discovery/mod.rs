@@ -12,6 +12,7 @@ mod admission;
 mod control;
 mod fabric;
 mod home;
+mod inheritance;
 mod pace;
 mod settings;
 mod sweep;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use sam_bgp::Cursor;
 use sam_dataplane::notice::Mac;
 
 pub(crate) use admission::Refusal;
@@ -51,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address is not looked at that was given up so, and how long a router's MAC is remembered.
 const DECLINED: Duration = Duration::from_secs(60);
 const ROUTER_MEMORY: Duration = Duration::from_secs(600);
+
+/// Why a host is given up that lives nowhere else, as far as known.
+const SILENT: &str = "silent";
 
 /// A question to the LAN: who has this address?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +99,8 @@ pub(crate) struct Discovery {
     settings: Option<ArpDiscovery>,
     active: Option<Active>,
     homes: BTreeMap<Ipv4Addr, Home>,
-    /// Since when this router may not act on the LAN, if it ever might.
-    closed: Option<Instant>,
+    /// Where the owners were read up to while this router stands by.
+    cursor: Option<Cursor>,
     /// Other MACs that used the address of a host that still answers.
     disputes: Sightings,
     news: VecDeque<News>,
@@ -131,7 +136,7 @@ impl Discovery {
         }
         if settings.is_none() {
             self.homes.clear();
-            self.active = None;
+            (self.active, self.cursor) = (None, None);
         }
         self.settings = settings;
         let settings = self.settings.as_ref();
@@ -157,20 +162,20 @@ impl Discovery {
         }
         if !open {
             self.active = None;
-            self.closed = Some(now);
-            self.homes.values_mut().for_each(Home::stop_asking);
+            self.homes.values_mut().for_each(|home| home.stand_by(now));
             return;
         }
         let mut active = Active::new(settings, now);
-        let away = self.closed.take().map_or(Duration::ZERO, |closed| {
-            now.saturating_duration_since(closed)
+        self.homes.retain(|address, home| {
+            let unclaimed = home.unclaimed_since.take();
+            let kept = unclaimed.is_none_or(|since| now <= since + settings.expiry);
+            if !kept {
+                active.wanted.insert(*address);
+            }
+            kept
         });
-        if away > settings.expiry {
-            active.wanted.extend(self.homes.keys());
-            self.homes.clear();
-        }
         self.homes.values_mut().for_each(|home| home.doubt(now));
-        self.active = Some(active);
+        (self.active, self.cursor) = (Some(active), None);
     }
 
     /// Takes in a frame of a host whose address may live here.
@@ -243,6 +248,13 @@ impl Discovery {
         if let Some(home) = self.homes.get_mut(&address) {
             home.on_other_node(now);
             active.wake = earlier(active.wake, home.due(settings.expiry));
+        }
+    }
+
+    /// Takes in that whoever refused an address owns it no more, or again: the next frame of its host counts.
+    pub(super) fn accept_again(&mut self, address: Ipv4Addr) {
+        if let Some(active) = &mut self.active {
+            active.declined.remove(&address);
         }
     }
 
@@ -420,7 +432,7 @@ impl Discovery {
                     self.questions.push_back(Question { address, to });
                 }
                 Turn::Ask => home.put_off(active.questions.tick(), now),
-                Turn::Expired => lost.push((address, "silent")),
+                Turn::Expired => lost.push((address, SILENT)),
                 Turn::Moved => lost.push((address, "moved")),
                 Turn::Changed(to) => self.news.push_back(News::OtherMac {
                     address,
@@ -432,6 +444,10 @@ impl Discovery {
             }
         }
         for (address, reason) in lost {
+            // Who heard it a moment ago, the packet path too, has to learn that it is not there.
+            if reason != SILENT {
+                active.wanted.insert(address);
+            }
             if let Some(home) = self.homes.remove(&address) {
                 *self.counters.entry("lost").or_default() += 1;
                 self.news.push_back(News::Lost(address, home.mac, reason));

@@ -160,7 +160,10 @@ fn a_claim_elsewhere_has_the_host_asked_and_silence_gives_way() {
     lan.discovery.challenge(ADDRESS, lan.now);
     lan.run(Duration::from_secs(2));
 
-    assert_eq!(lan.asked(), [(ADDRESS, Some(HOST)); 3]);
+    let to_all = (ADDRESS, None);
+    let asked = lan.asked();
+    assert_eq!(asked[..3], [(ADDRESS, Some(HOST)); 3]);
+    assert_eq!(asked[3..], [to_all], "for whoever heard it before");
     assert_eq!(lan.news(), [News::Lost(ADDRESS, HOST, "moved")]);
 }
 

@@ -32,6 +32,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(election(view));
     checks.push(rival(view));
     checks.push(split_brain(evidence, view));
+    checks.push(strangers(view));
     checks.push(lost(view));
     checks.push(agreement(view));
     checks.push(address(evidence, configured));
@@ -90,7 +91,12 @@ fn split_brain(evidence: &Evidence<'_>, view: &VrrpView) -> CheckRow {
     let masters = masters.map(|row| format!("{:.0} s ago: {}", row.last_s, row.verdict));
     let answers = evidence.arp.foreign_answers.iter();
     let answers = answers.filter(|row| row.node.is_some() && row.last_s <= RECENT_S);
-    let found: Vec<String> = masters.chain(answers.map(ForeignAnswerRow::text)).collect();
+    let election = view.election.as_ref();
+    let rivals = election.and_then(|election| election.rivals.as_ref());
+    let rivals = rivals.filter(|rivals| rivals.last_s <= RECENT_S);
+    let rivals = rivals.map(|rivals| format!("{:.0} s ago: {}", rivals.last_s, rivals.text()));
+    let answers = answers.map(ForeignAnswerRow::text);
+    let found: Vec<String> = masters.chain(rivals).chain(answers).collect();
     if found.is_empty() {
         return pass(AREA, NAME, "no two routers acted on the LAN at once");
     }
@@ -100,6 +106,19 @@ fn split_brain(evidence: &Evidence<'_>, view: &VrrpView) -> CheckRow {
             "find out what kept them from hearing each other: cables and switches between them, filters of IP protocol \
              112 and of broadcast; `samctl vrrp` and `samctl explain ADDRESS` show what is known",
         )
+}
+
+/// Who takes part without being named may be a router of another make, or a host that wants the role.
+fn strangers(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "vrrp-strangers";
+    let election = view.election.as_ref();
+    let strangers = election.map_or(&[][..], |election| &election.strangers);
+    if strangers.is_empty() {
+        return pass(AREA, NAME, "no router of another make takes part");
+    }
+    warn(AREA, NAME, "routers take part in the election that nobody named")
+        .detail(listed(strangers.iter().map(ToString::to_string)))
+        .remedy("name all routers of the LAN in `peers`, so that nobody else counts; or find out who that is")
 }
 
 /// What only ARP frames bring is lost on this LAN, and with it the role where the other router is not one of ours.

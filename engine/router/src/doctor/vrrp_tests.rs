@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::config::{ActiveWhen, Capture, Track, Vrrp, VrrpSettings, VrrpVersion};
 use crate::doctor::examine;
-use crate::facts::{AddressFacts, CounterFacts, ElectionFacts, Facts, HeardFacts};
+use crate::facts::{AddressFacts, CounterFacts, ElectionFacts, Facts, HeardFacts, RivalsFacts};
 use crate::fixture::address;
 use crate::input::Input;
 use crate::testnet::Net;
@@ -19,6 +19,7 @@ fn a_backup_with_a_master_passes_every_check() {
         "vrrp",
         "vrrp-rival",
         "split-brain",
+        "vrrp-strangers",
         "vrrp-lost",
         "vrrp-agreement",
         "vrrp-address",
@@ -52,6 +53,12 @@ fn each_fault_of_the_election_is_found() {
         }),
         ("split-brain", Fail, |view| {
             view.split_brain = Some(split(299.0))
+        }),
+        ("split-brain", Fail, |view| {
+            election(view).rivals = Some(rivals(299.0));
+        }),
+        ("vrrp-strangers", Warn, |view| {
+            election(view).strangers.push(address(9));
         }),
         ("vrrp-lost", Warn, |view| {
             election(view).heard.as_mut().expect("heard").by_arp_only = true;
@@ -107,7 +114,10 @@ fn who_has_the_virtual_address_must_be_its_owner_and_the_owner_must_have_it() {
 
 #[test]
 fn a_split_brain_of_long_ago_is_no_fault() {
-    let ago = |view: &mut VrrpView| view.split_brain = Some(split(301.0));
+    let ago = |view: &mut VrrpView| {
+        view.split_brain = Some(split(301.0));
+        election(view).rivals = Some(rivals(301.0));
+    };
     assert_eq!(found("split-brain", ago), Some(CheckStatus::Pass));
 }
 
@@ -116,6 +126,14 @@ fn split(last_s: f64) -> SplitBrainRow {
         rival: address(2),
         keeps: true,
         verdict: "this router keeps the role".into(),
+        last_s,
+    }
+}
+
+fn rivals(last_s: f64) -> RivalsFacts {
+    RivalsFacts {
+        addresses: [address(2), address(3)],
+        times: 1,
         last_s,
     }
 }
@@ -189,6 +207,8 @@ fn backup(priority: u8) -> (Net, Facts) {
         }),
         down_ms: 1_083.0,
         promotions: 0,
+        rivals: None,
+        strangers: Vec::new(),
         conflicts: 0,
         received: 30,
         sent: 0,

@@ -99,6 +99,7 @@ fn no_router_is_learned_whatever_it_says() {
         2,
         HostEvent::Lan {
             interface: "eth1".into(),
+            index: 2,
             mac: mac(2),
             address: Some("10.77.60.2/24".parse().unwrap()),
             mtu: 1500,
@@ -235,12 +236,4 @@ fn discovering(nodes: u32) -> Net {
     }
     net.run(1);
     net
-}
-
-/// Lets a host be heard twice.
-fn hear(net: &mut Net, id: u32, last: u8, mac: Mac) {
-    for _ in 0..2 {
-        let (port, address) = (PortId(1), address(last));
-        net.input(id, Input::Notice(Notice::HostSeen { port, address, mac }));
-    }
 }

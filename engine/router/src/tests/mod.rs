@@ -36,6 +36,7 @@ mod identity;
 mod monitor;
 mod next_hops;
 mod ownership;
+mod pair;
 mod paths;
 mod transports;
 mod views;
@@ -67,4 +68,12 @@ fn sequence(net: &Net, id: u32, last: u8) -> u32 {
 
 fn mtu(net: &Net) -> u16 {
     net.stations[&1].snapshot.tunnels[0].mtu
+}
+
+/// Lets a host be heard twice.
+fn hear(net: &mut Net, id: u32, last: u8, mac: Mac) {
+    for _ in 0..2 {
+        let (port, address) = (PortId(1), address(last));
+        net.input(id, Input::Notice(Notice::HostSeen { port, address, mac }));
+    }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::{ActiveWhen, Track, Vrrp};
 use crate::lan_role::{VrrpPlan, VrrpReport};
 
-const FAR: u8 = 11;
+pub(super) const FAR: u8 = 11;
 const VIRTUAL: u8 = 254;
 
 #[test]
@@ -98,6 +98,27 @@ fn the_link_takes_the_role_with_it_and_a_late_word_of_it_does_not_count() {
 }
 
 #[test]
+fn another_interface_of_the_same_name_is_another_election() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    let former = plan(&net, 1).generation;
+    let mut lan = fixture::lan(true);
+    if let HostEvent::Lan { index, .. } = &mut lan {
+        *index += 1;
+    }
+
+    net.host(1, lan);
+
+    assert!(plan(&net, 1).generation > former);
+    assert!(
+        !net.answers(1, address(FAR)),
+        "until the election is heard of"
+    );
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), None);
+}
+
+#[test]
 fn a_drained_master_claims_until_the_next_one_does() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
@@ -169,26 +190,11 @@ fn what_the_next_master_says_before_it_is_known_is_no_foreign_answer() {
 fn another_router_that_answers_too_is_a_split_brain_with_evidence() {
     let mut net = site();
     let mac = [2, 0, 0, 0, 0, 2];
-    let HostEvent::Lan {
-        interface,
-        address: own,
-        mtu,
-        up,
-        ..
-    } = fixture::lan(true)
-    else {
-        panic!("the fixture is a LAN")
-    };
-    net.host(
-        2,
-        HostEvent::Lan {
-            interface,
-            mac,
-            address: own,
-            mtu,
-            up,
-        },
-    );
+    let mut lan = fixture::lan(true);
+    if let HostEvent::Lan { mac: own, .. } = &mut lan {
+        *own = mac;
+    }
+    net.host(2, lan);
     elect(&mut net, 1, State::Master, Cause::Silence);
     net.run(2);
     assert_eq!(net.stations[&1].snapshot.lans[0].siblings, [mac]);
@@ -265,6 +271,40 @@ fn a_second_master_is_told_with_the_rule_that_decides() {
 }
 
 #[test]
+fn others_in_the_election_are_told_once_each() {
+    let mut net = site();
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    let now = net.now;
+    let rivals = |times| sam_vrrp::Rivals {
+        addresses: [address(3), address(4)],
+        times,
+        at: now,
+    };
+    let said = |net: &Net, name: &str| {
+        let events = net.stations[&2].events.iter();
+        events.filter(|event| event.name() == name).count()
+    };
+    for (times, strangers, expected) in [
+        (1, vec![], (1, 0)),
+        (1, vec![address(3)], (1, 1)),
+        (1, vec![address(3), address(4)], (1, 2)),
+        (2, vec![address(4)], (2, 2)),
+    ] {
+        let status = Status {
+            rivals: Some(rivals(times)),
+            strangers,
+            ..status(State::Backup, Cause::Started)
+        };
+        report(&mut net, 2, status);
+        net.run(120);
+        assert_eq!(
+            (said(&net, "split-brain"), said(&net, "vrrp-stranger")),
+            expected
+        );
+    }
+}
+
+#[test]
 fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
@@ -336,7 +376,7 @@ fn an_orderly_stop_leaves_the_election() {
 }
 
 /// Nodes 1 and 2 on one LAN, node 3 elsewhere; no election has been heard of.
-fn site() -> Net {
+pub(super) fn site() -> Net {
     let mut net = Net::empty();
     for id in 1..=3 {
         let mut config = fixture::config(id, 3, FULL_MESH);
@@ -393,7 +433,7 @@ fn plan(net: &Net, id: u32) -> VrrpPlan {
     plan.expect("it takes part in an election")
 }
 
-fn elect(net: &mut Net, id: u32, state: State, cause: Cause) {
+pub(super) fn elect(net: &mut Net, id: u32, state: State, cause: Cause) {
     report(net, id, status(state, cause));
 }
 
@@ -435,6 +475,8 @@ fn status(state: State, cause: Cause) -> Status {
         priority: 100,
         penalty: 0,
         heard: None,
+        rivals: None,
+        strangers: Vec::new(),
         down_interval: Duration::from_secs(1),
         promotions: 0,
         conflicts: 0,
@@ -443,7 +485,7 @@ fn status(state: State, cause: Cause) -> Status {
     }
 }
 
-fn tunnel_to(net: &Net, from: u32, to: u32) -> TunnelId {
+pub(super) fn tunnel_to(net: &Net, from: u32, to: u32) -> TunnelId {
     let name = format!("n{to}");
     let mut tunnels = net.stations[&from].snapshot.tunnels.iter();
     let found = tunnels.find(|tunnel| tunnel.name == name);

@@ -148,6 +148,7 @@ impl Walk<'_> {
             Verdict::Dropped(reason) => self.dropped(reason, ingress, &classified, now),
             Verdict::ProbeAnswer
             | Verdict::Question
+            | Verdict::EchoAnswered
             | Verdict::Opened(_)
             | Verdict::Keepalive
             | Verdict::Handshake

@@ -83,6 +83,7 @@ impl Names {
             Verdict::Keepalive => "keepalive".into(),
             Verdict::ProbeAnswer => "answer to a probe of the path".into(),
             Verdict::Question => "asks whether an address lives here".into(),
+            Verdict::EchoAnswered => "a ping to the virtual address, answered".into(),
             Verdict::Handshake => "handshake".into(),
             Verdict::Arp { answered: true } => "answered".into(),
             Verdict::Arp { answered: false } => "not answered".into(),

@@ -279,6 +279,25 @@ impl Topology {
         host
     }
 
+    /// Removes the LAN interface of a site's router, and puts another one of the same name, MAC and address in its place.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn renew_lan_interface(&self, site: Site, address: Ipv4Addr) {
+        let router = self.router(site);
+        let mac = "ip -o link show lan0 | sed 's/.*ether //; s/ .*//'";
+        let mac = sh(router, mac).success();
+        sh(router, "ip link delete lan0").success();
+        self.cable(&self.router_port(site), &lan(site), "lan0", router);
+        let mac = format!("ip link set lan0 address {}", mac.trim());
+        sh(router, &mac).success();
+        within(router, |netlink| {
+            add_address(netlink, "lan0", address, 24);
+        });
+        await_up(&self.wires, &[&self.router_port(site)]);
+        await_up(router, &["lan0"]);
+    }
+
     /// Adds a further, empty router with `lan0` and `wan0` to a site; `suffix` tells its cables apart.
     ///
     /// # Panics

@@ -1,0 +1,167 @@
+//! What the router that stands by on a LAN knows of the one that acts: hosts, and orders that are under way.
+//!
+//! Nodes 1 and 2 stand on one LAN and own 10.77.60.10; node 3 elsewhere owns 10.77.60.11.
+
+use std::time::Duration;
+
+use sam_vrrp::{Cause, State};
+
+use super::vrrp::{FAR, elect, site, tunnel_to};
+use super::*;
+use crate::config::ArpDiscovery;
+
+/// A host of the LAN that nobody configured.
+const HEARD: u8 = 50;
+const HOST: Mac = [2, 0, 0, 0, 9, 9];
+
+#[test]
+fn the_next_master_knows_the_hosts_of_a_killed_one_and_asks_them_at_once() {
+    let mut net = discovering_site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    hear(&mut net, 1, HEARD, HOST);
+    net.run(1);
+    assert_eq!(net.owner(3, address(HEARD)), Some(1));
+    assert_eq!(net.stations[&2].router.claim_on(address(HEARD)), None);
+
+    net.kill(1);
+    net.run(1);
+    assert_eq!(net.owner(2, address(HEARD)), None, "BGP ended before");
+    elect(&mut net, 2, State::Master, Cause::Silence);
+
+    let claim = |net: &Net| net.stations[&2].router.claim_on(address(HEARD));
+    assert_eq!(claim(&net), Some(ClaimState::Active), "in the same call");
+    let lan = NextHop::Lan(crate::LAN_PORT);
+    assert_eq!(net.next_hop(2, address(HEARD)), Some(lan));
+    net.run_for(Duration::from_millis(10));
+    assert_eq!(net.owner(3, address(HEARD)), Some(2));
+    let (address, to) = (address(HEARD), Some(HOST));
+    let asked = &net.stations[&2].asked;
+    assert!(
+        asked
+            .iter()
+            .any(|asked| (asked.address, asked.to) == (address, to)),
+        "{asked:?}"
+    );
+    // Another host shows that the LAN carries frames.
+    hear(&mut net, 2, HEARD + 1, [2, 0, 0, 0, 9, 8]);
+    net.run(4);
+    assert_eq!(claim(&net), None, "it never answered");
+}
+
+#[test]
+fn a_host_that_went_elsewhere_is_not_taken_back_by_the_next_master() {
+    let mut net = discovering_site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    hear(&mut net, 1, HEARD, HOST);
+    net.run(1);
+    net.command(3, Command::Announce(address(HEARD)));
+    net.run(10);
+    assert_eq!(net.owner(2, address(HEARD)), Some(3));
+
+    net.kill(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+
+    assert_eq!(net.stations[&2].router.claim_on(address(HEARD)), None);
+    assert!(net.answers(2, address(HEARD)));
+}
+
+#[test]
+fn a_host_is_heard_through_the_backup_too() {
+    let mut net = site();
+    let lan = &net.stations[&2].snapshot.lans[0];
+    assert_eq!(lan.beside, [tunnel_to(&net, 2, 1)]);
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(1);
+    assert_eq!(net.tunneled_to(2, address(ADDRESS)), Some(1));
+}
+
+#[test]
+fn what_is_handed_over_to_a_router_of_the_lan_is_owned_by_whichever_acts() {
+    for to in [1, 2] {
+        let mut net = elected();
+        net.command(3, hand_over(FAR, to));
+        assert_eq!(net.owner(3, address(FAR)), Some(1), "to {to}");
+        assert_eq!(net.station(3).router.handovers().handovers, []);
+
+        net.kill(1);
+        elect(&mut net, 2, State::Master, Cause::Silence);
+        net.run(1);
+
+        assert_eq!(net.owner(3, address(FAR)), Some(2), "to {to}");
+        assert_eq!(net.stations[&2].state.accepted.len(), 0);
+    }
+}
+
+#[test]
+fn what_the_lan_handed_over_its_next_master_does_not_take_back() {
+    let mut net = elected();
+    net.command(1, hand_over(ADDRESS, 3));
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(3));
+    assert_eq!(net.stations[&2].state.withdrawn, [address(ADDRESS)].into());
+
+    net.kill(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(1);
+
+    assert_eq!(net.stations[&2].router.claim_on(address(ADDRESS)), None);
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(3));
+    // And back, to both.
+    net.command(3, hand_over(ADDRESS, 2));
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2));
+}
+
+#[test]
+fn the_next_master_goes_on_with_what_the_former_one_offered_or_took_back() {
+    for canceled in [false, true] {
+        let mut net = elected();
+        // Its order is not known at the other nodes yet.
+        net.input(3, Input::Command(Command::Drain(true)));
+        net.command(1, hand_over(ADDRESS, 3));
+        assert_eq!(net.owner(2, address(ADDRESS)), Some(1), "refused");
+        if canceled {
+            net.command(1, Command::CancelHandover(address(ADDRESS)));
+        }
+
+        net.kill(1);
+        elect(&mut net, 2, State::Master, Cause::Silence);
+        net.command(3, Command::Drain(false));
+
+        let owner = if canceled { 2 } else { 3 };
+        assert_eq!(net.owner(2, address(ADDRESS)), Some(owner), "{canceled}");
+        assert_eq!(net.station(2).router.handovers().handovers, []);
+    }
+}
+
+fn hand_over(last: u8, to: u32) -> Command {
+    Command::Handover {
+        address: address(last),
+        to: NodeId(to),
+    }
+}
+
+/// Node 1 is master, node 2 its backup.
+fn elected() -> Net {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(1);
+    net
+}
+
+/// Nodes 1 and 2 on one LAN, node 3 elsewhere; all listen to their LANs.
+fn discovering_site() -> Net {
+    let mut net = site();
+    for id in 1..=3 {
+        reconfigure(&mut net, id, |config| {
+            if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
+                *discovery = Some(ArpDiscovery {
+                    sweep: 0,
+                    ..ArpDiscovery::default()
+                });
+            }
+        });
+    }
+    net
+}
