@@ -103,6 +103,9 @@ impl Executor {
         self.read_failures = 0;
         let before = self.held();
         self.forget_marks(&observation, flight.since);
+        for (address, pending) in &mut self.pending {
+            pending.seen |= pending.present == observation.entries.contains_key(address);
+        }
         self.observed = Some(Observed {
             observation,
             asked: flight.since,
@@ -195,8 +198,13 @@ impl Executor {
 
     fn believe(&mut self, addresses: BTreeSet<Ipv4Addr>, present: bool, now: Instant) {
         let until = now + SETTLED;
+        let pending = Pending {
+            present,
+            seen: false,
+            until,
+        };
         for address in addresses {
-            self.pending.insert(address, Pending { present, until });
+            self.pending.insert(address, pending);
         }
     }
 

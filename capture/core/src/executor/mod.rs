@@ -339,7 +339,8 @@ impl Executor {
     #[must_use]
     pub fn may_hold(&self) -> bool {
         let unseen = self.observed.is_none() && self.settings.mode != Mode::Off;
-        let expected = self.pending.values().any(|pending| pending.present);
+        let mut pending = self.pending.values();
+        let expected = pending.any(|pending| pending.present && !pending.seen);
         unseen || expected || !self.held().is_empty()
     }
 

@@ -2,7 +2,7 @@
 //! `tests/reconciler`.
 
 use super::*;
-use crate::desired::Absence;
+use crate::desired::{Absence, KeepReason};
 use crate::fence::PathSignature;
 use crate::node::NodeId;
 use crate::pool::Pool;
@@ -100,6 +100,26 @@ fn an_unknown_outcome_is_looked_at_before_anything_is_repeated() {
 
     assert_eq!(case.change(), None);
     assert_eq!(case.state(10), State::Held);
+}
+
+#[test]
+fn what_was_seen_on_the_nic_and_is_gone_from_it_is_not_held() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, done());
+    case.run(Duration::from_secs(1));
+    assert!(case.executor.may_hold(), "no look has shown it yet");
+    case.hold(10);
+    case.run(Duration::from_secs(3));
+
+    // A sibling takes it at once, sooner than a look may be behind.
+    case.keep(&[10]);
+    case.observation.entries.remove(&address(10));
+    case.executor.observe_at = case.now;
+    case.run(Duration::ZERO);
+
+    assert!(!case.executor.may_hold());
 }
 
 #[test]
