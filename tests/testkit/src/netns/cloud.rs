@@ -144,6 +144,15 @@ impl CloudLab {
         self.tell("faults", fault);
     }
 
+    /// Ends all faults.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    pub fn calm(&self) {
+        let command = format!("curl -sf -X DELETE http://{LISTEN}/fakecloud/faults");
+        sh(&self.wires, &command).success();
+    }
+
     /// The NIC that an address is on.
     ///
     /// # Panics
