@@ -103,9 +103,7 @@ impl Executor {
         self.read_failures = 0;
         let before = self.held();
         self.forget_marks(&observation, flight.since);
-        for (address, pending) in &mut self.pending {
-            pending.seen |= pending.present == observation.entries.contains_key(address);
-        }
+        self.forget_taken(&observation);
         self.observed = Some(Observed {
             observation,
             asked: flight.since,
@@ -127,6 +125,18 @@ impl Executor {
         if !addresses.is_empty() {
             self.note(Record::Unmark { addresses });
         }
+    }
+
+    /// A look may be older than another one before it, so what is wanted is believed to be there still. What is not
+    /// wanted any more and was seen is left to others, who have taken it once a look lacks it.
+    fn forget_taken(&mut self, observation: &Observation) {
+        let wants = &self.authority.wants;
+        self.pending.retain(|address, pending| {
+            let is_there = observation.entries.contains_key(address);
+            pending.seen |= pending.present == is_there;
+            let is_wanted = matches!(wants.get(address), Some(Want::Capture(_)));
+            is_there || is_wanted || !pending.present || !pending.seen
+        });
     }
 
     /// Tells what came and what went since the last look.

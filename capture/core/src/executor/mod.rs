@@ -339,8 +339,7 @@ impl Executor {
     #[must_use]
     pub fn may_hold(&self) -> bool {
         let unseen = self.observed.is_none() && self.settings.mode != Mode::Off;
-        let mut pending = self.pending.values();
-        let expected = pending.any(|pending| pending.present && !pending.seen);
+        let expected = self.pending.values().any(|pending| pending.present);
         unseen || expected || !self.held().is_empty()
     }
 

@@ -103,7 +103,7 @@ fn an_unknown_outcome_is_looked_at_before_anything_is_repeated() {
 }
 
 #[test]
-fn what_was_seen_on_the_nic_and_is_gone_from_it_is_not_held() {
+fn what_a_sibling_took_a_moment_after_us_is_not_held_and_can_be_taken_again() {
     let mut case = Case::new(Mode::Auto);
     case.want(&[10]);
     let order = case.change().expect("an order");
@@ -120,6 +120,9 @@ fn what_was_seen_on_the_nic_and_is_gone_from_it_is_not_held() {
     case.run(Duration::ZERO);
 
     assert!(!case.executor.may_hold());
+    case.want(&[10]);
+    let again = case.change_within(Duration::from_secs(1));
+    assert!(again.is_some(), "what the sibling leaves is free");
 }
 
 #[test]
