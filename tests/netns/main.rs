@@ -12,6 +12,7 @@ mod cloud;
 mod demo;
 mod discovery;
 mod doctor;
+mod egress;
 mod exposure;
 mod failure;
 mod graceful;
@@ -26,6 +27,7 @@ mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
+mod secrets;
 mod split_brain;
 mod start;
 mod steady;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         demo::CASES,
         discovery::CASES,
         doctor::CASES,
+        egress::CASES,
         exposure::CASES,
         failure::CASES,
         graceful::CASES,
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
+        secrets::CASES,
         split_brain::CASES,
         start::CASES,
         steady::CASES,
