@@ -166,7 +166,8 @@ impl CloudEvent {
 
 /// So many addresses move from one router to the other.
 fn many(fabric: &Fabric, lab: &CloudLab, count: u8) -> BTreeMap<String, f64> {
-    let addresses: Vec<Ipv4Addr> = (0..count)
+    // The client's own is one of them.
+    let addresses: Vec<Ipv4Addr> = (1..count)
         .map(|number| Ipv4Addr::new(10, 77, 60, 100 + number))
         .collect();
     let far = fabric.router(ELSEWHERE);
