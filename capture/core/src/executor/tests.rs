@@ -57,6 +57,23 @@ fn the_journal_knows_of_a_change_before_it_is_sent() {
 }
 
 #[test]
+fn what_comes_while_a_change_is_under_way_is_done_in_one_go() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let first = case.change().expect("an order");
+    for wanted in [&[10, 11][..], &[10, 11, 12]] {
+        case.want(wanted);
+    }
+
+    case.answer(&first, done());
+    case.hold(10);
+    let second = case.change().expect("another order");
+
+    let both = [address(11), address(12)].into();
+    assert_eq!(addresses_of(&second.operation), both);
+}
+
+#[test]
 fn a_refused_batch_is_cut_until_the_bad_address_is_found() {
     let mut case = Case::new(Mode::Auto);
     case.want(&[10, 11, 12, 13, 14]);
