@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::report::Done;
 use super::work::{Found, Work};
 use super::{
-    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, addresses_of,
+    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, SLOW_LOOK,
+    addresses_of,
 };
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
@@ -58,6 +59,10 @@ impl Executor {
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
                     Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
+                    // It would never be fresh, however often it is repeated.
+                    Outcome::Holders(_) if self.is_too_much(&flight, now) => {
+                        self.halve(&flight, now);
+                    }
                     Outcome::Holders(holders) => {
                         let work = flight.work.and_then(|work| self.works.get_mut(&work));
                         if let Some(work) = work {
@@ -393,6 +398,12 @@ impl Executor {
     }
 
     /// Cuts a work in two, so that one bad address does not hold up the others.
+    /// Tells whether a look for several addresses took too long to be of use.
+    fn is_too_much(&self, flight: &Flight, now: Instant) -> bool {
+        let work = flight.work.and_then(|work| self.works.get(&work));
+        now >= flight.since + SLOW_LOOK && work.is_some_and(|work| work.wants.len() > 1)
+    }
+
     fn halve(&mut self, flight: &Flight, now: Instant) {
         let Some(id) = flight.work else { return };
         let Some(work) = self.works.get_mut(&id) else {

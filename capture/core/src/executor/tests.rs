@@ -74,6 +74,29 @@ fn what_comes_while_a_change_is_under_way_is_done_in_one_go() {
 }
 
 #[test]
+fn addresses_that_take_too_long_to_look_for_are_looked_for_in_parts() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10, 11, 12, 13]);
+
+    let change = (0..100).find_map(|_| {
+        let Some(order) = case.executor.poll(case.now) else {
+            case.now = case.executor.poll_timeout(case.now).expect("more to do");
+            return None;
+        };
+        if order.ticket.is_some() {
+            return Some(order);
+        }
+        let is_slow = matches!(&order.operation, Operation::FindHolders(all) if all.len() > 2);
+        case.now += Duration::from_secs(if is_slow { 11 } else { 1 });
+        case.look(&order);
+        None
+    });
+
+    let change = change.expect("a change in the end");
+    assert_eq!(addresses_of(&change.operation).len(), 2);
+}
+
+#[test]
 fn a_refused_batch_is_cut_until_the_bad_address_is_found() {
     let mut case = Case::new(Mode::Auto);
     case.want(&[10, 11, 12, 13, 14]);
