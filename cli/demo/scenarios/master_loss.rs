@@ -13,8 +13,9 @@ use crate::demo::sites::Router;
 
 /// How long answers are waited for.
 const WINDOW: Duration = Duration::from_millis(40);
-/// How long the former master could take the role back, if it did.
+/// How long the former master could take the role back, if it did; a second without advertisements suffices for that.
 const WATCH: Duration = Duration::from_secs(3);
+const QUICK_WATCH: Duration = Duration::from_millis(1500);
 /// Frames to everybody in a second.
 const STORM: f64 = 100.0;
 
@@ -180,8 +181,9 @@ fn come_back(
             && running.routers.role(former).as_deref() == Some("backup")
     })?;
     let client = stage.running.lab.client(Site::Onprem);
+    let watch = stage.choose(WATCH, QUICK_WATCH);
     let (since, mut questions, mut others) = (Instant::now(), 0, 0);
-    while since.elapsed() < WATCH {
+    while since.elapsed() < watch {
         let heard = arp::ask(client, Site::Onprem.client(), Site::Aws.client(), WINDOW)?;
         questions += 1;
         others += usize::from(heard.answers.iter().any(|mac| *mac != successor));
@@ -191,9 +193,9 @@ fn come_back(
         "no_preempt",
         kept && others == 0,
         format!(
-            "{} is master still, {} s later; {others} of {questions} ARP requests were answered by another one",
+            "{} is master still, {:.1} s later; {others} of {questions} ARP requests were answered by another one",
             follower.name(),
-            WATCH.as_secs()
+            watch.as_secs_f64()
         ),
     );
     Ok(())

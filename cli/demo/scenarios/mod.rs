@@ -55,8 +55,8 @@ pub const SCENARIOS: [Scenario; 10] = [
     Scenario {
         id: "D3",
         title: "four sites, twelve flows",
-        does: "Each client connects to each other one, by ssh too where it is installed. Packet sockets at all ends must see \
-               the real sources, no translation, and nothing in clear.",
+        does: "Each client connects to each other one, by ssh too where it is installed (not with --quick). Packet sockets \
+               at all ends must see the real sources, no translation, and nothing in clear.",
         run: matrix::run,
     },
     Scenario {
@@ -84,7 +84,7 @@ pub const SCENARIOS: [Scenario; 10] = [
     Scenario {
         id: "D7",
         title: "the active machine in OCI stops",
-        does: "Process and machine of the active router in OCI stop at once, while each change there takes 30 s more (5 s with \
+        does: "Process and machine of the active router in OCI stop at once, while each change there takes 30 s more (2 s with \
                --quick). The standby must move the addresses to its own interface.",
         run: stopped::oci,
     },

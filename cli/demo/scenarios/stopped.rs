@@ -28,7 +28,7 @@ pub(super) fn azure(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 pub(super) fn oci(stage: &mut Stage<'_>) -> Result<()> {
-    let delay = stage.choose(Duration::from_secs(30), Duration::from_secs(5));
+    let delay = stage.choose(Duration::from_secs(30), Duration::from_secs(2));
     let fault = json!({
         "provider": "oci", "operation": change(Site::Oci), "effect": {"delay": {"beforeMs": delay.as_millis()}},
     });
