@@ -208,7 +208,7 @@ fn at_rest(lab: &CloudLab) -> BTreeMap<String, f64> {
 
 /// Counts the calls that change something.
 fn changes(calls: &[String]) -> f64 {
-    const READS: [&str; 4] = ["Describe", "Get", "List", "Metadata"];
+    const READS: [&str; 5] = ["Check", "Describe", "Get", "List", "Metadata"];
     let changing = |call: &&String| !READS.iter().any(|read| call.starts_with(read));
     calls.iter().filter(changing).count() as f64
 }

@@ -45,14 +45,14 @@ fn hidden(kind: CloudKind) {
     fabric.start(ELSEWHERE);
     let refused = json!({"refuse": {"status": 503, "code": "InternalError"}});
     for effect in [json!("loseRequest"), refused, json!("loseAnswer")] {
-        fail_once(&lab, effect);
+        fail_once(&lab, &effect);
     }
     fabric.start_within(CLOUD, &["env", "SAMCTL_LOG=trace"]);
     let address = ELSEWHERE.client();
     wait_until("the address is captured", PATIENCE, || {
         lab.holder(address).is_some()
     });
-    fail_once(&lab, json!("revoke"));
+    fail_once(&lab, &json!("revoke"));
     let router = fabric.router(CLOUD);
     router
         .samctl(&format!("release {address} --hold 1h"))
@@ -82,7 +82,7 @@ fn hidden(kind: CloudKind) {
     }
 }
 
-fn fail_once(lab: &CloudLab, effect: Value) {
+fn fail_once(lab: &CloudLab, effect: &Value) {
     lab.disturb(&json!({ "operation": "*", "times": 1, "effect": effect }));
 }
 
