@@ -326,6 +326,9 @@ pub struct DemoArgs {
     /// Let things go wrong instead: D1 to D10, several with commas, or all
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub scenario: Vec<String>,
+    /// Shorter delays and fewer repetitions than the scenarios are specified with; the report says so
+    #[arg(long, requires = "scenario")]
+    pub quick: bool,
     /// Say which scenarios there are, and what each does
     #[arg(long, conflicts_with_all = ["scenario", "keep"])]
     pub list: bool,

@@ -12,8 +12,9 @@ use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
 use sam_testkit::netns::{Fabric, Pings, wait_until};
 use serde_json::{Value, json};
 
-use crate::event::{AFTERMATH, figures, milliseconds, program};
+use crate::event::{AFTERMATH, milliseconds, program};
 use crate::stream::Stream;
+use crate::watch::{Outcome, Watch};
 
 /// Time for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,8 +77,8 @@ impl CloudEvent {
         format!("{cloud}: {what}")
     }
 
-    /// Lets it happen once, and returns what was lost, by name with unit.
-    pub(crate) fn run(self) -> BTreeMap<String, f64> {
+    /// Lets it happen once, and returns what came of it.
+    pub(crate) fn run(self) -> Outcome {
         let (mut fabric, lab) = CloudLab::pair(program(), self.cloud, &self.settings());
         for site in [ELSEWHERE, CLOUD, STANDBY] {
             fabric.start(site);
@@ -85,8 +86,8 @@ impl CloudEvent {
         wait_for_holder(&lab, ELSEWHERE.client(), "nic-aws");
         match self.what {
             What::Kill | What::Drain | What::Outage => self.watched(&mut fabric, &lab),
-            What::Many => many(&fabric, &lab, self.many()),
-            What::Rest => at_rest(&lab),
+            What::Many => many(&fabric, &lab, self.many()).into(),
+            What::Rest => at_rest(&lab).into(),
         }
     }
 
@@ -107,15 +108,19 @@ impl CloudEvent {
     }
 
     /// Under pings in both directions and a stream of TCP.
-    fn watched(self, fabric: &mut Fabric, lab: &CloudLab) -> BTreeMap<String, f64> {
+    fn watched(self, fabric: &mut Fabric, lab: &CloudLab) -> Outcome {
         let machine = fabric.topology.client(CLOUD).clone();
         let host = fabric.topology.client(ELSEWHERE).clone();
         let pings = [
-            Pings::start(&machine, ELSEWHERE.client(), &fabric.path("near.log")),
-            Pings::start(&host, CLOUD.client(), &fabric.path("far.log")),
+            (&machine, ELSEWHERE.client(), "cloud to elsewhere"),
+            (&host, CLOUD.client(), "elsewhere to cloud"),
         ];
+        let pings =
+            pings.map(|(from, to, name)| (name, Pings::start(from, to, &fabric.path(name))));
         let stream = Stream::start(&machine, &host, ELSEWHERE.client());
+        let mut watch = Watch::start(pings.into(), stream);
         let before = lab.calls().len();
+        watch.begin();
         let began = Instant::now();
         // Who is killed is there until the end.
         let mut taken = None;
@@ -129,12 +134,15 @@ impl CloudEvent {
                 let down = json!({"operation": "*", "effect": {"refuse": {"status": 503, "code": "InternalError"}}});
                 lab.disturb(&down);
                 pass(Duration::from_secs(10));
+                lab.calm();
+                watch.mark("the provider is back");
             }
             What::Many | What::Rest => {}
         }
         let mut seen = BTreeMap::new();
         if self.what != What::Outage {
             wait_for_holder(lab, ELSEWHERE.client(), "nic-azure");
+            watch.mark("on the other interface");
             seen.insert("moved after, ms".to_owned(), milliseconds(began.elapsed()));
             let changes = changes(&lab.calls()[before..]);
             seen.insert("changes of the cloud".to_owned(), changes);
@@ -142,21 +150,24 @@ impl CloudEvent {
         if self.what == What::Drain {
             let router = fabric.router(CLOUD);
             router.samctl("drain on --wait").success();
+            watch.mark("drained");
             seen.insert(
                 "drained after, ms".to_owned(),
                 milliseconds(began.elapsed()),
             );
         }
         pass(AFTERMATH);
-        seen.extend(figures(&pings.map(Pings::stop), stream));
+        let mut outcome = watch.stop();
+        outcome.figures.extend(seen);
         drop(taken);
-        seen
+        outcome
     }
 }
 
 /// So many addresses move from one router to the other.
 fn many(fabric: &Fabric, lab: &CloudLab, count: u8) -> BTreeMap<String, f64> {
-    let addresses: Vec<Ipv4Addr> = (0..count)
+    // The client's own is one of them.
+    let addresses: Vec<Ipv4Addr> = (1..count)
         .map(|number| Ipv4Addr::new(10, 77, 60, 100 + number))
         .collect();
     let far = fabric.router(ELSEWHERE);
@@ -197,7 +208,7 @@ fn at_rest(lab: &CloudLab) -> BTreeMap<String, f64> {
 
 /// Counts the calls that change something.
 fn changes(calls: &[String]) -> f64 {
-    const READS: [&str; 4] = ["Describe", "Get", "List", "Metadata"];
+    const READS: [&str; 5] = ["Check", "Describe", "Get", "List", "Metadata"];
     let changing = |call: &&String| !READS.iter().any(|read| call.starts_with(read));
     calls.iter().filter(changing).count() as f64
 }

@@ -1,16 +1,14 @@
 //! What happens to the router that serves a LAN, and what its clients lose.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
-use sam_testkit::netns::{
-    Answerers, Fabric, Loss, Pings, RouterProcess, Seen, Site, sh, wait_until,
-};
+use sam_testkit::netns::{Answerers, Fabric, Pings, RouterProcess, Seen, Site, sh, wait_until};
 
 use crate::stream::Stream;
+use crate::watch::{Outcome, Watch};
 use crate::{captured, newcomer, partition};
 
 /// Time for anything here.
@@ -72,20 +70,20 @@ impl Event {
         }
     }
 
-    /// Lets it happen once, and returns what was lost, by name with unit.
-    pub(crate) fn run(self) -> BTreeMap<String, f64> {
+    /// Lets it happen once, and returns what came of it.
+    pub(crate) fn run(self) -> Outcome {
         match self {
             Self::Handover => handover(),
             Self::Partition => partition::run(),
-            Self::Newcomer => newcomer::run(),
-            Self::Captured => captured::run(),
+            Self::Newcomer => newcomer::run().into(),
+            Self::Captured => captured::run().into(),
             Self::Kill | Self::Freeze | Self::Unplug | Self::Stop | Self::Drain => {
                 self.change_master()
             }
         }
     }
 
-    fn change_master(self) -> BTreeMap<String, f64> {
+    fn change_master(self) -> Outcome {
         let mut pair = Pair::running(program());
         let neighbor = pair.fabric.topology.add_host(FIRST, "n20", NEIGHBOR);
         for site in [FIRST, SECOND] {
@@ -95,12 +93,15 @@ impl Event {
         let far = pair.fabric.topology.client(FAR).clone();
         let path = |name: &str| pair.fabric.path(name);
         let pings = [
-            Pings::start(pair.client(), FAR.client(), &path("near.log")),
-            Pings::start(&neighbor, FAR.client(), &path("neighbor.log")),
-            Pings::start(&far, FIRST.client(), &path("far.log")),
+            (pair.client(), FAR.client(), "LAN to elsewhere"),
+            (&neighbor, FAR.client(), "its neighbor to elsewhere"),
+            (&far, FIRST.client(), "elsewhere to LAN"),
         ];
+        let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to, &path(name))));
         let stream = Stream::start(pair.client(), &far, FAR.client());
         let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+        let mut watch = Watch::start(pings.into(), stream);
+        watch.begin();
         let began = Instant::now();
         // Who is stopped or frozen is there until the end.
         let taken = self.befall(&mut pair);
@@ -108,13 +109,15 @@ impl Event {
             pair.state(SECOND) == "master"
         });
         let elected = began.elapsed();
+        watch.mark("the other router is master");
         let until = Instant::now() + AFTERMATH;
         wait_until("some time went by", PATIENCE, || Instant::now() >= until);
-        let mut figures = figures(&pings.map(Pings::stop), stream);
+        let mut outcome = watch.stop();
+        let figures = &mut outcome.figures;
         figures.insert("next master after, ms".to_owned(), milliseconds(elected));
         figures.extend(answers(&[asker.stop()]));
         drop(taken);
-        figures
+        outcome
     }
 
     /// Does it to the master.
@@ -142,7 +145,7 @@ impl Event {
 }
 
 /// A host is plugged into another site's LAN, and its address is handed over.
-fn handover() -> BTreeMap<String, f64> {
+fn handover() -> Outcome {
     let (from, to, observer) = (Site::AZURE, Site::AWS, Site::ONPREM);
     let fabric = Fabric::running(program(), 3);
     let address = from.client();
@@ -151,22 +154,26 @@ fn handover() -> BTreeMap<String, f64> {
         fabric.topology.client(from),
     );
     let pings = [
-        Pings::start(near, address, &fabric.path("near.log")),
-        Pings::start(host, observer.client(), &fabric.path("far.log")),
+        (near, address, "elsewhere to host"),
+        (host, observer.client(), "host to elsewhere"),
     ];
-    let stream = Stream::start(near, host, address);
+    let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to, &fabric.path(name))));
+    let mut watch = Watch::start(pings.into(), Stream::start(near, host, address));
+    watch.begin();
     let began = Instant::now();
     fabric.topology.replug(from, to);
     let plugged = Instant::now();
     let order = format!("handover {address} --to {} --wait", to.name());
     fabric.router(from).samctl(&order).success();
     let handed = plugged.elapsed();
+    watch.mark("handed over");
     let until = Instant::now() + AFTERMATH;
     wait_until("some time went by", PATIENCE, || Instant::now() >= until);
-    let mut figures = figures(&pings.map(Pings::stop), stream);
+    let mut outcome = watch.stop();
+    let figures = &mut outcome.figures;
     figures.insert("cable, ms".to_owned(), milliseconds(plugged - began));
     figures.insert("order until done, ms".to_owned(), milliseconds(handed));
-    figures
+    outcome
 }
 
 /// Who answered on a LAN, as seen by each of its clients.
@@ -185,26 +192,6 @@ pub(crate) fn answers(seen: &[Seen]) -> [(String, f64); 2] {
             worst(Seen::longest_silence),
         ),
     ]
-}
-
-pub(crate) fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
-    let lost = losses.iter().map(|loss| loss.lost as f64);
-    let gap = losses.iter().map(|loss| milliseconds(loss.gap));
-    let mut figures = BTreeMap::from([
-        (
-            "pings lost, worst client".to_owned(),
-            lost.fold(0.0, f64::max),
-        ),
-        ("longest gap, ms".to_owned(), gap.fold(0.0, f64::max)),
-    ]);
-    match stream.stop() {
-        Ok(longest) => figures.insert("TCP waited at most, ms".to_owned(), milliseconds(longest)),
-        Err(error) => {
-            eprintln!("the stream broke: {error}");
-            figures.insert("TCP streams broken".to_owned(), 1.0)
-        }
-    };
-    figures
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> f64 {

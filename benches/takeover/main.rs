@@ -20,8 +20,11 @@ mod cloud_event;
 mod event;
 mod newcomer;
 mod partition;
+mod picture;
 mod report;
 mod stream;
+mod timeline;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ use std::path::{Path, PathBuf};
 use cloud_event::CloudEvent;
 use event::Event;
 use report::Report;
+use timeline::Timeline;
+use watch::Outcome;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +43,7 @@ fn main() {
         let text = fs::read_to_string(file).expect("the JSON of a run");
         let report: Report = serde_json::from_str(&text).expect("the JSON of a run");
         let folder = Path::new(file).parent().unwrap_or_else(|| Path::new("."));
-        fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
+        render(&report, folder);
         return;
     }
     if sam_net::process::effective_user_id() != 0 {
@@ -60,19 +65,38 @@ fn measure() {
     let wanted = |name: &str| cases.is_empty() || cases.split(',').any(|case| name.contains(case));
     for round in 1..=rounds {
         for event in Event::ALL.into_iter().filter(|event| wanted(event.name())) {
-            let figures = event.run();
-            println!("round {round}, {}: {figures:?}", event.name());
-            report.add(round, event.name(), &figures);
+            take(&mut report, (round, event.name(), false), event.run());
         }
         for event in CloudEvent::all().filter(|event| wanted(&event.name())) {
-            let figures = event.run();
-            println!("round {round}, {}: {figures:?}", event.name());
-            report.add(round, &event.name(), &figures);
+            take(&mut report, (round, &event.name(), true), event.run());
         }
         // A run that is interrupted has written what it knows.
         let text = serde_json::to_string_pretty(&report).expect("plain values");
         fs::write(folder.join("takeover.json"), text).expect("writable");
     }
-    fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
+    render(&report, &folder);
     println!("{}\nwritten to {}", report.to_markdown(), folder.display());
+}
+
+/// Takes in what came of an event, of a LAN or of a cloud.
+fn take(report: &mut Report, (round, event, cloud): (usize, &str, bool), outcome: Outcome) {
+    println!("round {round}, {event}: {:?}", outcome.figures);
+    report.add(round, event, &outcome.figures);
+    let timeline = outcome.timeline.map(|timeline| Timeline {
+        round,
+        event: event.to_owned(),
+        cloud,
+        ..timeline
+    });
+    report.timelines.extend(timeline);
+}
+
+/// Writes the table and the pictures.
+fn render(report: &Report, folder: &Path) {
+    fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
+    for (name, cloud) in [("takeover-lan.svg", false), ("takeover-clouds.svg", true)] {
+        if let Some(picture) = picture::svg(report, cloud) {
+            fs::write(folder.join(name), picture).expect("writable");
+        }
+    }
 }

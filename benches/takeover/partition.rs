@@ -8,22 +8,22 @@
 //! While they are apart, each router acts on its side; at no instant a client must hear both, and afterwards not for longer
 //! than an advertisement takes.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
 use sam_testkit::netns::{Answerers, Pings, sh, wait_until};
 
-use crate::event::{PATIENCE, answers, figures, milliseconds, program};
+use crate::event::{PATIENCE, answers, milliseconds, program};
 use crate::stream::Stream;
+use crate::watch::{Outcome, Watch};
 
 /// The client on the other side.
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
 /// How long the routers are apart after the backup took over, and what runs on afterwards.
 const APART: Duration = Duration::from_secs(2);
 
-pub(crate) fn run() -> BTreeMap<String, f64> {
+pub(crate) fn run() -> Outcome {
     let pair = Pair::running(program());
     let topology = &pair.fabric.topology;
     let neighbor = topology.add_host(FIRST, "n20", NEIGHBOR);
@@ -47,30 +47,36 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
         pair.state(FIRST) == "master" && pair.state(SECOND) == "backup"
     });
     let far = topology.client(FAR).clone();
-    let log = pair.fabric.path("near.log");
-    let pings = [Pings::start(pair.client(), FAR.client(), &log)];
+    let name = "LAN to elsewhere";
+    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path(name));
     let stream = Stream::start(pair.client(), &far, FAR.client());
+    let mut watch = Watch::start(vec![(name, pings)], stream);
     let askers = [
         Answerers::start(pair.client(), FIRST.client(), FAR.client()),
         Answerers::start(&neighbor, NEIGHBOR, FAR.client()),
     ];
 
+    watch.begin();
     sh(topology.wires(), "ip link set j1 down").success();
     wait_until("both act", PATIENCE, || pair.state(SECOND) == "master");
+    watch.mark("both act");
     rest();
     sh(topology.wires(), "ip link set j1 up").success();
+    watch.mark("joined");
     let joined = Instant::now();
     wait_until("one gives way", PATIENCE, || pair.state(SECOND) == "backup");
     let decided = joined.elapsed();
+    watch.mark("one gives way");
     rest();
 
-    let mut figures = figures(&pings.map(Pings::stop), stream);
+    let mut outcome = watch.stop();
+    let figures = &mut outcome.figures;
     figures.extend(answers(&askers.map(Answerers::stop)));
     figures.insert(
         "joined until one gave way, ms".to_owned(),
         milliseconds(decided),
     );
-    figures
+    outcome
 }
 
 fn rest() {

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::timeline::Timeline;
+
 /// A run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -14,6 +16,9 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// All figures.
     pub(crate) samples: Vec<Sample>,
+    /// The course of each event in each round; runs of former times have none.
+    #[serde(default)]
+    pub(crate) timelines: Vec<Timeline>,
 }
 
 /// One figure.
@@ -36,6 +41,7 @@ impl Report {
             machine: sam_testkit::machine::occasion(),
             rounds,
             samples: Vec::new(),
+            timelines: Vec::new(),
         }
     }
 

@@ -21,6 +21,7 @@ pub fn demo(args: &DemoArgs, format: Format, streams: &mut Streams<'_>) -> Resul
     let options = Options {
         keep: args.keep,
         progress: true,
+        quick: args.quick,
     };
     let broke = |error: anyhow::Error| Failure::new(Exit::Failed, format!("{error:#}"));
     let mut written = Ok(());

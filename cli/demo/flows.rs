@@ -1,9 +1,11 @@
-//! The directed flows: the client of each site connects to that of each other site, and hears whom the server saw.
+//! The directed flows: the client of each site pings and connects to that of each other site, and hears whom the server
+//! saw.
 
 use anyhow::{Result, bail};
 use sam_net::Namespace;
 
 use super::lab::Lab;
+use super::ping;
 use super::report::{Flow, Flows};
 use super::server::Session;
 use super::sites::Site;
@@ -31,6 +33,7 @@ pub(super) fn between(lab: &Lab, sites: &[Site], ssh: Option<&Ssh>) -> Flows {
 
 fn flow(client: &Namespace, from: Site, to: Site, ssh: Option<&Ssh>) -> Flow {
     let source = from.client().to_string();
+    let pinged = ping::thrice(client, to.client());
     let own = Session::open(client, to.client()).and_then(|mut session| {
         session.echo("over the overlay")?;
         same_source(&session.seen, &source)
@@ -39,14 +42,14 @@ fn flow(client: &Namespace, from: Site, to: Site, ssh: Option<&Ssh>) -> Flow {
         ssh.seen_source(client, to.client())
             .and_then(|seen| same_source(&seen, &source))
     });
-    let error = own
-        .as_ref()
-        .err()
+    let errors = [pinged.as_ref().err(), own.as_ref().err()];
+    let error = { errors.into_iter().flatten().next() }
         .or_else(|| by_ssh.as_ref().and_then(|r| r.as_ref().err()));
     Flow {
         from: from.name().to_owned(),
         to: to.name().to_owned(),
         destination: to.client().to_string(),
+        ping: pinged.is_ok(),
         tcp: own.is_ok(),
         ssh: by_ssh.as_ref().map(Result::is_ok),
         error: error.map(|error| format!("{error:#}")),

@@ -13,6 +13,7 @@ mod evidence;
 mod flows;
 mod lab;
 mod moving;
+mod ping;
 mod privileges;
 mod probes;
 mod progress;
@@ -46,6 +47,8 @@ pub struct Options {
     pub keep: bool,
     /// Say what is going on.
     pub progress: bool,
+    /// Scenarios with shorter delays and fewer repetitions than they are specified with.
+    pub quick: bool,
 }
 
 /// Runs the demo; `announce` gets the report as soon as it is complete.

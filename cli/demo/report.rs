@@ -45,6 +45,8 @@ pub struct Flow {
     pub source: String,
     /// Address connected to.
     pub destination: String,
+    /// Three echo requests were answered.
+    pub ping: bool,
     /// Own TCP check: connected, and the server saw exactly `source`.
     pub tcp: bool,
     /// The same with ssh; `None` when not tried.

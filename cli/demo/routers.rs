@@ -92,6 +92,28 @@ impl Routers {
         Ok(())
     }
 
+    /// Freezes a router, as a machine that hangs does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn freeze(&self, router: Router) -> Result<()> {
+        self.process(router).map(sam_net::process::freeze)
+    }
+
+    /// Lets a frozen router go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(super) fn thaw(&self, router: Router) -> Result<()> {
+        self.process(router).map(sam_net::process::thaw)
+    }
+
+    fn process(&self, router: Router) -> Result<u32> {
+        let child = self.children.get(&router);
+        let child = child.with_context(|| format!("{} does not run", router.name()))?;
+        Ok(child.id())
+    }
+
     /// Ends a router in order.
     ///
     /// # Errors

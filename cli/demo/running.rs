@@ -121,8 +121,24 @@ impl Running {
     /// # Errors
     /// When a router ends by itself, or after a minute.
     pub(super) fn wait(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<Duration> {
+        self.wait_for_slow(Duration::ZERO, what, holds)
+    }
+
+    /// The same, where each change at a provider takes so much longer.
+    ///
+    /// # Errors
+    /// When a router ends by itself, or after a minute and the time for all changes.
+    pub(super) fn wait_for_slow(
+        &mut self,
+        delay: Duration,
+        what: &str,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Result<Duration> {
+        // One change for each address and one more that takes something off another interface.
+        let changes = u32::try_from(self.homes.len() + 1).unwrap_or(u32::MAX);
+        let patience = PATIENCE + delay * changes;
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < patience {
             self.routers.check()?;
             if holds(self) {
                 return Ok(begun.elapsed());
@@ -131,7 +147,7 @@ impl Running {
         }
         bail!(
             "not within {} s: {what}; see --keep, and the logs in {}",
-            PATIENCE.as_secs(),
+            patience.as_secs(),
             self.routers.folder.display()
         )
     }

@@ -55,11 +55,13 @@ fn claims() {
 /// As above, with faults.
 fn pass(scenarios: &[&str]) {
     let mut command = Command::new(samctl());
-    let output = command.args(["demo", "-o", "json", "--scenario", &scenarios.join(",")]);
+    let scenario = scenarios.join(",");
+    let output = command.args(["demo", "-o", "json", "--quick", "--scenario", &scenario]);
     let output = output.output().expect("samctl starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     let report: serde_json::Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert_eq!(report["quick"], true);
     let all = report["scenarios"].as_array().expect("a list");
     for (scenario, id) in all.iter().zip(scenarios) {
         assert_eq!(scenario["id"], *id);
@@ -75,7 +77,8 @@ fn pass(scenarios: &[&str]) {
 
 /// As above; SIGINT comes while everything runs, with and without `--keep`.
 fn interrupted() {
-    for arguments in [&["demo"][..], &["demo", "--keep"]] {
+    let kept = &["demo", "--keep", "--scenario", "D2", "--quick"];
+    for arguments in [&["demo"][..], kept] {
         let (folder, logs) = (Folder::new("demo"), Folder::new("demo-log"));
         let scratch = folder.path();
         let mut command = Command::new(samctl());

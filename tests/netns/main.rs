@@ -13,6 +13,7 @@ mod congestion;
 mod demo;
 mod discovery;
 mod doctor;
+mod egress;
 mod exposure;
 mod failure;
 mod graceful;
@@ -27,6 +28,7 @@ mod path_test;
 mod pmtu;
 mod readme;
 mod reload;
+mod secrets;
 mod speaker;
 mod split_brain;
 mod start;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         demo::CASES,
         discovery::CASES,
         doctor::CASES,
+        egress::CASES,
         exposure::CASES,
         failure::CASES,
         graceful::CASES,
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         pmtu::CASES,
         readme::CASES,
         reload::CASES,
+        secrets::CASES,
         split_brain::CASES,
         start::CASES,
         steady::CASES,

@@ -8,6 +8,7 @@ mod documents;
 mod figures;
 mod rules;
 mod source;
+mod takeover;
 
 use std::fs;
 

@@ -116,6 +116,8 @@ pub struct Situation<'a> {
 pub struct Pending {
     /// Whether the address is on our NIC after it.
     pub present: bool,
+    /// Whether a look has shown it.
+    pub seen: bool,
     /// Until when a look that shows something else is not believed.
     pub until: Instant,
 }
@@ -433,8 +435,12 @@ mod tests {
         case.entry(11, Some(true));
         for (last, present) in [(10, true), (11, false)] {
             let until = case.now + Duration::from_secs(15);
-            case.pending
-                .insert(address(last), Pending { present, until });
+            let pending = Pending {
+                present,
+                seen: false,
+                until,
+            };
+            case.pending.insert(address(last), pending);
         }
         assert_eq!(case.kinds(), []);
 

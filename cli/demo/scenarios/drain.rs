@@ -1,6 +1,7 @@
 //! D5 and D9: maintenance of routers in clouds; and a journal of the past.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -27,7 +28,7 @@ pub(super) fn aws(stage: &mut Stage<'_>) -> Result<()> {
     })?;
     let gap = inward.stop()?.gap_ms.max(outward.stop()?.gap_ms);
     stage.say(format!("empty after {} ms", moved.as_millis()));
-    stage.claim_recovery(gap, "AWS to the LAN and back");
+    stage.claim_move(gap, "AWS to the LAN and back");
     claim_moved(stage, &[active]);
     let custody = stage.running.cloud.custody(site, since);
     stage.claim(
@@ -80,8 +81,9 @@ fn replay(stage: &mut Stage<'_>, router: Router, journal: &str) -> Result<()> {
 pub(super) fn everywhere(stage: &mut Stage<'_>) -> Result<()> {
     let active = Site::CLOUDS.map(|site| stage.active(site));
     let active: Vec<Router> = active.into_iter().collect::<Result<_>>()?;
+    let longest = stage.choose(Duration::from_secs(10), Duration::from_secs(2));
     for (site, random) in Site::CLOUDS.into_iter().zip(random()?) {
-        let milliseconds = u32::from(random) * 2000 / 255;
+        let milliseconds = (longest * u32::from(random) / 255).as_millis();
         stage.say(format!(
             "changes in {} take {milliseconds} ms more",
             site.name()
@@ -98,12 +100,12 @@ pub(super) fn everywhere(stage: &mut Stage<'_>) -> Result<()> {
     stage.say("all three are drained");
     // Azure takes addresses off one interface before it puts them on the other.
     stage.try_meanwhile(&[Site::Onprem, Site::Aws, Site::Oci]);
-    let moved = stage.wait("the drained routers are empty", |running| {
+    let moved = stage.wait_for_slow(longest, "the drained routers are empty", |running| {
         active.iter().all(|router| is_left(running, *router))
     })?;
     stage.say(format!("empty after {} ms", moved.as_millis()));
     let loss = probes.stop()?;
-    stage.claim_recovery(loss.gap_ms, "the LAN to OCI");
+    stage.claim_move(loss.gap_ms, "the LAN to OCI");
     claim_moved(stage, &active);
     for router in &active {
         stage.running.routers.drain(*router, false)?;

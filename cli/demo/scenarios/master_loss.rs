@@ -13,8 +13,9 @@ use crate::demo::sites::Router;
 
 /// How long answers are waited for.
 const WINDOW: Duration = Duration::from_millis(40);
-/// How long the former master could take the role back, if it did.
+/// How long the former master could take the role back, if it did; a second without advertisements suffices for that.
 const WATCH: Duration = Duration::from_secs(3);
+const QUICK_WATCH: Duration = Duration::from_millis(1500);
 /// Frames to everybody in a second.
 const STORM: f64 = 100.0;
 
@@ -23,14 +24,17 @@ const STORM: f64 = 100.0;
 enum Fault {
     Kill,
     Unplug,
+    Freeze,
 }
 
 pub(super) fn killed(stage: &mut Stage<'_>) -> Result<()> {
     lose(stage, Fault::Kill)
 }
 
-pub(super) fn unplugged(stage: &mut Stage<'_>) -> Result<()> {
-    lose(stage, Fault::Unplug)
+pub(super) fn stopped(stage: &mut Stage<'_>) -> Result<()> {
+    lose(stage, Fault::Unplug)?;
+    stage.running.settle()?;
+    lose(stage, Fault::Freeze)
 }
 
 fn lose(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
@@ -42,17 +46,20 @@ fn lose(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
     let follower = master.sibling();
     let client = stage.running.lab.client(Site::Onprem);
     let probes = Probes::start(client, Site::Aws.client())?;
-    stage.say(format!(
-        "{} is lost, {} is its backup",
-        master.name(),
-        follower.name()
-    ));
+    let name = master.name();
+    let what = match fault {
+        Fault::Kill => format!("{name} is killed"),
+        Fault::Unplug => format!("the cables of {name} are pulled"),
+        Fault::Freeze => format!("{name} is frozen"),
+    };
+    stage.say(format!("{what}, {} is its backup", follower.name()));
     let successor = mac(stage, follower)?;
     let former = mac(stage, master)?;
     let at = Instant::now();
     match fault {
         Fault::Kill => stage.running.routers.kill(master)?,
         Fault::Unplug => stage.running.lab.set_cables(master, false)?,
+        Fault::Freeze => stage.running.routers.freeze(master)?,
     }
     let takeover = watch(stage, follower, [former, successor], at)?;
     let meanwhile = [Site::Aws, Site::Azure, Site::Oci];
@@ -75,7 +82,7 @@ fn lose(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
     );
     stage.claim_recovery(loss.gap_ms, "LAN to AWS");
     takeover.claim(stage);
-    come_back(stage, master, fault)
+    come_back(stage, master, fault, successor)
 }
 
 /// What was seen of a takeover.
@@ -153,7 +160,12 @@ impl Takeover {
 }
 
 /// Without preemption the role stays where it is.
-fn come_back(stage: &mut Stage<'_>, former: Router, fault: Fault) -> Result<()> {
+fn come_back(
+    stage: &mut Stage<'_>,
+    former: Router,
+    fault: Fault,
+    successor: arp::Mac,
+) -> Result<()> {
     stage.say(format!("{} comes back", former.name()));
     match fault {
         Fault::Kill => {
@@ -161,21 +173,29 @@ fn come_back(stage: &mut Stage<'_>, former: Router, fault: Fault) -> Result<()> 
             running.routers.start(&running.lab, former)?;
         }
         Fault::Unplug => stage.running.lab.set_cables(former, true)?,
+        Fault::Freeze => stage.running.routers.thaw(former)?,
     }
     let follower = former.sibling();
     stage.wait("the former master is backup", |running| {
         running.routers.master() == Some(follower)
             && running.routers.role(former).as_deref() == Some("backup")
     })?;
-    std::thread::sleep(WATCH);
+    let client = stage.running.lab.client(Site::Onprem);
+    let watch = stage.choose(WATCH, QUICK_WATCH);
+    let (since, mut questions, mut others) = (Instant::now(), 0, 0);
+    while since.elapsed() < watch {
+        let heard = arp::ask(client, Site::Onprem.client(), Site::Aws.client(), WINDOW)?;
+        questions += 1;
+        others += usize::from(heard.answers.iter().any(|mac| *mac != successor));
+    }
     let kept = stage.running.routers.master() == Some(follower);
     stage.claim(
         "no_preempt",
-        kept,
+        kept && others == 0,
         format!(
-            "{} is master still, {} s later",
+            "{} is master still, {:.1} s later; {others} of {questions} ARP requests were answered by another one",
             follower.name(),
-            WATCH.as_secs()
+            watch.as_secs_f64()
         ),
     );
     Ok(())

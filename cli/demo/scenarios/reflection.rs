@@ -12,7 +12,7 @@ use crate::demo::server::Session;
 /// The host.
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
 /// How long everybody may take to know it.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     let host = stage.running.lab.add_host(HOST)?;

@@ -12,6 +12,8 @@ use crate::demo::report::Flows;
 pub struct ScenariosReport {
     /// True only when all were run and every assertion holds.
     pub passed: bool,
+    /// Delays were shorter and repetitions fewer than specified.
+    pub quick: bool,
     /// Seconds from start to end, with the time to build the world.
     pub seconds: f64,
     /// One after the other.
@@ -118,6 +120,9 @@ impl ScenariosReport {
         let passed = self.scenarios.iter().filter(|one| one.passed).count();
         let all = self.scenarios.len();
         let _ = writeln!(out, "\n{passed} of {all} passed, {:.0} s.", self.seconds);
+        if self.quick {
+            out += "With --quick: delays were shorter and repetitions fewer than specified.\n";
+        }
         out
     }
 }

@@ -8,6 +8,9 @@ use anyhow::Result;
 use super::{Site, Stage};
 use crate::demo::sites::Router;
 
+/// How often all restart.
+const TURNS: usize = 20;
+
 /// How the routers end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -16,17 +19,25 @@ enum End {
     KilledAndReplayed,
 }
 
+impl End {
+    const ALL: [Self; 3] = [Self::InOrder, Self::Killed, Self::KilledAndReplayed];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::InOrder => "all stop in order, and start",
+            Self::Killed => "all are killed, and start",
+            Self::KilledAndReplayed => {
+                "all are killed, and start with journals that say everything twice"
+            }
+        }
+    }
+}
+
 pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     let (mut changes, mut twice) = (0, 0);
-    for (end, said) in [
-        (End::InOrder, "all stop in order, and start"),
-        (End::Killed, "all are killed, and start"),
-        (
-            End::KilledAndReplayed,
-            "all are killed, and start with journals that say everything twice",
-        ),
-    ] {
-        stage.say(said);
+    let turns = stage.choose(TURNS, End::ALL.len());
+    for (turn, end) in (1..=turns).zip(End::ALL.into_iter().cycle()) {
+        stage.say(format!("{turn} of {turns}: {}", end.text()));
         let since = Site::CLOUDS.map(|site| stage.running.cloud.ledger(site).len());
         restart(stage, end)?;
         stage.running.settle()?;
@@ -36,7 +47,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
             twice += usize::from(custody.most > 1);
         }
     }
-    // Each router answers for all, which `settle` has seen three times.
+    // Each router answers for all, which `settle` has seen each time.
     stage.claim(
         "ownership_unchanged",
         stage.running.agreed(),
@@ -48,7 +59,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     stage.claim(
         "no_double_assign",
         twice == 0,
-        format!("3 restarts of all: {changes} addresses were moved, none of them twice"),
+        format!("{turns} restarts of all: {changes} addresses were moved, none of them twice"),
     );
     Ok(())
 }

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::report::{ScenarioReport, Step, Verdict};
-use super::{Progress, Running, Scenario, Site, flows};
+use super::{Options, Progress, Running, Scenario, Site, flows};
 use crate::demo::report::Flows;
 use crate::demo::sites::Router;
 
 /// The acceptance limit for everything that fails over.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// The acceptance limit for what is moved in order, where the provider moves it at once.
+const MOVE: Duration = Duration::from_secs(1);
 
 /// A scenario under way.
 pub(super) struct Stage<'a> {
@@ -18,6 +20,7 @@ pub(super) struct Stage<'a> {
     pub running: &'a mut Running,
     /// What is reported.
     pub report: ScenarioReport,
+    quick: bool,
     progress: &'a mut Progress,
     began: Instant,
 }
@@ -27,13 +30,22 @@ impl<'a> Stage<'a> {
         scenario: &Scenario,
         running: &'a mut Running,
         progress: &'a mut Progress,
+        options: Options,
     ) -> Self {
+        progress.step(&format!("{}: {}", scenario.id, scenario.title));
+        progress.step(&format!("  {}", scenario.does));
         Self {
             running,
             report: ScenarioReport::new(scenario),
+            quick: options.quick,
             progress,
             began: Instant::now(),
         }
+    }
+
+    /// Chooses between what is specified and what does for a quick run.
+    pub(super) fn choose<T>(&self, specified: T, quick: T) -> T {
+        if self.quick { quick } else { specified }
     }
 
     /// Says what happens now.
@@ -61,6 +73,13 @@ impl<'a> Stage<'a> {
         self.claim("failover_recovery_under_60s", gap_ms < limit, text);
     }
 
+    /// Claims that what was moved in order was hardly missed.
+    pub(super) fn claim_move(&mut self, gap_ms: f64, of: &str) {
+        let limit = MOVE.as_secs_f64() * 1000.0;
+        let text = format!("{gap_ms:.0} ms without an answer, {of}");
+        self.claim("planned_move_under_1s", gap_ms < limit, text);
+    }
+
     /// Waits for something, and returns how long that took.
     ///
     /// # Errors
@@ -71,6 +90,19 @@ impl<'a> Stage<'a> {
         holds: impl Fn(&Running) -> bool,
     ) -> Result<Duration> {
         self.running.wait(what, holds)
+    }
+
+    /// The same, where each change at a provider takes so much longer.
+    ///
+    /// # Errors
+    /// When it does not happen.
+    pub(super) fn wait_for_slow(
+        &mut self,
+        delay: Duration,
+        what: &str,
+        holds: impl Fn(&Running) -> bool,
+    ) -> Result<Duration> {
+        self.running.wait_for_slow(delay, what, holds)
     }
 
     /// Tries the flows that the fault must leave alone, while it is there.

@@ -1,5 +1,7 @@
 //! D6 and D7: the active router of a cloud stops with its machine.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ pub(super) fn azure(stage: &mut Stage<'_>) -> Result<()> {
         "provider": "azure", "operation": change(Site::Azure), "principal": standby.instance(), "skip": 1, "times": 1,
         "effect": {"refuse": {"status": 409, "code": "AnotherOperationInProgress"}},
     });
-    stop(stage, Site::Azure, &fault)?;
+    stop(stage, Site::Azure, &fault, Duration::ZERO)?;
     let used_up = stage.running.cloud.faults()? == 0;
     stage.claim(
         "refused_change_repeated",
@@ -26,13 +28,14 @@ pub(super) fn azure(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 pub(super) fn oci(stage: &mut Stage<'_>) -> Result<()> {
+    let delay = stage.choose(Duration::from_secs(30), Duration::from_secs(2));
     let fault = json!({
-        "provider": "oci", "operation": change(Site::Oci), "effect": {"delay": {"beforeMs": 5000}},
+        "provider": "oci", "operation": change(Site::Oci), "effect": {"delay": {"beforeMs": delay.as_millis()}},
     });
-    stop(stage, Site::Oci, &fault)
+    stop(stage, Site::Oci, &fault, delay)
 }
 
-fn stop(stage: &mut Stage<'_>, site: Site, fault: &Value) -> Result<()> {
+fn stop(stage: &mut Stage<'_>, site: Site, fault: &Value, delay: Duration) -> Result<()> {
     let active = stage.active(site)?;
     let standby = active.sibling();
     let since = stage.running.cloud.ledger(site).len();
@@ -44,7 +47,7 @@ fn stop(stage: &mut Stage<'_>, site: Site, fault: &Value) -> Result<()> {
     let meanwhile = Site::ALL.into_iter().filter(|other| *other != site);
     let meanwhile: Vec<Site> = meanwhile.collect();
     stage.try_meanwhile(&meanwhile);
-    let seized = stage.wait("the standby holds everything", |running| {
+    let seized = stage.wait_for_slow(delay, "the standby holds everything", |running| {
         let mut elsewhere = running.homes.iter().filter(|(_, home)| **home != site);
         elsewhere.all(|(address, _)| running.cloud.holder(site, *address) == Some(standby))
     })?;

@@ -11,13 +11,28 @@ pub fn effective_user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Asks a process to end (SIGTERM); one that is gone already is no error.
+/// Asks a process to end (SIGTERM), and lets it go on if it is frozen, so that it can; one that is gone already is no error.
 pub fn terminate(process: u32) {
+    signal(process, libc::SIGTERM);
+    thaw(process);
+}
+
+/// Freezes a process (SIGSTOP): alive for its kernel, dead for everybody else.
+pub fn freeze(process: u32) {
+    signal(process, libc::SIGSTOP);
+}
+
+/// Lets a frozen process go on (SIGCONT).
+pub fn thaw(process: u32) {
+    signal(process, libc::SIGCONT);
+}
+
+fn signal(process: u32, signal: libc::c_int) {
     let Ok(process) = libc::pid_t::try_from(process) else {
         return;
     };
     // SAFETY: kill(2) takes two integers; a positive pid names one process only.
-    unsafe { libc::kill(process, libc::SIGTERM) };
+    unsafe { libc::kill(process, signal) };
 }
 
 /// Makes a child end (SIGTERM) when the thread that starts it ends, however that happens.

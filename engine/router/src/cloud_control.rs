@@ -61,8 +61,12 @@ const FIRST_ROUTES: Duration = Duration::from_secs(60);
 const SEIZE_HOLD: Duration = Duration::from_secs(1);
 /// Time between looks at the provider while nothing happens.
 const POLL: Duration = Duration::from_secs(60);
-/// The same while this router is drained, until it holds nothing.
-const LEAVING_POLL: Duration = Duration::from_secs(5);
+/// The same while this router is drained and another one is about to take what it holds: an operator waits for that.
+const LEAVING_POLL: Duration = Duration::from_secs(1);
+/// For so long it looks as often as that.
+const LEAVING: Duration = Duration::from_secs(30);
+/// Time between looks afterwards, until it holds nothing.
+const STAYING_POLL: Duration = Duration::from_secs(5);
 /// The provider is not thought about more often than this without news.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -74,6 +78,8 @@ pub(crate) struct CloudControl {
     desires: Desires,
     /// Time between looks at the provider.
     poll: Duration,
+    /// Since when others are to take what is on our network interface.
+    leaving_since: Option<Instant>,
     /// Absent until the provider can be called.
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
@@ -129,6 +135,7 @@ impl CloudControl {
                 seize: SEIZE_HOLD,
             }),
             poll: POLL,
+            leaving_since: None,
             executor: None,
             failure: None,
             candidate: Candidate::default(),
@@ -267,7 +274,13 @@ impl Router {
 
     /// Looks more often while others are to take what is on our network interface.
     pub(crate) fn watch_captures(&mut self, leaving: bool, now: Instant) {
-        let poll = if leaving { LEAVING_POLL } else { POLL };
+        let since = self.cloud.leaving_since.unwrap_or(now);
+        self.cloud.leaving_since = leaving.then_some(since);
+        let poll = match self.cloud.leaving_since {
+            None => POLL,
+            Some(since) if now < since + LEAVING => LEAVING_POLL,
+            Some(_) => STAYING_POLL,
+        };
         if self.cloud.poll == poll {
             return;
         }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::report::Done;
 use super::work::{Found, Work};
 use super::{
-    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, addresses_of,
+    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, SLOW_LOOK,
+    addresses_of,
 };
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
@@ -58,6 +59,10 @@ impl Executor {
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
                     Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
+                    // It would never be fresh, however often it is repeated.
+                    Outcome::Holders(_) if self.is_too_much(&flight, now) => {
+                        self.halve(&flight, now);
+                    }
                     Outcome::Holders(holders) => {
                         let work = flight.work.and_then(|work| self.works.get_mut(&work));
                         if let Some(work) = work {
@@ -103,6 +108,7 @@ impl Executor {
         self.read_failures = 0;
         let before = self.held();
         self.forget_marks(&observation, flight.since);
+        self.forget_taken(&observation);
         self.observed = Some(Observed {
             observation,
             asked: flight.since,
@@ -124,6 +130,18 @@ impl Executor {
         if !addresses.is_empty() {
             self.note(Record::Unmark { addresses });
         }
+    }
+
+    /// A look may be older than another one before it, so what is wanted is believed to be there still. What is not
+    /// wanted any more and was seen is left to others, who have taken it once a look lacks it.
+    fn forget_taken(&mut self, observation: &Observation) {
+        let wants = &self.authority.wants;
+        self.pending.retain(|address, pending| {
+            let is_there = observation.entries.contains_key(address);
+            pending.seen |= pending.present == is_there;
+            let is_wanted = matches!(wants.get(address), Some(Want::Capture(_)));
+            is_there || is_wanted || !pending.present || !pending.seen
+        });
     }
 
     /// Tells what came and what went since the last look.
@@ -195,8 +213,13 @@ impl Executor {
 
     fn believe(&mut self, addresses: BTreeSet<Ipv4Addr>, present: bool, now: Instant) {
         let until = now + SETTLED;
+        let pending = Pending {
+            present,
+            seen: false,
+            until,
+        };
         for address in addresses {
-            self.pending.insert(address, Pending { present, until });
+            self.pending.insert(address, pending);
         }
     }
 
@@ -375,6 +398,12 @@ impl Executor {
     }
 
     /// Cuts a work in two, so that one bad address does not hold up the others.
+    /// Tells whether a look for several addresses took too long to be of use.
+    fn is_too_much(&self, flight: &Flight, now: Instant) -> bool {
+        let work = flight.work.and_then(|work| self.works.get(&work));
+        now >= flight.since + SLOW_LOOK && work.is_some_and(|work| work.wants.len() > 1)
+    }
+
     fn halve(&mut self, flight: &Flight, now: Instant) {
         let Some(id) = flight.work else { return };
         let Some(work) = self.works.get_mut(&id) else {

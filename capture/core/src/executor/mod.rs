@@ -413,7 +413,10 @@ impl Executor {
             needed.retain(|address, _| !work.wants.contains_key(address));
         }
         self.works.retain(|_, work| !work.wants.is_empty());
-        for (kind, wants) in needed {
+        for (kind, mut wants) in needed {
+            if kind == Kind::Capture {
+                self.join_waiting(&mut wants);
+            }
             let mut wants = wants.into_iter().peekable();
             while wants.peek().is_some() {
                 let batch = wants
@@ -426,6 +429,22 @@ impl Executor {
             }
         }
         self.note_states(now);
+    }
+
+    /// Captures that wait for their turn take in what came meanwhile: one change for many addresses, not one for each.
+    fn join_waiting(&mut self, wants: &mut BTreeMap<Ipv4Addr, Want>) {
+        let under_way = self.flight.as_ref().and_then(|flight| flight.work);
+        let batch = self.capabilities.batch.max(1);
+        let waiting = self.works.iter_mut().filter(|(id, work)| {
+            Some(**id) != under_way && work.kind == Kind::Capture && work.is_untouched()
+        });
+        for (_, work) in waiting {
+            while work.wants.len() < batch
+                && let Some((address, want)) = wants.pop_first()
+            {
+                work.wants.insert(address, want);
+            }
+        }
     }
 
     /// Works in the order in which they are done.

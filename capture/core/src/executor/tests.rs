@@ -2,7 +2,7 @@
 //! `tests/reconciler`.
 
 use super::*;
-use crate::desired::Absence;
+use crate::desired::{Absence, KeepReason};
 use crate::fence::PathSignature;
 use crate::node::NodeId;
 use crate::pool::Pool;
@@ -57,6 +57,46 @@ fn the_journal_knows_of_a_change_before_it_is_sent() {
 }
 
 #[test]
+fn what_comes_while_a_change_is_under_way_is_done_in_one_go() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let first = case.change().expect("an order");
+    for wanted in [&[10, 11][..], &[10, 11, 12]] {
+        case.want(wanted);
+    }
+
+    case.answer(&first, done());
+    case.hold(10);
+    let second = case.change().expect("another order");
+
+    let both = [address(11), address(12)].into();
+    assert_eq!(addresses_of(&second.operation), both);
+}
+
+#[test]
+fn addresses_that_take_too_long_to_look_for_are_looked_for_in_parts() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10, 11, 12, 13]);
+
+    let change = (0..100).find_map(|_| {
+        let Some(order) = case.executor.poll(case.now) else {
+            case.now = case.executor.poll_timeout(case.now).expect("more to do");
+            return None;
+        };
+        if order.ticket.is_some() {
+            return Some(order);
+        }
+        let is_slow = matches!(&order.operation, Operation::FindHolders(all) if all.len() > 2);
+        case.now += Duration::from_secs(if is_slow { 11 } else { 1 });
+        case.look(&order);
+        None
+    });
+
+    let change = change.expect("a change in the end");
+    assert_eq!(addresses_of(&change.operation).len(), 2);
+}
+
+#[test]
 fn a_refused_batch_is_cut_until_the_bad_address_is_found() {
     let mut case = Case::new(Mode::Auto);
     case.want(&[10, 11, 12, 13, 14]);
@@ -100,6 +140,29 @@ fn an_unknown_outcome_is_looked_at_before_anything_is_repeated() {
 
     assert_eq!(case.change(), None);
     assert_eq!(case.state(10), State::Held);
+}
+
+#[test]
+fn what_a_sibling_took_a_moment_after_us_is_not_held_and_can_be_taken_again() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.answer(&order, done());
+    case.run(Duration::from_secs(1));
+    assert!(case.executor.may_hold(), "no look has shown it yet");
+    case.hold(10);
+    case.run(Duration::from_secs(3));
+
+    // A sibling takes it at once, sooner than a look may be behind.
+    case.keep(&[10]);
+    case.observation.entries.remove(&address(10));
+    case.executor.observe_at = case.now;
+    case.run(Duration::ZERO);
+
+    assert!(!case.executor.may_hold());
+    case.want(&[10]);
+    let again = case.change_within(Duration::from_secs(1));
+    assert!(again.is_some(), "what the sibling leaves is free");
 }
 
 #[test]

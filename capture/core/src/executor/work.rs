@@ -64,6 +64,15 @@ impl Work {
         }
     }
 
+    /// Tells whether nothing is known of it yet: nobody was asked, nothing was shown, nothing has failed.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.found.is_none()
+            && self.shown.is_none()
+            && self.approved.is_none()
+            && self.not_before.is_none()
+            && self.failures == 0
+    }
+
     /// Tells whether an operator has ordered it himself.
     pub(super) fn is_ordered(&self) -> bool {
         let ordered = Want::Absent(Absence::Ordered);

@@ -143,6 +143,21 @@ fn a_drained_router_takes_nothing_and_its_sibling_takes_what_it_has() {
 }
 
 #[test]
+fn a_drained_router_notices_within_seconds_that_it_holds_nothing_any_more() {
+    let mut site = Site::new(CaptureMode::Auto);
+    site.net.command(1, Command::Announce(address(10)));
+    // Captured a moment ago: looks may still be behind.
+    site.run(5);
+    assert_eq!(site.holder(10), Some(2));
+
+    site.net.command(2, Command::Drain(true));
+    site.run(4);
+
+    assert_eq!(site.holder(10), Some(3));
+    assert!(site.net.station(2).told("drained"));
+}
+
+#[test]
 fn what_a_sibling_owns_is_reached_over_the_subnet_that_they_share() {
     let mut site = Site::new(CaptureMode::Auto);
     for node in [2, 3] {

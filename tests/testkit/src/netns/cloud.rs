@@ -144,6 +144,24 @@ impl CloudLab {
         self.tell("faults", fault);
     }
 
+    /// Ends all faults.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    pub fn calm(&self) {
+        let command = format!("curl -sf -X DELETE http://{LISTEN}/fakecloud/faults");
+        sh(&self.wires, &command).success();
+    }
+
+    /// How many orders of faults are not used up.
+    ///
+    /// # Panics
+    /// When the fake cloud does not answer.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        self.look("faults").as_array().map_or(0, Vec::len)
+    }
+
     /// The NIC that an address is on.
     ///
     /// # Panics
@@ -264,7 +282,7 @@ fn serve(program: &Path, wires: &Namespace, scenario: &Path, log: &Path) -> Daem
     let address = "ip link set lo up && ip address add 203.0.113.250/24 dev wan";
     sh(wires, address).success();
     let command = format!(
-        "exec {} lab fakecloud -c {} --listen {LISTEN}",
+        "exec {} lab fakecloud -c {} --listen 0.0.0.0:8470",
         program.display(),
         scenario.display()
     );

@@ -62,11 +62,24 @@ impl Pings {
     /// # Panics
     /// When no more are answered, or ping(8) does not end.
     #[must_use]
-    pub fn stop(mut self) -> Loss {
+    pub fn stop(self) -> Loss {
+        self.stop_with_times().0
+    }
+
+    /// The same, and when each answer came, in seconds since the epoch.
+    ///
+    /// # Panics
+    /// When no more are answered, or ping(8) does not end.
+    #[must_use]
+    pub fn stop_with_times(mut self) -> (Loss, Vec<f64>) {
         self.wait_for_answers(answers(&self.daemon.log()).count());
         self.daemon.signal("INT");
         wait_until("ping ends", PATIENCE, || self.daemon.exit_code().is_some());
-        Loss::read(&self.daemon.log())
+        let log = self.daemon.log();
+        (
+            Loss::read(&log),
+            answers(&log).map(|(time, _)| time).collect(),
+        )
     }
 
     fn wait_for_answers(&self, seen: usize) {

@@ -74,6 +74,11 @@ impl Case {
         self.set(lasts, |_| Want::Absent(Absence::OwnedHere));
     }
 
+    /// Another router of the site takes them.
+    pub(super) fn keep(&mut self, lasts: &[u8]) {
+        self.set(lasts, |_| Want::Keep(KeepReason::Sibling(NodeId(1))));
+    }
+
     pub(super) fn set(&mut self, lasts: &[u8], want: impl Fn(Ipv4Addr) -> Want) {
         let wants = lasts
             .iter()
