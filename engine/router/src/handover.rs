@@ -99,7 +99,7 @@ impl Router {
     }
 
     /// Tells whether a node holds an address, by a claim that can be relied on.
-    fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
+    pub(crate) fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
         let claim = self.living_claim(address, node);
         claim.is_some_and(|claim| matches!(claim.state, ClaimState::Active | ClaimState::Handover))
     }
