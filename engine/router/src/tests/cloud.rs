@@ -559,7 +559,7 @@ fn a_sibling_to_which_packets_pass_is_taken_for_gone_later() {
         site.net.command(1, Command::Announce(address(ADDRESS)));
         site.run(10);
         if passes {
-            super::bfd::Session::up(&mut site.net, 3, 2);
+            bfd::Session::up(&mut site.net, 3, 2);
         }
         site.net.kill(2);
         let since = site.net.now;
