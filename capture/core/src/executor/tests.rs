@@ -450,6 +450,9 @@ fn what_is_ordered_does_not_wait_for_what_needs_approval() {
     let order = case.change().expect("an order");
 
     assert_eq!(addresses_of(&order.operation), [address(11)].into());
+    case.observation.entries.remove(&address(11));
+    case.answer(&order, done());
+    case.run(Duration::from_secs(60));
     assert_eq!(case.state(10), State::AwaitsApproval);
 }
 
