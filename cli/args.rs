@@ -16,6 +16,7 @@ use sam_router::view::TraceQuery;
 use self::values::{hold, parse_name, parse_name_or_any, parse_prefix, parse_rate};
 use crate::bench::PORT;
 use crate::bench::parameters::{MAX_SECONDS, MAX_STREAMS};
+use crate::rehearsal::Trouble;
 
 /// Where the router listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
@@ -190,6 +191,9 @@ pub enum Command {
     /// Rehearse: a cloud that is not there
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Rehearse what a configuration does in its cloud
+    #[command(subcommand)]
+    Capture(CaptureCommand),
     /// Print what a router at a cloud provider must be permitted, and no more
     #[command(subcommand)]
     IamPolicy(IamPolicyCommand),
@@ -385,6 +389,27 @@ pub struct OciPolicyArgs {
     /// Compartment of the subnet and its VNICs: its name or OCID, or the OCID of the tenancy
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     pub compartment: String,
+}
+
+/// `samctl capture`
+#[derive(Debug, Subcommand)]
+pub enum CaptureCommand {
+    /// Play the capture part of a configuration against a fake of its cloud, on loopback; exit 5 when a step fails
+    ///
+    /// The router's own reconciler and client plan, take addresses, give one back, leave one to another router, take it over when
+    /// that one is dead, and give everything back. Printed is each change that this makes at the provider.
+    Rehearse(RehearseArgs),
+}
+
+/// `samctl capture rehearse`
+#[derive(Debug, clap::Args)]
+pub struct RehearseArgs {
+    /// Configuration file of the router, YAML or TOML by its ending; key files are not read
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Let this go wrong; can be given several times
+    #[arg(long = "fault", value_name = "NAME", value_enum)]
+    pub faults: Vec<Trouble>,
 }
 
 /// `samctl lab`

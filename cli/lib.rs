@@ -14,6 +14,7 @@ pub mod exit;
 pub mod mrt;
 pub mod output;
 mod provider;
+pub mod rehearsal;
 mod wires;
 
 use std::ffi::OsString;

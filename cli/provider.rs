@@ -22,13 +22,24 @@ pub(crate) fn provider(config: &Config) -> Result<Box<dyn Provider>, String> {
         interface: cloud.endpoints.interface.clone(),
         ..Egress::from_environment(environment)
     };
-    let made: Result<Box<dyn Provider>, _> = match cloud.provider {
-        CloudKind::Aws => sam_cloud::aws::Aws::new(&settings).map(boxed),
-        CloudKind::Azure => {
-            let client = environment("AZURE_CLIENT_ID");
-            sam_cloud::azure::Azure::new(&settings, nics_of_site(config), client).map(boxed)
-        }
-        CloudKind::Oci => sam_cloud::oci::Oci::new(&settings).map(boxed),
+    let identity = environment("AZURE_CLIENT_ID");
+    client(cloud.provider, &settings, nics_of_site(config), identity)
+}
+
+/// Makes the client of a provider; what only Azure asks for: the NICs of the site's routers, and which managed identity.
+///
+/// # Errors
+/// Why there is none, in words.
+pub(crate) fn client(
+    provider: CloudKind,
+    settings: &Settings,
+    nics: BTreeSet<NicId>,
+    identity: Option<String>,
+) -> Result<Box<dyn Provider>, String> {
+    let made: Result<Box<dyn Provider>, _> = match provider {
+        CloudKind::Aws => sam_cloud::aws::Aws::new(settings).map(boxed),
+        CloudKind::Azure => sam_cloud::azure::Azure::new(settings, nics, identity).map(boxed),
+        CloudKind::Oci => sam_cloud::oci::Oci::new(settings).map(boxed),
     };
     made.map_err(|error| error.to_string())
 }

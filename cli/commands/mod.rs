@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod mrt;
 pub mod order;
 pub mod pcap;
+pub mod rehearse;
 pub mod run;
 pub mod show;
 pub mod test;
@@ -30,7 +31,9 @@ use sam_router::view::{
 };
 
 use crate::Streams;
-use crate::args::{ActionsCommand, Args, BgpCommand, Command, LabCommand, RouteTable};
+use crate::args::{
+    ActionsCommand, Args, BgpCommand, CaptureCommand, Command, LabCommand, RouteTable,
+};
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
 use show::show;
@@ -89,6 +92,9 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),
         Command::Lab(LabCommand::Fakecloud(fake)) => lab::fakecloud(fake, args.output, streams),
+        Command::Capture(CaptureCommand::Rehearse(args)) => {
+            rehearse::rehearse(args, view.format, streams)
+        }
         Command::IamPolicy(command) => iam_policy::iam_policy(command, args.output, streams),
         Command::Bench(args) => bench::bench(args, &view, streams),
         Command::Completion { shell } => completion::completion(*shell, streams),

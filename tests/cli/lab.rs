@@ -1,15 +1,13 @@
 //! `samctl lab fakecloud`: what it serves, and what it says of a scenario that is wrong.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use samctl::exit::Exit;
 use serde_json::Value;
 
-use crate::run::{binary, folder, run};
+use crate::run::{Scratch, binary, folder, run};
 
 #[test]
 fn the_example_is_served_and_ends_at_a_signal() {
@@ -57,7 +55,7 @@ fn every_mistake_of_a_scenario_has_its_place_and_a_remedy() {
         - {id: eni-0b, subnet: subnet-0b, mac: \"02:00:00:00:0a\", address: 10.77.60.4}
 ";
     let file = Scratch::new("wrong", scenario);
-    let path = file.0.display().to_string();
+    let path = file.path();
     let printed = run(&["lab", "fakecloud", "-o", "json", "-c", &path]);
     let text = printed.stdout + &printed.stderr;
     assert_eq!(printed.exit, Exit::Usage, "{text}");
@@ -92,7 +90,7 @@ fn a_key_that_is_unknown_or_missing_is_refused_at_its_line() {
         (NO_KEY, "public RSA key"),
     ] {
         let file = Scratch::new("shape", scenario);
-        let path = file.0.display().to_string();
+        let path = file.path();
         let printed = run(&["lab", "fakecloud", "-c", &path]);
         let text = printed.stdout + &printed.stderr;
         assert_eq!(printed.exit, Exit::Usage, "{text}");
@@ -163,23 +161,5 @@ impl Drop for Lab {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
-    }
-}
-
-/// A file that goes away.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, text: &str) -> Self {
-        let file = format!("samctl-lab-{}-{name}.yaml", std::process::id());
-        let path = std::env::temp_dir().join(file);
-        fs::write(&path, text).expect("written");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
     }
 }

@@ -10,6 +10,7 @@ mod iam_policy;
 mod inspection;
 mod lab;
 mod process;
+mod rehearse;
 mod run;
 mod server;
 mod views;

@@ -5,6 +5,7 @@
 
 mod crates;
 mod documents;
+mod faults;
 mod figures;
 mod rules;
 mod source;

@@ -126,6 +126,8 @@ pub struct Landscape {
     pub candidate: Candidate,
     /// The other routers of our site, and how those that are there stand: marker present, path alive.
     pub siblings: BTreeMap<NodeId, Option<Candidate>>,
+    /// Those of them that are not heard of, while nothing says that the way to them is broken: it may be BGP alone.
+    pub unheard: BTreeSet<NodeId>,
     /// Addresses of the pools that somebody owns.
     pub claims: BTreeMap<Ipv4Addr, Claimed>,
     /// Addresses that an operator wants left alone.
@@ -168,6 +170,8 @@ pub struct Holds {
     pub release: Duration,
     /// Another router of the site is gone: before anything is taken from it.
     pub seize: Duration,
+    /// The same of one that is only not heard of.
+    pub silence: Duration,
 }
 
 /// Derives what is wanted.
@@ -176,8 +180,8 @@ pub struct Desires {
     holds: Holds,
     /// Captured addresses without route.
     missing_since: BTreeMap<Ipv4Addr, Instant>,
-    /// Siblings that are not there.
-    gone_since: BTreeMap<NodeId, Instant>,
+    /// Siblings that are not there: since when, and for how long that must last.
+    gone_since: BTreeMap<NodeId, (Instant, Duration)>,
 }
 
 impl Desires {
@@ -216,7 +220,14 @@ impl Desires {
                 .iter()
                 .filter(|(_, there)| there.is_none());
             for (node, _) in gone {
-                self.gone_since.entry(*node).or_insert(now);
+                let unheard = landscape.unheard.contains(node);
+                let hold = if unheard {
+                    self.holds.silence
+                } else {
+                    self.holds.seize
+                };
+                let gone = self.gone_since.entry(*node).or_insert((now, hold));
+                gone.1 = hold;
             }
         }
         let elected = landscape.elected();
@@ -237,8 +248,8 @@ impl Desires {
         if landscape.all_released {
             wants.values_mut().for_each(|want| *want = ordered.clone());
         }
-        let lasted = |since: &Instant| now >= *since + self.holds.seize;
-        let gone = self.gone_since.iter().filter(|(_, since)| lasted(since));
+        let gone = self.gone_since.iter();
+        let gone = gone.filter(|(_, (since, hold))| now >= *since + *hold);
         Authority {
             generation: landscape.generation,
             wants,
@@ -254,7 +265,7 @@ impl Desires {
             .missing_since
             .values()
             .map(|at| *at + self.holds.release);
-        let gone = self.gone_since.values().map(|at| *at + self.holds.seize);
+        let gone = self.gone_since.values().map(|(at, hold)| *at + *hold);
         missing.chain(gone).filter(|due| *due > now).min()
     }
 
@@ -434,6 +445,22 @@ mod tests {
     }
 
     #[test]
+    fn a_sibling_that_is_only_not_heard_of_is_gone_later() {
+        let mut case = Case::new();
+        case.landscape.siblings.insert(NodeId(3), None);
+        case.landscape.unheard.insert(NodeId(3));
+        case.update();
+        case.now += Duration::from_secs(9);
+        assert_eq!(case.update().gone, [].into());
+        let due = case.desires.poll_timeout(case.now);
+        assert_eq!(due, Some(case.now + Duration::from_secs(1)));
+
+        case.landscape.unheard.clear();
+
+        assert_eq!(case.update().gone, [NodeId(3)].into(), "the way is broken");
+    }
+
+    #[test]
     fn what_an_operator_wants_left_alone_needs_no_route() {
         let ordered = Some(Want::Absent(Absence::Ordered));
         for view in [RibView::Complete, RibView::Incomplete, RibView::Isolated] {
@@ -475,6 +502,7 @@ mod tests {
                 desires: Desires::new(Holds {
                     release: Duration::from_secs(120),
                     seize: Duration::from_secs(3),
+                    silence: Duration::from_secs(10),
                 }),
                 landscape: Landscape {
                     yields: false,
@@ -483,6 +511,7 @@ mod tests {
                     own: NodeId(2),
                     candidate: Candidate::default(),
                     siblings: BTreeMap::new(),
+                    unheard: BTreeSet::new(),
                     claims: claims.into(),
                     released: BTreeSet::new(),
                     all_released: false,

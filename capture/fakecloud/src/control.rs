@@ -130,12 +130,9 @@ fn remove_fault(world: &mut World, number: &str) -> Response {
 }
 
 fn run(world: &mut World, id: &str, running: bool) -> Response {
-    let mut clouds = world.clouds.values_mut();
-    match clouds.find_map(|cloud| cloud.instances.get_mut(id)) {
-        Some(instance) => {
-            instance.running = running;
-            Response::empty(204)
-        }
-        None => refused(404, "no such instance", "GET state lists them"),
+    if world.set_running(id, running) {
+        Response::empty(204)
+    } else {
+        refused(404, "no such instance", "GET state lists them")
     }
 }

@@ -83,6 +83,15 @@ impl World {
         self.faults.add(fault)
     }
 
+    /// Starts or stops an instance, and tells whether there is one of that name.
+    pub fn set_running(&mut self, id: &str, running: bool) -> bool {
+        let mut clouds = self.clouds.values_mut();
+        let instance = clouds.find_map(|cloud| cloud.instances.get_mut(id));
+        instance
+            .map(|instance| instance.running = running)
+            .is_some()
+    }
+
     /// Takes a request in: who asks, for what, and what will go wrong with it.
     pub fn admit(&mut self, request: &Request, now: Time) -> Admission {
         let route = route(&self.clouds, request);

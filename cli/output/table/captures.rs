@@ -46,6 +46,9 @@ impl Text for CapturesView {
             pairs.push(("journal", "cannot be written: nothing is released".into()));
         }
         page.pairs(&pairs);
+        let looks = self.failing.iter();
+        let looks = looks.map(|row| (&row.look, &row.class, row.times, row.since_s, &row.detail));
+        failing(looks, page);
         if !self.captures.is_empty() {
             page.title("Addresses");
             let rows = self.captures.iter().map(capture_row).collect();
@@ -93,6 +96,9 @@ impl Text for ActionsView {
             return page.line("off: this router captures nothing in a cloud");
         };
         page.pairs(&[("mode", mode.clone())]);
+        let looks = self.failing.iter();
+        let looks = looks.map(|row| (&row.look, &row.class, row.times, row.since_s, &row.detail));
+        failing(looks, page);
         page.title("Open");
         if self.open.is_empty() {
             page.line("nothing is to be done");
@@ -151,6 +157,27 @@ fn open_row(row: &ActionRow) -> [String; 7] {
         ago(row.since_s),
         row.failures.to_string(),
     ]
+}
+
+/// Shows looks that fail: name, class, how often in a row, seconds since the first, and what was said.
+fn failing<'a>(
+    rows: impl Iterator<Item = (&'a String, &'a String, u32, f64, &'a String)>,
+    page: &mut Page,
+) {
+    let rows = rows.map(|(look, class, times, since_s, detail)| {
+        [
+            look.clone(),
+            class.clone(),
+            times.to_string(),
+            ago(since_s),
+            detail.clone(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        page.title("Looks that fail");
+        page.table(["LOOK", "CLASS", "TIMES", "SINCE", "DETAIL"], rows, "");
+    }
 }
 
 fn ended(rows: &[EndedRow], page: &mut Page) {

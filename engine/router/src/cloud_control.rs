@@ -59,6 +59,8 @@ pub enum CloudInput {
 const FIRST_ROUTES: Duration = Duration::from_secs(60);
 /// How long another router of the site is gone before anything is taken from it.
 const SEIZE_HOLD: Duration = Duration::from_secs(1);
+/// The same where BFD says that it answers: its BGP session alone may have ended, or a reflector's.
+const SILENCE_HOLD: Duration = Duration::from_secs(3);
 /// Time between looks at the provider while nothing happens.
 const POLL: Duration = Duration::from_secs(60);
 /// The same while this router is drained and another one is about to take what it holds: an operator waits for that.
@@ -111,6 +113,7 @@ struct Known {
     view: RibView,
     candidate: Candidate,
     siblings: BTreeMap<NodeId, Option<Candidate>>,
+    unheard: BTreeSet<NodeId>,
     drained: bool,
     held: BTreeSet<Ipv4Addr>,
     owners: u64,
@@ -133,6 +136,7 @@ impl CloudControl {
             desires: Desires::new(Holds {
                 release: DEFAULT_RELEASE_HOLD,
                 seize: SEIZE_HOLD,
+                silence: SILENCE_HOLD,
             }),
             poll: POLL,
             leaving_since: None,
@@ -203,6 +207,12 @@ impl Config {
         let own = self.own_node();
         let siblings = other_nodes(self).filter(|node| node.site == own.site);
         siblings.filter_map(|node| Some((node, node.nic.as_ref()?)))
+    }
+
+    /// What the reconciler is told by this configuration, where it captures in a cloud.
+    #[must_use]
+    pub fn capture_settings(&self) -> Option<Settings> {
+        self.cloud().map(|cloud| self.cloud_settings(cloud, POLL))
     }
 
     fn cloud_settings(&self, cloud: &CloudCapture, poll: Duration) -> Settings {
@@ -322,6 +332,7 @@ impl Router {
         control.desires.set_holds(Holds {
             release,
             seize: SEIZE_HOLD,
+            silence: SILENCE_HOLD,
         });
         let authority = if self.stopping {
             // What is captured stays: whoever takes over for us takes it.
@@ -359,7 +370,7 @@ impl Router {
         self.cloud.latest_term = latest.max(candidate.term);
         let claimed = self.cloud_homes.claims;
         if landscape.view == RibView::Complete {
-            // The same one claims the machines of the site.
+            // The same one claims the machines of the site; who has done so goes on until it is heard to.
             self.cloud_homes.claims = elected == landscape.own;
         }
         let former = std::mem::replace(&mut self.cloud.candidate, candidate);
@@ -407,6 +418,9 @@ impl Router {
         };
         let siblings = self.config.siblings();
         let siblings = siblings.map(|(node, _)| (node.id, self.candidate(node)));
+        let unheard = self.config.siblings().map(|(node, _)| node.id);
+        let unheard = unheard.filter(|node| self.marker(*node).is_none());
+        let unheard = unheard.filter(|node| self.path_watch.is_up(*node));
         let executor = self.cloud.executor.as_ref();
         let captures = executor.is_some_and(|executor| executor.is_able(now));
         // Others are told the priority of a router that captures only, and must come to the same.
@@ -420,6 +434,7 @@ impl Router {
                 ..self.cloud.candidate
             },
             siblings: siblings.collect(),
+            unheard: unheard.collect(),
             drained: self.state.drained,
             held: executor.map(Executor::held).unwrap_or_default(),
             owners: self.owners.feed().generation(),
@@ -479,6 +494,7 @@ impl Router {
             yields: self.state.drained,
             candidate: known.candidate,
             siblings: known.siblings.clone(),
+            unheard: known.unheard.clone(),
             claims: claims.chain(mine).collect(),
             released: self.cloud.releases.addresses(),
             all_released: self.cloud.releases.all(),

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_capture::Executor;
 use sam_capture::provider::{Holder, NicId};
+use sam_capture::{ClaimSource, Executor};
 
 use crate::Router;
 use crate::config::CaptureMode;
@@ -47,7 +47,7 @@ pub(crate) struct CloudHomes {
     empty_since: Option<Instant>,
     /// The list that was taken in last.
     taken: u64,
-    /// Whether this router claims them for its site.
+    /// Whether this router is the one that claims them for its site.
     pub(crate) claims: bool,
 }
 
@@ -66,11 +66,6 @@ impl CloudHomes {
     /// All that are known, claimed or not.
     pub(crate) fn known(&self) -> &BTreeMap<Ipv4Addr, CloudHome> {
         &self.homes
-    }
-
-    /// Those that this router claims.
-    pub(crate) fn claimed(&self) -> impl Iterator<Item = &Ipv4Addr> {
-        self.homes.keys().filter(|_| self.claims)
     }
 
     /// Takes in a list of the machines, without routers and what routers put somewhere.
@@ -171,6 +166,23 @@ impl Router {
             self.forwarding_stale = true;
             self.events.push(event, now);
         }
+    }
+
+    /// The machines that this router claims: all of them if that is up to it; else those that it has claimed so far, until
+    /// another router of the site is heard to claim them.
+    pub(crate) fn claimed_machines(&self) -> impl Iterator<Item = &Ipv4Addr> {
+        self.cloud_homes.homes.keys().filter(|address| {
+            let claim = self.origination.claim_on(**address);
+            let is_left = || claim.is_some_and(|claim| claim.source == ClaimSource::Provider);
+            self.cloud_homes.claims || (is_left() && !self.sibling_holds(**address))
+        })
+    }
+
+    fn sibling_holds(&self, address: Ipv4Addr) -> bool {
+        let own = self.config.local.node;
+        let siblings = self.config.fabric.nodes.keys().filter(|node| **node != own);
+        let mut siblings = siblings.filter(|node| self.config.share_cloud(own, **node));
+        siblings.any(|node| self.has_taken_over(address, *node))
     }
 
     /// Tells whether an address is a machine's, and may live at this site: it is on no router's interface, and none put it

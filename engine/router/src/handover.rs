@@ -134,7 +134,7 @@ impl Router {
     }
 
     /// Tells whether a node, or another one of its site, holds an address by a claim that can be relied on.
-    fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
+    pub(crate) fn has_taken_over(&self, address: Ipv4Addr, node: NodeId) -> bool {
         let nodes = &self.config.fabric.nodes;
         let site = |node: NodeId| nodes.get(&node).map(|node| node.site.as_str());
         // Where both are of our own site it is the node itself that has to follow.

@@ -50,6 +50,8 @@ struct NodePath {
     last_down: Option<LastDown>,
     /// It failed, and nothing says that it works again.
     failed: bool,
+    /// BFD says that packets pass.
+    up: bool,
     /// Other paths are preferred until then.
     steady_at: Option<Instant>,
     flaps: VecDeque<Instant>,
@@ -151,6 +153,11 @@ impl PathWatch {
         self.nodes.get(&node)?.steady_at
     }
 
+    /// Tells whether BFD says that packets pass to a node.
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|path| path.up)
+    }
+
     /// Counts the failures within [`FLAP_WINDOW`].
     pub(crate) fn flaps(&self, node: NodeId, now: Instant) -> usize {
         self.nodes
@@ -195,6 +202,7 @@ impl NodePath {
         if session.state == State::Up || session.remote_state == State::AdminDown {
             self.recover(now);
         }
+        self.up = session.state == State::Up;
         self.ups = session.ups;
         self.failures = session.failures;
         self.last_down = session.last_down;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use super::report::Done;
+use super::report::{Done, FailingLook};
 use super::work::{Found, Work};
 use super::{
     CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, SLOW_LOOK,
@@ -56,6 +56,7 @@ impl Executor {
         match answer {
             Ok(outcome) => {
                 self.denials = 0;
+                self.failing.remove(flight.order.operation.name());
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
                     Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
@@ -232,6 +233,7 @@ impl Executor {
     fn on_look_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
         self.count(error.class.name());
         let operation = &flight.order.operation;
+        self.note_failing(operation, error, now);
         if *operation == Operation::Observe {
             self.invalid = Some(error.to_string());
             self.blind_since.get_or_insert(now);
@@ -259,6 +261,18 @@ impl Executor {
         } else {
             self.pause_looks(now);
         }
+    }
+
+    /// Remembers that a look fails, how, and since when.
+    fn note_failing(&mut self, operation: &Operation, error: &ProviderError, now: Instant) {
+        let former = self.failing.get(operation.name());
+        let look = FailingLook {
+            class: error.class.name(),
+            detail: detail(error),
+            since: former.map_or(now, |former| former.since),
+            times: former.map_or(0, |former| former.times).saturating_add(1),
+        };
+        self.failing.insert(operation.name(), look);
     }
 
     fn on_listed(&mut self, holders: BTreeMap<Ipv4Addr, Holder>, number: u64, now: Instant) {

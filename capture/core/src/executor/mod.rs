@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 use self::consent::Consent;
 pub use self::news::News;
 pub use self::report::{
-    ActionReport, AddressReport, Done, NicReport, State, StatusReport, addresses_of,
+    ActionReport, AddressReport, Done, FailingLook, NicReport, State, StatusReport, addresses_of,
 };
 pub use self::settings::Settings;
 use self::work::Work;
-use crate::desired::Want;
+use crate::desired::{Absence, Want};
 use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
 use crate::pace::Pace;
@@ -89,6 +89,8 @@ pub struct Executor {
     observed: Option<Observed>,
     /// Why the newest look was no good.
     invalid: Option<String>,
+    /// Looks that fail, by their name, until they succeed.
+    failing: BTreeMap<&'static str, FailingLook>,
     inventory: Option<Inventory>,
     inventory_at: Instant,
     /// Lists that failed in a row.
@@ -169,6 +171,7 @@ impl Executor {
             authority: Authority::default(),
             observed: None,
             invalid: None,
+            failing: BTreeMap::new(),
             inventory: None,
             inventory_at: now,
             inventory_failures: 0,
@@ -417,16 +420,12 @@ impl Executor {
             if kind == Kind::Capture {
                 self.join_waiting(&mut wants);
             }
-            let mut wants = wants.into_iter().peekable();
-            while wants.peek().is_some() {
-                let batch = wants
-                    .by_ref()
-                    .take(self.capabilities.batch.max(1))
-                    .collect();
-                let work = Work::new(kind, batch, now);
-                self.works.insert(self.next_id, work);
-                self.next_id += 1;
-            }
+            // What an operator has ordered needs no approval, and does not wait for what does.
+            let (ordered, rest) = wants
+                .into_iter()
+                .partition(|(_, want)| *want == Want::Absent(Absence::Ordered));
+            self.begin(kind, ordered, now);
+            self.begin(kind, rest, now);
         }
         self.note_states(now);
     }
@@ -444,6 +443,17 @@ impl Executor {
             {
                 work.wants.insert(address, want);
             }
+        }
+    }
+
+    /// Makes works of what is needed, each as great as the provider takes in one change.
+    fn begin(&mut self, kind: Kind, wants: BTreeMap<Ipv4Addr, Want>, now: Instant) {
+        let mut wants = wants.into_iter().peekable();
+        while wants.peek().is_some() {
+            let batch = wants.by_ref().take(self.capabilities.batch.max(1));
+            let work = Work::new(kind, batch.collect(), now);
+            self.works.insert(self.next_id, work);
+            self.next_id += 1;
         }
     }
 

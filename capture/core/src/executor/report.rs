@@ -112,6 +112,19 @@ pub struct NicReport {
     pub at: Instant,
 }
 
+/// A look that fails again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingLook {
+    /// Class of the newest failure.
+    pub class: &'static str,
+    /// The provider's code and message.
+    pub detail: String,
+    /// Since when none has succeeded.
+    pub since: Instant,
+    /// How many have failed since.
+    pub times: u32,
+}
+
 /// How the whole is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusReport {
@@ -121,6 +134,8 @@ pub struct StatusReport {
     pub nic: Option<NicReport>,
     /// Why the newest look was no good.
     pub invalid: Option<String>,
+    /// Looks that fail, by their name, until they succeed.
+    pub failing: BTreeMap<&'static str, FailingLook>,
     /// What the instance may do.
     pub permissions: Vec<Permission>,
     /// Whether the journal cannot be written.
@@ -146,6 +161,7 @@ impl Executor {
                 at: seen.asked,
             }),
             invalid: self.invalid.clone(),
+            failing: self.failing.clone(),
             permissions: self.permissions.clone(),
             journal_failed: self.journal_failed,
             no_room: self.no_room.clone(),

@@ -498,6 +498,54 @@ fn what_is_given_back_by_order_needs_no_approval_and_forwarding_follows() {
 }
 
 #[test]
+fn what_is_ordered_does_not_wait_for_what_needs_approval() {
+    let mut case = Case::new(Mode::Approve);
+    case.hold(10);
+    case.hold(11);
+    case.set(&[10, 11], |at| {
+        Want::Absent(if at == address(11) {
+            Absence::Ordered
+        } else {
+            Absence::OwnedHere
+        })
+    });
+
+    let order = case.change().expect("an order");
+
+    assert_eq!(addresses_of(&order.operation), [address(11)].into());
+    case.observation.entries.remove(&address(11));
+    case.answer(&order, done());
+    case.run(Duration::from_secs(60));
+    assert_eq!(case.state(10), State::AwaitsApproval);
+}
+
+#[test]
+fn a_look_that_fails_is_shown_with_its_class_until_it_succeeds() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let mut first = None;
+    while first.is_none() || case.executor.status().failing["find-holders"].times < 3 {
+        match case.executor.poll(case.now) {
+            Some(order) if matches!(order.operation, Operation::FindHolders(_)) => {
+                first.get_or_insert(case.now);
+                case.answer(&order, failed(ErrorClass::Permanent));
+            }
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("it goes on"),
+        }
+    }
+    let failing = case.executor.status().failing;
+    let look = &failing["find-holders"];
+    assert_eq!((look.class, Some(look.since)), ("permanent", first));
+    assert!(look.detail.contains("as ordered"), "{}", look.detail);
+
+    case.change()
+        .expect("the look succeeds, and the change follows");
+
+    assert!(case.executor.status().failing.is_empty());
+}
+
+#[test]
 fn a_look_without_the_primary_address_is_not_believed() {
     let mut case = Case::new(Mode::Auto);
     case.hold(10);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sam_capture::desired::{Claimed, Landscape, RibView};
 use sam_capture::executor::Order;
 use sam_capture::provider::{Operation, Outcome, ProviderError};
-use sam_capture::{Authority, Candidate, Desires, Executor, NodeId, PathSignature, Prior};
+use sam_capture::{Authority, Candidate, Desires, Executor, NodeId, PathSignature, Prior, Want};
 
 use crate::cloud::{address, nic_id};
 
@@ -46,6 +46,8 @@ pub(crate) struct Router {
     pub(crate) number: u8,
     pub(crate) running: bool,
     pub(crate) isolated: bool,
+    /// The provider permits it no change.
+    pub(crate) denied: bool,
     pub(crate) idea: Idea,
     /// Since when it takes siblings for gone.
     pub(crate) gone_since: BTreeMap<NodeId, Instant>,
@@ -84,6 +86,7 @@ impl Router {
             siblings: siblings
                 .map(|(node, alive)| (*node, alive.then(Candidate::default)))
                 .collect(),
+            unheard: std::collections::BTreeSet::new(),
             claims: claims.collect(),
             released: std::collections::BTreeSet::new(),
             all_released: false,
@@ -121,7 +124,8 @@ impl Router {
     }
 
     /// A change is sent only for a reason that holds at this moment, by what the router has heard.
-    pub(crate) fn check_reason(&self, operation: &Operation, now: Instant) {
+    pub(crate) fn check_reason(&self, order: &Order, now: Instant) {
+        let operation = &order.operation;
         assert!(
             !self.idea.isolated && self.idea.complete,
             "{operation:?}: routes unknown"
@@ -132,10 +136,13 @@ impl Router {
             let lowest = lowest.map(|(node, _)| *node).min();
             let elected = lowest.is_none_or(|lowest| lowest >= node(self.number));
             assert!(elected, "{at} is for a sibling to take");
-            assert!(
-                matches!(home, Some(Home::Elsewhere { .. })),
-                "{at}: {home:?}"
-            );
+            let Some(Home::Elsewhere { sequence }) = home else {
+                panic!("{at}: {home:?}");
+            };
+            // It left and came back since: another claim, and another decision.
+            let decided = order.ticket.as_ref().map(|ticket| &ticket.wants[at]);
+            let still = Want::Capture(signature(*at, *sequence));
+            assert_eq!(decided, Some(&still), "{at} was decided on an old claim");
         };
         let gone = |nic: &sam_capture::provider::NicId| {
             let of_nic = |(node, _): &(&NodeId, &Instant)| {

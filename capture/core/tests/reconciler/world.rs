@@ -23,6 +23,8 @@ pub(crate) struct World {
     cloud: Cloud,
     homes: BTreeMap<Ipv4Addr, Home>,
     sequence: u32,
+    /// The routers do not hear of each other, but of everybody else, and reach the provider.
+    cut: bool,
     routers: Vec<Router>,
     /// Changes that were sent.
     pub(crate) sent: usize,
@@ -38,6 +40,7 @@ impl World {
             cloud: Cloud::new(style, routers),
             homes: BTreeMap::new(),
             sequence: 1,
+            cut: false,
             routers: Vec::new(),
             sent: 0,
         };
@@ -46,6 +49,7 @@ impl World {
                 number,
                 running: true,
                 isolated: false,
+                denied: false,
                 idea: Idea::default(),
                 gone_since: BTreeMap::new(),
                 missing_since: BTreeMap::new(),
@@ -70,7 +74,7 @@ impl World {
 
     /// Lets one thing happen.
     pub(crate) fn step(&mut self, number: u32) {
-        let (kind, rest) = (number % 36, number / 36);
+        let (kind, rest) = (number % 40, number / 40);
         let count = u32::try_from(self.routers.len()).expect("few");
         let index = usize::try_from(rest % count).expect("few");
         let rest = rest / count;
@@ -95,6 +99,13 @@ impl World {
             30 => self.drift(index, rest),
             31 => self.routers[index].old_look = true,
             32 => self.approve(index, rest),
+            33 => self.flap(rest),
+            34 => {
+                self.cut ^= true;
+                self.learn_all();
+            }
+            35 => self.routers[index].denied ^= true,
+            36 => (0..self.routers.len()).for_each(|index| self.restart(index)),
             _ => self.pass(
                 [20, 300, 1000, 3100, 15_000, 61_000, 130_000].map(Duration::from_millis)
                     [usize::try_from(rest % 7).expect("few")],
@@ -104,8 +115,10 @@ impl World {
 
     /// Ends all faults, and runs until everything is as wanted.
     pub(crate) fn settle(&mut self) {
+        self.cut = false;
         for index in 0..self.routers.len() {
             self.routers[index].isolated = false;
+            self.routers[index].denied = false;
             self.routers[index].old_look = false;
             if !self.routers[index].running {
                 self.toggle_running(index);
@@ -214,11 +227,16 @@ impl World {
                         self.mode
                     );
                     router.check_budget(now);
-                    router.check_reason(&order.operation, now);
+                    router.check_reason(&order, now);
                 }
+                let denied = order.operation.is_change() && router.denied;
                 let old = std::mem::take(&mut router.old_look);
                 let nic = nic_id(router.number);
-                let result = self.cloud.perform(&nic, &order.operation, old, now);
+                let result = if denied {
+                    Err(ErrorClass::Denied)
+                } else {
+                    self.cloud.perform(&nic, &order.operation, old, now)
+                };
                 result.map_err(|class| error(class, "the cloud says so"))
             }
         };
@@ -329,6 +347,19 @@ impl World {
         }
     }
 
+    /// An address goes away and comes back to where it was, faster than any order: all hear of both.
+    fn flap(&mut self, rest: u32) {
+        let count = u32::try_from(ADDRESSES.len()).expect("few");
+        let at = address(u8::try_from(rest % count).expect("few") + ADDRESSES.start);
+        self.cloud.natives.remove(&at);
+        self.homes.insert(at, Home::Here);
+        self.learn_all();
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.homes.insert(at, Home::Elsewhere { sequence });
+        self.learn_all();
+    }
+
     fn learn_all(&mut self) {
         for index in 0..self.routers.len() {
             self.learn(index);
@@ -341,6 +372,11 @@ impl World {
             .routers
             .iter()
             .map(|router| (node(router.number), router.running && !router.isolated))
+            .collect();
+        let alone = |other: NodeId| self.cut && other != node(self.routers[index].number);
+        let alive: BTreeMap<NodeId, bool> = alive
+            .into_iter()
+            .map(|(other, alive)| (other, alive && !alone(other)))
             .collect();
         let router = &mut self.routers[index];
         router.idea.isolated = router.isolated;
@@ -444,6 +480,7 @@ fn holds() -> Holds {
     Holds {
         release: RELEASE_HOLD,
         seize: SEIZE_HOLD,
+        silence: SEIZE_HOLD,
     }
 }
 

@@ -36,7 +36,7 @@ impl Router {
         let told = told.map(|address| (address, ClaimSource::Configured));
         let enrollment = self.speaker.policy().enrollment();
         let may = |address: &&Ipv4Addr| enrollment.admit(self.config.local.node, **address).is_ok();
-        let listed = self.cloud_homes.claimed().filter(may);
+        let listed = self.claimed_machines().filter(may);
         let listed = listed.map(|address| (*address, ClaimSource::Provider));
         // An order outranks what is heard or listed.
         observed.chain(listed).chain(told).collect()

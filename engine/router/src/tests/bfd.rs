@@ -257,7 +257,7 @@ impl Net {
 }
 
 /// The session with a node, as the thread of BFD would show it.
-struct Session(SessionStatus);
+pub(super) struct Session(SessionStatus);
 
 impl Session {
     fn new(node: u32) -> Self {
@@ -286,7 +286,7 @@ impl Session {
     }
 
     /// A session of router `id` that is up.
-    fn up(net: &mut Net, id: u32, node: u32) -> Self {
+    pub(super) fn up(net: &mut Net, id: u32, node: u32) -> Self {
         let mut session = Self::new(node);
         session.come_up(net);
         net.bfd(id, &session);

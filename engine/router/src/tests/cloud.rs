@@ -528,3 +528,60 @@ fn machines_that_the_provider_lists_are_owned_by_one_router_of_the_site() {
     site.run(60);
     assert_eq!((site.holder(11), owner(&site, 11)), (Some(3), Some(1)));
 }
+
+#[test]
+fn machines_keep_their_owner_until_another_router_of_the_site_claims_them() {
+    for both in [false, true] {
+        let mut site = Site::with(CaptureMode::Auto, move |id, cloud| {
+            cloud.discovery = (both || id == 2).then(ProviderDiscovery::default);
+        });
+        site.machines = [(30, true)].into();
+        site.run(60);
+        assert_eq!(site.net.owner(1, address(30)), Some(2));
+
+        site.net.command(2, Command::Drain(true));
+        site.run(60);
+
+        let follower = if both { 3 } else { 2 };
+        assert_eq!(site.net.owner(1, address(30)), Some(follower));
+        // What stops meanwhile is nobody's, whoever claims it.
+        site.machines = [(30, false)].into();
+        site.run(60);
+        assert_eq!(site.net.owner(1, address(30)), None);
+    }
+}
+
+#[test]
+fn machines_of_a_router_that_may_change_nothing_any_more_keep_their_owner() {
+    let mut site = Site::with(CaptureMode::Auto, |id, cloud| {
+        cloud.discovery = (id == 2).then(ProviderDiscovery::default);
+    });
+    site.machines = [(30, true)].into();
+    site.run(60);
+    site.denied.insert(2);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+
+    site.run(60);
+
+    assert_eq!(site.holder(ADDRESS), Some(3), "another one is elected");
+    assert_eq!(site.net.owner(1, address(30)), Some(2));
+}
+
+#[test]
+fn a_sibling_to_which_packets_pass_is_taken_for_gone_later() {
+    for (passes, hold) in [(false, 1), (true, 3)] {
+        let mut site = Site::new(CaptureMode::Auto);
+        site.net.command(1, Command::Announce(address(ADDRESS)));
+        site.run(10);
+        if passes {
+            bfd::Session::up(&mut site.net, 3, 2);
+        }
+        site.net.kill(2);
+        let since = site.net.now;
+        while !site.net.stations[&3].authority.gone.contains(&NodeId(2)) {
+            site.net.run_for(std::time::Duration::from_millis(10));
+            assert!(site.net.now < since + std::time::Duration::from_secs(20));
+        }
+        assert_eq!((site.net.now - since).as_secs(), hold, "{passes}");
+    }
+}

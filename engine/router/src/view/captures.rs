@@ -24,6 +24,9 @@ pub struct CapturesView {
     pub nic: Option<CaptureNic>,
     /// Why the newest look at it was no good.
     pub invalid: Option<String>,
+    /// Looks that fail, until they succeed.
+    #[serde(default)]
+    pub failing: Vec<FailingLookRow>,
     /// Whether the journal cannot be written; then nothing is released.
     pub journal_failed: bool,
     /// Addresses that are wanted, unwanted or held, in order.
@@ -47,6 +50,21 @@ pub struct CaptureNic {
     pub limit: Option<usize>,
     /// Seconds since the look.
     pub seen_s: f64,
+}
+
+/// A look at the provider that fails again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailingLookRow {
+    /// observe, find-holders, inventory, preflight.
+    pub look: String,
+    /// Class of the newest failure.
+    pub class: String,
+    /// The provider's code and message.
+    pub detail: String,
+    /// How many have failed in a row.
+    pub times: u32,
+    /// Seconds since the first of them.
+    pub since_s: f64,
 }
 
 /// A count.
@@ -93,6 +111,9 @@ pub struct CaptureRow {
 pub struct ActionsView {
     /// How far the router goes on its own; `None` where nothing is captured in a cloud.
     pub mode: Option<String>,
+    /// Looks that fail, until they succeed: what waits for them is not done.
+    #[serde(default)]
+    pub failing: Vec<FailingLookRow>,
     /// What did not end yet, in the order in which it is done.
     pub open: Vec<ActionRow>,
     /// What ended, the newest first.
@@ -174,6 +195,9 @@ impl Router {
             failure: self.cloud.failure.clone(),
             nic: status.as_ref().and_then(|status| nic(status, now)),
             invalid: status.as_ref().and_then(|status| status.invalid.clone()),
+            failing: status
+                .as_ref()
+                .map_or_else(Vec::new, |status| failing(status, now)),
             journal_failed: status.as_ref().is_some_and(|status| status.journal_failed),
             captures: rows.map(|row| self.capture_row(row, now)).collect(),
             counters: counters
@@ -204,6 +228,7 @@ impl Router {
             .collect();
         ActionsView {
             mode: mode.map(|mode| mode.name().into()),
+            failing: executor.map_or_else(Vec::new, |executor| failing(&executor.status(), now)),
             open: open.map(|action| self.action_row(&action, now)).collect(),
             ended: ended
                 .into_iter()
@@ -292,6 +317,19 @@ fn nic(status: &StatusReport, now: Instant) -> Option<CaptureNic> {
         limit: nic.observation.limit,
         seen_s: seconds_ago(nic.at, now),
     })
+}
+
+fn failing(status: &StatusReport, now: Instant) -> Vec<FailingLookRow> {
+    let looks = status.failing.iter();
+    looks
+        .map(|(name, look)| FailingLookRow {
+            look: (*name).into(),
+            class: look.class.into(),
+            detail: look.detail.clone(),
+            times: look.times,
+            since_s: seconds_ago(look.since, now),
+        })
+        .collect()
 }
 
 fn ended_row(done: &Done, now: Instant) -> EndedRow {
