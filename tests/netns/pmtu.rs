@@ -22,17 +22,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "pmtu::wireguard_shrinks_in_mid_transfer_without_a_stall",
         needs: &[],
-        run: || shrinks("encap: wireguard", 60),
+        run: || shrinks("encap: wireguard", WAN, 60),
     },
     Case {
         name: "pmtu::gue_shrinks_in_mid_transfer_without_a_stall",
         needs: &[],
-        run: || shrinks("encap: gue, trustedUnderlay: true", 28),
+        run: || shrinks("encap: gue, trustedUnderlay: true", WAN, 28),
     },
     Case {
         name: "pmtu::gre_shrinks_in_mid_transfer_without_a_stall",
         needs: &[],
-        run: || shrinks("encap: gre, trustedUnderlay: true", 24),
+        run: || shrinks("encap: gre, trustedUnderlay: true", WAN, 24),
     },
     Case {
         name: "pmtu::the_routers_own_link_shrinks_and_widens",
@@ -45,9 +45,44 @@ pub(crate) const CASES: &[Case] = &[
         run: lies,
     },
     Case {
-        name: "pmtu::a_path_that_swallows_long_packets_is_found_out",
+        name: "pmtu::wireguard_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: swallows,
+        run: || swallows("encap: wireguard", WAN, 60, ENCRYPTED_STALL),
+    },
+    Case {
+        name: "pmtu::gue_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: gue, trustedUnderlay: true", WAN, 28, STALL),
+    },
+    Case {
+        name: "pmtu::gre_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: gre, trustedUnderlay: true", WAN, 24, STALL),
+    },
+    Case {
+        name: "pmtu::wireguard_over_ipv6_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: wireguard", WAN_IPV6, 80),
+    },
+    Case {
+        name: "pmtu::gre_over_ipv6_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: gre, trustedUnderlay: true", WAN_IPV6, 44),
+    },
+    Case {
+        name: "pmtu::gue_over_ipv6_shrinks_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || shrinks("encap: gue, trustedUnderlay: true", WAN_IPV6, 48),
+    },
+    Case {
+        name: "pmtu::wireguard_over_ipv6_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: wireguard", WAN_IPV6, 80, ENCRYPTED_STALL),
+    },
+    Case {
+        name: "pmtu::gre_over_ipv6_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: gre, trustedUnderlay: true", WAN_IPV6, 44, STALL),
     },
 ];
 
@@ -55,13 +90,16 @@ const HERE: Site = Site::ONPREM;
 const THERE: Site = Site::AWS;
 /// Time for a tunnel to carry packets.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest silence at the receiver when the underlay says that packets are too long.
+/// Longest silence at the receiver when packets become too long, whether the underlay says so or not.
 const STALL: Duration = Duration::from_secs(1);
-/// Time to find out by probes that long packets are swallowed: confirmation interval, three probes, the base, and the
-/// transfer's own next retransmission.
-const FOUND_OUT: Duration = Duration::from_secs(30);
+/// The same of a path that swallows, with encryption: on a busy host it was up to 5 s at times, and why is not known yet.
+const ENCRYPTED_STALL: Duration = Duration::from_secs(10);
+/// No read or write waits longer.
+const GIVE_UP: Duration = Duration::from_secs(30);
 /// Time between two packets of a steady stream.
 const BEAT: Duration = Duration::from_millis(10);
+/// Exactness of a search.
+const STEP: u64 = 8;
 /// Bytes written at once.
 const CHUNK: usize = 64 << 10;
 /// Chunks that may be under way.
@@ -69,9 +107,27 @@ const WINDOW: usize = 16;
 /// Bytes that show that a transfer goes on.
 const PROGRESS: u64 = 4 << 20;
 
-/// The path shrinks to 1300 and then to 1100 bytes, while a transfer runs in each direction.
-fn shrinks(transport: &str, overhead: u64) {
-    let (fabric, between) = behind(transport);
+/// What is between the routers.
+#[derive(Clone, Copy)]
+struct Wan {
+    is_ipv6: bool,
+    /// To what the path shrinks.
+    narrow: [u64; 2],
+}
+
+const WAN: Wan = Wan {
+    is_ipv6: false,
+    narrow: [1300, 1100],
+};
+/// No IPv6 path is narrower than 1280 bytes (RFC 8200 section 5).
+const WAN_IPV6: Wan = Wan {
+    is_ipv6: true,
+    narrow: [1400, 1280],
+};
+
+/// The path shrinks twice, while a transfer runs in each direction.
+fn shrinks(transport: &str, wan: Wan, overhead: u64) {
+    let (fabric, between) = behind(transport, wan);
     let flows = [Flow::default(), Flow::default()];
     let beats = Flow::default();
     let ends = [(HERE, THERE), (THERE, HERE)];
@@ -82,8 +138,8 @@ fn shrinks(transport: &str, overhead: u64) {
             flow.start(scope, &fabric, from, to);
         }
         go_on(&flows, PATIENCE);
-        for mtu in [1300, 1100] {
-            narrow(&between, mtu);
+        for mtu in wan.narrow {
+            narrow(&between, wan, mtu);
             go_on(&flows, PATIENCE);
             for (from, to) in ends {
                 let expected = mtu - overhead;
@@ -95,44 +151,41 @@ fn shrinks(transport: &str, overhead: u64) {
         go_on(&flows, PATIENCE);
     });
     for (flow, (from, _)) in flows.iter().zip(ends) {
-        flow.assert_no_stall(&beats, from.name());
+        flow.assert_no_stall(STALL, &beats, from.name());
     }
 
+    let [_, last] = wan.narrow;
     let row = tunnel(&fabric, HERE, THERE);
     assert_eq!(
         (&row["path_mtu"], &row["underlay_mtu"]),
-        (&1100.into(), &1500.into())
+        (&last.into(), &1500.into())
     );
     assert_eq!(row["path_mtu_by"], "error");
     let router = fabric.router(HERE);
-    let sum = format!("{} = 1500 - 400 - {overhead}", 1100 - overhead);
+    let (inner, learnt) = (last - overhead, 1500 - last);
     let shown = router.samctl("tunnels").success();
+    let sum = format!("{inner} = 1500 - {learnt} - {overhead}");
     assert!(shown.contains(&sum), "{shown}");
-    assert!(
-        shown.contains("its path carries 1100 bytes, said the underlay"),
-        "{shown}"
-    );
+    let said = format!("its path carries {last} bytes, said the underlay");
+    assert!(shown.contains(&said), "{shown}");
     let explained = router
         .samctl(&format!("explain {}", THERE.client()))
         .success();
-    let sum = format!(
-        "underlay 1500 - learnt 400 - overhead {overhead} = inner {}",
-        1100 - overhead
-    );
+    let sum = format!("underlay 1500 - learnt {learnt} - overhead {overhead} = inner {inner}");
     assert!(explained.contains(&sum), "{explained}");
     // What fits the narrow path passes, to the byte.
     let client = fabric.topology.client(HERE);
-    assert_eq!(ping(client, 1100 - overhead).0, 0);
-    let (code, text) = ping(client, 1100 - overhead + 1);
+    assert_eq!(ping(client, inner).0, 0);
+    let (code, text) = ping(client, inner + 1);
     // Either the router says it, or the client's kernel that has heard it before.
-    let expected = format!("mtu={}", 1100 - overhead);
+    let expected = format!("mtu={inner}");
     let text = text.replace(' ', "");
     assert!(code != 0 && text.contains(&expected), "{text}");
 }
 
 /// The kernel itself refuses: nobody has to say so, and nobody has to wait when the link is wide again.
 fn own_link() {
-    let (fabric, _between) = behind("encap: wireguard");
+    let (fabric, _between) = behind("encap: wireguard", WAN);
     let flows = [Flow::default()];
     let beats = Flow::default();
     let router = fabric.topology.router(HERE);
@@ -153,12 +206,12 @@ fn own_link() {
             follows(mtu);
         }
     });
-    flows[0].assert_no_stall(&beats, HERE.name());
+    flows[0].assert_no_stall(STALL, &beats, HERE.name());
 }
 
 /// Another program's packets are refused from the router's own host; its tunnels do not care.
 fn lies() {
-    let (fabric, between) = behind("encap: wireguard");
+    let (fabric, between) = behind("encap: wireguard", WAN);
     let stranger = Ipv4Addr::new(198, 51, 100, 99);
     sh(
         &between,
@@ -177,27 +230,43 @@ fn lies() {
     );
 }
 
-/// The router between refuses in silence.
-fn swallows() {
-    let (fabric, between) = behind("encap: wireguard");
+/// The router between refuses in silence, while a transfer runs in each direction.
+fn swallows(transport: &str, wan: Wan, overhead: u64, stall: Duration) {
+    let (fabric, between) = behind(transport, wan);
     // Everything that the router between says for itself.
-    sh(&between, "ip rule add iif lo ipproto icmp blackhole").success();
-    let flows = [Flow::default()];
+    for (rule, protocol) in [("ip rule", "icmp"), ("ip -6 rule", "ipv6-icmp")] {
+        let command = format!("{rule} add iif lo ipproto {protocol} blackhole");
+        sh(&between, &command).success();
+    }
+    let flows = [Flow::default(), Flow::default()];
+    let beats = Flow::default();
+    let ends = [(HERE, THERE), (THERE, HERE)];
     thread::scope(|scope| {
-        let _stop = Stop(&flows);
-        flows[0].start(scope, &fabric, HERE, THERE);
+        let _stop = (Stop(&flows), Stop(std::slice::from_ref(&beats)));
+        beats.beat(scope, &fabric, HERE, THERE);
+        for (flow, (from, to)) in flows.iter().zip(ends) {
+            flow.start(scope, &fabric, from, to);
+        }
         go_on(&flows, PATIENCE);
-        narrow(&between, 1400);
-        go_on(&flows, FOUND_OUT);
+        for mtu in wan.narrow {
+            narrow(&between, wan, mtu);
+            go_on(&flows, PATIENCE);
+            // What passes is searched for, to within a few bytes.
+            for (from, to) in ends {
+                let found = mtu - overhead - STEP..=mtu - overhead;
+                wait_until("the size is found", PATIENCE, || {
+                    let mtu = tunnel(&fabric, from, to)["mtu"].as_u64();
+                    mtu.is_some_and(|mtu| found.contains(&mtu))
+                });
+                let row = tunnel(&fabric, from, to);
+                assert_eq!(row["path_mtu_by"], "probe");
+            }
+        }
+        go_on(&flows, PATIENCE);
     });
-
-    // What passes is searched for, to within a few bytes.
-    wait_until("the size is found", FOUND_OUT, || {
-        let mtu = tunnel(&fabric, HERE, THERE)["mtu"].as_u64();
-        mtu.is_some_and(|mtu| (1332..=1340).contains(&mtu))
-    });
-    let row = tunnel(&fabric, HERE, THERE);
-    assert_eq!(row["path_mtu_by"], "probe");
+    for (flow, (from, _)) in flows.iter().zip(ends) {
+        flow.assert_no_stall(stall, &beats, from.name());
+    }
 }
 
 /// A transfer, as its receiver sees it.
@@ -235,7 +304,7 @@ impl Flow {
 
     /// Sends as fast as the receiver takes it, but never so much ahead that queues say more than the path.
     fn send(&self, mut stream: TcpStream, room: &mpsc::SyncSender<()>) {
-        stream.set_write_timeout(Some(FOUND_OUT)).expect("valid");
+        stream.set_write_timeout(Some(GIVE_UP)).expect("valid");
         let bytes = vec![0x5a; CHUNK];
         while !self.stop.load(Relaxed) && room.send(()).is_ok() {
             stream
@@ -246,7 +315,7 @@ impl Flow {
     }
 
     fn receive(&self, mut stream: TcpStream, taken: &mpsc::Receiver<()>) {
-        stream.set_read_timeout(Some(FOUND_OUT)).expect("valid");
+        stream.set_read_timeout(Some(GIVE_UP)).expect("valid");
         let (mut bytes, mut open) = (vec![0; CHUNK], 0);
         let mut last = Instant::now();
         loop {
@@ -304,10 +373,10 @@ impl Flow {
         *last = Instant::now();
     }
 
-    fn assert_no_stall(&self, beats: &Self, from: &str) {
+    fn assert_no_stall(&self, most: Duration, beats: &Self, from: &str) {
         let (longest, machine) = (self.longest(), beats.longest());
         assert!(
-            longest <= STALL + machine,
+            longest <= most + machine,
             "silent for {longest:?} from {from}, the machine for {machine:?}"
         );
     }
@@ -339,11 +408,16 @@ fn go_on(flows: &[Flow], patience: Duration) {
 }
 
 /// Starts two routers with a router of the underlay between them, which is returned.
-fn behind(transport: &str) -> (Fabric, Namespace) {
+fn behind(transport: &str, wan: Wan) -> (Fabric, Namespace) {
     let mut fabric = Fabric::new(samctl(), 2);
     let between = fabric.topology.put_behind(THERE);
-    let endpoint = |address: Ipv4Addr| format!("{address}:51820");
-    fabric.edit_all(&endpoint(THERE.underlay()), &endpoint(THERE.behind()));
+    fabric.edit_all(
+        &format!("{}:", THERE.underlay()),
+        &format!("{}:", THERE.behind()),
+    );
+    if wan.is_ipv6 {
+        number_ipv6(&fabric, &between);
+    }
     fabric.edit_all("  bgp:", &format!("  transport: {{{transport}}}\n  bgp:"));
     fabric.start_all();
     for (from, to) in [(HERE, THERE), (THERE, HERE)] {
@@ -352,13 +426,40 @@ fn behind(transport: &str) -> (Fabric, Namespace) {
     (fabric, between)
 }
 
+/// Gives the path IPv6 addresses too, and the routers these endpoints.
+fn number_ipv6(fabric: &Fabric, between: &Namespace) {
+    sh(between, "sysctl -qw net.ipv6.conf.all.forwarding=1").success();
+    for (_, link, router) in WAY_IPV6 {
+        let command = format!("ip address add {router}/64 dev {link} nodad");
+        sh(between, &command).success();
+    }
+    for (site, (address, _, router)) in [HERE, THERE].into_iter().zip(WAY_IPV6) {
+        let command = format!(
+            "ip address add {address}/64 dev wan0 nodad && ip -6 route add default via {router}"
+        );
+        sh(fabric.topology.router(site), &command).success();
+    }
+    for (endpoint, (address, ..)) in [HERE.underlay(), THERE.behind()].into_iter().zip(WAY_IPV6) {
+        fabric.edit_all(&format!("{endpoint}:"), &format!("[{address}]:"));
+    }
+}
+
 /// Makes the path narrow in both directions.
-fn narrow(between: &Namespace, mtu: u64) {
-    for (address, link) in [(HERE.underlay(), "near"), (THERE.behind(), "far")] {
-        let command = format!("ip route replace {address}/32 dev {link} mtu {mtu}");
+fn narrow(between: &Namespace, wan: Wan, mtu: u64) {
+    let way = [(HERE.underlay(), "near"), (THERE.behind(), "far")];
+    let way = way.map(|(address, link)| (format!("{address}/32"), link));
+    let way_ipv6 = WAY_IPV6.map(|(address, link, _)| (format!("{address}/128"), link));
+    for (address, link) in if wan.is_ipv6 { way_ipv6 } else { way } {
+        let command = format!("ip route replace {address} dev {link} mtu {mtu}");
         sh(between, &command).success();
     }
 }
+
+/// IPv6 addresses of the two routers, the link to each, and the address of the router between on it.
+const WAY_IPV6: [(&str, &str, &str); 2] = [
+    ("2001:db8:1::11", "near", "2001:db8:1::1"),
+    ("2001:db8:2::12", "far", "2001:db8:2::1"),
+];
 
 /// Sends an echo request of a size that may not be fragmented.
 fn ping(client: &Namespace, size: u64) -> (i32, String) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sam_testkit::netns::{Fabric, Site, holds_within, sh};
+use sam_testkit::netns::{Fabric, Site, holds_within, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 use crate::doctor::check;
@@ -23,6 +23,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "wireguard::a_router_whose_wan_address_changes_is_followed",
         needs: &[],
         run: roaming,
+    },
+    Case {
+        name: "wireguard::a_router_that_roams_to_where_our_own_routes_lead_is_refused",
+        needs: &[],
+        run: roaming_inside,
     },
 ];
 
@@ -133,5 +138,46 @@ fn roaming() {
     assert_eq!(
         fabric.owner(Site::ONPREM, Site::AWS.client()).as_deref(),
         Some("aws")
+    );
+}
+
+/// The far router sends from an address of the pool for a while, to which the host's route leads by the TUN device.
+fn roaming_inside() {
+    let fabric = Fabric::running(samctl(), 2);
+    let (here, there) = (Site::ONPREM, Site::AWS);
+    let client = fabric.topology.client(here);
+    wait_for_ping(client, there.client(), FOLLOWED);
+    let inside = "10.77.60.99";
+    sh(
+        fabric.topology.router(here),
+        &format!("ip route add {inside}/32 dev sam0"),
+    )
+    .success();
+    let sends_from_inside = |verb: &str| {
+        let source = format!(
+            "ip address {verb} {inside}/32 dev wan0; ip route {verb} {}/32 dev wan0 src {inside}",
+            here.underlay()
+        );
+        sh(fabric.topology.router(there), &source);
+    };
+    let row = || fabric.router(here).json("tunnels")["tunnels"][0].clone();
+
+    sends_from_inside("add");
+    wait_until("the tunnel is refused", FOLLOWED, || {
+        let row = row();
+        row["fault"] == "routed-into-itself" && row["endpoint"] == format!("{inside}:51820")
+    });
+    let doctor = fabric.router(here).samctl("doctor tunnel").text();
+    assert!(
+        doctor.contains(&format!("`ip route get {inside}`")),
+        "{doctor}"
+    );
+
+    sends_from_inside("delete");
+    wait_for_ping(client, there.client(), FOLLOWED);
+    let row = row();
+    assert_eq!(
+        (&row["endpoint"], row["fault"].is_null()),
+        (&format!("{}:51820", there.underlay()).into(), true)
     );
 }

@@ -11,6 +11,7 @@ mod failures;
 mod hostile;
 mod live;
 mod operations;
+mod path_mtu;
 mod standby;
 mod vrrp;
 

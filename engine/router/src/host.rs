@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use sam_capture::NodeId;
 use sam_dataplane::notice::Mac;
 
+use crate::Router;
 use crate::config::{
     ActiveWhen, ArpDiscovery, Capture, CloudCapture, Config, Host as EndpointHost,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Lan {
 struct UnderlayPath {
     resolved: Option<SocketAddr>,
     roamed: Option<SocketAddr>,
+    /// Whether the route to `roamed` leads into our own TUN device.
+    roamed_into_tun: bool,
     mtu: Option<u16>,
     /// Whether the route to `resolved` leads into our own TUN device.
     into_tun: bool,
@@ -61,6 +64,22 @@ pub(crate) struct Gate {
     pub(crate) may_originate: bool,
     /// Why.
     pub(crate) reason: &'static str,
+}
+
+impl Router {
+    /// Returns where a node was last seen, if that is not its configured address.
+    #[must_use]
+    pub fn roamed(&self, node: NodeId) -> Option<SocketAddr> {
+        self.host.roamed(node)
+    }
+}
+
+impl UnderlayPath {
+    /// Tells whether an address is the configured one; the route is the same for all ports.
+    fn is_at_home(&self, address: SocketAddr) -> bool {
+        self.resolved
+            .is_some_and(|resolved| resolved.ip() == address.ip())
+    }
 }
 
 /// Underlay MTU where the runtime has not told another one.
@@ -105,12 +124,37 @@ impl Host {
                     }
                 }
             }
+            HostEvent::Roamed {
+                node,
+                address,
+                into_tun,
+            } => {
+                let path = self.paths.get_mut(&node);
+                // It may have moved on meanwhile.
+                if let Some(path) = path.filter(|path| path.roamed == Some(address)) {
+                    path.roamed_into_tun = into_tun;
+                }
+            }
         }
     }
 
     /// Takes in that a node's outer address moved.
     pub(crate) fn on_roamed(&mut self, node: NodeId, to: SocketAddr) {
-        self.paths.entry(node).or_default().roamed = Some(to);
+        let path = self.paths.entry(node).or_default();
+        if path
+            .roamed
+            .replace(to)
+            .is_none_or(|former| former.ip() != to.ip())
+        {
+            path.roamed_into_tun = false;
+        }
+    }
+
+    /// Returns where a node was last seen, if that is not its configured address.
+    #[must_use]
+    pub(crate) fn roamed(&self, node: NodeId) -> Option<SocketAddr> {
+        let path = self.paths.get(&node)?;
+        path.roamed.filter(|roamed| !path.is_at_home(*roamed))
     }
 
     /// Takes in whether the tunnel to a node carries packets; tells whether that is news.
@@ -166,13 +210,13 @@ impl Host {
     /// Tells whether what is sent to a node where it is now comes back by our own TUN device.
     #[must_use]
     pub(crate) fn is_routed_into_itself(&self, node: NodeId) -> bool {
-        let Some(path) = self.paths.get(&node).filter(|path| path.into_tun) else {
+        let Some(path) = self.paths.get(&node) else {
             return false;
         };
-        path.roamed.is_none_or(|roamed| {
-            path.resolved
-                .is_some_and(|resolved| resolved.ip() == roamed.ip())
-        })
+        match path.roamed {
+            Some(roamed) if !path.is_at_home(roamed) => path.roamed_into_tun,
+            Some(_) | None => path.into_tun,
+        }
     }
 
     /// Returns the MTU of the underlay to a node.

@@ -56,6 +56,15 @@ pub enum HostEvent {
         /// MTU in bytes.
         mtu: u16,
     },
+    /// Where a node was last seen is not its configured endpoint, and this is about the way there.
+    Roamed {
+        /// Whose.
+        node: NodeId,
+        /// Where it was last seen.
+        address: SocketAddr,
+        /// Whether the route to it leads into the router's own TUN device.
+        into_tun: bool,
+    },
     /// A node's endpoint was resolved (or resolved again).
     Endpoint {
         /// Whose.

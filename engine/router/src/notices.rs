@@ -62,8 +62,7 @@ impl Router {
             }
             Notice::LongPackets { tunnel } => {
                 if let Some(node) = self.numbering.node(tunnel) {
-                    self.path_mtus
-                        .handle(node, |prober| prober.handle_traffic(now));
+                    self.path_mtus.handle_traffic(node, now);
                 }
                 None
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sam_capture::NodeId;
 use sam_dataplane::PathProbe;
@@ -10,7 +10,7 @@ use sam_dataplane::PathProbe;
 use crate::Router;
 use crate::events::Event;
 use crate::output::Output;
-use crate::prober::{Limits, Probe, Prober, Source};
+use crate::prober::{CONFIRM_INTERVAL, Limits, Probe, Prober, Source};
 use crate::tunnels::TunnelPlan;
 
 /// The paths of all tunnels.
@@ -108,8 +108,16 @@ impl PathMtus {
                 source: prober.source(),
             });
         }
-        self.probes
-            .extend(prober.poll_probe().map(|probe| (node, probe)));
+        let probes = std::iter::from_fn(|| prober.poll_probe());
+        self.probes.extend(probes.map(|probe| (node, probe)));
+    }
+
+    /// Takes in that long packets go to a node. The more such nodes, the more seldom each path is confirmed.
+    pub(crate) fn handle_traffic(&mut self, node: NodeId, now: Instant) {
+        let busy = self.paths.values().filter(|path| path.prober.is_busy(now));
+        let busy = u32::try_from(busy.count()).unwrap_or(u32::MAX);
+        let pace = CONFIRM_INTERVAL.max(PACE.saturating_mul(busy));
+        self.handle(node, |prober| prober.handle_traffic(pace, now));
     }
 
     /// Does what is due.
@@ -199,3 +207,5 @@ fn limits(plan: &TunnelPlan) -> Limits {
 
 /// Probes of two paths must not have the same number soon; an odd number far from others.
 const SEEDS_APART: u32 = 0x9e37_79b9;
+/// Time between the confirmations of two paths, at least.
+const PACE: Duration = Duration::from_millis(5);

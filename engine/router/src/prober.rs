@@ -1,20 +1,26 @@
 //! Datagram packetization layer path MTU discovery (RFC 8899, with RFC 4821 and RFC 1191) for one tunnel.
 //!
 //! Sizes are those of inner packets. The size that the underlay promises is believed until something speaks against it,
-//! and an idle tunnel is left alone: only long packets ([`Prober::handle_traffic`]) start a confirmation.
+//! and an idle tunnel is left alone: only while long packets flow ([`Prober::handle_traffic`]) it is confirmed, every
+//! [`CONFIRM_INTERVAL`].
 //!
 //! ```text
-//!              long packets            lost 3 times           lost 3 times
-//!   Settled ───────────────► Confirm ───────────────► Base ───────────────► Floor ──► Settled, nothing learnt:
-//!      ▲ ▲       answered │     ▲  after 10 min          │ answered          │         nobody answers
-//!      │ └────────────────┘     └─ Settled below the top │                   │ answered
-//!      │                                                 ▼                   ▼
-//!      └───── the size is found ───────────────────── Search ◄───────────────┘
+//!           long packets             lost 3 times, a smaller size answered
+//!   Settled ────────────► Confirm ──────────────────────────────────────────► Search
+//!     ▲ ▲      answered │     │ no size answered: nothing learnt                 │ ▲
+//!     │ └───────────────┴─────┘                                                  │ │ after 10 min below the top
+//!     └───────────────────────── the size is found ──────────────────────────────┘ └─ Settled
 //! ```
+//! A confirmation that is not answered in time is sent again together with smaller sizes ([`PLATEAUS`]). What is lost
+//! while a smaller packet that left later is answered, is too long; what is lost while nothing is answered tells nothing.
+//! So no estimate of the round trip can lower a size; a wrong one only costs probes. A search begins with the former
+//! size, which restores it if chance alone had lost it.
+//!
 //! An ICMP error lowers the size at once (to [`Limits::floor`] at least). As anybody on the path can forge one, the
 //! former size is tried once more ([`State::Doubt`]); an answer restores it. The size rises only by answers, and where
 //! nobody ever answered, by forgetting the error after 10 minutes (RFC 1191 section 6.3).
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sam_dataplane::path_probe::PROBE_MIN;
@@ -58,6 +64,12 @@ pub(crate) struct Probe {
     pub(crate) size: u16,
 }
 
+impl Probe {
+    fn new((size, id): (u16, u32)) -> Self {
+        Self { id, size }
+    }
+}
+
 /// Finds the largest inner packet that a tunnel carries.
 #[derive(Debug)]
 pub(crate) struct Prober {
@@ -69,17 +81,25 @@ pub(crate) struct Prober {
     state: State,
     /// The probe under way.
     flight: Option<Flight>,
-    /// Whether a copy of it is to be sent.
-    send: bool,
+    /// Smaller sizes asked along with it.
+    smaller: Vec<Probe>,
+    /// What is to be sent.
+    sends: VecDeque<Probe>,
     next_id: u32,
-    /// When long packets start a confirmation again.
+    /// Until when long packets are taken to flow.
+    busy_until: Option<Instant>,
+    /// No confirmation before.
     confirm_after: Option<Instant>,
+    /// Time between two confirmations.
+    pace: Duration,
     /// When a larger size is tried.
     raise_at: Option<Instant>,
     /// Which size an error named that was found to be wrong, and until when it is believed if it comes again.
     refuted: Option<(u16, Instant)>,
     /// Whether the far end ever answered.
     is_heard: bool,
+    /// How long that takes, as far as known.
+    round_trip: Option<Duration>,
 }
 
 /// RFC 8899 section 5.2, by what the probe under way asks.
@@ -91,10 +111,6 @@ enum State {
     Confirm,
     /// Was the error a lie that made the size smaller?
     Doubt,
-    /// Does the base pass, when `lost` does not?
-    Base { lost: u16 },
-    /// Does the floor pass, when not even the base does?
-    Floor { lost: u16 },
     /// How much passes, above the size in force and below `lost`?
     Search { lost: u16 },
 }
@@ -102,8 +118,12 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     probe: Probe,
+    /// When its first copy was sent.
+    sent: Instant,
     /// Copies sent.
     tries: u8,
+    /// Largest of the smaller sizes that was answered.
+    passed: Option<u16>,
     /// When it counts as lost.
     expires: Instant,
 }
@@ -118,12 +138,16 @@ impl Prober {
             source: None,
             state: State::Settled,
             flight: None,
-            send: false,
+            smaller: Vec::new(),
+            sends: VecDeque::new(),
             next_id: seed,
+            busy_until: None,
             confirm_after: None,
+            pace: CONFIRM_INTERVAL,
             raise_at: None,
             refuted: None,
             is_heard: false,
+            round_trip: None,
         }
     }
 
@@ -157,12 +181,19 @@ impl Prober {
         *self = Self::new(self.limits, self.next_id);
     }
 
-    /// Takes in that long packets go into the tunnel.
-    pub(crate) fn handle_traffic(&mut self, now: Instant) {
-        let is_due = self.confirm_after.is_none_or(|at| now >= at);
-        if is_due && self.state == State::Settled && self.size >= PROBE_MIN {
-            self.ask(State::Confirm, self.size, now);
+    /// Takes in that long packets go into the tunnel: they are confirmed at this pace for as long as that is told again.
+    pub(crate) fn handle_traffic(&mut self, pace: Duration, now: Instant) {
+        self.pace = pace;
+        self.busy_until = Some(now + BUSY_INTERVAL);
+        if self.confirm_at().is_some_and(|at| now >= at) {
+            self.confirm(now);
         }
+    }
+
+    /// Tells whether long packets flow.
+    #[must_use]
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|until| now < until)
     }
 
     /// Takes in that the underlay refused a packet because only an inner one of `size` bytes fits; `None`: it did not
@@ -170,7 +201,7 @@ impl Prober {
     pub(crate) fn handle_error(&mut self, size: Option<u16>, now: Instant) {
         let Some(size) = size else {
             self.confirm_after = None;
-            return self.handle_traffic(now);
+            return self.handle_traffic(self.pace, now);
         };
         let size = size.max(self.floor());
         if size >= self.size {
@@ -200,10 +231,21 @@ impl Prober {
 
     /// Takes in the answer to a probe.
     pub(crate) fn handle_answer(&mut self, id: u32, now: Instant) {
+        if let Some(smaller) = self.smaller.iter().find(|probe| probe.id == id) {
+            let size = smaller.size;
+            return self.on_smaller(size, now);
+        }
         let Some(flight) = self.flight.filter(|flight| flight.probe.id == id) else {
             return;
         };
         self.is_heard = true;
+        // Of several copies the last may be the answered one, and hosts are busy now and then: it falls at once and rises
+        // slowly.
+        let took = now - flight.sent;
+        self.round_trip = Some(match self.round_trip {
+            Some(known) if known < took => known + (took - known) / 8,
+            Some(_) | None => took,
+        });
         let size = flight.probe.size;
         match self.state {
             State::Settled => {}
@@ -213,7 +255,7 @@ impl Prober {
                 self.pass(size);
                 self.settle(now);
             }
-            State::Base { lost } | State::Floor { lost } | State::Search { lost } => {
+            State::Search { lost } => {
                 self.pass(size);
                 self.search(lost, now);
             }
@@ -228,23 +270,25 @@ impl Prober {
             }
             if flight.tries < TRIES {
                 flight.tries += 1;
-                flight.expires = now + PROBE_TIMER;
-                self.send = true;
+                flight.expires = now + probe_timer(self.round_trip);
+                self.sends.push_back(flight.probe);
+                self.sends.extend(&self.smaller);
             } else {
-                let size = flight.probe.size;
-                self.on_lost(size, now);
+                let flight = *flight;
+                self.on_lost(&flight, now);
             }
         } else if self.raise_at.is_some_and(|at| now >= at) {
             self.raise_at = None;
             let lost = self.limits.top.saturating_add(1);
             self.ask(State::Search { lost }, self.limits.top, now);
+        } else if self.confirm_at().is_some_and(|at| now >= at) {
+            self.confirm(now);
         }
     }
 
     /// Returns the next probe to send.
     pub(crate) fn poll_probe(&mut self) -> Option<Probe> {
-        let is_due = std::mem::take(&mut self.send);
-        self.flight.filter(|_| is_due).map(|flight| flight.probe)
+        self.sends.pop_front()
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called.
@@ -252,28 +296,78 @@ impl Prober {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.flight {
             Some(flight) => Some(flight.expires),
-            None => self.raise_at,
+            None => self.raise_at.into_iter().chain(self.confirm_at()).min(),
         }
     }
 
+    /// Returns when the size in force is to be confirmed; `None` while nobody depends on it or something else is asked.
+    fn confirm_at(&self) -> Option<Instant> {
+        let until = self.busy_until.filter(|_| self.state == State::Settled)?;
+        let at = self.confirm_after.unwrap_or(until - BUSY_INTERVAL);
+        (at < until && self.size >= PROBE_MIN).then_some(at)
+    }
+
+    fn confirm(&mut self, now: Instant) {
+        self.ask(State::Confirm, self.size, now);
+        let sizes = PLATEAUS.into_iter().chain([self.floor()]);
+        let sizes = sizes.filter(|size| (self.floor()..self.size).contains(size));
+        self.smaller = sizes.zip(self.next_id..).map(Probe::new).collect();
+        self.next_id = self.next_id.wrapping_add(TOO_MANY);
+        if self.round_trip.is_none() {
+            self.sends.extend(&self.smaller);
+        }
+    }
+
+    /// Takes in that a smaller size passed. The one in doubt left no later, and gets a little more time.
+    fn on_smaller(&mut self, size: u16, now: Instant) {
+        let Some(flight) = self
+            .flight
+            .as_mut()
+            .filter(|flight| flight.passed < Some(size))
+        else {
+            return;
+        };
+        self.is_heard = true;
+        flight.passed = Some(size);
+        let round_trip = *self.round_trip.get_or_insert(now - flight.sent);
+        let grace = if flight.tries < TRIES {
+            probe_timer(Some(round_trip))
+        } else {
+            PROBE_TIMER_MIN
+        };
+        flight.expires = flight.expires.min(now + grace).max(now + PROBE_TIMER_MIN);
+    }
+
     /// Decides what a probe that was lost for good tells.
-    fn on_lost(&mut self, size: u16, now: Instant) {
-        match self.state {
-            State::Settled => {}
-            State::Confirm if size > self.base() => {
-                self.ask(State::Base { lost: size }, self.base(), now);
+    fn on_lost(&mut self, flight: &Flight, now: Instant) {
+        let size = flight.probe.size;
+        match (self.state, flight.passed) {
+            (State::Settled, _) => {}
+            (State::Confirm, Some(passed)) => {
+                self.pass(passed);
+                let lost = size.saturating_add(1);
+                self.ask(State::Search { lost }, size, now);
             }
-            State::Confirm | State::Base { .. } if size > self.floor() => {
-                self.ask(State::Floor { lost: size }, self.floor(), now);
+            // Perhaps the way has become longer.
+            (State::Confirm, None) if self.round_trip.take().is_some() => {
+                self.flight = Some(Flight {
+                    expires: now + PROBE_TIMER,
+                    ..*flight
+                });
             }
             // Nobody answers at all: that tells nothing about sizes.
-            State::Confirm | State::Base { .. } | State::Floor { .. } => {
+            (State::Confirm, None) => {
                 self.settle(now);
-                self.confirm_after = Some(now + SILENCE_INTERVAL);
+                let pause = if self.is_heard {
+                    PROBE_TIMER
+                } else {
+                    SILENCE_INTERVAL
+                };
+                self.confirm_after = Some(now + pause);
             }
-            State::Doubt => self.settle(now),
-            State::Search { .. } if !self.is_heard => self.forget(now),
-            State::Search { .. } => self.search(size, now),
+            (State::Doubt, _) => self.settle(now),
+            (State::Search { .. }, _) if !self.is_heard => self.forget(now),
+            (State::Search { .. }, _) => self.search(size, now),
         }
     }
 
@@ -321,21 +415,23 @@ impl Prober {
         self.next_id = self.next_id.wrapping_add(1);
         self.flight = Some(Flight {
             probe,
+            sent: now,
             tries: 1,
-            expires: now + PROBE_TIMER,
+            passed: None,
+            expires: now + probe_timer(self.round_trip),
         });
-        (self.state, self.send) = (state, true);
+        self.state = state;
+        self.smaller.clear();
+        self.sends = VecDeque::from([probe]);
     }
 
     fn settle(&mut self, now: Instant) {
-        (self.state, self.flight, self.send) = (State::Settled, None, false);
-        self.confirm_after = Some(now + CONFIRM_INTERVAL);
+        (self.state, self.flight) = (State::Settled, None);
+        self.smaller.clear();
+        self.sends.clear();
+        self.confirm_after = Some(now + self.pace);
         let raise_at = self.raise_at.unwrap_or(now + RAISE_INTERVAL);
         self.raise_at = self.source.map(|_| raise_at);
-    }
-
-    fn base(&self) -> u16 {
-        BASE_SIZE.min(self.limits.top)
     }
 
     /// Never above the top, which a configuration may set as low as it likes.
@@ -344,14 +440,31 @@ impl Prober {
     }
 }
 
+/// Returns the time for an answer, by the round trip where it is known (RFC 8899 section 5.1.1).
+fn probe_timer(round_trip: Option<Duration>) -> Duration {
+    round_trip.map_or(PROBE_TIMER, |took| {
+        (took * 2).clamp(PROBE_TIMER_MIN, PROBE_TIMER)
+    })
+}
+
 /// Time for an answer (RFC 8899 section 5.1.1).
 pub(crate) const PROBE_TIMER: Duration = Duration::from_secs(1);
+/// The same where the round trip is short: a host answers as soon as it gets the processor.
+pub(crate) const PROBE_TIMER_MIN: Duration = Duration::from_millis(50);
 /// Probes of one size before it counts as lost (RFC 8899 section 5.1.2).
 pub(crate) const TRIES: u8 = 3;
-/// Time between two confirmations while long packets flow.
-pub(crate) const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
-/// Time before a far end that does not answer is asked again.
+/// Time between two confirmations while long packets flow. With [`TRIES`] of [`PROBE_TIMER_MIN`] it ends well before the
+/// second retransmission of a TCP that waits 200 ms, and then 400 ms, also on a busy host.
+pub(crate) const CONFIRM_INTERVAL: Duration = Duration::from_millis(150);
+/// How long packets are taken to flow after the last was told of: more than the time between two such notices.
+pub(crate) const BUSY_INTERVAL: Duration = Duration::from_secs(2);
+/// Time before a far end that never answered is asked again.
 pub(crate) const SILENCE_INTERVAL: Duration = Duration::from_secs(60);
+/// Sizes asked when the one in force is in doubt: of jumbo frames, of paths behind one and more tunnels, and less (after
+/// RFC 1191 section 7.1).
+pub(crate) const PLATEAUS: [u16; 7] = [8000, 4000, 1400, 1320, BASE_SIZE, 1000, 800];
+/// More probes than are under way at one time.
+const TOO_MANY: u32 = 16;
 /// Time before a larger size is tried (RFC 1191 section 6.3, RFC 8899 section 5.1.1).
 pub(crate) const RAISE_INTERVAL: Duration = Duration::from_secs(600);
 /// Exactness of the search in bytes.

@@ -65,6 +65,8 @@ pub(crate) struct HostIo {
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, Underlay>,
+    /// Nodes that are not at their endpoints, and whether the way to where they are leads into our own TUN device.
+    told_roamed: BTreeMap<NodeId, (SocketAddr, bool)>,
     routed: Vec<Ipv4Addr>,
 }
 
@@ -93,6 +95,7 @@ impl HostIo {
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
+            told_roamed: BTreeMap::new(),
             routed: Vec::new(),
         };
         host.route_overlays(config)
@@ -141,6 +144,7 @@ impl HostIo {
             }
         }
         self.look_at_endpoints(router, &mut events);
+        self.look_at_roamed(router, &mut events);
         Ok(events)
     }
 
@@ -166,6 +170,7 @@ impl HostIo {
     pub(crate) fn forget(&mut self) {
         self.resolver.forget();
         self.told_endpoints.clear();
+        self.told_roamed.clear();
         self.told_lan = None;
     }
 
@@ -294,6 +299,31 @@ impl HostIo {
                 });
             }
         }
+    }
+
+    /// Asks the kernel for the ways to nodes that roamed: no way may lead back to us.
+    fn look_at_roamed(&mut self, router: &Router, events: &mut Vec<HostEvent>) {
+        let mut roamed = BTreeMap::new();
+        for &node in router.config().fabric.nodes.keys() {
+            if let Some(address) = router.roamed(node) {
+                roamed.insert(node, (address, self.leads_into_tun(address)));
+            }
+        }
+        for (&node, &(address, into_tun)) in &roamed {
+            if self.told_roamed.get(&node) != Some(&(address, into_tun)) {
+                events.push(HostEvent::Roamed {
+                    node,
+                    address,
+                    into_tun,
+                });
+            }
+        }
+        self.told_roamed = roamed;
+    }
+
+    fn leads_into_tun(&mut self, address: SocketAddr) -> bool {
+        let route = self.netlink.route_to(address.ip());
+        route.is_ok_and(|answer| answer.interface == self.tun_index)
     }
 
     /// Takes addresses off this host, wherever they are configured; returns what was taken from where.

@@ -16,6 +16,8 @@ pub struct Faults {
     pub loss_per_mille: u64,
     /// Datagrams duplicated, of 1000.
     pub duplicate_per_mille: u64,
+    /// Payloads longer than this are lost, and nobody says so.
+    pub swallowed_above: usize,
     /// Pairs of sites that cannot reach each other, smaller index first.
     pub cut: BTreeSet<(usize, usize)>,
 }
@@ -27,6 +29,7 @@ impl Default for Faults {
             jitter: Duration::ZERO,
             loss_per_mille: 0,
             duplicate_per_mille: 0,
+            swallowed_above: usize::MAX,
             cut: BTreeSet::new(),
         }
     }
@@ -43,9 +46,15 @@ impl Faults {
         self.cut.remove(&(a.min(b), a.max(b)));
     }
 
-    /// Returns the delays after which copies of a datagram arrive; none when it is lost.
-    pub fn deliveries(&self, from: usize, to: usize, rng: &mut Rng) -> Vec<Duration> {
-        if self.cut.contains(&(from.min(to), from.max(to))) || rng.chance(self.loss_per_mille) {
+    /// Returns the delays after which copies of a datagram with so long a payload arrive; none when it is lost.
+    pub fn deliveries(
+        &self,
+        (from, to): (usize, usize),
+        length: usize,
+        rng: &mut Rng,
+    ) -> Vec<Duration> {
+        let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
+        if is_cut || length > self.swallowed_above || rng.chance(self.loss_per_mille) {
             return Vec::new();
         }
         let copies = if rng.chance(self.duplicate_per_mille) {

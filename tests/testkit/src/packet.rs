@@ -45,12 +45,19 @@ impl Probe {
     /// Builds the packet.
     #[must_use]
     pub fn packet(self, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+        self.packet_of(0, source, destination)
+    }
+
+    /// Builds the packet, filled up to `length` bytes.
+    #[must_use]
+    pub fn packet_of(self, length: usize, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
         let mut body = self.id.to_be_bytes().to_vec();
         body.push(match self.kind {
             ProbeKind::OneWay => 0,
             ProbeKind::Request => 1,
             ProbeKind::Reply => 2,
         });
+        body.resize(body.len().max(length.saturating_sub(20)), 0);
         ipv4_packet(source, destination, PROBE_PROTOCOL, &body)
     }
 
@@ -234,7 +241,13 @@ pub fn echo_reply(packet: &[u8]) -> Option<Vec<u8>> {
     message[..4].fill(0);
     let checksum = header_checksum(&message);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
-    Some(ipv4_packet(destination, source, ICMP, &message))
+    // Linux lets answers be fragmented.
+    let fields = Ipv4 {
+        protocol: ICMP,
+        fragment: 0,
+        ..Ipv4::default()
+    };
+    Some(fields.packet(destination, source, &message))
 }
 
 /// Returns the packet as it must look after `hops` routers: TTL and header checksum changed, nothing else.

@@ -61,17 +61,28 @@ impl Arrival {
 impl World {
     /// Sends a probe that wants to arrive; returns its number.
     pub fn probe(&mut self, source: Ipv4Addr, destination: Ipv4Addr) -> u32 {
-        self.launch(source, destination, ProbeKind::OneWay)
+        self.launch(source, destination, ProbeKind::OneWay, 0)
+    }
+
+    /// Sends a probe that wants to arrive, as a packet of `length` bytes; returns its number.
+    pub fn long_probe(&mut self, source: Ipv4Addr, destination: Ipv4Addr, length: usize) -> u32 {
+        self.launch(source, destination, ProbeKind::OneWay, length)
     }
 
     /// Sends a probe that wants an answer; returns its number.
     pub fn ping(&mut self, source: Ipv4Addr, destination: Ipv4Addr) -> u32 {
-        self.launch(source, destination, ProbeKind::Request)
+        self.launch(source, destination, ProbeKind::Request, 0)
     }
 
-    fn launch(&mut self, source: Ipv4Addr, destination: Ipv4Addr, kind: ProbeKind) -> u32 {
+    fn launch(
+        &mut self,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        kind: ProbeKind,
+        length: usize,
+    ) -> u32 {
         let id = u32::try_from(self.sent.len()).expect("few probes");
-        let packet = Probe { id, kind }.packet(source, destination);
+        let packet = Probe { id, kind }.packet_of(length, source, destination);
         let site = self.site_of(source).expect("the probing host is on a LAN");
         self.sent.push(SentPacket {
             bytes: packet.clone(),
@@ -161,7 +172,8 @@ impl World {
             Emission::Datagram { to, tos, bytes } => {
                 let target = (0..self.sites.len()).find(|site| underlay(*site) == to);
                 let target = target.expect("routers send to each other only");
-                for delay in self.faults.deliveries(index, target, &mut self.rng) {
+                let way = (index, target);
+                for delay in self.faults.deliveries(way, bytes.len(), &mut self.rng) {
                     let from = underlay(index);
                     let bytes = bytes.clone();
                     self.schedule(delay, target, Arrival::Datagram { from, tos, bytes });

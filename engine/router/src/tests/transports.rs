@@ -318,6 +318,42 @@ fn a_node_that_roamed_to_where_the_route_is_right_is_not_refused() {
     assert_eq!(net.tunneled_to(1, overlay(2)), Some(2));
 }
 
+#[test]
+fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_moves_on() {
+    let mut net = Net::new(2, FULL_MESH);
+    let [inside, elsewhere] = ["10.77.60.99:51820", "198.51.100.9:51820"];
+    let roam = |to: &str| {
+        Input::Notice(Notice::EndpointChanged {
+            tunnel: TunnelId(0),
+            from: Some("192.0.2.2:51820".parse().unwrap()),
+            to: to.parse().unwrap(),
+        })
+    };
+    let way = |address: &str, into_tun| HostEvent::Roamed {
+        node: NodeId(2),
+        address: address.parse().unwrap(),
+        into_tun,
+    };
+
+    net.input(1, roam(inside));
+    assert_eq!(
+        net.stations[&1].router.roamed(NodeId(2)),
+        Some(inside.parse().unwrap())
+    );
+    net.host(1, way(inside, true));
+
+    assert_eq!(net.next_hop(1, overlay(2)), Some(NextHop::Unreachable));
+    assert!(!net.station(1).router.tunnel_up(NodeId(2)));
+    assert_eq!(net.station(1).events.last(), Some(&refused(true)));
+
+    net.input(1, roam(elsewhere));
+    // What the kernel said of the former address is no word about this one.
+    net.host(1, way(inside, true));
+
+    assert_eq!(net.tunneled_to(1, overlay(2)), Some(2));
+    assert!(net.station(1).events.contains(&refused(false)));
+}
+
 fn refused(is_refused: bool) -> Event {
     Event::TunnelFault {
         node: NodeId(2),

@@ -20,8 +20,8 @@ pub(super) struct Letters {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
-    /// Send these probes, one per tunnel.
-    pub(super) probes: BTreeMap<TunnelId, PathProbe>,
+    /// Send these probes, one per tunnel and size.
+    pub(super) probes: BTreeMap<(TunnelId, u16), PathProbe>,
     /// Ask a LAN these, one per address; control paces them.
     pub(super) questions: BTreeMap<Ipv4Addr, LanQuestion>,
     /// Ask other routers these.

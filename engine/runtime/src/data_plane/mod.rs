@@ -199,11 +199,11 @@ impl DataPlane {
         }
     }
 
-    /// Sends a probe of a tunnel's size; of two that wait for one tunnel, the newer counts.
+    /// Sends a probe of a tunnel's size; of two that wait for one size, the newer counts.
     pub(crate) fn probe(&self, probe: PathProbe) {
         if let Some(first) = self.workers.first() {
             first.post(|letters| {
-                letters.probes.insert(probe.tunnel, probe);
+                letters.probes.insert((probe.tunnel, probe.size), probe);
             });
         }
     }
