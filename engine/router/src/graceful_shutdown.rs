@@ -1,4 +1,4 @@
-//! Asking neighbors of other ASes to use other ways, before this one goes away (RFC 8326, decision 0029).
+//! Asking neighbors of other ASes to use other ways, before this one goes away (RFC 8326, decision 0028).
 //!
 //! 1. What they are told carries GRACEFUL_SHUTDOWN (section 4.2), so that they turn to other routers.
 //! 2. What they tell is the last choice here, and marked in the same way.
