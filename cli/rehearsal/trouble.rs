@@ -110,10 +110,12 @@ impl Trouble {
             Self::OperationHangs => (Some(1), Effect::HangOperation),
             Self::SmallPages | Self::NicFull | Self::NoAtomicMove => return Vec::new(),
         };
-        let operations: &[&str] = match self {
-            Self::StaleLooks => &["Describe*", "Get*", "List*"],
-            Self::MetadataDown => &["Metadata"],
-            _ => changes(provider),
+        let operations: &[&str] = if matches!(self, Self::StaleLooks) {
+            &["Describe*", "Get*", "List*"]
+        } else if matches!(self, Self::MetadataDown) {
+            &["Metadata"]
+        } else {
+            changes(provider)
         };
         let fault = |operation: &&str| Fault {
             provider: Some(provider),
