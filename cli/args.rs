@@ -2,21 +2,26 @@
 //!
 //! The help text of a verb is its doc comment here. Nothing is checked beyond the shape of single values.
 
+mod bgp;
+mod cloud;
 mod values;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use ipnet::Ipv4Net;
 use sam_router::view::TraceQuery;
 
-use self::values::{hold, parse_name, parse_name_or_any, parse_prefix, parse_rate};
+pub use self::bgp::{BgpCommand, DecodeArgs, MrtCommand, RouteTable, Topic};
+pub use self::cloud::{
+    AwsPolicyArgs, AzureRoleArgs, CaptureCommand, FakecloudArgs, IamPolicyCommand, LabCommand,
+    OciPolicyArgs, RehearseArgs,
+};
+use self::values::{hold, parse_rate};
 use crate::bench::PORT;
 use crate::bench::parameters::{MAX_SECONDS, MAX_STREAMS};
-use crate::rehearsal::Trouble;
 
 /// Where the router listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/samctl/samctl.sock";
@@ -338,101 +343,6 @@ pub struct DemoArgs {
     pub list: bool,
 }
 
-/// `samctl iam-policy`
-#[derive(Debug, Subcommand)]
-pub enum IamPolicyCommand {
-    /// Print a policy of IAM, for the role of the routers' instance profile
-    Aws(AwsPolicyArgs),
-    /// Print a custom role of Azure, for the routers' managed identities
-    Azure(AzureRoleArgs),
-    /// Print statements of an OCI policy, for the dynamic group that the routers are in
-    Oci(OciPolicyArgs),
-}
-
-/// `samctl iam-policy aws`
-#[derive(Debug, clap::Args)]
-pub struct AwsPolicyArgs {
-    /// Value of the tag sam-group, which the network interfaces of all routers must have
-    #[arg(long, value_name = "TAG", value_parser = parse_name)]
-    pub group: String,
-    /// Only in this region
-    #[arg(long, default_value = "*", value_parser = parse_name_or_any)]
-    pub region: String,
-    /// Only in this account
-    #[arg(long, default_value = "*", value_parser = parse_name_or_any)]
-    pub account: String,
-}
-
-/// `samctl iam-policy azure`
-#[derive(Debug, clap::Args)]
-pub struct AzureRoleArgs {
-    /// Subscription
-    #[arg(long, value_name = "ID", value_parser = parse_name)]
-    pub subscription: String,
-    /// Resource group in which the role can be assigned
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
-    pub resource_group: String,
-    /// The network interfaces have public addresses
-    #[arg(long)]
-    pub public_addresses: bool,
-    /// The network interfaces are in application security groups
-    #[arg(long)]
-    pub application_groups: bool,
-}
-
-/// `samctl iam-policy oci`
-#[derive(Debug, clap::Args)]
-pub struct OciPolicyArgs {
-    /// Dynamic group whose rule matches the routers' instances
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
-    pub dynamic_group: String,
-    /// Compartment of the subnet and its VNICs: its name or OCID, or the OCID of the tenancy
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
-    pub compartment: String,
-}
-
-/// `samctl capture`
-#[derive(Debug, Subcommand)]
-pub enum CaptureCommand {
-    /// Play the capture part of a configuration against a fake of its cloud, on loopback; exit 5 when a step fails
-    ///
-    /// The router's own reconciler and client plan, take addresses, give one back, leave one to another router, take it over when
-    /// that one is dead, and give everything back. Printed is each change that this makes at the provider.
-    Rehearse(RehearseArgs),
-}
-
-/// `samctl capture rehearse`
-#[derive(Debug, clap::Args)]
-pub struct RehearseArgs {
-    /// Configuration file of the router, YAML or TOML by its ending; key files are not read
-    #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Let this go wrong; can be given several times
-    #[arg(long = "fault", value_name = "NAME", value_enum)]
-    pub faults: Vec<Trouble>,
-}
-
-/// `samctl lab`
-#[derive(Debug, Subcommand)]
-pub enum LabCommand {
-    /// Serve a cloud that is not there, for clients of real ones: APIs, instance metadata, faults and a ledger
-    ///
-    /// One address serves the EC2 Query API of AWS, Azure Resource Manager, OCI with its token service, and at /instances/ID what an instance sees at 169.254.169.254. What can be looked at and broken is below /fakecloud/: GET state,
-    /// ledger, calls; POST faults, such as {"operation": "Assign*", "times": 1, "effect": "loseAnswer"}.
-    Fakecloud(FakecloudArgs),
-}
-
-/// `samctl lab fakecloud`
-#[derive(Debug, clap::Args)]
-pub struct FakecloudArgs {
-    /// What there is: subnets, instances, roles, latencies, faults; YAML
-    #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8470")]
-    pub listen: SocketAddr,
-}
-
 /// `samctl bench`
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
@@ -484,112 +394,6 @@ pub struct BenchArgs {
     pub bitrate: Option<u64>,
 }
 
-/// `samctl bgp`
-#[derive(Debug, Subcommand)]
-pub enum BgpCommand {
-    /// Show all neighbors
-    Neighbors,
-    /// Show one neighbor, or one of its tables of routes
-    Neighbor {
-        /// Name or overlay address of the node
-        #[arg(value_name = "NAME|ADDRESS")]
-        neighbor: String,
-        /// Which table
-        #[arg(value_enum)]
-        table: Option<RouteTable>,
-    },
-    /// Show all paths
-    Rib {
-        /// Only this prefix; an address means its /32
-        #[arg(value_parser = parse_prefix)]
-        prefix: Option<Ipv4Net>,
-    },
-    /// Follow changes: first what is there, then what changes
-    Monitor {
-        /// Of what
-        #[arg(value_enum, default_value_t = Topic::Rib)]
-        topic: Topic,
-    },
-    /// Write the table to a file of MRT, or read such a file
-    #[command(subcommand)]
-    Mrt(MrtCommand),
-    /// Say what bytes of BGP mean and what this router would do with them; exit 5 unless it takes them as they are
-    Decode(DecodeArgs),
-    /// Ask neighbors of other ASes to use other ways, before this one goes away (RFC 8326)
-    ///
-    /// Sessions and routes stay. `samctl drain` does the same, and leaves addresses to other nodes too. It holds across
-    /// restarts; `bgp neighbors` shows it.
-    GracefulShutdown {
-        /// Begin, or end it
-        #[arg(value_enum)]
-        order: DrainOrder,
-    },
-    /// Show why a path is the best, step by step
-    Why {
-        /// Prefix; an address means its /32
-        #[arg(value_parser = parse_prefix)]
-        prefix: Ipv4Net,
-    },
-}
-
-/// `samctl bgp mrt`
-#[derive(Debug, Subcommand)]
-pub enum MrtCommand {
-    /// Write all paths as TABLE_DUMP_V2 (RFC 6396)
-    Dump {
-        /// Write to this file instead of standard output
-        file: Option<PathBuf>,
-    },
-    /// Show what a file holds, a line for each route; needs no router
-    Read {
-        /// TABLE_DUMP, TABLE_DUMP_V2 or BGP4MP, not compressed
-        file: PathBuf,
-    },
-}
-
-/// `samctl bgp decode`
-#[derive(Debug, clap::Args)]
-pub struct DecodeArgs {
-    /// Messages in hexadecimal; `-` or nothing reads digits or bytes from standard input
-    #[arg(allow_hyphen_values = true)]
-    pub hex: Option<String>,
-    /// Prefixes stand behind path identifiers (RFC 7911), as they do after an OPEN among the messages that offers it
-    #[arg(long)]
-    pub add_path: bool,
-    /// AS numbers of AS_PATH and AGGREGATOR have two octets
-    #[arg(long)]
-    pub two_octet_as: bool,
-    /// The session is external
-    #[arg(long)]
-    pub external: bool,
-}
-
-/// What can be followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Topic {
-    /// All paths of each prefix
-    Rib,
-    /// States of the sessions
-    Neighbors,
-    /// Who owns each address
-    Owners,
-}
-
-/// A table of a neighbor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RouteTable {
-    /// What it told us, before policy
-    Received,
-    /// What of it is used
-    Accepted,
-    /// What of it is not, and why
-    Rejected,
-    /// What we told it
-    Advertised,
-    /// What we do not tell it, and why
-    Withheld,
-}
-
 /// `samctl key`
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -621,37 +425,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn rates_have_decimal_suffixes_and_a_bound() {
-        for (text, rate) in [
-            ("0", 0),
-            ("64000", 64_000),
-            ("8k", 8_000),
-            ("500M", 500_000_000),
-            ("1000G", 1_000_000_000_000),
-        ] {
-            assert_eq!(parse_rate(text), Ok(rate));
-        }
-        for text in [
-            "",
-            "M",
-            "1.5G",
-            "-1",
-            "1001G",
-            "99999999999999999999",
-            "5 M",
-            "5é",
-        ] {
-            assert!(parse_rate(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_address_is_a_prefix_of_32_bits() {
-        assert_eq!(parse_prefix("10.0.0.1"), parse_prefix("10.0.0.1/32"));
-        assert!(parse_prefix("10.0.0.1/24").is_err_and(|help| help.contains("10.0.0.0/24")));
-        assert!(parse_prefix("lan60").is_err());
     }
 }

@@ -70,3 +70,40 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
         .filter(|rate| *rate <= MAX_RATE)
         .ok_or_else(|| "write a rate such as 500M or 2G, at most 1000G".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_decimal_suffixes_and_a_bound() {
+        for (text, rate) in [
+            ("0", 0),
+            ("64000", 64_000),
+            ("8k", 8_000),
+            ("500M", 500_000_000),
+            ("1000G", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse_rate(text), Ok(rate));
+        }
+        for text in [
+            "",
+            "M",
+            "1.5G",
+            "-1",
+            "1001G",
+            "99999999999999999999",
+            "5 M",
+            "5é",
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_prefix_of_32_bits() {
+        assert_eq!(parse_prefix("10.0.0.1"), parse_prefix("10.0.0.1/32"));
+        assert!(parse_prefix("10.0.0.1/24").is_err_and(|help| help.contains("10.0.0.0/24")));
+        assert!(parse_prefix("lan60").is_err());
+    }
+}

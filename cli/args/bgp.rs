@@ -1,0 +1,115 @@
+//! Verbs about BGP.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+
+use super::DrainOrder;
+use super::values::parse_prefix;
+
+/// `samctl bgp`
+#[derive(Debug, Subcommand)]
+pub enum BgpCommand {
+    /// Show all neighbors
+    Neighbors,
+    /// Show one neighbor, or one of its tables of routes
+    Neighbor {
+        /// Name or overlay address of the node
+        #[arg(value_name = "NAME|ADDRESS")]
+        neighbor: String,
+        /// Which table
+        #[arg(value_enum)]
+        table: Option<RouteTable>,
+    },
+    /// Show all paths
+    Rib {
+        /// Only this prefix; an address means its /32
+        #[arg(value_parser = parse_prefix)]
+        prefix: Option<Ipv4Net>,
+    },
+    /// Follow changes: first what is there, then what changes
+    Monitor {
+        /// Of what
+        #[arg(value_enum, default_value_t = Topic::Rib)]
+        topic: Topic,
+    },
+    /// Write the table to a file of MRT, or read such a file
+    #[command(subcommand)]
+    Mrt(MrtCommand),
+    /// Say what bytes of BGP mean and what this router would do with them; exit 5 unless it takes them as they are
+    Decode(DecodeArgs),
+    /// Ask neighbors of other ASes to use other ways, before this one goes away (RFC 8326)
+    ///
+    /// Sessions and routes stay. `samctl drain` does the same, and leaves addresses to other nodes too. It holds across
+    /// restarts; `bgp neighbors` shows it.
+    GracefulShutdown {
+        /// Begin, or end it
+        #[arg(value_enum)]
+        order: DrainOrder,
+    },
+    /// Show why a path is the best, step by step
+    Why {
+        /// Prefix; an address means its /32
+        #[arg(value_parser = parse_prefix)]
+        prefix: Ipv4Net,
+    },
+}
+
+/// `samctl bgp mrt`
+#[derive(Debug, Subcommand)]
+pub enum MrtCommand {
+    /// Write all paths as TABLE_DUMP_V2 (RFC 6396)
+    Dump {
+        /// Write to this file instead of standard output
+        file: Option<PathBuf>,
+    },
+    /// Show what a file holds, a line for each route; needs no router
+    Read {
+        /// TABLE_DUMP, TABLE_DUMP_V2 or BGP4MP, not compressed
+        file: PathBuf,
+    },
+}
+
+/// `samctl bgp decode`
+#[derive(Debug, clap::Args)]
+pub struct DecodeArgs {
+    /// Messages in hexadecimal; `-` or nothing reads digits or bytes from standard input
+    #[arg(allow_hyphen_values = true)]
+    pub hex: Option<String>,
+    /// Prefixes stand behind path identifiers (RFC 7911), as they do after an OPEN among the messages that offers it
+    #[arg(long)]
+    pub add_path: bool,
+    /// AS numbers of AS_PATH and AGGREGATOR have two octets
+    #[arg(long)]
+    pub two_octet_as: bool,
+    /// The session is external
+    #[arg(long)]
+    pub external: bool,
+}
+
+/// What can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Topic {
+    /// All paths of each prefix
+    Rib,
+    /// States of the sessions
+    Neighbors,
+    /// Who owns each address
+    Owners,
+}
+
+/// A table of a neighbor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RouteTable {
+    /// What it told us, before policy
+    Received,
+    /// What of it is used
+    Accepted,
+    /// What of it is not, and why
+    Rejected,
+    /// What we told it
+    Advertised,
+    /// What we do not tell it, and why
+    Withheld,
+}
