@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_capture::desired::{Claimed, Holds, RibView};
+use sam_capture::desired::{Claimed, RibView};
 use sam_capture::executor::Settings;
 use sam_capture::executor::{ActionReport, Order, addresses_of};
 use sam_capture::plan::{Kind, Mode};
@@ -12,6 +12,7 @@ use sam_capture::provider::{ErrorClass, Fence, Outcome, ProviderError};
 use sam_capture::{
     Authority, Candidate, Desires, Executor, Landscape, PathSignature, Prior, Provider, Ticket,
 };
+use sam_router::capture_holds;
 use sam_router::config::Config;
 
 use super::lab::Site;
@@ -91,11 +92,7 @@ impl Reconciler {
             site: site.clone(),
             provider,
             landscape,
-            desires: Desires::new(Holds {
-                release: site.release_hold,
-                seize: Duration::from_secs(1),
-                silence: Duration::from_secs(3),
-            }),
+            desires: Desires::new(capture_holds(site.release_hold)),
             authority: Authority::default(),
             skipped: Duration::ZERO,
             orders: Vec::new(),

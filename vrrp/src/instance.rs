@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{Packet, Version};
 use crate::refusal::{Refusal, Remark};
 use crate::senders::Senders;
-use crate::settings::{Settings, down_interval, effective_priority, skew};
+use crate::settings::{OWNER, Settings, down_interval, effective_priority, skew};
 use crate::status::{Cause, Heard, State, Status};
 use crate::{GROUP, TTL};
 
@@ -195,6 +195,7 @@ impl Instance {
         let Some(due) = self.due.filter(|due| *due <= now) else {
             return;
         };
+        self.senders.forget(now);
         match self.state {
             State::Initialize => self.due = None,
             // Section 6.4.2: the Active_Down_Timer fires.
@@ -505,8 +506,6 @@ impl Instance {
 
 /// Priority of a master that leaves.
 const GIVES_UP: u8 = 0;
-/// Priority of the router whose host has the address.
-const OWNER: u8 = 255;
 /// Packets that wait to be taken, at most; a caller that drains after each input never gets there.
 const OUTGOING_LIMIT: usize = 512;
 

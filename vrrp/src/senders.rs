@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// Most senders that are remembered; one that was silent for [`MEMORY`] gives way.
+/// Most senders that are remembered.
 const LIMIT: usize = 16;
+/// For how long one that is silent is.
 const MEMORY: Duration = Duration::from_secs(60);
 /// Advertisements of a sender in a row, each after one of another, before both are masters at once.
 const IN_TURN: u8 = 2;
@@ -87,6 +88,11 @@ impl Senders {
         }
     }
 
+    /// Forgets whoever was silent for long.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        self.known.retain(|_, sender| now < sender.heard + MEMORY);
+    }
+
     /// The last time that two others were masters at once.
     pub(crate) fn rivals(&self) -> Option<Rivals> {
         self.rivals
@@ -104,9 +110,7 @@ impl Senders {
     }
 
     fn sender(&mut self, from: Ipv4Addr, now: Instant) -> Option<&mut Sender> {
-        if !self.known.contains_key(&from) && self.known.len() >= LIMIT {
-            self.known.retain(|_, sender| now < sender.heard + MEMORY);
-        }
+        self.forget(now);
         let fits = self.known.len() < LIMIT || self.known.contains_key(&from);
         fits.then(|| {
             self.known.entry(from).or_insert(Sender {

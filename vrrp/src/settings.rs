@@ -25,6 +25,16 @@ pub struct Settings {
     pub peers: BTreeSet<Ipv4Addr>,
 }
 
+impl Settings {
+    /// Tells whether the host itself has the address, and answers for it.
+    #[must_use]
+    pub const fn owns_address(&self) -> bool {
+        self.priority == OWNER
+    }
+}
+
+/// Priority of the router whose host has the address.
+pub(crate) const OWNER: u8 = 255;
 /// The lowest priority of a router that takes part: zero says that it leaves.
 pub(crate) const LEAST_PRIORITY: u8 = 1;
 

@@ -355,13 +355,13 @@ impl Forwarder {
                 self.send(packet, way, io, now);
             }
             Err(refusal) => {
+                let (source, destination) =
+                    (packet.classified.source, packet.classified.destination);
+                self.strange_source(packet.ingress, refusal.reason, source, now);
                 let packet = match self.answer_echo(packet, io, now) {
                     Ok(()) => return,
                     Err(packet) => packet,
                 };
-                let (source, destination) =
-                    (packet.classified.source, packet.classified.destination);
-                self.strange_source(packet.ingress, refusal.reason, source, now);
                 if refusal.reason == DropReason::PoolWithheld
                     && !matches!(packet.ingress, Ingress::Tunnel(_))
                 {

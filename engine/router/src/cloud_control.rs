@@ -61,6 +61,16 @@ const FIRST_ROUTES: Duration = Duration::from_secs(60);
 const SEIZE_HOLD: Duration = Duration::from_secs(1);
 /// The same where BFD says that it answers: its BGP session alone may have ended, or a reflector's.
 const SILENCE_HOLD: Duration = Duration::from_secs(3);
+/// For how long nothing may be done yet, in a cloud where what has no owner is given back after `release`.
+#[must_use]
+pub const fn capture_holds(release: Duration) -> Holds {
+    Holds {
+        release,
+        seize: SEIZE_HOLD,
+        silence: SILENCE_HOLD,
+    }
+}
+
 /// Time between looks at the provider while nothing happens.
 const POLL: Duration = Duration::from_secs(60);
 /// The same while this router is drained and another one is about to take what it holds: an operator waits for that.
@@ -133,11 +143,7 @@ impl CloudControl {
         Self {
             seed,
             generation: 1,
-            desires: Desires::new(Holds {
-                release: DEFAULT_RELEASE_HOLD,
-                seize: SEIZE_HOLD,
-                silence: SILENCE_HOLD,
-            }),
+            desires: Desires::new(capture_holds(DEFAULT_RELEASE_HOLD)),
             poll: POLL,
             leaving_since: None,
             executor: None,
@@ -329,11 +335,7 @@ impl Router {
         let is_news = self.run_for_office(&landscape);
         let control = &mut self.cloud;
         control.stale = false;
-        control.desires.set_holds(Holds {
-            release,
-            seize: SEIZE_HOLD,
-            silence: SILENCE_HOLD,
-        });
+        control.desires.set_holds(capture_holds(release));
         let authority = if self.stopping {
             // What is captured stays: whoever takes over for us takes it.
             Authority::default()

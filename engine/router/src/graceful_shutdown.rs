@@ -38,7 +38,7 @@ impl Router {
 
     /// Makes the speaker follow what the policy depends on; sessions stay as they are.
     pub(crate) fn follow_policy(&mut self, now: Instant) {
-        let policy = FabricPolicy::new(&self.config, self.state.is_leaving());
+        let policy = FabricPolicy::new(&self.config, self.state.is_leaving(&self.config));
         if policy != *self.speaker.policy() {
             self.speaker.set_policy(policy, now);
             self.pump(now);

@@ -103,15 +103,22 @@ impl Router {
     pub(crate) fn review_acceptances(&mut self, now: Instant) {
         let accepted = self.state.accepted.clone();
         for (address, from) in accepted {
-            let mut claims = self.living_claims(address).into_iter();
-            match claims.find(|owner| owner.node == from) {
-                Some(claim) if claim.successor.is_some_and(|to| self.is_ours(to)) => {}
+            let claims = self.living_claims(address);
+            let offers = |owner: &Owner| owner.successor.is_some_and(|to| self.is_ours(to));
+            match claims.iter().find(|owner| owner.node == from) {
+                Some(claim) if offers(claim) => {}
                 Some(_) => {
                     self.state.withdraw(&self.config, address);
                     self.tell_handover(address, from, "taken-back", now);
                 }
-                None if self.is_ended(address, from) => drop(self.state.accepted.remove(&address)),
-                None => {}
+                None => match claims.iter().find(|owner| offers(owner)) {
+                    // The other router of its LAN goes on.
+                    Some(heir) => drop(self.state.accepted.insert(address, heir.node)),
+                    None if self.is_ended(address, from) => {
+                        self.state.accepted.remove(&address);
+                    }
+                    None => {}
+                },
             }
         }
     }

@@ -66,10 +66,19 @@ pub(crate) struct Gate {
     pub(crate) reason: &'static str,
 }
 
+/// Where a node was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roamed {
+    /// Outer address.
+    pub address: SocketAddr,
+    /// Whether the way there is known to lead into our own TUN device.
+    pub into_tun: bool,
+}
+
 impl Router {
     /// Returns where a node was last seen, if that is not its configured address.
     #[must_use]
-    pub fn roamed(&self, node: NodeId) -> Option<SocketAddr> {
+    pub fn roamed(&self, node: NodeId) -> Option<Roamed> {
         self.host.roamed(node)
     }
 }
@@ -152,9 +161,13 @@ impl Host {
 
     /// Returns where a node was last seen, if that is not its configured address.
     #[must_use]
-    pub(crate) fn roamed(&self, node: NodeId) -> Option<SocketAddr> {
+    pub(crate) fn roamed(&self, node: NodeId) -> Option<Roamed> {
         let path = self.paths.get(&node)?;
-        path.roamed.filter(|roamed| !path.is_at_home(*roamed))
+        let address = path.roamed.filter(|roamed| !path.is_at_home(*roamed))?;
+        Some(Roamed {
+            address,
+            into_tun: path.roamed_into_tun,
+        })
     }
 
     /// Takes in whether the tunnel to a node carries packets; tells whether that is news.

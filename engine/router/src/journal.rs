@@ -47,10 +47,11 @@ impl RuntimeState {
             .collect()
     }
 
-    /// Tells whether neighbors of other ASes are to use other ways: by order, or because this router is emptied.
+    /// Tells whether there are neighbors of other ASes that are to use other ways: by order, or because this router is
+    /// emptied.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
-        self.graceful_shutdown || self.drained
+    pub fn is_leaving(&self, config: &Config) -> bool {
+        !config.local.foreign.is_empty() && (self.graceful_shutdown || self.drained)
     }
 
     /// Notes the order to own an address.

@@ -72,7 +72,7 @@ mod trace;
 mod tunnel_fault;
 mod tunnels;
 
-pub use cloud_control::CloudInput;
+pub use cloud_control::{CloudInput, capture_holds};
 pub use commands::CommandRefusal;
 pub use config::Config;
 pub use diff::restart_only;

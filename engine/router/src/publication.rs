@@ -62,9 +62,10 @@ impl Router {
 
     /// The address that the master answers for; not where the host has it and answers by itself.
     fn virtual_address(&self) -> Option<Ipv4Addr> {
-        let address = self.config.vrrp()?.settings.address;
+        let settings = &self.config.vrrp()?.settings;
         let own = self.host.lan.as_ref()?.address?.addr();
-        (own != address).then_some(address)
+        let is_ours = own != settings.address && !settings.owns_address();
+        is_ours.then_some(settings.address)
     }
 
     /// The tunnels to the other routers of our LAN.

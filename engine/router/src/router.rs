@@ -131,7 +131,7 @@ impl Router {
             mut state,
             seed,
         } = start;
-        let policy = FabricPolicy::new(&config, state.is_leaving());
+        let policy = FabricPolicy::new(&config, state.is_leaving(&config));
         // The low half of the seed: random per start, so that two routers of one identity differ.
         let epoch = u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits");
         let mut router = Self {

@@ -37,7 +37,8 @@ const LEAST_BUFFER: i32 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LanSocket {
     index: u32,
-    own: Option<Ipv4Addr>,
+    /// What the kernel answers for.
+    own: Vec<Ipv4Addr>,
     virtual_address: Option<Ipv4Addr>,
     pools: Vec<Ipv4Net>,
 }
@@ -65,8 +66,6 @@ pub(crate) struct HostIo {
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, Underlay>,
-    /// Nodes that are not at their endpoints, and whether the way to where they are leads into our own TUN device.
-    told_roamed: BTreeMap<NodeId, (SocketAddr, bool)>,
     routed: Vec<Ipv4Addr>,
 }
 
@@ -95,7 +94,6 @@ impl HostIo {
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
-            told_roamed: BTreeMap::new(),
             routed: Vec::new(),
         };
         host.route_overlays(config)
@@ -170,7 +168,6 @@ impl HostIo {
     pub(crate) fn forget(&mut self) {
         self.resolver.forget();
         self.told_endpoints.clear();
-        self.told_roamed.clear();
         self.told_lan = None;
     }
 
@@ -236,10 +233,16 @@ impl HostIo {
         let pools: Vec<Ipv4Net> = config.fabric.pools.iter().map(|pool| pool.prefix).collect();
         let addresses = self.netlink.addresses(link.index).unwrap_or_default();
         let address = lan_address(&addresses, &pools);
+        let vrrp = config.vrrp().map(|vrrp| &vrrp.settings);
+        let (owner, other) = match vrrp {
+            Some(settings) if settings.owns_address() => (Some(settings.address), None),
+            settings => (None, settings.map(|settings| settings.address)),
+        };
+        let own = address.map(|network| network.addr());
         let wanted = LanSocket {
             index: link.index,
-            own: address.map(|network| network.addr()),
-            virtual_address: config.vrrp().map(|vrrp| vrrp.settings.address),
+            own: own.into_iter().chain(owner).collect(),
+            virtual_address: other,
             pools,
         };
         if self.lan.as_ref() != Some(&wanted) {
@@ -303,14 +306,12 @@ impl HostIo {
 
     /// Asks the kernel for the ways to nodes that roamed: no way may lead back to us.
     fn look_at_roamed(&mut self, router: &Router, events: &mut Vec<HostEvent>) {
-        let mut roamed = BTreeMap::new();
         for &node in router.config().fabric.nodes.keys() {
-            if let Some(address) = router.roamed(node) {
-                roamed.insert(node, (address, self.leads_into_tun(address)));
-            }
-        }
-        for (&node, &(address, into_tun)) in &roamed {
-            if self.told_roamed.get(&node) != Some(&(address, into_tun)) {
+            let Some(roamed) = router.roamed(node) else {
+                continue;
+            };
+            let (address, into_tun) = (roamed.address, self.leads_into_tun(roamed.address));
+            if into_tun != roamed.into_tun {
                 events.push(HostEvent::Roamed {
                     node,
                     address,
@@ -318,7 +319,6 @@ impl HostIo {
                 });
             }
         }
-        self.told_roamed = roamed;
     }
 
     fn leads_into_tun(&mut self, address: SocketAddr) -> bool {
@@ -493,7 +493,7 @@ impl LanSocket {
         let ipv4 = FrameFilter {
             prefixes: self.pools.clone(),
             addresses: self.virtual_address.into_iter().collect(),
-            left_to_kernel: self.own.into_iter().collect(),
+            left_to_kernel: self.own.clone(),
             ..FrameFilter::default()
         };
         let arp = FrameFilter {
@@ -556,7 +556,7 @@ mod tests {
     fn a_former_socket_serves_its_own_interface_only() {
         let former = LanSocket {
             index: 3,
-            own: None,
+            own: Vec::new(),
             virtual_address: None,
             pools: Vec::new(),
         };

@@ -416,6 +416,11 @@ impl Executor {
             needed.retain(|address, _| !work.wants.contains_key(address));
         }
         self.works.retain(|_, work| !work.wants.is_empty());
+        if !self.works.values().any(|work| work.kind == Kind::Capture) {
+            // Nothing waits for the look that failed.
+            let look = Operation::FindHolders(BTreeSet::new());
+            self.failing.remove(look.name());
+        }
         for (kind, mut wants) in needed {
             if kind == Kind::Capture {
                 self.join_waiting(&mut wants);

@@ -546,6 +546,26 @@ fn a_look_that_fails_is_shown_with_its_class_until_it_succeeds() {
 }
 
 #[test]
+fn a_look_that_fails_is_shown_no_more_when_nothing_waits_for_it() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    while case.executor.status().failing.is_empty() {
+        match case.executor.poll(case.now) {
+            Some(order) if matches!(order.operation, Operation::FindHolders(_)) => {
+                case.answer(&order, failed(ErrorClass::Permanent));
+            }
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("it goes on"),
+        }
+    }
+
+    case.keep(&[10]);
+    case.run(Duration::from_secs(1));
+
+    assert!(case.executor.status().failing.is_empty());
+}
+
+#[test]
 fn a_look_without_the_primary_address_is_not_believed() {
     let mut case = Case::new(Mode::Auto);
     case.hold(10);

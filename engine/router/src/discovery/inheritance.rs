@@ -13,6 +13,7 @@ use sam_bgp::News;
 use sam_capture::{ClaimState, Owner};
 use sam_dataplane::notice::Mac;
 
+use super::admission::Refusal;
 use super::home::Home;
 use super::{Discovery, HOMES};
 use crate::Router;
@@ -22,11 +23,25 @@ impl Discovery {
     fn inherit(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
         let known = self.homes.get(&address);
         let since = known.filter(|home| home.mac == mac).map(|home| home.since);
-        if known.is_some() || self.homes.len() < HOMES {
+        if known.is_some() || self.has_room() {
             let mut home = Home::new(mac, now);
             home.since = since.unwrap_or(now);
             self.homes.insert(address, home);
+        } else {
+            *self.counters.entry(Refusal::TooMany.name()).or_default() += 1;
         }
+    }
+
+    /// Makes room for one more home, in place of the one that nobody has claimed for longest.
+    fn has_room(&mut self) -> bool {
+        if self.homes.len() < HOMES {
+            return true;
+        }
+        let unclaimed = self.homes.iter();
+        let unclaimed =
+            unclaimed.filter_map(|(address, home)| Some((home.unclaimed_since?, *address)));
+        let oldest = unclaimed.min();
+        oldest.is_some_and(|(_, address)| self.homes.remove(&address).is_some())
     }
 
     /// Takes in that nobody claims an address.
@@ -94,5 +109,33 @@ impl Router {
         }
         let homes = self.discovery.homes().iter();
         homes.map(|(address, home)| (*address, home.mac)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const HOST: Mac = [2, 0, 0, 0, 0, 1];
+
+    #[test]
+    fn whom_nobody_has_claimed_for_longest_makes_room_for_another_one() {
+        let (mut discovery, now) = (Discovery::default(), Instant::now());
+        let address = |number: usize| Ipv4Addr::from_bits(number.try_into().expect("few"));
+        for number in 0..=HOMES {
+            discovery.inherit(address(number), HOST, now);
+        }
+        assert_eq!(discovery.counters["too-many"], 1);
+
+        for (number, second) in [(7, 2), (5, 1), (6, 3)] {
+            discovery.keep(address(number), now + Duration::from_secs(second));
+        }
+        discovery.inherit(address(HOMES), HOST, now);
+
+        assert_eq!(discovery.homes.len(), HOMES);
+        assert!(!discovery.homes.contains_key(&address(5)));
+        assert!(discovery.homes.contains_key(&address(HOMES)));
     }
 }

@@ -336,11 +336,10 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
     };
 
     net.input(1, roam(inside));
-    assert_eq!(
-        net.stations[&1].router.roamed(NodeId(2)),
-        Some(inside.parse().unwrap())
-    );
+    let roamed = |net: &Net| net.stations[&1].router.roamed(NodeId(2)).unwrap();
+    assert_eq!(roamed(&net).address, inside.parse().unwrap());
     net.host(1, way(inside, true));
+    assert!(roamed(&net).into_tun);
 
     assert_eq!(net.next_hop(1, overlay(2)), Some(NextHop::Unreachable));
     assert!(!net.station(1).router.tunnel_up(NodeId(2)));
@@ -352,6 +351,9 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
 
     assert_eq!(net.tunneled_to(1, overlay(2)), Some(2));
     assert!(net.station(1).events.contains(&refused(false)));
+
+    net.input(1, roam(inside));
+    assert!(!roamed(&net).into_tun, "to be looked at again");
 }
 
 fn refused(is_refused: bool) -> Event {

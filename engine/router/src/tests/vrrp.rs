@@ -26,6 +26,13 @@ fn before_the_election_is_heard_of_a_router_is_silent_and_owns_nothing() {
 }
 
 #[test]
+fn what_the_host_owns_is_left_to_its_kernel() {
+    let mut net = site();
+    reconfigure(&mut net, 1, |config| settings_of(config).priority = 255);
+    assert_eq!(net.stations[&1].snapshot.lans[0].virtual_address, None);
+}
+
+#[test]
 fn the_master_answers_before_it_originates_and_the_backup_does_neither() {
     let mut net = site();
     net.station(1).kinds.clear();

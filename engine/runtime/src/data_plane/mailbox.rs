@@ -1,5 +1,6 @@
 //! What control tells a worker, and what it asks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ pub(super) struct Letters {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
-    /// Send these probes, one per tunnel and size.
-    pub(super) probes: BTreeMap<(TunnelId, u16), PathProbe>,
+    /// Send these probes, one per tunnel and size, the long ones first: whether a long one is lost is told by a shorter
+    /// one that left after it.
+    pub(super) probes: BTreeMap<(TunnelId, Reverse<u16>), PathProbe>,
     /// Ask a LAN these, one per address; control paces them.
     pub(super) questions: BTreeMap<Ipv4Addr, LanQuestion>,
     /// Ask other routers these.
@@ -32,6 +34,14 @@ pub(super) struct Letters {
     pub(super) report: Option<oneshot::Sender<WorkerReport>>,
     /// End the thread.
     pub(super) stop: bool,
+}
+
+impl Letters {
+    /// Has a probe sent.
+    pub(super) fn add_probe(&mut self, probe: PathProbe) {
+        let place = (probe.tunnel, Reverse(probe.size));
+        self.probes.insert(place, probe);
+    }
 }
 
 /// How things are in the worker.
@@ -83,5 +93,20 @@ mod tests {
         let generation = letters.snapshot.map(|snapshot| snapshot.generation);
         assert_eq!(generation, Some(10_000));
         assert!(mailbox.take().snapshot.is_none());
+    }
+
+    #[test]
+    fn the_long_probes_of_a_tunnel_leave_first() {
+        let mut letters = Letters::default();
+        for size in [1300, 1440, 1280] {
+            letters.add_probe(PathProbe {
+                tunnel: TunnelId(0),
+                to: Ipv4Addr::LOCALHOST,
+                size,
+                id: 1,
+            });
+        }
+        let sizes: Vec<u16> = letters.probes.values().map(|probe| probe.size).collect();
+        assert_eq!(sizes, [1440, 1300, 1280]);
     }
 }

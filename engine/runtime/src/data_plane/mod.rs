@@ -203,7 +203,7 @@ impl DataPlane {
     pub(crate) fn probe(&self, probe: PathProbe) {
         if let Some(first) = self.workers.first() {
             first.post(|letters| {
-                letters.probes.insert((probe.tunnel, probe.size), probe);
+                letters.add_probe(probe);
             });
         }
     }
