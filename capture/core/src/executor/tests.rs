@@ -522,21 +522,10 @@ fn what_is_ordered_does_not_wait_for_what_needs_approval() {
 #[test]
 fn a_look_that_fails_is_shown_with_its_class_until_it_succeeds() {
     let mut case = Case::new(Mode::Auto);
-    case.want(&[10]);
-    let mut first = None;
-    while first.is_none() || case.executor.status().failing["find-holders"].times < 3 {
-        match case.executor.poll(case.now) {
-            Some(order) if matches!(order.operation, Operation::FindHolders(_)) => {
-                first.get_or_insert(case.now);
-                case.answer(&order, failed(ErrorClass::Permanent));
-            }
-            Some(order) => case.look(&order),
-            None => case.now = case.executor.poll_timeout(case.now).expect("it goes on"),
-        }
-    }
+    let first = case.look_in_vain(3);
     let failing = case.executor.status().failing;
     let look = &failing["find-holders"];
-    assert_eq!((look.class, Some(look.since)), ("permanent", first));
+    assert_eq!((look.class, look.since), ("permanent", first));
     assert!(look.detail.contains("as ordered"), "{}", look.detail);
 
     case.change()
@@ -548,16 +537,7 @@ fn a_look_that_fails_is_shown_with_its_class_until_it_succeeds() {
 #[test]
 fn a_look_that_fails_is_shown_no_more_when_nothing_waits_for_it() {
     let mut case = Case::new(Mode::Auto);
-    case.want(&[10]);
-    while case.executor.status().failing.is_empty() {
-        match case.executor.poll(case.now) {
-            Some(order) if matches!(order.operation, Operation::FindHolders(_)) => {
-                case.answer(&order, failed(ErrorClass::Permanent));
-            }
-            Some(order) => case.look(&order),
-            None => case.now = case.executor.poll_timeout(case.now).expect("it goes on"),
-        }
-    }
+    case.look_in_vain(1);
 
     case.keep(&[10]);
     case.run(Duration::from_secs(1));

@@ -74,6 +74,23 @@ impl Case {
         self.set(lasts, |_| Want::Absent(Absence::OwnedHere));
     }
 
+    /// Wants an address whose holder cannot be found so many times; returns when it was looked for first.
+    pub(super) fn look_in_vain(&mut self, times: usize) -> Instant {
+        self.want(&[10]);
+        let mut looks = Vec::new();
+        while looks.len() < times {
+            match self.executor.poll(self.now) {
+                Some(order) if matches!(order.operation, Operation::FindHolders(_)) => {
+                    looks.push(self.now);
+                    self.answer(&order, failed(ErrorClass::Permanent));
+                }
+                Some(order) => self.look(&order),
+                None => self.now = self.executor.poll_timeout(self.now).expect("it goes on"),
+            }
+        }
+        looks[0]
+    }
+
     /// Another router of the site takes them.
     pub(super) fn keep(&mut self, lasts: &[u8]) {
         self.set(lasts, |_| Want::Keep(KeepReason::Sibling(NodeId(1))));
