@@ -121,6 +121,7 @@ mod tests {
     const HOST: Mac = [2, 0, 0, 0, 0, 1];
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
     fn whom_nobody_has_claimed_for_longest_makes_room_for_another_one() {
         let (mut discovery, now) = (Discovery::default(), Instant::now());
         let address = |number: usize| Ipv4Addr::from_bits(number.try_into().expect("few"));
