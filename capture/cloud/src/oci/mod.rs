@@ -40,8 +40,9 @@ pub struct Oci {
     known: Known,
 }
 
-/// Addresses in one operation, one call after the other; more would keep the fence waiting for minutes.
-const BATCH: usize = 8;
+/// Addresses in one operation: two rounds of calls. More would make looks at their holders so slow where calls take seconds
+/// that no change could rest on them.
+const BATCH: usize = 16;
 
 impl Oci {
     /// Makes a client. It asks nobody anything yet.

@@ -1,7 +1,7 @@
 //! A fake cloud on a loopback port, looked at and disturbed through its own API.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -227,8 +227,12 @@ pub(crate) trait Asking: Provider {
     }
 
     fn holder(&mut self, octet: u8) -> Option<Holder> {
-        match self.ask(&Operation::FindHolders(addresses(&[octet]))) {
-            Ok(Outcome::Holders(mut holders)) => holders.remove(&address(octet)),
+        self.holders(&[octet]).remove(&address(octet))
+    }
+
+    fn holders(&mut self, octets: &[u8]) -> BTreeMap<Ipv4Addr, Holder> {
+        match self.ask(&Operation::FindHolders(addresses(octets))) {
+            Ok(Outcome::Holders(holders)) => holders,
             other => panic!("{other:?}"),
         }
     }

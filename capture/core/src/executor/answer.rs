@@ -411,13 +411,13 @@ impl Executor {
         }
     }
 
-    /// Cuts a work in two, so that one bad address does not hold up the others.
     /// Tells whether a look for several addresses took too long to be of use.
     fn is_too_much(&self, flight: &Flight, now: Instant) -> bool {
         let work = flight.work.and_then(|work| self.works.get(&work));
         now >= flight.since + SLOW_LOOK && work.is_some_and(|work| work.wants.len() > 1)
     }
 
+    /// Cuts a work in two, so that one bad address does not hold up the others.
     fn halve(&mut self, flight: &Flight, now: Instant) {
         let Some(id) = flight.work else { return };
         let Some(work) = self.works.get_mut(&id) else {
