@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::{NOT_AUTHENTICATED, refused, request_id};
 use super::identity::Identity;
 use super::metadata::InstanceMetadata;
-use super::shapes::{PrivateIp, Vnic, is_ocid};
+use super::shapes::{Instance, PrivateIp, Vnic, VnicAttachment, is_ocid};
 use super::token::{Federation, Tokens};
 use crate::http::{Answer, Call, Client, Method, SettingsError, error, send_together};
 use crate::purpose::Purpose;
@@ -301,6 +301,24 @@ impl Api {
         filter: &str,
     ) -> Result<Vec<PrivateIp>, ProviderError> {
         self.list(identity, "privateIps", filter)
+    }
+
+    /// Lists whose the VNICs of our compartment are.
+    pub(super) fn vnic_attachments(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Vec<VnicAttachment>, ProviderError> {
+        let filter = format!("compartmentId={}", identity.compartment);
+        self.list(identity, "vnicAttachments", &filter)
+    }
+
+    /// Lists the virtual machines of our compartment.
+    pub(super) fn instances(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Vec<Instance>, ProviderError> {
+        let filter = format!("compartmentId={}", identity.compartment);
+        self.list(identity, "instances", &filter)
     }
 
     /// Reads all pages of a list.

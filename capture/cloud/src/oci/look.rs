@@ -128,8 +128,18 @@ impl Oci {
         let filter = format!("subnetId={subnet}");
         let listed = self.api.private_ips(identity, &filter)?;
         check_own(identity, &listed)?;
-        let all = listed.iter();
-        Ok(all.map(|ip| (ip.ip_address, holder(ip, None))).collect())
+        let vnics = listed.iter().filter_map(|ip| ip.vnic_id.as_deref());
+        let running = self.running(identity, &vnics.collect())?;
+        let all = listed.iter().map(|ip| {
+            let vnic = ip.vnic_id.as_ref();
+            let running = vnic.and_then(|vnic| running.get(vnic).copied());
+            let holder = Holder {
+                running,
+                ..holder(ip, None)
+            };
+            (ip.ip_address, holder)
+        });
+        Ok(all.collect())
     }
 
     /// Returns the subnet of our VNIC, which stays in it.

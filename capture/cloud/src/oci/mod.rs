@@ -10,6 +10,7 @@ mod error;
 mod identity;
 mod key;
 mod look;
+mod machines;
 mod metadata;
 pub mod policy;
 mod preflight;
@@ -28,6 +29,7 @@ use crate::settings::Settings;
 use api::Api;
 pub use identity::Identity;
 use look::Known;
+use machines::Owners;
 
 /// OCI as this instance reaches it.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Oci {
     /// The subnet of our VNIC.
     subnet: Option<String>,
     known: Known,
+    owners: Owners,
 }
 
 /// Addresses in one operation: two rounds of calls. More would make looks at their holders so slow where calls take seconds
@@ -56,6 +59,7 @@ impl Oci {
             identity: None,
             subnet: None,
             known: Known::default(),
+            owners: Owners::default(),
         })
     }
 

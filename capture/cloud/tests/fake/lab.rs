@@ -108,6 +108,14 @@ impl Lab {
         assert_eq!(self.call(&call).status, 200, "{change}");
     }
 
+    /// Starts or stops an instance.
+    pub(crate) fn run(&self, instance: &str, runs: bool) {
+        let action = if runs { "start" } else { "stop" };
+        let url = format!("{}/fakecloud/instances/{instance}/{action}", self.url);
+        let call = Call::new(Method::Post, url, Duration::from_secs(5));
+        assert_eq!(self.call(&call).status, 204, "{instance}");
+    }
+
     /// Whether a NIC carries only packets of its own.
     pub(crate) fn checks_sources(&self, nic: &str) -> bool {
         self.nic(nic)["sourceDestCheck"].as_bool().expect("a flag")

@@ -30,7 +30,7 @@ fn scenario() -> Value {
         "subnets": [{"id": "subnet-lab", "network": "vcn-lab", "prefix": "10.77.60.0/24"}],
         "addressLimits": {"lab": 4},
         "roles": {
-            "router": {"allow": ["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]},
+            "router": {"allow": ["PRIVATE_IP_*", "VNIC_*", "SUBNET_*", "INSTANCE_*"]},
             "guest": {"allow": ["*_READ"]},
             "nobody": {"allow": []},
         },
@@ -414,6 +414,54 @@ fn pages_of_one_entry_are_read_to_their_end() {
     assert!(all[&address(6)].entry.primary && !all[&address(10)].entry.primary);
 }
 
+/// Whether machines run, by the last octet of their addresses, and how many calls it took to know.
+fn running(lab: &Lab, client: &mut Oci) -> (BTreeMap<u8, Option<bool>>, usize) {
+    let calls =
+        || ["ListPrivateIps", "ListVnicAttachments", "ListInstances"].map(|name| lab.calls(name));
+    let before: usize = calls().iter().sum();
+    let all = match client.ask(&Operation::Inventory) {
+        Ok(Outcome::Inventory(all)) => all,
+        other => panic!("{other:?}"),
+    };
+    let took = calls().iter().sum::<usize>() - before;
+    let all = all.iter();
+    let all = all.map(|(address, holder)| (address.octets()[3], holder.running));
+    (all.collect(), took)
+}
+
+#[test]
+fn a_machine_that_is_stopped_is_listed_as_such() {
+    let lab = lab();
+    let mut a = router_a(&lab);
+    a.observed();
+    // It is asked once for the subnet, and once whose the VNICs are.
+    a.holder(99);
+    let (all, calls) = running(&lab, &mut a);
+    assert!(all.values().all(|runs| *runs == Some(true)), "{all:?}");
+    assert_eq!((all.len(), calls), (6, 3));
+    lab.run("guest", false);
+    let (all, calls) = running(&lab, &mut a);
+    assert_eq!((all[&6], all[&7], calls), (Some(false), Some(true), 2));
+    lab.run("guest", true);
+    assert_eq!(running(&lab, &mut a).0[&6], Some(true));
+    // A stopped machine must not be taken for a running one because its state was not told.
+    let down = json!({"refuse": {"status": 500, "code": "InternalServerError"}});
+    disturb(&lab, "ListInstances", &down);
+    let failed = refused(&mut a, &Operation::Inventory);
+    assert_eq!(failed.class, ErrorClass::Unavailable);
+}
+
+#[test]
+fn who_may_not_ask_for_machines_lists_them_all_the_same() {
+    let mut with = scenario();
+    with["oci"]["roles"]["router"]["allow"] = json!(["PRIVATE_IP_*", "VNIC_READ"]);
+    let lab = Lab::serve(with);
+    lab.run("guest", false);
+    let (all, _) = running(&lab, &mut router_a(&lab));
+    assert_eq!(all.len(), 6);
+    assert!(all.values().all(Option::is_none), "{all:?}");
+}
+
 #[test]
 fn a_fence_that_ends_in_the_middle_stops_the_rest() {
     let lab = lab();
@@ -520,7 +568,7 @@ fn permissions_are_found_out_without_a_change() {
         other => panic!("{other:?}"),
     };
     let router = granted(router_a(&lab));
-    assert_eq!(router.len(), 6);
+    assert_eq!(router.len(), 8);
     assert!(
         router.values().all(|granted| *granted == Some(true)),
         "{router:?}"
@@ -531,6 +579,7 @@ fn permissions_are_found_out_without_a_change() {
     let changes = [
         "CreatePrivateIp",
         "DeletePrivateIp",
+        "ListVnicAttachments",
         "UpdatePrivateIp",
         "UpdateVnic",
     ];
@@ -567,7 +616,8 @@ fn everything_goes(allowed: &[&str]) -> bool {
         enabled: true,
         version: own.version,
     };
-    a.ask(&Operation::Inventory).is_ok()
+    let states = running(&lab, &mut a).0;
+    states.values().all(Option::is_some)
         && a.assign(&[30]).is_ok()
         && b.seize(&[30]).is_ok()
         && b.unassign(&[30]).is_ok()
