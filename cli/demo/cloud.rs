@@ -281,7 +281,7 @@ fn provider(lab: &Lab, site: Site) -> Result<Value> {
             "eu-frankfurt-1",
             "ocid1.tenancy.oc1..demo",
             "ocid1.compartment.oc1..demo",
-            json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
+            json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*", "INSTANCE_*"]),
         ),
     };
     let nic = |id: &str, wire: &str, at: &Namespace, interface: &str, address: Ipv4Addr| {

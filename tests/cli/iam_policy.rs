@@ -69,7 +69,7 @@ fn statements_for_oci_are_of_a_group_and_a_compartment() {
     ];
     let statements = printed(&[&args[..], &["lab"]].concat());
     let list = statements.as_array().expect("a list");
-    assert_eq!(list.len(), 3);
+    assert_eq!(list.len(), 5);
     for statement in list {
         let text = statement.as_str().expect("text");
         assert!(

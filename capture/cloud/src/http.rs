@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::panic::resume_unwind;
+use std::slice;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use ureq::{Agent, Body, Proxy, ProxyProtocol};
 use crate::names::LastGoodResolver;
 use crate::purpose::Purpose;
 use crate::settings::{Egress, Settings, Timeouts};
-use crate::underlay::{Sent, UnderlayConnector, WitnessConnector};
+use crate::underlay::{Keeper, Sent, UnderlayConnector, WitnessConnector};
 
 /// Bytes of an answer's body at most; a NIC with all its addresses has a tenth of it.
 pub const MAX_BODY: u64 = 4 << 20;
@@ -199,6 +200,52 @@ pub struct SettingsError {
     pub message: String,
 }
 
+/// Makes calls for one purpose at the same time, each once and by a client of its own, of which there must be as many. What
+/// [`Client::send_for`] says of one is true of each of them; the first question is asked for all.
+pub fn send_together(
+    clients: &mut [Client],
+    calls: &[Call],
+    purpose: Purpose<'_>,
+) -> Vec<Result<Answer, ProviderError>> {
+    if let Err(fenced) = purpose.check() {
+        return calls.iter().map(|_| Err(fenced.clone())).collect();
+    }
+    let changes = purpose.changes();
+    let keeper = Keeper::new();
+    let mut verdicts = vec![Ok(()); calls.len()];
+    // The reason is this thread's alone, and connections must be free to go anywhere: so they ask from elsewhere.
+    let sent: Vec<Result<Answer, Failure>> = thread::scope(|scope| {
+        let lines = clients.iter_mut().zip(calls).enumerate();
+        let workers = lines.map(|(number, (client, call))| {
+            let door = changes.then(|| client.sent.guard(number, &keeper));
+            let worker = thread::Builder::new().name("call".to_owned());
+            let worker = worker.spawn_scoped(scope, move || {
+                let answer = client.send(call);
+                drop(door);
+                answer
+            });
+            worker.map_err(|error| Failure {
+                sent: false,
+                reason: error.to_string(),
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        keeper.keep(|number| {
+            verdicts[number] = purpose.check();
+            verdicts[number].is_ok()
+        });
+        let ended = workers.into_iter().map(|worker| {
+            worker.and_then(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        ended.collect()
+    });
+    let answers = sent.into_iter().zip(verdicts);
+    let judged = answers.map(|(sent, verdict)| {
+        verdict.and_then(|()| sent.map_err(|failure| failure.into_error(changes)))
+    });
+    judged.collect()
+}
+
 /// A client: for one provider, or for a metadata service.
 pub struct Client {
     agent: Agent,
@@ -288,32 +335,9 @@ impl Client {
     /// [`ErrorClass::Fenced`] when the reason for the change has ended, and nothing was sent; else what a missing answer
     /// means for the purpose.
     pub fn send_for(&mut self, call: &Call, purpose: Purpose<'_>) -> Result<Answer, ProviderError> {
-        purpose.check()?;
-        if !purpose.changes() {
-            return self.send(call).map_err(|failure| failure.into_error(false));
-        }
-        let (door, keeper) = self.sent.guard();
-        let mut verdict = Ok(());
-        // The reason is this thread's alone, and a connection must be free to go anywhere: so it asks from elsewhere.
-        let sent = thread::scope(|scope| {
-            let worker = thread::Builder::new().name("call".to_owned());
-            let worker = worker.spawn_scoped(scope, move || {
-                let answer = self.send(call);
-                drop(door);
-                answer
-            });
-            let worker = worker.map_err(|error| Failure {
-                sent: false,
-                reason: error.to_string(),
-            })?;
-            keeper.keep(|| {
-                verdict = purpose.check();
-                verdict.is_ok()
-            });
-            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
-        });
-        verdict?;
-        sent.map_err(|failure| failure.into_error(true))
+        let (clients, calls) = (slice::from_mut(self), slice::from_ref(call));
+        let mut answers = send_together(clients, calls, purpose);
+        answers.pop().expect("each call has an answer")
     }
 
     fn exchange(&self, call: &Call) -> Result<Answer, String> {

@@ -174,23 +174,34 @@ struct State {
 /// Asks another thread whether a request may be sent.
 #[derive(Debug)]
 pub(crate) struct Door {
-    ask: SyncSender<()>,
-    verdict: Mutex<Receiver<bool>>,
+    /// Which of the keeper's doors it is.
+    number: usize,
+    ask: SyncSender<Question>,
 }
 
-/// The other side of a [`Door`].
+/// A door's number, and where it waits for the answer.
+type Question = (usize, SyncSender<bool>);
+
+/// The other side of some [`Door`]s.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    asked: Receiver<()>,
-    answer: SyncSender<bool>,
+    /// For doors to come.
+    ask: SyncSender<Question>,
+    asked: Receiver<Question>,
 }
 
 impl Keeper {
-    /// Answers until the door is gone.
-    pub(crate) fn keep(&self, mut may: impl FnMut() -> bool) {
-        while self.asked.recv().is_ok() {
+    pub(crate) fn new() -> Self {
+        let (ask, asked) = sync_channel(1);
+        Self { ask, asked }
+    }
+
+    /// Answers each door by its number until all are gone.
+    pub(crate) fn keep(self, mut may: impl FnMut(usize) -> bool) {
+        drop(self.ask);
+        while let Ok((number, answer)) = self.asked.recv() {
             // Who does not wait for the answer any more sends nothing either.
-            self.answer.send(may()).unwrap_or(());
+            answer.send(may(number)).unwrap_or(());
         }
     }
 }
@@ -205,13 +216,11 @@ impl Sent {
     }
 
     /// As long as the door lives, the first byte of a request needs its keeper's word.
-    pub(crate) fn guard(&self) -> (Arc<Door>, Keeper) {
-        let (ask, asked) = sync_channel(1);
-        let (answer, verdict) = sync_channel(1);
-        let verdict = Mutex::new(verdict);
-        let door = Arc::new(Door { ask, verdict });
+    pub(crate) fn guard(&self, number: usize, keeper: &Keeper) -> Arc<Door> {
+        let ask = keeper.ask.clone();
+        let door = Arc::new(Door { number, ask });
         *self.door() = Arc::downgrade(&door);
-        (door, Keeper { asked, answer })
+        door
     }
 
     fn door(&self) -> MutexGuard<'_, Weak<Door>> {
@@ -231,8 +240,8 @@ impl Sent {
 
 impl Door {
     fn opens(&self) -> bool {
-        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ask.send(()).is_ok() && verdict.recv() == Ok(true)
+        let (answer, verdict) = sync_channel(1);
+        self.ask.send((self.number, answer)).is_ok() && verdict.recv() == Ok(true)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The Core Services API, version 20160918: signed calls, JSON in and out, pages followed to their end.
 
+use std::net::Ipv4Addr;
+
 use sam_capture::provider::{ErrorClass, NicId, ProviderError, Version};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,20 +9,21 @@ use serde_json::Value;
 use super::error::{NOT_AUTHENTICATED, refused, request_id};
 use super::identity::Identity;
 use super::metadata::InstanceMetadata;
-use super::shapes::{PrivateIp, Vnic, is_ocid};
+use super::shapes::{Instance, PrivateIp, Vnic, VnicAttachment, is_ocid};
 use super::token::{Federation, Tokens};
-use crate::http::{Call, Client, Method, SettingsError, error};
+use crate::http::{Answer, Call, Client, Method, SettingsError, error, send_together};
 use crate::purpose::Purpose;
-use crate::settings::{Endpoints, Settings, Timeouts};
+use crate::settings::Settings;
 
 /// OCI as the instance reaches it.
 #[derive(Debug)]
 pub(super) struct Api {
     client: Client,
+    /// Clients for calls at the same time, as many as were ever needed.
+    lines: Vec<Client>,
+    settings: Settings,
     pub(super) tokens: Tokens,
     pub(super) metadata: InstanceMetadata,
-    endpoints: Endpoints,
-    timeouts: Timeouts,
 }
 
 /// What is asked.
@@ -77,6 +80,9 @@ pub(super) struct Reply {
     pub(super) request_id: Option<String>,
 }
 
+/// Calls at the same time at most.
+const IN_FLIGHT: usize = 8;
+
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
 
@@ -90,10 +96,10 @@ impl Api {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         Ok(Self {
             client: Client::new(settings)?,
+            lines: Vec::new(),
+            settings: settings.clone(),
             tokens: Tokens::default(),
             metadata: InstanceMetadata::new(settings)?,
-            endpoints: settings.endpoints.clone(),
-            timeouts: settings.timeouts,
         })
     }
 
@@ -118,6 +124,74 @@ impl Api {
     }
 
     fn attempt(&mut self, identity: &Identity, ask: &Ask<'_>) -> Result<Reply, ProviderError> {
+        let call = self.sign(identity, ask)?;
+        let answer = self.client.send_for(&call, ask.purpose)?;
+        read_answer(answer, ask)
+    }
+
+    /// Makes calls for one purpose, up to [`IN_FLIGHT`] of them at the same time; each is answered by itself. After a
+    /// failure no further changes are begun: they are not in the list of answers.
+    pub(super) fn call_all(
+        &mut self,
+        identity: &Identity,
+        asks: &[Ask<'_>],
+    ) -> Vec<Result<Reply, ProviderError>> {
+        let mut replies = Vec::with_capacity(asks.len());
+        for round in asks.chunks(IN_FLIGHT) {
+            replies.extend(self.call_together(identity, round));
+            if round[0].purpose.changes() && replies.iter().any(Result::is_err) {
+                break;
+            }
+        }
+        replies
+    }
+
+    fn call_together(
+        &mut self,
+        identity: &Identity,
+        asks: &[Ask<'_>],
+    ) -> Vec<Result<Reply, ProviderError>> {
+        let purpose = asks[0].purpose;
+        let calls = match self.prepare(identity, asks) {
+            Ok(calls) => calls,
+            Err(failed) => return asks.iter().map(|_| Err(failed.clone())).collect(),
+        };
+        let answers = send_together(&mut self.lines, &calls, purpose);
+        let answered = answers.into_iter().zip(asks);
+        let replies = answered.map(|(answer, ask)| read_answer(answer?, ask));
+        let mut replies: Vec<_> = replies.collect();
+        let is_refused = |reply: &Result<Reply, ProviderError>| {
+            let failed = reply.as_ref().err();
+            failed.is_some_and(|failed| failed.code == NOT_AUTHENTICATED)
+        };
+        if replies.iter().any(is_refused) {
+            self.tokens.forget();
+        }
+        for (reply, ask) in replies.iter_mut().zip(asks) {
+            if is_refused(reply) {
+                *reply = self.attempt(identity, ask);
+            }
+        }
+        replies
+    }
+
+    /// Signs calls, and has a client for each.
+    fn prepare(
+        &mut self,
+        identity: &Identity,
+        asks: &[Ask<'_>],
+    ) -> Result<Vec<Call>, ProviderError> {
+        while self.lines.len() < asks.len() {
+            let client = Client::new(&self.settings);
+            let unfit = |unfit: SettingsError| unfit.to_string();
+            let client = client
+                .map_err(|failed| error(ErrorClass::Permanent, "Settings", &unfit(failed)))?;
+            self.lines.push(client);
+        }
+        asks.iter().map(|ask| self.sign(identity, ask)).collect()
+    }
+
+    fn sign(&mut self, identity: &Identity, ask: &Ask<'_>) -> Result<Call, ProviderError> {
         let Identity { region, realm, .. } = identity;
         let known = |endpoint: &Option<String>, service: &str| {
             let usual = || format!("https://{service}.{region}.{realm}");
@@ -126,11 +200,11 @@ impl Api {
         };
         let changes = ask.purpose.changes();
         let timeout = if changes {
-            self.timeouts.change
+            self.settings.timeouts.change
         } else {
-            self.timeouts.read
+            self.settings.timeouts.read
         };
-        let endpoint = known(&self.endpoints.api, "iaas");
+        let endpoint = known(&self.settings.endpoints.api, "iaas");
         let mut call = Call::new(
             ask.method,
             format!("{endpoint}/20160918/{}", ask.path),
@@ -145,21 +219,10 @@ impl Api {
         let signer = self.tokens.signer(&mut Federation {
             client: &mut self.client,
             metadata: &mut self.metadata,
-            endpoint: &known(&self.endpoints.federation, "auth"),
-            timeout: self.timeouts.read,
+            endpoint: &known(&self.settings.endpoints.federation, "auth"),
+            timeout: self.settings.timeouts.read,
         })?;
-        let call = signer.sign(call, self.client.now())?;
-        let answer = self.client.send_for(&call, ask.purpose)?;
-        if !answer.is_success() {
-            return Err(refused(&answer, changes));
-        }
-        let header = |name: &str| answer.header(name).map(str::to_owned);
-        Ok(Reply {
-            version: header("etag").map(Version),
-            next_page: header("opc-next-page").filter(|page| !page.is_empty()),
-            request_id: request_id(&answer),
-            body: answer.body,
-        })
+        signer.sign(call, self.client.now())
     }
 
     /// Reads a document and its version.
@@ -169,9 +232,7 @@ impl Api {
         path: String,
     ) -> Result<(T, Version), ProviderError> {
         let reply = self.call(identity, &Ask::get(path))?;
-        let document = parse(&reply.body)?;
-        let version = reply.version.ok_or_else(illegible)?;
-        Ok((document, version))
+        read_document(reply)
     }
 
     /// Reads a VNIC. That ours is not there means that we may not see it.
@@ -188,18 +249,49 @@ impl Api {
         }
     }
 
-    /// Reads a private IP.
-    pub(super) fn private_ip(
+    /// Reads several private IPs at the same time.
+    pub(super) fn private_ips_of(
         &mut self,
         identity: &Identity,
-        id: &str,
-    ) -> Result<(PrivateIp, Version), ProviderError> {
-        if !is_ocid(id) {
+        ids: &[&str],
+    ) -> Result<Vec<(PrivateIp, Version)>, ProviderError> {
+        if !ids.iter().all(|id| is_ocid(id)) {
             return Err(illegible());
         }
-        let (ip, version): (PrivateIp, Version) =
-            self.read(identity, format!("privateIps/{id}"))?;
-        Ok((ip, version))
+        let asks = ids.iter().map(|id| Ask::get(format!("privateIps/{id}")));
+        let replies = self.call_all(identity, &asks.collect::<Vec<_>>());
+        replies
+            .into_iter()
+            .map(|reply| read_document(reply?))
+            .collect()
+    }
+
+    /// Finds the private IPs with some addresses of a subnet.
+    pub(super) fn private_ips_with(
+        &mut self,
+        identity: &Identity,
+        subnet: &str,
+        addresses: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Result<Vec<PrivateIp>, ProviderError> {
+        let addresses: Vec<Ipv4Addr> = addresses.into_iter().collect();
+        let filter = |address: &Ipv4Addr| format!("subnetId={subnet}&ipAddress={address}");
+        let asks = addresses.iter().map(|address| {
+            let filter = filter(address);
+            Ask::get(format!("privateIps?limit={PAGE}&{filter}"))
+        });
+        let replies = self.call_all(identity, &asks.collect::<Vec<_>>());
+        let mut found = Vec::new();
+        for (address, reply) in addresses.iter().zip(replies) {
+            let reply = reply?;
+            let listed = if reply.next_page.is_some() {
+                self.private_ips(identity, &filter(address))?
+            } else {
+                parse(&reply.body)?
+            };
+            let listed = listed.into_iter();
+            found.extend(listed.filter(|ip: &PrivateIp| ip.ip_address == *address));
+        }
+        Ok(found)
     }
 
     /// Lists private IPs, all pages of them.
@@ -208,12 +300,40 @@ impl Api {
         identity: &Identity,
         filter: &str,
     ) -> Result<Vec<PrivateIp>, ProviderError> {
-        let first = format!("privateIps?limit={PAGE}&{filter}");
-        let mut all: Vec<PrivateIp> = Vec::new();
+        self.list(identity, "privateIps", filter)
+    }
+
+    /// Lists whose the VNICs of our compartment are.
+    pub(super) fn vnic_attachments(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Vec<VnicAttachment>, ProviderError> {
+        let filter = format!("compartmentId={}", identity.compartment);
+        self.list(identity, "vnicAttachments", &filter)
+    }
+
+    /// Lists the virtual machines of our compartment.
+    pub(super) fn instances(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Vec<Instance>, ProviderError> {
+        let filter = format!("compartmentId={}", identity.compartment);
+        self.list(identity, "instances", &filter)
+    }
+
+    /// Reads all pages of a list.
+    fn list<T: DeserializeOwned>(
+        &mut self,
+        identity: &Identity,
+        kind: &str,
+        filter: &str,
+    ) -> Result<Vec<T>, ProviderError> {
+        let first = format!("{kind}?limit={PAGE}&{filter}");
+        let mut all: Vec<T> = Vec::new();
         let mut path = first.clone();
         for _ in 0..MAX_PAGES {
             let reply = self.call(identity, &Ask::get(path))?;
-            all.extend(parse::<Vec<PrivateIp>>(&reply.body)?);
+            all.extend(parse::<Vec<T>>(&reply.body)?);
             let Some(page) = reply.next_page else {
                 return Ok(all);
             };
@@ -223,9 +343,28 @@ impl Api {
             let page: String = form_urlencoded::byte_serialize(page.as_bytes()).collect();
             path = format!("{first}&page={page}");
         }
-        let message = "the list of private IPs has no end";
-        Err(error(ErrorClass::Unavailable, "TooMuch", message))
+        let message = format!("the list of {kind} has no end");
+        Err(error(ErrorClass::Unavailable, "TooMuch", &message))
     }
+}
+
+fn read_answer(answer: Answer, ask: &Ask<'_>) -> Result<Reply, ProviderError> {
+    if !answer.is_success() {
+        return Err(refused(&answer, ask.purpose.changes()));
+    }
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    Ok(Reply {
+        version: header("etag").map(Version),
+        next_page: header("opc-next-page").filter(|page| !page.is_empty()),
+        request_id: request_id(&answer),
+        body: answer.body,
+    })
+}
+
+fn read_document<T: DeserializeOwned>(reply: Reply) -> Result<(T, Version), ProviderError> {
+    let document = parse(&reply.body)?;
+    let version = reply.version.ok_or_else(illegible)?;
+    Ok((document, version))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProviderError> {

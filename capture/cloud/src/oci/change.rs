@@ -1,4 +1,4 @@
-//! Changes: each address is a call of its own, under the version that was observed of it.
+//! Changes: each address is a call of its own, under the version that was observed of it; several go at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,21 +23,20 @@ impl Oci {
         addresses: &BTreeSet<Ipv4Addr>,
         fence: &dyn Fence,
     ) -> Result<Outcome, ProviderError> {
-        each(addresses, |address| self.create(identity, *address, fence))
-    }
-
-    fn create(&mut self, identity: &Identity, address: Ipv4Addr, fence: &dyn Fence) -> Done {
-        let body = json!({
-            "vnicId": identity.nic,
-            "ipAddress": address,
-            "displayName": format!("samctl {address}"),
-            "freeformTags": mark(),
-        });
-        let ask = Ask::change(Method::Post, "privateIps", Purpose::Change(fence));
-        match self.api.call(identity, &ask.with_body(body)) {
-            Ok(reply) => Ok(reply.request_id),
-            Err(failed) => self.explain(identity, address, failed),
-        }
+        let ask = |address: &Ipv4Addr| {
+            let body = json!({
+                "vnicId": identity.nic,
+                "ipAddress": address,
+                "displayName": format!("samctl {address}"),
+                "freeformTags": mark(),
+            });
+            let ask = Ask::change(Method::Post, "privateIps", Purpose::Change(fence));
+            (*address, ask.with_body(body))
+        };
+        let asks = addresses.iter().map(ask).collect();
+        self.change_all(identity, asks, |oci, address, failed| {
+            oci.explain(identity, address, failed)
+        })
     }
 
     /// How OCI says that an address is in use is not published. So whatever is said against the address, who has it
@@ -70,40 +69,28 @@ impl Oci {
         addresses: &BTreeMap<Ipv4Addr, Holder>,
         fence: &dyn Fence,
     ) -> Result<Outcome, ProviderError> {
+        let mut asks = Vec::new();
+        let mut ids = BTreeMap::new();
         for (address, holder) in addresses {
-            observed(*address, &holder.entry)?;
-        }
-        each(addresses, |(address, holder)| {
-            self.take(identity, *address, &holder.entry, fence)
-        })
-    }
-
-    fn take(
-        &mut self,
-        identity: &Identity,
-        address: Ipv4Addr,
-        entry: &Entry,
-        fence: &dyn Fence,
-    ) -> Done {
-        let (id, version) = observed(address, entry)?;
-        let mut body = json!({ "vnicId": identity.nic });
-        if let Some(seen) = self.known.at(id, version)
-            && !seen.is_marked()
-        {
-            body["freeformTags"] = json!(seen.marked_tags());
-        }
-        let path = format!("privateIps/{id}");
-        let ask = Ask::change(Method::Put, path, Purpose::Change(fence));
-        let ask = ask.with_body(body).if_match(version.clone());
-        let taken = self.api.call(identity, &ask);
-        self.known.forget(id);
-        match taken {
-            Ok(reply) => Ok(reply.request_id),
-            Err(failed) if failed.class == ErrorClass::Denied => {
-                Err(self.denied_or_gone(identity, address, id, failed))
+            let (id, version) = observed(*address, &holder.entry)?;
+            let mut body = json!({ "vnicId": identity.nic });
+            if let Some(seen) = self.known.at(id, version)
+                && !seen.is_marked()
+            {
+                body["freeformTags"] = json!(seen.marked_tags());
             }
-            Err(failed) => Err(failed),
+            let path = format!("privateIps/{id}");
+            let ask = Ask::change(Method::Put, path, Purpose::Change(fence));
+            asks.push((*address, ask.with_body(body).if_match(version.clone())));
+            ids.insert(*address, id);
         }
+        ids.values().for_each(|id| self.known.forget(id));
+        self.change_all(identity, asks, |oci, address, failed| {
+            if failed.class != ErrorClass::Denied {
+                return Err(failed);
+            }
+            Err(oci.denied_or_gone(identity, address, ids[&address], failed))
+        })
     }
 
     /// Who may not take a private IP and who is late for one hears the same. A list without it tells that it has gone;
@@ -130,35 +117,53 @@ impl Oci {
         addresses: &BTreeMap<Ipv4Addr, Entry>,
         fence: &dyn Fence,
     ) -> Result<Outcome, ProviderError> {
-        for (address, entry) in addresses {
-            observed(*address, entry)?;
+        let mut asks = Vec::new();
+        for (address, (id, version)) in self.check_ours(identity, addresses)? {
+            let path = format!("privateIps/{id}");
+            let ask = Ask::change(Method::Delete, path, Purpose::Change(fence));
+            asks.push((address, ask.if_match(version.clone())));
+            self.known.forget(id);
         }
-        each(addresses, |(address, entry)| {
-            self.delete(identity, *address, entry, fence)
-        })
+        self.change_all(identity, asks, |_, _, failed| Err(failed))
     }
 
-    /// Deletes a private IP of our own VNIC. OCI would delete it wherever it is; so it is looked at first, and deleted
-    /// in the version that was observed only.
-    fn delete(
+    /// Looks whether all are on our VNIC as they were observed: OCI would delete them wherever they are.
+    fn check_ours<'a>(
         &mut self,
         identity: &Identity,
-        address: Ipv4Addr,
-        entry: &Entry,
-        fence: &dyn Fence,
-    ) -> Done {
-        let (id, version) = observed(address, entry)?;
-        let (ip, current) = self.api.private_ip(identity, id)?;
-        if !ip.is_on(&identity.nic) || ip.ip_address != address || current != *version {
-            self.known.forget(id);
-            let message = format!("{address} is not on our VNIC as it was observed");
-            return Err(error(ErrorClass::PreconditionLost, "NotOurs", &message));
+        addresses: &'a BTreeMap<Ipv4Addr, Entry>,
+    ) -> Result<BTreeMap<Ipv4Addr, (&'a str, &'a Version)>, ProviderError> {
+        let observed = addresses
+            .iter()
+            .map(|(address, entry)| Ok((*address, observed(*address, entry)?)));
+        let observed: BTreeMap<_, _> = observed.collect::<Result<_, ProviderError>>()?;
+        let ids: Vec<&str> = observed.values().map(|(id, _)| *id).collect();
+        let found = self.api.private_ips_of(identity, &ids)?;
+        for ((address, (id, version)), (ip, current)) in observed.iter().zip(&found) {
+            if !ip.is_on(&identity.nic) || ip.ip_address != *address || current != *version {
+                self.known.forget(id);
+                let message = format!("{address} is not on our VNIC as it was observed");
+                return Err(error(ErrorClass::PreconditionLost, "NotOurs", &message));
+            }
         }
-        let path = format!("privateIps/{id}");
-        let ask = Ask::change(Method::Delete, path, Purpose::Change(fence));
-        let deleted = self.api.call(identity, &ask.if_match(version.clone()));
-        self.known.forget(id);
-        deleted.map(|reply| reply.request_id)
+        Ok(observed)
+    }
+
+    /// Sends changes, and says what became of them as a whole; `explain` finds out more about a refusal, which may be that
+    /// it is as wanted.
+    fn change_all(
+        &mut self,
+        identity: &Identity,
+        asks: Vec<(Ipv4Addr, Ask<'_>)>,
+        mut explain: impl FnMut(&mut Self, Ipv4Addr, ProviderError) -> Done,
+    ) -> Result<Outcome, ProviderError> {
+        let (addresses, asks): (Vec<Ipv4Addr>, Vec<Ask<'_>>) = asks.into_iter().unzip();
+        let replies = self.api.call_all(identity, &asks);
+        let explained = addresses.iter().zip(replies).map(|(address, reply)| {
+            let reply = reply.map(|reply| reply.request_id);
+            reply.or_else(|failed| explain(self, *address, failed))
+        });
+        summary(addresses.len(), explained.collect())
     }
 
     pub(super) fn set_forwarding(
@@ -192,30 +197,33 @@ fn not_observed(what: &str) -> ProviderError {
     error(ErrorClass::Permanent, "NotObserved", &message)
 }
 
-/// Changes one after the other, up to the first failure. When some were changed before it, then what there is now must
-/// be looked at.
-fn each<T>(
-    all: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
-    mut change: impl FnMut(T) -> Done,
-) -> Result<Outcome, ProviderError> {
-    let all = all.into_iter();
-    let number = all.len();
+/// Says what became of several changes, of which the last may not have been sent. When some happened and some did not,
+/// or one of them may have, then what there is now must be looked at.
+fn summary(number: usize, all: Vec<Done>) -> Result<Outcome, ProviderError> {
+    let changed = all.iter().filter(|done| done.is_ok()).count();
     let mut request_id = None;
-    for (done, item) in all.enumerate() {
-        match change(item) {
+    let mut failures = Vec::new();
+    for done in all {
+        match done {
             Ok(id) => request_id = id,
-            Err(failed) if done == 0 => return Err(failed),
-            Err(failed) => {
-                let ProviderError { class, message, .. } = &failed;
-                let message = format!("{done} of {number} were changed, then {class}: {message}");
-                return Err(ProviderError {
-                    request_id: failed.request_id.clone(),
-                    ..error(ErrorClass::Unknown, &failed.code, &message)
-                });
-            }
+            Err(failed) => failures.push(failed),
         }
     }
-    Ok(Outcome::Done { request_id })
+    let open = |failed: &ProviderError| failed.class == ErrorClass::Unknown;
+    let worst = failures.iter().position(open).unwrap_or(0);
+    if failures.is_empty() {
+        return Ok(Outcome::Done { request_id });
+    }
+    let failed = failures.swap_remove(worst);
+    if changed == 0 {
+        return Err(failed);
+    }
+    let ProviderError { class, message, .. } = &failed;
+    let message = format!("{changed} of {number} were changed, then {class}: {message}");
+    Err(ProviderError {
+        request_id: failed.request_id.clone(),
+        ..error(ErrorClass::Unknown, &failed.code, &message)
+    })
 }
 
 #[cfg(test)]
@@ -224,22 +232,20 @@ mod tests {
 
     #[test]
     fn a_failure_after_changes_is_not_knowing() {
-        let failing = |at: u8| {
-            each([0, 1, 2], |item| {
-                if item == at {
-                    return Err(error(ErrorClass::Fenced, "Fenced", "ended"));
-                }
-                Ok(Some(item.to_string()))
-            })
-        };
-        let failed = failing(0).expect_err("nothing was changed");
-        assert_eq!(failed.class, ErrorClass::Fenced);
-        let failed = failing(2).expect_err("not all were changed");
-        assert_eq!(failed.class, ErrorClass::Unknown);
-        assert_eq!(failed.message, "2 of 3 were changed, then fenced: ended");
+        let good = |id: &str| Ok(Some(id.to_owned()));
+        let bad = |class| Err(error(class, "Code", "ended"));
+        let failed = |all| summary(3, all).expect_err("not all were changed");
+
+        let all = failed(vec![bad(ErrorClass::Fenced), bad(ErrorClass::Fenced)]);
+        assert_eq!(all.class, ErrorClass::Fenced, "nothing was changed");
+        let open = failed(vec![bad(ErrorClass::Held), bad(ErrorClass::Unknown)]);
+        assert_eq!(open.class, ErrorClass::Unknown, "something may have been");
+        let part = failed(vec![good("0"), bad(ErrorClass::Fenced), good("2")]);
+        assert_eq!(part.class, ErrorClass::Unknown);
+        assert_eq!(part.message, "2 of 3 were changed, then fenced: ended");
         let done = Outcome::Done {
             request_id: Some("2".into()),
         };
-        assert_eq!(failing(3), Ok(done));
+        assert_eq!(summary(2, vec![good("1"), good("2")]), Ok(done));
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn identify(
     let names = [
         &place.region_identifier,
         &place.realm_domain_component,
+        &instance.compartment_id,
         &vnic.vnic_id,
     ];
     if !names.iter().all(|name| is_ocid(name)) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use sam_capture::provider::{Entry, ErrorClass, Holder, Observation, ProviderError, Version};
+use sam_capture::provider::{ErrorClass, Holder, Observation, ProviderError, Version};
 
 use super::Oci;
 use super::identity::Identity;
@@ -49,13 +49,16 @@ impl Oci {
         let filter = format!("vnicId={}", identity.nic);
         let listed = self.api.private_ips(identity, &filter)?;
         check_own(identity, &listed)?;
-        let mut entries = BTreeMap::new();
-        for ip in listed.into_iter().filter(|ip| ip.is_on(&identity.nic)) {
-            let address = ip.ip_address;
-            if let Some(entry) = self.entry(identity, &ip)? {
-                entries.insert(address, entry);
-            }
-        }
+        let listed = listed.into_iter().filter(|ip| ip.is_on(&identity.nic));
+        let listed: Vec<PrivateIp> = listed.collect();
+        self.learn_versions(identity, &listed)?;
+        let entry = |ip: &PrivateIp| {
+            let version = self.known.version_of(ip);
+            // What changed between list and reading is not shown: it is another one by now.
+            let shown = ip.is_primary() || version.is_some();
+            shown.then(|| (ip.ip_address, ip.entry(version)))
+        };
+        let entries = listed.iter().filter_map(entry).collect();
         Ok(Observation {
             nic: identity.nic.clone(),
             subnet: identity.prefix,
@@ -67,24 +70,21 @@ impl Oci {
         })
     }
 
-    /// Finds the version of an entry of our VNIC; `None` when it has just left.
-    fn entry(
+    /// Reads what is listed and not known as it is; the primary is never changed, so that its version does not matter.
+    fn learn_versions(
         &mut self,
         identity: &Identity,
-        ip: &PrivateIp,
-    ) -> Result<Option<Entry>, ProviderError> {
-        if ip.is_primary() {
-            return Ok(Some(ip.entry(None)));
+        listed: &[PrivateIp],
+    ) -> Result<(), ProviderError> {
+        let unknown = |ip: &&PrivateIp| !ip.is_primary() && self.known.version_of(ip).is_none();
+        let unknown: Vec<&str> = { listed.iter() }
+            .filter(unknown)
+            .map(|ip| ip.id.as_str())
+            .collect();
+        for (ip, version) in self.api.private_ips_of(identity, &unknown)? {
+            self.known.learn(ip, version);
         }
-        if let Some(version) = self.known.version_of(ip) {
-            return Ok(Some(ip.entry(Some(version))));
-        }
-        let (ip, version) = self.api.private_ip(identity, &ip.id)?;
-        let entry = ip
-            .is_on(&identity.nic)
-            .then(|| ip.entry(Some(version.clone())));
-        self.known.learn(ip, version);
-        Ok(entry)
+        Ok(())
     }
 
     pub(super) fn find_holders(
@@ -92,15 +92,17 @@ impl Oci {
         identity: &Identity,
         addresses: &BTreeSet<Ipv4Addr>,
     ) -> Result<BTreeMap<Ipv4Addr, Holder>, ProviderError> {
+        let subnet = self.subnet(identity)?;
+        let addresses = addresses.iter().copied();
+        let found = self
+            .api
+            .private_ips_with(identity, &subnet, addresses.clone())?;
+        let ids: Vec<&str> = found.iter().map(|ip| ip.id.as_str()).collect();
         let mut holders = BTreeMap::new();
-        for address in addresses {
-            let Some(found) = self.find(identity, *address)? else {
-                continue;
-            };
-            // The version is that of the answer that names the VNIC: both are read at once.
-            let (ip, version) = self.api.private_ip(identity, &found.id)?;
-            if ip.ip_address == *address {
-                holders.insert(*address, holder(&ip, Some(version.clone())));
+        // The version is that of the answer that names the VNIC: both are read at once.
+        for (ip, version) in self.api.private_ips_of(identity, &ids)? {
+            if addresses.clone().any(|address| address == ip.ip_address) {
+                holders.insert(ip.ip_address, holder(&ip, Some(version.clone())));
             }
             self.known.learn(ip, version);
         }
@@ -114,9 +116,8 @@ impl Oci {
         address: Ipv4Addr,
     ) -> Result<Option<PrivateIp>, ProviderError> {
         let subnet = self.subnet(identity)?;
-        let filter = format!("subnetId={subnet}&ipAddress={address}");
-        let found = self.api.private_ips(identity, &filter)?;
-        Ok(found.into_iter().find(|ip| ip.ip_address == address))
+        let mut found = self.api.private_ips_with(identity, &subnet, [address])?;
+        Ok(found.pop())
     }
 
     pub(super) fn inventory(
@@ -127,8 +128,18 @@ impl Oci {
         let filter = format!("subnetId={subnet}");
         let listed = self.api.private_ips(identity, &filter)?;
         check_own(identity, &listed)?;
-        let all = listed.iter();
-        Ok(all.map(|ip| (ip.ip_address, holder(ip, None))).collect())
+        let vnics = listed.iter().filter_map(|ip| ip.vnic_id.as_deref());
+        let running = self.running(identity, &vnics.collect())?;
+        let all = listed.iter().map(|ip| {
+            let vnic = ip.vnic_id.as_ref();
+            let running = vnic.and_then(|vnic| running.get(vnic).copied());
+            let holder = Holder {
+                running,
+                ..holder(ip, None)
+            };
+            (ip.ip_address, holder)
+        });
+        Ok(all.collect())
     }
 
     /// Returns the subnet of our VNIC, which stays in it.

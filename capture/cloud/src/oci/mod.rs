@@ -10,6 +10,7 @@ mod error;
 mod identity;
 mod key;
 mod look;
+mod machines;
 mod metadata;
 pub mod policy;
 mod preflight;
@@ -28,6 +29,7 @@ use crate::settings::Settings;
 use api::Api;
 pub use identity::Identity;
 use look::Known;
+use machines::Owners;
 
 /// OCI as this instance reaches it.
 #[derive(Debug)]
@@ -38,10 +40,12 @@ pub struct Oci {
     /// The subnet of our VNIC.
     subnet: Option<String>,
     known: Known,
+    owners: Owners,
 }
 
-/// Addresses in one operation, one call after the other; more would keep the fence waiting for minutes.
-const BATCH: usize = 8;
+/// Addresses in one operation: two rounds of calls. More would make looks at their holders so slow where calls take seconds
+/// that no change could rest on them.
+const BATCH: usize = 16;
 
 impl Oci {
     /// Makes a client. It asks nobody anything yet.
@@ -55,6 +59,7 @@ impl Oci {
             identity: None,
             subnet: None,
             known: Known::default(),
+            owners: Owners::default(),
         })
     }
 

@@ -12,7 +12,7 @@ pub struct StatementScope {
 }
 
 /// Kinds of resources, each with the permissions that are needed of what `use` would give.
-pub const PERMISSIONS: [(&str, &[&str]); 3] = [
+pub const PERMISSIONS: [(&str, &[&str]); 5] = [
     (
         "private-ips",
         &[
@@ -29,6 +29,8 @@ pub const PERMISSIONS: [(&str, &[&str]); 3] = [
         &["VNIC_READ", "VNIC_ASSIGN", "VNIC_UNASSIGN", "VNIC_UPDATE"],
     ),
     ("subnets", &["SUBNET_ATTACH", "SUBNET_DETACH"]),
+    ("vnic-attachments", &["VNIC_ATTACHMENT_READ"]),
+    ("instances", &["INSTANCE_INSPECT", "INSTANCE_READ"]),
 ];
 
 /// Writes the statements: a list of texts, as the vendor's tools take it.

@@ -31,6 +31,10 @@ impl Oci {
             Some(own.id.clone())
         });
         permissions.push(judge("ListPrivateIps", listed.map(drop)));
+        let attached = self.api.vnic_attachments(identity);
+        permissions.push(judge("ListVnicAttachments", attached.map(drop)));
+        let instances = self.api.instances(identity);
+        permissions.push(judge("ListInstances", instances.map(drop)));
         let create = json!({ "vnicId": nic, "ipAddress": identity.prefix.network() });
         let check = json!({ "skipSourceDestCheck": forwards.unwrap_or(false) });
         let mut probes = vec![

@@ -25,6 +25,38 @@ pub(super) struct PrivateIp {
     pub(super) freeform_tags: Option<BTreeMap<String, String>>,
 }
 
+/// That a VNIC is an instance's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VnicAttachment {
+    pub(super) instance_id: String,
+    /// There when it is attached.
+    pub(super) vnic_id: Option<String>,
+    pub(super) lifecycle_state: String,
+}
+
+impl VnicAttachment {
+    /// Tells whether it is not of the past.
+    pub(super) fn stands(&self) -> bool {
+        self.lifecycle_state != "DETACHED"
+    }
+}
+
+/// A virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Instance {
+    pub(super) id: String,
+    lifecycle_state: String,
+}
+
+impl Instance {
+    /// Tells whether its addresses are in use: from its start on until it stands still.
+    pub(super) fn runs(&self) -> bool {
+        !["STOPPED", "TERMINATING", "TERMINATED"].contains(&self.lifecycle_state.as_str())
+    }
+}
+
 /// The tag by which we know our own, and its value.
 const MARK: (&str, &str) = ("samctl", "capture");
 

@@ -1,7 +1,7 @@
 //! A fake cloud on a loopback port, looked at and disturbed through its own API.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -106,6 +106,14 @@ impl Lab {
         let mut call = Call::new(Method::Post, url, Duration::from_secs(5));
         call.body = change.to_string().into_bytes();
         assert_eq!(self.call(&call).status, 200, "{change}");
+    }
+
+    /// Starts or stops an instance.
+    pub(crate) fn run(&self, instance: &str, runs: bool) {
+        let action = if runs { "start" } else { "stop" };
+        let url = format!("{}/fakecloud/instances/{instance}/{action}", self.url);
+        let call = Call::new(Method::Post, url, Duration::from_secs(5));
+        assert_eq!(self.call(&call).status, 204, "{instance}");
     }
 
     /// Whether a NIC carries only packets of its own.
@@ -227,8 +235,12 @@ pub(crate) trait Asking: Provider {
     }
 
     fn holder(&mut self, octet: u8) -> Option<Holder> {
-        match self.ask(&Operation::FindHolders(addresses(&[octet]))) {
-            Ok(Outcome::Holders(mut holders)) => holders.remove(&address(octet)),
+        self.holders(&[octet]).remove(&address(octet))
+    }
+
+    fn holders(&mut self, octets: &[u8]) -> BTreeMap<Ipv4Addr, Holder> {
+        match self.ask(&Operation::FindHolders(addresses(octets))) {
+            Ok(Outcome::Holders(holders)) => holders,
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sam_capture::Provider;
 use sam_capture::provider::{Entry, ErrorClass, NicId, Operation, Outcome, ProviderError, Version};
@@ -30,7 +30,7 @@ fn scenario() -> Value {
         "subnets": [{"id": "subnet-lab", "network": "vcn-lab", "prefix": "10.77.60.0/24"}],
         "addressLimits": {"lab": 4},
         "roles": {
-            "router": {"allow": ["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]},
+            "router": {"allow": ["PRIVATE_IP_*", "VNIC_*", "SUBNET_*", "INSTANCE_*"]},
             "guest": {"allow": ["*_READ"]},
             "nobody": {"allow": []},
         },
@@ -414,34 +414,127 @@ fn pages_of_one_entry_are_read_to_their_end() {
     assert!(all[&address(6)].entry.primary && !all[&address(10)].entry.primary);
 }
 
+/// Whether machines run, by the last octet of their addresses, and how many calls it took to know.
+fn running(lab: &Lab, client: &mut Oci) -> (BTreeMap<u8, Option<bool>>, usize) {
+    let calls =
+        || ["ListPrivateIps", "ListVnicAttachments", "ListInstances"].map(|name| lab.calls(name));
+    let before: usize = calls().iter().sum();
+    let all = match client.ask(&Operation::Inventory) {
+        Ok(Outcome::Inventory(all)) => all,
+        other => panic!("{other:?}"),
+    };
+    let took = calls().iter().sum::<usize>() - before;
+    let all = all.iter();
+    let all = all.map(|(address, holder)| (address.octets()[3], holder.running));
+    (all.collect(), took)
+}
+
+#[test]
+fn a_machine_that_is_stopped_is_listed_as_such() {
+    let lab = lab();
+    let mut a = router_a(&lab);
+    a.observed();
+    // It is asked once for the subnet, and once whose the VNICs are.
+    a.holder(99);
+    let (all, calls) = running(&lab, &mut a);
+    assert!(all.values().all(|runs| *runs == Some(true)), "{all:?}");
+    assert_eq!((all.len(), calls), (6, 3));
+    lab.run("guest", false);
+    let (all, calls) = running(&lab, &mut a);
+    assert_eq!((all[&6], all[&7], calls), (Some(false), Some(true), 2));
+    lab.run("guest", true);
+    assert_eq!(running(&lab, &mut a).0[&6], Some(true));
+    // A stopped machine must not be taken for a running one because its state was not told.
+    let down = json!({"refuse": {"status": 500, "code": "InternalServerError"}});
+    disturb(&lab, "ListInstances", &down);
+    let failed = refused(&mut a, &Operation::Inventory);
+    assert_eq!(failed.class, ErrorClass::Unavailable);
+}
+
+#[test]
+fn who_may_not_ask_for_machines_lists_them_all_the_same() {
+    let mut with = scenario();
+    with["oci"]["roles"]["router"]["allow"] = json!(["PRIVATE_IP_*", "VNIC_READ"]);
+    let lab = Lab::serve(with);
+    lab.run("guest", false);
+    let (all, _) = running(&lab, &mut router_a(&lab));
+    assert_eq!(all.len(), 6);
+    assert!(all.values().all(Option::is_none), "{all:?}");
+}
+
 #[test]
 fn a_fence_that_ends_in_the_middle_stops_the_rest() {
     let lab = lab();
     let mut b = router_b(&lab);
-    let once = HoldsFor(Cell::new(2));
+    // Once for all, then for each of those that are about to be sent.
+    let twice = HoldsFor(Cell::new(3));
     let failed = b
-        .perform(&assignment(&[20, 21]), &once)
+        .perform(&assignment(&[20, 21, 22]), &twice)
         .expect_err("fenced");
+    assert!(failed.message.starts_with("2 of 3"), "{failed:?}");
     assert_eq!(
         (failed.class, failed.code.as_str()),
         (ErrorClass::Unknown, "Fenced")
     );
-    assert_eq!(octets(&lab, "vnic-b"), [5, 20]);
-    assert_eq!(lab.calls("CreatePrivateIp"), 1);
+    assert_eq!(lab.calls("CreatePrivateIp"), 2);
+    let sent = octets(&lab, "vnic-b").split_off(1);
+    assert_eq!(sent.len(), 2);
     let own = b.observed();
-    let entry = &own.entries[&address(20)];
+    let entry = &own.entries[&address(sent[0])];
     let forward = Operation::SetForwarding {
         enabled: true,
         version: own.version.clone(),
     };
     let seize = seizure(&mut b, 10);
-    for operation in [assignment(&[21]), release(20, entry), forward, seize] {
+    for operation in [assignment(&[23]), release(sent[0], entry), forward, seize] {
         let failed = b.perform(&operation, &Ended).expect_err("fenced");
         assert_eq!(failed.class, ErrorClass::Fenced, "{operation:?}");
     }
     for change in ["DeletePrivateIp", "UpdateVnic", "UpdatePrivateIp"] {
         assert_eq!(lab.calls(change), 0, "{change}");
     }
+}
+
+#[test]
+fn eight_addresses_take_as_long_as_one() {
+    let mut slow = scenario();
+    slow["oci"]["addressLimits"]["lab"] = json!(16);
+    slow["oci"]["latency"] = json!({"readMs": 1000, "writeMs": 1000});
+    let lab = Lab::serve(slow);
+    let (mut a, mut b) = (router_a(&lab), router_b(&lab));
+    // Tokens and the subnet are asked for once.
+    assert_eq!((a.holder(99), b.holder(99)), (None, None));
+    let eight: Vec<u8> = (20..28).collect();
+    let taking = |act: &mut dyn FnMut()| {
+        let start = Instant::now();
+        act();
+        start.elapsed()
+    };
+
+    let assigned = taking(&mut || assert!(is_done(&a.ask(&assignment(&eight)))));
+    let mut holders = BTreeMap::new();
+    let found = taking(&mut || holders = b.holders(&eight));
+    let seize = Operation::Seize { addresses: holders };
+    let seized = taking(&mut || assert!(is_done(&b.ask(&seize))));
+
+    assert_eq!(octets(&lab, "vnic-b")[1..], eight[..]);
+    for (what, taken) in [("assign", assigned), ("find", found), ("seize", seized)] {
+        assert!(taken < Duration::from_secs(3), "{what}: {taken:?}");
+    }
+}
+
+#[test]
+fn of_answers_that_are_lost_in_a_batch_nobody_knows() {
+    let lab = lab();
+    let mut b = router_b(&lab);
+    disturb(&lab, "CreatePrivateIp", &json!("loseAnswer"));
+    let failed = refused(&mut b, &assignment(&[20, 21]));
+    assert_eq!(
+        (failed.class, failed.code.as_str()),
+        (ErrorClass::Unknown, "AnswerLost")
+    );
+    assert_eq!(lab.calls("CreatePrivateIp"), 2, "nothing is repeated");
+    assert_eq!(octets(&lab, "vnic-b"), [5, 20, 21]);
 }
 
 #[test]
@@ -475,7 +568,7 @@ fn permissions_are_found_out_without_a_change() {
         other => panic!("{other:?}"),
     };
     let router = granted(router_a(&lab));
-    assert_eq!(router.len(), 6);
+    assert_eq!(router.len(), 8);
     assert!(
         router.values().all(|granted| *granted == Some(true)),
         "{router:?}"
@@ -486,6 +579,7 @@ fn permissions_are_found_out_without_a_change() {
     let changes = [
         "CreatePrivateIp",
         "DeletePrivateIp",
+        "ListVnicAttachments",
         "UpdatePrivateIp",
         "UpdateVnic",
     ];
@@ -522,7 +616,8 @@ fn everything_goes(allowed: &[&str]) -> bool {
         enabled: true,
         version: own.version,
     };
-    a.ask(&Operation::Inventory).is_ok()
+    let states = running(&lab, &mut a).0;
+    states.values().all(Option::is_some)
         && a.assign(&[30]).is_ok()
         && b.seize(&[30]).is_ok()
         && b.unassign(&[30]).is_ok()

@@ -5,6 +5,7 @@ mod certificate;
 mod change;
 mod der;
 mod identity;
+mod instance;
 mod key;
 mod metadata;
 mod private_ip;
@@ -63,6 +64,8 @@ impl Wire for Core {
             ("POST", Resource::BulkUpdate) => work::bulk_update(cloud, call),
             ("GET", Resource::Vnic(id)) => vnic::get(cloud, call, &id),
             ("PUT", Resource::Vnic(id)) => vnic::update(cloud, call, &id),
+            ("GET", Resource::Instances) => instance::list(cloud, call),
+            ("GET", Resource::VnicAttachments) => instance::attachments(cloud, call),
             ("GET", Resource::WorkRequest(id)) => work::get(cloud, call, &id),
             ("GET", Resource::WorkRequestErrors(id)) => work::errors(cloud, call, &id),
             ("POST", Resource::Federation) => identity::federate(cloud, call),

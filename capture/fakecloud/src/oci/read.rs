@@ -48,7 +48,7 @@ fn seen<'a>(nic: &'a Nic, call: &Call<'_>) -> impl Iterator<Item = (&'a Nic, &'a
     held.map(move |held| (nic, held))
 }
 
-fn page(cloud: &Cloud, call: &Call<'_>, all: Vec<Value>) -> Result<Response, Problem> {
+pub(super) fn page(cloud: &Cloud, call: &Call<'_>, all: Vec<Value>) -> Result<Response, Problem> {
     let limit = match call.request.query_value("limit").map(|text| text.parse()) {
         None => cloud.settings.page_size,
         Some(Ok(limit)) if LIMITS.contains(&limit) => limit.min(cloud.settings.page_size),

@@ -14,6 +14,10 @@ pub(super) enum Resource {
     BulkUpdate,
     /// A VNIC.
     Vnic(String),
+    /// All virtual machines.
+    Instances,
+    /// Whose the VNICs are.
+    VnicAttachments,
     /// A work request.
     WorkRequest(String),
     /// Why a work request failed.
@@ -33,6 +37,8 @@ impl Resource {
             ["20160918", "privateIps", "actions", "bulkUpdatePrivateIps"] => Self::BulkUpdate,
             ["20160918", "privateIps", id] => Self::PrivateIp((*id).to_owned()),
             ["20160918", "vnics", id] => Self::Vnic((*id).to_owned()),
+            ["20160918", "instances"] => Self::Instances,
+            ["20160918", "vnicAttachments"] => Self::VnicAttachments,
             ["20160918", "workRequests", id] => Self::WorkRequest((*id).to_owned()),
             ["20160918", "workRequests", id, "errors"] => Self::WorkRequestErrors((*id).to_owned()),
             ["v1", "x509"] => Self::Federation,
@@ -51,6 +57,8 @@ impl Resource {
             ("POST", Self::BulkUpdate) => "BulkUpdatePrivateIps",
             ("GET", Self::Vnic(_)) => "GetVnic",
             ("PUT", Self::Vnic(_)) => "UpdateVnic",
+            ("GET", Self::Instances) => "ListInstances",
+            ("GET", Self::VnicAttachments) => "ListVnicAttachments",
             ("GET", Self::WorkRequest(_)) => "GetWorkRequest",
             ("GET", Self::WorkRequestErrors(_)) => "ListWorkRequestErrors",
             ("POST", Self::Federation) => "GetSecurityToken",

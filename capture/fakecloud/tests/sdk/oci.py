@@ -11,6 +11,7 @@ import urllib.request
 
 URL = sys.argv[1]
 REGION = "eu-frankfurt-1"
+COMPARTMENT = "ocid1.compartment.oc1..lab"
 TENANCY = "ocid1.tenancy.oc1..lab"
 SUBNET = "ocid1.subnet.oc1.eu-frankfurt-1.lab"
 FINGERPRINT = "20:3b:97:13:55:1c:5b:0d:d3:37:d8:50:4e:c5:3a:34"
@@ -28,7 +29,7 @@ def vnic(letter):
 os.environ["OCI_METADATA_BASE_URL"] = f"{URL}/instances/{instance('b')}/opc/v2"
 
 import oci  # noqa: E402
-from oci.core import VirtualNetworkClient  # noqa: E402
+from oci.core import ComputeClient, VirtualNetworkClient  # noqa: E402
 from oci.core.models import (  # noqa: E402
     BulkUpdatePrivateIpItem, BulkUpdatePrivateIpsDetails, CreatePrivateIpDetails, UpdatePrivateIpDetails,
     UpdateVnicDetails,
@@ -221,6 +222,31 @@ def identities(network):
     assert late.get_vnic(vnic("a")).status == 200
 
 
+def machines(compute, guest):
+    def found(act, **named):
+        return oci.pagination.list_call_get_all_results(act, COMPARTMENT, **named).data
+
+    def states():
+        return {known.id: known.lifecycle_state for known in found(compute.list_instances)}
+
+    running = oci.core.models.Instance.LIFECYCLE_STATE_RUNNING
+    assert states() == {instance(letter): running for letter in "abc"}, states()
+    http("POST", f"/fakecloud/instances/{instance('c')}/stop")
+    assert states()[instance("c")] == oci.core.models.Instance.LIFECYCLE_STATE_STOPPED, states()
+    http("POST", f"/fakecloud/instances/{instance('c')}/start")
+    assert states()[instance("c")] == running
+    attached = found(compute.list_vnic_attachments)
+    assert {each.vnic_id: each.instance_id for each in attached} == {vnic(letter): instance(letter) for letter in "abc"}
+    one, = found(compute.list_vnic_attachments, vnic_id=vnic("b"))
+    assert one.lifecycle_state == one.LIFECYCLE_STATE_ATTACHED and one.subnet_id == SUBNET, one
+    assert found(compute.list_vnic_attachments, instance_id=instance("b")) == [one]
+    other = "ocid1.compartment.oc1..other"
+    refused(404, "NotAuthorizedOrNotFound", "", compute.list_instances, other)
+    refused(404, "NotAuthorizedOrNotFound", "", compute.list_vnic_attachments, other)
+    assert len(guest.list_instances(COMPARTMENT).data) == 2, "a page, of who may read"
+    refused(404, "NotAuthorizedOrNotFound", "", guest.list_vnic_attachments, COMPARTMENT)
+
+
 def instance_principal():
     for path in ["/opc/v2/instance/", "/opc/v1/instance/"]:
         try:
@@ -279,6 +305,7 @@ def main():
     limited(network)
     bulk(network, WorkRequestClient(config("laptop"), **ONCE))
     identities(network)
+    machines(ComputeClient(config("laptop"), **ONCE), ComputeClient(config("guest"), **ONCE))
     instance_principal()
     faults(network)
 

@@ -262,7 +262,7 @@ fn scenario(cloud: CloudKind, instances: &[Value], settings: &Value) -> Value {
             "eu-frankfurt-1",
             "ocid1.tenancy.oc1..lab",
             "ocid1.compartment.oc1..lab",
-            json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*"]),
+            json!(["PRIVATE_IP_*", "VNIC_*", "SUBNET_*", "INSTANCE_*"]),
         ),
     };
     let mut site = json!({
