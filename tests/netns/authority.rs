@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use sam_dataplane::packet::arp::ArpPacket;
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
 use sam_testkit::netns::{
-    Answerers, Capture, Daemon, Pings, Site, Usage, ask_who_has, probe_for, send_arp, sh,
-    wait_until,
+    Answerers, Capture, Daemon, Pings, Usage, ask_who_has, probe_for, send_arp, sh, wait_until,
 };
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
