@@ -47,17 +47,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "pmtu::wireguard_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: || swallows("encap: wireguard", WAN, 60, ENCRYPTED_STALL),
+        run: || swallows("encap: wireguard", WAN, 60),
     },
     Case {
         name: "pmtu::gue_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: || swallows("encap: gue, trustedUnderlay: true", WAN, 28, STALL),
+        run: || swallows("encap: gue, trustedUnderlay: true", WAN, 28),
     },
     Case {
         name: "pmtu::gre_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: || swallows("encap: gre, trustedUnderlay: true", WAN, 24, STALL),
+        run: || swallows("encap: gre, trustedUnderlay: true", WAN, 24),
     },
     Case {
         name: "pmtu::wireguard_over_ipv6_shrinks_in_mid_transfer_without_a_stall",
@@ -77,12 +77,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "pmtu::wireguard_over_ipv6_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: || swallows("encap: wireguard", WAN_IPV6, 80, ENCRYPTED_STALL),
+        run: || swallows("encap: wireguard", WAN_IPV6, 80),
     },
     Case {
         name: "pmtu::gre_over_ipv6_finds_out_a_path_that_swallows_long_packets",
         needs: &[],
-        run: || swallows("encap: gre, trustedUnderlay: true", WAN_IPV6, 44, STALL),
+        run: || swallows("encap: gre, trustedUnderlay: true", WAN_IPV6, 44),
     },
 ];
 
@@ -92,8 +92,8 @@ const THERE: Site = Site::AWS;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest silence at the receiver when packets become too long, whether the underlay says so or not.
 const STALL: Duration = Duration::from_secs(1);
-/// The same of a path that swallows, with encryption: on a busy host it was up to 5 s at times, and why is not known yet.
-const ENCRYPTED_STALL: Duration = Duration::from_secs(10);
+/// What a busy machine can hold up until a transfer goes on: a probe, its answer, the snapshot, the error, what is sent then.
+const HOLD_UPS: u32 = 5;
 /// No read or write waits longer.
 const GIVE_UP: Duration = Duration::from_secs(30);
 /// Time between two packets of a steady stream.
@@ -231,7 +231,7 @@ fn lies() {
 }
 
 /// The router between refuses in silence, while a transfer runs in each direction.
-fn swallows(transport: &str, wan: Wan, overhead: u64, stall: Duration) {
+fn swallows(transport: &str, wan: Wan, overhead: u64) {
     let (fabric, between) = behind(transport, wan);
     // Everything that the router between says for itself.
     for (rule, protocol) in [("ip rule", "icmp"), ("ip -6 rule", "ipv6-icmp")] {
@@ -265,7 +265,7 @@ fn swallows(transport: &str, wan: Wan, overhead: u64, stall: Duration) {
         go_on(&flows, PATIENCE);
     });
     for (flow, (from, _)) in flows.iter().zip(ends) {
-        flow.assert_no_stall(stall, &beats, from.name());
+        flow.assert_no_stall(STALL, &beats, from.name());
     }
 }
 
@@ -376,7 +376,7 @@ impl Flow {
     fn assert_no_stall(&self, most: Duration, beats: &Self, from: &str) {
         let (longest, machine) = (self.longest(), beats.longest());
         assert!(
-            longest <= most + machine,
+            longest <= most + HOLD_UPS * machine,
             "silent for {longest:?} from {from}, the machine for {machine:?}"
         );
     }

@@ -37,6 +37,7 @@ use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::lan_watch::LanWatch;
+use crate::long_packets::LongPackets;
 use crate::merging::Merging;
 use crate::mss;
 use crate::neighbor::{NeighborKey, NeighborState, NeighborTable};
@@ -89,6 +90,8 @@ pub struct Forwarder {
     tunnel_of_peer: Vec<Option<TunnelId>>,
     /// The tunnel of each far end without encryption.
     sources: Sources,
+    /// Packets whose senders are told when a path turns out too narrow for them.
+    long_packets: LongPackets,
     /// The path of each tunnel, by tunnel number.
     paths: Vec<PathWatch>,
     /// What went through each tunnel.
@@ -144,6 +147,7 @@ impl Forwarder {
             posts: Posts::new(POSTS_MAX),
             tunnel_of_peer: Vec::new(),
             sources: Sources::default(),
+            long_packets: LongPackets::default(),
             paths: Vec::new(),
             traffic: TrafficTable::default(),
             trains: Trains::default(),
@@ -190,7 +194,9 @@ impl Forwarder {
         let fib = &self.snapshot.fib;
         self.neighbors
             .retain(|key| fib.lookup(key.address) == Some(NextHop::Lan(key.port)));
-        // 4. ARP follows the answers.
+        // 4. Who sent what is too long now is told.
+        self.report_narrowed(io, now);
+        // 5. ARP follows the answers.
         self.update_announcements(&former, now);
         self.follow_lans(now);
         self.send_announcements(io, now);
@@ -349,7 +355,7 @@ impl Forwarder {
                     self.force(&mut packet, way.mtu());
                 }
                 if let Way::Tunnel { tunnel, mtu } = way {
-                    self.watch_size(tunnel, size, mtu, now);
+                    self.watch_size(&packet, size, (tunnel, mtu), now);
                 }
                 self.judge(Verdict::Forwarded(way));
                 self.send(packet, way, io, now);

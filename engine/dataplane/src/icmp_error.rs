@@ -52,6 +52,17 @@ pub fn write_icmp_error(
     buffer.clear();
     first.write(&mut buffer.tail_mut()[..first.len()]);
     buffer.grow(first.len().min(ICMP_ERROR_MAX - HEADERS));
+    enclose(error, source, classified.source, buffer);
+    Ok(())
+}
+
+/// Puts the headers of an ICMP error in front of what it quotes.
+pub(crate) fn enclose(
+    error: IcmpError,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    buffer: &mut Buffer,
+) {
     let (kind, code, rest) = error.header();
     let icmp = buffer.prepend(ICMP_HEADER);
     icmp[..4].copy_from_slice(&[kind, code, 0, 0]);
@@ -66,10 +77,9 @@ pub fn write_icmp_error(
         ttl: 64,
         protocol: ICMP,
         source,
-        destination: classified.source,
+        destination,
     };
     buffer.prepend(IPV4_HEADER).copy_from_slice(&header.emit());
-    Ok(())
 }
 
 /// Tells whether a packet may be answered by an ICMP error (RFC 1122 section 3.2.2).

@@ -32,6 +32,7 @@ pub mod ids;
 pub mod ingress;
 pub mod ip_packet;
 pub mod lan_watch;
+mod long_packets;
 pub mod merging;
 pub mod mss;
 pub mod neighbor;

@@ -29,16 +29,21 @@ impl PathWatch {
         is_news
     }
 
-    /// Tells whether it is worth telling that a packet of `size` bytes goes into the tunnel that carries `mtu`.
-    pub fn on_packet(&mut self, size: usize, mtu: u16, now: Instant) -> bool {
-        let granted = if mtu > BASE_SIZE { BASE_SIZE } else { mtu / 2 };
-        let is_long = size > usize::from(granted);
-        let is_news = is_long && self.long.is_none_or(|at| now >= at + LONG_INTERVAL);
+    /// Tells whether it is worth telling that a long packet goes into the tunnel.
+    pub fn on_long_packet(&mut self, now: Instant) -> bool {
+        let is_news = self.long.is_none_or(|at| now >= at + LONG_INTERVAL);
         if is_news {
             self.long = Some(now);
         }
         is_news
     }
+}
+
+/// Tells whether a packet of `size` bytes is more than what is taken for granted of a tunnel that carries `mtu`.
+#[must_use]
+pub fn is_long(size: usize, mtu: u16) -> bool {
+    let granted = if mtu > BASE_SIZE { BASE_SIZE } else { mtu / 2 };
+    size > usize::from(granted)
 }
 
 #[cfg(test)]
@@ -58,17 +63,17 @@ mod tests {
     }
 
     #[test]
-    fn long_packets_are_told_once_per_interval_and_short_ones_never() {
+    fn long_packets_are_told_once_per_interval() {
         let (mut watch, start) = (PathWatch::default(), start());
-        let base = usize::from(BASE_SIZE);
-        assert!(!watch.on_packet(base, 1440, start));
-        assert!(!watch.on_packet(300, 600, start));
-        let told = (0..5000)
-            .filter(|milli| watch.on_packet(base + 1, 1440, start + Duration::from_millis(*milli)));
+        let told =
+            (0..5000).filter(|milli| watch.on_long_packet(start + Duration::from_millis(*milli)));
         assert_eq!(told.count(), 5);
-        assert!(
-            watch.on_packet(301, 600, start + LONG_INTERVAL * 5),
-            "a narrow tunnel"
-        );
+    }
+
+    #[test]
+    fn a_packet_is_long_above_the_base_or_half_of_a_narrow_tunnel() {
+        let base = usize::from(BASE_SIZE);
+        assert!(!is_long(base, 1440) && is_long(base + 1, 1440));
+        assert!(!is_long(300, 600) && is_long(301, 600));
     }
 }

@@ -46,16 +46,17 @@ impl Lab {
     /// Starts both routers.
     pub(super) fn running(transport: &Transport) -> Self {
         let mut fabric = Fabric::new(samctl(), 2);
-        if let Some(encap) = transport.encap {
-            let line = format!("  transport: {{{encap}, trustedUnderlay: true}}\n  bgp:");
-            fabric.edit_all("  bgp:", &line);
+        let line = format!("  transport: {{{}}}\n  bgp:", transport.settings());
+        fabric.edit_all("  bgp:", &line);
+        if transport.is_over_ipv6 {
+            number_ipv6(&fabric);
         }
         fabric.start_all();
         Self {
             fabric,
             mtu: transport.mtu,
             bulk: transport.bulk,
-            encrypted: transport.encap.is_none(),
+            encrypted: transport.is_encrypted(),
         }
     }
 
@@ -94,6 +95,17 @@ impl Lab {
             let flush = "ip neighbor flush dev eth0; ip route flush cache";
             sh(self.client(site), flush).success();
         }
+    }
+}
+
+/// Gives the routers IPv6 addresses on the wire between them, and these as endpoints.
+fn number_ipv6(fabric: &Fabric) {
+    for site in [NEAR, FAR] {
+        let address = format!("2001:db8::{}", site.number());
+        let command = format!("ip address add {address}/64 dev wan0 nodad");
+        sh(fabric.topology.router(site), &command).success();
+        let endpoint = format!("{}:51820", site.underlay());
+        fabric.edit_all(&endpoint, &format!("[{address}]:51820"));
     }
 }
 

@@ -40,7 +40,7 @@ impl Places {
     pub(super) fn start(lab: &Lab) -> Self {
         let topology = &lab.fabric.topology;
         let capture = |namespace, interface: &str, name: &str| {
-            Capture::start(namespace, interface, "ip", &lab.path(name))
+            Capture::start(namespace, interface, "ip or ip6", &lab.path(name))
         };
         let host = |site: Site| {
             let name = format!("host-{}.pcap", site.name());
@@ -79,7 +79,7 @@ impl Places {
     pub(super) fn stop(self) -> Views {
         let [near, near_lan, far_lan, far] = self.hosts.map(|capture| capture.stop().ipv4());
         let [near_end, far_end] = self.tunnel.map(Tap::stop);
-        let wire = self.wire.stop().ipv4();
+        let wire = self.wire.stop().bytes();
         Views {
             places: [near, near_lan, near_end, far_end, far_lan, far],
             inner: starts(&wire),
@@ -93,9 +93,10 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Views {
     places: [Vec<CapturedPacket>; 6],
-    wire: Vec<CapturedPacket>,
-    /// Where packets of the clients start on the wire: in which frame, and at which byte of it.
-    inner: Vec<(usize, usize)>,
+    /// What was captured there, over whichever IP.
+    wire: Vec<u8>,
+    /// Where packets of the clients start in it.
+    inner: Vec<usize>,
     faults: Vec<String>,
 }
 
@@ -132,8 +133,7 @@ impl Views {
 
     /// What lies on the wire between the routers from each start of a packet of the clients on.
     fn inner_packets(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = self.inner.iter();
-        starts.map(|(frame, at)| &self.wire[*frame].bytes[*at..])
+        self.inner.iter().map(|at| &self.wire[*at..])
     }
 
     /// Notes every place that has not seen the streams of both rounds, each with `expected` in it.
@@ -167,17 +167,12 @@ fn times(seen: &[CapturedPacket], expected: &[u8]) -> usize {
 }
 
 /// Finds packets inside others by the addresses of both clients.
-fn starts(wire: &[CapturedPacket]) -> Vec<(usize, usize)> {
+fn starts(wire: &[u8]) -> Vec<usize> {
     let [near, far] = [NEAR, FAR].map(|site| site.client().octets());
     let pairs = [[near, far].concat(), [far, near].concat()];
-    let mut starts = Vec::new();
-    for (frame, packet) in wire.iter().enumerate() {
-        let windows = packet.bytes.windows(8).enumerate();
-        let found = windows
-            .filter(|(at, window)| *at >= ADDRESSES && pairs.iter().any(|pair| pair == window));
-        starts.extend(found.map(|(at, _)| (frame, at - ADDRESSES)));
-    }
-    starts
+    let addresses = wire.windows(8).enumerate().skip(ADDRESSES);
+    let found = addresses.filter(|(_, window)| pairs.iter().any(|pair| pair == window));
+    found.map(|(at, _)| at - ADDRESSES).collect()
 }
 
 /// A running `samctl pcap`.

@@ -22,9 +22,14 @@ pub enum Lane {
     },
 }
 
-/// Chooses the UDP lane of a packet by its flow: addresses, protocol and ports, without ports for fragments.
+/// Chooses the UDP lane of a packet by its flow.
 #[must_use]
 pub fn udp_lane(packet: &[u8], classified: &Classified) -> u8 {
+    flow_hash(packet, classified) % LANES
+}
+
+/// Hashes the flow of a packet: addresses, protocol and ports, without ports for fragments.
+pub(crate) fn flow_hash(packet: &[u8], classified: &Classified) -> u8 {
     let ports = match classified.l4 {
         L4::Tcp { .. } | L4::Udp if !classified.fragment => packet
             .get(classified.ip_header..)
@@ -39,7 +44,7 @@ pub fn udp_lane(packet: &[u8], classified: &Classified) -> u8 {
         ^ u64::from(classified.protocol).rotate_right(8);
     // The upper bits of a product depend on all bits below.
     let [high, ..] = flow.wrapping_mul(GOLDEN).to_be_bytes();
-    high % LANES
+    high
 }
 
 /// 2^64 divided by the golden ratio, odd: Knuth, The Art of Computer Programming, volume 3, section 6.4.

@@ -13,6 +13,7 @@ use crate::notice::Notice;
 use crate::outlet::Io;
 use crate::packet::{Classified, classify};
 use crate::path_probe::{PROBE_MIN, PathProbe, answered};
+use crate::path_watch::is_long;
 use crate::snapshot::Encap;
 use crate::unit::Unit;
 
@@ -78,10 +79,24 @@ impl Forwarder {
         }
     }
 
-    /// Tells control about packets that depend on the size of a path.
-    pub(super) fn watch_size(&mut self, tunnel: TunnelId, size: usize, mtu: u16, now: Instant) {
+    /// Takes note of a packet that depends on the size of a path: for control, and for its sender.
+    pub(super) fn watch_size(
+        &mut self,
+        packet: &IpPacket,
+        size: usize,
+        (tunnel, mtu): (TunnelId, u16),
+        now: Instant,
+    ) {
+        if !is_long(size, mtu) {
+            return;
+        }
+        if packet.classified.dont_fragment
+            && let Ok(size) = u16::try_from(size)
+        {
+            self.long_packets.remember(packet, size, now);
+        }
         let watch = self.paths.get_mut(usize::from(tunnel.0));
-        if watch.is_some_and(|watch| watch.on_packet(size, mtu, now)) {
+        if watch.is_some_and(|watch| watch.on_long_packet(now)) {
             self.notify(Notice::LongPackets { tunnel });
         }
     }

@@ -93,6 +93,70 @@ fn long_packets_are_told_now_and_then_and_short_ones_never() {
 }
 
 #[test]
+fn who_sent_what_a_narrowed_tunnel_refuses_is_told_without_sending_it_again() {
+    let mut lab = Lab::connected();
+    let payload = vec![7; 1380 * 10];
+    lab.send_a_with(&tcp(A.host, B.host, 77, &payload), superpacket(1380));
+    narrow(&mut lab, 1300);
+
+    let errors = lab.at_client();
+    let [(error, _)] = &errors[..] else {
+        panic!("one error: {errors:?}")
+    };
+    assert_eq!(icmp_of(error), (A.router, A.host, 3, 4, 1300));
+    // The first wire packet, so that the sender finds its sequence number.
+    let first = edit(tcp(A.host, B.host, 77, &payload), |header| {
+        header[2..4].copy_from_slice(&1420_u16.to_be_bytes());
+    });
+    assert_eq!(error[28..], first[..28]);
+    // It is told once.
+    lab.clear();
+    narrow(&mut lab, 1200);
+    assert_eq!(lab.at_client(), []);
+    assert_eq!(
+        (lab.a.counter("icmp-errors-sent"), lab.a.drops()),
+        (1, vec![])
+    );
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn senders_of_what_still_passes_or_is_long_past_hear_nothing_of_a_narrowed_tunnel() {
+    let mut lab = Lab::connected();
+    lab.send_a(&tcp(A.host, B.host, 1, &[7; 1260]));
+    lab.send_a(&may_fragment(udp(A.host, B.host, 64, &[7; 1390])));
+    narrow(&mut lab, 1300);
+    assert_eq!(lab.at_client(), []);
+
+    lab.advance(Duration::from_secs(6));
+    narrow(&mut lab, 1200);
+    assert_eq!(
+        (lab.at_client(), lab.a.counter("icmp-errors-sent")),
+        (vec![], 0)
+    );
+}
+
+#[test]
+fn of_each_flow_the_packet_sent_last_is_the_one_told_of() {
+    let mut lab = Lab::connected();
+    for sequence in [1, 2, 3] {
+        lab.send_a(&tcp(A.host, B.host, sequence, &[7; 1380]));
+        lab.advance(Duration::from_millis(20));
+    }
+    lab.clear();
+    narrow(&mut lab, 1300);
+    let errors = lab.at_client();
+    let quoted = errors.iter().map(|(error, _)| error[52..56].to_vec());
+    assert_eq!(quoted.collect::<Vec<_>>(), [[0, 0, 0, 3]]);
+}
+
+fn narrow(lab: &mut Lab, mtu: u16) {
+    let now = lab.now;
+    lab.a.install(now, |snapshot| snapshot.tunnels[0].mtu = mtu);
+    lab.settle();
+}
+
+#[test]
 fn a_probe_passes_the_mtu_and_arrives_whole_at_the_far_host() {
     let mut lab = Lab::connected();
     let now = lab.now;

@@ -30,8 +30,11 @@ use crate::StartError;
 pub(crate) const BUFFERS: usize = 256;
 /// Sends that may wait within one batch.
 const SENDS: usize = 1024;
-/// Batches of one port before the others get their turn.
+/// Batches of every port before the mailbox and timers get their turn.
 const ROUNDS: usize = 4;
+/// Time after which they get it earlier: where sealing is slow, a round of superpackets takes long, and probes and snapshots
+/// wait in the mailbox.
+const TURN: Duration = Duration::from_millis(5);
 /// Longest wait, so that a lost wake-up cannot stall the worker.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Wait before a busy socket is tried again.
@@ -207,7 +210,7 @@ impl Worker {
                 more |= received.more;
                 self.flush(now);
             }
-            if !more {
+            if !more || now.elapsed() >= TURN {
                 break;
             }
         }

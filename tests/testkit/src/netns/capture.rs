@@ -164,8 +164,16 @@ impl Packets {
     /// When the file is no capture.
     #[must_use]
     pub fn ipv4(&self) -> Vec<CapturedPacket> {
-        let bytes = fs::read(&self.file).expect("the capture is readable");
-        capture_file::ipv4(&bytes)
+        capture_file::ipv4(&self.bytes())
+    }
+
+    /// Everything that was captured, with what the file format puts between the packets.
+    ///
+    /// # Panics
+    /// When the file cannot be read.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.file).expect("the capture is readable")
     }
 
     /// Number of packets that match a display filter.
