@@ -35,8 +35,8 @@ const SETTLED: usize = 0;
 const LANS: [usize; 3] = [0, 2, 3];
 /// How often hosts say that they are there, every ten seconds, before they must be known.
 const TRIES: usize = 9;
-/// Pings, four seconds apart, of which one must be answered: the first asks for the host, or waits for a claim in doubt to be
-/// dispelled, and so may the second, at the other router.
+/// Pings, four seconds apart, of which one must be answered. A claim in doubt takes a second to be dispelled at each router on the
+/// way, so the first one may be lost, and the second one at the other end.
 const PINGS: usize = 3;
 /// Time for an order to be carried out.
 const NEWS: Duration = Duration::from_secs(2);
