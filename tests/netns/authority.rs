@@ -56,6 +56,9 @@ const TAKEOVER: Duration = Duration::from_secs(4);
 const LOST: usize = 20;
 /// Two routers may answer for one interval of advertisements; questions come every 20 ms, and answers may be late.
 const OVERLAP: Duration = Duration::from_millis(300 + 100);
+/// Threads that have to run one after the other until a gate follows an advertisement: the sender's and the receiver's election,
+/// control, packets. On a busy machine each may wait as long as the one that asks.
+const HOPS: u32 = 4;
 /// A client that nobody configured.
 const NEW: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 50);
 
@@ -366,7 +369,8 @@ fn toggled() {
     wait_for_ping(pair.client(), FAR.client(), PATIENCE);
     let seen = asker.stop();
     assert!(seen.changes() >= TOGGLES / 6, "{} changes", seen.changes());
-    assert!(seen.longest_overlap() <= OVERLAP, "{seen:?}");
+    let limit = OVERLAP + HOPS * seen.longest_delay();
+    assert!(seen.longest_overlap() <= limit, "{limit:?}: {seen:?}");
     for (before, after) in before.iter().zip(usage()) {
         assert!(
             after.descriptors <= before.descriptors + 8,

@@ -35,9 +35,9 @@ const SETTLED: usize = 0;
 const LANS: [usize; 3] = [0, 2, 3];
 /// How often hosts say that they are there, every ten seconds, before they must be known.
 const TRIES: usize = 9;
-/// Pings, four seconds apart, of which one must be answered: a router that heard a host in the middle of a dispute about it may
-/// leave its address to it for a minute. Three are enough for most schedules, but not for all.
-const PINGS: usize = 18;
+/// Pings, four seconds apart, of which one must be answered. A claim in doubt takes a second to be dispelled at each router on the
+/// way, so the first one may be lost, and the second one at the other end.
+const PINGS: usize = 3;
 /// Time for an order to be carried out.
 const NEWS: Duration = Duration::from_secs(2);
 /// From the last repair until all routers agree: BGP calls again.
@@ -355,10 +355,13 @@ fn move_client(world: &mut World, client: Ipv4Addr, lan: usize, island: bool) {
 }
 
 /// Takes for granted what all routers found out about hosts that moved: from now on they must not claim anything else.
+///
+/// Not what nobody found out: the claim of a router that died, or of one that the host cannot be heard by, ends without a word
+/// about the host.
 fn acknowledge(world: &mut World) {
     let known: Vec<Ipv4Addr> = clients(world)
         .chain([home(SETTLED)])
-        .filter(|client| is_known(world, *client))
+        .filter(|client| is_known(world, *client) && is_heard_by_owner(world, *client))
         .collect();
     for client in known {
         let lan = world.site_of(client).expect("just seen");
@@ -383,6 +386,21 @@ fn is_known(world: &World, client: Ipv4Addr) -> bool {
     routers.all(|at| {
         let owner = world.owner_at(at, client);
         owner.map(|owner| world.sites[owner].lan) == lan
+    })
+}
+
+/// Tells whether a router claims a client that it can hear.
+fn is_heard_by_owner(world: &World, client: Ipv4Addr) -> bool {
+    let Some(lan) = world.site_of(client) else {
+        return false;
+    };
+    let mut hosts = world.sites[lan].hosts.iter();
+    let island = hosts.any(|host| host.address == client && host.island);
+    let is_whole = !world.partitioned.contains(&lan);
+    (0..4).any(|at| {
+        let site = &world.sites[at];
+        let hears = site.lan == lan && site.lan_up && (is_whole || site.island == island);
+        hears && is_awake(world, at) && world.owner_at(at, client) == Some(at)
     })
 }
 

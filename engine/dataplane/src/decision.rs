@@ -8,8 +8,9 @@ use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
-use crate::packet::Classified;
-use crate::packet::icmp::IcmpError;
+use crate::packet::icmp::{ECHO_REQUEST, ICMP_HEADER, IcmpError};
+use crate::packet::ipv4::IPV4_HEADER;
+use crate::packet::{Classified, L4};
 use crate::snapshot::Snapshot;
 
 /// Where a packet goes, once nothing speaks against it.
@@ -146,6 +147,28 @@ pub fn decide(
         });
     }
     Ok(way)
+}
+
+/// Returns the LAN whose virtual address a packet that is refused pings, where this router has that address and answers.
+#[must_use]
+pub fn pinged_lan(snapshot: &Snapshot, ingress: Ingress, packet: &Classified) -> Option<PortId> {
+    let Ingress::Lan(port) = ingress else {
+        return None;
+    };
+    let Classified {
+        source,
+        destination,
+        ..
+    } = *packet;
+    let lan = snapshot.lan(port)?;
+    let is_ping = packet.l4 == L4::Icmp { kind: ECHO_REQUEST }
+        && !packet.fragment
+        && packet.ip_header == IPV4_HEADER
+        && packet.total >= IPV4_HEADER + ICMP_HEADER;
+    let has_address = lan.gate_open && lan.virtual_address == Some(destination);
+    let is_host =
+        lan.is_on_link(source) && source != destination && !snapshot.is_directed_broadcast(source);
+    (is_ping && has_address && is_host).then_some(port)
 }
 
 /// Tells whether a packet comes through another router of the site where its source lives, or that is this one: hosts of a

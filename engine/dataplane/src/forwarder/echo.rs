@@ -4,14 +4,12 @@
 use std::time::Instant;
 
 use super::Forwarder;
-use crate::ingress::Ingress;
+use crate::decision::pinged_lan;
 use crate::ip_packet::IpPacket;
 use crate::outlet::Io;
 use crate::packet::checksum::{Sum, update};
-use crate::packet::icmp::{ECHO_REPLY, ECHO_REQUEST, ICMP_HEADER};
+use crate::packet::icmp::ECHO_REPLY;
 use crate::packet::ipv4::IPV4_HEADER;
-use crate::packet::{Classified, L4};
-use crate::snapshot::{LanPort, Snapshot};
 use crate::unit::{Checksum, Gso};
 use crate::verdict::Verdict;
 
@@ -26,7 +24,10 @@ impl Forwarder {
         io: &mut Io<'_>,
         now: Instant,
     ) -> Result<(), IpPacket> {
-        let Some(port) = asked_lan(&self.snapshot, &packet).map(|lan| lan.id) else {
+        let offload = packet.unit.offload;
+        let is_whole = (offload.gso, offload.checksum) == (Gso::None, Checksum::Complete);
+        let pinged = pinged_lan(&self.snapshot, packet.ingress, &packet.classified);
+        let Some(port) = pinged.filter(|_| is_whole) else {
             return Err(packet);
         };
         turn_round(packet.unit.buffer.bytes_mut());
@@ -35,33 +36,6 @@ impl Forwarder {
         self.send_frame(port, self.sender, packet, io, now);
         Ok(())
     }
-}
-
-/// Returns the LAN whose virtual address a packet pings, where this router has that address.
-fn asked_lan<'a>(snapshot: &'a Snapshot, packet: &IpPacket) -> Option<&'a LanPort> {
-    let Ingress::Lan(port) = packet.ingress else {
-        return None;
-    };
-    let Classified {
-        source,
-        destination,
-        ip_header,
-        l4,
-        fragment,
-        total,
-        ..
-    } = packet.classified;
-    let lan = snapshot.lan(port)?;
-    let offload = packet.unit.offload;
-    let is_ping = l4 == L4::Icmp { kind: ECHO_REQUEST }
-        && !fragment
-        && ip_header == IPV4_HEADER
-        && total >= IPV4_HEADER + ICMP_HEADER
-        && (offload.gso, offload.checksum) == (Gso::None, Checksum::Complete);
-    let has_address = lan.gate_open && lan.virtual_address == Some(destination);
-    let is_host =
-        lan.is_on_link(source) && source != destination && !snapshot.is_directed_broadcast(source);
-    (is_ping && has_address && is_host).then_some(lan)
 }
 
 /// Makes the answer of a request: header without options, then ICMP.

@@ -23,6 +23,8 @@ fn the_next_master_knows_the_hosts_of_a_killed_one_and_asks_them_at_once() {
     net.run(1);
     assert_eq!(net.owner(3, address(HEARD)), Some(1));
     assert_eq!(net.stations[&2].router.claim_on(address(HEARD)), None);
+    assert_eq!(states_of_homes(&net, 1), ["present"]);
+    assert_eq!(states_of_homes(&net, 2), ["kept"]);
 
     net.kill(1);
     net.run(1);
@@ -33,6 +35,7 @@ fn the_next_master_knows_the_hosts_of_a_killed_one_and_asks_them_at_once() {
     assert_eq!(claim(&net), Some(ClaimState::Active), "in the same call");
     let lan = NextHop::Lan(crate::LAN_PORT);
     assert_eq!(net.next_hop(2, address(HEARD)), Some(lan));
+    assert_eq!(states_of_homes(&net, 2), ["silent"]);
     net.run_for(Duration::from_millis(10));
     assert_eq!(net.owner(3, address(HEARD)), Some(2));
     let (address, to) = (address(HEARD), Some(HOST));
@@ -132,6 +135,11 @@ fn the_next_master_goes_on_with_what_the_former_one_offered_or_took_back() {
         assert_eq!(net.owner(2, address(ADDRESS)), Some(owner), "{canceled}");
         assert_eq!(net.station(2).router.handovers().handovers, []);
     }
+}
+
+fn states_of_homes(net: &Net, id: u32) -> Vec<String> {
+    let view = net.stations[&id].router.discovery(net.now);
+    view.homes.into_iter().map(|home| home.state).collect()
 }
 
 fn hand_over(last: u8, to: u32) -> Command {

@@ -8,7 +8,9 @@ use sam_vrrp::{Cause, Heard, Settings, State, Status, Version};
 
 use super::*;
 use crate::config::{ActiveWhen, Track, Vrrp};
+use crate::facts::Facts;
 use crate::lan_role::{VrrpPlan, VrrpReport};
+use crate::view::{TraceOutcome, TraceProtocol, TraceQuery, TraceView};
 
 pub(super) const FAR: u8 = 11;
 const VIRTUAL: u8 = 254;
@@ -380,6 +382,48 @@ fn an_orderly_stop_leaves_the_election() {
     net.command(1, Command::Shutdown);
     assert_eq!(net.stations[&1].vrrp, None);
     assert!(!net.answers(1, address(FAR)));
+}
+
+#[test]
+fn a_trace_says_that_the_master_answers_pings_to_the_virtual_address() {
+    let mut net = site();
+    let ping = TraceQuery {
+        from: address(ADDRESS),
+        to: address(VIRTUAL),
+        protocol: TraceProtocol::Icmp,
+        port: None,
+        size: TraceQuery::DEFAULT_SIZE,
+        df: false,
+    };
+    let trace = |net: &Net, query: &TraceQuery| {
+        let router = &net.stations[&1].router;
+        let view = router.trace(query, &Facts::default(), net.now);
+        view.expect("there is such a packet")
+    };
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    let view = trace(&net, &ping);
+    let ended = (view.verdict.outcome, view.verdict.text.as_str());
+    let answered = "the engine of this router answers it";
+    assert_eq!(ended, (TraceOutcome::Delivered, answered));
+    let other = TraceQuery {
+        protocol: TraceProtocol::Udp,
+        port: Some(9),
+        ..ping
+    };
+    assert_is_the_masters(&trace(&net, &other));
+
+    elect(&mut net, 1, State::Backup, Cause::Started);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(1);
+    assert_is_the_masters(&trace(&net, &ping));
+}
+
+fn assert_is_the_masters(view: &TraceView) {
+    assert_eq!(view.verdict.outcome, TraceOutcome::Dropped);
+    let mut stages = view.stages.iter();
+    let route = stages.find(|stage| stage.name == "route");
+    let said = route.is_some_and(|stage| stage.text.contains("whose master answers pings"));
+    assert!(said, "{view:#?}");
 }
 
 /// Nodes 1 and 2 on one LAN, node 3 elsewhere; no election has been heard of.

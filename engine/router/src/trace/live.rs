@@ -146,9 +146,12 @@ impl Walk<'_> {
                 self.kept(reason, now.ok())
             }
             Verdict::Dropped(reason) => self.dropped(reason, ingress, &classified, now),
+            Verdict::EchoAnswered => {
+                self.pass(Stage::Packet, self.describe(&classified));
+                return Some(self.answer());
+            }
             Verdict::ProbeAnswer
             | Verdict::Question
-            | Verdict::EchoAnswered
             | Verdict::Opened(_)
             | Verdict::Keepalive
             | Verdict::Handshake

@@ -21,7 +21,7 @@ mod tests;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use sam_dataplane::decision::{Refusal, Way, decide};
+use sam_dataplane::decision::{Refusal, Way, decide, pinged_lan};
 use sam_dataplane::force_fragment::force;
 use sam_dataplane::fragment::fragment;
 use sam_dataplane::ingress::Ingress;
@@ -116,8 +116,18 @@ impl Walk<'_> {
         self.pass(Stage::Packet, self.describe(&classified));
         match decide(self.snapshot, ingress, &classified, classified.total) {
             Ok(way) => self.send(ingress, way, bytes, &classified),
+            Err(_) if pinged_lan(self.snapshot, ingress, &classified).is_some() => self.answer(),
             Err(refusal) => self.refuse(ingress, refusal, &classified),
         }
+    }
+
+    /// Answers a ping to the virtual address, which is nobody's in the forwarding table.
+    fn answer(&mut self) -> TraceVerdict {
+        let to = self.subject.to;
+        let text = format!("{to} is the virtual address, and this router is its master");
+        self.pass(Stage::Host, text);
+        let text = "the engine of this router answers it";
+        verdict(TraceOutcome::Delivered, None, text)
     }
 
     /// What stages of [`decide`] a refused packet passed, and the one that stopped it.

@@ -19,6 +19,10 @@ impl Walk<'_> {
             return format!("no entry covers {destination}");
         };
         let entry = entry_text(&row);
+        let mut lans = self.snapshot.lans.iter();
+        if lans.any(|lan| lan.virtual_address == Some(destination)) {
+            return format!("{entry}; it is the virtual address, whose master answers pings");
+        }
         match row.origin {
             RouteOrigin::Bgp | RouteOrigin::Owned => match self.claim_text(destination) {
                 Some(claim) => format!("{entry}; {claim}"),

@@ -56,7 +56,8 @@ pub struct HomeRow {
     /// Its MAC.
     pub mac: String,
     /// `present`; `silent`: being asked whether it is still there; `disputed`: another MAC uses the address;
-    /// `challenged`: another node claims it; `refused`: the claim of another node wins.
+    /// `challenged`: another node claims it; `refused`: the claim of another node wins; `kept`: this router stands by, and
+    /// claims and asks it once it acts.
     pub state: String,
     /// State of our claim in BGP; `None` while nothing is announced.
     pub claim: Option<String>,
@@ -81,6 +82,9 @@ pub struct MachineRow {
     pub seen_s: f64,
 }
 
+/// State of all hosts while the router stands by.
+const KEPT: &str = "kept";
+
 impl Router {
     /// Machines that the provider lists; `None` where it is not asked.
     fn machines(&self, now: Instant) -> Option<Vec<MachineRow>> {
@@ -101,11 +105,12 @@ impl Router {
     pub fn discovery(&self, now: Instant) -> DiscoveryView {
         let capture = &self.config.local.capture;
         let gate = self.gate();
+        let is_active = self.discovery.is_active() == Some(true);
         let homes = self.discovery.homes().iter();
         let homes = homes.map(|(&address, home)| HomeRow {
             address,
             mac: mac_text(home.mac),
-            state: home.state().into(),
+            state: if is_active { home.state() } else { KEPT }.into(),
             claim: self.claim_on(address).map(|state| state.name().into()),
             since_s: seconds_ago(home.since, now),
             seen_s: seconds_ago(home.seen, now),

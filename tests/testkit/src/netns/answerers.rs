@@ -80,6 +80,13 @@ impl Seen {
         self.longest(|macs| macs.len() > 1)
     }
 
+    /// Longest time by which a question came too late: this busy the machine was.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        let gaps = self.questions.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        gaps.max().unwrap_or_default().saturating_sub(PERIOD)
+    }
+
     /// Longest time in which no question was answered.
     #[must_use]
     pub fn longest_silence(&self) -> Duration {
@@ -122,7 +129,8 @@ mod tests {
     fn rows_of_questions_are_measured_up_to_the_next_one() {
         let start = Instant::now();
         let answers: [&[&str]; 6] = [&["a"], &[], &["a", "b"], &["a", "b"], &["b"], &[]];
-        let questions = answers.iter().zip(0..).map(|(macs, at)| {
+        let times = [0, 1, 2, 3, 4, 7];
+        let questions = answers.iter().zip(times).map(|(macs, at)| {
             let macs = macs.iter().map(|mac| (*mac).to_owned()).collect();
             (start + PERIOD * at, macs)
         });
@@ -132,6 +140,7 @@ mod tests {
 
         assert_eq!(seen.longest_overlap(), 2 * PERIOD);
         assert_eq!(seen.longest_silence(), PERIOD);
+        assert_eq!(seen.longest_delay(), 2 * PERIOD);
         assert_eq!((seen.macs().len(), seen.changes()), (2, 1));
     }
 }
