@@ -165,7 +165,7 @@ fn what_the_next_master_says_before_it_is_known_is_no_foreign_answer() {
     elect(&mut net, 1, State::Master, Cause::Silence);
     net.run(1);
     let shown = |net: &Net| {
-        let facts = crate::Facts::default();
+        let facts = Facts::default();
         net.stations[&1]
             .router
             .arp(&facts, net.now)
@@ -222,7 +222,7 @@ fn another_router_that_answers_too_is_a_split_brain_with_evidence() {
 
     let station = net.station(1);
     assert!(station.told("split-brain") && !station.told("foreign-answer"));
-    let facts = crate::facts::Facts::default();
+    let facts = Facts::default();
     let now = net.now;
     let router = &net.stations[&1].router;
     let explained = router.explain(address, &facts, now);
@@ -269,7 +269,7 @@ fn a_second_master_is_told_with_the_rule_that_decides() {
     dispute(&mut net, 2);
 
     assert!(net.station(1).told("split-brain"));
-    let facts = crate::facts::Facts::default();
+    let facts = Facts::default();
     let view = net.stations[&1].router.vrrp(&facts, net.now);
     let split = view.split_brain.expect("it is shown");
     assert!(split.keeps);
