@@ -311,7 +311,9 @@ impl Prober {
         self.ask(State::Confirm, self.size, now);
         let sizes = PLATEAUS.into_iter().chain([self.floor()]);
         let sizes = sizes.filter(|size| (self.floor()..self.size).contains(size));
-        self.smaller = sizes.zip(self.next_id..).map(Probe::new).collect();
+        let first = self.next_id;
+        let ids = (0..TOO_MANY).map(|number| first.wrapping_add(number));
+        self.smaller = sizes.zip(ids).map(Probe::new).collect();
         self.next_id = self.next_id.wrapping_add(TOO_MANY);
         if self.round_trip.is_none() {
             self.sends.extend(&self.smaller);
@@ -348,8 +350,10 @@ impl Prober {
                 let lost = size.saturating_add(1);
                 self.ask(State::Search { lost }, size, now);
             }
-            // Perhaps the way has become longer.
+            // Perhaps the way has become longer, or all copies met one gap.
             (State::Confirm, None) if self.round_trip.take().is_some() => {
+                self.sends.push_back(flight.probe);
+                self.sends.extend(&self.smaller);
                 self.flight = Some(Flight {
                     expires: now + PROBE_TIMER,
                     ..*flight

@@ -185,6 +185,20 @@ fn a_black_hole_is_found_out_while_the_round_trip_grows() {
 }
 
 #[test]
+fn a_black_hole_is_found_out_behind_a_gap_that_swallows_all_copies() {
+    for moment in 0..25 {
+        let mut path = Path::new();
+        path.round_trip = Duration::from_millis(10);
+        path.run(Duration::from_millis(7000 + 10 * moment));
+        path.mtu = 100;
+        path.run(Duration::from_millis(150));
+        path.mtu = 1340;
+        path.run(Duration::from_millis(600));
+        assert!(path.prober.size() <= 1340, "{moment}");
+    }
+}
+
+#[test]
 fn a_slow_answer_now_and_then_makes_nobody_wait_longer() {
     let mut path = Path::new();
     for milli in [1, 400, 1] {
