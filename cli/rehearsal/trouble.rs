@@ -50,22 +50,11 @@ impl Trouble {
     /// Tells whether a provider has what goes wrong.
     #[must_use]
     pub const fn concerns(self, provider: Provider) -> bool {
-        match self {
-            Self::OperationFails | Self::OperationHangs | Self::NoAtomicMove => {
-                matches!(provider, Provider::Azure)
-            }
-            Self::AnswerLost
-            | Self::RequestLost
-            | Self::ServerError
-            | Self::Throttled
-            | Self::Denied
-            | Self::Slow
-            | Self::Partial
-            | Self::StaleLooks
-            | Self::MetadataDown
-            | Self::SmallPages
-            | Self::NicFull => true,
-        }
+        let needs_azure = matches!(
+            self,
+            Self::OperationFails | Self::OperationHangs | Self::NoAtomicMove
+        );
+        !needs_azure || matches!(provider, Provider::Azure)
     }
 
     /// Changes the cloud itself.
