@@ -278,7 +278,7 @@ fn what_is_full_says_so_and_a_part_is_not_knowing() {
     );
     assert!(failed.message.starts_with("1 of 2"), "{failed}");
     assert_eq!(
-        refused(&mut b, &assignment(&[23])).class,
+        refused(&mut b, &assignment(&[24])).class,
         ErrorClass::Capacity
     );
     assert_eq!(octets(&lab, "vnic-b").len(), 4);
