@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
-use sam_testkit::netns::{Capture, wait_until};
+use sam_testkit::netns::{Capture, wait_until, wall_time};
 
 use crate::event::{PATIENCE, program};
 
@@ -46,6 +46,7 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
     );
 
     let mut router = pair.fabric.take(FIRST);
+    let killed = wall_time();
     router.daemon().kill();
     pair.wait_for(SECOND, "master");
     let mut announced = (0.0, 0.0);
@@ -59,10 +60,17 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
         }
     });
     drop(capture.stop());
-    BTreeMap::from([(
-        "first until last of 1000 announced, ms".to_owned(),
-        (announced.1 - announced.0) * 1e3,
-    )])
+    let (first, last) = announced;
+    BTreeMap::from([
+        (
+            "first until last of 1000 announced, ms".to_owned(),
+            (last - first) * 1e3,
+        ),
+        (
+            "killed until last announced, ms".to_owned(),
+            (last - killed) * 1e3,
+        ),
+    ])
 }
 
 fn captured() -> impl Iterator<Item = Ipv4Addr> {

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use sam_router::config::CloudKind;
 use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
-use sam_testkit::netns::{Fabric, Pings, wait_until};
+use sam_testkit::netns::{Fabric, Pings, Stream, wait_until};
 use serde_json::{Value, json};
 
 use crate::event::{AFTERMATH, milliseconds, program};
-use crate::stream::Stream;
 use crate::watch::{Outcome, Watch};
 
 /// Time for anything here.
@@ -115,8 +114,7 @@ impl CloudEvent {
             (&machine, ELSEWHERE.client(), "cloud to elsewhere"),
             (&host, CLOUD.client(), "elsewhere to cloud"),
         ];
-        let pings =
-            pings.map(|(from, to, name)| (name, Pings::start(from, to, &fabric.path(name))));
+        let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to)));
         let stream = Stream::start(&machine, &host, ELSEWHERE.client());
         let mut watch = Watch::start(pings.into(), stream);
         let before = lab.calls().len();

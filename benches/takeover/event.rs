@@ -5,9 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
-use sam_testkit::netns::{Answerers, Fabric, Pings, RouterProcess, Seen, Site, sh, wait_until};
+use sam_testkit::netns::{
+    Answerers, Fabric, Pings, RouterProcess, Seen, Site, Stream, sh, wait_until,
+};
+use samctl::client::Client;
+use serde_json::json;
 
-use crate::stream::Stream;
 use crate::watch::{Outcome, Watch};
 use crate::{captured, newcomer, partition};
 
@@ -23,7 +26,7 @@ pub(crate) const AFTERMATH: Duration = Duration::from_secs(2);
 pub(crate) enum Event {
     /// SIGKILL.
     Kill,
-    /// SIGSTOP: alive for its kernel, dead for everybody else.
+    /// SIGSTOP: alive for its kernel, dead for everybody else; and two seconds after the next one acts, it wakes up.
     Freeze,
     /// Its cable is pulled.
     Unplug,
@@ -91,27 +94,31 @@ impl Event {
             router.samctl(&format!("announce {NEIGHBOR}")).success();
         }
         let far = pair.fabric.topology.client(FAR).clone();
-        let path = |name: &str| pair.fabric.path(name);
         let pings = [
             (pair.client(), FAR.client(), "LAN to elsewhere"),
             (&neighbor, FAR.client(), "its neighbor to elsewhere"),
             (&far, FIRST.client(), "elsewhere to LAN"),
         ];
-        let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to, &path(name))));
+        let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to)));
         let stream = Stream::start(pair.client(), &far, FAR.client());
         let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
         let mut watch = Watch::start(pings.into(), stream);
         watch.begin();
         let began = Instant::now();
         // Who is stopped or frozen is there until the end.
-        let taken = self.befall(&mut pair);
+        let mut taken = self.befall(&mut pair);
         wait_until("the other router is master", PATIENCE, || {
             pair.state(SECOND) == "master"
         });
         let elected = began.elapsed();
         watch.mark("the other router is master");
-        let until = Instant::now() + AFTERMATH;
-        wait_until("some time went by", PATIENCE, || Instant::now() >= until);
+        rest();
+        if self == Self::Freeze {
+            let router = taken.as_mut().expect("it is there");
+            router.daemon().signal("CONT");
+            watch.mark("it wakes up");
+            rest();
+        }
         let mut outcome = watch.stop();
         let figures = &mut outcome.figures;
         figures.insert("next master after, ms".to_owned(), milliseconds(elected));
@@ -157,23 +164,35 @@ fn handover() -> Outcome {
         (near, address, "elsewhere to host"),
         (host, observer.client(), "host to elsewhere"),
     ];
-    let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to, &fabric.path(name))));
+    let pings = pings.map(|(from, to, name)| (name, Pings::start(from, to)));
     let mut watch = Watch::start(pings.into(), Stream::start(near, host, address));
     watch.begin();
     let began = Instant::now();
     fabric.topology.replug(from, to);
     let plugged = Instant::now();
-    let order = format!("handover {address} --to {} --wait", to.name());
-    fabric.router(from).samctl(&order).success();
+    // As `samctl handover` does it, without the time that a program takes to start: the cable has moved already.
+    let client = Client::new(fabric.router(from).socket());
+    let order = json!({ "address": address, "to": to.name() });
+    let taken = client.order("/v1/handover", &order);
+    taken.expect("the order is taken");
+    wait_until("nothing is on offer", PATIENCE, || {
+        let view = fabric.router(from).json("handover");
+        view["handovers"].as_array().map(Vec::len) == Some(0)
+    });
     let handed = plugged.elapsed();
     watch.mark("handed over");
-    let until = Instant::now() + AFTERMATH;
-    wait_until("some time went by", PATIENCE, || Instant::now() >= until);
+    rest();
     let mut outcome = watch.stop();
     let figures = &mut outcome.figures;
     figures.insert("cable, ms".to_owned(), milliseconds(plugged - began));
     figures.insert("order until done, ms".to_owned(), milliseconds(handed));
     outcome
+}
+
+/// Lets some time go by.
+pub(crate) fn rest() {
+    let until = Instant::now() + AFTERMATH;
+    wait_until("some time went by", PATIENCE, || Instant::now() >= until);
 }
 
 /// Who answered on a LAN, as seen by each of its clients.

@@ -18,11 +18,11 @@
 mod captured;
 mod cloud_event;
 mod event;
+mod musts;
 mod newcomer;
 mod partition;
 mod picture;
 mod report;
-mod stream;
 mod timeline;
 mod watch;
 
@@ -76,6 +76,9 @@ fn measure() {
     }
     render(&report, &folder);
     println!("{}\nwritten to {}", report.to_markdown(), folder.display());
+    if !report.missed().is_empty() {
+        std::process::exit(1);
+    }
 }
 
 /// Takes in what came of an event, of a LAN or of a cloud.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use sam_testkit::netns::{Daemon, Fabric, Site, first_answer, sh, wait_until, wall_time};
+use sam_testkit::netns::{Fabric, Pings, Site, sh, wait_until, wall_time};
 
 use crate::event::{PATIENCE, program};
 
@@ -17,13 +18,11 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
     fabric.edit_all(gate, &discovery);
     fabric.start_all();
     let pings = [Site::AWS, Site::AZURE].map(|site| {
-        let log = fabric.path(&format!("{}.pings", site.name()));
-        let command = format!("exec ping -D -n -i 0.01 -W 1 {NEW}");
-        Daemon::sh(fabric.topology.client(site), &command, &log)
+        let client = fabric.topology.client(site);
+        Pings::unheard(Duration::from_millis(10), client, NEW)
     });
     wait_until("they find nobody", PATIENCE, || {
-        let nobody = |ping: &Daemon| ping.log().contains("Destination Host Unreachable");
-        pings.iter().all(nobody)
+        pings.iter().all(|pings| pings.unreachable() > 0)
     });
     let client = fabric.topology.add_host(Site::ONPREM, "n50", NEW);
 
@@ -31,9 +30,9 @@ pub(crate) fn run() -> BTreeMap<String, f64> {
     let word = format!("ping -n -c 1 -W 1 {}", Site::AWS.client());
     sh(&client, &word);
     wait_until("both get answers", PATIENCE, || {
-        pings.iter().all(|ping| first_answer(&ping.log()).is_some())
+        pings.iter().all(|pings| pings.first_answer().is_some())
     });
-    let answered = pings.iter().filter_map(|ping| first_answer(&ping.log()));
+    let answered = pings.iter().filter_map(Pings::first_answer);
     let routable = answered.fold(0.0, f64::max) - spoke;
     BTreeMap::from([(
         "first ARP until answers at all other sites, ms".to_owned(),

@@ -9,19 +9,16 @@
 //! than an advertisement takes.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND};
-use sam_testkit::netns::{Answerers, Pings, sh, wait_until};
+use sam_testkit::netns::{Answerers, Pings, Stream, sh, wait_until};
 
-use crate::event::{PATIENCE, answers, milliseconds, program};
-use crate::stream::Stream;
+use crate::event::{PATIENCE, answers, milliseconds, program, rest};
 use crate::watch::{Outcome, Watch};
 
 /// The client on the other side.
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 20);
-/// How long the routers are apart after the backup took over, and what runs on afterwards.
-const APART: Duration = Duration::from_secs(2);
 
 pub(crate) fn run() -> Outcome {
     let pair = Pair::running(program());
@@ -48,7 +45,7 @@ pub(crate) fn run() -> Outcome {
     });
     let far = topology.client(FAR).clone();
     let name = "LAN to elsewhere";
-    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path(name));
+    let pings = Pings::start(pair.client(), FAR.client());
     let stream = Stream::start(pair.client(), &far, FAR.client());
     let mut watch = Watch::start(vec![(name, pings)], stream);
     let askers = [
@@ -77,9 +74,4 @@ pub(crate) fn run() -> Outcome {
         milliseconds(decided),
     );
     outcome
-}
-
-fn rest() {
-    let until = Instant::now() + APART;
-    wait_until("some time went by", PATIENCE, || Instant::now() >= until);
 }

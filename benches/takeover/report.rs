@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::musts;
 use super::timeline::Timeline;
 
 /// A run.
@@ -56,27 +57,51 @@ impl Report {
         self.samples.extend(samples);
     }
 
-    /// Shows medians and worst cases.
+    /// The figures whose median is more than it may be.
+    pub(crate) fn missed(&self) -> Vec<(&str, &str)> {
+        let rows = self.rows().into_iter();
+        let too_much = |event, figure| {
+            musts::of(event, figure).is_some_and(|most| self.values(event, figure).0 > most)
+        };
+        rows.filter(|(event, figure)| too_much(event, figure))
+            .collect()
+    }
+
+    /// Shows medians and worst cases, and what each must keep to.
     pub(crate) fn to_markdown(&self) -> String {
         let mut text = format!(
             "# Takeover\n\nMade by `cargo bench --bench takeover` from [takeover.json](takeover.json); do not edit.\n\n{}; \
              {} rounds. Pings every 10 ms, so that a gap of 20 ms is one lost ping at most.\n\n\
-             | event | figure | median | worst |\n|---|---|--:|--:|\n",
+             | event | figure | median | worst | at most |\n|---|---|--:|--:|--:|\n",
             self.machine, self.rounds
         );
         for (event, figure) in self.rows() {
-            let values = self.samples.iter();
-            let values = values.filter(|sample| {
-                (sample.event.as_str(), sample.figure.as_str()) == (event, figure)
-            });
-            let mut values: Vec<f64> = values.map(|sample| sample.value).collect();
-            values.sort_by(f64::total_cmp);
-            let median = values.get(values.len() / 2).copied().unwrap_or(0.0);
-            let worst = values.last().copied().unwrap_or(0.0);
-            writeln!(text, "| {event} | {figure} | {median:.0} | {worst:.0} |")
-                .expect("a string takes everything");
+            let (median, worst) = self.values(event, figure);
+            let must = match musts::of(event, figure) {
+                Some(most) if median > most => format!("**{most:.0}: missed**"),
+                Some(most) => format!("{most:.0}"),
+                None => String::new(),
+            };
+            writeln!(
+                text,
+                "| {event} | {figure} | {median:.0} | {worst:.0} | {must} |"
+            )
+            .expect("a string takes everything");
         }
+        let missed = self.missed().len();
+        writeln!(text, "\n{missed} medians are more than they may be.").expect("a string");
         text
+    }
+
+    /// Median and worst of a figure.
+    fn values(&self, event: &str, figure: &str) -> (f64, f64) {
+        let values = self.samples.iter();
+        let values = values
+            .filter(|sample| (sample.event.as_str(), sample.figure.as_str()) == (event, figure));
+        let mut values: Vec<f64> = values.map(|sample| sample.value).collect();
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied().unwrap_or(0.0);
+        (median, values.last().copied().unwrap_or(0.0))
     }
 
     /// Lists events and figures as they were measured.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sam_testkit::netns::{Loss, Pings, wall_time};
+use sam_testkit::netns::{Loss, Pings, Stream, wall_time};
 
 use crate::event::milliseconds;
-use crate::stream::Stream;
 use crate::timeline::{Client, Mark, Timeline};
 
 /// What came of an event: figures by name with unit, and its course where clients pinged.

@@ -234,7 +234,7 @@ fn stormed() {
         owners.len() >= 4,
         "both clients, at both routers: {owners:?}"
     );
-    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path("ping.log"));
+    let pings = Pings::start(pair.client(), FAR.client());
     let before = Usage::of(router.id());
     let storm = Instant::now();
     for _ in 0..ROUNDS {
@@ -306,7 +306,7 @@ fn reloaded() {
     let pair = discovering();
     let routers = [FIRST, SECOND].map(|site| pair.fabric.router(site));
     let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
-    let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path("ping.log"));
+    let pings = Pings::start(pair.client(), FAR.client());
     let told = || routers.map(|router| (router.samctl("events").stdout, router.log()));
     let before = told();
     let promotions = pair.fabric.router(FIRST).json("vrrp")["election"]["promotions"].clone();
@@ -405,8 +405,7 @@ fn inherited() {
     };
     wait_until("the backup knows of it", PATIENCE, || home(&pair).is_some());
     // From now on it answers, and says nothing by itself.
-    let log = pair.fabric.path("ping.log");
-    let pings = Pings::start(pair.fabric.topology.client(FAR), NEW, &log);
+    let pings = Pings::start(pair.fabric.topology.client(FAR), NEW);
 
     let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
     let mut router = pair.fabric.take(FIRST);

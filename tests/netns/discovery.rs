@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use sam_net::Namespace;
 use sam_testkit::netns::{
-    Daemon, Fabric, GATEWAY, Site, ask_who_has, first_answer, holds_within, sh, wait_until,
-    wall_time,
+    Fabric, GATEWAY, Pings, Site, ask_who_has, holds_within, sh, wait_until, wall_time,
 };
 use serde_json::Value;
 
@@ -48,11 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn appears() {
     let fabric = discovering("sweep: off");
     let far = fabric.topology.client(Site::AWS);
-    let command = format!("exec ping -D -n -i 0.01 -W 1 {NEW}");
-    let mut ping = Daemon::sh(far, &command, &fabric.path("ping.log"));
-    let nobody = |log: &str| log.contains("Destination Host Unreachable");
+    let pings = Pings::unheard(Duration::from_millis(10), far, NEW);
     wait_until("the far client finds nobody", PATIENCE, || {
-        nobody(&ping.log())
+        pings.unreachable() > 0
     });
     assert_eq!(owner(&fabric, Site::AWS), None);
     let client = fabric.topology.add_host(Site::ONPREM, "c1n", NEW);
@@ -63,13 +60,10 @@ fn appears() {
         &format!("ping -n -c 1 -W 1 {}", Site::AWS.client()),
     );
     wait_until("the far client gets answers", PATIENCE, || {
-        first_answer(&ping.log()).is_some()
+        pings.first_answer().is_some()
     });
-    ping.signal("INT");
-    wait_until("ping ends", PATIENCE, || ping.exit_code().is_some());
 
-    let log = ping.log();
-    let took = first_answer(&log).expect("just seen") - spoke;
+    let took = pings.first_answer().expect("just seen") - spoke;
     report("first ARP to routable from another site", took);
     assert!(
         took < ROUTABLE.as_secs_f64(),

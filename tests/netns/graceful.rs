@@ -37,7 +37,7 @@ fn killed_reflector() {
         Site::AZURE.client(),
     );
     wait_for_ping(&from, to, RETURN);
-    let pings = Pings::start(&from, to, &fabric.path("ping.log"));
+    let pings = Pings::start(&from, to);
 
     // Longer than the hold time: its clients notice, and keep what they know.
     let mut reflector = fabric.take(Site::ONPREM);

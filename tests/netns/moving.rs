@@ -69,8 +69,7 @@ fn journey(take: impl Fn(&Fabric, Ipv4Addr, Site, Site)) {
     let address = Site::OCI.client();
     let observer = fabric.topology.client(Site::ONPREM);
     wait_for_ping(observer, address, AGREEMENT);
-    let log = fabric.path("ping.log");
-    let pings = Pings::every(INTERVAL, observer, address, &log);
+    let pings = Pings::every(INTERVAL, observer, address);
     thread::sleep(STEADY);
 
     let stops = [Site::OCI, Site::AWS, Site::AZURE, Site::OCI];

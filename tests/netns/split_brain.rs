@@ -36,8 +36,7 @@ const WINDOW: Duration = Duration::from_millis(40);
 
 fn lost() {
     let pair = Pair::running(samctl());
-    let log = pair.fabric.path("ping.log");
-    let pings = Pings::start(pair.client(), FAR.client(), &log);
+    let pings = Pings::start(pair.client(), FAR.client());
 
     pair.lose_multicast(true);
     wait_until("only ARP brings advertisements", ELECTION, || {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND, VIP};
-use sam_testkit::netns::{GATEWAY, Pings, sh, wait_until};
+use sam_testkit::netns::{Answerers, GATEWAY, Pings, Stream, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -55,6 +55,8 @@ const TAKEOVER: Duration = Duration::from_millis(4_000);
 /// Pings lost at most where nothing should be, on a machine that does much else; a killed master costs over sixty.
 const LOST: usize = 20;
 const ELECTION: Duration = Duration::from_secs(15);
+/// Of advertisements.
+const INTERVAL: Duration = Duration::from_millis(300);
 
 fn one_answers() {
     let pair = Pair::running(samctl());
@@ -97,6 +99,8 @@ fn one_answers() {
 fn killed() {
     let mut pair = Pair::running(samctl());
     let pings = start_pings(&pair);
+    let far = pair.fabric.topology.client(FAR);
+    let stream = Stream::start(pair.client(), far, FAR.client());
 
     let mut router = pair.fabric.take(FIRST);
     router.daemon().kill();
@@ -124,6 +128,7 @@ fn killed() {
     pair.wait_for(SECOND, "master");
     let loss = pings.stop();
     assert!(loss.lost <= LOST, "the return is not noticed: {loss:?}");
+    stream.stop().expect("the stream survives");
 }
 
 fn stopped() {
@@ -149,6 +154,11 @@ fn stopped() {
 fn drained() {
     let pair = Pair::running(samctl());
     let pings = start_pings(&pair);
+    let stream = Stream::start(
+        pair.client(),
+        pair.fabric.topology.client(FAR),
+        FAR.client(),
+    );
     for (leaves, takes_over) in [(FIRST, SECOND), (SECOND, FIRST)] {
         let router = pair.fabric.router(leaves);
         router.samctl("drain on --wait").success();
@@ -173,6 +183,7 @@ fn drained() {
         assert_eq!(doctor.code, 0, "{}", doctor.text());
         assert_eq!(pair.state(takes_over), "master", "nothing is taken back");
     }
+    stream.stop().expect("the stream survives");
     let loss = pings.stop();
     assert!(loss.lost <= LOST, "{loss:?}");
 }
@@ -187,9 +198,13 @@ fn frozen() {
     wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
 
     let pings = start_pings(&pair);
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
     router.daemon().signal("CONT");
     let cause = || router.json("vrrp")["election"]["cause"] == "overslept";
     wait_until("it steps back", ELECTION, cause);
+    let seen = asker.stop();
+    let allowed = INTERVAL + 2 * seen.longest_delay();
+    assert!(seen.longest_overlap() <= allowed, "{seen:?}");
     // What it said before it knew may be doubted for a moment.
     wait_until("the master alone answers", TAKEOVER, || {
         let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
@@ -266,8 +281,7 @@ fn renewed() {
 
 /// Pings from the LAN to the far client.
 fn start_pings(pair: &Pair) -> Pings {
-    let log = pair.fabric.path("ping.log");
-    Pings::start(pair.client(), FAR.client(), &log)
+    Pings::start(pair.client(), FAR.client())
 }
 
 /// The value of a counter in the JSON of `samctl counters`.

@@ -4,6 +4,8 @@ use std::fs;
 
 use crate::source::root;
 
+#[path = "../../benches/takeover/musts.rs"]
+mod musts;
 #[path = "../../benches/takeover/picture.rs"]
 mod picture;
 #[path = "../../benches/takeover/report.rs"]

@@ -11,6 +11,7 @@
 //! | `pair` | two routers on one LAN |
 //! | `cloud` | two routers in a subnet of the fake cloud |
 //! | `pings` | a stream of pings, and its losses |
+//! | `stream` | a stream of TCP, and how long it waited |
 //! | `answerers` | who answers ARP at any instant |
 //! | `usage` | memory and processor time of a process |
 //! | `arp`, `frames` | hand-made ARP, hand-made IPv4 packets |
@@ -30,6 +31,7 @@ pub mod pair;
 mod pings;
 mod router;
 mod shell;
+mod stream;
 mod topology;
 mod usage;
 mod wait;
@@ -40,9 +42,10 @@ pub use capture::{Capture, Packets};
 pub use capture_file::CapturedPacket;
 pub use fabric::Fabric;
 pub use frames::send_ipv4;
-pub use pings::{Loss, Pings, first_answer};
+pub use pings::{Loss, Pings};
 pub use router::RouterProcess;
 pub use shell::{Daemon, Folder, Outcome, is_installed, sh};
+pub use stream::Stream;
 pub use topology::{GATEWAY, Site, Topology, Wire};
 pub use usage::Usage;
 pub use wait::{holds_within, wait_until, wall_time};

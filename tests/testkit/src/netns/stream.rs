@@ -16,14 +16,19 @@ const STALL: Duration = Duration::from_secs(90);
 const SPACING: Duration = Duration::from_millis(10);
 
 /// A running stream: a message every ten milliseconds, each answered.
-pub(crate) struct Stream {
+#[derive(Debug)]
+pub struct Stream {
     ends: Arc<AtomicBool>,
     thread: JoinHandle<std::io::Result<Duration>>,
 }
 
 impl Stream {
     /// Connects two clients.
-    pub(crate) fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Self {
+    ///
+    /// # Panics
+    /// When the kernel refuses, or the far one is not reached.
+    #[must_use]
+    pub fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Self {
         let address = SocketAddr::from((address, PORT));
         let listen = || TcpListener::bind(address);
         let listener = to.enter(listen).expect("a namespace").expect("a port");
@@ -42,8 +47,11 @@ impl Stream {
         Self { ends, thread }
     }
 
-    /// Ends it, and returns the longest time that an answer took; an error when it broke.
-    pub(crate) fn stop(self) -> std::io::Result<Duration> {
+    /// Ends it, and returns the longest time that an answer took.
+    ///
+    /// # Errors
+    /// When it broke.
+    pub fn stop(self) -> std::io::Result<Duration> {
         self.ends.store(true, Ordering::Relaxed);
         let ended = self.thread.join();
         ended.unwrap_or_else(|_| Err(std::io::Error::other("the thread panicked")))
