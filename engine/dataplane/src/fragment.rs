@@ -15,7 +15,6 @@ pub const MTU_MIN: usize = 68;
 
 /// Cuts `packet` into fragments of at most `mtu` bytes each and returns how many there are.
 ///
-/// For each fragment, `emit` gets its length and a closure that writes it into a slice of exactly that length.
 /// A packet that fits is emitted as it is. Fragments of a fragment continue its offsets.
 ///
 /// # Errors
@@ -24,13 +23,19 @@ pub fn fragment(
     packet: &[u8],
     classified: &Classified,
     mtu: usize,
-    mut emit: impl FnMut(usize, &mut dyn FnMut(&mut [u8])),
+    mut emit: impl FnMut(Fragment<'_>),
 ) -> Result<usize, DropReason> {
     let packet = packet
         .get(..classified.total)
         .ok_or(DropReason::FragmentFailed)?;
     if packet.len() <= mtu {
-        emit(packet.len(), &mut |slot| slot.copy_from_slice(packet));
+        let (header, data) = packet.split_at(classified.ip_header);
+        let flags = word(header, FLAGS);
+        emit(Fragment {
+            header,
+            data,
+            flags,
+        });
         return Ok(1);
     }
     if classified.dont_fragment || mtu < MTU_MIN {
@@ -47,16 +52,53 @@ pub fn fragment(
     while header.len() + rest.len() > mtu {
         let units = (mtu - header.len()) / 8;
         let (data, behind) = rest.split_at(units * 8);
-        emit(header.len() + data.len(), &mut |slot| {
-            write(header, data, kept | MORE_FRAGMENTS | offset, slot);
+        let flags = kept | MORE_FRAGMENTS | offset;
+        emit(Fragment {
+            header,
+            data,
+            flags,
         });
         offset += low_word(units);
         (rest, header, count) = (behind, later.bytes(), count + 1);
     }
-    emit(header.len() + rest.len(), &mut |slot| {
-        write(header, rest, kept | offset, slot);
+    emit(Fragment {
+        header,
+        data: rest,
+        flags: kept | offset,
     });
     Ok(count + 1)
+}
+
+/// A fragment that is still to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Fragment<'a> {
+    header: &'a [u8],
+    data: &'a [u8],
+    /// Flags and offset (RFC 791 section 3.1).
+    flags: u16,
+}
+
+impl Fragment<'_> {
+    /// Returns its length in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it has an IP header at least")]
+    pub fn len(&self) -> usize {
+        self.header.len() + self.data.len()
+    }
+
+    /// Writes it into `slot`.
+    ///
+    /// # Panics
+    /// When `slot` is not [`Self::len`] bytes long.
+    pub fn write(&self, slot: &mut [u8]) {
+        let total = low_word(slot.len());
+        let (header, data) = slot.split_at_mut(self.header.len());
+        data.copy_from_slice(self.data);
+        header.copy_from_slice(self.header);
+        put(header, TOTAL_LENGTH, total);
+        put(header, FLAGS, self.flags);
+        write_checksum(header);
+    }
 }
 
 /// Refuses packets whose data cannot belong to a datagram of at most 65 535 bytes.
@@ -68,16 +110,6 @@ fn check_offsets(flags: u16, length: usize) -> Result<(), DropReason> {
     } else {
         Ok(())
     }
-}
-
-fn write(header: &[u8], data: &[u8], flags: u16, slot: &mut [u8]) {
-    let total = low_word(slot.len());
-    let (slot_header, slot_data) = slot.split_at_mut(header.len());
-    slot_data.copy_from_slice(data);
-    slot_header.copy_from_slice(header);
-    put(slot_header, TOTAL_LENGTH, total);
-    put(slot_header, FLAGS, flags);
-    write_checksum(slot_header);
 }
 
 /// The header of all fragments but the first: with those options only whose copied flag is set.
@@ -255,9 +287,9 @@ mod tests {
 
     fn cut(packet: &[u8], mtu: usize) -> Result<Vec<Vec<u8>>, DropReason> {
         let mut emitted: Vec<Vec<u8>> = Vec::new();
-        let result = fragment(packet, &classify(packet)?, mtu, |length, write| {
-            let mut slot = vec![0xaa; length];
-            write(&mut slot);
+        let result = fragment(packet, &classify(packet)?, mtu, |fragment| {
+            let mut slot = vec![0xaa; fragment.len()];
+            fragment.write(&mut slot);
             emitted.push(slot);
         });
         assert_eq!(result.unwrap_or(0), emitted.len());

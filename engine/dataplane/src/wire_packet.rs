@@ -1,5 +1,6 @@
 //! One inner packet that is still to be written: cutting and encapsulating it cost one copy together.
 
+use crate::fragment::Fragment;
 use crate::segment::Segment;
 
 /// An inner packet as it is to travel. Whoever encapsulates it has it written to its place.
@@ -9,6 +10,8 @@ pub enum WirePacket<'a> {
     Whole(&'a [u8]),
     /// It is to be cut from a superpacket.
     Segment(Segment<'a>),
+    /// It is to be cut from a packet that is too long.
+    Fragment(Fragment<'a>),
 }
 
 impl WirePacket<'_> {
@@ -19,6 +22,7 @@ impl WirePacket<'_> {
         match self {
             Self::Whole(bytes) => bytes.len(),
             Self::Segment(segment) => segment.len(),
+            Self::Fragment(fragment) => fragment.len(),
         }
     }
 
@@ -30,6 +34,7 @@ impl WirePacket<'_> {
         match self {
             Self::Whole(bytes) => slot.copy_from_slice(bytes),
             Self::Segment(segment) => segment.write(slot),
+            Self::Fragment(fragment) => fragment.write(slot),
         }
     }
 }

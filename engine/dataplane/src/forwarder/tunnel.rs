@@ -368,38 +368,26 @@ pub(super) fn for_each_wire_packet(
         } else {
             let whole = &mut scratch[..wire.len()];
             wire.write(whole);
-            for_each_fragment(whole, mtu, stats, &mut |fragment: &[u8]| {
-                each(WirePacket::Whole(fragment))
-            })?;
+            for_each_fragment(whole, mtu, stats, &mut each)?;
         }
     }
     Ok(())
 }
 
-/// Hands `wire` to `each`, in fragments of at most `mtu` bytes when it is longer; stops at the first failure.
+/// Hands `wire` to `each` in fragments of at most `mtu` bytes; leaves out the rest after the first failure.
 fn for_each_fragment(
     wire: &[u8],
     mtu: u16,
     stats: &Stats,
-    each: &mut impl FnMut(&[u8]) -> Result<(), DropReason>,
+    each: &mut impl FnMut(WirePacket<'_>) -> Result<(), DropReason>,
 ) -> Result<(), DropReason> {
-    if wire.len() <= usize::from(mtu) {
-        return each(wire);
-    }
     let classified = classify(wire)?;
-    let mut slot = [0; FRAGMENT_MAX];
     let mut outcome = Ok(());
-    let count = fragment(
-        wire,
-        &classified,
-        usize::from(mtu).min(FRAGMENT_MAX),
-        |len, write| {
-            if outcome.is_ok() {
-                write(&mut slot[..len]);
-                outcome = each(&slot[..len]);
-            }
-        },
-    )?;
+    let count = fragment(wire, &classified, usize::from(mtu), |fragment| {
+        if outcome.is_ok() {
+            outcome = each(WirePacket::Fragment(fragment));
+        }
+    })?;
     stats.add(&stats.fragments_made, count as u64);
     outcome
 }
@@ -449,8 +437,6 @@ pub(crate) fn open_reason(error: OpenError) -> DropReason {
     }
 }
 
-/// Longest fragment in bytes; longer MTUs get more fragments than needed.
-const FRAGMENT_MAX: usize = 16 * 1024;
 /// Mask of the ECN field in the TOS byte (RFC 3168 section 5).
 const ECN: u8 = 3;
 const NOT_ECT: u8 = 0;

@@ -197,7 +197,9 @@ impl Walk<'_> {
             );
         }
         let mut lengths = Vec::new();
-        match fragment(&bytes, &classified, mtu, |length, _| lengths.push(length)) {
+        match fragment(&bytes, &classified, mtu, |fragment| {
+            lengths.push(fragment.len())
+        }) {
             Ok(count) => {
                 let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
                 let text = format!("{count} fragments of {} bytes", lengths.join(", "));
