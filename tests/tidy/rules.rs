@@ -16,6 +16,7 @@ pub(crate) const RULES: &[Rule] = &[
     ("head", head),
     ("unsafe", unsafe_code),
     ("bounded", bounded),
+    ("packet path", packet_path),
     ("unfinished", unfinished),
     ("suppression", suppression),
 ];
@@ -67,6 +68,21 @@ fn bounded(source: &Source) -> Option<String> {
     word_in_production(source, &WORDS)
 }
 
+/// Nothing on the packet path locks or is called through a table of functions; that nothing is allocated there is tested
+/// where it runs (`engine/dataplane/tests/allocation.rs`).
+fn packet_path(source: &Source) -> Option<String> {
+    const WORDS: [&str; 4] = ["dyn ", "Mutex", "RwLock", "Condvar"];
+    if !source.name.starts_with("engine/dataplane/src/") {
+        return None;
+    }
+    let mut code = source.production().lines();
+    let found = code.find(|line| {
+        let code = line.trim_start();
+        !code.starts_with("//") && WORDS.iter().any(|word| code.contains(word))
+    })?;
+    Some(format!("not on the packet path: {}", found.trim()))
+}
+
 fn unfinished(source: &Source) -> Option<String> {
     word_in_production(
         source,
@@ -109,6 +125,24 @@ fn each_rule_refuses_what_it_is_for_and_nothing_else() {
             true,
         ),
         ("bounded", "cli/a.rs", "let a = mpsc::channel(16);", false),
+        (
+            "packet path",
+            "engine/dataplane/src/a.rs",
+            "fn a(b: &dyn C) {}",
+            true,
+        ),
+        (
+            "packet path",
+            "engine/dataplane/src/a.rs",
+            "// dyn in words",
+            false,
+        ),
+        (
+            "packet path",
+            "engine/router/src/a.rs",
+            "fn a(b: &dyn C) {}",
+            false,
+        ),
         ("unfinished", "cli/a.rs", "fn a() { todo!() }", true),
         ("unfinished", "cli/a.rs", "fn a() {}", false),
         ("suppression", "cli/a.rs", "#[allow(dead_code)]", true),
