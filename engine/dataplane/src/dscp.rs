@@ -7,6 +7,12 @@
 /// TOS byte of control messages, BGP, BFD and WireGuard handshakes: DSCP CS6, routing protocols (RFC 4594 section 3.2).
 pub const CONTROL_TOS: u8 = 0xc0;
 
+/// Tells whether an outer TOS byte is that of control messages, which overtake others on their way.
+#[must_use]
+pub const fn is_control(tos: u8) -> bool {
+    tos & !ECN == CONTROL_TOS
+}
+
 /// Which DSCP the outer headers of a tunnel carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dscp {

@@ -11,7 +11,7 @@ use crate::OVERHEAD;
 use crate::config::PeerIndex;
 use crate::error::{OpenError, SealError};
 use crate::message::{Kind, RECEIVER, RESPONSE_RECEIVER, index};
-use crate::replay::Place;
+use crate::replay::{Order, Place};
 use crate::session::{Inner, Session, Unsealed};
 use crate::signal::{Signal, Signals};
 use crate::table::{PeerView, Published, Reader, Table};
@@ -165,11 +165,36 @@ impl DataPath {
         out: &mut [u8],
         now: Instant,
     ) -> Result<Opened, OpenError> {
+        self.open_in(Order::Kept, (from, datagram), out, now)
+    }
+
+    /// Like [`Self::open`] for a datagram that came past others which its sender had sent before: it makes none of these too
+    /// old.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_overtaking(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<Opened, OpenError> {
+        self.open_in(Order::Overtaking, (from, datagram), out, now)
+    }
+
+    fn open_in(
+        &mut self,
+        order: Order,
+        (from, datagram): (SocketAddr, &[u8]),
+        out: &mut [u8],
+        now: Instant,
+    ) -> Result<Opened, OpenError> {
         if out.len() < datagram.len() {
             return Err(OpenError::OutputTooSmall);
         }
         match Kind::of(datagram).ok_or(OpenError::UnknownType)? {
-            Kind::Data => return self.open_data((from, datagram), out, now),
+            Kind::Data => return self.open_data(order, (from, datagram), out, now),
             Kind::Initiation => self.check_mac1(datagram)?,
             Kind::Response => {
                 self.check_answered(index(datagram, RESPONSE_RECEIVER))?;
@@ -191,6 +216,7 @@ impl DataPath {
 
     fn open_data(
         &mut self,
+        order: Order,
         (from, datagram): (SocketAddr, &[u8]),
         out: &mut [u8],
         now: Instant,
@@ -203,7 +229,7 @@ impl DataPath {
             .session(local_index)
             .filter(|(session, _)| session.opens(now))
             .ok_or(OpenError::UnknownIndex)?;
-        let Unsealed { inner, place } = session.open(datagram, out)?;
+        let Unsealed { inner, place } = session.open(datagram, order, out)?;
         let arrival = Arrival {
             peer,
             view,

@@ -12,7 +12,7 @@ use crate::aead::{Key, TAG_LEN};
 use crate::error::OpenError;
 use crate::message::{COUNTER, DATA_HEADER, Kind, RECEIVER};
 use crate::noise::Keys;
-use crate::replay::{Place, Window};
+use crate::replay::{Order, Place, Window};
 use crate::timers::{
     REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME,
     REKEY_ON_RECEIVE_TIME,
@@ -139,7 +139,12 @@ impl Session {
     }
 
     /// Opens a data message into `out`, which is as long as `datagram`. Every `Ok` is authenticated and new.
-    pub(crate) fn open(&self, datagram: &[u8], out: &mut [u8]) -> Result<Unsealed, OpenError> {
+    pub(crate) fn open(
+        &self,
+        datagram: &[u8],
+        order: Order,
+        out: &mut [u8],
+    ) -> Result<Unsealed, OpenError> {
         let mut counter = [0; 8];
         counter.copy_from_slice(&datagram[COUNTER]);
         let counter = u64::from_le_bytes(counter);
@@ -153,7 +158,7 @@ impl Session {
         let len = opened.ok_or(OpenError::DecryptFailed)?;
         // Marked only now: a forged counter must not move the window. A poisoned lock cannot be, nothing panics in it.
         let mut window = self.window.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = window.mark(counter).ok_or(OpenError::Replay)?;
+        let place = window.mark(counter, order).ok_or(OpenError::Replay)?;
         drop(window);
         self.note_heard();
         let inner = inner(&out[..len]);
@@ -324,18 +329,18 @@ mod tests {
         let len = initiator.seal(&[], 0, &mut sealed).unwrap();
         assert!(!responder.heard());
         assert_eq!(
-            responder.open(&sealed[..len], &mut opened),
+            responder.open(&sealed[..len], Order::Kept, &mut opened),
             Ok(highest(Inner::Keepalive))
         );
         assert!(responder.heard());
         assert_eq!(
-            responder.open(&sealed[..len], &mut opened),
+            responder.open(&sealed[..len], Order::Kept, &mut opened),
             Err(OpenError::Replay)
         );
         let len = responder.seal(&[9; 20], 32, &mut sealed).unwrap();
         assert_eq!(len, 64);
         assert_eq!(
-            initiator.open(&sealed[..len], &mut opened),
+            initiator.open(&sealed[..len], Order::Kept, &mut opened),
             Ok(highest(Inner::NotIp))
         );
         assert_eq!(opened[..20], [9; 20]);
@@ -351,7 +356,7 @@ mod tests {
             sealed
         });
         let places = [1, 0, 2].map(|number: usize| {
-            let opened = responder.open(&sealed[number], &mut [0; 32]);
+            let opened = responder.open(&sealed[number], Order::Kept, &mut [0; 32]);
             opened.unwrap().place
         });
         assert_eq!(places, [Place::Highest, Place::Late, Place::Highest]);

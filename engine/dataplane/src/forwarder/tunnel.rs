@@ -9,6 +9,7 @@ use super::plain::{frame, plain_passage};
 use super::{Forwarder, Run, Way};
 use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
+use crate::dscp::is_control;
 use crate::encap::Lane;
 use crate::encap::lane::udp_lane;
 use crate::encap::nested::Content;
@@ -53,7 +54,13 @@ impl Forwarder {
         let Some(mut buffer) = io.pool.take() else {
             return self.refuse_received(DropReason::BufferPoolEmpty);
         };
-        match self.wg.open(outer.from, datagram, buffer.tail_mut(), now) {
+        let out = buffer.tail_mut();
+        let opened = if is_control(outer.tos) {
+            self.wg.open_overtaking(outer.from, datagram, out, now)
+        } else {
+            self.wg.open(outer.from, datagram, out, now)
+        };
+        match opened {
             Ok(Opened::Packet { peer, len }) => {
                 buffer.grow(len);
                 match self.tunnel_of(peer) {
