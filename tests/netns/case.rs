@@ -25,6 +25,8 @@ pub(crate) enum Need {
     FileHandles,
     /// A foreign kernel in an emulator.
     Guest,
+    /// A queueing discipline of this kernel (`tc qdisc`).
+    Qdisc(&'static str),
     /// Several users: root of the machine, not that of a user namespace.
     Users,
 }
@@ -99,8 +101,14 @@ pub(crate) fn missing(needs: &[Need]) -> Option<String> {
         }
         Need::FileHandles if is_overlay() => Some("temporary files are on overlayfs".to_owned()),
         Need::Users if !is_real_root() => Some("needs real root, not a user namespace".to_owned()),
+        Need::Qdisc(name) if !has_qdisc(name) => Some(format!("the kernel has no qdisc {name}")),
         Need::Guest => guest_image().err(),
-        Need::Tool(_) | Need::Library(_) | Need::File(_) | Need::FileHandles | Need::Users => None,
+        Need::Tool(_)
+        | Need::Library(_)
+        | Need::File(_)
+        | Need::FileHandles
+        | Need::Qdisc(_)
+        | Need::Users => None,
     })
 }
 
@@ -109,6 +117,14 @@ fn has_library(file: &str) -> bool {
     let folders = fs::read_dir(root).into_iter().flatten().flatten();
     let mut folders = folders.map(|entry| entry.path());
     root.join(file).exists() || folders.any(|folder| folder.join(file).exists())
+}
+
+fn has_qdisc(name: &str) -> bool {
+    let trial = format!("ip link set lo up && tc qdisc add dev lo root {name}");
+    let tried = Command::new("unshare")
+        .args(["-n", "sh", "-c", &trial])
+        .output();
+    tried.is_ok_and(|tried| tried.status.success())
 }
 
 fn is_overlay() -> bool {

@@ -1,20 +1,26 @@
 //! More offered than carried: control goes on, drops are counted, and afterwards everything is as before.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sam_net::Namespace;
-use sam_testkit::netns::{Fabric, Site, sh, wait_until};
+use sam_testkit::netns::{Fabric, RouterProcess, Site, Usage, sh, wait_until};
 
 use crate::bulk;
-use crate::case::{Case, samctl, wait_for_ping};
+use crate::case::{Case, Need, samctl, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "overload::a_flood_of_ten_thousand_flows_starves_neither_bgp_nor_arp_nor_handshakes",
         needs: &[],
         run: flood,
+    },
+    Case {
+        name: "overload::what_a_slow_lan_does_not_take_is_dropped_under_a_name",
+        needs: &[Need::Tool("tc"), Need::Qdisc("htb")],
+        run: slow,
     },
     Case {
         name: "overload::a_blocked_egress_holds_up_no_other_and_recovers",
@@ -29,6 +35,12 @@ const FLOOD: Duration = Duration::from_secs(6);
 const FLOWS: u16 = 10_000;
 /// Buffers that an idle worker keeps in its sockets.
 const KEPT: u64 = 120;
+/// All buffers of two workers that have been used once, and what else grows while flows are new.
+const GROWTH_KIB: u64 = (2 * 16 + 16) << 10;
+/// A transfer that shows how fast a path is.
+const TRANSFER: usize = 8 << 20;
+/// What a busy machine may take more for it.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// ```text
 /// .10 flood ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
@@ -42,26 +54,87 @@ fn flood() {
     for to in [Site::AWS, Site::AZURE] {
         wait_for_ping(client, to.client(), START);
     }
+    let quiet = transfer(&fabric);
+    let before = resident(&fabric);
     let begin = Instant::now();
 
-    let stop = AtomicBool::new(false);
-    let sent = std::thread::scope(|scope| {
-        let flood = scope.spawn(|| send_flood(client, Site::AWS.client(), &stop));
+    let sent = flooded(&fabric, || {
         // ARP is answered, and its answer needs the router that is flooded.
         while begin.elapsed() < FLOOD {
-            sh(
-                client,
-                &format!("ip neigh flush to {}", Site::AZURE.client()),
-            )
-            .success();
-            wait_for_ping(client, Site::AZURE.client(), START);
+            let forget = format!("ip neigh flush to {}", Site::AZURE.client());
+            sh(fabric.topology.client(Site::ONPREM), &forget).success();
+            wait_for_ping(
+                fabric.topology.client(Site::ONPREM),
+                Site::AZURE.client(),
+                START,
+            );
         }
-        stop.store(true, Relaxed);
-        flood.join().expect("the flood ends")
     });
 
     assert!(sent > u64::from(FLOWS), "{sent} datagrams are no flood");
     assert_steady(&fabric, begin.elapsed());
+    for (site, before) in fabric.topology.sites().into_iter().zip(before) {
+        let now = Usage::of(fabric.router(site).id()).resident_kib;
+        assert!(now <= before + GROWTH_KIB, "{site:?}: {before}, {now} KiB");
+    }
+    let dropped = dropped(fabric.router(Site::AWS));
+    assert_eq!(dropped["wg-replay"], 0, "{dropped:?}");
+    let lost: u64 = dropped.values().sum();
+    assert!(
+        lost > 0 && lost <= sent,
+        "{dropped:?} of {sent}: more must be offered than is carried"
+    );
+    // Who comes anew meanwhile gets its handshake and its session.
+    fabric.stop(Site::AZURE);
+    let mut newcomer = fabric.spawn(Site::AZURE, &[]);
+    flooded(&fabric, || {
+        newcomer.wait_until_running();
+        wait_for_ping(
+            fabric.topology.client(Site::ONPREM),
+            Site::AZURE.client(),
+            START,
+        );
+    });
+    drop(newcomer);
+    fabric.start(Site::AZURE);
+    assert_recovered(&fabric);
+    let after = transfer(&fabric);
+    assert!(
+        after < 4 * quiet + SLACK,
+        "{quiet:?} before, {after:?} after"
+    );
+}
+
+/// ```text
+/// .10 ── lan1 ── router onprem ══ wan ══ router aws ── lan2 at 1 Mbit/s ── .11
+///                                    ╚═ wan ══ router azure ── lan3 ── .12
+/// ```
+fn slow() {
+    let fabric = Fabric::running(samctl(), 3);
+    let client = fabric.topology.client(Site::ONPREM);
+    for to in [Site::AWS, Site::AZURE] {
+        wait_for_ping(client, to.client(), START);
+    }
+    let begin = Instant::now();
+    let aws = fabric.topology.router(Site::AWS);
+    let narrow = "tc qdisc add dev lan0 root handle 1: htb default 1 && \
+                  tc class add dev lan0 parent 1: classid 1:1 htb rate 1mbit";
+    sh(aws, narrow).success();
+
+    flooded(&fabric, || {
+        wait_until("what is too much is dropped", START, || {
+            let dropped = dropped(fabric.router(Site::AWS));
+            // What waited long in a full socket is late, not a replay.
+            assert_eq!(dropped["wg-replay"], 0, "{dropped:?}");
+            let refused = ["send-busy", "send-failed"].map(|name| dropped.get(name).copied());
+            refused.into_iter().flatten().sum::<u64>() > u64::from(FLOWS)
+        });
+        wait_for_ping(client, Site::AZURE.client(), START);
+        wait_for_ping(aws, Site::AZURE.overlay(), START);
+    });
+
+    assert_steady(&fabric, begin.elapsed());
+    sh(aws, "tc qdisc del dev lan0 root").success();
     assert_recovered(&fabric);
 }
 
@@ -79,14 +152,10 @@ fn blocked() {
     let far = fabric.topology.client(Site::AWS);
     sh(far, "ip link set eth0 down").success();
 
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let flood = scope.spawn(|| send_flood(client, Site::AWS.client(), &stop));
+    flooded(&fabric, || {
         while begin.elapsed() < Duration::from_secs(2) {
             wait_for_ping(client, Site::AZURE.client(), START);
         }
-        stop.store(true, Relaxed);
-        flood.join().expect("the flood ends");
     });
 
     sh(
@@ -100,6 +169,58 @@ fn blocked() {
     wait_for_ping(client, Site::AWS.client(), START);
     assert_steady(&fabric, begin.elapsed());
     assert_recovered(&fabric);
+}
+
+/// Floods the client of AWS from that on-prem for as long as `meanwhile` takes; returns how many packets that were.
+fn flooded(fabric: &Fabric, meanwhile: impl FnOnce()) -> u64 {
+    let client = fabric.topology.client(Site::ONPREM);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| send_flood(client, Site::AWS.client(), &stop));
+        let ends = Ends(&stop);
+        meanwhile();
+        drop(ends);
+        flood.join().expect("the flood ends")
+    })
+}
+
+/// Ends a flood, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// How long a transfer takes.
+fn transfer(fabric: &Fabric) -> Duration {
+    let (near, far) = (
+        fabric.topology.client(Site::ONPREM),
+        fabric.topology.client(Site::AWS),
+    );
+    let begin = Instant::now();
+    bulk::tcp(near, far, Site::AWS.client(), 1, TRANSFER);
+    begin.elapsed()
+}
+
+/// What each router has in memory, in KiB.
+fn resident(fabric: &Fabric) -> Vec<u64> {
+    let sites = fabric.topology.sites().into_iter();
+    sites
+        .map(|site| Usage::of(fabric.router(site).id()).resident_kib)
+        .collect()
+}
+
+/// How many packets a router dropped, by reason.
+fn dropped(router: &RouterProcess) -> BTreeMap<String, u64> {
+    let view = router.json("counters");
+    let rows = view["drops"].as_array().cloned().unwrap_or_default();
+    let rows = rows.into_iter().filter_map(|row| {
+        let name = row["reason"].as_str()?.to_owned();
+        Some((name, row["total"].as_u64()?))
+    });
+    rows.collect()
 }
 
 /// Sends 64-byte packets to as many ports as there are flows, until told to stop; returns how many.

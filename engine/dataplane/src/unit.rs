@@ -4,6 +4,8 @@
 //! bytes each. GSO and checksum state change only through the functions that also change the bytes.
 
 use crate::buffer::Buffer;
+use crate::packet::classify::{TCP_HEADER, UDP_HEADER};
+use crate::packet::ipv4::IPV4_HEADER;
 
 /// Says how a superpacket is to be cut into wire packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +59,18 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Returns how many wire packets it stands for, to count them where they are lost: headers are taken for the shortest.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        let (size, headers) = match self.offload.gso {
+            Gso::None => return 1,
+            Gso::Tcp { size } => (size, IPV4_HEADER + TCP_HEADER),
+            Gso::Udp { size } => (size, IPV4_HEADER + UDP_HEADER),
+        };
+        let payload = self.buffer.len().saturating_sub(headers);
+        payload.div_ceil(size.max(1).into()).max(1)
+    }
+
     /// Wraps a complete packet without pending work.
     #[must_use]
     pub fn plain(buffer: Buffer) -> Self {

@@ -227,7 +227,6 @@ impl PacketSocket {
                 Ok(0) => io::ErrorKind::InvalidData.into(),
                 Ok(sent) => {
                     next += sent;
-                    retries = 0;
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return next,
@@ -240,11 +239,10 @@ impl PacketSocket {
             }
             failures.push(SendFailure {
                 index: next,
-                packets: 1,
+                packets: units[next].packets(),
                 error,
             });
             next += 1;
-            retries = 0;
         }
         next
     }

@@ -13,6 +13,7 @@ pub struct SendFailure {
     pub error: io::Error,
 }
 
-/// How often a send that met ENOBUFS is tried again before the message counts as lost. ENOBUFS is transient, and a
-/// sleep would cost a timer tick, so the retries only yield the processor.
+/// How often a batch that met ENOBUFS is tried again before messages count as lost. ENOBUFS is transient, and a
+/// sleep would cost a timer tick, so the retries only yield the processor. A device that stays full does not hold up what
+/// waits behind the batch.
 pub(crate) const ENOBUFS_RETRIES: u8 = 2;
