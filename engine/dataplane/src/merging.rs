@@ -44,17 +44,6 @@ impl MergePolicy {
             Gso::Udp { .. } => self.udp,
         }
     }
-
-    /// Stops making superpackets of this kind; returns whether that is news.
-    pub fn forbid(&mut self, gso: Gso) -> bool {
-        let is_news = self.takes(gso) && gso != Gso::None;
-        match gso {
-            Gso::None => {}
-            Gso::Tcp { .. } => self.tcp = false,
-            Gso::Udp { .. } => self.udp = false,
-        }
-        is_news
-    }
 }
 
 impl Default for MergePolicy {
@@ -74,14 +63,13 @@ mod tests {
     #[test]
     fn what_is_forbidden_is_not_allowed_and_nothing_else_changes() {
         let tcp = L4::Tcp { flags: 0 };
-        let mut policy = MergePolicy::default();
-        assert!(!policy.forbid(Gso::None));
-        assert!(policy.allows(tcp) && policy.allows(L4::Udp));
-        assert!(policy.forbid(Gso::Udp { size: 100 }));
-        assert!(!policy.forbid(Gso::Udp { size: 100 }));
+        let all = MergePolicy::default();
+        assert!(all.allows(tcp) && all.allows(L4::Udp));
+        let policy = MergePolicy { udp: false, ..all };
         assert!(!policy.takes(Gso::Udp { size: 9 }) && policy.takes(Gso::None));
         assert!(policy.allows(tcp) && !policy.allows(L4::Udp));
-        assert!(policy.takes(Gso::Tcp { size: 9 }) && policy.forbid(Gso::Tcp { size: 100 }));
+        let policy = MergePolicy { tcp: false, ..all };
+        assert!(!policy.takes(Gso::Tcp { size: 9 }) && policy.takes(Gso::Udp { size: 9 }));
         assert!(!policy.allows(tcp) && policy.allows(L4::Other));
     }
 }

@@ -14,8 +14,8 @@ use crate::outlet::Outlet;
 use crate::trace::TapPoint;
 use crate::tx::Egress;
 
-/// Most datagrams in a train: the limit of `UDP_SEGMENT` in Linux.
-pub const TRAIN_SEGMENTS: usize = 64;
+/// Most datagrams in a train: what `UDP_SEGMENT` takes in any Linux; kernels before 5.16 refuse the 64th.
+pub const TRAIN_SEGMENTS: usize = 63;
 /// Most bytes in a train: the largest UDP payload over IPv4.
 pub const TRAIN_BYTES: usize = 65_507;
 /// Most bytes in a train: the largest UDP payload over IPv6.

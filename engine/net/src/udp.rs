@@ -23,8 +23,9 @@ use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer
 pub const RECEIVE_BATCH: usize = 16;
 /// Messages sent per system call.
 pub const SEND_BATCH: usize = 64;
-/// Datagrams per message: the limit of kernels before 6.9.
-pub const MAX_SEGMENTS: usize = 64;
+/// Datagrams per message. The limit of kernels before 6.9 is 64; those before 5.16 count the headers to the data, so that 64
+/// full datagrams are one too many.
+pub const MAX_SEGMENTS: usize = 63;
 
 /// Datagrams received from one sender: all `segment` bytes long, the last perhaps shorter.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ pub struct UdpSocket {
     /// Empty buffers for the next receive.
     spare: Vec<Buffer>,
     segmentation: Segmentation,
+    joins: bool,
     truncated: u64,
     overflows: u32,
 }
@@ -132,11 +134,16 @@ impl UdpSocket {
             }
             socket.bind(&address.into())?;
             let local = socket.local_addr()?.as_socket().unwrap_or(address);
-            Ok((socket, local, receive_buffer))
+            // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
+            let joins = set(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
+            Ok((socket, local, receive_buffer, joins))
         };
-        let (socket, local, receive_buffer) = bind()
+        let (socket, local, receive_buffer, joins) = bind()
             .map_err(|error| NetError::new("bind UDP socket to", address.to_string(), error))?;
-        Ok(Self::new(socket, local, receive_buffer))
+        Ok(Self {
+            joins,
+            ..Self::new(socket, local, receive_buffer)
+        })
     }
 
     pub(crate) fn new(socket: Socket, local: SocketAddr, receive_buffer: usize) -> Self {
@@ -149,6 +156,7 @@ impl UdpSocket {
             outbound: MessageBatch::new(SEND_BATCH),
             spare: Vec::with_capacity(RECEIVE_BATCH),
             segmentation: Segmentation::Allowed { refusals: 0 },
+            joins: false,
             truncated: 0,
             overflows: 0,
         }
@@ -159,11 +167,11 @@ impl UdpSocket {
     /// # Errors
     /// When the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::new(
-            self.socket.try_clone()?,
-            self.local,
-            self.receive_buffer,
-        ))
+        let socket = self.socket.try_clone()?;
+        Ok(Self {
+            joins: self.joins,
+            ..Self::new(socket, self.local, self.receive_buffer)
+        })
     }
 
     /// Makes it a raw one: single packets, without the IPv4 header that the kernel puts in front of received ones.
@@ -214,10 +222,17 @@ impl UdpSocket {
         self.segmentation = Segmentation::Refused;
     }
 
+    /// Tells whether the kernel joins datagrams that arrive.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        self.joins
+    }
+
     /// Makes the kernel hand over every datagram alone.
-    pub fn forbid_joining(&self) {
+    pub fn forbid_joining(&mut self) {
         // Kernels that do not know the option do not join either.
         set(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0).ok();
+        self.joins = false;
     }
 
     /// Receives up to `budget` trains and appends them to `out`; returns how many messages were read, dropped ones
@@ -524,8 +539,6 @@ pub(crate) fn unspecified(ipv6: bool) -> SocketAddr {
 pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> io::Result<usize> {
     let granted = set_receive_buffer(fd, receive_buffer)?;
     set_send_buffer(fd, SEND_BUFFER)?;
-    // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
-    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1).ok();
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find, by the error queue.
     if ipv4 {
@@ -569,14 +582,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trains_are_cut_at_64_datagrams_and_at_the_largest_packet() {
+    fn trains_are_cut_at_63_datagrams_and_at_the_largest_packet() {
         for (segment, bytes, expected) in [
             (1400, 1400, vec![1400]),
             (1400, 900, vec![900]),
             (1400, 56_000, vec![56_000]),
             (1400, 64_500, vec![46 * 1400, 100]),
-            (100, 6500, vec![6400, 100]),
-            (1, 65, vec![64, 1]),
+            (100, 6400, vec![6300, 100]),
+            (1, 64, vec![63, 1]),
             (40_000, 65_507, vec![40_000, 25_507]),
         ] {
             let train = [train_of(segment, bytes)];

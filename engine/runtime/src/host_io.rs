@@ -12,6 +12,7 @@ use sam_capture::NodeId;
 use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
 use sam_net::packet_socket::RECEIVE_BUFFER;
+use sam_net::tun::TunOffloads;
 use sam_net::{
     Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
 };
@@ -76,7 +77,9 @@ impl HostIo {
     /// When the device cannot be made; the message says what is missing.
     pub(crate) fn open(config: &Config, workers: usize) -> Result<Self, StartError> {
         let mut netlink = Netlink::open()?;
-        let tuns = Tun::open_queues(&config.local.tun, workers, tun_limit(config.local.offloads))?;
+        let limit = tun_limit(config.local.offloads);
+        let tuns = Tun::open_queues(&config.local.tun, workers, limit)?;
+        tell_what_is_missing(&tuns, workers, limit);
         let index = tuns[0].index();
         let overlay = IpNet::from(IpAddr::V4(config.own_node().overlay));
         netlink.add_address(index, overlay)?;
@@ -522,6 +525,25 @@ fn open_sockets(
 
 fn to_u16(mtu: u32) -> u16 {
     u16::try_from(mtu).unwrap_or(u16::MAX)
+}
+
+/// Says what the kernel did not give of what was asked of it for the TUN device; all works without, and slower.
+fn tell_what_is_missing(tuns: &[Tun], workers: usize, limit: TunOffloads) {
+    let queues = tuns.len();
+    if queues < workers {
+        warn!(
+            queues,
+            workers, "the TUN device has fewer queues than there are workers"
+        );
+    }
+    if let Some(agreed) = tuns
+        .iter()
+        .map(Tun::offloads)
+        .min()
+        .filter(|agreed| *agreed < limit)
+    {
+        warn!(?agreed, wanted = ?limit, "the TUN device has fewer offloads than wanted (TCP: Linux 2.6.27, UDP: 6.2)");
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod event_log;
 mod facts;
 mod host_io;
 mod journal_io;
+mod kernel_release;
 mod live_trace;
 mod mailbox;
 mod monitor;

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::mailbox::LanSockets;
 use super::ports::{BUDGET, PENDING, Received};
 use super::software::{cut, is_refusal};
+use super::trust::Trust;
 
 /// A LAN port with what waits for it.
 pub(super) struct Lan {
@@ -88,16 +89,16 @@ impl Lan {
 
     /// Sends what waits, as far as the kernel takes it; beyond the bound the oldest is dropped.
     ///
-    /// A superpacket that the kernel refuses is sent packet by packet, and `policy` learns not to make another.
-    pub(super) fn send(&mut self, pool: &mut BufferPool, stats: &Stats, policy: &mut MergePolicy) {
+    /// A superpacket that the kernel refuses is sent packet by packet, and `trust` learns of it.
+    pub(super) fn send(&mut self, pool: &mut BufferPool, stats: &Stats, trust: &mut Trust) {
         if self.pending.is_empty() {
             return;
         }
-        let cut = self.send_pending(pool, stats, policy);
+        let cut = self.send_pending(pool, stats, trust);
         if !cut.is_empty() {
             self.pending.splice(..0, cut);
             // Plain frames are not cut again.
-            self.send_pending(pool, stats, policy);
+            self.send_pending(pool, stats, trust);
         }
         let excess = self.pending.len().saturating_sub(PENDING);
         for unit in self.pending.drain(..excess) {
@@ -111,7 +112,7 @@ impl Lan {
         &mut self,
         pool: &mut BufferPool,
         stats: &Stats,
-        policy: &mut MergePolicy,
+        trust: &mut Trust,
     ) -> Vec<Unit> {
         let mut pieces = Vec::new();
         let done = self.ipv4.send_batch(&self.pending, &mut self.failures);
@@ -121,9 +122,9 @@ impl Lan {
                 stats.drop_many(DropReason::SendFailed, failure.packets as u64);
                 continue;
             }
-            if policy.forbid(unit.offload.gso) {
+            if trust.refuse(unit.offload.gso) {
                 warn!(
-                    "the kernel refuses superpackets on the LAN ({:?}): from now on they are cut here",
+                    "the kernel refuses superpackets on the LAN ({:?}): they are cut here for some time",
                     unit.offload.gso
                 );
             }

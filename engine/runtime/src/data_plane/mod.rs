@@ -18,6 +18,7 @@ mod plain_ports;
 mod ports;
 mod software;
 mod switches;
+mod trust;
 mod underlay;
 mod worker;
 
@@ -47,6 +48,7 @@ pub(crate) use switches::tun_limit;
 pub(crate) use worker::BUFFERS;
 
 use crate::StartError;
+use crate::kernel_release::safe_offloads;
 use handshake_thread::{HandshakeBox, HandshakeThread};
 use mailbox::Mailbox;
 use ports::UnderlaySockets;
@@ -137,6 +139,7 @@ impl DataPlane {
             threads: Vec::new(),
         };
         let icmp_limiter = Arc::default();
+        let offloads = safe_offloads(config.local.offloads);
         let mut senders = Vec::new();
         let (mut members, mut controls) = (Vec::new(), Vec::new());
         for UdpGroup {
@@ -158,7 +161,7 @@ impl DataPlane {
                     controls: std::mem::take(&mut controls),
                 },
                 carriers: carriers.next().unwrap_or_default(),
-                offloads: config.local.offloads,
+                offloads,
                 sessions: owner.data_path(),
                 icmp_limiter: Arc::clone(&icmp_limiter),
                 stats: Arc::clone(&data_plane.stats[index]),

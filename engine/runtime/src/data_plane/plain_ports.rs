@@ -1,6 +1,7 @@
 //! One worker's sockets of tunnels without encryption: which receives, and which a train leaves by.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use anyhow::Context;
 use sam_dataplane::{BufferPool, Lane, Stats};
@@ -107,6 +108,12 @@ impl PlainPorts {
     /// Tells whether trains leave as trains, where they can.
     pub(super) fn segments(&self) -> bool {
         self.lanes.iter().flatten().all(Underlay::segments)
+    }
+
+    /// Tries again what the kernel refused long ago.
+    pub(super) fn retry_segmentation(&mut self, now: Instant) {
+        self.senders_mut()
+            .for_each(|sender| sender.retry_segmentation(now));
     }
 
     /// Counts what the kernel lost since the last look.

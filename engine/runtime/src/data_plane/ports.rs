@@ -11,7 +11,7 @@ use sam_dataplane::{
 };
 use sam_net::{Epoll, Interest, Train, Tun, UdpSocket};
 use sam_router::{Offloads, TUN_PORT};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::carriers::CarrierSockets;
 use super::lan::Lan;
@@ -19,6 +19,7 @@ use super::mailbox::LanSockets;
 use super::plain_ports::{PLAIN, PlainPorts};
 use super::software::{cut, is_refusal};
 use super::switches::merging;
+use super::trust::Trust;
 use super::underlay::Underlay;
 use crate::StartError;
 
@@ -59,7 +60,8 @@ pub(super) struct Ports {
     lans: Vec<Lan>,
     role: Role,
     wanted: Offloads,
-    merging: Merging,
+    lan_trust: Trust,
+    host_trust: Trust,
 }
 
 impl Ports {
@@ -95,10 +97,15 @@ impl Ports {
                     .context("cannot watch the UDP socket")?;
             }
         }
+        if offloads.udp_gro && role == Role::Speaker && !underlays.iter().all(Underlay::joins) {
+            warn!("the kernel does not join datagrams (UDP_GRO, Linux 5.0): each arrives alone");
+        }
+        let Merging { lan, host } = merging(offloads, tun.offloads());
         Ok(Self {
             role,
             wanted: offloads,
-            merging: merging(offloads, tun.offloads()),
+            lan_trust: Trust::new(lan),
+            host_trust: Trust::new(host),
             tun,
             underlays,
             controls,
@@ -131,19 +138,22 @@ impl Ports {
 
     /// Returns which superpackets the kernel takes, as far as known.
     pub(super) fn merging(&self) -> Merging {
-        self.merging
+        Merging {
+            lan: self.lan_trust.policy(),
+            host: self.host_trust.policy(),
+        }
     }
 
     /// Returns the offloads in force.
     pub(super) fn offloads(&self) -> Offloads {
-        let Merging { lan, host } = self.merging;
+        let Merging { lan, host } = self.merging();
         self.wanted.and(Offloads {
             tun_tcp: host.tcp,
             tun_udp: host.udp,
             lan_tcp: lan.tcp,
             lan_udp: lan.udp,
             udp_segment: self.underlays.iter().all(Underlay::segments) && self.plain.segments(),
-            udp_gro: true,
+            udp_gro: self.underlays.iter().all(Underlay::joins),
         })
     }
 
@@ -328,18 +338,18 @@ impl Ports {
         }
         self.plain.send(pool, stats);
         for lan in &mut self.lans {
-            lan.send(pool, stats, &mut self.merging.lan);
+            lan.send(pool, stats, &mut self.lan_trust);
         }
     }
 
     fn send_unit(&mut self, port: PortId, unit: Unit, pool: &mut BufferPool, stats: &Stats) {
         if let Some(lan) = self.lans.iter_mut().find(|lan| lan.port == port) {
-            return lan.queue(unit, self.merging.lan, pool, stats);
+            return lan.queue(unit, self.lan_trust.policy(), pool, stats);
         }
         // A LAN port may be in the forwarding state before its socket is open.
         if port != TUN_PORT {
             stats.drop(DropReason::SendFailed);
-        } else if !self.merging.host.takes(unit.offload.gso) {
+        } else if !self.host_trust.policy().takes(unit.offload.gso) {
             self.send_cut(&unit, pool, stats);
         } else if let Err(error) = self.tun.send(&unit) {
             if is_refusal(&unit, &error) {
@@ -354,9 +364,9 @@ impl Ports {
 
     fn refused(&mut self, unit: &Unit, stats: &Stats) {
         stats.add(&stats.superpackets_refused, 1);
-        if self.merging.host.forbid(unit.offload.gso) {
+        if self.host_trust.refuse(unit.offload.gso) {
             warn!(
-                "the kernel refuses superpackets on the TUN device ({:?}): from now on they are cut here",
+                "the kernel refuses superpackets on the TUN device ({:?}): they are cut here for some time",
                 unit.offload.gso
             );
         }
@@ -373,6 +383,22 @@ impl Ports {
         });
         if let Err(reason) = sent {
             stats.drop(reason);
+        }
+    }
+
+    /// Tries again what the kernel refused long ago.
+    pub(super) fn retry_offloads(&mut self, now: Instant) {
+        for underlay in &mut self.underlays {
+            underlay.retry_segmentation(now);
+        }
+        self.plain.retry_segmentation(now);
+        for (trust, port) in [
+            (&mut self.lan_trust, "the LAN"),
+            (&mut self.host_trust, "the TUN device"),
+        ] {
+            if trust.look(now) {
+                info!("superpackets are tried again on {port}");
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use std::time::Instant;
 use sam_dataplane::{BufferPool, Carrier, DropReason, Forwarder, Io, PlainDatagrams, Stats};
 use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::ports::{BUDGET, PENDING, Received};
+use super::trust::RETRY;
 
 /// An underlay socket with what waits for it.
 pub(super) struct Underlay {
@@ -28,6 +29,10 @@ pub(super) struct Underlay {
     /// Losses as counted so far.
     truncated: u64,
     overflows: u32,
+    /// Whether it is to send trains as trains, if the kernel takes them.
+    wants_trains: bool,
+    /// Since when the kernel is known not to.
+    refused: Option<Instant>,
 }
 
 impl Underlay {
@@ -39,6 +44,7 @@ impl Underlay {
         if !offloads.udp_gro {
             socket.forbid_joining();
         }
+        let wants_trains = socket.segments();
         Self {
             carrier: None,
             socket,
@@ -49,6 +55,8 @@ impl Underlay {
             errors: Vec::new(),
             truncated: 0,
             overflows: 0,
+            wants_trains,
+            refused: None,
         }
     }
 
@@ -109,6 +117,11 @@ impl Underlay {
         self.socket.segments()
     }
 
+    /// Tells whether the kernel joins what arrives.
+    pub(super) fn joins(&self) -> bool {
+        self.socket.joins()
+    }
+
     /// Tells whether something waits.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
@@ -124,7 +137,9 @@ impl Underlay {
             .socket
             .send_trains(&mut self.pending, &mut self.failures);
         if segmented && !self.socket.segments() {
-            warn!("the kernel refuses to cut trains of datagrams: from now on each is sent alone");
+            warn!(
+                "the kernel refuses to cut trains of datagrams: each is sent alone for some time"
+            );
         }
         for failure in self.failures.drain(..) {
             stats.drop_many(DropReason::SendFailed, failure.packets as u64);
@@ -153,6 +168,19 @@ impl Underlay {
         }
     }
 
+    /// Sends trains as trains again some time after the kernel refused: they may take another route by now.
+    pub(super) fn retry_segmentation(&mut self, now: Instant) {
+        if !self.wants_trains || self.socket.segments() {
+            return;
+        }
+        let since = *self.refused.get_or_insert(now);
+        if now.saturating_duration_since(since) >= RETRY {
+            self.refused = None;
+            self.socket.allow_segmentation();
+            info!("trains of datagrams are left to the kernel again");
+        }
+    }
+
     /// Counts what the kernel lost since the last look.
     pub(super) fn count_losses(&mut self, stats: &Stats) {
         let (truncated, overflows) = (self.socket.truncated(), self.socket.overflows());
@@ -173,6 +201,7 @@ impl AsFd for Underlay {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
 
     use super::*;
 
@@ -203,6 +232,29 @@ mod tests {
         assert_eq!(underlay.pending.len(), PENDING);
         assert_eq!(underlay.pending[0].to.port(), 2);
         assert_eq!(pool.available(), BUFFERS - PENDING);
+    }
+
+    #[test]
+    fn trains_that_the_kernel_refused_are_tried_again_but_not_those_that_nobody_wants() {
+        let (mut underlay, ..) = fixture();
+        let start = Instant::now();
+        underlay.socket.forbid_segmentation();
+
+        underlay.retry_segmentation(start);
+        underlay.retry_segmentation(start + RETRY - Duration::from_secs(1));
+        assert!(!underlay.segments());
+        underlay.retry_segmentation(start + RETRY);
+        assert!(underlay.segments());
+
+        let offloads = Offloads {
+            udp_segment: false,
+            ..Offloads::default()
+        };
+        let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let mut underlay = Underlay::new(socket.expect("socket"), offloads);
+        underlay.retry_segmentation(start);
+        underlay.retry_segmentation(start + 2 * RETRY);
+        assert!(!underlay.segments());
     }
 
     #[test]

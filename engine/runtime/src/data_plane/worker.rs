@@ -174,6 +174,7 @@ impl Worker {
             if now >= self.next_look {
                 self.next_look = now + LOOK_INTERVAL;
                 self.ports.count_losses(&self.stats);
+                self.ports.retry_offloads(now);
                 // An idle worker lets go of sessions that are no more.
                 self.flush(now);
             }
