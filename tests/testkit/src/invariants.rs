@@ -398,9 +398,7 @@ impl Watch {
             self.on_cut_off(site);
         }
         let answers = snapshot.lans.iter().filter(|lan| lan.gate_open);
-        let answers: Vec<_> = answers
-            .flat_map(|lan| lan.answers.iter().copied())
-            .collect();
+        let answers: Vec<_> = answers.flat_map(|lan| lan.answers.iter()).collect();
         let former = self.answered.entry(site).or_default();
         for address in answers.iter().filter(|address| !former.contains(address)) {
             self.heard.remove(&(site, *address));
