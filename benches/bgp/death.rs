@@ -168,12 +168,14 @@ impl Stand {
                 ..Update::default()
             })
         };
-        // At once: the forwarding table is made anew for each piece that is read.
-        let bytes: Vec<u8> = numbers
-            .chunks(PART)
-            .flat_map(|part| update(part).encode(CONTEXT))
-            .collect();
-        self.read(node, &bytes);
+        // As from a socket: in pieces, each of which is published.
+        for part in numbers.chunks(PART * MESSAGES) {
+            let bytes: Vec<u8> = part
+                .chunks(PART)
+                .flat_map(|part| update(part).encode(CONTEXT))
+                .collect();
+            self.read(node, &bytes);
+        }
         let known = self.router.rib_prefixes().len();
         ensure!(known >= routes, "{known} of {routes} prefixes");
         Ok(())
@@ -261,6 +263,8 @@ struct Drained {
 
 /// Prefixes of one UPDATE, which has room for some more.
 const PART: usize = 700;
+/// UPDATEs of one piece: 64 KiB.
+const MESSAGES: usize = 16;
 
 fn address(number: usize) -> Ipv4Addr {
     let number = u32::try_from(number).expect("the pool has fewer addresses");

@@ -29,7 +29,7 @@ pub use feed::{Cursor, Feed, News, Stamp};
 pub use policy::{Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
-pub use rib::{BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
+pub use rib::{Alternatives, BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
 pub use speaker::{
     ConnectionId, Event, ExternalPeer, GracefulRestartConfig, Input, Output, OwnRestart,
     PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig, TimerName,

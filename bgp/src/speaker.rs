@@ -18,7 +18,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reflector::Reflector;
 use crate::restart::Restart;
-use crate::rib::{Export, NeighborIdentity, Path, Tables};
+use crate::rib::{Alternatives, Export, NeighborIdentity, Path, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::template::PeerTemplate;
@@ -312,6 +312,11 @@ impl<P: Policy> Speaker<P> {
     /// Returns all paths of a prefix, best first; ineligible ones last.
     pub fn paths(&self, prefix: Ipv4Net) -> Vec<PathView> {
         view::paths(&self.tables.loc_rib().candidates(prefix))
+    }
+
+    /// Returns the paths of a prefix that may be chosen, now or once others are gone.
+    pub fn alternatives(&self, prefix: Ipv4Net) -> Alternatives {
+        Alternatives::of(self.tables.loc_rib().candidates(prefix))
     }
 
     /// Lists all prefixes with at least one path, in order.

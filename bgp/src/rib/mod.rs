@@ -5,6 +5,7 @@
 
 mod adj_rib_in;
 mod adj_rib_out;
+mod alternatives;
 mod attribute_pool;
 mod best_path;
 mod decision;
@@ -20,6 +21,7 @@ mod sources;
 mod tables;
 mod withheld;
 
+pub use alternatives::Alternatives;
 pub use best_path::BestPathChange;
 pub use decision::DecisionStep;
 pub use destination::STALE_SUPERSEDED;

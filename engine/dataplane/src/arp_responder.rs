@@ -326,6 +326,14 @@ impl ArpResponder {
         self.doubts.remove(&(port, address));
     }
 
+    /// Lists the addresses of a port that somebody else claimed, as far as that is remembered.
+    #[must_use]
+    pub fn observed(&self, port: PortId) -> Vec<Ipv4Addr> {
+        let ends = (port, Ipv4Addr::UNSPECIFIED)..=(port, Ipv4Addr::BROADCAST);
+        let observations = self.observations.range(ends);
+        observations.map(|((_, address), _)| *address).collect()
+    }
+
     /// Tells whether somebody else used `address` recently.
     #[must_use]
     pub fn is_alive(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
@@ -543,7 +551,7 @@ mod tests {
         port.answers = (0..1000)
             .map(|index| Ipv4Addr::from(0x0a4d_3c00 + index))
             .collect();
-        for address in port.answers.clone() {
+        for address in port.answers.clone().iter() {
             responder.observe(address, HOST, false, &port, now);
         }
         let asked = std::iter::from_fn(|| responder.poll_inquiry(now)).count();
@@ -777,7 +785,7 @@ mod tests {
             subnet: "10.77.60.0/24".parse().unwrap(),
             pools: vec!["10.77.62.0/24".parse().unwrap()],
             mtu: 1500,
-            answers: vec![CAPTURED, LOCAL],
+            answers: [CAPTURED, LOCAL].into_iter().collect(),
             gate_open: true,
             gratuitous_arp: true,
             virtual_address: None,

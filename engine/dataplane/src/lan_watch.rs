@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use crate::fib::AddressSet;
 use crate::ids::PortId;
 use crate::notice::Mac;
 use crate::snapshot::LanPort;
@@ -124,11 +125,10 @@ impl LanWatch {
 }
 
 impl Turn {
-    /// The next of the sorted addresses after the last one, from the first again after all.
-    fn next_answer(&self, answers: &[Ipv4Addr]) -> Option<Ipv4Addr> {
-        let is_done = |address: &Ipv4Addr| self.last.is_some_and(|last| *address <= last);
-        let next = answers.partition_point(is_done);
-        answers.get(next).or_else(|| answers.first()).copied()
+    /// The next of the addresses after the last one, from the first again after all.
+    fn next_answer(&self, answers: &AddressSet) -> Option<Ipv4Addr> {
+        let next = self.last.and_then(|last| answers.after(last));
+        next.or_else(|| answers.iter().next())
     }
 }
 

@@ -63,7 +63,7 @@ pub use drop_reason::DropReason;
 pub use dscp::Dscp;
 pub use encap::{Carrier, Lane};
 pub use fabric_question::FabricQuestion;
-pub use fib::{Fib, FibBuilder, NextHop};
+pub use fib::{AddressSet, Fib, FibBuilder, NextHop};
 pub use forwarder::{Forwarder, LanQuestion, NeighborView, PlainDatagrams};
 pub use handshake_post::{HandshakeMessage, HandshakePost, Posts};
 pub use handshakes::Handshakes;

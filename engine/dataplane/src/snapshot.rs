@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use crate::dscp::Dscp;
 use crate::encap::{Nested, Plain};
-use crate::fib::Fib;
+use crate::fib::{AddressSet, Fib};
 use crate::ids::{PortId, TunnelId};
 use crate::notice::Mac;
 use crate::packet::ipv4::low_word;
@@ -28,8 +28,8 @@ pub struct LanPort {
     pub pools: Vec<Ipv4Net>,
     /// Interface MTU: largest IP packet.
     pub mtu: u16,
-    /// Addresses for which this router answers ARP on this LAN while the gate is open, sorted.
-    pub answers: Vec<Ipv4Addr>,
+    /// Addresses for which this router answers ARP on this LAN while the gate is open.
+    pub answers: AddressSet,
     /// An address of the LAN that belongs to whichever router may answer now (VRRP), if there is one.
     pub virtual_address: Option<Ipv4Addr>,
     /// Whether this router may answer now (`activeWhen`); closed means silent.
@@ -74,12 +74,12 @@ impl LanPort {
     /// Tells whether this router answers for `address` while its gate is open.
     #[must_use]
     pub fn is_listed(&self, address: Ipv4Addr) -> bool {
-        self.virtual_address == Some(address) || self.answers.binary_search(&address).is_ok()
+        self.virtual_address == Some(address) || self.answers.contains(address)
     }
 
     /// Lists the addresses for which this router answers while its gate is open.
     pub fn listed(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.answers.iter().copied().chain(self.virtual_address)
+        self.answers.iter().chain(self.virtual_address)
     }
 }
 

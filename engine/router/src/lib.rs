@@ -48,6 +48,7 @@ mod handover;
 mod host;
 mod identity;
 mod lan_role;
+mod next_hop_group;
 mod next_hops;
 mod notices;
 mod numbering;

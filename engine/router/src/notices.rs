@@ -52,8 +52,8 @@ impl Router {
                 None
             }
             Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
-            Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true, now),
-            Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false, now),
+            Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true),
+            Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false),
             Notice::PathTooNarrow { tunnel, mtu } => {
                 if let Some(node) = self.numbering.node(tunnel) {
                     self.on_path_error(node, mtu, now);
@@ -108,12 +108,12 @@ impl Router {
     }
 
     /// Takes in whether a tunnel carries packets; returns the event, if that is news.
-    fn on_tunnel(&mut self, tunnel: TunnelId, up: bool, now: Instant) -> Option<Event> {
+    fn on_tunnel(&mut self, tunnel: TunnelId, up: bool) -> Option<Event> {
         let node = self.numbering.node(tunnel)?;
         if !self.host.on_tunnel(node, up) {
             return None;
         }
-        self.follow_next_hops(now);
+        self.next_hops_stale = true;
         Some(if up {
             Event::TunnelUp { node }
         } else {

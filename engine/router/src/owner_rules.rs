@@ -190,7 +190,7 @@ impl Router {
             own_address: lan_address.is_some_and(|net| net.addr() == address),
             virtual_address: vrrp.is_some_and(|vrrp| vrrp.settings.address == address),
             excluded: pools.iter().any(|pool| pool.exclude.contains(&address)),
-            answered: self.gate().open && self.answers().binary_search(&address).is_ok(),
+            answered: self.gate().open && self.fib.answers().contains(address),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use sam_bgp::{BestPathChange, DecisionStep, Feed, Stamp};
-use sam_capture::{ClaimState, Owner};
+use sam_capture::Owner;
 
 use crate::events::Event;
 use crate::view::step_name;
@@ -92,12 +92,5 @@ impl OwnerTable {
     /// Lists all owners, by address.
     pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.held.values().map(|held| &held.holding.owner)
-    }
-
-    /// Lists the addresses that other nodes serve: whoever has the best claim, but who only asks whether an address is its
-    /// own. An owner that is drained, or just got the address, serves like any other.
-    pub(crate) fn remote_served(&self) -> impl Iterator<Item = &Owner> {
-        let remote = |owner: &&Owner| !owner.local && owner.state != ClaimState::Seizing;
-        self.owners().filter(remote)
     }
 }

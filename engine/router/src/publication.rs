@@ -9,9 +9,9 @@ use sam_dataplane::TunnelId;
 use sam_dataplane::snapshot::{LanPort, TunPort};
 
 use crate::Router;
-use crate::answer_set::answers;
+use crate::answer_set::AnswerRules;
 use crate::config::Capture;
-use crate::fib_sync::{Desired, LAN_PORT, RouteSources, TUN_PORT, desired_routes};
+use crate::fib_sync::{LAN_PORT, Ports, Sources, TUN_PORT, Terms};
 use crate::output::Output;
 use crate::peers::other_nodes;
 use crate::tunnels::{TunnelPlan, plan, tunnel_table, wireguard_peers};
@@ -28,28 +28,37 @@ impl Router {
             self.wireguard = Some(peers.clone());
             self.outputs.push_back(Output::WireGuardPeers(peers));
         }
-        let desired = self.desired(&plans);
+        let terms = self.terms(&plans);
+        let (deaths, lives_here) = (self.deaths(), self.lives_here());
+        let sources = Sources {
+            speaker: &self.speaker,
+            owners: &self.owners,
+        };
+        self.fib.follow(sources, terms, deaths, lives_here);
+        let ports = self.ports(&plans);
         self.outputs
-            .extend(self.fib.update(desired).map(Output::Publish));
+            .extend(self.fib.publish(ports).map(Output::Publish));
     }
 
-    fn desired(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Desired {
-        let lan_address = self
-            .host
-            .lan
-            .as_ref()
-            .and_then(|lan| lan.address)
-            .map(|net| net.addr());
-        let sources = RouteSources {
-            config: &self.config,
-            owners: &self.owners,
-            tunnels: plans,
-            lan_address,
-            lan_present: self.host.lan.is_some(),
-        };
-        Desired {
-            routes: desired_routes(&sources),
-            lans: self.lan_port(lan_address).into_iter().collect(),
+    /// What routes and answers follow from, besides paths.
+    pub(crate) fn terms(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Terms {
+        let (lan_address, lan_present) = (self.lan_address(), self.host.lan.is_some());
+        // In a cloud frames for captured addresses come by our MAC: the provider answers for all.
+        let answers_arp = matches!(self.config.local.capture, Capture::ProxyArp { .. });
+        let answers =
+            (answers_arp && lan_present).then(|| AnswerRules::new(&self.config, lan_address));
+        Terms::new(&self.config, plans, lan_address, lan_present, answers)
+    }
+
+    /// Our address on the LAN.
+    fn lan_address(&self) -> Option<Ipv4Addr> {
+        let lan = self.host.lan.as_ref()?;
+        lan.address.map(|net| net.addr())
+    }
+
+    fn ports(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Ports {
+        Ports {
+            lans: self.lan_port().into_iter().collect(),
             tun: self.host.tun_mtu.map(|mtu| TunPort {
                 id: TUN_PORT,
                 name: self.config.local.tun.clone(),
@@ -77,16 +86,14 @@ impl Router {
             .collect()
     }
 
-    fn lan_port(&self, lan_address: Option<Ipv4Addr>) -> Option<LanPort> {
+    fn lan_port(&self) -> Option<LanPort> {
         let capture = &self.config.local.capture;
         let interface = capture.interface()?.to_owned();
-        let arp = match capture {
+        let gratuitous_arp = match capture {
             Capture::None => return None,
-            Capture::ProxyArp { gratuitous_arp, .. } => Some(*gratuitous_arp),
-            // Frames for captured addresses come by our MAC: the provider answers for all.
-            Capture::Cloud(_) => None,
+            Capture::ProxyArp { gratuitous_arp, .. } => *gratuitous_arp,
+            Capture::Cloud(_) => false,
         };
-        let mine = || answers(&self.config, &self.owners, &self.lives_here(), lan_address);
         let lan = self.host.lan.as_ref()?;
         // Without an address of the kernel, the LAN is the pool's.
         let subnet = lan
@@ -96,7 +103,7 @@ impl Router {
             id: LAN_PORT,
             name: interface,
             mac: lan.mac,
-            address: lan_address,
+            address: self.lan_address(),
             subnet: subnet.trunc(),
             pools: self
                 .config
@@ -106,13 +113,13 @@ impl Router {
                 .map(|pool| pool.prefix)
                 .collect(),
             mtu: lan.mtu,
-            answers: arp.map(|_| mine()).unwrap_or_default(),
+            answers: self.fib.answers().clone(),
             virtual_address: self.virtual_address(),
             gate_open: self.gate().open,
             conflicts: self.lan_role.conflicts(),
             siblings: self.sibling_macs(),
             beside: self.beside(),
-            gratuitous_arp: arp.unwrap_or(false),
+            gratuitous_arp,
             discovers: self.config.local.capture.discovery().is_some(),
         })
     }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
 use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
 use sam_dataplane::Notice;
@@ -33,7 +32,7 @@ use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
 use crate::path_mtu::PathMtus;
 use crate::path_watch::{PathChange, PathWatch};
-use crate::peers::{node_of, other_nodes, own_restart, peer_configs, peer_of, speaker_config};
+use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
 use crate::stale_hops::StaleHops;
@@ -95,6 +94,12 @@ pub struct Router {
     /// Next hops on which no stale path relies, as the speaker was told.
     pub(crate) silent_hops: BTreeSet<Ipv4Addr>,
     pub(crate) path_watch: PathWatch,
+    /// Whether the choice of paths has to follow the state of tunnels and of BFD.
+    pub(crate) next_hops_stale: bool,
+    /// What BFD said, until sessions and operators hear of it.
+    pub(crate) path_changes: Vec<(NodeId, PathChange)>,
+    /// When something was handled of which all but the dead next hops is still to be followed.
+    unsettled: Option<Instant>,
     pub(crate) fib: FibSync,
     pub(crate) identity: IdentityWatch,
     pub(crate) foreign_answers: Sightings,
@@ -147,6 +152,9 @@ impl Router {
             stale_hops: StaleHops::new(epoch.rotate_left(16)),
             silent_hops: BTreeSet::new(),
             path_watch: PathWatch::default(),
+            next_hops_stale: false,
+            path_changes: Vec::new(),
+            unsettled: None,
             stopping: false,
             owners: OwnerTable::default(),
             duplicates: Duplicates::default(),
@@ -189,6 +197,7 @@ impl Router {
 
     /// Handles one thing that happened.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
+        self.catch_up();
         match input {
             Input::Config(config) => self.apply(*config, now),
             Input::Bgp(input) => {
@@ -211,11 +220,12 @@ impl Router {
             Input::Cloud(input) => self.on_cloud(input, now),
             Input::Command(command) => self.on_command(&command, now),
         }
-        self.settle(now);
+        self.proceed(now);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.catch_up();
         if self
             .speaker
             .poll_timeout()
@@ -235,11 +245,15 @@ impl Router {
                 self.events.push(event, now);
             }
         }
-        self.settle(now);
+        self.proceed(now);
     }
 
     /// Takes the next output.
     pub fn poll_output(&mut self) -> Option<Output> {
+        // What follows from a dead next hop takes its time: it waits until the packet path has turned to the backups.
+        if self.outputs.is_empty() {
+            self.catch_up();
+        }
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
@@ -373,10 +387,33 @@ impl Router {
         self.events.push(event, now);
     }
 
+    /// Has routes leave dead next hops, and does all the rest at once only if there was nothing to leave.
+    fn proceed(&mut self, now: Instant) {
+        if self.bury_next_hops() {
+            self.unsettled = Some(now);
+        } else {
+            self.settle(now);
+        }
+    }
+
+    /// Tells whether something waits for the packet path.
+    #[cfg(test)]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
+    /// Does what waited for the packet path.
+    fn catch_up(&mut self) {
+        if let Some(since) = self.unsettled.take() {
+            self.settle(since);
+        }
+    }
+
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
         // 0. Who acts on the LAN comes before what is done there.
         self.tell_vrrp();
+        self.follow_paths(now);
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
         self.pump(now);
         self.tell_stale_hops(now);
@@ -397,7 +434,7 @@ impl Router {
         }
         // 3. The FIB before the peers (R6).
         self.tell_paths(now);
-        if std::mem::take(&mut self.forwarding_stale) {
+        if std::mem::take(&mut self.forwarding_stale) || self.fib.is_behind(&self.speaker) {
             self.publish(now);
             // After the routes that its packets take.
             self.tell_bfd();
@@ -413,50 +450,6 @@ impl Router {
         self.duplicates.follow(generation, now);
         // 4. Forwarding never waits for a provider.
         self.drive_cloud(now);
-    }
-
-    /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
-    /// section 4.1).
-    fn on_bfd(&mut self, sessions: &[sam_bfd::SessionStatus], now: Instant) {
-        let changes = self.path_watch.on_sessions(sessions, &self.config, now);
-        self.follow_next_hops(now);
-        for (node, change) in changes {
-            let event = match change {
-                PathChange::Up => Event::BfdUp { node },
-                PathChange::Failed(down) | PathChange::HeldDown(down) => Event::BfdDown {
-                    node,
-                    reason: down.cause.name().into(),
-                    remote: down.remote_diagnostic.to_string(),
-                },
-            };
-            self.events.push(event, now);
-            if let PathChange::Failed(_) = change {
-                self.speaker.handle_path_down(peer_of(node), now);
-                self.pump(now);
-            }
-        }
-    }
-
-    /// Asks whether nodes that failed run anew: their markers are not chosen, but still heard of.
-    fn review_failed(&mut self, now: Instant) {
-        let asn = self.config.fabric.asn;
-        for node in self.path_watch.failed() {
-            let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
-                continue;
-            };
-            let paths = self.speaker.paths(Ipv4Net::from(overlay));
-            let told = paths.iter().filter(|view| !view.path.stale);
-            let epoch = told.into_iter().find_map(|view| {
-                let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
-                let RouteKind::Marker { epoch } = tags.kind else {
-                    return None;
-                };
-                (tags.node == node).then_some(epoch)
-            });
-            if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
-                self.follow_next_hops(now);
-            }
-        }
     }
 
     /// Makes the announcements follow gate, orders and rivals.

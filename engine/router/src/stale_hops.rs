@@ -143,8 +143,13 @@ impl StaleHops {
         self.changes.pop_front()
     }
 
+    /// Tells whether [`Self::poll_change`] has something.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Lists the nodes that do not answer.
-    fn silent(&self) -> impl Iterator<Item = NodeId> {
+    pub(crate) fn silent(&self) -> impl Iterator<Item = NodeId> {
         let silent = |(_, hop): &(&NodeId, &Hop)| hop.verdict == Verdict::Silent;
         self.hops.iter().filter(silent).map(|(node, _)| *node)
     }

@@ -39,6 +39,8 @@ pub(crate) struct Net {
 pub(crate) struct Station {
     pub(crate) router: Router,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// What was published last before anything but the death of a next hop was followed.
+    pub(crate) flipped: Option<Arc<Snapshot>>,
     pub(crate) state: RuntimeState,
     pub(crate) events: Vec<Event>,
     /// Kinds of outputs since the last look.
@@ -109,6 +111,7 @@ impl Net {
         let station = Station {
             router,
             snapshot: Arc::default(),
+            flipped: None,
             state,
             events: Vec::new(),
             kinds: Vec::new(),
@@ -150,6 +153,11 @@ impl Net {
 
     /// Lets one router's peer say something that no router would say.
     pub(crate) fn say(&mut self, from: u32, to: u32, message: &Message) {
+        self.say_all(from, to, std::slice::from_ref(message));
+    }
+
+    /// The same, with several messages that arrive in one piece.
+    pub(crate) fn say_all(&mut self, from: u32, to: u32, messages: &[Message]) {
         let (_, (_, connection)) = self
             .pipes
             .iter()
@@ -161,7 +169,9 @@ impl Net {
             add_path: true,
             extended: false,
         };
-        let (connection, bytes) = (*connection, message.encode(context));
+        let connection = *connection;
+        let bytes = messages.iter().flat_map(|message| message.encode(context));
+        let bytes: Vec<u8> = bytes.collect();
         self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));
     }
 
@@ -221,7 +231,7 @@ impl Net {
     pub(crate) fn answers(&self, id: u32, address: Ipv4Addr) -> bool {
         let lans = &self.stations[&id].snapshot.lans;
         lans.iter()
-            .any(|lan| lan.gate_open && lan.answers.contains(&address))
+            .any(|lan| lan.gate_open && lan.answers.contains(address))
     }
 
     fn next_occasion(&self) -> Option<Instant> {
@@ -298,6 +308,9 @@ impl Net {
                     assert!(!sent, "the FIB knows before the peers (R6)");
                     assert!(snapshot.generation > station.snapshot.generation);
                     station.kinds.push("publish");
+                    if station.router.is_unsettled() {
+                        station.flipped = Some(Arc::clone(&snapshot));
+                    }
                     station.snapshot = snapshot;
                 }
                 Output::WireGuardPeers(peers) => {

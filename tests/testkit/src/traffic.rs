@@ -138,7 +138,7 @@ impl World {
         let site = &self.sites[index];
         let listed = |address| {
             let mut lans = site.snapshot.lans.iter();
-            lans.any(|lan| lan.answers.contains(&address))
+            lans.any(|lan| lan.answers.contains(address))
         };
         // What a switch that forgot its stations floods is for others.
         let for_us = |arp: &Arp| [BROADCAST, router_mac(index)].contains(&arp.to);

@@ -213,21 +213,23 @@ impl Forwarder {
             let former_lan = former.lan(lan.id).filter(|former| former.mac == lan.mac);
             // Behind a gate that just opened everything is new, and nobody moved.
             let was_open = former_lan.is_some_and(|former| former.gate_open);
-            let arrived = was_open && host_arrived(lan.id, former, &snapshot);
-            let disputed = former_lan.is_some_and(|former| former.conflicts != lan.conflicts);
-            let is_new = |address| !former_lan.is_some_and(|former| former.is_answered(address));
-            for address in lan.listed() {
+            // Its host may come from another site, with the MAC of that site's router in its ARP cache for everything
+            // behind the router, the gateway included: all of it is announced again.
+            let arrived = was_open && snapshot.fib.has_new(NextHop::Lan(lan.id), &former.fib);
+            let new = newly_answered(lan, former_lan);
+            for address in &new {
                 // What another router said of it while it took itself for the one that answers proves nothing.
-                let new = disputed || is_new(address);
+                self.responder.forget(lan.id, *address);
+            }
+            for address in self.responder.observed(lan.id) {
                 let moved = former.fib.lookup(address) != snapshot.fib.lookup(address);
-                if new {
-                    self.responder.forget(lan.id, address);
-                } else if moved {
+                if moved && lan.is_listed(address) {
                     self.responder.doubt(lan.id, address, now);
                 }
-                if new || arrived {
-                    self.announce(lan, address, now);
-                }
+            }
+            let announced = if arrived { lan.listed().collect() } else { new };
+            for address in announced {
+                self.announce(lan, address, now);
             }
             if let Some(own) = lan.address.filter(|_| arrived) {
                 self.announce(lan, own, now);
@@ -315,13 +317,16 @@ fn asker(snapshot: &Snapshot, lan: &LanPort) -> Ipv4Addr {
     lan.address.or(overlay).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Tells whether an address lives on this LAN now that did not before. Its host may come from another site, with the
-/// MAC of that site's router in its ARP cache for everything behind the router, the gateway included: all of it is
-/// announced again.
-fn host_arrived(port: PortId, former: &Snapshot, snapshot: &Snapshot) -> bool {
-    snapshot.fib.entries().any(|(prefix, next_hop)| {
-        prefix.prefix_len() == 32
-            && next_hop == NextHop::Lan(port)
-            && former.fib.lookup(prefix.addr()) != Some(NextHop::Lan(port))
-    })
+/// Lists the addresses that are answered for now and were not before, or by another router too: what changed, and no more,
+/// is looked at.
+fn newly_answered(lan: &LanPort, former: Option<&LanPort>) -> Vec<Ipv4Addr> {
+    let known = former.filter(|former| former.gate_open && former.conflicts == lan.conflicts);
+    let Some(former) = known else {
+        return lan.listed().collect();
+    };
+    let new = lan.answers.new_since(&former.answers).into_iter();
+    let new = new.filter(|address| former.virtual_address != Some(*address));
+    let acts = lan.virtual_address;
+    new.chain(acts.filter(|address| !former.is_listed(*address)))
+        .collect()
 }

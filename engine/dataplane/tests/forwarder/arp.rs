@@ -6,7 +6,7 @@ use std::time::Duration;
 use sam_dataplane::arp_responder::{ANSWER_TIME, QUESTIONS};
 use sam_dataplane::lan_watch::PACE;
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
-use sam_dataplane::{DropReason, NextHop, Notice};
+use sam_dataplane::{AddressSet, DropReason, NextHop, Notice};
 
 use crate::lab::*;
 
@@ -169,7 +169,7 @@ fn opening_the_gate_announces_everything_and_closing_it_stops_at_once() {
     assert_eq!(announcements(&lab), []);
     lab.a.install(lab.now, |snapshot| {
         snapshot.lans[0].gate_open = true;
-        snapshot.lans[0].answers = vec![B.host, silent(B)];
+        snapshot.lans[0].answers.extend([B.host, silent(B)]);
     });
     lab.settle();
     let mut addresses: Vec<_> = announcements(&lab)
@@ -295,8 +295,9 @@ fn after_a_dispute_everything_is_announced_again_and_what_the_other_one_said_is_
 #[test]
 fn an_address_that_leaves_the_answers_is_announced_no_more() {
     let mut lab = Lab::new();
-    lab.a
-        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].answers = AddressSet::default()
+    });
     assert_eq!(lab.a.forwarder.poll_timeout(), None, "nothing is scheduled");
     lab.clear();
     lab.advance(Duration::from_secs(10));
@@ -308,7 +309,7 @@ fn nothing_is_announced_without_permission_or_against_a_living_owner() {
     let mut lab = Lab::connected();
     lab.a.install(lab.now, |snapshot| {
         snapshot.lans[0].gratuitous_arp = false;
-        snapshot.lans[0].answers = vec![B.host, silent(B)];
+        snapshot.lans[0].answers.extend([B.host, silent(B)]);
     });
     lab.advance(Duration::from_secs(10));
     assert_eq!(announcements(&lab), []);
@@ -425,10 +426,12 @@ fn a_claim_that_nobody_upholds_silences_for_less_than_a_second() {
 fn an_address_that_enters_the_answers_forgets_who_had_it() {
     let mut lab = Lab::connected();
     lab.arp_a(ArpPacket::announcement(FOREIGN, B.host), BROADCAST);
-    lab.a
-        .install(lab.now, |snapshot| snapshot.lans[0].answers.clear());
-    lab.a
-        .install(lab.now, |snapshot| snapshot.lans[0].answers = vec![B.host]);
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].answers = AddressSet::default()
+    });
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].answers.extend([B.host])
+    });
     lab.settle();
     lab.arp_a(ArpPacket::request(A.host_mac, A.host, B.host), BROADCAST);
     assert_eq!(replies(&lab), 1);
@@ -447,12 +450,13 @@ fn thousands_of_answers_are_announced_at_a_bounded_rate() {
         snapshot
             .fib
             .entries()
+            .into_iter()
             .for_each(|(prefix, next_hop)| fib.insert(prefix, next_hop));
         for address in &answers {
             fib.insert((*address).into(), NextHop::Tunnel(TUNNEL));
         }
         snapshot.fib = fib.build();
-        snapshot.lans[0].answers.extend(&answers);
+        snapshot.lans[0].answers.extend(answers.iter().copied());
     });
     assert_eq!(lab.a.tx.len(), 32, "the first burst");
     lab.advance(Duration::from_secs(10));

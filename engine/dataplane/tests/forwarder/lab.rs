@@ -512,7 +512,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             subnet: "10.77.60.0/24".parse().unwrap(),
             pools: vec!["10.77.60.0/24".parse().unwrap()],
             mtu: 1500,
-            answers: vec![other.host],
+            answers: [other.host].into_iter().collect(),
             gate_open: true,
             virtual_address: None,
             conflicts: 0,

@@ -251,7 +251,7 @@ fn backed_up() -> Net {
 }
 
 impl Net {
-    fn bfd(&mut self, id: u32, session: &Session) {
+    pub(super) fn bfd(&mut self, id: u32, session: &Session) {
         self.input(id, Input::Bfd(std::slice::from_ref(&session.0)));
     }
 }
@@ -294,13 +294,13 @@ impl Session {
         session
     }
 
-    fn come_up(&mut self, net: &Net) {
+    pub(super) fn come_up(&mut self, net: &Net) {
         (self.0.state, self.0.remote_state) = (State::Up, State::Up);
         self.0.since = net.now;
         self.0.ups += 1;
     }
 
-    fn fail(&mut self, net: &Net) {
+    pub(super) fn fail(&mut self, net: &Net) {
         self.leave_up(net, DownCause::Expired);
         self.0.failures += 1;
     }

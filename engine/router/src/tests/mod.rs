@@ -27,6 +27,7 @@ const ADDRESS: u8 = 10;
 mod bfd;
 mod cloud;
 mod configuration;
+mod convergence;
 mod discovery;
 mod drain;
 mod graceful_restart;

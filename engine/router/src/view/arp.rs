@@ -109,7 +109,7 @@ impl Router {
     /// `samctl arp`
     #[must_use]
     pub fn arp(&self, facts: &Facts, now: Instant) -> ArpView {
-        let lan = self.fib.published().lans.first();
+        let lan = self.fib.ports().lans.first();
         let gate = self.gate();
         let neighbor = |neighbor: &NeighborFacts| NeighborRow {
             address: neighbor.address,
@@ -125,7 +125,7 @@ impl Router {
             subnet: lan.map(|lan| lan.subnet),
             gate_open: gate.open,
             gate_reason: gate.reason.into(),
-            answers: self.answers().to_vec(),
+            answers: self.fib.answers().iter().collect(),
             neighbors: facts.neighbors.iter().map(neighbor).collect(),
             foreign_answers: self.foreign_answer_rows(now),
             probes: sighting_rows(&self.probes, now),

@@ -114,7 +114,7 @@ impl Router {
         let holding = self.owners.holding(address);
         let owner = holding.map(|holding| holding.owner);
         let remote = owner.filter(|owner| !owner.local);
-        let answered = self.gate().open && self.answers().binary_search(&address).is_ok();
+        let answered = self.gate().open && self.fib.answers().contains(address);
         Some(OwnerRow {
             address,
             pool: pool.name.clone(),

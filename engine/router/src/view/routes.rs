@@ -106,9 +106,9 @@ impl Router {
     /// `samctl routes`
     #[must_use]
     pub fn routes(&self) -> RoutesView {
-        let routes = self.fib.published().routes.iter();
+        let routes = self.fib.routes();
         let routes = routes
-            .map(|(prefix, route)| self.route_row(*prefix, *route))
+            .map(|(prefix, route)| self.route_row(prefix, route))
             .collect();
         RoutesView {
             generation: self.fib.generation(),
@@ -118,7 +118,7 @@ impl Router {
 
     /// Shows one entry.
     pub(crate) fn route_row(&self, prefix: Ipv4Net, route: Route) -> RouteRow {
-        let published = self.fib.published();
+        let published = self.fib.ports();
         let mut row = RouteRow {
             prefix,
             action: RouteAction::Withhold,

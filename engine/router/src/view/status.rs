@@ -164,7 +164,7 @@ impl Router {
             stopping: self.stopping,
             drained: self.state.drained,
             generation: self.fib.generation(),
-            routes: self.fib.published().routes.len(),
+            routes: self.fib.len(),
             bgp_sessions: UpCount {
                 up: peers
                     .iter()
@@ -238,16 +238,7 @@ impl Router {
             interface: interface.map(String::from),
             gate_open: gate.open,
             gate_reason: gate.reason.into(),
-            answers: self.answers().len(),
+            answers: self.fib.answers().len(),
         }
-    }
-
-    /// Addresses for which this router answers ARP while its gate is open.
-    pub(crate) fn answers(&self) -> &[Ipv4Addr] {
-        self.fib
-            .published()
-            .lans
-            .first()
-            .map_or(&[], |lan| &lan.answers)
     }
 }
