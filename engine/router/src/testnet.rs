@@ -160,6 +160,7 @@ impl Net {
             ibgp: true,
             add_path: true,
             extended: false,
+            ipv6: None,
         };
         let (connection, bytes) = (*connection, message.encode(context));
         self.input(to, Input::Bgp(sam_bgp::Input::Received(connection, &bytes)));

@@ -134,7 +134,7 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
     net.say(3, 1, &Message::Update(said));
     net.run(1);
     let (router, now) = (&net.stations[&1].router, net.now);
-    let table = |node, table| router.bgp_table(NodeId(node), table, now).unwrap();
+    let table = |node, table| router.bgp_table(NodeId(node), table, None, now).unwrap();
     let prefixes = |view: &BgpTableView| -> Vec<String> {
         let pools = view.routes.iter().map(|row| row.prefix.to_string());
         pools
@@ -174,7 +174,7 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
     assert_eq!(attributes.originator_id, Some(overlay(3)));
     assert!(
         router
-            .bgp_table(NodeId(9), RouteTable::Received, now)
+            .bgp_table(NodeId(9), RouteTable::Received, None, now)
             .is_none()
     );
 }
@@ -200,9 +200,9 @@ fn every_view_is_json_and_comes_back_equal() {
     round_trip(&router.bgp_neighbors(now));
     round_trip(&router.bgp_neighbor(NodeId(3), &facts, now).unwrap());
     for table in RouteTable::ALL {
-        round_trip(&router.bgp_table(NodeId(3), table, now).unwrap());
+        round_trip(&router.bgp_table(NodeId(3), table, None, now).unwrap());
     }
-    round_trip(&router.bgp_rib(now));
+    round_trip(&router.bgp_rib(None, now));
     round_trip(&router.bgp_why(address(ADDRESS).into(), now));
     round_trip(&router.tunnels(&facts, now));
     round_trip(&router.arp(&facts, now));
