@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState::{self, Established, OpenConfirm, OpenSent};
 use sam_bgp::{
     ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Prefix,
