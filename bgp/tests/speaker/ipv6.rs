@@ -362,11 +362,12 @@ fn a_dump_holds_the_routes_of_both_families() {
             )
         })
         .collect();
+    // The parser takes no MED for 0.
     let ipv4 = (
         prefix(1).to_string(),
         Some(router(2).into()),
         Some(100),
-        None,
+        Some(0),
     );
     let ipv6 = (
         destination(1).to_string(),
@@ -395,6 +396,7 @@ fn an_external_peer_is_told_our_own_next_hop_of_the_family_or_nothing() {
         open.asn = 65001;
         open.capabilities
             .retain(|it| *it != Capability::FourOctetAs(AS));
+        open.capabilities.push(Capability::FourOctetAs(65001));
         let outside = establish(&mut bench, open);
 
         let outcome = announce(

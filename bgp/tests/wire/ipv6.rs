@@ -64,7 +64,7 @@ fn end_of_rib_is_an_empty_withdrawal_of_the_family() {
     assert!(decoded.ipv6.is_end_of_rib() && decoded.ipv4.is_none());
     assert_eq!(
         Update::<Ipv6Net>::default().encode_split(SPEAKING),
-        [bytes.clone()]
+        std::slice::from_ref(&bytes)
     );
     let unspoken = Message::decode(&bytes, INTERNAL).unwrap();
     let Message::Update(update) = unspoken else {
@@ -219,5 +219,5 @@ fn common() -> Vec<u8> {
 }
 
 fn net(text: &str) -> Ipv6Net {
-    text.parse().unwrap()
+    text.parse().expect("a prefix")
 }

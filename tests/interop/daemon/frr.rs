@@ -113,24 +113,24 @@ impl Daemon for Frr {
         } else {
             route.large_communities.join(" ")
         };
-        self.configure(&[
+        let mut orders = vec![
             format!("route-map {name} permit 10"),
             set("local-preference", &route.local_pref.to_string()),
             set("metric", &route.med.to_string()),
             set("community", &route.communities.join(" ")),
             set("large-community", &large),
-            match route.prefix {
-                IpNet::V4(_) => "exit".into(),
-                IpNet::V6(_) => format!(
-                    "set ipv6 next-hop global {}",
-                    self.setup.own.next_hop(route.prefix)
-                ),
-            },
+        ];
+        if route.prefix.addr().is_ipv6() {
+            let next_hop = self.setup.own.next_hop(route.prefix).to_string();
+            orders.push(set("ipv6 next-hop global", &next_hop));
+        }
+        orders.extend([
             "exit".into(),
             format!("router bgp {ASN}"),
             format!("address-family {}", family(route.prefix)),
             format!("network {} route-map {name}", route.prefix),
-        ])
+        ]);
+        self.configure(&orders)
     }
 
     fn withdraw(&mut self, prefix: IpNet) -> Result<()> {
