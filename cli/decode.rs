@@ -9,10 +9,10 @@ use std::fmt;
 
 use bgpkit_parser::models::{AsnLength, DissectionNode};
 use bgpkit_parser::parser::bgp::dissect::dissect_bgp_message;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_bgp::wire::{
-    AddPathDirection, AttributeFault, DecodeContext, DecodeError, Disposition, HEADER_LEN, Message,
-    Nlri, PathId, Update, frame,
+    AddPathDirection, AttributeFault, DecodeContext, DecodeError, Disposition, Family, HEADER_LEN,
+    Ipv6Context, Ipv6Update, Message, Nlri, Open, PathId, Prefix, Update, frame,
 };
 use sam_router::view::{AttributesView, NotificationView};
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub struct MessageView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DecodedRoute {
     /// Destination.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Path identifier, where routes have some.
     pub path_id: Option<u32>,
 }
@@ -107,12 +107,16 @@ pub fn decode(bytes: &[u8], context: DecodeContext) -> DecodeView {
     let mut offers = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let add_path = context.add_path || are_identified(&offers);
+        let add_path = context.add_path || are_identified(&offers, Family::Ipv4Unicast);
+        let ipv6 = context.ipv6.map(|ipv6| Ipv6Context {
+            add_path: ipv6.add_path || are_identified(&offers, Family::Ipv6Unicast),
+        });
         let (view, more) = message(
             rest,
             at,
             DecodeContext {
                 add_path,
+                ipv6,
                 ..context
             },
         );
@@ -126,21 +130,21 @@ pub fn decode(bytes: &[u8], context: DecodeContext) -> DecodeView {
     DecodeView { messages }
 }
 
-/// What the OPEN at the front of `rest` offers for several paths to a prefix, if one is there.
-fn offer(rest: &[u8], context: DecodeContext) -> Option<Option<AddPathDirection>> {
+/// The OPEN at the front of `rest`, if one is there.
+fn offer(rest: &[u8], context: DecodeContext) -> Option<Open> {
     let length = frame(rest, context).ok().flatten()?;
     let Ok(Message::Open(open)) = Message::decode(rest.get(..length)?, context) else {
         return None;
     };
-    Some(open.add_path_ipv4_unicast())
+    Some(open)
 }
 
 /// Tells whether routes have path identifiers after these OPENs: of one side, whether it offers to send them; of both,
 /// whether what one offers to send the other offers to receive.
-fn are_identified(offers: &[Option<AddPathDirection>]) -> bool {
-    let sends = |it: Option<AddPathDirection>| it.is_some_and(AddPathDirection::sends);
-    let receives = |it: Option<AddPathDirection>| it.is_some_and(AddPathDirection::receives);
-    match *offers {
+fn are_identified(offers: &[Open], family: Family) -> bool {
+    let sends = |it: &Open| it.add_path(family).is_some_and(AddPathDirection::sends);
+    let receives = |it: &Open| it.add_path(family).is_some_and(AddPathDirection::receives);
+    match offers {
         [] => false,
         [one] => sends(one),
         [.., one, other] => sends(one) && receives(other) || sends(other) && receives(one),
@@ -166,6 +170,13 @@ fn message(rest: &[u8], offset: usize, context: DecodeContext) -> (MessageView, 
         Ok(Some(_)) => match Message::decode(bytes, context) {
             Err(error) => view.refuse(&error),
             Ok(Message::Update(update)) => view.take_update(update),
+            Ok(Message::Ipv6Update(update)) => {
+                let Ipv6Update { ipv4, ipv6 } = *update;
+                view.take_update(ipv6);
+                if let Some(ipv4) = ipv4 {
+                    view.take_update(ipv4);
+                }
+            }
             Ok(Message::Notification(told)) => view.notification = Some((&told).into()),
             Ok(Message::Open(_) | Message::Keepalive | Message::RouteRefresh(_)) => {}
         },
@@ -203,23 +214,25 @@ impl MessageView {
         self.answer = Some((&error.notification).into());
     }
 
-    fn take_update(&mut self, update: Update) {
+    /// Takes what it says of one family.
+    fn take_update<N: Prefix>(&mut self, update: Update<N>) {
         if let Some(first) = update.faults.first() {
             self.verdict = Verdict::Survived;
             self.reason = Some(first.reason.into());
         }
-        self.faults = update.faults.iter().map(fault).collect();
-        let routes = |routes: Vec<Nlri>| routes.into_iter().map(DecodedRoute::from).collect();
-        self.withdrawn = routes(update.withdrawn);
-        self.announced = routes(update.announced);
-        self.attributes = update.attributes.as_ref().map(AttributesView::from);
+        self.faults.extend(update.faults.iter().map(fault));
+        let routes = |routes: Vec<Nlri<N>>| routes.into_iter().map(DecodedRoute::from);
+        self.withdrawn.extend(routes(update.withdrawn));
+        self.announced.extend(routes(update.announced));
+        let attributes = update.attributes.as_ref().map(AttributesView::from);
+        self.attributes = self.attributes.take().or(attributes);
     }
 }
 
-impl From<Nlri> for DecodedRoute {
-    fn from(route: Nlri) -> Self {
+impl<N: Prefix> From<Nlri<N>> for DecodedRoute {
+    fn from(route: Nlri<N>) -> Self {
         Self {
-            prefix: route.prefix,
+            prefix: route.prefix.into(),
             path_id: route.path_id.map(|PathId(id)| id),
         }
     }
@@ -276,15 +289,17 @@ fn printable(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
     use sam_bgp::PathAttributes;
-    use sam_bgp::wire::{AddPathFamily, Capability, Open};
+    use sam_bgp::wire::{AddPathFamily, Capability};
 
     const CONTEXT: DecodeContext = DecodeContext {
         four_octet_as: true,
         ibgp: true,
         add_path: false,
         extended: false,
+        ipv6: None,
     };
 
     #[test]
@@ -323,7 +338,7 @@ mod tests {
         };
         let update = Message::Update(Update {
             announced: vec![Nlri {
-                prefix: route.prefix,
+                prefix: "10.77.60.11/32".parse::<Ipv4Net>().expect("a prefix"),
                 path_id: Some(PathId(7)),
             }],
             attributes: Some(PathAttributes::local([10, 99, 0, 2].into())),

@@ -1,6 +1,6 @@
 //! Files of MRT (RFC 6396), record by record: `samctl bgp mrt read`.
 //!
-//! bgpkit-parser reads the records. UPDATEs of IPv4 unicast in them are decoded by the router's own decoder first: it
+//! bgpkit-parser reads the records. UPDATEs of IPv4 and IPv6 unicast in them are decoded by the router's own decoder first: it
 //! says what is wrong with a message, and takes no default route for a path identifier.
 
 use std::io::Read;
@@ -12,7 +12,9 @@ use bgpkit_parser::models::{
 };
 use bgpkit_parser::{Elementor, RawMrtRecord, chunk_mrt_record};
 use sam_bgp::PathAttributes;
-use sam_bgp::wire::{DecodeContext, Message, Nlri, PathId, Update};
+use sam_bgp::wire::{
+    AttributeFault, DecodeContext, Ipv6Context, Message, Nlri, PathId, Prefix, Update,
+};
 use sam_router::view::AttributesView;
 use serde::Serialize;
 
@@ -112,11 +114,8 @@ impl<R: Read> MrtReader<R> {
         };
         let mut lines = Vec::new();
         lines.extend(change.objection().map(|reason| self.problem(reason)));
-        match change.update() {
-            Some(update) if lines.is_empty() => {
-                let time = seconds(&record);
-                lines.extend(routes(change.routes(update, time)));
-            }
+        match change.all_routes(seconds(&record)) {
+            Some(found) if lines.is_empty() => lines.extend(routes(found)),
             _ => lines.extend(routes(self.rows(record))),
         }
         lines
@@ -198,6 +197,7 @@ impl Change {
             ibgp: peer_asn == local_asn,
             add_path,
             extended: true,
+            ipv6: Some(Ipv6Context { add_path }),
         };
         Some(Self {
             peer,
@@ -206,32 +206,46 @@ impl Change {
         })
     }
 
-    /// What this router would find wrong with it; other families than IPv4 unicast are not wrong.
+    /// What this router would find wrong with it; families that it does not speak are not wrong.
     fn objection(&self) -> Option<String> {
+        if let Err(reason) = &self.decoded {
+            return Some(format!("refused: {reason}"));
+        }
+        let mut faults = self.faults().iter();
+        let fault = faults.find(|fault| !MULTIPROTOCOL.contains(&fault.kind))?;
+        Some(format!(
+            "malformed attribute type {}: {}",
+            fault.kind, fault.reason
+        ))
+    }
+
+    fn faults(&self) -> &[AttributeFault] {
         match &self.decoded {
-            Err(reason) => Some(format!("refused: {reason}")),
-            Ok(Message::Update(update)) => {
-                let mut faults = update.faults.iter();
-                let fault = faults.find(|fault| !MULTIPROTOCOL.contains(&fault.kind))?;
-                Some(format!(
-                    "malformed attribute type {}: {}",
-                    fault.kind, fault.reason
-                ))
+            Ok(Message::Update(update)) => &update.faults,
+            Ok(Message::Ipv6Update(update)) => &update.ipv6.faults,
+            Ok(_) | Err(_) => &[],
+        }
+    }
+
+    /// Its routes, if all of them are of families that this router speaks.
+    fn all_routes(&self, time: f64) -> Option<Vec<MrtRoute>> {
+        if !self.faults().is_empty() {
+            return None;
+        }
+        match &self.decoded {
+            Ok(Message::Update(update)) => Some(self.routes(update, time)),
+            Ok(Message::Ipv6Update(update)) => {
+                let mut routes = self.routes(&update.ipv6, time);
+                let ipv4 = update.ipv4.as_ref();
+                routes.extend(ipv4.into_iter().flat_map(|ipv4| self.routes(ipv4, time)));
+                Some(routes)
             }
-            Ok(_) => None,
+            Ok(_) | Err(_) => None,
         }
     }
 
-    /// Its routes, if all of them are IPv4 unicast.
-    fn update(&self) -> Option<&Update> {
-        match &self.decoded {
-            Ok(Message::Update(update)) => Some(update).filter(|update| update.faults.is_empty()),
-            _ => None,
-        }
-    }
-
-    fn routes(&self, update: &Update, time: f64) -> Vec<MrtRoute> {
-        let route = |kind, route: &Nlri| MrtRoute {
+    fn routes<N: Prefix>(&self, update: &Update<N>, time: f64) -> Vec<MrtRoute> {
+        let route = |kind, route: &Nlri<N>| MrtRoute {
             kind,
             time,
             peer: Some(self.peer),
@@ -248,13 +262,16 @@ impl Change {
     }
 }
 
-fn with_attributes(route: MrtRoute, attributes: Option<&PathAttributes>) -> MrtRoute {
+fn with_attributes<A: Copy + Into<IpAddr>>(
+    route: MrtRoute,
+    attributes: Option<&PathAttributes<A>>,
+) -> MrtRoute {
     let Some(view) = attributes.map(AttributesView::from) else {
         return route;
     };
     let path: Vec<String> = view.as_path.iter().map(ToString::to_string).collect();
     MrtRoute {
-        next_hop: Some(view.next_hop.into()),
+        next_hop: Some(view.next_hop),
         as_path: path.join(" "),
         origin: Some(view.origin),
         med: view.med,
@@ -360,6 +377,7 @@ mod tests {
         ibgp: true,
         add_path: false,
         extended: false,
+        ipv6: None,
     };
 
     #[test]

@@ -37,6 +37,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 /// Measures with so many addresses.

@@ -18,10 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ipnet::Ipv4Net;
 use sam_bgp::{
-    ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Rejection,
-    Speaker, SpeakerConfig,
+    ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Prefix,
+    Rejection, Speaker, SpeakerConfig,
 };
 
 use crate::feed::ASN;
@@ -38,12 +37,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Takes and gives everything.
 struct Open;
 
-impl Policy for Open {
+impl<N: Prefix> Policy<N> for Open {
     fn import(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -51,8 +50,8 @@ impl Policy for Open {
     fn export(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -136,6 +135,7 @@ fn configured(peers: &[Ipv4Addr]) -> Vec<PeerConfig> {
             reflector: false,
             add_path: None,
             extended_messages: false,
+            ipv6: false,
         })
         .collect()
 }
@@ -149,7 +149,11 @@ struct Daemon {
 
 impl Daemon {
     fn accepted(&self) -> usize {
-        self.speaker.peers().iter().map(|peer| peer.accepted).sum()
+        self.speaker
+            .peers()
+            .iter()
+            .map(|peer| peer.ipv4.accepted)
+            .sum()
     }
 
     fn handle(&mut self, happening: Happening) {

@@ -18,7 +18,7 @@ use ipnet::Ipv4Net;
 use sam_bgp::wire::{Capability, DecodeContext, Message, Open, Update};
 use sam_bgp::{
     ConnectionId, Input, LargeCommunity, Output, PathAttributes, PeerConfig, PeerId, PeerRole,
-    Policy, Rejection, Speaker, SpeakerConfig,
+    Policy, Prefix, Rejection, Speaker, SpeakerConfig,
 };
 
 const ASN: u16 = 64_577;
@@ -33,6 +33,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 fn main() {
@@ -72,12 +73,12 @@ fn main() {
 /// Takes and gives everything.
 struct Everything;
 
-impl Policy for Everything {
+impl<N: Prefix> Policy<N> for Everything {
     fn import(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -85,8 +86,8 @@ impl Policy for Everything {
     fn export(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -132,6 +133,7 @@ fn established(clients: usize) -> (Speaker<Everything>, ConnectionId) {
         reflector: false,
         add_path: None,
         extended_messages: true,
+        ipv6: false,
     });
     speaker.set_peers(peers.collect(), now);
     speaker.set_next_hops([address(2)].into(), now);

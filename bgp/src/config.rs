@@ -4,10 +4,10 @@
 //! for whoever reads the configuration file; here nonsense is survived, not reported.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::wire::AddPathDirection;
+use crate::wire::{AddPathDirection, Family};
 
 /// Names a configured peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,8 @@ pub struct ExternalPeer {
     pub local_asn: u32,
     /// Our address towards it: the next hop that it is told.
     pub next_hop: Ipv4Addr,
+    /// The same for routes of IPv6 unicast; without it none are told.
+    pub next_hop_ipv6: Option<Ipv6Addr>,
 }
 
 impl PeerRole {
@@ -114,4 +116,15 @@ pub struct PeerConfig {
     pub add_path: Option<AddPathDirection>,
     /// Whether to offer messages of up to 65535 bytes (RFC 8654).
     pub extended_messages: bool,
+    /// Whether to offer IPv6 unicast (RFC 4760) beside IPv4 unicast, which is always offered. Several paths to a prefix are
+    /// offered and routes limited in both alike.
+    pub ipv6: bool,
+}
+
+impl PeerConfig {
+    /// Lists the families that are offered.
+    pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
+        let ipv6 = self.ipv6.then_some(Family::Ipv6Unicast);
+        std::iter::once(Family::Ipv4Unicast).chain(ipv6)
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::config::ExternalPeer;
 use crate::policy::Rejection;
-use crate::wire::{AsPathSegment, Community, PathAttributes};
+use crate::wire::{AsPathSegment, Community, PathAttributes, Prefix};
 
 /// The AS_PATH does not begin with the AS of the peer.
 pub(crate) const FIRST_AS: Rejection = Rejection("first-as");
@@ -13,6 +13,8 @@ pub(crate) const FIRST_AS: Rejection = Rejection("first-as");
 pub(crate) const AS_LOOP: Rejection = Rejection("as-loop");
 /// The route may not leave the AS (RFC 1997).
 pub(crate) const NO_EXPORT: Rejection = Rejection("no-export");
+/// There is no address of ours that could be its next hop.
+pub(crate) const NO_NEXT_HOP: Rejection = Rejection("no-next-hop");
 /// The next hop is our own address.
 pub(crate) const OWN_NEXT_HOP: Rejection = Rejection("own-next-hop");
 
@@ -24,7 +26,10 @@ pub(crate) const OWN_NEXT_HOP: Rejection = Rejection("own-next-hop");
 ///
 /// # Errors
 /// Which of the three it is.
-pub(crate) fn check(attributes: &PathAttributes, peer: ExternalPeer) -> Result<(), Rejection> {
+pub(crate) fn check<N: Prefix>(
+    attributes: &PathAttributes<N::NextHop>,
+    peer: ExternalPeer,
+) -> Result<(), Rejection> {
     let mut path = attributes.as_path.iter().flat_map(|segment| &segment.0);
     if path.next() != Some(&peer.asn) {
         return Err(FIRST_AS);
@@ -32,7 +37,7 @@ pub(crate) fn check(attributes: &PathAttributes, peer: ExternalPeer) -> Result<(
     if passes(attributes, peer.local_asn) {
         return Err(AS_LOOP);
     }
-    if attributes.next_hop == peer.next_hop {
+    if Some(attributes.next_hop) == N::own_next_hop(&peer) {
         return Err(OWN_NEXT_HOP);
     }
     Ok(())
@@ -47,11 +52,11 @@ pub(crate) fn check(attributes: &PathAttributes, peer: ExternalPeer) -> Result<(
 ///
 /// # Errors
 /// Why it is not told.
-pub(crate) fn export(
-    attributes: &PathAttributes,
+pub(crate) fn export<N: Prefix>(
+    attributes: &PathAttributes<N::NextHop>,
     local: bool,
     peer: ExternalPeer,
-) -> Result<PathAttributes, Rejection> {
+) -> Result<PathAttributes<N::NextHop>, Rejection> {
     let confined = [
         Community::NO_EXPORT,
         Community::NO_ADVERTISE,
@@ -69,7 +74,7 @@ pub(crate) fn export(
     }
     Ok(PathAttributes {
         as_path: prepended(&attributes.as_path, peer.local_asn),
-        next_hop: peer.next_hop,
+        next_hop: N::own_next_hop(&peer).ok_or(NO_NEXT_HOP)?,
         med: attributes.med.filter(|_| local),
         local_pref: None,
         originator_id: None,
@@ -78,7 +83,7 @@ pub(crate) fn export(
     })
 }
 
-fn passes(attributes: &PathAttributes, asn: u32) -> bool {
+fn passes<A>(attributes: &PathAttributes<A>, asn: u32) -> bool {
     let mut segments = attributes.as_path.iter();
     segments.any(|segment| segment.0.contains(&asn))
 }
@@ -100,6 +105,8 @@ const SEGMENT_MAX: usize = 255;
 mod tests {
     use std::net::Ipv4Addr;
 
+    use ipnet::Ipv4Net;
+
     use super::*;
     use crate::testing::{attributes, router};
 
@@ -119,7 +126,11 @@ mod tests {
             ),
         ];
         for (attributes, verdict) in table {
-            assert_eq!(check(&attributes, PEER), verdict, "{attributes:?}");
+            assert_eq!(
+                check::<Ipv4Net>(&attributes, PEER),
+                verdict,
+                "{attributes:?}"
+            );
         }
     }
 
@@ -133,7 +144,7 @@ mod tests {
             ..attributes(2, 300)
         };
 
-        let told = export(&inside, false, PEER).unwrap();
+        let told = export::<Ipv4Net>(&inside, false, PEER).unwrap();
 
         let expected = PathAttributes {
             as_path: vec![AsPathSegment(vec![64512])],
@@ -150,7 +161,7 @@ mod tests {
             ..path(&[])
         };
         for (local, med) in [(true, Some(7)), (false, None)] {
-            assert_eq!(export(&costly, local, PEER).unwrap().med, med);
+            assert_eq!(export::<Ipv4Net>(&costly, local, PEER).unwrap().med, med);
         }
     }
 
@@ -161,22 +172,26 @@ mod tests {
                 communities: vec![value],
                 ..path(&[])
             };
-            assert_eq!(export(&confined, true, PEER), Err(NO_EXPORT), "{value:x}");
+            assert_eq!(
+                export::<Ipv4Net>(&confined, true, PEER),
+                Err(NO_EXPORT),
+                "{value:x}"
+            );
         }
         let passed = path(&[65002, 65001]);
-        assert_eq!(export(&passed, false, PEER), Err(AS_LOOP));
+        assert_eq!(export::<Ipv4Net>(&passed, false, PEER), Err(AS_LOOP));
     }
 
     #[test]
     fn a_full_segment_gets_a_new_one_in_front() {
         let long = path(&[7; 255]);
 
-        let told = export(&long, false, PEER).unwrap();
+        let told = export::<Ipv4Net>(&long, false, PEER).unwrap();
 
         assert_eq!(told.as_path[0].0, [64512]);
         assert_eq!(told.as_path[1].0.len(), 255);
         assert_eq!(
-            export(&told, false, PEER).unwrap().as_path[0].0,
+            export::<Ipv4Net>(&told, false, PEER).unwrap().as_path[0].0,
             [64512, 64512]
         );
     }
@@ -185,6 +200,7 @@ mod tests {
         asn: 65001,
         local_asn: 64512,
         next_hop: Ipv4Addr::new(203, 0, 113, 2),
+        next_hop_ipv6: None,
     };
 
     fn path(numbers: &[u32]) -> PathAttributes {

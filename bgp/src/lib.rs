@@ -15,6 +15,7 @@ pub mod policy;
 mod reflector;
 mod restart;
 pub mod rib;
+mod rib_view;
 pub mod rules;
 pub mod session;
 pub mod speaker;
@@ -26,12 +27,13 @@ mod view;
 pub mod wire;
 
 pub use feed::{Cursor, Feed, News, Stamp};
-pub use policy::{Policy, Rejection};
+pub use policy::{Policies, Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
 pub use rib::{Alternatives, BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
+pub use rib_view::RibView;
 pub use speaker::{
     ConnectionId, Event, ExternalPeer, GracefulRestartConfig, Input, Output, OwnRestart,
     PeerConfig, PeerId, PeerRole, Speaker, SpeakerConfig, TimerName,
 };
-pub use wire::{AddPathDirection, LargeCommunity, Nlri, PathAttributes, PathId};
+pub use wire::{AddPathDirection, Family, LargeCommunity, Nlri, PathAttributes, PathId, Prefix};

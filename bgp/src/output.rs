@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::config::PeerId;
 use crate::input::ConnectionId;
@@ -25,7 +25,7 @@ pub enum Output {
     Send(ConnectionId, Vec<u8>),
     /// Close after the bytes sent so far.
     Close(ConnectionId),
-    /// The best path of a prefix changed.
+    /// The best path of a prefix of IPv4 unicast changed.
     BestPath(BestPathChange),
     /// Something an operator wants to know.
     Event(Event),
@@ -76,7 +76,7 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
         /// The prefix.
-        prefix: Ipv4Net,
+        prefix: IpNet,
         /// The reason's name.
         reason: &'static str,
     },

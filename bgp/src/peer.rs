@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::feed::Stamp;
 use crate::rib::Neighbor;
 use crate::session::PeerSession;
-use crate::view::PeerView;
+use crate::view::{FamilyView, PeerView};
+use crate::wire::Prefix;
 
 /// A peer.
 #[derive(Debug)]
@@ -40,12 +41,20 @@ impl Peer {
         *self.refusals.entry(reason).or_default() += 1;
     }
 
-    /// Shows the peer; `neighbor` are its tables, while Established or kept, with so many stale routes.
-    pub(crate) fn view(&self, neighbor: Option<&Neighbor>, stale: usize) -> PeerView {
+    /// Shows the peer; `ipv4` and `ipv6` are its tables, while Established or kept, with so many stale routes.
+    pub(crate) fn view(
+        &self,
+        ipv4: (Option<&Neighbor<Ipv4Net>>, usize),
+        ipv6: (Option<&Neighbor<Ipv6Net>>, usize),
+    ) -> PeerView {
         let config = self.session.config();
         let statistics = self.session.statistics();
         let negotiated = self.session.negotiated();
         let (state, since) = self.session.state();
+        let (receive, send) = (
+            negotiated.map(|it| it.receive),
+            negotiated.map(|it| it.send),
+        );
         PeerView {
             id: config.id,
             address: config.address,
@@ -56,11 +65,9 @@ impl Peer {
             since,
             role: config.role,
             range: self.range,
-            extended_receive: negotiated.is_some_and(|negotiated| negotiated.receive.extended),
-            extended_send: negotiated.is_some_and(|negotiated| negotiated.send.extended),
+            extended_receive: receive.is_some_and(|context| context.extended),
+            extended_send: send.is_some_and(|context| context.extended),
             hold_time: negotiated.map(|negotiated| negotiated.hold_time),
-            add_path_receive: negotiated.is_some_and(|negotiated| negotiated.receive.add_path),
-            add_path_send: negotiated.is_some_and(|negotiated| negotiated.send.add_path),
             proposed_hold_time: config.hold_time,
             timers: self.session.timers(),
             capabilities_sent: self.session.capabilities_sent(),
@@ -69,17 +76,42 @@ impl Peer {
                 .unwrap_or_default(),
             messages_received: statistics.received,
             messages_sent: statistics.sent,
-            received: neighbor.map_or(0, |neighbor| neighbor.adj_rib_in.len()),
-            accepted: neighbor.map_or(0, |neighbor| neighbor.adj_rib_in.accepted()),
-            advertised: neighbor.map_or(0, |neighbor| neighbor.adj_rib_out.len()),
             refusals: self.refusals.clone(),
             established_count: statistics.established,
             last_sent: statistics.last_sent.clone(),
             last_received: statistics.last_received.clone(),
             last_down: statistics.last_down.clone(),
-            end_of_rib: neighbor.is_some_and(|neighbor| neighbor.end_of_rib),
-            stale,
-            stale_until: neighbor.and_then(|neighbor| neighbor.stale_until),
+            ipv4: FamilyView {
+                negotiated: negotiated.is_some(),
+                add_path_receive: receive.is_some_and(|context| context.add_path),
+                add_path_send: send.is_some_and(|context| context.add_path),
+                ..routes(ipv4)
+            },
+            ipv6: config.ipv6.then(|| FamilyView {
+                negotiated: send.is_some_and(|context| context.ipv6.is_some()),
+                add_path_receive: receive
+                    .and_then(|context| context.ipv6)
+                    .is_some_and(|ipv6| ipv6.add_path),
+                add_path_send: send
+                    .and_then(|context| context.ipv6)
+                    .is_some_and(|ipv6| ipv6.add_path),
+                ..routes(ipv6)
+            }),
         }
+    }
+}
+
+/// Counts the routes of a family.
+fn routes<N: Prefix>((neighbor, stale): (Option<&Neighbor<N>>, usize)) -> FamilyView {
+    FamilyView {
+        negotiated: false,
+        add_path_receive: false,
+        add_path_send: false,
+        received: neighbor.map_or(0, |neighbor| neighbor.adj_rib_in.len()),
+        accepted: neighbor.map_or(0, |neighbor| neighbor.adj_rib_in.accepted()),
+        advertised: neighbor.map_or(0, |neighbor| neighbor.adj_rib_out.len()),
+        end_of_rib: neighbor.is_some_and(|neighbor| neighbor.end_of_rib),
+        stale,
+        stale_until: neighbor.and_then(|neighbor| neighbor.stale_until),
     }
 }

@@ -4,18 +4,18 @@
 
 use std::borrow::Cow;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::speaker::PeerId;
-use crate::wire::PathAttributes;
+use crate::wire::{PathAttributes, Prefix};
 
 /// Why a route was refused, or is not told; short name as shown to operators and used in counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection(pub &'static str);
 
-/// Decides about routes. Must be a pure function of its arguments and its own configuration. Attributes are shared by many
+/// Decides about routes of one family. Must be a pure function of its arguments and its own configuration. Attributes are shared by many
 /// routes and borrowed; [`Cow::to_mut`] makes a copy to be changed.
-pub trait Policy {
+pub trait Policy<N: Prefix = Ipv4Net> {
     /// Accepts or refuses a received route; may change attributes.
     ///
     /// # Errors
@@ -23,8 +23,8 @@ pub trait Policy {
     fn import(
         &self,
         peer: PeerId,
-        prefix: Ipv4Net,
-        attributes: &mut Cow<'_, PathAttributes>,
+        prefix: N,
+        attributes: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection>;
 
     /// Lets a path be told to `peer`, or not; may change attributes.
@@ -34,7 +34,12 @@ pub trait Policy {
     fn export(
         &self,
         peer: PeerId,
-        prefix: Ipv4Net,
-        attributes: &mut Cow<'_, PathAttributes>,
+        prefix: N,
+        attributes: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection>;
 }
+
+/// Decides about routes of all families.
+pub trait Policies: Policy<Ipv4Net> + Policy<Ipv6Net> {}
+
+impl<P: Policy<Ipv4Net> + Policy<Ipv6Net>> Policies for P {}

@@ -8,7 +8,7 @@ use crate::config::PeerRole;
 use crate::external;
 use crate::policy::Rejection;
 use crate::rib::PathSource;
-use crate::wire::{Community, PathAttributes};
+use crate::wire::{Community, PathAttributes, Prefix};
 
 /// The route was made by us and came back.
 pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
@@ -45,7 +45,10 @@ pub(crate) struct Target {
 }
 
 /// Returns the router that brought a path into the AS: its ORIGINATOR_ID, else its sender; `None` if that is us.
-pub(crate) fn originator(attributes: &PathAttributes, source: PathSource) -> Option<Ipv4Addr> {
+pub(crate) fn originator<A>(
+    attributes: &PathAttributes<A>,
+    source: PathSource,
+) -> Option<Ipv4Addr> {
     match source {
         PathSource::Local => None,
         PathSource::Peer { router_id, .. } => Some(attributes.originator_id.unwrap_or(router_id)),
@@ -57,13 +60,13 @@ impl Reflector {
     ///
     /// # Errors
     /// Why.
-    pub(crate) fn check(
+    pub(crate) fn check<N: Prefix>(
         self,
-        attributes: &PathAttributes,
+        attributes: &PathAttributes<N::NextHop>,
         sender: PeerRole,
     ) -> Result<(), Rejection> {
         if let PeerRole::External(peer) = sender {
-            return external::check(attributes, peer);
+            return external::check::<N>(attributes, peer);
         }
         if attributes.originator_id == Some(self.router_id) {
             return Err(ORIGINATOR_LOOP);
@@ -79,19 +82,19 @@ impl Reflector {
     ///
     /// # Errors
     /// Why it is not sent.
-    pub(crate) fn export(
+    pub(crate) fn export<N: Prefix>(
         self,
-        attributes: &PathAttributes,
+        attributes: &PathAttributes<N::NextHop>,
         (source, source_role): (PathSource, Option<PeerRole>),
         target: Target,
-    ) -> Result<PathAttributes, Rejection> {
+    ) -> Result<PathAttributes<N::NextHop>, Rejection> {
         // RFC 1997: what was received with it is told to nobody.
         let confined = attributes.communities.contains(&Community::NO_ADVERTISE.0);
         if confined && source != PathSource::Local {
             return Err(NO_ADVERTISE);
         }
         if let PeerRole::External(peer) = target.role {
-            return external::export(attributes, source == PathSource::Local, peer);
+            return external::export::<N>(attributes, source == PathSource::Local, peer);
         }
         let mut exported = match (source, source_role) {
             // What comes from outside goes to everybody inside, and is not reflected: it was not inside before.
@@ -107,13 +110,13 @@ impl Reflector {
         Ok(exported)
     }
 
-    fn reflect(
+    fn reflect<A: Clone>(
         self,
-        attributes: &PathAttributes,
+        attributes: &PathAttributes<A>,
         source: Ipv4Addr,
         source_role: PeerRole,
         target: Target,
-    ) -> Result<PathAttributes, Rejection> {
+    ) -> Result<PathAttributes<A>, Rejection> {
         // 1 A route of a non-client goes to clients only (section 6).
         if source_role == PeerRole::NonClient && target.role == PeerRole::NonClient {
             return Err(NOT_REFLECTED);
@@ -137,6 +140,7 @@ mod tests {
     use crate::config::ExternalPeer;
     use crate::rib::Path;
     use crate::testing::{attributes, learned, router, start};
+    use ipnet::Ipv4Net;
     use std::sync::Arc;
 
     #[test]
@@ -149,7 +153,7 @@ mod tests {
             cluster_list: vec![router(7), router(8)],
             ..attributes(2, 100)
         };
-        let check = |attributes| US.check(attributes, PeerRole::Client);
+        let check = |attributes| US.check::<Ipv4Net>(attributes, PeerRole::Client);
         assert_eq!(check(&originated), Err(ORIGINATOR_LOOP));
         assert_eq!(check(&passed), Err(CLUSTER_LOOP));
         assert_eq!(check(&attributes(2, 100)), Ok(()));
@@ -236,6 +240,7 @@ mod tests {
             asn: 65001,
             local_asn: 64512,
             next_hop: router(1),
+            next_hop_ipv6: None,
         });
         let path = learned(2, attributes(2, 100));
         for role in [PeerRole::Client, PeerRole::NonClient] {
@@ -270,7 +275,7 @@ mod tests {
         from: Option<PeerRole>,
         target: Target,
     ) -> Result<PathAttributes, Rejection> {
-        US.export(&path.attributes, (path.source, from), target)
+        US.export::<Ipv4Net>(&path.attributes, (path.source, from), target)
     }
 
     const US: Reflector = Reflector {

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use crate::config::PeerId;
 use crate::peer::Peer;
-use crate::policy::Policy;
-use crate::rib::Neighbor;
+use crate::policy::Policies;
 use crate::session::SessionState;
 use crate::speaker::{Event, Output, OwnRestart, PeerRole, Speaker};
+use crate::wire::Family;
 
 /// A restart under way.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct RestartView {
     pub until: Instant,
 }
 
-impl<P: Policy> Speaker<P> {
+impl<P: Policies> Speaker<P> {
     /// Begins with what is known of a restart; to be called before the first peers are set. Without graceful restart, and
     /// when nobody is to be waited for, it changes nothing.
     pub fn begin_restart(&mut self, restart: OwnRestart, now: Instant) {
@@ -71,16 +71,28 @@ impl<P: Policy> Speaker<P> {
         let reflecting = |peer: &Peer| peer.session.config().role == PeerRole::Client;
         if self.peers.values().any(reflecting) {
             self.tables.begin_deferral();
+            self.ipv6.begin_deferral();
         }
-        let (peers, tables) = (&self.peers, &self.tables);
+        let (peers, ipv4, ipv6) = (&self.peers, &self.tables, &self.ipv6);
         restart.awaited.retain(|id| {
             let peer = peers.get(id);
-            peer.is_some_and(|peer| is_awaited(peer, tables.neighbor(*id)))
+            let told = |end_of_rib: Option<bool>, family| {
+                end_of_rib.unwrap_or(false) || !peer.is_some_and(|peer| peer.session.speaks(family))
+            };
+            let all_told = told(
+                ipv4.neighbor(*id).map(|it| it.end_of_rib),
+                Family::Ipv4Unicast,
+            ) && told(
+                ipv6.neighbor(*id).map(|it| it.end_of_rib),
+                Family::Ipv6Unicast,
+            );
+            peer.is_some_and(|peer| is_awaited(peer, all_told))
         });
         if restart.awaited.is_empty() || restart.until <= self.now {
             let missing = restart.awaited.iter().copied().collect();
             self.restart = None;
             self.tables.end_deferral();
+            self.ipv6.end_deferral();
             for peer in self.peers.values_mut() {
                 peer.session.end_restart();
             }
@@ -91,13 +103,13 @@ impl<P: Policy> Speaker<P> {
 }
 
 /// Tells whether a peer that was there before may still send what it knows. One that restarts itself, or does not offer
-/// graceful restart, is not waited for.
-fn is_awaited(peer: &Peer, neighbor: Option<&Neighbor>) -> bool {
+/// graceful restart, is not waited for. `all_told`: the End-of-RIB of each family came.
+fn is_awaited(peer: &Peer, all_told: bool) -> bool {
     let established = peer.session.state().0 == SessionState::Established;
     if !established {
         return true;
     }
     let restart = peer.session.negotiated().and_then(|agreed| agreed.restart);
     let waits = restart.is_some_and(|restart| !restart.restarted);
-    waits && !neighbor.is_some_and(|neighbor| neighbor.end_of_rib)
+    waits && !all_told
 }

@@ -4,10 +4,10 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::policy::Rejection;
-use crate::wire::{Community, LargeCommunity, PathAttributes};
+use crate::wire::{Community, LargeCommunity, PathAttributes, Prefix};
 
 /// There is no policy for this direction of the session (RFC 8212).
 pub const NO_POLICY: Rejection = Rejection("no-policy");
@@ -68,11 +68,11 @@ pub struct Changes {
     pub add: Vec<AnyCommunity>,
 }
 
-/// Prefixes inside of one, of certain lengths.
+/// Prefixes inside of one, of certain lengths; none of another family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixRange {
     /// The covering prefix.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Shortest length.
     pub least: u8,
     /// Longest length.
@@ -91,13 +91,14 @@ pub enum AnyCommunity {
 impl PrefixRange {
     /// Tells whether a prefix is in the range.
     #[must_use]
-    pub fn contains(&self, prefix: Ipv4Net) -> bool {
+    pub fn contains(&self, prefix: impl Into<IpNet>) -> bool {
+        let prefix = prefix.into();
         (self.least..=self.most).contains(&prefix.prefix_len()) && self.prefix.contains(&prefix)
     }
 }
 
 impl AnyCommunity {
-    fn is_on(self, attributes: &PathAttributes) -> bool {
+    fn is_on<A>(self, attributes: &PathAttributes<A>) -> bool {
         match self {
             Self::Standard(Community(value)) => attributes.communities.contains(&value),
             Self::Large(value) => attributes.large_communities.contains(&value),
@@ -105,14 +106,14 @@ impl AnyCommunity {
     }
 
     /// Puts the community on a route, at its place in the order of the set.
-    pub fn add_to(self, attributes: &mut PathAttributes) {
+    pub fn add_to<A>(self, attributes: &mut PathAttributes<A>) {
         match self {
             Self::Standard(Community(value)) => insert(&mut attributes.communities, value),
             Self::Large(value) => insert(&mut attributes.large_communities, value),
         }
     }
 
-    fn remove_from(self, attributes: &mut PathAttributes) {
+    fn remove_from<A>(self, attributes: &mut PathAttributes<A>) {
         match self {
             Self::Standard(Community(value)) => {
                 attributes.communities.retain(|other| *other != value);
@@ -127,11 +128,11 @@ impl Rules {
     ///
     /// # Errors
     /// Why it does not pass.
-    pub fn apply(
+    pub fn apply<N: Prefix>(
         &self,
         neighbor: Ipv4Addr,
-        prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        prefix: N,
+        attributes: &mut PathAttributes<N::NextHop>,
     ) -> Result<(), Rejection> {
         let mut rules = self.0.iter();
         let found = rules.find(|rule| rule.matches.holds(neighbor, prefix, attributes));
@@ -145,7 +146,12 @@ impl Rules {
 }
 
 impl Match {
-    fn holds(&self, neighbor: Ipv4Addr, prefix: Ipv4Net, attributes: &PathAttributes) -> bool {
+    fn holds<N: Prefix>(
+        &self,
+        neighbor: Ipv4Addr,
+        prefix: N,
+        attributes: &PathAttributes<N::NextHop>,
+    ) -> bool {
         let mut path = attributes.as_path.iter().flat_map(|segment| &segment.0);
         let length = path.clone().count();
         let origin = path.next_back();
@@ -158,7 +164,7 @@ impl Match {
 }
 
 impl Changes {
-    fn apply(&self, attributes: &mut PathAttributes) {
+    fn apply<A>(&self, attributes: &mut PathAttributes<A>) {
         attributes.local_pref = self.local_pref.or(attributes.local_pref);
         attributes.med = self.med.or(attributes.med);
         for community in &self.remove {
@@ -182,6 +188,10 @@ fn insert<T: Ord>(set: &mut Vec<T>, value: T) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
+    use ipnet::Ipv6Net;
+
     use super::*;
     use crate::testing::router;
     use crate::wire::AsPathSegment;
@@ -200,10 +210,35 @@ mod tests {
             ("11.0.0.0/8", Err(NO_RULE)),
             ("0.0.0.0/0", Err(NO_RULE)),
         ] {
-            let given = rules.apply(router(2), prefix.parse().unwrap(), &mut route());
+            let given = rules.apply(router(2), net(prefix), &mut route());
             assert_eq!(given, verdict, "{prefix}");
         }
         let given = Rules::default().apply(router(2), ANY, &mut route());
+        assert_eq!(given, Err(NO_RULE));
+    }
+
+    #[test]
+    fn a_prefix_matches_within_its_own_family_only() {
+        let any = |text| rule(within(text, 0, 128), Verdict::Accept);
+        let ipv6: Ipv6Net = "2001:db8:1::/48".parse().unwrap();
+        let mut attributes = PathAttributes::local("2001:db8::1".parse::<Ipv6Addr>().unwrap());
+        for (rules, verdict) in [
+            (vec![any("::/0")], Ok(())),
+            (vec![any("0.0.0.0/0")], Err(NO_RULE)),
+            (
+                vec![
+                    rule(within("2001:db8::/32", 48, 48), Verdict::Reject),
+                    any("::/0"),
+                ],
+                Err(REFUSED),
+            ),
+        ] {
+            assert_eq!(
+                Rules(rules).apply(router(2), ipv6, &mut attributes),
+                verdict
+            );
+        }
+        let given = Rules(vec![any("::/0")]).apply(router(2), ANY, &mut route());
         assert_eq!(given, Err(NO_RULE));
     }
 
@@ -298,7 +333,7 @@ mod tests {
     }
 
     fn within(prefix: &str, least: u8, most: u8) -> Match {
-        let prefix = net(prefix);
+        let prefix = prefix.parse().unwrap();
         with(|it| {
             it.prefixes = vec![PrefixRange {
                 prefix,

@@ -8,29 +8,32 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::feed::Feed;
-use crate::mrt::{DumpHead, DumpPeer, table_dump};
+use crate::mrt::{self, DumpHead, DumpPeer};
 use crate::peer::Peer;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::reflector::Reflector;
 use crate::restart::Restart;
-use crate::rib::{Alternatives, Export, NeighborIdentity, Path, Tables};
+use crate::rib::{Export, NeighborIdentity, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::template::PeerTemplate;
-use crate::view;
-use crate::wire::{DecodeContext, Message, Nlri, Notification, PathAttributes, code, subcode};
+use crate::wire::{
+    DecodeContext, Family, Ipv6Context, Message, Notification, PathAttributes, Prefix, Update,
+    code, subcode,
+};
 
 pub use crate::config::{
     ExternalPeer, GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
 };
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{PathView, PeerView, ReceivedView, RejectedView, WithheldView};
+pub use crate::view::{FamilyView, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -40,7 +43,12 @@ pub struct Speaker<P> {
     /// Which peer a living connection belongs to.
     owners: BTreeMap<ConnectionId, PeerId>,
     strangers: Strangers,
+    /// Routes of IPv4 unicast.
     pub(crate) tables: Tables<P>,
+    /// Routes of IPv6 unicast.
+    pub(crate) ipv6: Tables<P, Ipv6Net>,
+    /// Which family was told last: they take turns.
+    told_last: Family,
     /// Our own restart, until it is over.
     pub(crate) restart: Option<Restart>,
     /// Ranges of addresses from which peers may come.
@@ -53,7 +61,7 @@ pub struct Speaker<P> {
     pub(crate) now: Instant,
 }
 
-impl<P: Policy> Speaker<P> {
+impl<P: Policies> Speaker<P> {
     /// Makes a speaker without peers. `seed` is secret; it feeds the jitter of timers and the hash of
     /// prefixes.
     pub fn new(config: SpeakerConfig, policy: P, seed: u64, now: Instant) -> Self {
@@ -61,12 +69,18 @@ impl<P: Policy> Speaker<P> {
             router_id: config.router_id,
             cluster_id: config.cluster_id,
         };
+        let policy = Arc::new(policy);
+        let mut ipv6 = Tables::new(reflector, Arc::clone(&policy), seed, now);
+        // Nothing is forwarded by them here, so nobody looks after their next hops.
+        ipv6.trust_next_hops();
         Self {
             config,
             peers: BTreeMap::new(),
             owners: BTreeMap::new(),
             strangers: Strangers::default(),
             tables: Tables::new(reflector, policy, seed, now),
+            ipv6,
+            told_last: Family::Ipv6Unicast,
             restart: None,
             templates: Vec::new(),
             peer_feed: Feed::default(),
@@ -102,11 +116,11 @@ impl<P: Policy> Speaker<P> {
                 self.stop(id, subcode::CONFIG_CHANGE, "configuration changed");
                 if !same_role {
                     // Whom its routes may be told to follows from its role.
-                    self.tables.forget(id);
+                    self.forget(id);
                 }
             } else {
                 self.stop(id, subcode::PEER_DECONFIGURED, "peer removed");
-                self.tables.forget(id);
+                self.forget(id);
             }
             let stamp = self.peers.remove(&id).and_then(|peer| peer.stamp);
             self.peer_feed.note(id, stamp, false);
@@ -139,13 +153,22 @@ impl<P: Policy> Speaker<P> {
     /// Replaces the policy and re-evaluates all received routes and all advertisements, without resetting sessions.
     pub fn set_policy(&mut self, policy: P, now: Instant) {
         self.now = now;
-        for peer in self.tables.set_policy(policy) {
-            self.with_session(peer, |session, _| session.request_refresh());
+        let policy = Arc::new(policy);
+        for peer in self.tables.set_policy(Arc::clone(&policy)) {
+            self.with_session(peer, |session, _| {
+                session.request_refresh(Family::Ipv4Unicast)
+            });
+        }
+        for peer in self.ipv6.set_policy(policy) {
+            self.with_session(peer, |session, _| {
+                session.request_refresh(Family::Ipv6Unicast)
+            });
         }
         self.conclude();
     }
 
-    /// Declares which next hops are reachable; paths with others are ineligible. Own routes are always eligible.
+    /// Declares which next hops are reachable; paths with others are ineligible. Own routes are always eligible, and routes
+    /// of IPv6 unicast, whose next hops nobody looks after.
     pub fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>, now: Instant) {
         self.now = now;
         self.tables.set_next_hops(reachable);
@@ -236,6 +259,7 @@ impl<P: Policy> Speaker<P> {
             self.with_session(id, |session, ids| session.handle_timeout(now, ids));
         }
         self.tables.expire_stale(now);
+        self.ipv6.expire_stale(now);
         self.conclude();
     }
 
@@ -265,26 +289,47 @@ impl<P: Policy> Speaker<P> {
                 None => {}
             }
             // Routes are written out only here, peer by peer: however much changed, each is told the latest state.
-            let Export {
-                peer,
-                updates,
-                end_of_rib,
-            } = self.tables.next_export()?;
-            self.with_session(peer, |session, _| {
-                session.send_updates(&updates, end_of_rib)
-            });
+            self.export_next()?;
         }
+    }
+
+    /// Writes out a part of what a peer is to be told, the families in turn; `None` when there is nothing.
+    fn export_next(&mut self) -> Option<()> {
+        let others_turn = match self.told_last {
+            Family::Ipv4Unicast => [Family::Ipv6Unicast, Family::Ipv4Unicast],
+            Family::Ipv6Unicast => [Family::Ipv4Unicast, Family::Ipv6Unicast],
+        };
+        others_turn.into_iter().find_map(|family| {
+            self.told_last = family;
+            match family {
+                Family::Ipv4Unicast => {
+                    let export = self.tables.next_export()?;
+                    self.send_export(&export);
+                }
+                Family::Ipv6Unicast => {
+                    let export = self.ipv6.next_export()?;
+                    self.send_export(&export);
+                }
+            }
+            Some(())
+        })
+    }
+
+    fn send_export<N: Prefix>(&mut self, export: &Export<N>) {
+        self.with_session(export.peer, |session, _| {
+            session.send_updates(&export.updates, export.end_of_rib);
+        });
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
         let restart = self.restart.as_ref().map(|restart| restart.until);
-        let stale = self.tables.stale_deadline();
+        let stale = [self.tables.stale_deadline(), self.ipv6.stale_deadline()];
         self.peers
             .values()
             .filter_map(|peer| peer.session.poll_timeout())
             .chain(restart.map(|at| (at, TimerName::Restart)))
-            .chain(stale.map(|at| (at, TimerName::Stale)))
+            .chain(stale.into_iter().flatten().map(|at| (at, TimerName::Stale)))
             .min_by_key(|(at, _)| *at)
     }
 
@@ -304,31 +349,6 @@ impl<P: Policy> Speaker<P> {
         self.tables.policy()
     }
 
-    /// Returns the best path of a prefix.
-    pub fn best(&self, prefix: Ipv4Net) -> Option<Path> {
-        self.tables.loc_rib().best(prefix)
-    }
-
-    /// Returns all paths of a prefix, best first; ineligible ones last.
-    pub fn paths(&self, prefix: Ipv4Net) -> Vec<PathView> {
-        view::paths(&self.tables.loc_rib().candidates(prefix))
-    }
-
-    /// Returns the paths of a prefix that may be chosen, now or once others are gone.
-    pub fn alternatives(&self, prefix: Ipv4Net) -> Alternatives {
-        Alternatives::of(self.tables.loc_rib().candidates(prefix))
-    }
-
-    /// Lists all prefixes with at least one path, in order.
-    pub fn prefixes(&self) -> Vec<Ipv4Net> {
-        self.tables.loc_rib().prefixes().collect()
-    }
-
-    /// Prefixes whose paths changed, any of them; up to date once the outputs are drained.
-    pub fn rib_feed(&self) -> &Feed<Ipv4Net> {
-        self.tables.loc_rib().feed()
-    }
-
     /// Peers that came, went or changed the state of their session.
     pub fn peer_feed(&self) -> &Feed<PeerId> {
         &self.peer_feed
@@ -336,63 +356,17 @@ impl<P: Policy> Speaker<P> {
 
     /// Shows all peers, by id.
     pub fn peers(&self) -> Vec<PeerView> {
-        let stale = self.tables.stale();
-        let stale = |id: &PeerId| stale.get(id).copied().unwrap_or(0);
+        let (ipv4, ipv6) = (self.tables.stale(), self.ipv6.stale());
         self.peers
             .iter()
-            .map(|(id, peer)| peer.view(self.tables.neighbor(*id), stale(id)))
-            .collect()
-    }
-
-    /// Routes received from a peer, by prefix: before policy, refused ones included.
-    pub fn received(&self, peer: PeerId) -> Vec<ReceivedView> {
-        let routes = self.tables.received(peer).into_iter();
-        routes
-            .map(|(route, received, reason)| ReceivedView {
-                prefix: route.prefix,
-                path_id: route.path_id,
-                attributes: received.attributes,
-                learned_at: received.learned_at,
-                rejected: reason.map(|reason| reason.0),
-            })
-            .collect()
-    }
-
-    /// Routes refused from a peer, by prefix.
-    pub fn rejected(&self, peer: PeerId) -> Vec<RejectedView> {
-        let neighbor = self.tables.neighbor(peer).into_iter();
-        neighbor
-            .flat_map(|neighbor| neighbor.adj_rib_in.refused())
-            .map(|(route, refused)| RejectedView {
-                prefix: route.prefix,
-                path_id: route.path_id,
-                attributes: (*refused.received.attributes).clone(),
-                reason: refused.reason.0,
-            })
-            .collect()
-    }
-
-    /// Routes accepted from a peer, by prefix.
-    pub fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
-        self.tables.accepted(peer)
-    }
-
-    /// Routes advertised to a peer, by prefix; up to date once the outputs are drained.
-    pub fn advertised(&self, peer: PeerId) -> Vec<(Nlri, PathAttributes)> {
-        let routes = self.tables.advertised(peer).into_iter();
-        routes
-            .map(|(route, attributes)| (route, (*attributes).clone()))
-            .collect()
-    }
-
-    /// Paths that a peer is not told, by prefix, each with the reason; worked out at the question.
-    pub fn withheld(&self, peer: PeerId) -> Vec<WithheldView> {
-        let withheld = self.tables.withheld(peer).into_iter();
-        withheld
-            .map(|(prefix, path, reason)| WithheldView {
-                prefix,
-                path,
-                reason: reason.0,
+            .map(|(id, peer)| {
+                peer.view(
+                    (
+                        self.tables.neighbor(*id),
+                        ipv4.get(id).copied().unwrap_or(0),
+                    ),
+                    (self.ipv6.neighbor(*id), ipv6.get(id).copied().unwrap_or(0)),
+                )
             })
             .collect()
     }
@@ -406,15 +380,21 @@ impl<P: Policy> Speaker<P> {
             address: router_id,
             asn,
         };
-        let neighbors = self.peers.keys().filter_map(|id| self.tables.neighbor(*id));
-        let others = neighbors.map(|neighbor| DumpPeer {
-            id: Some(neighbor.identity.peer),
-            router_id: neighbor.identity.router_id,
-            address: neighbor.identity.address,
-            asn: neighbor.identity.role.asn(asn),
+        let identities = self.peers.keys().filter_map(|id| {
+            let ipv4 = self.tables.neighbor(*id).map(|neighbor| neighbor.identity);
+            ipv4.or_else(|| Some(self.ipv6.neighbor(*id)?.identity))
+        });
+        let others = identities.map(|identity| DumpPeer {
+            id: Some(identity.peer),
+            router_id: identity.router_id,
+            address: identity.address,
+            asn: identity.role.asn(asn),
         });
         let peers: Vec<DumpPeer> = std::iter::once(own).chain(others).collect();
-        table_dump(head, &peers, self.tables.loc_rib())
+        let mut dump = mrt::begin(head, &peers);
+        mrt::table(&mut dump, head, &peers, self.tables.loc_rib());
+        mrt::table(&mut dump, head, &peers, self.ipv6.loc_rib());
+        dump
     }
 
     fn accept(&mut self, connection: ConnectionId, from: Ipv4Addr) {
@@ -446,6 +426,7 @@ impl<P: Policy> Speaker<P> {
             ibgp: true,
             add_path: false,
             extended: false,
+            ipv6: None,
         };
         let bytes = Message::Notification(notification).encode(context);
         self.outputs
@@ -468,6 +449,7 @@ impl<P: Policy> Speaker<P> {
     fn set_congested(&mut self, connection: ConnectionId, congested: bool) {
         if let Some(peer) = self.owners.get(&connection) {
             self.tables.set_congested(*peer, congested);
+            self.ipv6.set_congested(*peer, congested);
         }
     }
 
@@ -521,30 +503,42 @@ impl<P: Policy> Speaker<P> {
             SessionOutput::Established {
                 router_id,
                 restart,
-                all_paths,
+                send,
             } => {
-                let (role, max_prefixes) = (config.role, config.max_prefixes);
-                let reflector = config.reflector;
-                let identity = NeighborIdentity {
+                let ipv4 = NeighborIdentity {
                     peer: id,
                     router_id,
                     address,
-                    role,
-                    max_prefixes,
-                    reflector,
-                    all_paths,
+                    role: config.role,
+                    max_prefixes: config.max_prefixes,
+                    reflector: config.reflector,
+                    all_paths: send.add_path,
                 };
-                self.tables.peer_up(identity, restart, self.now);
+                let now = self.now;
+                let kept = restart.map(|restart| (restart.ipv4, restart.ipv6));
+                self.tables.peer_up(ipv4, kept.map(|(ipv4, _)| ipv4), now);
+                match send.ipv6 {
+                    Some(Ipv6Context { add_path }) => {
+                        let ipv6 = NeighborIdentity {
+                            all_paths: add_path,
+                            ..ipv4
+                        };
+                        self.ipv6.peer_up(ipv6, kept.map(|(_, ipv6)| ipv6), now);
+                    }
+                    None => self.ipv6.forget(id),
+                }
                 self.outputs
                     .push_back(Output::Event(Event::Established { peer: id }));
             }
-            SessionOutput::Down(reason, fate) => {
-                self.tables.peer_down(id, fate, self.now);
+            SessionOutput::Down(reason, fates) => {
+                self.tables.peer_down(id, fates.ipv4, self.now);
+                self.ipv6.peer_down(id, fates.ipv6, self.now);
                 self.outputs
                     .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
-            SessionOutput::Update(update) => self.tables.receive(id, *update, self.now),
-            SessionOutput::Refresh => self.tables.refresh(id),
+            SessionOutput::Update(message) => self.receive(id, *message),
+            SessionOutput::Refresh(Family::Ipv4Unicast) => self.tables.refresh(id),
+            SessionOutput::Refresh(Family::Ipv6Unicast) => self.ipv6.refresh(id),
             SessionOutput::Refused(reason) => {
                 let refused = Event::ConnectionRefused {
                     from: address,
@@ -556,10 +550,35 @@ impl<P: Policy> Speaker<P> {
         }
     }
 
+    /// Takes the routes of a message in, each family into its own tables.
+    fn receive(&mut self, id: PeerId, message: Message) {
+        let (ipv4, ipv6): (Option<Update>, _) = match message {
+            Message::Update(update) => (Some(update), None),
+            Message::Ipv6Update(update) => (update.ipv4, Some(update.ipv6)),
+            Message::Open(_)
+            | Message::Notification(_)
+            | Message::Keepalive
+            | Message::RouteRefresh(_) => (None, None),
+        };
+        if let Some(update) = ipv4 {
+            self.tables.receive(id, update, self.now);
+        }
+        if let Some(update) = ipv6 {
+            self.ipv6.receive(id, update, self.now);
+        }
+    }
+
+    /// Removes all that is known from a peer.
+    pub(crate) fn forget(&mut self, id: PeerId) {
+        self.tables.forget(id);
+        self.ipv6.forget(id);
+    }
+
     /// Decides once for all that one input changed. UPDATEs follow in [`Self::poll_output`].
     pub(crate) fn conclude(&mut self) {
         self.advance_restart();
-        for event in self.tables.take_events() {
+        let events = self.tables.take_events().into_iter();
+        for event in events.chain(self.ipv6.take_events()) {
             if let Event::Rejected { peer, reason, .. } | Event::Malformed { peer, reason, .. } =
                 &event
                 && let Some(peer) = self.peers.get_mut(peer)
@@ -570,5 +589,6 @@ impl<P: Policy> Speaker<P> {
         }
         self.outputs
             .extend(self.tables.decide().into_iter().map(Output::BestPath));
+        self.ipv6.decide();
     }
 }

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::config::{PeerConfig, PeerId};
 use crate::peer::Peer;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::session::{Jitter, PeerSession};
 use crate::speaker::Speaker;
 use crate::wire::subcode;
@@ -40,7 +40,7 @@ impl PeerTemplate {
     }
 }
 
-impl<P: Policy> Speaker<P> {
+impl<P: Policies> Speaker<P> {
     /// Makes the ranges exactly `templates`; sessions of peers that are no longer as their range says are ended with
     /// Cease/6, those outside of all ranges with Cease/3.
     pub fn set_templates(&mut self, templates: Vec<PeerTemplate>, now: Instant) {
@@ -105,7 +105,7 @@ impl<P: Policy> Speaker<P> {
     }
 
     fn remove_peer(&mut self, id: PeerId) {
-        self.tables.forget(id);
+        self.forget(id);
         let stamp = self.peers.remove(&id).and_then(|peer| peer.stamp);
         self.peer_feed.note(id, stamp, false);
     }

@@ -4,11 +4,11 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
-use crate::config::PeerId;
+use crate::config::{PeerConfig, PeerId, PeerRole};
 use crate::rib::{Path, PathSource};
 use crate::wire::PathAttributes;
 
@@ -57,5 +57,23 @@ pub(crate) fn source(host: u8) -> PathSource {
         peer: PeerId(u32::from(host)),
         router_id: router(host),
         address: router(host),
+    }
+}
+
+/// Returns the configuration of peer `host`.
+pub(crate) fn peer(host: u8) -> PeerConfig {
+    PeerConfig {
+        id: PeerId(host.into()),
+        address: router(host),
+        router_id: Some(router(host)),
+        role: PeerRole::NonClient,
+        active: true,
+        hold_time: Duration::from_secs(9),
+        connect_retry: Duration::from_secs(1),
+        max_prefixes: 10,
+        reflector: false,
+        add_path: None,
+        extended_messages: false,
+        ipv6: false,
     }
 }

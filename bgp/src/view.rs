@@ -13,7 +13,7 @@ use crate::config::{PeerId, PeerRole};
 use crate::output::TimerName;
 use crate::rib::{Candidate, DecisionStep, Path, compare};
 use crate::session::SessionState;
-use crate::wire::{Capability, Notification, PathAttributes, PathId};
+use crate::wire::{Capability, Notification, PathAttributes, PathId, Prefix};
 
 /// What is shown of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,6 @@ pub struct PeerView {
     pub extended_send: bool,
     /// Negotiated hold time.
     pub hold_time: Option<Duration>,
-    /// Whether the peer may tell several paths to a prefix (RFC 7911), as negotiated.
-    pub add_path_receive: bool,
-    /// Whether the peer is told several paths to a prefix, as negotiated.
-    pub add_path_send: bool,
     /// Proposed hold time.
     pub proposed_hold_time: Duration,
     /// Timers that run, and when they are due.
@@ -54,12 +50,6 @@ pub struct PeerView {
     pub messages_received: [u64; 5],
     /// Messages sent, likewise.
     pub messages_sent: [u64; 5],
-    /// Paths received, before policy.
-    pub received: usize,
-    /// Paths accepted.
-    pub accepted: usize,
-    /// Paths advertised to it.
-    pub advertised: usize,
     /// How often routes were refused or attributes found malformed, by reason, since the peer was configured.
     pub refusals: BTreeMap<&'static str, u64>,
     /// How often the session reached Established.
@@ -70,6 +60,27 @@ pub struct PeerView {
     pub last_received: Option<Notification>,
     /// Why the session last went down.
     pub last_down: Option<String>,
+    /// Routes of IPv4 unicast.
+    pub ipv4: FamilyView,
+    /// Routes of IPv6 unicast; `None` where it is not offered.
+    pub ipv6: Option<FamilyView>,
+}
+
+/// What is shown of a peer and the routes of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyView {
+    /// Whether the session exchanges them.
+    pub negotiated: bool,
+    /// Whether the peer may tell several paths to a prefix (RFC 7911), as negotiated.
+    pub add_path_receive: bool,
+    /// Whether the peer is told several paths to a prefix, as negotiated.
+    pub add_path_send: bool,
+    /// Paths received, before policy.
+    pub received: usize,
+    /// Paths accepted.
+    pub accepted: usize,
+    /// Paths advertised to it.
+    pub advertised: usize,
     /// Whether the peer's End-of-RIB came.
     pub end_of_rib: bool,
     /// Accepted routes that are kept from a session that ended.
@@ -80,9 +91,9 @@ pub struct PeerView {
 
 /// One path as shown by `samctl bgp rib` and `why`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathView {
+pub struct PathView<A = Ipv4Addr> {
     /// The path.
-    pub path: Path,
+    pub path: Path<A>,
     /// Whether it is the best one.
     pub best: bool,
     /// Whether it may be chosen; if not, why.
@@ -97,13 +108,13 @@ pub struct PathView {
 
 /// A route as a peer sent it, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedView {
+pub struct ReceivedView<N: Prefix = Ipv4Net> {
     /// The prefix.
-    pub prefix: Ipv4Net,
+    pub prefix: N,
     /// The id under which the peer told it.
     pub path_id: Option<PathId>,
     /// Its attributes before policy.
-    pub attributes: Arc<PathAttributes>,
+    pub attributes: Arc<PathAttributes<N::NextHop>>,
     /// When these attributes came.
     pub learned_at: Instant,
     /// Why it was refused, if so.
@@ -112,34 +123,34 @@ pub struct ReceivedView {
 
 /// A path that a peer is not told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WithheldView {
+pub struct WithheldView<N: Prefix = Ipv4Net> {
     /// The prefix.
-    pub prefix: Ipv4Net,
+    pub prefix: N,
     /// The path as it is in the Loc-RIB.
-    pub path: Path,
+    pub path: Path<N::NextHop>,
     /// The reason's name.
     pub reason: &'static str,
 }
 
 /// A refused route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedView {
+pub struct RejectedView<N: Prefix = Ipv4Net> {
     /// The prefix.
-    pub prefix: Ipv4Net,
+    pub prefix: N,
     /// Which of the peer's paths to it, where the peer tells several.
     pub path_id: Option<PathId>,
     /// Its attributes.
-    pub attributes: PathAttributes,
+    pub attributes: PathAttributes<N::NextHop>,
     /// The reason's name.
     pub reason: &'static str,
 }
 
 /// Shows the paths of a prefix, best first.
-pub(crate) fn paths(candidates: &[Candidate]) -> Vec<PathView> {
+pub(crate) fn paths<A: Clone>(candidates: &[Candidate<A>]) -> Vec<PathView<A>> {
     let best = candidates
         .first()
         .filter(|candidate| candidate.ineligible.is_none());
-    let view = |(position, candidate): (usize, &Candidate)| {
+    let view = |(position, candidate): (usize, &Candidate<A>)| {
         let rival = if position == 0 {
             candidates.get(1)
         } else {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::DrainOrder;
 use super::values::parse_prefix;
@@ -21,12 +21,18 @@ pub enum BgpCommand {
         /// Which table
         #[arg(value_enum)]
         table: Option<RouteTable>,
+        /// Only routes of this family
+        #[arg(short = 'a', long, value_enum, requires = "table")]
+        family: Option<Family>,
     },
     /// Show all paths
     Rib {
-        /// Only this prefix; an address means its /32
+        /// Only this prefix and those inside of it; an address means itself
         #[arg(value_parser = parse_prefix)]
-        prefix: Option<Ipv4Net>,
+        prefix: Option<IpNet>,
+        /// Only paths of this family
+        #[arg(short = 'a', long, value_enum)]
+        family: Option<Family>,
     },
     /// Follow changes: first what is there, then what changes
     Monitor {
@@ -50,9 +56,9 @@ pub enum BgpCommand {
     },
     /// Show why a path is the best, step by step
     Why {
-        /// Prefix; an address means its /32
+        /// Prefix; an address means itself
         #[arg(value_parser = parse_prefix)]
-        prefix: Ipv4Net,
+        prefix: IpNet,
     },
 }
 
@@ -91,12 +97,23 @@ pub struct DecodeArgs {
 /// What can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Topic {
-    /// All paths of each prefix
+    /// All paths of each prefix of IPv4 unicast
     Rib,
+    /// The same of IPv6 unicast
+    RibIpv6,
     /// States of the sessions
     Neighbors,
     /// Who owns each address
     Owners,
+}
+
+/// A family of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4 unicast
+    Ipv4,
+    /// IPv6 unicast
+    Ipv6,
 }
 
 /// A table of a neighbor.

@@ -1,9 +1,9 @@
 //! Single values on the command line.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::bench::parameters::MAX_RATE;
 use crate::config::scalar::{duration_text, parse_duration};
@@ -40,12 +40,12 @@ pub(super) fn parse_name_or_any(text: &str) -> Result<String, String> {
 /// Letters of a name at most; values of tags have no more.
 const MAX_NAME: usize = 256;
 
-/// Parses a prefix; a bare address is its /32.
-pub(super) fn parse_prefix(text: &str) -> Result<Ipv4Net, String> {
-    if let Ok(address) = text.parse::<Ipv4Addr>() {
-        return Ok(Ipv4Net::from(address));
+/// Parses a prefix; a bare address is its own.
+pub(super) fn parse_prefix(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
     }
-    let prefix: Ipv4Net = text
+    let prefix: IpNet = text
         .parse()
         .map_err(|_| "write a prefix such as 10.77.60.10/32 or an address")?;
     if prefix.trunc() != prefix {
@@ -101,8 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_prefix_of_32_bits() {
+    fn an_address_is_a_prefix_of_all_its_bits() {
         assert_eq!(parse_prefix("10.0.0.1"), parse_prefix("10.0.0.1/32"));
+        assert_eq!(parse_prefix("2001:db8::1"), parse_prefix("2001:db8::1/128"));
         assert!(parse_prefix("10.0.0.1/24").is_err_and(|help| help.contains("10.0.0.0/24")));
         assert!(parse_prefix("lan60").is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use sam_bgp::wire::DecodeContext;
+use sam_bgp::wire::{DecodeContext, Ipv6Context};
 
 use crate::Streams;
 use crate::args::{DecodeArgs, Format};
@@ -32,6 +32,9 @@ pub fn bgp_decode(
         add_path: args.add_path,
         // A message is as long as it says: what was agreed on is not known here.
         extended: true,
+        ipv6: Some(Ipv6Context {
+            add_path: args.add_path,
+        }),
     };
     let view = decode(&bytes, context);
     let json = || {

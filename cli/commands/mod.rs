@@ -32,7 +32,7 @@ use sam_router::view::{
 
 use crate::Streams;
 use crate::args::{
-    ActionsCommand, Args, BgpCommand, CaptureCommand, Command, LabCommand, RouteTable,
+    ActionsCommand, Args, BgpCommand, CaptureCommand, Command, Family, LabCommand, RouteTable,
 };
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
@@ -123,20 +123,33 @@ fn bgp(
 ) -> Result<Exit, Failure> {
     match command {
         BgpCommand::Neighbors => show::<BgpNeighborsView>(view, "/v1/bgp/neighbors", streams),
-        BgpCommand::Neighbor { neighbor, table } => {
+        BgpCommand::Neighbor {
+            neighbor,
+            table,
+            family,
+        } => {
             let path = format!("/v1/bgp/neighbors/{}", escape(neighbor));
             match table {
                 None => show::<BgpNeighborView>(view, &path, streams),
                 Some(table) => {
-                    let path = format!("{path}/{}", table_name(*table));
+                    let family = family.map(|family| format!("?family={}", family_name(family)));
+                    let table = table_name(*table);
+                    let path = format!("{path}/{table}{}", family.unwrap_or_default());
                     show::<BgpTableView>(view, &path, streams)
                 }
             }
         }
-        BgpCommand::Rib { prefix: None } => show::<BgpRibView>(view, "/v1/bgp/rib", streams),
-        BgpCommand::Rib {
-            prefix: Some(prefix),
-        } => show::<BgpRibView>(view, &format!("/v1/bgp/rib?prefix={prefix}"), streams),
+        BgpCommand::Rib { prefix, family } => {
+            let family = family.map(|family| format!("family={}", family_name(family)));
+            let wanted = prefix.map(|prefix| format!("prefix={prefix}"));
+            let query: Vec<String> = wanted.into_iter().chain(family).collect();
+            let path = if query.is_empty() {
+                "/v1/bgp/rib".to_owned()
+            } else {
+                format!("/v1/bgp/rib?{}", query.join("&"))
+            };
+            show::<BgpRibView>(view, &path, streams)
+        }
         BgpCommand::Mrt(command) => mrt::mrt(command, view.client, view.format, streams),
         BgpCommand::Decode(args) => decode::bgp_decode(args, view.format, streams),
         BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
@@ -144,6 +157,13 @@ fn bgp(
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
         }
+    }
+}
+
+const fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
     }
 }
 

@@ -1,4 +1,4 @@
-//! `samctl bgp monitor [rib|neighbors|owners]`: what is there, then what changes.
+//! `samctl bgp monitor [rib|rib-ipv6|neighbors|owners]`: what is there, then what changes.
 
 use std::io;
 
@@ -31,6 +31,7 @@ pub fn monitor(
 ) -> Result<Exit, Failure> {
     let topic = match topic {
         Topic::Rib => "rib",
+        Topic::RibIpv6 => "rib-ipv6",
         Topic::Neighbors => "neighbors",
         Topic::Owners => "owners",
     };

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use sam_capture::Role;
 use sam_router::config::CaptureMode;
 use sam_router::encapsulation::Payload;
@@ -142,6 +142,8 @@ mapping! {
         "maxPrefixes" => max_prefixes: u32,
         /// Times or `off`.
         "gracefulRestart" => graceful_restart: GracefulRestart,
+        /// Prefixes of IPv6 within which routes are exchanged.
+        "ipv6" => ipv6: Vec<At<Ipv6Net>>,
     }
 }
 

@@ -85,6 +85,10 @@ fn write_fabric(out: &mut String, fabric: &Fabric) -> fmt::Result {
         },
     );
     writeln!(out, "    gracefulRestart: {restart}")?;
+    if !bgp.ipv6.is_empty() {
+        let prefixes = list(bgp.ipv6.iter().map(ToString::to_string));
+        writeln!(out, "    ipv6: {prefixes}")?;
+    }
     match &fabric.bfd {
         None => writeln!(out, "  bfd: {{profile: none}}")?,
         Some(bfd) => {

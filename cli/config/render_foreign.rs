@@ -61,6 +61,8 @@ fn terms_keys(name: &str, terms: &Terms, key_files: &KeyFiles) -> Vec<(&'static 
         ("asn", terms.asn.to_string()),
         ("localAddress", terms.local_address.to_string()),
     ];
+    let ipv6 = terms.local_address_ipv6;
+    keys.extend(ipv6.map(|address| ("localAddressIpv6", quoted(&address.to_string()))));
     let interface = terms.interface.as_deref();
     keys.extend(interface.map(|interface| ("interface", quoted(interface))));
     match terms.reach {

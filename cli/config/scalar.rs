@@ -2,11 +2,12 @@
 //!
 //! Every message says what is expected in the operator's words; the names of types never show.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::finding::{Finding, Findings};
 use super::node::{Node, Value};
@@ -89,22 +90,49 @@ impl Read for Ipv4Addr {
     }
 }
 
+impl Read for Ipv6Addr {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        scalar(
+            (node, key),
+            "an IPv6 address such as 2001:db8::1",
+            findings,
+            |text| text.parse().ok(),
+        )
+        .ok()
+    }
+}
+
 impl Read for Ipv4Net {
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
-        let expected = "an IPv4 prefix such as 10.77.60.0/24";
-        let prefix: Self =
-            scalar((node, key), expected, findings, |text| text.parse().ok()).ok()?;
-        if prefix.addr() != prefix.network() {
-            findings
-                .error(
-                    node.span,
-                    format!("`{key}` {prefix} has bits set beyond its length"),
-                )
-                .help(format!("the network is {}", prefix.trunc()));
-            return None;
-        }
-        Some(prefix)
+        network(node, key, "an IPv4 prefix such as 10.77.60.0/24", findings)
     }
+}
+
+impl Read for Ipv6Net {
+    fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
+        network(node, key, "an IPv6 prefix such as 2001:db8::/32", findings)
+    }
+}
+
+/// Reads a prefix without bits beyond its length.
+fn network<N: FromStr + Copy + Into<IpNet>>(
+    node: &Node,
+    key: &str,
+    expected: &str,
+    findings: &mut Findings,
+) -> Option<N> {
+    let prefix: N = scalar((node, key), expected, findings, |text| text.parse().ok()).ok()?;
+    let written: IpNet = prefix.into();
+    if written.addr() != written.network() {
+        findings
+            .error(
+                node.span,
+                format!("`{key}` {written} has bits set beyond its length"),
+            )
+            .help(format!("the network is {}", written.trunc()));
+        return None;
+    }
+    Some(prefix)
 }
 
 impl Read for Duration {

@@ -15,6 +15,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 #[test]

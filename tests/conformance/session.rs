@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
 use sam_bgp::session::SessionState::{self, Established, OpenConfirm, OpenSent};
 use sam_bgp::{
-    ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Rejection,
-    Speaker, SpeakerConfig,
+    ConnectionId, Input, Output, PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Prefix,
+    Rejection, Speaker, SpeakerConfig,
 };
 
 /// What the peer does, or does not.
@@ -131,6 +130,7 @@ impl Session {
             reflector: false,
             add_path: None,
             extended_messages: false,
+            ipv6: false,
         };
         speaker.set_next_hops([peer.address].into(), now);
         speaker.set_peers(vec![peer], now);
@@ -219,12 +219,12 @@ impl Session {
 /// Believes everything.
 struct Anything;
 
-impl Policy for Anything {
+impl<N: Prefix> Policy<N> for Anything {
     fn import(
         &self,
         _peer: PeerId,
-        _prefix: Ipv4Net,
-        _attributes: &mut Cow<'_, PathAttributes>,
+        _prefix: N,
+        _attributes: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -232,8 +232,8 @@ impl Policy for Anything {
     fn export(
         &self,
         _peer: PeerId,
-        _prefix: Ipv4Net,
-        _attributes: &mut Cow<'_, PathAttributes>,
+        _prefix: N,
+        _attributes: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }

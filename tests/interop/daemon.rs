@@ -5,11 +5,11 @@ mod exabgp;
 mod frr;
 mod gobgp;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_net::Namespace;
 
 use crate::fabric::ASN;
@@ -49,13 +49,15 @@ pub(crate) struct Setup {
     pub(crate) restarted: bool,
     /// Whether it is told to receive and send several paths to a prefix (RFC 7911).
     pub(crate) add_path: bool,
+    /// Whether it exchanges routes of IPv6 too.
+    pub(crate) ipv6: bool,
 }
 
 /// A route that a daemon is told to originate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announcement {
     /// Destination.
-    pub(crate) prefix: Ipv4Net,
+    pub(crate) prefix: IpNet,
     /// LOCAL_PREF.
     pub(crate) local_pref: u32,
     /// MULTI_EXIT_DISC.
@@ -70,9 +72,9 @@ pub(crate) struct Announcement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeenRoute {
     /// Destination.
-    pub(crate) prefix: Ipv4Net,
-    /// NEXT_HOP.
-    pub(crate) next_hop: Ipv4Addr,
+    pub(crate) prefix: IpNet,
+    /// NEXT_HOP, or that of MP_REACH_NLRI.
+    pub(crate) next_hop: IpAddr,
     /// LOCAL_PREF.
     pub(crate) local_pref: Option<u32>,
     /// MULTI_EXIT_DISC; some show 0 for none.
@@ -99,7 +101,7 @@ pub(crate) trait Daemon {
     fn announce(&mut self, route: &Announcement) -> Result<()>;
 
     /// Stops originating a route.
-    fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()>;
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()>;
 
     /// Asks a neighbor for its routes (RFC 2918).
     fn ask_refresh(&mut self, neighbor: Place) -> Result<()>;
@@ -201,10 +203,10 @@ impl Setup {
 
 impl SeenRoute {
     /// A route whose attributes are still to be read.
-    fn empty(prefix: Ipv4Net) -> Self {
+    fn empty(prefix: IpNet) -> Self {
         Self {
             prefix,
-            next_hop: Ipv4Addr::UNSPECIFIED,
+            next_hop: Ipv4Addr::UNSPECIFIED.into(),
             local_pref: None,
             med: None,
             communities: Vec::new(),
@@ -230,6 +232,17 @@ impl Announcement {
                 .iter()
                 .map(|(function, value)| format!("{ASN}:{function}:{value}"))
                 .collect(),
+        }
+    }
+
+    /// A route of IPv6, which claims nothing.
+    pub(crate) fn ipv6(from: Place) -> Self {
+        Self {
+            prefix: from.ipv6_route(),
+            local_pref: 150,
+            med: 20,
+            communities: vec![format!("{ASN}:77")],
+            large_communities: vec![format!("{ASN}:99:1")],
         }
     }
 

@@ -1,9 +1,9 @@
 //! Routes between samctl and a foreign daemon: told, installed, reflected, withdrawn, refused.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::daemon::{Announcement, SeenRoute};
@@ -40,7 +40,7 @@ pub(crate) fn their_route_arrives(scene: &mut Scene) -> Result<()> {
 /// samctl's routes arrive whole at the daemon, those of site 3 reflected.
 pub(crate) fn our_routes_arrive(scene: &Scene) -> Result<()> {
     eventually("the daemon has our routes", || {
-        for prefix in [OURS.client_route(), Ipv4Net::from(OURS.overlay())] {
+        for prefix in [OURS.client_route(), IpNet::from(IpAddr::V4(OURS.overlay()))] {
             let told = told_to_daemon(&scene.ours, prefix)?;
             check_seen(&their_view(scene, prefix, OURS)?, &told, None, &[])?;
         }
@@ -190,7 +190,7 @@ fn check_path(
 }
 
 /// Why a route of the daemon is refused, if it is.
-fn refusal(router: &Router, prefix: Ipv4Net) -> Result<Option<String>> {
+fn refusal(router: &Router, prefix: IpNet) -> Result<Option<String>> {
     let view = router.neighbor(THEIRS)?;
     let rows = view["routes_rejected"].as_array().context("no list")?;
     let row = rows.iter().find(|row| row["prefix"] == prefix.to_string());
@@ -199,7 +199,7 @@ fn refusal(router: &Router, prefix: Ipv4Net) -> Result<Option<String>> {
         .map(str::to_owned))
 }
 
-fn check_installed(router: &Router, prefix: Ipv4Net, owner: Place) -> Result<()> {
+fn check_installed(router: &Router, prefix: IpNet, owner: Place) -> Result<()> {
     let route = router.route(prefix)?.context("not installed")?;
     ensure!(
         route["action"] == "tunnel"
@@ -235,7 +235,7 @@ fn check_reflected(scene: &Scene, reader: &Router, writer: &Router) -> Result<()
 }
 
 /// What a router says that it told the daemon.
-fn told_to_daemon(router: &Router, prefix: Ipv4Net) -> Result<Value> {
+fn told_to_daemon(router: &Router, prefix: IpNet) -> Result<Value> {
     let view = router.neighbor(THEIRS)?;
     let rows = view["routes_advertised"].as_array().context("no list")?;
     let row = rows.iter().find(|row| row["prefix"] == prefix.to_string());
@@ -243,7 +243,7 @@ fn told_to_daemon(router: &Router, prefix: Ipv4Net) -> Result<Value> {
         .with_context(|| format!("{prefix} is not advertised"))
 }
 
-fn their_view(scene: &Scene, prefix: Ipv4Net, owner: Place) -> Result<SeenRoute> {
+fn their_view(scene: &Scene, prefix: IpNet, owner: Place) -> Result<SeenRoute> {
     let routes = scene.theirs()?.routes()?;
     let mut found = routes.into_iter().filter(|route| route.prefix == prefix);
     let route = found

@@ -13,6 +13,8 @@ pub(crate) struct Fabric {
     nodes: Vec<Node>,
     /// The route reflector; without one all peer with all.
     pub(crate) reflector: Option<Place>,
+    /// Whether routes of IPv6 are exchanged.
+    ipv6: bool,
 }
 
 struct Node {
@@ -33,7 +35,18 @@ impl Fabric {
             })
         };
         let nodes = (1..=count).map(node).collect::<Result<Vec<_>>>()?;
-        Ok(Self { nodes, reflector })
+        Ok(Self {
+            nodes,
+            reflector,
+            ipv6: false,
+        })
+    }
+
+    /// Has routes of IPv6 exchanged too.
+    #[must_use]
+    pub(crate) fn with_ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
     }
 
     /// Keeps the underlay address of a node secret, so that only it can call.
@@ -72,9 +85,14 @@ impl Fabric {
     pub(crate) fn yaml(&self) -> String {
         let reflectors = self.reflector.map(Place::name).unwrap_or_default();
         let nodes: String = self.nodes.iter().map(|node| self.node_yaml(node)).collect();
+        let ipv6 = if self.ipv6 {
+            ", ipv6: [\"2001:db8::/32\"]"
+        } else {
+            ""
+        };
         format!(
             "version: 1\nfabric:\n  name: interop\n  asn: {ASN}\n  pools:\n    - {{name: lan60, prefix: 10.77.60.0/24, \
-             exclude: [{GATEWAY}]}}\n  bgp: {{timers: fast, routeReflectors: [{reflectors}]}}\n  nodes:\n{nodes}"
+             exclude: [{GATEWAY}]}}\n  bgp: {{timers: fast, routeReflectors: [{reflectors}]{ipv6}}}\n  nodes:\n{nodes}"
         )
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::daemon::{Announcement, Kind};
@@ -104,7 +103,7 @@ fn everything_is_as_before(scene: &Scene, route: &Announcement) -> Result<()> {
 fn knows_ours(scene: &Scene) -> Result<()> {
     let routes = scene.theirs()?.routes()?;
     for place in [OURS, THIRD] {
-        let prefix: Ipv4Net = place.client_route();
+        let prefix = place.client_route();
         ensure!(
             routes.iter().any(|route| route.prefix == prefix),
             "{prefix} is missing"

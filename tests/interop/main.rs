@@ -16,6 +16,7 @@ mod exchange;
 mod fabric;
 mod foreign;
 mod graceful;
+mod ipv6;
 mod kernel_host;
 mod process;
 mod requirement;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             graceful::restarts(kind, scratch)
         }));
     }
+    trials.extend(ipv6_trials());
     trials.extend(bfd_trials());
     trials.extend(foreign_trials());
     trials.extend(vrrp_trials());
@@ -95,6 +97,26 @@ fn talk(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<()>
     session::their_goodbye_is_shown(&mut scene, &routes)?;
     session::restart_is_survived(&mut scene, &routes)?;
     session::our_goodbye_is_heard(&mut scene)
+}
+
+/// Routes of IPv6, with samctl as reflector of each daemon, and behind each that can reflect.
+fn ipv6_trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for kind in Kind::ALL {
+        let programs = [kind.programs(), Kind::Bird.programs()].concat();
+        let missing = requirement::missing(&programs);
+        let name = format!("ipv6_{}_as_client", kind.name());
+        trials.push(trial(name, missing.as_deref(), move |scratch| {
+            ipv6::we_reflect(kind, scratch)
+        }));
+        if kind.reflects() {
+            let name = format!("ipv6_{}_as_reflector", kind.name());
+            trials.push(trial(name, missing.as_deref(), move |scratch| {
+                ipv6::they_reflect(kind, scratch)
+            }));
+        }
+    }
+    trials
 }
 
 fn bfd_trials() -> Vec<Trial> {

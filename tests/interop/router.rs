@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_net::Namespace;
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ impl Router {
     }
 
     /// All paths to a prefix, as `samctl bgp rib` shows them.
-    pub(crate) fn paths(&self, prefix: Ipv4Net) -> Result<Vec<Value>> {
+    pub(crate) fn paths(&self, prefix: IpNet) -> Result<Vec<Value>> {
         let rib = self.ask(&["bgp", "rib", &prefix.to_string()])?;
         let entries = rib["entries"].as_array().context("no entries")?;
         let entry = entries
@@ -149,7 +149,7 @@ impl Router {
     }
 
     /// The forwarding entry of a prefix, as `samctl routes` shows it.
-    pub(crate) fn route(&self, prefix: Ipv4Net) -> Result<Option<Value>> {
+    pub(crate) fn route(&self, prefix: IpNet) -> Result<Option<Value>> {
         let table = self.ask(&["routes"])?;
         let routes = table["routes"].as_array().context("no routes")?;
         let found = routes

@@ -116,6 +116,7 @@ impl Scene {
             graceful,
             restarted: false,
             add_path,
+            ipv6: false,
         };
         let third = match cast {
             Cast::Peer => None,

@@ -2,10 +2,10 @@
 //! (RFC 7911), the best one where they cannot; withdrawn one by one.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::daemon::Announcement;
@@ -15,7 +15,7 @@ use crate::wait::eventually;
 use crate::world::Place;
 
 /// A path as both sides show it: next hop, LOCAL_PREF, large communities.
-type Shown = (Ipv4Addr, u64, BTreeSet<String>);
+type Shown = (IpAddr, u64, BTreeSet<String>);
 
 /// What cannot be agreed on is not told; what is told arrives, both ways.
 pub(crate) fn are_told_as_agreed(scene: &mut Scene) -> Result<()> {
@@ -116,7 +116,7 @@ fn a_standby_is_heard(scene: &mut Scene) -> Result<()> {
 }
 
 /// The daemon's claim is gone everywhere, and everything is as before.
-fn is_theirs_no_more(scene: &Scene, prefix: Ipv4Net) -> Result<()> {
+fn is_theirs_no_more(scene: &Scene, prefix: IpNet) -> Result<()> {
     for router in [Some(&scene.ours), scene.third.as_ref()]
         .into_iter()
         .flatten()
@@ -131,7 +131,7 @@ fn is_theirs_no_more(scene: &Scene, prefix: Ipv4Net) -> Result<()> {
 }
 
 /// A router has the path that the daemon announces, with everything it was given.
-fn has_path(router: &Router, prefix: Ipv4Net, route: &Announcement) -> Result<()> {
+fn has_path(router: &Router, prefix: IpNet, route: &Announcement) -> Result<()> {
     let paths = router.paths(prefix)?;
     let path = paths
         .iter()
@@ -148,7 +148,7 @@ fn has_path(router: &Router, prefix: Ipv4Net, route: &Announcement) -> Result<()
 }
 
 /// What samctl says that it told the daemon of a prefix.
-fn told(router: &Router, prefix: Ipv4Net) -> Result<BTreeSet<Shown>> {
+fn told(router: &Router, prefix: IpNet) -> Result<BTreeSet<Shown>> {
     rows(router, prefix)?
         .iter()
         .map(|row| {
@@ -160,7 +160,7 @@ fn told(router: &Router, prefix: Ipv4Net) -> Result<BTreeSet<Shown>> {
 }
 
 /// What the daemon has learned of a prefix.
-fn seen(scene: &Scene, prefix: Ipv4Net) -> Result<BTreeSet<Shown>> {
+fn seen(scene: &Scene, prefix: IpNet) -> Result<BTreeSet<Shown>> {
     let routes = scene.theirs()?.routes()?.into_iter();
     let shown = routes.filter(|route| route.prefix == prefix).map(|route| {
         let local_pref = u64::from(route.local_pref.unwrap_or_default());
@@ -170,7 +170,7 @@ fn seen(scene: &Scene, prefix: Ipv4Net) -> Result<BTreeSet<Shown>> {
 }
 
 /// Next hops of the paths to a prefix that a router has, best first.
-fn heard(router: &Router, prefix: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
+fn heard(router: &Router, prefix: IpNet) -> Result<Vec<IpAddr>> {
     let paths = router.paths(prefix)?;
     let hops = paths.iter().map(|path| {
         let hop = path["next_hop"].as_str().context("no next hop")?;
@@ -179,13 +179,13 @@ fn heard(router: &Router, prefix: Ipv4Net) -> Result<Vec<Ipv4Addr>> {
     hops.collect()
 }
 
-fn ids_differ(router: &Router, prefix: Ipv4Net) -> Result<()> {
+fn ids_differ(router: &Router, prefix: IpNet) -> Result<()> {
     let rows = rows(router, prefix)?;
     ensure!(ids(&rows).len() == rows.len(), "{rows:?}");
     Ok(())
 }
 
-fn rows(router: &Router, prefix: Ipv4Net) -> Result<Vec<Value>> {
+fn rows(router: &Router, prefix: IpNet) -> Result<Vec<Value>> {
     let view = router.neighbor(THEIRS)?;
     let rows = view["routes_advertised"].as_array().context("no list")?;
     let rows = rows
@@ -200,12 +200,12 @@ fn ids(rows: &[Value]) -> BTreeSet<u64> {
         .collect()
 }
 
-fn next_hops(shown: &BTreeSet<Shown>) -> BTreeSet<Ipv4Addr> {
+fn next_hops(shown: &BTreeSet<Shown>) -> BTreeSet<IpAddr> {
     shown.iter().map(|(hop, _, _)| *hop).collect()
 }
 
-fn overlays(places: &[Place]) -> BTreeSet<Ipv4Addr> {
-    places.iter().map(|place| place.overlay()).collect()
+fn overlays(places: &[Place]) -> BTreeSet<IpAddr> {
+    places.iter().map(|place| place.overlay().into()).collect()
 }
 
 fn texts(list: &Value) -> BTreeSet<String> {

@@ -266,6 +266,7 @@ impl Tunnel {
             graceful: false,
             restarted: false,
             add_path: false,
+            ipv6: false,
         })?;
         bird.announce(&Announcement::claim(THEIRS, u32::from(THEIRS.0)))?;
         let tunnel = Self {

@@ -5,11 +5,11 @@
 //! ```
 //! In a router namespace runs either samctl or a foreign peer. Namespaces are nameless and end with the test.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context, Result};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use sam_net::netlink::Route;
 use sam_net::{Namespace, Netlink};
 
@@ -38,9 +38,23 @@ impl Place {
         Ipv4Addr::new(10, 77, 60, 9 + self.0)
     }
 
+    /// A prefix of IPv6 that it announces.
+    pub(crate) fn ipv6_route(self) -> IpNet {
+        let address = Ipv6Addr::new(0x2001, 0xdb8, self.0.into(), 0, 0, 0, 0, 0);
+        IpNet::new_assert(address.into(), 48)
+    }
+
+    /// The next hop that it tells with routes of a family.
+    pub(crate) fn next_hop(self, prefix: IpNet) -> IpAddr {
+        match prefix {
+            IpNet::V4(_) => self.overlay().into(),
+            IpNet::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, self.0.into()).into(),
+        }
+    }
+
     /// The route to the client.
-    pub(crate) fn client_route(self) -> Ipv4Net {
-        Ipv4Net::from(self.client())
+    pub(crate) fn client_route(self) -> IpNet {
+        IpNet::from(IpAddr::V4(self.client()))
     }
 }
 

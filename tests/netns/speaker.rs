@@ -23,6 +23,7 @@ const CONTEXT: DecodeContext = DecodeContext {
     ibgp: false,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 /// Routes that a neighbor was told, with their attributes.

@@ -11,6 +11,7 @@ pub(crate) fn read(message: &[u8], four_octet_as: bool) -> Reading {
         ibgp: true,
         add_path: false,
         extended: false,
+        ipv6: None,
     };
     let decoded = match Message::decode(message, context) {
         Ok(decoded) => decoded,
@@ -20,6 +21,7 @@ pub(crate) fn read(message: &[u8], four_octet_as: bool) -> Reading {
     };
     let faults = match &decoded {
         Message::Update(update) => update.faults.as_slice(),
+        Message::Ipv6Update(update) => update.ipv6.faults.as_slice(),
         Message::Open(_)
         | Message::Notification(_)
         | Message::Keepalive

@@ -63,7 +63,11 @@ fn an_observer_turns_to_the_standby_in_the_step_in_which_the_actives_tunnel_dies
 #[test]
 fn both_paths_and_why_one_of_them_lost_are_shown() {
     let mut world = shared(1);
-    let why = |world: &World| world.sites[OBSERVER].router.bgp_why(prefix(), world.now);
+    let why = |world: &World| {
+        world.sites[OBSERVER]
+            .router
+            .bgp_why(prefix().into(), world.now)
+    };
     let view = why(&world);
     let claimant = |row: &PathRow| row.node.as_ref().map(|node| node.id);
     let (active, standby) = (Some(node_id(ACTIVE)), Some(node_id(STANDBY)));

@@ -11,12 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
-
 use super::loc_rib::Standing;
 use super::path::{PATHS_MAX, Path};
 use crate::policy::Rejection;
-use crate::wire::{Nlri, PathAttributes};
+use crate::wire::{Nlri, PathAttributes, Prefix};
 
 /// The limit of accepted routes is reached.
 pub(crate) const MAX_PREFIXES: Rejection = Rejection("max-prefixes");
@@ -28,13 +26,13 @@ pub(super) const KEPT_PATHS_MAX: usize = 2 * PATHS_MAX;
 pub(super) const REFUSED_EXTRA: usize = 1024;
 
 /// Attributes after import, or why there are none.
-pub(crate) type Verdict = Result<Arc<PathAttributes>, Rejection>;
+pub(crate) type Verdict<A> = Result<Arc<PathAttributes<A>>, Rejection>;
 
 /// A route as received.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
+pub(crate) struct Received<A> {
     /// Attributes before policy.
-    pub(crate) attributes: Arc<PathAttributes>,
+    pub(crate) attributes: Arc<PathAttributes<A>>,
     /// When these attributes came.
     pub(crate) learned_at: Instant,
     /// Whether it is kept from a session that ended (RFC 4724 section 4.2).
@@ -43,48 +41,48 @@ pub(crate) struct Received {
 
 /// A route that was refused, and why.
 #[derive(Debug, Clone)]
-pub(crate) struct Refused {
+pub(crate) struct Refused<A> {
     /// The route.
-    pub(crate) received: Received,
+    pub(crate) received: Received<A>,
     /// The reason.
     pub(crate) reason: Rejection,
 }
 
 /// What a change means for the path of this peer in the Loc-RIB.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PathUpdate {
+pub(crate) enum PathUpdate<A> {
     /// Nothing.
     Keep,
     /// It has these attributes.
-    Set(Arc<PathAttributes>, Instant),
+    Set(Arc<PathAttributes<A>>, Instant),
     /// It is gone.
     Remove,
 }
 
 /// The effect of one announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct Change<A> {
     /// For the Loc-RIB.
-    pub(crate) path: PathUpdate,
+    pub(crate) path: PathUpdate<A>,
     /// A refusal that was not there before.
     pub(crate) rejected: Option<Rejection>,
 }
 
 /// The table.
 #[derive(Debug)]
-pub(crate) struct AdjRibIn {
+pub(crate) struct AdjRibIn<N: Prefix> {
     /// Attributes before policy of the accepted routes that policy changed.
-    originals: BTreeMap<Nlri, Arc<PathAttributes>>,
-    refused: BTreeMap<Nlri, Refused>,
+    originals: BTreeMap<Nlri<N>, Arc<PathAttributes<N::NextHop>>>,
+    refused: BTreeMap<Nlri<N>, Refused<N::NextHop>>,
     accepted: usize,
     max_prefixes: usize,
     /// Routes that were refused only for a limit, and for which there may be room by now.
-    waiting: BTreeSet<Nlri>,
+    waiting: BTreeSet<Nlri<N>>,
     /// Whether routes were forgotten.
     overflowed: bool,
 }
 
-impl AdjRibIn {
+impl<N: Prefix> AdjRibIn<N> {
     /// Makes an empty table that accepts up to `max_prefixes`.
     pub(crate) fn new(max_prefixes: usize) -> Self {
         Self {
@@ -101,11 +99,11 @@ impl AdjRibIn {
     /// its place.
     pub(crate) fn announce(
         &mut self,
-        route: Nlri,
-        new: Received,
-        verdict: Verdict,
-        standing: &Standing,
-    ) -> Change {
+        route: Nlri<N>,
+        new: Received<N::NextHop>,
+        verdict: Verdict<N::NextHop>,
+        standing: &Standing<N::NextHop>,
+    ) -> Change<N::NextHop> {
         let accepted = standing.former.as_ref();
         let verdict = match self.limit(route, standing) {
             Some(limit) if accepted.is_none() => verdict.and(Err(limit)),
@@ -130,7 +128,7 @@ impl AdjRibIn {
     }
 
     /// Takes an accepted route away.
-    pub(crate) fn withdraw_accepted(&mut self, route: Nlri) {
+    pub(crate) fn withdraw_accepted(&mut self, route: Nlri<N>) {
         if !self.originals.is_empty() {
             self.originals.remove(&route);
         }
@@ -139,7 +137,7 @@ impl AdjRibIn {
     }
 
     /// Takes a refused route away.
-    pub(crate) fn withdraw_refused(&mut self, route: Nlri) {
+    pub(crate) fn withdraw_refused(&mut self, route: Nlri<N>) {
         if !self.refused.is_empty() {
             self.waiting.remove(&route);
             self.refused.remove(&route);
@@ -159,7 +157,10 @@ impl AdjRibIn {
     }
 
     /// Removes stale refused routes on which `goes` is true.
-    pub(crate) fn remove_refused_stale(&mut self, goes: impl Fn(&PathAttributes) -> bool) {
+    pub(crate) fn remove_refused_stale(
+        &mut self,
+        goes: impl Fn(&PathAttributes<N::NextHop>) -> bool,
+    ) {
         let waiting = &mut self.waiting;
         self.refused.retain(|route, Refused { received, .. }| {
             let stays = !received.stale || !goes(&received.attributes);
@@ -171,7 +172,7 @@ impl AdjRibIn {
     }
 
     /// Returns a route that was refused only for the limit, if there is room for it by now.
-    pub(crate) fn promotable(&self) -> Option<(Nlri, Received)> {
+    pub(crate) fn promotable(&self) -> Option<(Nlri<N>, Received<N::NextHop>)> {
         if self.accepted >= self.max_prefixes {
             return None;
         }
@@ -181,7 +182,11 @@ impl AdjRibIn {
     }
 
     /// Returns a route of this peer as it was received: `accepted` is its path in the Loc-RIB, if it was accepted.
-    pub(crate) fn received(&self, route: Nlri, accepted: Option<&Path>) -> Option<Received> {
+    pub(crate) fn received(
+        &self,
+        route: Nlri<N>,
+        accepted: Option<&Path<N::NextHop>>,
+    ) -> Option<Received<N::NextHop>> {
         let Some(path) = accepted else {
             return Some(self.refused.get(&route)?.received.clone());
         };
@@ -194,7 +199,7 @@ impl AdjRibIn {
     }
 
     /// Lists refused routes.
-    pub(crate) fn refused(&self) -> impl Iterator<Item = (Nlri, &Refused)> {
+    pub(crate) fn refused(&self) -> impl Iterator<Item = (Nlri<N>, &Refused<N::NextHop>)> {
         self.refused
             .iter()
             .map(|(route, refused)| (*route, refused))
@@ -218,11 +223,11 @@ impl AdjRibIn {
     /// Enters a route that replaces `accepted` or one that was refused or none.
     fn enter(
         &mut self,
-        route: Nlri,
-        new: Received,
-        verdict: Verdict,
-        accepted: Option<&Path>,
-    ) -> Change {
+        route: Nlri<N>,
+        new: Received<N::NextHop>,
+        verdict: Verdict<N::NextHop>,
+        accepted: Option<&Path<N::NextHop>>,
+    ) -> Change<N::NextHop> {
         let known = if self.refused.is_empty() {
             None
         } else {
@@ -233,8 +238,9 @@ impl AdjRibIn {
             Ok(attributes) => {
                 self.accepted += usize::from(accepted.is_none());
                 self.keep_original(route, &new.attributes, &attributes);
-                let is_same =
-                    |path: &Path| path.attributes == attributes && (new.stale || !path.stale);
+                let is_same = |path: &Path<N::NextHop>| {
+                    path.attributes == attributes && (new.stale || !path.stale)
+                };
                 let path = if accepted.is_some_and(is_same) {
                     PathUpdate::Keep
                 } else {
@@ -267,9 +273,9 @@ impl AdjRibIn {
 
     fn keep_original(
         &mut self,
-        route: Nlri,
-        original: &Arc<PathAttributes>,
-        imported: &Arc<PathAttributes>,
+        route: Nlri<N>,
+        original: &Arc<PathAttributes<N::NextHop>>,
+        imported: &Arc<PathAttributes<N::NextHop>>,
     ) {
         if original != imported {
             self.originals.insert(route, Arc::clone(original));
@@ -279,7 +285,7 @@ impl AdjRibIn {
     }
 
     /// Returns the limit that keeps a route from being accepted, if one does.
-    fn limit(&self, route: Nlri, standing: &Standing) -> Option<Rejection> {
+    fn limit(&self, route: Nlri<N>, standing: &Standing<N::NextHop>) -> Option<Rejection> {
         if route.path_id.is_some() && standing.identified >= PATHS_MAX {
             return Some(MAX_PATHS);
         }
@@ -287,7 +293,7 @@ impl AdjRibIn {
     }
 
     /// Returns the limit that keeps another route from being kept, if one does.
-    fn memory_limit(&self, route: Nlri, standing: &Standing) -> Option<Rejection> {
+    fn memory_limit(&self, route: Nlri<N>, standing: &Standing<N::NextHop>) -> Option<Rejection> {
         if route.path_id.is_some() {
             let refused = self.refused_paths(route.prefix).count();
             if standing.identified + refused >= KEPT_PATHS_MAX {
@@ -298,7 +304,7 @@ impl AdjRibIn {
     }
 
     /// Has a path that was refused for the limit of its prefix wait for the limit of all, which comes next.
-    fn make_room(&mut self, prefix: Ipv4Net) {
+    fn make_room(&mut self, prefix: N) {
         let refused = self
             .refused_paths(prefix)
             .find(|(route, refused)| refused.reason == MAX_PATHS && !self.waiting.contains(route))
@@ -307,7 +313,7 @@ impl AdjRibIn {
     }
 
     /// Lists the refused paths to a prefix.
-    fn refused_paths(&self, prefix: Ipv4Net) -> impl Iterator<Item = (&Nlri, &Refused)> {
+    fn refused_paths(&self, prefix: N) -> impl Iterator<Item = (&Nlri<N>, &Refused<N::NextHop>)> {
         self.refused
             .range(Nlri::from(prefix)..)
             .take_while(move |(other, _)| other.prefix == prefix)

@@ -8,32 +8,41 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
 
 use super::destinations::Slot;
-use crate::wire::{Nlri, PathAttributes, PathId, Update};
+use crate::wire::{Nlri, PathAttributes, PathId, Prefix, Update};
 
 /// A path that a neighbor should know; its attributes come from the pool, so that equal ones are the same.
-pub(crate) type Told = (Option<PathId>, Arc<PathAttributes>);
+pub(crate) type Told<A> = (Option<PathId>, Arc<PathAttributes<A>>);
 
 /// The routes that one neighbor was told.
-#[derive(Debug, Default)]
-pub(crate) struct AdjRibOut {
+#[derive(Debug)]
+pub(crate) struct AdjRibOut<A> {
     /// The first path to each destination.
-    first: Vec<Option<Told>>,
+    first: Vec<Option<Told<A>>>,
     /// Further paths.
-    more: BTreeMap<Slot, Vec<Told>>,
+    more: BTreeMap<Slot, Vec<Told<A>>>,
     len: usize,
 }
 
-impl AdjRibOut {
+impl<A> Default for AdjRibOut<A> {
+    fn default() -> Self {
+        Self {
+            first: Vec::new(),
+            more: BTreeMap::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<A: Copy> AdjRibOut<A> {
     /// Tells whether a path to a destination was told.
     pub(crate) fn knows(&self, slot: Slot) -> bool {
         matches!(self.first.get(slot.index()), Some(Some(_)))
     }
 
     /// Lists all destinations of which something was told, each with its paths.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (Slot, impl Iterator<Item = &Told>)> {
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (Slot, impl Iterator<Item = &Told<A>>)> {
         let slots = (0..).map(Slot::at).zip(&self.first);
         slots.filter_map(|(slot, first)| Some((slot, self.with_more(slot, first.as_ref()?))))
     }
@@ -43,12 +52,16 @@ impl AdjRibOut {
         self.len
     }
 
-    fn with_more<'a>(&'a self, slot: Slot, first: &'a Told) -> impl Iterator<Item = &'a Told> {
+    fn with_more<'a>(
+        &'a self,
+        slot: Slot,
+        first: &'a Told<A>,
+    ) -> impl Iterator<Item = &'a Told<A>> {
         std::iter::once(first).chain(self.more.get(&slot).into_iter().flatten())
     }
 
     /// Lists the paths to one destination.
-    pub(crate) fn paths(&self, slot: Slot) -> impl Iterator<Item = &Told> {
+    pub(crate) fn paths(&self, slot: Slot) -> impl Iterator<Item = &Told<A>> {
         let first = self.first.get(slot.index()).and_then(Option::as_ref);
         first
             .into_iter()
@@ -56,7 +69,7 @@ impl AdjRibOut {
     }
 
     /// Replaces the paths to a destination.
-    fn set(&mut self, slot: Slot, paths: &[Told]) {
+    fn set(&mut self, slot: Slot, paths: &[Told<A>]) {
         self.len -= self.paths(slot).count();
         self.len += paths.len();
         if self.first.len() <= slot.index() {
@@ -70,7 +83,7 @@ impl AdjRibOut {
         if self.first.len() < self.first.capacity() / 4 {
             self.first.shrink_to(self.first.len() * 2);
         }
-        let more: Vec<Told> = paths.collect();
+        let more: Vec<Told<A>> = paths.collect();
         if !more.is_empty() {
             self.more.insert(slot, more);
         } else if !self.more.is_empty() {
@@ -92,19 +105,19 @@ pub(crate) enum Knowledge {
 
 /// Collects the difference between what a neighbor was told and what it should be told.
 #[derive(Debug)]
-pub(crate) struct Difference<'a> {
-    told: &'a mut AdjRibOut,
+pub(crate) struct Difference<'a, N: Prefix> {
+    told: &'a mut AdjRibOut<N::NextHop>,
     repeat: bool,
-    withdrawn: Vec<Nlri>,
+    withdrawn: Vec<Nlri<N>>,
     /// In the order in which the sets first appeared.
-    announced: Vec<(Arc<PathAttributes>, Vec<Nlri>)>,
+    announced: Vec<(Arc<PathAttributes<N::NextHop>>, Vec<Nlri<N>>)>,
     /// Places in `announced` by the address of the set.
-    places: HashMap<*const PathAttributes, usize, FixedState>,
+    places: HashMap<*const PathAttributes<N::NextHop>, usize, FixedState>,
 }
 
-impl<'a> Difference<'a> {
+impl<'a, N: Prefix> Difference<'a, N> {
     /// Starts with nothing; with `repeat`, known routes are told again.
-    pub(crate) fn new(told: &'a mut AdjRibOut, repeat: bool) -> Self {
+    pub(crate) fn new(told: &'a mut AdjRibOut<N::NextHop>, repeat: bool) -> Self {
         Self {
             told,
             repeat,
@@ -115,7 +128,12 @@ impl<'a> Difference<'a> {
     }
 
     /// Notes which paths to a destination the neighbor should know.
-    pub(crate) fn note(&mut self, slot: Slot, prefix: Ipv4Net, desired: &[Told]) -> Knowledge {
+    pub(crate) fn note(
+        &mut self,
+        slot: Slot,
+        prefix: N,
+        desired: &[Told<N::NextHop>],
+    ) -> Knowledge {
         let knew = self.told.knows(slot);
         let mut changed = false;
         for (path_id, _) in self.told.paths(slot) {
@@ -126,7 +144,8 @@ impl<'a> Difference<'a> {
             }
         }
         for (path_id, attributes) in desired {
-            let is_known = |(id, known): &Told| id == path_id && is_same(known, attributes);
+            let is_known =
+                |(id, known): &Told<N::NextHop>| id == path_id && is_same(known, attributes);
             if self.repeat || !self.told.paths(slot).any(is_known) {
                 changed = true;
                 let path_id = *path_id;
@@ -145,7 +164,7 @@ impl<'a> Difference<'a> {
 
     /// Returns the UPDATEs: one for each set of attributes, and one with all withdrawals. A neighbor that is told several
     /// paths hears of the new ones first, so that it is never without any; without ids one replaces the other.
-    pub(crate) fn into_updates(self) -> Vec<Update> {
+    pub(crate) fn into_updates(self) -> Vec<Update<N>> {
         let identified = self.withdrawn.iter().any(|route| route.path_id.is_some());
         let withdrawal = (!self.withdrawn.is_empty()).then(|| Update {
             withdrawn: self.withdrawn,
@@ -166,7 +185,7 @@ impl<'a> Difference<'a> {
         }
     }
 
-    fn announce(&mut self, attributes: &Arc<PathAttributes>, route: Nlri) {
+    fn announce(&mut self, attributes: &Arc<PathAttributes<N::NextHop>>, route: Nlri<N>) {
         // Neighbors in the table mostly share a set.
         if let Some((latest, routes)) = self.announced.last_mut()
             && Arc::ptr_eq(latest, attributes)
@@ -184,12 +203,14 @@ impl<'a> Difference<'a> {
 }
 
 /// Sets from the pool are equal only if they are the same, unless one of them has left the pool meanwhile.
-fn is_same(one: &Arc<PathAttributes>, other: &Arc<PathAttributes>) -> bool {
+fn is_same<A: Eq>(one: &Arc<PathAttributes<A>>, other: &Arc<PathAttributes<A>>) -> bool {
     Arc::ptr_eq(one, other) || one == other
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::rib::attribute_pool::AttributePool;
     use crate::testing::{attributes, prefix};
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn each_path_is_told_and_withdrawn_by_its_own_id() {
         let mut told = AdjRibOut::default();
-        let mut note = |desired: &[Told]| {
+        let mut note = |desired: &[Told<Ipv4Addr>]| {
             let mut difference = Difference::new(&mut told, false);
             difference.note(Slot::at(1), prefix(1), desired);
             let updates = difference.into_updates().into_iter();
@@ -256,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_known_is_counted_and_its_coming_and_going_is_told() {
         let mut told = AdjRibOut::default();
-        let mut note = |desired: &[Told]| {
+        let mut note = |desired: &[Told<Ipv4Addr>]| {
             let knowledge = Difference::new(&mut told, false).note(Slot::at(5), prefix(1), desired);
             (knowledge, told.len(), told.routes().count())
         };
@@ -267,11 +288,15 @@ mod tests {
         assert_eq!(note(&[]), (Knowledge::Lost, 0, 0));
     }
 
-    fn told_as(id: Option<u32>, local_pref: u32) -> Told {
+    fn told_as(id: Option<u32>, local_pref: u32) -> Told<Ipv4Addr> {
         (id.map(PathId), Arc::new(attributes(1, local_pref)))
     }
 
-    fn differ(told: &mut AdjRibOut, repeat: bool, desired: &[(u8, Option<u32>)]) -> Vec<Update> {
+    fn differ(
+        told: &mut AdjRibOut<Ipv4Addr>,
+        repeat: bool,
+        desired: &[(u8, Option<u32>)],
+    ) -> Vec<Update> {
         let mut difference = Difference::new(told, repeat);
         let mut pool = AttributePool::new(1);
         for (host, local_pref) in desired {

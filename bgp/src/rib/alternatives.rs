@@ -78,6 +78,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Arc;
 
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
 
     use super::*;
@@ -94,10 +95,10 @@ mod tests {
             before in hops(), unsteady in hops(), silent in hops(),
             died in hops(), fell_silent in hops(),
         ) {
-            let mut rib = LocRib::new(1, start());
+            let mut rib: LocRib<Ipv4Net> = LocRib::new(1, start());
             rib.set_unsteady_next_hops(unsteady);
             let all: BTreeSet<Ipv4Addr> = (1..6).map(router).collect();
-            let told = |rib: &mut LocRib, dead: &BTreeSet<Ipv4Addr>, silent: &BTreeSet<Ipv4Addr>| {
+            let told = |rib: &mut LocRib<Ipv4Net>, dead: &BTreeSet<Ipv4Addr>, silent: &BTreeSet<Ipv4Addr>| {
                 rib.set_next_hops(&all - dead);
                 rib.set_silent_next_hops(silent.clone());
                 rib.decide();

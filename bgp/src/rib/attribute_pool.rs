@@ -3,7 +3,7 @@
 //! A set lives as long as somebody outside uses it. Unused ones are swept away when the pool has doubled and when so
 //! many routes let go of a set that the sweep pays; between the two it is never much larger than what is in use.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -18,8 +18,8 @@ const SETS_PER_RELEASE: usize = 4;
 
 /// The pool.
 #[derive(Debug)]
-pub(crate) struct AttributePool {
-    known: HashTable<Arc<PathAttributes>>,
+pub(crate) struct AttributePool<A> {
+    known: HashTable<Arc<PathAttributes<A>>>,
     /// Seeded, so that nobody outside can choose sets that collide.
     hasher: FixedState,
     sweep_at: usize,
@@ -27,7 +27,7 @@ pub(crate) struct AttributePool {
     released: usize,
 }
 
-impl AttributePool {
+impl<A: Eq + Hash> AttributePool<A> {
     /// Makes an empty pool; `seed` is secret and feeds its hash.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl AttributePool {
     }
 
     /// Returns the shared form of a set.
-    pub(crate) fn intern(&mut self, attributes: PathAttributes) -> Arc<PathAttributes> {
+    pub(crate) fn intern(&mut self, attributes: PathAttributes<A>) -> Arc<PathAttributes<A>> {
         let hash = self.hasher.hash_one(&attributes);
         if let Some(known) = self.known.find(hash, |known| **known == attributes) {
             return Arc::clone(known);
@@ -78,7 +78,7 @@ impl AttributePool {
 }
 
 #[cfg(test)]
-impl AttributePool {
+impl<A: Eq + Hash> AttributePool<A> {
     /// Counts the sets that are kept, in use or not.
     pub(crate) fn len(&self) -> usize {
         self.known.len()

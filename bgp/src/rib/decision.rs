@@ -5,6 +5,7 @@
 //! router must elect the same owner. For the same reason age never decides.
 
 use std::cmp::Ordering;
+use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 
 use super::path::{Path, PathSource};
@@ -44,9 +45,9 @@ pub enum DecisionStep {
 
 /// A path that may or may not be chosen.
 #[derive(Debug, Clone)]
-pub(crate) struct Candidate {
+pub(crate) struct Candidate<A = Ipv4Addr> {
     /// The path.
-    pub(crate) path: Path,
+    pub(crate) path: Path<A>,
     /// Why it may not be chosen.
     pub(crate) ineligible: Option<&'static str>,
     /// Names the path towards peers that are told several; of the living paths to the prefix only copies of it have the
@@ -57,51 +58,56 @@ pub(crate) struct Candidate {
 }
 
 /// One step: less is better.
-type Step = fn(&Candidate, &Candidate) -> Ordering;
+type Step<A> = fn(&Candidate<A>, &Candidate<A>) -> Ordering;
 
-/// The steps in order. Loops (part of 1) never get here: import refuses them.
-const STEPS: [(DecisionStep, Step); 11] = [
-    (DecisionStep::Eligible, |a, b| {
-        a.ineligible.is_some().cmp(&b.ineligible.is_some())
-    }),
-    (DecisionStep::Steady, |a, b| a.unsteady.cmp(&b.unsteady)),
-    (DecisionStep::LocalPref, |a, b| {
-        b.path
-            .attributes
-            .preference()
-            .cmp(&a.path.attributes.preference())
-    }),
-    (DecisionStep::LocalOrigin, |a, b| {
-        is_learned(a).cmp(&is_learned(b))
-    }),
-    (DecisionStep::AsPathLength, |a, b| {
-        as_path_length(a).cmp(&as_path_length(b))
-    }),
-    (DecisionStep::Origin, |a, b| {
-        a.path.attributes.origin.cmp(&b.path.attributes.origin)
-    }),
-    (DecisionStep::Med, |a, b| med(a).cmp(&med(b))),
-    (DecisionStep::RouterId, |a, b| {
-        router_id(a).cmp(&router_id(b))
-    }),
-    (DecisionStep::ClusterListLength, |a, b| {
-        a.path
-            .attributes
-            .cluster_list
-            .len()
-            .cmp(&b.path.attributes.cluster_list.len())
-    }),
-    (DecisionStep::PeerAddress, |a, b| {
-        peer_address(a).cmp(&peer_address(b))
-    }),
-    (DecisionStep::PathId, |a, b| {
-        a.path.path_id.cmp(&b.path.path_id)
-    }),
-];
+/// The steps, for next hops of any family.
+struct Steps<A>(PhantomData<A>);
+
+impl<A> Steps<A> {
+    /// In order. Loops (part of 1) never get here: import refuses them.
+    const ORDER: [(DecisionStep, Step<A>); 11] = [
+        (DecisionStep::Eligible, |a, b| {
+            a.ineligible.is_some().cmp(&b.ineligible.is_some())
+        }),
+        (DecisionStep::Steady, |a, b| a.unsteady.cmp(&b.unsteady)),
+        (DecisionStep::LocalPref, |a, b| {
+            b.path
+                .attributes
+                .preference()
+                .cmp(&a.path.attributes.preference())
+        }),
+        (DecisionStep::LocalOrigin, |a, b| {
+            is_learned(a).cmp(&is_learned(b))
+        }),
+        (DecisionStep::AsPathLength, |a, b| {
+            as_path_length(a).cmp(&as_path_length(b))
+        }),
+        (DecisionStep::Origin, |a, b| {
+            a.path.attributes.origin.cmp(&b.path.attributes.origin)
+        }),
+        (DecisionStep::Med, |a, b| med(a).cmp(&med(b))),
+        (DecisionStep::RouterId, |a, b| {
+            router_id(a).cmp(&router_id(b))
+        }),
+        (DecisionStep::ClusterListLength, |a, b| {
+            a.path
+                .attributes
+                .cluster_list
+                .len()
+                .cmp(&b.path.attributes.cluster_list.len())
+        }),
+        (DecisionStep::PeerAddress, |a, b| {
+            peer_address(a).cmp(&peer_address(b))
+        }),
+        (DecisionStep::PathId, |a, b| {
+            a.path.path_id.cmp(&b.path.path_id)
+        }),
+    ];
+}
 
 /// Compares two paths of one prefix: `Less` means that `a` is better; says which step told them apart.
-pub(crate) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) {
-    for (step, order) in STEPS {
+pub(crate) fn compare<A>(a: &Candidate<A>, b: &Candidate<A>) -> (Ordering, DecisionStep) {
+    for (step, order) in Steps::<A>::ORDER {
         let order = order(a, b);
         if order.is_ne() {
             return (order, step);
@@ -110,11 +116,11 @@ pub(crate) fn compare(a: &Candidate, b: &Candidate) -> (Ordering, DecisionStep) 
     (Ordering::Equal, DecisionStep::Identical)
 }
 
-fn is_learned(candidate: &Candidate) -> bool {
+fn is_learned<A>(candidate: &Candidate<A>) -> bool {
     candidate.path.source != PathSource::Local
 }
 
-fn as_path_length(candidate: &Candidate) -> usize {
+fn as_path_length<A>(candidate: &Candidate<A>) -> usize {
     candidate
         .path
         .attributes
@@ -125,11 +131,11 @@ fn as_path_length(candidate: &Candidate) -> usize {
 }
 
 /// An absent MED counts as the best one (RFC 4271 section 9.1.2.2 c).
-fn med(candidate: &Candidate) -> u32 {
+fn med<A>(candidate: &Candidate<A>) -> u32 {
     candidate.path.attributes.med.unwrap_or(0)
 }
 
-fn router_id(candidate: &Candidate) -> Ipv4Addr {
+fn router_id<A>(candidate: &Candidate<A>) -> Ipv4Addr {
     let sender = match candidate.path.source {
         PathSource::Local => Ipv4Addr::UNSPECIFIED,
         PathSource::Peer { router_id, .. } => router_id,
@@ -138,7 +144,7 @@ fn router_id(candidate: &Candidate) -> Ipv4Addr {
 }
 
 /// The id tells peers apart that were given the same address.
-fn peer_address(candidate: &Candidate) -> Option<(Ipv4Addr, PeerId)> {
+fn peer_address<A>(candidate: &Candidate<A>) -> Option<(Ipv4Addr, PeerId)> {
     match candidate.path.source {
         PathSource::Local => None,
         PathSource::Peer { address, peer, .. } => Some((address, peer)),

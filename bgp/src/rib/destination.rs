@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
-
 use super::sources::SourceId;
 use crate::feed::Stamp;
-use crate::wire::{PathAttributes, PathId};
+use crate::wire::{PathAttributes, PathId, Prefix};
 
 /// Why a path may not be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +34,9 @@ impl Ineligible {
 
 /// A path as it is kept; the public form is [`super::Path`].
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct Entry<A> {
     /// Its attributes after import.
-    pub(super) attributes: Arc<PathAttributes>,
+    pub(super) attributes: Arc<PathAttributes<A>>,
     /// When it was learned.
     pub(super) learned: Moment,
     /// Where it came from.
@@ -57,10 +55,10 @@ pub(super) struct Entry {
     pub(super) ineligible: Option<Ineligible>,
 }
 
-impl Entry {
+impl<A> Entry<A> {
     /// Makes an eligible path.
     pub(super) fn new(
-        attributes: Arc<PathAttributes>,
+        attributes: Arc<PathAttributes<A>>,
         learned: Moment,
         (source, path_id): (SourceId, Option<PathId>),
         local_id: PathId,
@@ -104,22 +102,22 @@ impl Moment {
 
 /// The paths to one prefix, best first as of the last decision, ineligible ones last.
 #[derive(Debug)]
-pub(super) enum Paths {
+pub(super) enum Paths<A> {
     /// The usual case, without an allocation.
-    One(Entry),
+    One(Entry<A>),
     /// None or several.
-    Many(Vec<Entry>),
+    Many(Vec<Entry<A>>),
 }
 
-impl Default for Paths {
+impl<A> Default for Paths<A> {
     fn default() -> Self {
         Self::Many(Vec::new())
     }
 }
 
-impl Paths {
+impl<A> Paths<A> {
     /// Returns all paths.
-    pub(super) fn as_slice(&self) -> &[Entry] {
+    pub(super) fn as_slice(&self) -> &[Entry<A>] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Many(paths) => paths,
@@ -127,7 +125,7 @@ impl Paths {
     }
 
     /// Returns all paths, to be changed but not moved.
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Entry] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [Entry<A>] {
         match self {
             Self::One(path) => std::slice::from_mut(path),
             Self::Many(paths) => paths,
@@ -135,7 +133,7 @@ impl Paths {
     }
 
     /// Adds a path behind the others.
-    pub(super) fn push(&mut self, added: Entry) {
+    pub(super) fn push(&mut self, added: Entry<A>) {
         *self = match std::mem::take(self) {
             Self::Many(paths) if paths.is_empty() => Self::One(added),
             Self::One(first) => Self::Many(vec![first, added]),
@@ -147,7 +145,7 @@ impl Paths {
     }
 
     /// Takes out the path at this place.
-    pub(super) fn remove(&mut self, position: usize) -> Entry {
+    pub(super) fn remove(&mut self, position: usize) -> Entry<A> {
         let mut paths = self.take();
         let removed = paths.remove(position);
         self.put(paths);
@@ -155,7 +153,7 @@ impl Paths {
     }
 
     /// Takes out all paths.
-    pub(super) fn take(&mut self) -> Vec<Entry> {
+    pub(super) fn take(&mut self) -> Vec<Entry<A>> {
         match std::mem::take(self) {
             Self::One(path) => vec![path],
             Self::Many(paths) => paths,
@@ -163,7 +161,7 @@ impl Paths {
     }
 
     /// Puts paths in place of all that are there.
-    pub(super) fn put(&mut self, mut paths: Vec<Entry>) {
+    pub(super) fn put(&mut self, mut paths: Vec<Entry<A>>) {
         *self = match (paths.len(), paths.pop()) {
             (1, Some(only)) => Self::One(only),
             (_, Some(last)) => {
@@ -177,9 +175,9 @@ impl Paths {
 
 /// A prefix with its paths.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct Destination<N: Prefix> {
     /// The prefix.
-    pub(super) prefix: Ipv4Net,
+    pub(super) prefix: N,
     /// Whether something changed since the last decision.
     pub(super) dirty: bool,
     /// How many neighbors were told a path to it: it is kept until they heard that it is gone.
@@ -187,12 +185,12 @@ pub(super) struct Destination {
     /// Its place in the change feed.
     pub(super) stamp: Option<Stamp>,
     /// Its paths.
-    pub(super) paths: Paths,
+    pub(super) paths: Paths<N::NextHop>,
 }
 
-impl Destination {
+impl<N: Prefix> Destination<N> {
     /// Makes a destination without paths.
-    pub(super) fn new(prefix: Ipv4Net) -> Self {
+    pub(super) fn new(prefix: N) -> Self {
         Self {
             prefix,
             dirty: false,
@@ -203,7 +201,7 @@ impl Destination {
     }
 
     /// Returns the best path as of the last decision.
-    pub(super) fn best(&self) -> Option<&Entry> {
+    pub(super) fn best(&self) -> Option<&Entry<N::NextHop>> {
         let first = self.paths.as_slice().first();
         first.filter(|path| path.ineligible.is_none())
     }
@@ -217,11 +215,14 @@ impl Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::Ipv4Net;
+    use std::net::Ipv4Addr;
 
     /// One path must cost no allocation, and a destination with one path less than a cache line.
     #[test]
     fn a_destination_is_small() {
-        assert!(size_of::<Paths>() <= 32, "{}", size_of::<Paths>());
-        assert!(size_of::<Destination>() <= 64);
+        type PathsIpv4 = Paths<Ipv4Addr>;
+        assert!(size_of::<PathsIpv4>() <= 32, "{}", size_of::<PathsIpv4>());
+        assert!(size_of::<Destination<Ipv4Net>>() <= 64);
     }
 }

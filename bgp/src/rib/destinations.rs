@@ -6,9 +6,9 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use ipnet::Ipv4Net;
 
 use super::destination::Destination;
+use crate::wire::Prefix;
 
 /// Names a destination while it exists; may name another one later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,8 +28,8 @@ impl Slot {
 
 /// All destinations. Lists them by slot, whatever the hash of their prefixes.
 #[derive(Debug)]
-pub(super) struct Destinations {
-    slots: Vec<Option<Destination>>,
+pub(super) struct Destinations<N: Prefix> {
+    slots: Vec<Option<Destination<N>>>,
     /// The lowest is used first, so that what has a place for each slot can become short again.
     free: BinaryHeap<Reverse<Slot>>,
     /// Slots by hash of the prefix.
@@ -38,7 +38,7 @@ pub(super) struct Destinations {
     hasher: FixedState,
 }
 
-impl Destinations {
+impl<N: Prefix> Destinations<N> {
     /// Makes an empty table.
     pub(super) fn new(seed: u64) -> Self {
         Self {
@@ -50,14 +50,14 @@ impl Destinations {
     }
 
     /// Returns the slot of a prefix.
-    pub(super) fn find(&self, prefix: Ipv4Net) -> Option<Slot> {
+    pub(super) fn find(&self, prefix: N) -> Option<Slot> {
         let hash = hash(&self.hasher, prefix);
         let is_it = |slot: &Slot| self.prefix(*slot) == Some(prefix);
         self.index.find(hash, is_it).copied()
     }
 
     /// Returns the slot of a prefix; a new one if it has none.
-    pub(super) fn find_or_insert(&mut self, prefix: Ipv4Net) -> Slot {
+    pub(super) fn find_or_insert(&mut self, prefix: N) -> Slot {
         if let Some(slot) = self.find(prefix) {
             return slot;
         }
@@ -77,12 +77,12 @@ impl Destinations {
     }
 
     /// Returns a destination.
-    pub(super) fn get(&self, slot: Slot) -> Option<&Destination> {
+    pub(super) fn get(&self, slot: Slot) -> Option<&Destination<N>> {
         self.slots.get(slot.index())?.as_ref()
     }
 
     /// Returns a destination to be changed.
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Destination> {
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Destination<N>> {
         self.slots.get_mut(slot.index())?.as_mut()
     }
 
@@ -101,7 +101,7 @@ impl Destinations {
     }
 
     /// Lists all destinations by slot.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Destination)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Destination<N>)> {
         let slots = (0..).map(Slot).zip(&self.slots);
         slots.filter_map(|(slot, destination)| Some((slot, destination.as_ref()?)))
     }
@@ -134,20 +134,20 @@ impl Destinations {
         }
     }
 
-    fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
+    fn prefix(&self, slot: Slot) -> Option<N> {
         self.get(slot).map(|destination| destination.prefix)
     }
 }
 
-fn hash(hasher: &FixedState, prefix: Ipv4Net) -> u64 {
-    let address = u64::from(prefix.network().to_bits());
-    hasher.hash_one(address << 8 | u64::from(prefix.prefix_len()))
+fn hash<N: Prefix>(hasher: &FixedState, prefix: N) -> u64 {
+    hasher.hash_one(prefix.key())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::prefix;
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_length_belongs_to_the_prefix() {
-        let mut table = Destinations::new(1);
+        let mut table = Destinations::<Ipv4Net>::new(1);
         let long = table.find_or_insert("10.0.0.0/24".parse().unwrap());
         let short = table.find_or_insert("10.0.0.0/8".parse().unwrap());
         assert_ne!(long, short);

@@ -4,11 +4,8 @@
 //! differs from the best path before.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
-
-use ipnet::Ipv4Net;
 
 use super::best_path::BestPathChange;
 use super::decision::{Candidate, DecisionStep, compare};
@@ -19,59 +16,64 @@ use super::sources::Sources;
 use crate::config::PeerId;
 use crate::feed::Feed;
 use crate::reflector::originator;
-use crate::wire::{Nlri, PathAttributes, PathId};
+use crate::wire::{Nlri, PathAttributes, PathId, Prefix};
 
 /// What is known about next hops.
-#[derive(Debug, Default)]
-struct NextHops {
-    reachable: BTreeSet<Ipv4Addr>,
+#[derive(Debug)]
+struct NextHops<A> {
+    /// Those that are; `None` where nobody looks after them: then all are believed to be.
+    reachable: Option<BTreeSet<A>>,
     /// Came back only lately.
-    unsteady: BTreeSet<Ipv4Addr>,
+    unsteady: BTreeSet<A>,
     /// Reachable or not, no stale path may rely on these.
-    silent: BTreeSet<Ipv4Addr>,
+    silent: BTreeSet<A>,
 }
 
 /// The table.
 #[derive(Debug)]
-pub(crate) struct LocRib {
-    destinations: Destinations,
+pub(crate) struct LocRib<N: Prefix> {
+    destinations: Destinations<N>,
     sources: Sources,
-    next_hops: NextHops,
+    next_hops: NextHops<N::NextHop>,
     /// How many paths are stale: mostly none, and nobody has to look for them.
     stale: usize,
     /// What changed since the last decision, and the best path before.
-    dirty: Vec<(Slot, Option<Path>)>,
+    dirty: Vec<(Slot, Option<Path<N::NextHop>>)>,
     /// What changed, for those who watch: any path of a prefix, not only the best.
-    feed: Feed<Ipv4Net>,
+    feed: Feed<N>,
     /// The moment from which times are counted.
     epoch: Instant,
 }
 
 /// The outcome of a decision.
 #[derive(Debug)]
-pub(crate) struct Decided {
+pub(crate) struct Decided<N: Prefix> {
     /// Changes of best paths, in the order in which the prefixes changed.
-    pub(crate) best: Vec<BestPathChange>,
+    pub(crate) best: Vec<BestPathChange<N>>,
     /// All destinations of which any path changed, and whether the best one did.
     pub(crate) touched: Vec<(Slot, bool)>,
 }
 
 /// What there is already where a path is to be entered.
-#[derive(Debug, Default)]
-pub(crate) struct Standing {
+#[derive(Debug)]
+pub(crate) struct Standing<A> {
     /// The path that it would replace.
-    pub(crate) former: Option<Path>,
+    pub(crate) former: Option<Path<A>>,
     /// Paths of the same source to the same prefix that have an id.
     pub(crate) identified: usize,
 }
 
-impl LocRib {
+impl<N: Prefix> LocRib<N> {
     /// Makes an empty table. `seed` is secret and feeds the hash of prefixes, `epoch` not after any later moment.
     pub(crate) fn new(seed: u64, epoch: Instant) -> Self {
         Self {
             destinations: Destinations::new(seed),
             sources: Sources::default(),
-            next_hops: NextHops::default(),
+            next_hops: NextHops {
+                reachable: Some(BTreeSet::new()),
+                unsteady: BTreeSet::new(),
+                silent: BTreeSet::new(),
+            },
             stale: 0,
             dirty: Vec::new(),
             feed: Feed::default(),
@@ -79,9 +81,17 @@ impl LocRib {
         }
     }
 
+    /// Believes from now on that every next hop is reachable, because nobody looks after them.
+    pub(crate) fn trust_next_hops(&mut self) {
+        self.next_hops.reachable = None;
+    }
+
     /// Returns what there is where a path with this key would be entered.
-    pub(crate) fn standing(&self, prefix: Ipv4Net, key: PathKey) -> Standing {
-        let mut standing = Standing::default();
+    pub(crate) fn standing(&self, prefix: N, key: PathKey) -> Standing<N::NextHop> {
+        let mut standing = Standing {
+            former: None,
+            identified: 0,
+        };
         let Some(destination) = self.destination(prefix) else {
             return standing;
         };
@@ -98,7 +108,7 @@ impl LocRib {
     }
 
     /// Enters a path, in place of an earlier one with the same key.
-    pub(crate) fn set(&mut self, prefix: Ipv4Net, path: Path) {
+    pub(crate) fn set(&mut self, prefix: N, path: Path<N::NextHop>) {
         let slot = self.destinations.find_or_insert(prefix);
         self.touch(slot);
         let key = path.key();
@@ -124,7 +134,7 @@ impl LocRib {
     }
 
     /// Removes a path; tells whether there was one.
-    pub(crate) fn remove(&mut self, prefix: Ipv4Net, key: PathKey) -> bool {
+    pub(crate) fn remove(&mut self, prefix: N, key: PathKey) -> bool {
         let slot = self.destinations.find(prefix);
         slot.is_some_and(|slot| self.remove_at(slot, key))
     }
@@ -133,8 +143,8 @@ impl LocRib {
     pub(crate) fn remove_of(
         &mut self,
         peer: PeerId,
-        goes: impl Fn(&Path) -> bool,
-    ) -> Vec<(Ipv4Net, Option<PathId>)> {
+        goes: impl Fn(&Path<N::NextHop>) -> bool,
+    ) -> Vec<(N, Option<PathId>)> {
         let going: Vec<_> = self
             .entries_of(peer)
             .filter(|(_, _, entry)| goes(&self.path(entry)))
@@ -150,13 +160,13 @@ impl LocRib {
     }
 
     /// Lists the paths of a peer, in no particular order.
-    pub(crate) fn paths_of(&self, peer: PeerId) -> impl Iterator<Item = (Ipv4Net, Path)> {
+    pub(crate) fn paths_of(&self, peer: PeerId) -> impl Iterator<Item = (N, Path<N::NextHop>)> {
         self.entries_of(peer)
             .map(|(_, prefix, entry)| (prefix, self.path(entry)))
     }
 
     /// Lists all stale paths with their peers, in no particular order.
-    pub(crate) fn stale(&self) -> impl Iterator<Item = (PeerId, &PathAttributes)> {
+    pub(crate) fn stale(&self) -> impl Iterator<Item = (PeerId, &PathAttributes<N::NextHop>)> {
         let entries = self.stale_entries();
         entries.map(|(_, peer, _, entry)| (peer, &*entry.attributes))
     }
@@ -164,9 +174,9 @@ impl LocRib {
     /// Removes the stale paths on which `goes` is true; returns them.
     pub(crate) fn remove_stale(
         &mut self,
-        goes: impl Fn(PeerId, &PathAttributes) -> bool,
-    ) -> Vec<(PeerId, Nlri)> {
-        let going: Vec<(Slot, PeerId, Nlri)> = self
+        goes: impl Fn(PeerId, &PathAttributes<N::NextHop>) -> bool,
+    ) -> Vec<(PeerId, Nlri<N>)> {
+        let going: Vec<(Slot, PeerId, Nlri<N>)> = self
             .stale_entries()
             .filter(|(_, peer, _, entry)| goes(*peer, &entry.attributes))
             .map(|(slot, peer, prefix, entry)| {
@@ -202,28 +212,29 @@ impl LocRib {
     }
 
     /// Replaces the set of reachable next hops.
-    pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
-        let former = std::mem::replace(&mut self.next_hops.reachable, reachable);
-        let changed = &former ^ &self.next_hops.reachable;
+    pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<N::NextHop>) {
+        let former = self.next_hops.reachable.take().unwrap_or_default();
+        let changed = &former ^ &reachable;
+        self.next_hops.reachable = Some(reachable);
         self.mark(&changed);
     }
 
     /// Replaces the set of next hops that came back only lately.
-    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>) {
+    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<N::NextHop>) {
         let former = std::mem::replace(&mut self.next_hops.unsteady, unsteady);
         let changed = &former ^ &self.next_hops.unsteady;
         self.mark(&changed);
     }
 
     /// Replaces the set of next hops that do not answer, on which no stale path may rely.
-    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
+    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<N::NextHop>) {
         let former = std::mem::replace(&mut self.next_hops.silent, silent);
         let changed = &former ^ &self.next_hops.silent;
         self.mark(&changed);
     }
 
     /// Decides all dirty destinations.
-    pub(crate) fn decide(&mut self) -> Decided {
+    pub(crate) fn decide(&mut self) -> Decided<N> {
         let mut decided = Decided {
             best: Vec::new(),
             touched: Vec::with_capacity(self.dirty.len()),
@@ -245,30 +256,30 @@ impl LocRib {
     }
 
     /// What changed.
-    pub(crate) fn feed(&self) -> &Feed<Ipv4Net> {
+    pub(crate) fn feed(&self) -> &Feed<N> {
         &self.feed
     }
 
     /// Returns the best path as of the last decision.
-    pub(crate) fn best(&self, prefix: Ipv4Net) -> Option<Path> {
+    pub(crate) fn best(&self, prefix: N) -> Option<Path<N::NextHop>> {
         let best = self.destination(prefix)?.best()?;
         Some(self.path(best))
     }
 
     /// Returns all paths of a prefix, best first.
-    pub(crate) fn candidates(&self, prefix: Ipv4Net) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self, prefix: N) -> Vec<Candidate<N::NextHop>> {
         let destination = self.destination(prefix).into_iter();
         let entries = destination.flat_map(|destination| destination.paths.as_slice());
         entries.map(|entry| self.candidate(entry)).collect()
     }
 
     /// Lists all prefixes that have a path, in order.
-    pub(crate) fn prefixes(&self) -> impl Iterator<Item = Ipv4Net> {
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = N> {
         let with_paths = self
             .destinations
             .iter()
             .filter(|(_, destination)| !destination.paths.as_slice().is_empty());
-        let mut prefixes: Vec<Ipv4Net> = with_paths
+        let mut prefixes: Vec<N> = with_paths
             .map(|(_, destination)| destination.prefix)
             .collect();
         prefixes.sort_unstable();
@@ -284,7 +295,7 @@ impl LocRib {
     pub(super) fn eligible(
         &self,
         slot: Slot,
-    ) -> Option<(Ipv4Net, impl Iterator<Item = (&Entry, PathSource)>)> {
+    ) -> Option<(N, impl Iterator<Item = (&Entry<N::NextHop>, PathSource)>)> {
         let destination = self.destinations.get(slot)?;
         let entries = destination.paths.as_slice().iter();
         let eligible = entries.take_while(|entry| entry.ineligible.is_none());
@@ -295,7 +306,13 @@ impl LocRib {
     /// Lists all destinations, each with all its paths, best first, and their sources.
     pub(super) fn all(
         &self,
-    ) -> impl Iterator<Item = (Slot, Ipv4Net, impl Iterator<Item = (&Entry, PathSource)>)> {
+    ) -> impl Iterator<
+        Item = (
+            Slot,
+            N,
+            impl Iterator<Item = (&Entry<N::NextHop>, PathSource)>,
+        ),
+    > {
         self.destinations.iter().map(|(slot, destination)| {
             let entries = destination.paths.as_slice().iter();
             let with_source = entries.map(|entry| (entry, self.sources.get(entry.source)));
@@ -304,7 +321,7 @@ impl LocRib {
     }
 
     /// Returns the prefix of a slot.
-    pub(super) fn prefix(&self, slot: Slot) -> Option<Ipv4Net> {
+    pub(super) fn prefix(&self, slot: Slot) -> Option<N> {
         Some(self.destinations.get(slot)?.prefix)
     }
 
@@ -323,11 +340,11 @@ impl LocRib {
         }
     }
 
-    fn destination(&self, prefix: Ipv4Net) -> Option<&Destination> {
+    fn destination(&self, prefix: N) -> Option<&Destination<N>> {
         self.destinations.get(self.destinations.find(prefix)?)
     }
 
-    fn stale_entries(&self) -> impl Iterator<Item = (Slot, PeerId, Ipv4Net, &Entry)> {
+    fn stale_entries(&self) -> impl Iterator<Item = (Slot, PeerId, N, &Entry<N::NextHop>)> {
         let all = (self.stale > 0).then(|| self.destinations.iter());
         let all = all.into_iter().flatten();
         all.flat_map(move |(slot, destination)| {
@@ -340,7 +357,7 @@ impl LocRib {
         })
     }
 
-    fn entries_of(&self, peer: PeerId) -> impl Iterator<Item = (Slot, Ipv4Net, &Entry)> {
+    fn entries_of(&self, peer: PeerId) -> impl Iterator<Item = (Slot, N, &Entry<N::NextHop>)> {
         self.destinations
             .iter()
             .flat_map(move |(slot, destination)| {
@@ -365,7 +382,7 @@ impl LocRib {
     }
 
     /// Marks all destinations with a path to one of these next hops.
-    fn mark(&mut self, changed: &BTreeSet<Ipv4Addr>) {
+    fn mark(&mut self, changed: &BTreeSet<N::NextHop>) {
         if changed.is_empty() {
             return;
         }
@@ -395,7 +412,11 @@ impl LocRib {
     }
 
     /// Decides a destination, the best path of which was `old`, and notes the change in the feed.
-    fn decide_slot(&mut self, slot: Slot, old: Option<Path>) -> Option<BestPathChange> {
+    fn decide_slot(
+        &mut self,
+        slot: Slot,
+        old: Option<Path<N::NextHop>>,
+    ) -> Option<BestPathChange<N>> {
         let (next_hops, sources) = (&self.next_hops, &self.sources);
         let destination = self.destinations.get_mut(slot)?;
         destination.dirty = false;
@@ -436,7 +457,7 @@ impl LocRib {
             [..] => {}
         }
         let entries = destination.paths.take();
-        let mut ranked: Vec<(Candidate, Entry)> = entries
+        let mut ranked: Vec<(Candidate<N::NextHop>, Entry<N::NextHop>)> = entries
             .into_iter()
             .map(|entry| (self.candidate(&entry), entry))
             .collect();
@@ -454,7 +475,7 @@ impl LocRib {
     }
 
     /// Returns the public form of a path.
-    pub(super) fn path(&self, entry: &Entry) -> Path {
+    pub(super) fn path(&self, entry: &Entry<N::NextHop>) -> Path<N::NextHop> {
         Path {
             source: self.sources.get(entry.source),
             path_id: entry.path_id(),
@@ -464,7 +485,7 @@ impl LocRib {
         }
     }
 
-    fn candidate(&self, entry: &Entry) -> Candidate {
+    fn candidate(&self, entry: &Entry<N::NextHop>) -> Candidate<N::NextHop> {
         Candidate {
             path: self.path(entry),
             ineligible: entry.ineligible.map(Ineligible::name),
@@ -474,8 +495,15 @@ impl LocRib {
     }
 }
 
+impl<A: Ord> NextHops<A> {
+    fn is_reachable(&self, next_hop: &A) -> bool {
+        let known = self.reachable.as_ref();
+        known.is_none_or(|reachable| reachable.contains(next_hop))
+    }
+}
+
 /// Finds the path with this key.
-fn position(sources: &Sources, entries: &[Entry], key: PathKey) -> Option<usize> {
+fn position<A>(sources: &Sources, entries: &[Entry<A>], key: PathKey) -> Option<usize> {
     entries
         .iter()
         .position(|entry| (sources.get(entry.source).peer(), entry.path_id()) == key)
@@ -484,11 +512,17 @@ fn position(sources: &Sources, entries: &[Entry], key: PathKey) -> Option<usize>
 /// Returns the id under which `path`, which is to replace the one `at` this place, is told: that of a path with the same
 /// originator and next hop, of which only the best is told, so that a copy that takes its place replaces it at the peers
 /// too. Else the one that it has; or the lowest that is free: an id never moves to another path while its path lives.
-fn local_id(sources: &Sources, entries: &[Entry], at: Option<usize>, path: &Path) -> PathId {
-    let identity =
-        |attributes: &PathAttributes, source| (originator(attributes, source), attributes.next_hop);
+fn local_id<A: Copy + Eq>(
+    sources: &Sources,
+    entries: &[Entry<A>],
+    at: Option<usize>,
+    path: &Path<A>,
+) -> PathId {
+    let identity = |attributes: &PathAttributes<A>, source| {
+        (originator(attributes, source), attributes.next_hop)
+    };
     let own = identity(&path.attributes, path.source);
-    let of = |entry: &Entry| identity(&entry.attributes, sources.get(entry.source));
+    let of = |entry: &Entry<A>| identity(&entry.attributes, sources.get(entry.source));
     let former = at.and_then(|at| entries.get(at));
     if let Some(former) = former.filter(|former| of(former) == own) {
         return former.local_id;
@@ -506,7 +540,7 @@ fn local_id(sources: &Sources, entries: &[Entry], at: Option<usize>, path: &Path
 }
 
 /// Works out which paths may be chosen.
-fn judge(entries: &mut [Entry], next_hops: &NextHops, sources: &Sources) {
+fn judge<A: Ord>(entries: &mut [Entry<A>], next_hops: &NextHops<A>, sources: &Sources) {
     let mut living = false;
     for entry in entries.iter_mut() {
         // Our own routes need no next hop: they end here.
@@ -515,7 +549,7 @@ fn judge(entries: &mut [Entry], next_hops: &NextHops, sources: &Sources) {
         entry.unsteady = !local && next_hops.unsteady.contains(next_hop);
         entry.ineligible = if local {
             None
-        } else if !next_hops.reachable.contains(next_hop) {
+        } else if !next_hops.is_reachable(next_hop) {
             Some(Ineligible::NextHopUnreachable)
         } else if entry.stale && next_hops.silent.contains(next_hop) {
             Some(Ineligible::StaleNextHopSilent)
@@ -535,8 +569,10 @@ fn judge(entries: &mut [Entry], next_hops: &NextHops, sources: &Sources) {
 mod tests {
     use super::*;
     use crate::testing::{attributes, learned, prefix, router, start};
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_better_path_takes_over_and_says_at_which_step() {
@@ -784,7 +820,7 @@ mod tests {
     }
 
     /// Ids by the host of the peer.
-    fn ids(rib: &mut LocRib) -> BTreeMap<u32, PathId> {
+    fn ids(rib: &mut LocRib<Ipv4Net>) -> BTreeMap<u32, PathId> {
         rib.decide();
         let candidates = rib.candidates(prefix(1));
         candidates
@@ -800,13 +836,13 @@ mod tests {
         }
     }
 
-    fn decide(rib: &mut LocRib) -> Vec<BestPathChange> {
+    fn decide(rib: &mut LocRib<Ipv4Net>) -> Vec<BestPathChange> {
         let Decided { best, touched } = rib.decide();
         rib.release(&touched);
         best
     }
 
-    fn reachable(hosts: &[u8]) -> LocRib {
+    fn reachable(hosts: &[u8]) -> LocRib<Ipv4Net> {
         let mut rib = LocRib::new(1, start());
         rib.set_next_hops(hosts.iter().map(|host| router(*host)).collect());
         rib

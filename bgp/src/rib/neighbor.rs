@@ -15,7 +15,7 @@ use super::pending::Pending;
 use crate::config::{PeerId, PeerRole};
 use crate::policy::Rejection;
 use crate::reflector::Target;
-use crate::wire::{Nlri, PathAttributes};
+use crate::wire::{Nlri, PathAttributes, Prefix};
 
 /// Who a peer is, as far as routes are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -57,13 +57,13 @@ impl NeighborIdentity {
 
 /// The tables of one session.
 #[derive(Debug)]
-pub(crate) struct Neighbor {
+pub(crate) struct Neighbor<N: Prefix> {
     /// Who it is.
     pub(crate) identity: NeighborIdentity,
     /// What it told us.
-    pub(crate) adj_rib_in: AdjRibIn,
+    pub(crate) adj_rib_in: AdjRibIn<N>,
     /// What we told it.
-    pub(crate) adj_rib_out: AdjRibOut,
+    pub(crate) adj_rib_out: AdjRibOut<N::NextHop>,
     /// What we have to tell it.
     pub(crate) pending: Pending,
     /// Whether its End-of-RIB came.
@@ -76,7 +76,7 @@ pub(crate) struct Neighbor {
     pub(crate) congested: bool,
 }
 
-impl Neighbor {
+impl<N: Prefix> Neighbor<N> {
     /// Makes the tables of a session that was just established: everything is to be told.
     pub(crate) fn new(identity: NeighborIdentity) -> Self {
         Self {
@@ -94,11 +94,11 @@ impl Neighbor {
     /// Enters a route, or a new verdict on one, here and in the Loc-RIB.
     pub(crate) fn announce(
         &mut self,
-        rib: &mut LocRib,
-        route: Nlri,
-        received: Received,
-        verdict: Verdict,
-    ) -> Change {
+        rib: &mut LocRib<N>,
+        route: Nlri<N>,
+        received: Received<N::NextHop>,
+        verdict: Verdict<N::NextHop>,
+    ) -> Change<N::NextHop> {
         let stale = received.stale;
         let standing = rib.standing(route.prefix, self.key(route));
         let change = self
@@ -124,7 +124,7 @@ impl Neighbor {
     }
 
     /// Takes a route away.
-    pub(crate) fn withdraw(&mut self, rib: &mut LocRib, route: Nlri) {
+    pub(crate) fn withdraw(&mut self, rib: &mut LocRib<N>, route: Nlri<N>) {
         if rib.remove(route.prefix, self.key(route)) {
             self.adj_rib_in.withdraw_accepted(route);
         } else {
@@ -133,7 +133,7 @@ impl Neighbor {
     }
 
     /// Takes all routes away.
-    pub(crate) fn withdraw_all(&mut self, rib: &mut LocRib) {
+    pub(crate) fn withdraw_all(&mut self, rib: &mut LocRib<N>) {
         if self.adj_rib_in.accepted() > 0 {
             rib.remove_of(self.identity.peer, |_| true);
         }
@@ -141,7 +141,7 @@ impl Neighbor {
     }
 
     /// Forgets what the neighbor was told: the session ended, and nobody is there to know it any more.
-    pub(crate) fn forget_told(&mut self, rib: &mut LocRib) {
+    pub(crate) fn forget_told(&mut self, rib: &mut LocRib<N>) {
         self.pending = Pending::default();
         for (slot, _) in std::mem::take(&mut self.adj_rib_out).routes() {
             rib.note_untold(slot);
@@ -150,7 +150,7 @@ impl Neighbor {
 
     /// Marks all routes as stale, for the session ended; those that were stale already are removed (RFC 4724 section
     /// 4.2, consecutive restarts). Returns how many accepted ones were removed and are kept.
-    pub(crate) fn retain(&mut self, rib: &mut LocRib) -> (usize, usize) {
+    pub(crate) fn retain(&mut self, rib: &mut LocRib<N>) -> (usize, usize) {
         let removed = self.remove_stale(rib, |_| true);
         self.adj_rib_in.mark_refused_stale();
         (removed, rib.mark_stale(self.identity.peer))
@@ -159,10 +159,10 @@ impl Neighbor {
     /// Removes stale routes on the attributes of which `goes` is true; returns how many accepted ones.
     pub(crate) fn remove_stale(
         &mut self,
-        rib: &mut LocRib,
-        goes: impl Fn(&PathAttributes) -> bool,
+        rib: &mut LocRib<N>,
+        goes: impl Fn(&PathAttributes<N::NextHop>) -> bool,
     ) -> usize {
-        let is_gone = |path: &Path| path.stale && goes(&path.attributes);
+        let is_gone = |path: &Path<N::NextHop>| path.stale && goes(&path.attributes);
         let gone = rib.remove_of(self.identity.peer, is_gone);
         for (prefix, path_id) in &gone {
             let (prefix, path_id) = (*prefix, *path_id);
@@ -173,7 +173,10 @@ impl Neighbor {
     }
 
     /// Lists all routes as they were received, by prefix; a refused one with the reason.
-    pub(crate) fn routes(&self, rib: &LocRib) -> Vec<(Nlri, Received, Option<Rejection>)> {
+    pub(crate) fn routes(
+        &self,
+        rib: &LocRib<N>,
+    ) -> Vec<(Nlri<N>, Received<N::NextHop>, Option<Rejection>)> {
         let accepted = rib.paths_of(self.identity.peer);
         let accepted = accepted.filter_map(|(prefix, path)| {
             let path_id = path.path_id;
@@ -189,7 +192,7 @@ impl Neighbor {
         routes
     }
 
-    fn key(&self, route: Nlri) -> PathKey {
+    fn key(&self, route: Nlri<N>) -> PathKey {
         (Some(self.identity.peer), route.path_id)
     }
 }
@@ -397,8 +400,8 @@ mod tests {
 
     /// The tables of peer 1, and what of them is in the Loc-RIB.
     struct Table {
-        neighbor: Neighbor,
-        rib: LocRib,
+        neighbor: Neighbor<Ipv4Net>,
+        rib: LocRib<Ipv4Net>,
     }
 
     impl Table {
@@ -422,10 +425,10 @@ mod tests {
             &mut self,
             route: Nlri,
             attributes: Arc<PathAttributes>,
-            verdict: Verdict,
+            verdict: Verdict<Ipv4Addr>,
             stale: bool,
             learned_at: Instant,
-        ) -> Change {
+        ) -> Change<Ipv4Addr> {
             let received = Received {
                 attributes,
                 learned_at,
@@ -463,7 +466,7 @@ mod tests {
             promotable.map(|(route, _)| route)
         }
 
-        fn routes(&self) -> Vec<(Nlri, Received, Option<Rejection>)> {
+        fn routes(&self) -> Vec<(Nlri, Received<Ipv4Addr>, Option<Rejection>)> {
             self.neighbor.routes(&self.rib)
         }
 
@@ -487,12 +490,12 @@ mod tests {
         }
     }
 
-    fn accept(table: &mut Table, host: u8, local_pref: u32) -> Change {
+    fn accept(table: &mut Table, host: u8, local_pref: u32) -> Change<Ipv4Addr> {
         let set = Arc::new(attributes(1, local_pref));
         table.announce(route(host), Arc::clone(&set), Ok(set), false, start())
     }
 
-    fn accept_path(table: &mut Table, host: u8, id: u32) -> Change {
+    fn accept_path(table: &mut Table, host: u8, id: u32) -> Change<Ipv4Addr> {
         let set = Arc::new(attributes(1, 100));
         table.announce(path(host, id), Arc::clone(&set), Ok(set), false, start())
     }
@@ -508,7 +511,7 @@ mod tests {
         }
     }
 
-    fn refuse(table: &mut Table, host: u8, reason: &'static str) -> Change {
+    fn refuse(table: &mut Table, host: u8, reason: &'static str) -> Change<Ipv4Addr> {
         let set = Arc::new(attributes(1, 1));
         table.announce(route(host), set, Err(Rejection(reason)), false, start())
     }

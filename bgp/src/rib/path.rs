@@ -44,20 +44,20 @@ pub(crate) type PathKey = (Option<PeerId>, Option<PathId>);
 
 /// One path to a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub struct Path<A = Ipv4Addr> {
     /// Where it came from.
     pub source: PathSource,
     /// Which of its source's paths to the prefix it is; `None` where a source has one.
     pub path_id: Option<PathId>,
     /// Its attributes after import.
-    pub attributes: Arc<PathAttributes>,
+    pub attributes: Arc<PathAttributes<A>>,
     /// When it was learned; never part of the decision.
     pub learned_at: Instant,
     /// Kept from a session that ended, not confirmed since (RFC 4724 section 4.2).
     pub stale: bool,
 }
 
-impl Path {
+impl<A: PartialEq> Path<A> {
     /// Returns what no two paths to a prefix have in common.
     pub(crate) fn key(&self) -> PathKey {
         (self.source.peer(), self.path_id)

@@ -9,7 +9,7 @@
 //! still answers is looked after by `set_silent_next_hops`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::neighbor::{Neighbor, NeighborIdentity};
@@ -17,15 +17,15 @@ use super::tables::Tables;
 use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::Policy;
-use crate::session::{PeerRestart, RouteFate};
-use crate::wire::PathAttributes;
+use crate::session::{FamilyRestart, RouteFate};
+use crate::wire::{PathAttributes, Prefix};
 
-impl<P: Policy> Tables<P> {
+impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     /// Starts the tables of a session that was just established, or goes on with those of the former one.
     pub(crate) fn peer_up(
         &mut self,
         identity: NeighborIdentity,
-        restart: Option<PeerRestart>,
+        restart: Option<FamilyRestart>,
         now: Instant,
     ) {
         let peer = identity.peer;
@@ -53,8 +53,8 @@ impl<P: Policy> Tables<P> {
         match restart.filter(|restart| !restart.retention.is_zero()) {
             None => self.sweep(peer, "no graceful restart any more"),
             Some(restart) if !restart.forwarding => {
-                let own = identity.address;
-                self.remove_stale(peer, |next_hop| next_hop == own, "forwarding was lost");
+                let through = |next_hop| is_through(identity.address, next_hop);
+                self.remove_stale(peer, through, "forwarding was lost");
             }
             Some(_) => {}
         }
@@ -114,7 +114,7 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Returns the next hops of all accepted stale routes.
-    pub(crate) fn stale_next_hops(&self) -> BTreeSet<Ipv4Addr> {
+    pub(crate) fn stale_next_hops(&self) -> BTreeSet<N::NextHop> {
         let stale = self.loc_rib.stale();
         stale.map(|(_, route)| route.next_hop).collect()
     }
@@ -179,12 +179,12 @@ impl<P: Policy> Tables<P> {
                 others.any(|other| other.reflector)
             })
             .collect();
-        let speakers: BTreeMap<Ipv4Addr, PeerId> = heard
+        let speakers: BTreeMap<IpAddr, PeerId> = heard
             .iter()
-            .map(|heard| (heard.address, heard.peer))
+            .map(|heard| (IpAddr::V4(heard.address), heard.peer))
             .collect();
-        let goes = |peer: PeerId, route: &PathAttributes| {
-            let speaker = speakers.get(&route.next_hop);
+        let goes = |peer: PeerId, route: &PathAttributes<N::NextHop>| {
+            let speaker = speakers.get(&route.next_hop.into().to_canonical());
             by_reflector.contains(&peer) || speaker.is_some_and(|speaker| *speaker != peer)
         };
         // 2. All of them in one pass, however many neighbors are kept.
@@ -216,7 +216,7 @@ impl<P: Policy> Tables<P> {
     fn remove_stale(
         &mut self,
         peer: PeerId,
-        goes: impl Fn(Ipv4Addr) -> bool,
+        goes: impl Fn(N::NextHop) -> bool,
         reason: &'static str,
     ) {
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
@@ -238,5 +238,14 @@ impl<P: Policy> Tables<P> {
                 reason,
             });
         }
+    }
+}
+
+/// Tells whether packets to a next hop go through the neighbor with this address. Of an IPv6 next hop that is not known, so
+/// they may.
+fn is_through(neighbor: Ipv4Addr, next_hop: impl Into<IpAddr>) -> bool {
+    match next_hop.into().to_canonical() {
+        IpAddr::V4(next_hop) => next_hop == neighbor,
+        IpAddr::V6(_) => true,
     }
 }

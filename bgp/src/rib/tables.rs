@@ -1,4 +1,4 @@
-//! The three tables of RFC 4271 section 3.2 and the way of a route through them.
+//! The three tables of RFC 4271 section 3.2 for one family, and the way of a route through them.
 //!
 //! 1. [`Tables::receive`] and its siblings: import into the Adj-RIB-In, accepted paths on into the Loc-RIB.
 //! 2. [`Tables::decide`], once per batch of input: best paths, and what the neighbors may want to know about them.
@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,27 +26,27 @@ use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::{Policy, Rejection};
 use crate::reflector::Reflector;
-use crate::wire::{Nlri, PathAttributes, Update};
+use crate::wire::{Nlri, PathAttributes, Prefix, Update};
 
 /// What a neighbor is to be told.
 #[derive(Debug)]
-pub(crate) struct Export {
+pub(crate) struct Export<N: Prefix> {
     /// The neighbor.
     pub(crate) peer: PeerId,
     /// Withdrawals and routes; possibly none.
-    pub(crate) updates: Vec<Update>,
+    pub(crate) updates: Vec<Update<N>>,
     /// Whether End-of-RIB follows.
     pub(crate) end_of_rib: bool,
 }
 
 /// All tables and the policy.
 #[derive(Debug)]
-pub(crate) struct Tables<P> {
+pub(crate) struct Tables<P, N: Prefix = Ipv4Net> {
     pub(super) reflector: Reflector,
-    pub(super) policy: P,
-    pub(super) pool: AttributePool,
-    pub(super) loc_rib: LocRib,
-    pub(super) neighbors: BTreeMap<PeerId, Neighbor>,
+    pub(super) policy: Arc<P>,
+    pub(super) pool: AttributePool<N::NextHop>,
+    pub(super) loc_rib: LocRib<N>,
+    pub(super) neighbors: BTreeMap<PeerId, Neighbor<N>>,
     /// While we restart, only our own routes are told (RFC 4724 section 4.1).
     pub(super) deferring: bool,
     pub(super) events: Vec<Event>,
@@ -55,37 +54,43 @@ pub(crate) struct Tables<P> {
     told_last: Option<PeerId>,
 }
 
-impl<P> Tables<P> {
+impl<P, N: Prefix> Tables<P, N> {
     /// Returns the policy.
     pub(crate) fn policy(&self) -> &P {
         &self.policy
     }
 
     /// Returns the Loc-RIB.
-    pub(crate) fn loc_rib(&self) -> &LocRib {
+    pub(crate) fn loc_rib(&self) -> &LocRib<N> {
         &self.loc_rib
     }
 
     /// Returns the tables of a session that is up, or whose routes are kept.
-    pub(crate) fn neighbor(&self, peer: PeerId) -> Option<&Neighbor> {
+    pub(crate) fn neighbor(&self, peer: PeerId) -> Option<&Neighbor<N>> {
         self.neighbors.get(&peer)
     }
 
     /// Lists what a neighbor told, by prefix; a refused route with the reason.
-    pub(crate) fn received(&self, peer: PeerId) -> Vec<(Nlri, Received, Option<Rejection>)> {
+    pub(crate) fn received(
+        &self,
+        peer: PeerId,
+    ) -> Vec<(Nlri<N>, Received<N::NextHop>, Option<Rejection>)> {
         let neighbor = self.neighbors.get(&peer);
         neighbor.map_or_else(Vec::new, |neighbor| neighbor.routes(&self.loc_rib))
     }
 
     /// Lists the accepted routes of a neighbor, by prefix.
-    pub(crate) fn accepted(&self, peer: PeerId) -> Vec<(Ipv4Net, Path)> {
+    pub(crate) fn accepted(&self, peer: PeerId) -> Vec<(N, Path<N::NextHop>)> {
         let mut accepted: Vec<_> = self.loc_rib.paths_of(peer).collect();
         accepted.sort_by_key(|(prefix, path)| (*prefix, path.path_id));
         accepted
     }
 
     /// Lists what a neighbor was told, by prefix.
-    pub(crate) fn advertised(&self, peer: PeerId) -> Vec<(Nlri, Arc<PathAttributes>)> {
+    pub(crate) fn advertised(
+        &self,
+        peer: PeerId,
+    ) -> Vec<(Nlri<N>, Arc<PathAttributes<N::NextHop>>)> {
         let neighbor = self.neighbors.get(&peer).into_iter();
         let told = neighbor.flat_map(|neighbor| neighbor.adj_rib_out.routes());
         let mut advertised: Vec<_> = told
@@ -111,9 +116,9 @@ impl<P> Tables<P> {
     }
 }
 
-impl<P: Policy> Tables<P> {
+impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     /// Makes empty tables. `seed` is secret; `epoch` is not after any later moment.
-    pub(crate) fn new(reflector: Reflector, policy: P, seed: u64, epoch: Instant) -> Self {
+    pub(crate) fn new(reflector: Reflector, policy: Arc<P>, seed: u64, epoch: Instant) -> Self {
         Self {
             reflector,
             policy,
@@ -127,7 +132,7 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Takes an UPDATE of an Established session in.
-    pub(crate) fn receive(&mut self, peer: PeerId, update: Update, now: Instant) {
+    pub(crate) fn receive(&mut self, peer: PeerId, update: Update<N>, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
         };
@@ -172,7 +177,7 @@ impl<P: Policy> Tables<P> {
 
     /// Replaces the policy and looks at everything again. Returns the neighbors that must be asked for their routes,
     /// because some were forgotten.
-    pub(crate) fn set_policy(&mut self, policy: P) -> Vec<PeerId> {
+    pub(crate) fn set_policy(&mut self, policy: Arc<P>) -> Vec<PeerId> {
         self.policy = policy;
         let mut forgetful = Vec::new();
         let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
@@ -192,23 +197,33 @@ impl<P: Policy> Tables<P> {
         forgetful
     }
 
+    /// Believes every next hop to be reachable.
+    pub(crate) fn trust_next_hops(&mut self) {
+        self.loc_rib.trust_next_hops();
+    }
+
     /// Declares on which next hops no stale path may rely.
-    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<Ipv4Addr>) {
+    pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<N::NextHop>) {
         self.loc_rib.set_silent_next_hops(silent);
     }
 
     /// Declares which next hops are reachable.
-    pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>) {
+    pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<N::NextHop>) {
         self.loc_rib.set_next_hops(reachable);
     }
 
     /// Declares which reachable next hops came back only lately.
-    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<Ipv4Addr>) {
+    pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<N::NextHop>) {
         self.loc_rib.set_unsteady_next_hops(unsteady);
     }
 
     /// Originates a route.
-    pub(crate) fn originate(&mut self, prefix: Ipv4Net, attributes: PathAttributes, now: Instant) {
+    pub(crate) fn originate(
+        &mut self,
+        prefix: N,
+        attributes: PathAttributes<N::NextHop>,
+        now: Instant,
+    ) {
         let standing = self.loc_rib.standing(prefix, (None, None));
         let former = standing.former.as_ref();
         if former.is_none_or(|former| *former.attributes != attributes) {
@@ -226,13 +241,13 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Stops originating a route.
-    pub(crate) fn withdraw(&mut self, prefix: Ipv4Net) {
+    pub(crate) fn withdraw(&mut self, prefix: N) {
         self.pool.note_released(1);
         self.loc_rib.remove(prefix, (None, None));
     }
 
     /// Decides what changed since the last time.
-    pub(crate) fn decide(&mut self) -> Vec<BestPathChange> {
+    pub(crate) fn decide(&mut self) -> Vec<BestPathChange<N>> {
         let Decided { best, touched } = self.loc_rib.decide();
         let listening = self.neighbors.values_mut();
         for neighbor in listening.filter(|neighbor| neighbor.established) {
@@ -260,7 +275,7 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Works out what the next neighbor with pending work is to be told, or a part of it. They take turns.
-    pub(crate) fn next_export(&mut self) -> Option<Export> {
+    pub(crate) fn next_export(&mut self) -> Option<Export<N>> {
         let Some(peer) = self.next_listener() else {
             self.pool.sweep_released();
             return None;
@@ -285,7 +300,7 @@ impl<P: Policy> Tables<P> {
         let mut exporter = Exporter {
             to: identity,
             reflector: self.reflector,
-            policy: &self.policy,
+            policy: &*self.policy,
             neighbors: &self.neighbors,
             deferring,
             pool: &mut self.pool,
@@ -317,7 +332,7 @@ impl<P: Policy> Tables<P> {
 
     /// Returns the next neighbor that is to be told something and listens.
     fn next_listener(&self) -> Option<PeerId> {
-        let is_ready = |(_, neighbor): &(&PeerId, &Neighbor)| {
+        let is_ready = |(_, neighbor): &(&PeerId, &Neighbor<N>)| {
             !neighbor.congested && !neighbor.pending.is_empty(self.deferring)
         };
         let after = self.told_last.map_or(Unbounded, Excluded);
@@ -328,7 +343,7 @@ impl<P: Policy> Tables<P> {
     }
 
     /// Imports a route and passes the result on to the Loc-RIB.
-    fn enter(&mut self, peer: PeerId, route: Nlri, received: Received) {
+    fn enter(&mut self, peer: PeerId, route: Nlri<N>, received: Received<N::NextHop>) {
         let prefix = route.prefix;
         let verdict = self.import(peer, prefix, &received.attributes);
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
@@ -341,7 +356,7 @@ impl<P: Policy> Tables<P> {
         if let Some(reason) = change.rejected {
             self.events.push(Event::Rejected {
                 peer,
-                prefix,
+                prefix: prefix.into(),
                 reason: reason.0,
             });
         }
@@ -350,11 +365,12 @@ impl<P: Policy> Tables<P> {
     fn import(
         &mut self,
         peer: PeerId,
-        prefix: Ipv4Net,
-        attributes: &Arc<PathAttributes>,
-    ) -> Verdict {
+        prefix: N,
+        attributes: &Arc<PathAttributes<N::NextHop>>,
+    ) -> Verdict<N::NextHop> {
         if let Some(sender) = self.neighbors.get(&peer) {
-            self.reflector.check(attributes, sender.identity.role)?;
+            self.reflector
+                .check::<N>(attributes, sender.identity.role)?;
         }
         let mut imported = Cow::Borrowed(&**attributes);
         self.policy.import(peer, prefix, &mut imported)?;
@@ -386,6 +402,8 @@ impl<P: Policy> Tables<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::super::neighbor::NeighborIdentity;
     use super::*;
     use crate::config::PeerRole;
@@ -437,12 +455,12 @@ mod tests {
     #[derive(Debug)]
     struct Open;
 
-    impl Policy for Open {
+    impl<N: Prefix> Policy<N> for Open {
         fn import(
             &self,
             _: PeerId,
-            _: Ipv4Net,
-            _: &mut Cow<'_, PathAttributes>,
+            _: N,
+            _: &mut Cow<'_, PathAttributes<N::NextHop>>,
         ) -> Result<(), Rejection> {
             Ok(())
         }
@@ -450,8 +468,8 @@ mod tests {
         fn export(
             &self,
             _: PeerId,
-            _: Ipv4Net,
-            _: &mut Cow<'_, PathAttributes>,
+            _: N,
+            _: &mut Cow<'_, PathAttributes<N::NextHop>>,
         ) -> Result<(), Rejection> {
             Ok(())
         }
@@ -463,7 +481,7 @@ mod tests {
             router_id: router(1),
             cluster_id: router(1),
         };
-        let mut tables = Tables::new(us, Open, 1, start());
+        let mut tables = Tables::new(us, Arc::new(Open), 1, start());
         tables.set_next_hops([router(2)].into());
         for host in [2, 3] {
             let identity = NeighborIdentity {

@@ -1,7 +1,6 @@
 //! What one neighbor is not told, and why: worked out when somebody asks, kept nowhere.
 
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
 
 use super::attribute_pool::AttributePool;
 use super::destination::{Entry, Ineligible};
@@ -12,15 +11,16 @@ use super::path::{Path, PathSource};
 use super::tables::Tables;
 use crate::config::PeerId;
 use crate::policy::{Policy, Rejection};
+use crate::wire::Prefix;
 
 /// The session is not up.
 const SESSION_DOWN: Rejection = Rejection("session-down");
 /// It is to be told, and waits: much is to be told, or the neighbor does not read.
 const PENDING: Rejection = Rejection("pending");
 
-impl<P: Policy> Tables<P> {
+impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     /// Lists the paths that a neighbor is not told, by prefix, best first.
-    pub(crate) fn withheld(&self, peer: PeerId) -> Vec<(Ipv4Net, Path, Rejection)> {
+    pub(crate) fn withheld(&self, peer: PeerId) -> Vec<(N, Path<N::NextHop>, Rejection)> {
         let neighbor = self.neighbors.get(&peer);
         // Attributes made for the answer go with it.
         let mut pool = AttributePool::new(0);
@@ -43,11 +43,15 @@ impl<P: Policy> Tables<P> {
         withheld
     }
 
-    fn exporter<'a>(&'a self, neighbor: &Neighbor, pool: &'a mut AttributePool) -> Exporter<'a, P> {
+    fn exporter<'a>(
+        &'a self,
+        neighbor: &Neighbor<N>,
+        pool: &'a mut AttributePool<N::NextHop>,
+    ) -> Exporter<'a, P, N> {
         Exporter {
             to: neighbor.identity,
             reflector: self.reflector,
-            policy: &self.policy,
+            policy: &*self.policy,
             neighbors: &self.neighbors,
             deferring: self.deferring,
             pool,
@@ -58,11 +62,11 @@ impl<P: Policy> Tables<P> {
 }
 
 /// Tells why a neighbor does not know the next best path to a destination; `None` if it does.
-fn reason<P: Policy>(
-    (neighbor, exporter): &mut (&Neighbor, Exporter<'_, P>),
-    (slot, prefix): (Slot, Ipv4Net),
-    path: (&Entry, PathSource),
-    before: &mut Before,
+fn reason<P: Policy<N>, N: Prefix>(
+    (neighbor, exporter): &mut (&Neighbor<N>, Exporter<'_, P, N>),
+    (slot, prefix): (Slot, N),
+    path: (&Entry<N::NextHop>, PathSource),
+    before: &mut Before<N::NextHop>,
 ) -> Option<Rejection> {
     if let Some(reason) = path.0.ineligible.map(Ineligible::name) {
         return Some(Rejection(reason));

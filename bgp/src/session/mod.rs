@@ -18,7 +18,7 @@ mod timers;
 
 pub(crate) use outbox::SessionOutput;
 pub(crate) use peer_session::PeerSession;
-pub(crate) use restart::{OpenRestart, PeerRestart, RouteFate};
+pub(crate) use restart::{FamilyRestart, OpenRestart, RouteFate};
 pub(crate) use timers::{ConnectionIds, Jitter};
 
 /// State of a session (RFC 4271 section 8.2.2); the best of its two connections.

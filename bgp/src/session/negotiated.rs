@@ -8,16 +8,14 @@ use std::time::Duration;
 use super::restart::{OpenRestart, PeerRestart};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::wire::{
-    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Notification, Open,
-    code, subcode,
+    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Family, Ipv6Context,
+    Notification, Open, code, subcode,
 };
 
 /// Stands for a four-octet AS number in two octets (RFC 6793).
 const AS_TRANS: u16 = 23456;
 /// Shortest hold time that is accepted or proposed.
 const HOLD_TIME_MIN_S: u16 = 3;
-/// Address family and subsequent family of IPv4 unicast.
-pub(crate) const IPV4_UNICAST: (u16, u8) = (1, 1);
 /// Longest name in the FQDN capability.
 const NAME_MAX_BYTES: usize = 64;
 
@@ -45,6 +43,14 @@ impl Negotiated {
     pub(crate) fn keepalive_interval(&self) -> Duration {
         self.hold_time / 3
     }
+
+    /// Tells whether routes of a family are exchanged.
+    pub(crate) fn speaks(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4Unicast => true,
+            Family::Ipv6Unicast => self.send.ipv6.is_some(),
+        }
+    }
 }
 
 /// Returns how messages are read before the OPEN came.
@@ -54,6 +60,7 @@ pub(crate) fn initial_context() -> DecodeContext {
         ibgp: true,
         add_path: false,
         extended: false,
+        ipv6: None,
     }
 }
 
@@ -63,29 +70,33 @@ pub(crate) fn own_capabilities(
     peer: &PeerConfig,
     restart: OpenRestart,
 ) -> Vec<Capability> {
-    let mut capabilities = vec![
-        Capability::Multiprotocol {
-            afi: IPV4_UNICAST.0,
-            safi: IPV4_UNICAST.1,
-        },
+    let families = peer.families().map(|family| {
+        let (afi, safi) = family.on_wire();
+        Capability::Multiprotocol { afi, safi }
+    });
+    let mut capabilities: Vec<Capability> = families.collect();
+    capabilities.extend([
         Capability::RouteRefresh,
         Capability::FourOctetAs(config.asn),
         Capability::Fqdn {
             host: shortened(&config.hostname),
             domain: String::new(),
         },
-    ];
+    ]);
     if peer.extended_messages {
         capabilities.push(Capability::ExtendedMessage);
     }
-    capabilities.extend(restart.capability(config, peer.role));
-    let (afi, safi) = IPV4_UNICAST;
+    capabilities.extend(restart.capability(config, peer));
     capabilities.extend(peer.add_path.map(|direction| {
-        Capability::AddPath(vec![AddPathFamily {
-            afi,
-            safi,
-            direction,
-        }])
+        let families = peer.families().map(|family| {
+            let (afi, safi) = family.on_wire();
+            AddPathFamily {
+                afi,
+                safi,
+                direction,
+            }
+        });
+        Capability::AddPath(families.collect())
     }));
     capabilities
 }
@@ -109,6 +120,51 @@ pub(crate) fn negotiate(
     peer: &PeerConfig,
     open: &Open,
 ) -> Result<Negotiated, DecodeError> {
+    check(config, peer, open)?;
+    let four_octet_as = open
+        .capabilities
+        .iter()
+        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
+    // RFC 8654 section 4: who offers them must be able to read them, whatever the other side offers.
+    let read_extended = peer.extended_messages;
+    let write_extended = read_extended && open.capabilities.contains(&Capability::ExtendedMessage);
+    let ipv6 = peer.ipv6 && offers(&open.capabilities, Family::Ipv6Unicast);
+    let context =
+        |us: fn(AddPathDirection) -> bool, them: fn(AddPathDirection) -> bool, extended| {
+            let add_path =
+                |family| peer.add_path.is_some_and(us) && open.add_path(family).is_some_and(them);
+            DecodeContext {
+                four_octet_as,
+                ibgp: !peer.role.is_external(),
+                add_path: add_path(Family::Ipv4Unicast),
+                extended,
+                ipv6: ipv6.then(|| Ipv6Context {
+                    add_path: add_path(Family::Ipv6Unicast),
+                }),
+            }
+        };
+    Ok(Negotiated {
+        router_id: open.router_id,
+        hold_time: Duration::from_secs(u64::from(hold_time_s)),
+        receive: context(
+            AddPathDirection::receives,
+            AddPathDirection::sends,
+            read_extended,
+        ),
+        send: context(
+            AddPathDirection::sends,
+            AddPathDirection::receives,
+            write_extended,
+        ),
+        route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        restart: PeerRestart::negotiate(config, peer.role, &open.capabilities),
+        capabilities: open.capabilities.clone(),
+    })
+}
+
+/// Checks the peer's OPEN by what is configured.
+fn check(config: &SpeakerConfig, peer: &PeerConfig, open: &Open) -> Result<(), DecodeError> {
     let expected = peer.role.asn(config.asn);
     if open.real_asn() != expected {
         let reason = if expected == config.asn {
@@ -146,7 +202,7 @@ pub(crate) fn negotiate(
             "hold time is below 3 s",
         ));
     }
-    if !offers_ipv4_unicast(&open.capabilities) {
+    if !offers(&open.capabilities, Family::Ipv4Unicast) {
         return Err(DecodeError {
             // The data is the capability that we miss (RFC 5492 section 5): code 1, length 4, family 1, subfamily 1.
             notification: Notification {
@@ -156,39 +212,7 @@ pub(crate) fn negotiate(
             reason: "IPv4 unicast is not offered",
         });
     }
-    let four_octet_as = open
-        .capabilities
-        .iter()
-        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
-    let hold_time_s = open.hold_time_s.min(own_hold_time_s(peer));
-    let (ours, theirs) = (peer.add_path, open.add_path_ipv4_unicast());
-    // RFC 8654 section 4: who offers them must be able to read them, whatever the other side offers.
-    let read_extended = peer.extended_messages;
-    let write_extended = read_extended && open.capabilities.contains(&Capability::ExtendedMessage);
-    let both = |us: fn(AddPathDirection) -> bool, them: fn(AddPathDirection) -> bool| {
-        ours.is_some_and(us) && theirs.is_some_and(them)
-    };
-    let context = |add_path, extended| DecodeContext {
-        four_octet_as,
-        ibgp: !peer.role.is_external(),
-        add_path,
-        extended,
-    };
-    Ok(Negotiated {
-        router_id: open.router_id,
-        hold_time: Duration::from_secs(u64::from(hold_time_s)),
-        receive: context(
-            both(AddPathDirection::receives, AddPathDirection::sends),
-            read_extended,
-        ),
-        send: context(
-            both(AddPathDirection::sends, AddPathDirection::receives),
-            write_extended,
-        ),
-        route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
-        restart: PeerRestart::negotiate(config, peer.role, &open.capabilities),
-        capabilities: open.capabilities.clone(),
-    })
+    Ok(())
 }
 
 fn own_hold_time_s(peer: &PeerConfig) -> u16 {
@@ -198,7 +222,7 @@ fn own_hold_time_s(peer: &PeerConfig) -> u16 {
 }
 
 /// A peer without any multiprotocol capability speaks IPv4 unicast only (RFC 4760 section 8).
-fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
+fn offers(capabilities: &[Capability], wanted: Family) -> bool {
     let mut families = capabilities
         .iter()
         .filter_map(|capability| match capability {
@@ -213,8 +237,11 @@ fn offers_ipv4_unicast(capabilities: &[Capability]) -> bool {
             | Capability::Unknown { .. } => None,
         });
     match families.next() {
-        None => true,
-        Some(first) => first == IPV4_UNICAST || families.any(|family| family == IPV4_UNICAST),
+        None => wanted == Family::Ipv4Unicast,
+        Some(first) => {
+            let wanted = wanted.on_wire();
+            first == wanted || families.any(|family| family == wanted)
+        }
     }
 }
 
@@ -399,6 +426,44 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_unicast_is_spoken_if_both_sides_offer_it_each_direction_with_its_ids() {
+        use AddPathDirection::{Both, Receive};
+        let ipv6 = Capability::Multiprotocol { afi: 2, safi: 1 };
+        for (we, they, spoken) in [
+            (false, false, false),
+            (false, true, false),
+            (true, false, false),
+            (true, true, true),
+        ] {
+            let peer = PeerConfig {
+                ipv6: we,
+                add_path: Some(Both),
+                ..peer()
+            };
+            let mut open = theirs();
+            open.capabilities.extend(they.then(|| ipv6.clone()));
+            open.capabilities
+                .push(Capability::AddPath(vec![AddPathFamily {
+                    afi: 2,
+                    safi: 1,
+                    direction: Receive,
+                }]));
+
+            let negotiated = negotiate(&ours(), &peer, &open).unwrap();
+
+            let add_path = |add_path| spoken.then_some(Ipv6Context { add_path });
+            assert_eq!(negotiated.receive.ipv6, add_path(false), "{we} {they}");
+            assert_eq!(negotiated.send.ipv6, add_path(true), "{we} {they}");
+            assert!(
+                !negotiated.send.add_path,
+                "of IPv4 unicast nothing is offered"
+            );
+            let sent = own_capabilities(&ours(), &peer, OpenRestart::default());
+            assert_eq!(sent.contains(&ipv6), we);
+        }
+    }
+
+    #[test]
     fn a_long_host_name_is_cut_between_characters() {
         assert_eq!(shortened(&"ä".repeat(40)).len(), 64);
         assert_eq!(shortened(&format!("a{}", "ä".repeat(40))).len(), 63);
@@ -427,6 +492,7 @@ mod tests {
             reflector: false,
             add_path: None,
             extended_messages: false,
+            ipv6: false,
         }
     }
 

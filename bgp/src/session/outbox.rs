@@ -8,10 +8,10 @@ use std::net::Ipv4Addr;
 
 use super::connection::Connection;
 use super::negotiated::initial_context;
-use super::restart::{PeerRestart, RouteFate};
+use super::restart::{Fates, PeerRestart};
 use super::statistics::Statistics;
 use crate::input::ConnectionId;
-use crate::wire::{Message, Notification, Update, code};
+use crate::wire::{DecodeContext, Family, Message, Notification, Prefix, Update, code};
 
 /// UPDATEs are handed out in pieces of about this size.
 const CHUNK_BYTES: usize = 65_536;
@@ -31,15 +31,15 @@ pub(crate) enum SessionOutput {
         router_id: Ipv4Addr,
         /// What it said about its restarts.
         restart: Option<PeerRestart>,
-        /// Whether it is to be told all paths (RFC 7911), not only the best.
-        all_paths: bool,
+        /// What is to be told, and how.
+        send: DecodeContext,
     },
     /// The session left Established, or an attempt failed after the OPEN: why, and what becomes of the routes.
-    Down(String, RouteFate),
-    /// Routes from the peer.
-    Update(Box<Update>),
-    /// The peer wants everything again.
-    Refresh,
+    Down(String, Fates),
+    /// What the peer told: a message of routes.
+    Update(Box<Message>),
+    /// The peer wants everything of a family again.
+    Refresh(Family),
     /// A connection was refused, or lost a race.
     Refused(&'static str),
 }
@@ -80,17 +80,20 @@ impl Outbox {
     }
 
     /// Sends routes, then End-of-RIB if wanted.
-    pub(crate) fn send_updates(
+    pub(crate) fn send_updates<N: Prefix>(
         &mut self,
         connection: &Connection,
-        updates: &[Update],
+        updates: &[Update<N>],
         end_of_rib: bool,
     ) {
         let context = connection.send_context();
         let routes = updates
             .iter()
             .flat_map(|update| update.encode_split(context));
-        let marker = end_of_rib.then(|| Message::Update(Update::default()).encode(context));
+        let marker = end_of_rib.then(Update::<N>::default);
+        let marker = marker
+            .iter()
+            .flat_map(|marker| marker.encode_split(context));
         let mut chunk = Vec::new();
         for message in routes.chain(marker) {
             self.statistics.count_update_sent();

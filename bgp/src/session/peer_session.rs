@@ -11,16 +11,18 @@ use super::collision::{Contender, Direction, Verdict, judge};
 use super::connection::Connection;
 use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
-use super::negotiated::{IPV4_UNICAST, Negotiated, negotiate, own_capabilities, own_open};
+use super::negotiated::{Negotiated, negotiate, own_capabilities, own_open};
 use super::occasion::{self, Occasion};
 use super::outbox::{Outbox, SessionOutput};
-use super::restart::{OpenRestart, RouteFate, SessionEnding};
+use super::restart::{Fates, OpenRestart, SessionEnding};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
-use crate::wire::{Capability, Message, Notification, RouteRefresh, Update, code, subcode};
+use crate::wire::{
+    Capability, Family, Message, Notification, Prefix, RouteRefresh, Update, code, subcode,
+};
 
 /// The session with one peer.
 #[derive(Debug)]
@@ -189,16 +191,16 @@ impl PeerSession {
     }
 
     /// Sends routes on the Established connection.
-    pub(crate) fn send_updates(&mut self, updates: &[Update], end_of_rib: bool) {
+    pub(crate) fn send_updates<N: Prefix>(&mut self, updates: &[Update<N>], end_of_rib: bool) {
         let connections = &self.connections;
         if let Some(connection) = connections.iter().find(|c| c.is_established()) {
             self.outbox.send_updates(connection, updates, end_of_rib);
         }
     }
 
-    /// Asks the peer for all its routes, if it knows how.
-    pub(crate) fn request_refresh(&mut self) {
-        let (afi, safi) = IPV4_UNICAST;
+    /// Asks the peer for all its routes of a family, if it knows how.
+    pub(crate) fn request_refresh(&mut self, family: Family) {
+        let (afi, safi) = family.on_wire();
         let refresh = Message::RouteRefresh(RouteRefresh {
             afi,
             subtype: 0,
@@ -208,7 +210,7 @@ impl PeerSession {
             connection
                 .negotiated
                 .as_ref()
-                .is_some_and(|negotiated| negotiated.route_refresh)
+                .is_some_and(|negotiated| negotiated.route_refresh && negotiated.speaks(family))
         });
         if let Some(id) = able.map(|connection| connection.id) {
             self.send(id, &refresh);
@@ -266,6 +268,12 @@ impl PeerSession {
         foremost.negotiated.as_ref()
     }
 
+    /// Tells whether routes of a family are exchanged on the foremost connection.
+    pub(crate) fn speaks(&self, family: Family) -> bool {
+        self.negotiated()
+            .is_some_and(|agreed| agreed.speaks(family))
+    }
+
     /// Returns the capabilities in our OPEN.
     pub(crate) fn capabilities_sent(&self) -> Vec<Capability> {
         own_capabilities(&self.local, &self.peer, self.own_restart)
@@ -304,20 +312,23 @@ impl PeerSession {
             Message::Notification(notification) => {
                 self.step(id, Occasion::received(notification), now);
             }
-            Message::Update(update) => {
+            Message::Update(_) | Message::Ipv6Update(_) => {
                 let occasion = Occasion::plain(ConnectionEvent::Update, "unexpected UPDATE");
                 if self.step(id, occasion, now) == Some(ConnectionState::Established) {
-                    self.outbox.push(SessionOutput::Update(Box::new(update)));
+                    self.outbox.push(SessionOutput::Update(Box::new(message)));
                 }
             }
             Message::RouteRefresh(refresh) => {
                 let occasion =
                     Occasion::plain(ConnectionEvent::RouteRefresh, "unexpected ROUTE-REFRESH");
                 let state = self.step(id, occasion, now);
-                let request = refresh.subtype == 0 && (refresh.afi, refresh.safi) == IPV4_UNICAST;
-                if request && state == Some(ConnectionState::Established) {
+                let asked = Family::from_wire(refresh.afi, refresh.safi);
+                let asked = asked.filter(|_| refresh.subtype == 0);
+                if let Some(family) = asked
+                    && state == Some(ConnectionState::Established)
+                {
                     if let Some(connection) = self.connection_mut(id) {
-                        connection.refreshing.ask(now);
+                        connection.refreshing.ask(family, now);
                     }
                     self.refresh(now);
                 }
@@ -328,8 +339,8 @@ impl PeerSession {
     /// Has everything sent again if the peer asked for it and its time has come.
     fn refresh(&mut self, now: Instant) {
         for connection in &mut self.connections {
-            if connection.refreshing.take_due(now) {
-                self.outbox.push(SessionOutput::Refresh);
+            while let Some(family) = connection.refreshing.take_due(now) {
+                self.outbox.push(SessionOutput::Refresh(family));
             }
         }
     }
@@ -395,14 +406,14 @@ impl PeerSession {
                 connection.established_at = Some(now);
                 let restart = connection.restart();
                 let agreed = connection.negotiated.as_ref();
-                let agreed = agreed.map(|agreed| (agreed.router_id, agreed.send.add_path));
+                let agreed = agreed.map(|agreed| (agreed.router_id, agreed.send));
                 self.outbox.statistics.established += 1;
                 self.dialing.on_established();
-                let (router_id, all_paths) = agreed.expect("only an OPEN leads to Established");
+                let (router_id, send) = agreed.expect("only an OPEN leads to Established");
                 self.outbox.push(SessionOutput::Established {
                     router_id,
                     restart,
-                    all_paths,
+                    send,
                 });
             }
         }
@@ -442,8 +453,8 @@ impl PeerSession {
                 Some(_) => SessionEnding::Notified,
             };
             let fate = match connection.established_at {
-                None => RouteFate::Untouched,
-                Some(_) => RouteFate::of_session(restart, ended, connection.is_silent(now)),
+                None => Fates::UNTOUCHED,
+                Some(_) => Fates::of_session(restart, ended, connection.is_silent(now)),
             };
             self.outbox.statistics.last_down = Some(reason.clone());
             self.outbox.push(SessionOutput::Down(reason, fate));

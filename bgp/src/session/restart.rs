@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use super::negotiated::IPV4_UNICAST;
-use crate::config::{PeerRole, SpeakerConfig};
-use crate::wire::{Capability, GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
+use crate::config::{PeerConfig, PeerRole, SpeakerConfig};
+use crate::wire::{Capability, Family, GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
 
 /// What our OPENs say about our own restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,23 +28,30 @@ impl Default for OpenRestart {
 impl OpenRestart {
     /// Returns the capability, if graceful restart is configured. It is for internal peers: whether the next hop of an
     /// external one lives cannot be asked, so nothing may be kept for it.
-    pub(crate) fn capability(self, config: &SpeakerConfig, role: PeerRole) -> Option<Capability> {
-        if role.is_external() {
+    pub(crate) fn capability(
+        self,
+        config: &SpeakerConfig,
+        peer: &PeerConfig,
+    ) -> Option<Capability> {
+        if peer.role.is_external() {
             return None;
         }
         let restart_time = config.graceful_restart?.restart_time;
-        let (afi, safi) = IPV4_UNICAST;
+        let family = |family: Family| {
+            let (afi, safi) = family.on_wire();
+            RestartFamily {
+                afi,
+                safi,
+                forwarding: self.forwarding,
+            }
+        };
         Some(Capability::GracefulRestart(GracefulRestart {
             restarted: self.restarted,
             notification: true,
             restart_time_s: u16::try_from(restart_time.as_secs())
                 .unwrap_or(RESTART_TIME_MAX_S)
                 .min(RESTART_TIME_MAX_S),
-            families: vec![RestartFamily {
-                afi,
-                safi,
-                forwarding: self.forwarding,
-            }],
+            families: peer.families().map(family).collect(),
         }))
     }
 }
@@ -55,12 +61,21 @@ impl OpenRestart {
 pub(crate) struct PeerRestart {
     /// R: it has restarted; its End-of-RIB is not waited for.
     pub(crate) restarted: bool,
-    /// F: it went on forwarding while it restarted.
-    pub(crate) forwarding: bool,
     /// N: also after a NOTIFICATION (we offer that always).
     notification: bool,
+    /// For routes of IPv4 unicast.
+    pub(crate) ipv4: FamilyRestart,
+    /// For routes of IPv6 unicast.
+    pub(crate) ipv6: FamilyRestart,
+}
+
+/// What a peer said about its restarts and the routes of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FamilyRestart {
+    /// F: it went on forwarding while it restarted.
+    pub(crate) forwarding: bool,
     /// How long its routes are kept: what it asks for, but no longer than we are configured to. Zero when it does not ask
-    /// for IPv4 unicast.
+    /// for this family.
     pub(crate) retention: Duration,
 }
 
@@ -82,14 +97,20 @@ impl PeerRestart {
                 None
             }
         })?;
-        let mut families = offered.families.iter();
-        let family = families.find(|family| (family.afi, family.safi) == IPV4_UNICAST);
         let asked = Duration::from_secs(u64::from(offered.restart_time_s));
+        let of = |wanted: Family| {
+            let mut families = offered.families.iter();
+            let family = families.find(|family| (family.afi, family.safi) == wanted.on_wire());
+            FamilyRestart {
+                forwarding: family.is_some_and(|family| family.forwarding),
+                retention: family.map_or(Duration::ZERO, |_| asked.min(own.restart_time)),
+            }
+        };
         Some(Self {
             restarted: offered.restarted,
-            forwarding: family.is_some_and(|family| family.forwarding),
             notification: offered.notification,
-            retention: family.map_or(Duration::ZERO, |_| asked.min(own.restart_time)),
+            ipv4: of(Family::Ipv4Unicast),
+            ipv6: of(Family::Ipv6Unicast),
         })
     }
 
@@ -115,26 +136,44 @@ pub(crate) enum RouteFate {
     },
 }
 
-impl RouteFate {
+/// What becomes of a peer's routes of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fates {
+    /// Those of IPv4 unicast.
+    pub(crate) ipv4: RouteFate,
+    /// Those of IPv6 unicast.
+    pub(crate) ipv6: RouteFate,
+}
+
+impl Fates {
+    /// Nothing becomes of them.
+    pub(crate) const UNTOUCHED: Self = Self {
+        ipv4: RouteFate::Untouched,
+        ipv6: RouteFate::Untouched,
+    };
+
     /// Decides what becomes of the routes of an Established session (RFC 4724 section 4.2, RFC 8538 section 4).
     pub(crate) fn of_session(
         restart: Option<PeerRestart>,
         ending: SessionEnding,
         silent: bool,
     ) -> Self {
-        let Some(restart) = restart.filter(|restart| !restart.retention.is_zero()) else {
-            return Self::Forgotten;
-        };
-        let graceful = match ending {
+        let graceful = restart.filter(|restart| match ending {
             SessionEnding::Broken => true,
             SessionEnding::Notified => restart.notification,
             SessionEnding::Final => false,
+        });
+        let fate = |family: fn(PeerRestart) -> FamilyRestart| {
+            let time = graceful.map_or(Duration::ZERO, |restart| family(restart).retention);
+            if time.is_zero() {
+                RouteFate::Forgotten
+            } else {
+                RouteFate::Retained { time, silent }
+            }
         };
-        if graceful {
-            let time = restart.retention;
-            Self::Retained { time, silent }
-        } else {
-            Self::Forgotten
+        Self {
+            ipv4: fate(|restart| restart.ipv4),
+            ipv6: fate(|restart| restart.ipv6),
         }
     }
 }
@@ -172,11 +211,11 @@ mod tests {
             None
         );
         assert_eq!(
-            OpenRestart::default().capability(&silent, PeerRole::NonClient),
+            OpenRestart::default().capability(&silent, &crate::testing::peer(2)),
             None
         );
-        let fate = RouteFate::of_session(None, SessionEnding::Broken, false);
-        assert_eq!(fate, RouteFate::Forgotten);
+        let fates = Fates::of_session(None, SessionEnding::Broken, false);
+        assert_eq!(fates.ipv4, RouteFate::Forgotten);
     }
 
     #[test]
@@ -193,7 +232,7 @@ mod tests {
                 PeerRole::NonClient,
                 &[offer(asked, true, families)],
             );
-            let retention = restart.unwrap().retention;
+            let retention = restart.unwrap().ipv4.retention;
             assert_eq!(retention, Duration::from_secs(kept), "{asked} {families:?}");
         }
     }
@@ -213,9 +252,29 @@ mod tests {
             let offered = offer(60, notification, &[(1, 1)]);
             let restart = PeerRestart::negotiate(&config(), PeerRole::NonClient, &[offered]);
             assert_eq!(
-                RouteFate::of_session(restart, ending, silent),
+                Fates::of_session(restart, ending, silent).ipv4,
                 fate,
                 "{notification} {ending:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_family_is_kept_only_if_it_is_asked_for() {
+        for (families, ipv4, ipv6) in [
+            (&[(1, 1), (2, 1)][..], true, true),
+            (&[(1, 1)], true, false),
+            (&[(2, 1)], false, true),
+            (&[(2, 2)], false, false),
+        ] {
+            let offered = offer(60, true, families);
+            let restart = PeerRestart::negotiate(&config(), PeerRole::NonClient, &[offered]);
+            let fates = Fates::of_session(restart, SessionEnding::Broken, false);
+            let kept = |fate| matches!(fate, RouteFate::Retained { .. });
+            assert_eq!(
+                (kept(fates.ipv4), kept(fates.ipv6)),
+                (ipv4, ipv6),
+                "{families:?}"
             );
         }
     }

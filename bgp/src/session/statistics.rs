@@ -49,7 +49,7 @@ const UPDATE: usize = 1;
 fn index(message: &Message) -> usize {
     match message {
         Message::Open(_) => 0,
-        Message::Update(_) => UPDATE,
+        Message::Update(_) | Message::Ipv6Update(_) => UPDATE,
         Message::Notification(_) => 2,
         Message::Keepalive => 3,
         Message::RouteRefresh(_) => 4,

@@ -4,13 +4,16 @@
 //! which it is unknown which routes the UPDATE is about, i.e. a broken or repeated MP_REACH_NLRI or
 //! MP_UNREACH_NLRI. AS4_PATH and AS4_AGGREGATOR (RFC 6793) are not evaluated.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::DecodeContext;
 use super::attribute_kind as kind;
 use super::attribute_value as value;
 use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
 use super::error::DecodeError;
+use super::family::{Family, Prefix};
 use super::nlri::{self, Nlri};
 use super::notification::{code, subcode};
 use super::reader::Reader;
@@ -30,17 +33,44 @@ pub(super) struct AttributeDecoder {
     as_path: Option<Vec<AsPathSegment>>,
     next_hop: Option<Ipv4Addr>,
     /// Everything that is not mandatory.
-    optional: PathAttributes,
-    reach: Option<Reach>,
-    unreach: Vec<Nlri>,
+    optional: PathAttributes<()>,
+    ipv4: Multiprotocol<Ipv4Net>,
+    ipv6: Multiprotocol<Ipv6Net>,
     faults: Vec<AttributeFault>,
 }
 
-/// MP_REACH_NLRI for IPv4 unicast.
+/// MP_REACH_NLRI and MP_UNREACH_NLRI of one family.
 #[derive(Debug)]
-struct Reach {
-    next_hop: Ipv4Addr,
-    prefixes: Vec<Nlri>,
+pub(super) struct Multiprotocol<N: Prefix> {
+    /// The next hop of what is announced; `None` without MP_REACH_NLRI.
+    next_hop: Option<N::NextHop>,
+    /// What is announced.
+    pub(super) announced: Vec<Nlri<N>>,
+    /// What is withdrawn; `None` without MP_UNREACH_NLRI.
+    pub(super) withdrawn: Option<Vec<Nlri<N>>>,
+}
+
+/// Where an UPDATE announces routes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Announcing {
+    /// In its NLRI field, whose next hop is NEXT_HOP.
+    pub(super) in_body: bool,
+    /// Of IPv4 unicast, there or in MP_REACH_NLRI.
+    pub(super) ipv4: bool,
+    /// Of IPv6 unicast.
+    pub(super) ipv6: bool,
+}
+
+/// What the attributes say of announced routes; `None` of a family that has none, and of all when they count as
+/// withdrawn.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// For routes of IPv4 unicast.
+    pub(super) ipv4: Option<PathAttributes>,
+    /// For routes of IPv6 unicast.
+    pub(super) ipv6: Option<PathAttributes<Ipv6Addr>>,
+    /// What was malformed.
+    pub(super) faults: Vec<AttributeFault>,
 }
 
 /// One attribute as it stands in the message.
@@ -64,9 +94,9 @@ impl AttributeDecoder {
             origin: None,
             as_path: None,
             next_hop: None,
-            optional: PathAttributes::local(Ipv4Addr::UNSPECIFIED),
-            reach: None,
-            unreach: Vec::new(),
+            optional: PathAttributes::local(()),
+            ipv4: Multiprotocol::default(),
+            ipv6: Multiprotocol::default(),
             faults: Vec::new(),
         };
         let mut reader = Reader::new(field);
@@ -95,27 +125,50 @@ impl AttributeDecoder {
         Ok(decoder)
     }
 
-    /// Takes the prefixes of MP_REACH_NLRI.
-    pub(super) fn take_reach(&mut self) -> Vec<Nlri> {
-        self.reach
-            .as_mut()
-            .map(|reach| std::mem::take(&mut reach.prefixes))
-            .unwrap_or_default()
+    /// Takes the routes of IPv4 unicast in MP_REACH_NLRI and MP_UNREACH_NLRI.
+    pub(super) fn take_ipv4(&mut self) -> (Vec<Nlri>, Vec<Nlri>) {
+        let withdrawn = self.ipv4.withdrawn.take().unwrap_or_default();
+        (std::mem::take(&mut self.ipv4.announced), withdrawn)
     }
 
-    /// Takes the prefixes of MP_UNREACH_NLRI.
-    pub(super) fn take_unreach(&mut self) -> Vec<Nlri> {
-        std::mem::take(&mut self.unreach)
+    /// Takes the routes of IPv6 unicast, announced and withdrawn; `None` when nothing is said of that family.
+    pub(super) fn take_ipv6(&mut self) -> Option<(Vec<Nlri<Ipv6Net>>, Vec<Nlri<Ipv6Net>>)> {
+        let Multiprotocol {
+            next_hop,
+            announced,
+            withdrawn,
+        } = &mut self.ipv6;
+        if next_hop.is_none() && withdrawn.is_none() {
+            return None;
+        }
+        let withdrawn = withdrawn.take().unwrap_or_default();
+        Some((std::mem::take(announced), withdrawn))
     }
 
-    /// Ends the walk of an UPDATE that announces no IPv4 unicast route: nothing but MP_UNREACH_NLRI
-    /// has a meaning then.
+    /// Ends the walk.
+    ///
+    /// # Errors
+    /// As [`Self::finish_without_routes`].
+    pub(super) fn finish(self, announcing: Announcing) -> Result<Finished, DecodeError> {
+        if announcing.ipv4 || announcing.ipv6 {
+            return Ok(self.finish_with_routes(announcing));
+        }
+        let faults = self.finish_without_routes()?;
+        Ok(Finished {
+            faults,
+            ..Finished::default()
+        })
+    }
+
+    /// Ends the walk of an UPDATE that announces no route: nothing but MP_UNREACH_NLRI has a meaning then.
     ///
     /// # Errors
     /// Attributes are malformed and no route is found: the routes may be hidden in what is malformed
     /// (RFC 7606 section 5.2).
-    pub(super) fn finish_without_routes(mut self) -> Result<Vec<AttributeFault>, DecodeError> {
-        let other_family = self.seen(kind::MP_REACH_NLRI) && self.reach.is_none();
+    fn finish_without_routes(mut self) -> Result<Vec<AttributeFault>, DecodeError> {
+        let other_family = self.seen(kind::MP_REACH_NLRI)
+            && self.ipv4.next_hop.is_none()
+            && self.ipv6.next_hop.is_none();
         if self.describes_routes && !other_family {
             if self.is_withdraw() {
                 return Err(malformed_list("malformed attributes without routes"));
@@ -129,31 +182,38 @@ impl AttributeDecoder {
         Ok(self.faults)
     }
 
-    /// Ends the walk of an UPDATE that announces routes; `in_body` tells whether some stand in its
-    /// NLRI field, whose next hop is NEXT_HOP.
-    ///
-    /// `None` when the routes count as withdrawn.
-    pub(super) fn finish(mut self, in_body: bool) -> (Option<PathAttributes>, Vec<AttributeFault>) {
-        if self.is_withdraw() {
-            return (None, self.faults);
+    /// Ends the walk of an UPDATE that announces routes.
+    fn finish_with_routes(mut self, announcing: Announcing) -> Finished {
+        let mut finished = Finished::default();
+        if !self.is_withdraw() {
+            let next_hop = self.next_hop_of_routes(announcing.in_body);
+            let attributes = match (self.origin, self.as_path.take(), next_hop) {
+                _ if self.len > MAX_ATTRIBUTES_LEN => Err("more than 2048 bytes of attributes"),
+                (None, _, _) => Err("ORIGIN is missing"),
+                (_, None, _) => Err("AS_PATH is missing"),
+                (_, _, Err(reason)) if announcing.ipv4 => Err(reason),
+                (Some(origin), Some(as_path), next_hop) => Ok((
+                    PathAttributes {
+                        origin,
+                        as_path,
+                        ..self.optional.clone()
+                    },
+                    next_hop.ok().filter(|_| announcing.ipv4),
+                )),
+            };
+            match attributes {
+                Ok((attributes, next_hop)) => {
+                    let ipv6 = self.ipv6.next_hop.filter(|_| announcing.ipv6);
+                    finished.ipv6 = ipv6.map(|it| attributes.clone().with_next_hop(it));
+                    finished.ipv4 = next_hop.map(|it| attributes.with_next_hop(it));
+                }
+                Err(reason) => self.fault(0, Disposition::TreatAsWithdraw, reason),
+            }
         }
-        let next_hop = self.next_hop_of_routes(in_body);
-        let attributes = match (self.origin, self.as_path.take(), next_hop) {
-            _ if self.len > MAX_ATTRIBUTES_LEN => Err("more than 2048 bytes of attributes"),
-            (None, _, _) => Err("ORIGIN is missing"),
-            (_, None, _) => Err("AS_PATH is missing"),
-            (_, _, Err(reason)) => Err(reason),
-            (Some(origin), Some(as_path), Ok(next_hop)) => Ok(PathAttributes {
-                origin,
-                as_path,
-                next_hop,
-                ..self.optional.clone()
-            }),
-        };
-        if let Err(reason) = attributes {
-            self.fault(0, Disposition::TreatAsWithdraw, reason);
+        Finished {
+            faults: self.faults,
+            ..finished
         }
-        (attributes.ok(), self.faults)
     }
 
     /// Judges one attribute in the order of RFC 7606 section 3.
@@ -261,25 +321,21 @@ impl AttributeDecoder {
         }
     }
 
-    /// Decodes MP_REACH_NLRI (RFC 4760 section 3). A next hop of another length than 4 leaves it open
-    /// where the prefixes start (RFC 7606 section 7.11).
+    /// Decodes MP_REACH_NLRI (RFC 4760 section 3).
     fn reach(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
         let mut reader = Reader::new(attribute.value);
         let Some(family) = family(&mut reader) else {
             return Err(attribute.error("MP_REACH_NLRI is cut short"));
         };
-        if family != IPV4_UNICAST {
-            self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
-            return Ok(());
-        }
-        let (Some(4), Some(next_hop), Some(_reserved)) = (reader.u8(), reader.ipv4(), reader.u8())
-        else {
-            return Err(attribute.error("next hop of MP_REACH_NLRI is not 4 bytes"));
+        let length = match self.negotiated(family) {
+            Some(Family::Ipv4Unicast) => self.ipv4.reach(attribute, reader, self.context),
+            Some(Family::Ipv6Unicast) => self.ipv6.reach(attribute, reader, self.context),
+            None => {
+                self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
+                return Ok(());
+            }
         };
-        let prefixes = nlri::decode(reader.remainder(), self.context.add_path)
-            .ok_or_else(|| attribute.error("invalid prefix in MP_REACH_NLRI"))?;
-        self.len += ATTRIBUTE_HEADER_LEN + 4;
-        self.reach = Some(Reach { next_hop, prefixes });
+        self.len += ATTRIBUTE_HEADER_LEN + length?;
         Ok(())
     }
 
@@ -289,19 +345,28 @@ impl AttributeDecoder {
         let Some(family) = family(&mut reader) else {
             return Err(attribute.error("MP_UNREACH_NLRI is cut short"));
         };
-        if family != IPV4_UNICAST {
-            self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
-            return Ok(());
+        match self.negotiated(family) {
+            Some(Family::Ipv4Unicast) => self.ipv4.unreach(attribute, reader, self.context),
+            Some(Family::Ipv6Unicast) => self.ipv6.unreach(attribute, reader, self.context),
+            None => {
+                self.fault(attribute.kind, Disposition::AttributeDiscard, OTHER_FAMILY);
+                Ok(())
+            }
         }
-        self.unreach = nlri::decode(reader.remainder(), self.context.add_path)
-            .ok_or_else(|| attribute.error("invalid prefix in MP_UNREACH_NLRI"))?;
-        Ok(())
+    }
+
+    /// Returns the family with these numbers if it was negotiated; IPv4 unicast always is.
+    fn negotiated(&self, (afi, safi): (u16, u8)) -> Option<Family> {
+        Family::from_wire(afi, safi).filter(|family| match family {
+            Family::Ipv4Unicast => true,
+            Family::Ipv6Unicast => self.context.ipv6.is_some(),
+        })
     }
 
     /// Returns the one next hop of all routes. Routes in both places with different next hops cannot
     /// share the attributes; nobody sends that.
     fn next_hop_of_routes(&self, in_body: bool) -> Result<Ipv4Addr, &'static str> {
-        let reach = self.reach.as_ref().map(|reach| reach.next_hop);
+        let reach = self.ipv4.next_hop;
         match (self.next_hop, reach) {
             (Some(body), Some(reach)) if in_body && body != reach => Err("two next hops"),
             (Some(body), _) if in_body => Ok(body),
@@ -327,6 +392,51 @@ impl AttributeDecoder {
             disposition,
             reason,
         });
+    }
+}
+
+impl<N: Prefix> Default for Multiprotocol<N> {
+    fn default() -> Self {
+        Self {
+            next_hop: None,
+            announced: Vec::new(),
+            withdrawn: None,
+        }
+    }
+}
+
+impl<N: Prefix> Multiprotocol<N> {
+    /// Reads MP_REACH_NLRI behind its family; returns the bytes of the next hop. One of another length than the family
+    /// has leaves it open where the prefixes start (RFC 7606 section 7.11).
+    fn reach(
+        &mut self,
+        attribute: &Attribute<'_>,
+        mut reader: Reader<'_>,
+        context: DecodeContext,
+    ) -> Result<usize, DecodeError> {
+        let octets = reader.u8().and_then(|len| reader.take(len.into()));
+        let next_hop = octets.and_then(N::next_hop);
+        let (Some(octets), Some(next_hop), Some(_reserved)) = (octets, next_hop, reader.u8())
+        else {
+            return Err(attribute.error("bad length of next hop in MP_REACH_NLRI"));
+        };
+        self.announced = nlri::decode(reader.remainder(), context.add_path_of(N::FAMILY))
+            .ok_or_else(|| attribute.error("invalid prefix in MP_REACH_NLRI"))?;
+        self.next_hop = Some(next_hop);
+        Ok(octets.len())
+    }
+
+    /// Reads MP_UNREACH_NLRI behind its family.
+    fn unreach(
+        &mut self,
+        attribute: &Attribute<'_>,
+        reader: Reader<'_>,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let withdrawn = nlri::decode(reader.remainder(), context.add_path_of(N::FAMILY))
+            .ok_or_else(|| attribute.error("invalid prefix in MP_UNREACH_NLRI"))?;
+        self.withdrawn = Some(withdrawn);
+        Ok(())
     }
 }
 
@@ -376,7 +486,6 @@ fn malformed_list(reason: &'static str) -> DecodeError {
     DecodeError::new(code::UPDATE, subcode::MALFORMED_ATTRIBUTE_LIST, reason)
 }
 
-const IPV4_UNICAST: (u16, u8) = (1, 1);
 const OTHER_FAMILY: &str = "address family was not negotiated";
 /// Most bytes of attributes that a route may carry; the RFCs set no limit.
 const MAX_ATTRIBUTES_LEN: usize = 2048;

@@ -5,20 +5,25 @@
 //! LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are left out (RFC 4271 section 5.1.5, RFC 4456).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::DecodeContext;
 use super::attribute_kind as kind;
 use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
+use super::family::Prefix;
 
-impl PathAttributes {
-    /// Encodes the attributes as they stand in an UPDATE, without the length of the whole.
+impl<A: Copy + Into<IpAddr>> PathAttributes<A> {
+    /// Encodes the attributes as they stand in an UPDATE, without the length of the whole. A next hop of IPv6 is not
+    /// among them: it belongs to [`reach`].
     pub(crate) fn encode(&self, context: DecodeContext) -> Vec<u8> {
         let mut writer = AttributeWriter::new(&self.unknown);
         writer.known(kind::ORIGIN, |out| out.push(origin_code(self.origin)));
         writer.known(kind::AS_PATH, |out| {
             as_path(out, &self.as_path, context.four_octet_as)
         });
-        writer.known(kind::NEXT_HOP, |out| out.extend(self.next_hop.octets()));
+        if let IpAddr::V4(next_hop) = self.next_hop.into() {
+            writer.known(kind::NEXT_HOP, |out| out.extend(next_hop.octets()));
+        }
         if let Some(med) = self.med {
             writer.known(kind::MULTI_EXIT_DISC, |out| out.extend(med.to_be_bytes()));
         }
@@ -83,6 +88,55 @@ impl PathAttributes {
     }
 }
 
+/// Appends MP_REACH_NLRI with prefixes as they stand on the wire (RFC 4760 section 3).
+pub(super) fn reach<N: Prefix>(block: &mut Vec<u8>, next_hop: N::NextHop, prefixes: &[u8]) {
+    attribute(block, kind::OPTIONAL, kind::MP_REACH_NLRI, |out| {
+        let (afi, safi) = N::FAMILY.on_wire();
+        out.extend(afi.to_be_bytes());
+        out.push(safi);
+        address(out, next_hop.into());
+        let reserved = 0;
+        out.push(reserved);
+        out.extend(prefixes);
+    });
+}
+
+/// Appends MP_UNREACH_NLRI (RFC 4760 section 4).
+pub(super) fn unreach<N: Prefix>(block: &mut Vec<u8>, prefixes: &[u8]) {
+    attribute(block, kind::OPTIONAL, kind::MP_UNREACH_NLRI, |out| {
+        let (afi, safi) = N::FAMILY.on_wire();
+        out.extend(afi.to_be_bytes());
+        out.push(safi);
+        out.extend(prefixes);
+    });
+}
+
+/// Appends MP_REACH_NLRI as it stands in a table dump: nothing but the next hop (RFC 6396 section 4.3.4).
+pub(crate) fn abbreviated_reach(block: &mut Vec<u8>, next_hop: IpAddr) {
+    attribute(block, kind::OPTIONAL, kind::MP_REACH_NLRI, |out| {
+        address(out, next_hop);
+    });
+}
+
+/// Appends a next hop behind its length.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            out.push(4);
+            out.extend(address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.push(16);
+            out.extend(address.octets());
+        }
+    }
+}
+
+/// Bytes of MP_REACH_NLRI beside next hop and prefixes: header, family, length of the next hop, a reserved one.
+pub(super) const REACH_LEN: usize = 4 + 3 + 1 + 1;
+/// Bytes of MP_UNREACH_NLRI beside prefixes: header, family.
+pub(super) const UNREACH_LEN: usize = 4 + 3;
+
 /// Writes attributes in the order of their types, the unknown ones in between.
 struct AttributeWriter<'a> {
     block: Vec<u8>,
@@ -103,9 +157,11 @@ impl<'a> AttributeWriter<'a> {
     /// Writes an attribute of a known type.
     fn known(&mut self, kind: u8, value: impl FnOnce(&mut Vec<u8>)) {
         while let Some(raw) = self.unknown.pop_if(|raw| raw.kind < kind) {
-            self.attribute(raw.flags, raw.kind, |out| out.extend(&raw.value));
+            attribute(&mut self.block, raw.flags, raw.kind, |out| {
+                out.extend(&raw.value);
+            });
         }
-        self.attribute(kind::flags(kind).unwrap_or(0), kind, value);
+        attribute(&mut self.block, kind::flags(kind).unwrap_or(0), kind, value);
     }
 
     /// Writes an attribute whose value is a list; an empty list is no attribute.
@@ -118,24 +174,27 @@ impl<'a> AttributeWriter<'a> {
 
     fn finish(mut self) -> Vec<u8> {
         while let Some(raw) = self.unknown.pop() {
-            self.attribute(raw.flags, raw.kind, |out| out.extend(&raw.value));
+            attribute(&mut self.block, raw.flags, raw.kind, |out| {
+                out.extend(&raw.value);
+            });
         }
         self.block
     }
+}
 
-    fn attribute(&mut self, flags: u8, kind: u8, value: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.block.len();
-        self.block.extend([flags & !kind::EXTENDED_LENGTH, kind, 0]);
-        value(&mut self.block);
-        let len = self.block.len() - start - 3;
-        if let Ok(len) = u8::try_from(len) {
-            self.block[start + 2] = len;
-        } else {
-            // A value beyond 65535 bytes makes a block that no message can carry; `Update` sees that.
-            let len = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
-            self.block[start] |= kind::EXTENDED_LENGTH;
-            self.block.splice(start + 2..start + 3, len);
-        }
+/// Appends one attribute.
+fn attribute(block: &mut Vec<u8>, flags: u8, kind: u8, value: impl FnOnce(&mut Vec<u8>)) {
+    let start = block.len();
+    block.extend([flags & !kind::EXTENDED_LENGTH, kind, 0]);
+    value(block);
+    let len = block.len() - start - 3;
+    if let Ok(len) = u8::try_from(len) {
+        block[start + 2] = len;
+    } else {
+        // A value beyond 65535 bytes makes a block that no message can carry; `Update` sees that.
+        let len = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+        block[start] |= kind::EXTENDED_LENGTH;
+        block.splice(start + 2..start + 3, len);
     }
 }
 
@@ -297,6 +356,7 @@ mod tests {
         ibgp: true,
         add_path: false,
         extended: false,
+        ipv6: None,
     };
 
     fn path(as_path: Vec<AsPathSegment>) -> PathAttributes {

@@ -1,6 +1,6 @@
 //! Path attributes (RFC 4271 section 5 and the RFCs named at each field): what they mean.
 //!
-//! Only IPv4 unicast routes exist here. How attributes look on the wire is the matter of
+//! The same in every family but for the next hop. How attributes look on the wire is the matter of
 //! `attribute_encoder` and `attribute_decoder`; which of them a peer may see is that of the policy.
 
 use std::net::Ipv4Addr;
@@ -45,13 +45,13 @@ pub struct RawAttribute {
 
 /// The attributes of a path. Ordered and hashable, so that equal sets can be shared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathAttributes {
+pub struct PathAttributes<A = Ipv4Addr> {
     /// ORIGIN.
     pub origin: Origin,
     /// AS_PATH; empty for routes of our own AS.
     pub as_path: Vec<AsPathSegment>,
-    /// NEXT_HOP.
-    pub next_hop: Ipv4Addr,
+    /// NEXT_HOP, or that of MP_REACH_NLRI.
+    pub next_hop: A,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
     /// LOCAL_PREF; absent counts as 100.
@@ -74,10 +74,10 @@ pub struct PathAttributes {
     pub unknown: Vec<RawAttribute>,
 }
 
-impl PathAttributes {
+impl<A> PathAttributes<A> {
     /// Makes the attributes of a locally originated route: IGP, empty path, nothing optional.
     #[must_use]
-    pub fn local(next_hop: Ipv4Addr) -> Self {
+    pub fn local(next_hop: A) -> Self {
         Self {
             origin: Origin::Igp,
             as_path: Vec::new(),
@@ -92,6 +92,25 @@ impl PathAttributes {
             originator_id: None,
             cluster_list: Vec::new(),
             unknown: Vec::new(),
+        }
+    }
+
+    /// Returns the same attributes with another next hop, of any family.
+    pub(super) fn with_next_hop<B>(self, next_hop: B) -> PathAttributes<B> {
+        PathAttributes {
+            origin: self.origin,
+            as_path: self.as_path,
+            next_hop,
+            med: self.med,
+            local_pref: self.local_pref,
+            atomic_aggregate: self.atomic_aggregate,
+            aggregator: self.aggregator,
+            communities: self.communities,
+            extended_communities: self.extended_communities,
+            large_communities: self.large_communities,
+            originator_id: self.originator_id,
+            cluster_list: self.cluster_list,
+            unknown: self.unknown,
         }
     }
 

@@ -11,6 +11,7 @@ mod attributes;
 mod capability;
 mod community;
 mod error;
+mod family;
 mod graceful_restart;
 mod header;
 mod nlri;
@@ -24,13 +25,16 @@ pub use attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttri
 pub use capability::{AddPathDirection, AddPathFamily, Capability};
 pub use community::{Community, LargeCommunity, ParseCommunityError};
 pub use error::DecodeError;
+pub use family::{Family, Prefix};
 pub use graceful_restart::{GracefulRestart, RESTART_TIME_MAX_S, RestartFamily};
 pub use header::{HEADER_LEN, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType, frame};
 pub use nlri::{Nlri, PathId};
 pub use notification::{Notification, code, subcode};
 pub use open::Open;
 pub use route_refresh::RouteRefresh;
-pub use update::{AttributeFault, Disposition, Update};
+pub use update::{AttributeFault, Disposition, Ipv6Update, Update};
+
+pub(crate) use attribute_encoder::abbreviated_reach;
 
 /// One BGP message.
 #[expect(
@@ -41,8 +45,10 @@ pub use update::{AttributeFault, Disposition, Update};
 pub enum Message {
     /// RFC 4271 section 4.2.
     Open(Open),
-    /// RFC 4271 section 4.3.
+    /// RFC 4271 section 4.3: routes of IPv4 unicast.
     Update(Update),
+    /// RFC 4760: routes of IPv6 unicast, which were negotiated.
+    Ipv6Update(Box<Ipv6Update>),
     /// RFC 4271 section 4.5.
     Notification(Notification),
     /// RFC 4271 section 4.4.
@@ -62,6 +68,26 @@ pub struct DecodeContext {
     pub add_path: bool,
     /// Messages may be longer than [`MAX_MESSAGE_LEN`] (RFC 8654).
     pub extended: bool,
+    /// IPv6 unicast, where it was negotiated (RFC 4760); without it its routes are dropped with a fault.
+    pub ipv6: Option<Ipv6Context>,
+}
+
+/// What was negotiated for IPv6 unicast in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6Context {
+    /// Prefixes stand behind path identifiers (RFC 7911).
+    pub add_path: bool,
+}
+
+impl DecodeContext {
+    /// Tells whether prefixes of a family stand behind path identifiers.
+    #[must_use]
+    pub fn add_path_of(self, family: Family) -> bool {
+        match family {
+            Family::Ipv4Unicast => self.add_path,
+            Family::Ipv6Unicast => self.ipv6.is_some_and(|ipv6| ipv6.add_path),
+        }
+    }
 }
 
 impl Message {
@@ -73,7 +99,7 @@ impl Message {
         let (kind, body) = header::split(message, context.extended)?;
         match kind {
             MessageType::Open => Open::decode(body).map(Self::Open),
-            MessageType::Update => Update::decode(body, context).map(Self::Update),
+            MessageType::Update => update::decode(body, context),
             MessageType::Notification => Ok(Self::Notification(Notification::decode(body))),
             MessageType::Keepalive => Ok(Self::Keepalive),
             MessageType::RouteRefresh => {
@@ -89,6 +115,7 @@ impl Message {
         match self {
             Self::Open(open) => open.encode(),
             Self::Update(update) => update.encode(context),
+            Self::Ipv6Update(update) => update.encode(context),
             Self::Notification(notification) => notification.encode(),
             Self::Keepalive => header::encode_message(MessageType::Keepalive, |_| {}),
             Self::RouteRefresh(refresh) => refresh.encode(),

@@ -4,10 +4,9 @@
 //! Bits after the prefix length are irrelevant by the RFC and are cleared silently. Whether there are identifiers is
 //! told, never guessed: the bytes do not show it.
 
-use std::net::Ipv4Addr;
-
 use ipnet::Ipv4Net;
 
+use super::family::Prefix;
 use super::reader::Reader;
 
 /// Tells the paths of one prefix apart within one direction of one session (RFC 7911 section 3); means nothing else.
@@ -16,23 +15,23 @@ pub struct PathId(pub u32);
 
 /// A prefix, and which path to it where the session tells paths apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Nlri {
+pub struct Nlri<N = Ipv4Net> {
     /// The prefix.
-    pub prefix: Ipv4Net,
+    pub prefix: N,
     /// The path; `None` in a session where a prefix has one path. Counts as 0 where an identifier must be written.
     pub path_id: Option<PathId>,
 }
 
-impl Nlri {
+impl<N: Prefix> Nlri<N> {
     /// Counts its bytes.
     fn wire_len(&self, add_path: bool) -> usize {
         let id = if add_path { PATH_ID_LEN } else { 0 };
-        id + 1 + usize::from(self.prefix.prefix_len().div_ceil(8))
+        id + 1 + usize::from(self.prefix.bits().div_ceil(8))
     }
 }
 
-impl From<Ipv4Net> for Nlri {
-    fn from(prefix: Ipv4Net) -> Self {
+impl<N: Prefix> From<N> for Nlri<N> {
+    fn from(prefix: N) -> Self {
         let path_id = None;
         Self { prefix, path_id }
     }
@@ -40,21 +39,19 @@ impl From<Ipv4Net> for Nlri {
 
 /// Bytes of a path identifier.
 const PATH_ID_LEN: usize = 4;
-/// Bytes of the longest prefix.
-const MAX_PREFIX_LEN: usize = 5;
 
 /// Returns how many bytes the longest prefix takes, with its identifier if there is one.
-pub(super) const fn max_len(add_path: bool) -> usize {
+pub(super) const fn max_len<N: Prefix>(add_path: bool) -> usize {
     if add_path {
-        PATH_ID_LEN + MAX_PREFIX_LEN
+        PATH_ID_LEN + 1 + N::OCTETS
     } else {
-        MAX_PREFIX_LEN
+        1 + N::OCTETS
     }
 }
 
-/// Decodes a whole field of prefixes, each behind a path identifier with `add_path`; `None` when one is longer than 32
-/// bits or cut short.
-pub(super) fn decode(field: &[u8], add_path: bool) -> Option<Vec<Nlri>> {
+/// Decodes a whole field of prefixes, each behind a path identifier with `add_path`; `None` when one is longer than
+/// its family has bits, or cut short.
+pub(super) fn decode<N: Prefix>(field: &[u8], add_path: bool) -> Option<Vec<Nlri<N>>> {
     let mut reader = Reader::new(field);
     let mut routes = Vec::new();
     while !reader.is_empty() {
@@ -65,33 +62,35 @@ pub(super) fn decode(field: &[u8], add_path: bool) -> Option<Vec<Nlri>> {
         };
         let len = reader.u8()?;
         let bytes = reader.take(usize::from(len.div_ceil(8)))?;
-        let mut address = [0; 4];
-        address.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let prefix = Ipv4Net::new(Ipv4Addr::from(address), len).ok()?.trunc();
+        let prefix = N::from_wire(len, bytes)?;
         routes.push(Nlri { prefix, path_id });
     }
     Some(routes)
 }
 
 /// Encodes prefixes one after the other, each behind its path identifier with `add_path`.
-pub(super) fn encode(routes: &[Nlri], add_path: bool) -> Vec<u8> {
-    let mut field = Vec::with_capacity(routes.len() * max_len(add_path));
+pub(super) fn encode<N: Prefix>(routes: &[Nlri<N>], add_path: bool) -> Vec<u8> {
+    let mut field = Vec::with_capacity(routes.len() * max_len::<N>(add_path));
     for Nlri { prefix, path_id } in routes {
         if add_path {
             let PathId(id) = path_id.unwrap_or(PathId(0));
             field.extend(id.to_be_bytes());
         }
-        let len = prefix.prefix_len();
+        let len = prefix.bits();
         field.push(len);
-        let address = prefix.network().octets();
-        field.extend(address.iter().take(usize::from(len.div_ceil(8))));
+        let address = prefix.address();
+        field.extend(address.as_ref().iter().take(usize::from(len.div_ceil(8))));
     }
     field
 }
 
 /// Encodes prefixes into as few fields as possible, none longer than `room`, which must hold the
 /// longest prefix.
-pub(super) fn encode_split(routes: &[Nlri], add_path: bool, room: usize) -> Vec<Vec<u8>> {
+pub(super) fn encode_split<N: Prefix>(
+    routes: &[Nlri<N>],
+    add_path: bool,
+    room: usize,
+) -> Vec<Vec<u8>> {
     let mut fields = Vec::new();
     let mut rest = routes;
     while !rest.is_empty() {
@@ -104,7 +103,7 @@ pub(super) fn encode_split(routes: &[Nlri], add_path: bool, room: usize) -> Vec<
 }
 
 /// Counts how many prefixes from the start fit into `room` bytes.
-fn fitting(routes: &[Nlri], add_path: bool, room: usize) -> usize {
+fn fitting<N: Prefix>(routes: &[Nlri<N>], add_path: bool, room: usize) -> usize {
     let ends = routes.iter().scan(0, |end, route| {
         *end += route.wire_len(add_path);
         Some(*end)
@@ -114,6 +113,10 @@ fn fitting(routes: &[Nlri], add_path: bool, room: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use ipnet::Ipv6Net;
+
     use super::*;
 
     #[test]
@@ -132,6 +135,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn ipv6_prefixes_of_every_length_survive() {
+        for add_path in [false, true] {
+            let routes: Vec<Nlri<Ipv6Net>> = (0..=128)
+                .map(|len| Nlri {
+                    prefix: Ipv6Net::new(
+                        "2001:db8:a5a5:5a5a:ffff:f0f0:1234:5678".parse().unwrap(),
+                        len,
+                    )
+                    .unwrap()
+                    .trunc(),
+                    path_id: add_path.then(|| PathId(u32::from(len))),
+                })
+                .collect();
+
+            assert_eq!(decode(&encode(&routes, add_path), add_path), Some(routes));
+        }
+        assert_eq!(decode::<Ipv6Net>(&[129; 18], false), None);
+    }
+
     /// What a guess gets wrong: a default route in front looks like an identifier.
     #[test]
     fn the_same_bytes_are_read_as_told() {
@@ -141,7 +164,7 @@ mod tests {
             .map(|prefix| prefix.parse::<Ipv4Net>().unwrap().into())
             .to_vec();
         assert_eq!(decode(&field, false), Some(plain));
-        let identified = Nlri {
+        let identified: Nlri = Nlri {
             prefix: "10.0.0.0/8".parse().unwrap(),
             path_id: Some(PathId(0x0010_0a4d)),
         };
@@ -151,7 +174,7 @@ mod tests {
     #[test]
     fn a_path_identifier_without_prefix_is_refused() {
         for field in [&[0, 0, 0, 1][..], &[0, 0, 1], &[0, 0, 0, 1, 33, 1, 2, 3, 4]] {
-            assert_eq!(decode(field, true), None, "{field:?}");
+            assert_eq!(decode::<Ipv4Net>(field, true), None, "{field:?}");
         }
     }
 
@@ -173,7 +196,7 @@ mod tests {
             &[32],
             &[0, 8],
         ] {
-            assert_eq!(decode(field, false), None, "{field:?}");
+            assert_eq!(decode::<Ipv4Net>(field, false), None, "{field:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 use super::capability::{AddPathDirection, Capability};
 use super::error::DecodeError;
+use super::family::Family;
 use super::header::{self, HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
 use super::notification::{code, subcode};
 use super::reader::Reader;
@@ -45,10 +46,10 @@ impl Open {
         four_octet.unwrap_or_else(|| u32::from(self.asn))
     }
 
-    /// Returns what the speaker can do with several paths to a prefix of IPv4 unicast (RFC 7911 section 4); of several
+    /// Returns what the speaker can do with several paths to a prefix of a family (RFC 7911 section 4); of several
     /// statements the last counts.
     #[must_use]
-    pub fn add_path_ipv4_unicast(&self) -> Option<AddPathDirection> {
+    pub fn add_path(&self, family: Family) -> Option<AddPathDirection> {
         let families = self.capabilities.iter().filter_map(|capability| {
             if let Capability::AddPath(families) = capability {
                 Some(families)
@@ -58,8 +59,8 @@ impl Open {
         });
         families
             .flatten()
-            .rfind(|family| (family.afi, family.safi) == (1, 1))
-            .map(|family| family.direction)
+            .rfind(|offer| (offer.afi, offer.safi) == family.on_wire())
+            .map(|offer| offer.direction)
     }
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, DecodeError> {

@@ -11,7 +11,8 @@ use ipnet::Ipv4Net;
 use sam_bgp::wire::{DecodeContext, Message, frame};
 use sam_bgp::{
     AddPathDirection, ConnectionId, GracefulRestartConfig, Input, Output, OwnRestart,
-    PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Rejection, Speaker, SpeakerConfig,
+    PathAttributes, PeerConfig, PeerId, PeerRole, Policy, Prefix, Rejection, Speaker,
+    SpeakerConfig,
 };
 
 /// Nodes 0 and 1.
@@ -58,12 +59,12 @@ enum Arrival {
 /// Takes and gives everything.
 struct Everything;
 
-impl Policy for Everything {
+impl<N: Prefix> Policy<N> for Everything {
     fn import(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -71,8 +72,8 @@ impl Policy for Everything {
     fn export(
         &self,
         _: PeerId,
-        _: Ipv4Net,
-        _: &mut Cow<'_, PathAttributes>,
+        _: N,
+        _: &mut Cow<'_, PathAttributes<N::NextHop>>,
     ) -> Result<(), Rejection> {
         Ok(())
     }
@@ -289,6 +290,7 @@ impl World {
                 reflector: other < REFLECTORS,
                 add_path: Some(AddPathDirection::Both),
                 extended_messages: true,
+                ipv6: false,
             })
             .collect()
     }
@@ -404,6 +406,7 @@ impl World {
             ibgp: true,
             add_path: true,
             extended: true,
+            ipv6: None,
         };
         let mut rest = bytes;
         while let Some(length) = frame(rest, context).expect("a good header") {

@@ -111,7 +111,7 @@ fn what_was_agreed_is_shown_in_both_directions() {
     let fabric = claimed();
     let agreed = |host, of| {
         let view = fabric.view(host, of);
-        (view.add_path_receive, view.add_path_send)
+        (view.ipv4.add_path_receive, view.ipv4.add_path_send)
     };
     assert_eq!(agreed(1, 5), (true, true));
     assert_eq!(agreed(5, 1), (true, true));
@@ -163,7 +163,7 @@ fn each_path_is_withdrawn_on_its_own() {
 fn end_of_rib_is_the_same_message_as_ever() {
     let fabric = claimed();
     for (host, of) in [(5, 1), (1, 5), (6, 1)] {
-        assert!(fabric.view(host, of).end_of_rib, "{host} of {of}");
+        assert!(fabric.view(host, of).ipv4.end_of_rib, "{host} of {of}");
     }
     let (mut bench, connection) = identified(2);
     let outcome = bench.receive(
@@ -171,7 +171,7 @@ fn end_of_rib_is_the_same_message_as_ever() {
         &Message::Update(Update::default()).encode(CONTEXT),
     );
     assert!(outcome.is_empty(), "{outcome:?}");
-    assert!(bench.view(2).end_of_rib);
+    assert!(bench.view(2).ipv4.end_of_rib);
 }
 
 /// GoBGP keeps the accepted path in this case (osrg/gobgp pull request 3586).
@@ -190,7 +190,7 @@ fn a_looped_update_removes_the_path_that_it_replaces_and_no_other() {
     let reason = "cluster-loop";
     let rejected = Event::Rejected {
         peer: peer(2),
-        prefix: prefix(1),
+        prefix: prefix(1).into(),
         reason,
     };
     assert_eq!(outcome.events, [rejected]);
@@ -229,7 +229,7 @@ fn a_peer_may_have_eight_paths_to_a_prefix_and_the_ninth_takes_the_first_free_pl
         assert_eq!(reasons, expected, "{id}");
     }
     assert_eq!(bench.speaker.paths(prefix(1)).len(), 8);
-    assert_eq!(bench.view(2).accepted, 8);
+    assert_eq!(bench.view(2).ipv4.accepted, 8);
 
     bench.send(connection, &withdrawn(1, 4));
 

@@ -42,7 +42,7 @@ fn congestion_ends_with_the_session() {
     bench.announce(connections[0], &[prefix(1)], route(2, 100));
 
     let connection = bench.establish(router(3));
-    assert_eq!(bench.view(3).advertised, 1);
+    assert_eq!(bench.view(3).ipv4.advertised, 1);
     // Late news of the former connection is none.
     bench.input(Input::Congested(connections[1]));
     let outcome = bench.announce(connections[0], &[prefix(2)], route(2, 100));

@@ -2,14 +2,15 @@
 //!
 //! Every step returns all that the speaker put out, decoded: an [`Outcome`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use sam_bgp::speaker::{Event, PeerConfig, PeerView};
 use sam_bgp::wire::{
-    AddPathDirection, AddPathFamily, Capability, DecodeContext, Message, Nlri, Open, Update, frame,
+    AddPathDirection, AddPathFamily, Capability, DecodeContext, Ipv6Context, Message, Nlri, Open,
+    Update, frame,
 };
 use sam_bgp::{BestPathChange, ConnectionId, Input, Output, PathAttributes, Speaker};
 
@@ -20,6 +21,7 @@ pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 /// The speaker is router 1.
@@ -29,6 +31,8 @@ pub(crate) struct Bench {
     next_accepted: u64,
     /// Connections whose sessions tell paths apart, in both directions.
     add_path: BTreeSet<ConnectionId>,
+    /// Connections whose sessions speak IPv6 unicast.
+    pub(crate) ipv6: BTreeMap<ConnectionId, Ipv6Context>,
 }
 
 /// All outputs of one drain, sorted by kind; order within a kind is kept.
@@ -57,6 +61,7 @@ impl Bench {
             now: start(),
             next_accepted: 2,
             add_path: BTreeSet::new(),
+            ipv6: BTreeMap::new(),
         };
         let everyone: BTreeSet<Ipv4Addr> = (0..=255).map(router).collect();
         bench.speaker.set_next_hops(everyone, bench.now);
@@ -129,6 +134,7 @@ impl Bench {
     fn context(&self, connection: ConnectionId) -> DecodeContext {
         DecodeContext {
             add_path: self.add_path.contains(&connection),
+            ipv6: self.ipv6.get(&connection).copied(),
             ..CONTEXT
         }
     }
@@ -210,7 +216,23 @@ impl Outcome {
         on_it
             .filter_map(|(_, message)| match message {
                 Message::Update(update) => Some(update),
+                Message::Ipv6Update(_)
+                | Message::Open(_)
+                | Message::Notification(_)
+                | Message::Keepalive
+                | Message::RouteRefresh(_) => None,
+            })
+            .collect()
+    }
+
+    /// What was sent of IPv6 unicast on a connection.
+    pub(crate) fn ipv6_updates(&self, connection: ConnectionId) -> Vec<&Update<Ipv6Net>> {
+        let on_it = self.messages.iter().filter(|(id, _)| *id == connection);
+        on_it
+            .filter_map(|(_, message)| match message {
+                Message::Ipv6Update(update) => Some(&update.ipv6),
                 Message::Open(_)
+                | Message::Update(_)
                 | Message::Notification(_)
                 | Message::Keepalive
                 | Message::RouteRefresh(_) => None,
@@ -228,6 +250,7 @@ impl Outcome {
                 }
                 Message::Open(_)
                 | Message::Update(_)
+                | Message::Ipv6Update(_)
                 | Message::Keepalive
                 | Message::RouteRefresh(_) => None,
             })

@@ -47,13 +47,14 @@ fn a_long_update_is_read_exactly_when_we_offered_it() {
         let long = announcement(&prefixes, route(2, 100));
         let bytes = long.encode(sam_bgp::wire::DecodeContext {
             extended: true,
+            ipv6: None,
             ..crate::bench::CONTEXT
         });
         assert!(bytes.len() > MAX_MESSAGE_LEN);
 
         let outcome = bench.receive(connection, &bytes);
 
-        assert_eq!(bench.view(2).accepted, accepted);
+        assert_eq!(bench.view(2).ipv4.accepted, accepted);
         let refused = [(code::HEADER, subcode::BAD_MESSAGE_LENGTH)];
         let expected = if ours { &[][..] } else { &refused };
         assert_eq!(outcome.notifications(connection), expected);
@@ -64,6 +65,7 @@ fn peer(extended_messages: bool) -> PeerConfig {
     PeerConfig {
         active: false,
         extended_messages,
+        ipv6: false,
         ..peer_config(2)
     }
 }

@@ -100,9 +100,9 @@ fn impossible_routes_are_refused_and_replace_what_was_accepted() {
         (path(&[65002], 200), "own-next-hop"),
     ] {
         bench.send(connection, &announcement(&[prefix(9)], path(&[65002], 2)));
-        assert_eq!(bench.view(2).accepted, 1, "{reason}");
+        assert_eq!(bench.view(2).ipv4.accepted, 1, "{reason}");
         bench.send(connection, &announcement(&[prefix(9)], bad));
-        assert_eq!(bench.view(2).accepted, 0, "{reason}");
+        assert_eq!(bench.view(2).ipv4.accepted, 0, "{reason}");
         assert_eq!(bench.speaker.rejected(peer(2))[0].reason, reason);
     }
 }
@@ -244,6 +244,7 @@ fn outside(host: u8) -> PeerConfig {
             asn: 65000 + u32::from(host),
             local_asn: AS,
             next_hop: router(200),
+            next_hop_ipv6: None,
         }),
         active: false,
         ..peer_config(host)

@@ -51,8 +51,11 @@ fn routes_of_a_broken_session_stay_best_and_are_shown_as_stale() {
     };
     assert!(outcome.events.contains(&retained), "{:?}", outcome.events);
     let view = bench.view(2);
-    assert_eq!((view.stale, view.accepted, view.advertised), (2, 2, 0));
-    assert_eq!(view.stale_until, Some(bench.now + time));
+    assert_eq!(
+        (view.ipv4.stale, view.ipv4.accepted, view.ipv4.advertised),
+        (2, 2, 0)
+    );
+    assert_eq!(view.ipv4.stale_until, Some(bench.now + time));
     assert!(bench.speaker.best(prefix(1)).unwrap().stale);
     assert_eq!(
         bench.speaker.stale_next_hops(),
@@ -69,7 +72,7 @@ fn routes_of_a_peer_that_never_offered_it_go_with_the_session() {
     let outcome = bench.input(Input::Closed(connection));
 
     assert_eq!(outcome.changes.len(), 1);
-    assert_eq!(bench.view(2).stale_until, None);
+    assert_eq!(bench.view(2).ipv4.stale_until, None);
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn a_hard_reset_removes_routes_at_once() {
     let outcome = bench.send(connection, &Message::Notification(reset));
 
     assert_eq!(outcome.changes.len(), 2);
-    assert_eq!(bench.view(2).stale, 0);
+    assert_eq!(bench.view(2).ipv4.stale, 0);
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn end_of_rib_removes_what_was_not_told_again() {
     let outcome = bench.announce(connection, &[prefix(1)], route(2, 100));
     assert_eq!(outcome.changes, [], "the same route");
     assert!(!bench.speaker.best(prefix(1)).unwrap().stale);
-    assert_eq!(bench.view(2).stale, 1);
+    assert_eq!(bench.view(2).ipv4.stale, 1);
 
     let outcome = bench.send(connection, &Message::Update(Update::default()));
 
@@ -132,7 +135,7 @@ fn end_of_rib_removes_what_was_not_told_again() {
         reason,
     };
     assert_eq!(outcome.events, [removed]);
-    assert_eq!(bench.view(2).stale_until, None);
+    assert_eq!(bench.view(2).ipv4.stale_until, None);
 }
 
 #[test]
@@ -155,7 +158,7 @@ fn a_peer_that_comes_back_without_the_capability_starts_from_nothing() {
     let (_, outcome) = bench.establish_with(open(router(2)));
 
     assert_eq!(outcome.changes.len(), 2);
-    assert_eq!(bench.view(2).stale_until, None);
+    assert_eq!(bench.view(2).ipv4.stale_until, None);
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn a_second_loss_before_end_of_rib_removes_what_is_still_stale() {
 
     assert_eq!(outcome.changes.len(), 1);
     assert_eq!(outcome.changes[0].prefix, prefix(9));
-    assert_eq!(bench.view(2).stale, 1);
+    assert_eq!(bench.view(2).ipv4.stale, 1);
 }
 
 #[test]
@@ -202,7 +205,7 @@ fn a_failed_attempt_to_come_back_is_no_second_loss() {
     let outcome = bench.input(Input::Closed(connection));
 
     assert_eq!(outcome.changes, []);
-    assert_eq!(bench.view(2).stale, 2);
+    assert_eq!(bench.view(2).ipv4.stale, 2);
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn a_new_session_of_the_peer_replaces_a_living_one_without_a_word() {
     assert_eq!(outcome.notifications(connection), []);
     assert_eq!(outcome.changes, []);
     assert_eq!(bench.view(2).state, SessionState::Established);
-    assert_eq!(bench.view(2).stale, 2);
+    assert_eq!(bench.view(2).ipv4.stale, 2);
 }
 
 #[test]
@@ -249,12 +252,12 @@ fn a_reflector_that_lives_tells_what_another_one_left_behind() {
     bench.announce(first, &[prefix(1)], route(8, 100));
     finish(&mut bench, third);
     bench.input(Input::Closed(first));
-    assert_eq!(bench.view(2).stale, 1, "nobody else could know all");
+    assert_eq!(bench.view(2).ipv4.stale, 1, "nobody else could know all");
 
     let outcome = finish(&mut bench, second);
 
     assert_eq!(outcome.changes.len(), 1, "it does not tell this route");
-    assert_eq!(bench.view(2).stale, 0);
+    assert_eq!(bench.view(2).ipv4.stale, 0);
 }
 
 #[test]
@@ -301,7 +304,7 @@ fn a_new_policy_judges_stale_routes_and_leaves_them_stale() {
 
     assert_eq!(bench.drain().changes.len(), 1);
     assert!(bench.speaker.best(prefix(1)).unwrap().stale);
-    assert_eq!(bench.view(2).stale, 1);
+    assert_eq!(bench.view(2).ipv4.stale, 1);
 }
 
 #[test]

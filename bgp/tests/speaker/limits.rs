@@ -47,10 +47,10 @@ proptest! {
             }
             let acceptable = heard.iter().filter(|number| !refused.contains(number)).count();
             let view = bench.view(2);
-            prop_assert_eq!(view.accepted, acceptable.min(LIMIT));
-            prop_assert_eq!(view.received, heard.len());
-            prop_assert_eq!(bench.speaker.accepted(peer(2)).len(), view.accepted);
-            prop_assert_eq!(bench.speaker.prefixes().len(), view.accepted);
+            prop_assert_eq!(view.ipv4.accepted, acceptable.min(LIMIT));
+            prop_assert_eq!(view.ipv4.received, heard.len());
+            prop_assert_eq!(bench.speaker.accepted(peer(2)).len(), view.ipv4.accepted);
+            prop_assert_eq!(bench.speaker.prefixes().len(), view.ipv4.accepted);
         }
     }
 }

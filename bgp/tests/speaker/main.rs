@@ -13,6 +13,7 @@ mod feed;
 mod fuzzed;
 mod graceful_restart;
 mod hostile;
+mod ipv6;
 mod lessons;
 mod limits;
 mod model;

@@ -342,7 +342,10 @@ impl Run {
         self.compare();
         assert_eq!(self.bench.speaker.prefixes(), []);
         for view in self.bench.speaker.peers() {
-            assert_eq!((view.received, view.accepted, view.advertised), (0, 0, 0));
+            assert_eq!(
+                (view.ipv4.received, view.ipv4.accepted, view.ipv4.advertised),
+                (0, 0, 0)
+            );
         }
         assert!(self.known.values().all(BTreeMap::is_empty));
     }

@@ -90,7 +90,7 @@ fn our_own_route_reflected_back_is_not_installed() {
         outcome.events,
         [Event::Rejected {
             peer: peer(2),
-            prefix: prefix(1),
+            prefix: prefix(1).into(),
             reason
         }]
     );

@@ -161,9 +161,9 @@ fn a_new_session_is_told_everything_and_then_end_of_rib() {
 #[test]
 fn end_of_rib_from_the_peer_is_noted() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
-    assert!(!bench.view(2).end_of_rib);
+    assert!(!bench.view(2).ipv4.end_of_rib);
     bench.send(connections[0], &Message::Update(Update::default()));
-    assert!(bench.view(2).end_of_rib);
+    assert!(bench.view(2).ipv4.end_of_rib);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_new_policy_is_applied_to_known_routes_without_a_reset() {
         outcome.events,
         [Event::Rejected {
             peer: peer(2),
-            prefix: prefix(1),
+            prefix: prefix(1).into(),
             reason
         }]
     );
@@ -330,7 +330,11 @@ fn prefixes_over_the_limit_are_refused_and_the_session_stays() {
     assert_eq!(outcome.changes.len(), 2);
     let view = bench.view(2);
     assert_eq!(
-        (view.received, view.accepted, view.refusals["max-prefixes"]),
+        (
+            view.ipv4.received,
+            view.ipv4.accepted,
+            view.refusals["max-prefixes"]
+        ),
         (4, 2, 2)
     );
     assert_eq!(view.state, SessionState::Established);
@@ -375,7 +379,7 @@ fn a_malformed_attribute_withdraws_the_route_and_the_session_stays() {
     ));
     assert_eq!(bench.view(2).state, SessionState::Established);
     assert_eq!(bench.view(2).refusals.values().sum::<u64>(), 1);
-    assert!(!bench.view(2).end_of_rib);
+    assert!(!bench.view(2).ipv4.end_of_rib);
 }
 
 #[test]

@@ -283,9 +283,9 @@ impl Run {
             sources.for_each(|source| assert!(alive.contains(&source), "{prefix} from {source:?}"));
         }
         for view in &views {
-            assert!(view.accepted <= MAX_PREFIXES, "{view:?}");
+            assert!(view.ipv4.accepted <= MAX_PREFIXES, "{view:?}");
             assert!(
-                alive.contains(&view.id) || view.received + view.advertised == 0,
+                alive.contains(&view.id) || view.ipv4.received + view.ipv4.advertised == 0,
                 "{view:?}"
             );
         }
@@ -321,7 +321,10 @@ impl Run {
             .iter()
             .find(|view| view.id == peer(2))
             .expect("configured");
-        assert_eq!((view.state, view.accepted), (SessionState::Established, 2));
+        assert_eq!(
+            (view.state, view.ipv4.accepted),
+            (SessionState::Established, 2)
+        );
         self.check();
 
         self.speaker.shutdown(self.now);
@@ -427,4 +430,5 @@ const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };

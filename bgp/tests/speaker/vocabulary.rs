@@ -3,11 +3,11 @@
 //! Router `n` has the address, identifier and next hop 10.0.0.n and is peer number n everywhere.
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use sam_bgp::speaker::{PeerConfig, PeerId, PeerRole, SpeakerConfig};
 use sam_bgp::{PathAttributes, Policy, Rejection};
 
@@ -75,6 +75,7 @@ pub(crate) fn peer_config(host: u8) -> PeerConfig {
         reflector: false,
         add_path: None,
         extended_messages: false,
+        ipv6: false,
     }
 }
 
@@ -125,6 +126,30 @@ impl Policy for Rules {
         if self.hide.contains(&prefix) {
             return Err(Rejection("hidden-by-rule"));
         }
+        Ok(())
+    }
+}
+
+/// Nothing of what the rules name is of IPv6.
+impl Policy<Ipv6Net> for Rules {
+    fn import(
+        &self,
+        peer: PeerId,
+        _prefix: Ipv6Net,
+        _attributes: &mut Cow<'_, PathAttributes<Ipv6Addr>>,
+    ) -> Result<(), Rejection> {
+        if self.distrust.contains(&peer) {
+            return Err(Rejection("refused-by-rule"));
+        }
+        Ok(())
+    }
+
+    fn export(
+        &self,
+        _peer: PeerId,
+        _prefix: Ipv6Net,
+        _attributes: &mut Cow<'_, PathAttributes<Ipv6Addr>>,
+    ) -> Result<(), Rejection> {
         Ok(())
     }
 }

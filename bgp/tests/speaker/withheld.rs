@@ -106,6 +106,7 @@ fn what_may_not_leave_the_as_is_named() {
         asn: 65002,
         local_asn: AS,
         next_hop: router(200),
+        next_hop_ipv6: None,
     });
     let mut bench = Bench::new(vec![role(2, outside)]).0;
     let confined = PathAttributes {

@@ -8,6 +8,7 @@ pub(crate) const INTERNAL: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 /// An external session with four-octet AS numbers.
 pub(crate) const EXTERNAL: DecodeContext = DecodeContext {
@@ -15,6 +16,7 @@ pub(crate) const EXTERNAL: DecodeContext = DecodeContext {
     ibgp: false,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 /// An internal session with two-octet AS numbers.
 pub(crate) const TWO_OCTET: DecodeContext = DecodeContext {
@@ -22,6 +24,7 @@ pub(crate) const TWO_OCTET: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: false,
     extended: false,
+    ipv6: None,
 };
 
 /// An internal session whose prefixes stand behind path identifiers.

@@ -99,6 +99,7 @@ fn a_message_of_exactly_4096_bytes_is_not_split() {
 fn long_messages_are_filled_where_both_sides_offered_them() {
     let extended = DecodeContext {
         extended: true,
+        ipv6: None,
         ..INTERNAL
     };
 
@@ -143,7 +144,7 @@ fn prefixes_that_cannot_be_announced_are_withdrawn() {
 
 #[test]
 fn an_empty_update_is_one_end_of_rib() {
-    let parts = decode_all(&Update::default().encode_split(INTERNAL));
+    let parts = decode_all(&<Update>::default().encode_split(INTERNAL));
 
     assert_eq!(parts, [Update::default()]);
     assert!(parts[0].is_end_of_rib());

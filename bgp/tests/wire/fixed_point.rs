@@ -30,6 +30,14 @@ pub(crate) fn check(bytes: &[u8], context: DecodeContext) -> bool {
         );
         update.faults.clear();
     }
+    if let Message::Ipv6Update(update) = &mut first {
+        let ipv6 = &mut update.ipv6;
+        assert!(
+            ipv6.announced.is_empty() || ipv6.attributes.is_some(),
+            "{ipv6:?}"
+        );
+        ipv6.faults.clear();
+    }
     assert_eq!(first, second);
     assert_eq!(second.encode(context), encoded, "the encoding is canonical");
     true

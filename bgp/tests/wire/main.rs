@@ -4,6 +4,7 @@ mod bytes;
 mod encode_split;
 mod fault_matrix;
 mod fixed_point;
+mod ipv6;
 mod message_errors;
 mod mutation;
 mod real_messages;

@@ -47,6 +47,7 @@ fn frames_are_delivered_when_they_are_whole() {
 fn a_long_message_is_possible_where_it_was_offered_but_no_long_open() {
     let extended = DecodeContext {
         extended: true,
+        ipv6: None,
         ..INTERNAL
     };
     for (kind, len) in [(2, 4097), (2, 65_535), (3, 65_535), (5, 4097), (1, 4096)] {

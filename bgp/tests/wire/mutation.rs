@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sam_bgp::wire::DecodeContext;
+use sam_bgp::wire::{DecodeContext, Ipv6Context};
 
 use crate::bytes::{INTERNAL, attribute, long_attribute, message, update};
 use crate::{fixed_point, real_messages};
@@ -23,16 +23,18 @@ fn damaged_messages_never_panic_and_survivors_are_fixed_points() {
         any::<Index>(),
         prop::collection::vec(damage(), 1..5),
         any::<(bool, bool, bool, bool, bool)>(),
+        any::<Option<bool>>(),
     );
     let survivors = Cell::new(BTreeMap::<u8, u32>::new());
 
-    let outcome = runner().run(&strategy, |(seed, other, damages, flags)| {
+    let outcome = runner().run(&strategy, |(seed, other, damages, flags, ipv6)| {
         let (four_octet_as, ibgp, add_path, extended, fix_length) = flags;
         let context = DecodeContext {
             four_octet_as,
             ibgp,
             add_path,
             extended,
+            ipv6: ipv6.map(|add_path| Ipv6Context { add_path }),
         };
         let mut bytes = seed.get(&seeds).clone();
         for damage in &damages {
@@ -187,6 +189,21 @@ fn seeds() -> Vec<Vec<u8>> {
         rich.clone(),
     ]
     .concat();
+    let both = [
+        attribute(
+            0x80,
+            14,
+            &[
+                &[0, 2, 1, 16][..],
+                &[0x20; 16],
+                &[0, 48, 0x20, 1, 0xd, 0xb8, 0, 1],
+            ]
+            .concat(),
+        ),
+        attribute(0x80, 15, &[0, 2, 1, 32, 0x20, 1, 0xd, 0xb8, 0]),
+        rich.clone(),
+    ]
+    .concat();
     let open = [
         &[4, 0x5b, 0xa0, 0, 9, 192, 0, 2, 1, 255, 255, 0, 27, 2, 0, 24][..],
         &[1, 4, 0, 1, 0, 1, 2, 0, 65, 4, 0, 1, 0x11, 0x70, 70, 0],
@@ -201,6 +218,8 @@ fn seeds() -> Vec<Vec<u8>> {
             &[32, 10, 77, 60, 11, 0, 9, 10, 128],
         ),
         update(&[], &multiprotocol, &[]),
+        update(&[], &both, &[]),
+        update(&[24, 10, 77, 62], &both, &[9, 10, 128]),
         message(3, &[6, 2, 3, b'b', b'y', b'e']),
         message(5, &[0, 1, 0, 1]),
     ];

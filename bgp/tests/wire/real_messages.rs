@@ -182,7 +182,7 @@ fn updates_of(sender: &str) -> Vec<Update> {
 fn kind_of(message: &Message) -> &'static str {
     match message {
         Message::Open(_) => "open",
-        Message::Update(_) => "update",
+        Message::Update(_) | Message::Ipv6Update(_) => "update",
         Message::Notification(_) => "notification",
         Message::Keepalive => "keepalive",
         Message::RouteRefresh(_) => "refresh",

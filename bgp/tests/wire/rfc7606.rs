@@ -408,6 +408,7 @@ fn decode(message: &[u8], context: DecodeContext) -> Result<Update, DecodeError>
     match Message::decode(message, context)? {
         Message::Update(update) => Ok(update),
         other @ (Message::Open(_)
+        | Message::Ipv6Update(_)
         | Message::Notification(_)
         | Message::Keepalive
         | Message::RouteRefresh(_)) => panic!("not an UPDATE: {other:?}"),

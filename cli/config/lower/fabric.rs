@@ -185,6 +185,7 @@ pub(super) fn bgp(raw: &raw::Fabric, names: &Names<'_>, findings: &mut Findings)
         route_reflectors: BTreeSet::new(),
         max_prefixes: DEFAULT_MAX_PREFIXES,
         graceful_restart: Some(DEFAULT_GRACEFUL_RESTART),
+        ipv6: Vec::new(),
     };
     let Some(raw) = raw.bgp.given().map(|raw| &raw.value) else {
         return settings;
@@ -220,6 +221,9 @@ pub(super) fn bgp(raw: &raw::Fabric, names: &Names<'_>, findings: &mut Findings)
             GracefulRestart::Off => None,
             GracefulRestart::Times(times) => Some(restart_times(times, findings)),
         };
+    }
+    if let Some(prefixes) = raw.ipv6.given() {
+        settings.ipv6 = prefixes.value.iter().map(|at| at.value).collect();
     }
     settings
 }

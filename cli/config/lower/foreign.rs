@@ -240,6 +240,7 @@ fn terms(
     Some(Terms {
         asn: asn?.value,
         local_address: local?.value,
+        local_address_ipv6: raw.local_address_ipv6.given().map(|at| at.value),
         interface: raw.interface.given().map(|at| at.value.clone()),
         reach,
         authentication: None,

@@ -1,9 +1,9 @@
 //! The schema of BGP with routers of others: `self.bgp`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use sam_bgp::rules::{AnyCommunity, PrefixRange, Verdict};
 use sam_bgp::wire::{Community, LargeCommunity};
 use sam_router::foreign::AoAlgorithm;
@@ -91,6 +91,8 @@ mapping! {
         "asn" => asn: u32,
         /// Our address towards it.
         "localAddress" => local_address: Ipv4Addr,
+        /// The next hop for routes of IPv6.
+        "localAddressIpv6" => local_address_ipv6: Ipv6Addr,
         /// The only interface to hear it through.
         "interface" => interface: String,
         /// Leave it to it to connect.
@@ -172,7 +174,8 @@ macro_rules! read_words {
 read_words!(AuthenticationKind, AoAlgorithm, Verdict);
 
 impl Read for PrefixRange {
-    /// `PREFIX [ge LENGTH] [le LENGTH]`: without bounds the prefix itself, with one the other is the prefix's length or 32.
+    /// `PREFIX [ge LENGTH] [le LENGTH]`: without bounds the prefix itself, with one the other is the prefix's length or that
+    /// of an address.
     fn read(node: &Node, key: &str, findings: &mut Findings) -> Option<Self> {
         let text = String::read(node, key, findings)?;
         let range = prefix_range(&text);
@@ -182,7 +185,7 @@ impl Read for PrefixRange {
                     node.span,
                     format!("`{key}` must be prefixes with bounds, not `{text}`"),
                 )
-                .help("for example `10.0.0.0/8 ge 16 le 24`; bounds are lengths from the prefix's own to 32");
+                .help("for example `10.0.0.0/8 ge 16 le 24`; bounds are lengths from the prefix's own to 32, or 128 in IPv6");
         }
         range
     }
@@ -190,7 +193,7 @@ impl Read for PrefixRange {
 
 fn prefix_range(text: &str) -> Option<PrefixRange> {
     let mut words = text.split_ascii_whitespace();
-    let prefix: Ipv4Net = words.next()?.parse().ok()?;
+    let prefix: IpNet = words.next()?.parse().ok()?;
     let (mut least, mut most) = (None, None);
     while let Some(word) = words.next() {
         let bound = match word {
@@ -204,14 +207,18 @@ fn prefix_range(text: &str) -> Option<PrefixRange> {
         }
     }
     let own = prefix.prefix_len();
-    let open_end = if least.is_some() { 32 } else { own };
+    let open_end = if least.is_some() {
+        prefix.max_prefix_len()
+    } else {
+        own
+    };
     let range = PrefixRange {
         prefix,
         least: least.unwrap_or(own),
         most: most.unwrap_or(open_end),
     };
     let sound = prefix == prefix.trunc() && (own..=range.most).contains(&range.least);
-    (sound && range.most <= 32).then_some(range)
+    (sound && range.most <= prefix.max_prefix_len()).then_some(range)
 }
 
 /// Writes a range so that it is read back as the same.
@@ -266,6 +273,10 @@ mod tests {
             ("10.0.0.0/8 ge", None),
             ("10.0.0.1/8", None),
             ("ten", None),
+            ("2001:db8::/32 ge 48", Some((48, 128))),
+            ("::/0 le 64", Some((0, 64))),
+            ("2001:db8::/32 le 129", None),
+            ("2001:db8::1/32", None),
         ];
         for (text, bounds) in table {
             let range = prefix_range(text);

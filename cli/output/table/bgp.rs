@@ -1,8 +1,9 @@
 //! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
 
 use sam_router::view::{
-    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, ForeignView,
-    MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow, TimerRow,
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, FamilyRow,
+    ForeignView, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
+    TimerRow,
 };
 
 use super::{Mark, Page, Text, ago, node, optional, optional_ago, optional_node, words, yes};
@@ -22,7 +23,10 @@ impl Text for BgpNeighborsView {
                 "graceful shutdown ({why}): neighbors of other ASes are asked to use other ways"
             ));
         }
-        let rows = self.neighbors.iter().map(|row| summary_row(self.asn, row));
+        let rows = self.neighbors.iter().flat_map(|row| {
+            let ipv6 = row.ipv6.as_ref().map(ipv6_row);
+            std::iter::once(summary_row(self.asn, row)).chain(ipv6)
+        });
         let rows = rows.collect();
         let header = [
             "NEIGHBOR",
@@ -58,6 +62,31 @@ fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
         neighbor.role.clone(),
         neighbor.established_count.to_string(),
         optional(neighbor.last_down.as_ref()),
+    ]
+}
+
+/// What a neighbor and its routes of IPv6 are, below its line.
+fn ipv6_row(family: &FamilyRow) -> [String; 11] {
+    let state = match (family.negotiated, family.stale) {
+        (false, 0) => "not spoken".into(),
+        (_, 0) => "spoken".into(),
+        (_, stale) => format!("{stale} stale"),
+    };
+    let [received, accepted, advertised] =
+        [family.received, family.accepted, family.advertised].map(|count| count.to_string());
+    let none = String::new;
+    [
+        "  ipv6".into(),
+        none(),
+        none(),
+        none(),
+        state,
+        received,
+        accepted,
+        advertised,
+        none(),
+        none(),
+        none(),
     ]
 }
 
@@ -138,16 +167,45 @@ fn who(neighbor: &BgpNeighborView) -> String {
 fn write_routes(neighbor: &BgpNeighborView, page: &mut Page) {
     let summary = &neighbor.summary;
     page.title("Routes");
+    let rejected = |ipv6: bool| {
+        let rows = neighbor.routes_rejected.iter();
+        let rows = rows.filter(|row| row.route.prefix.addr().is_ipv6() == ipv6);
+        rows.count().to_string()
+    };
     page.table(
         ["RECEIVED", "ACCEPTED", "REJECTED", "ADVERTISED"],
         vec![[
             summary.received.to_string(),
             summary.accepted.to_string(),
-            neighbor.routes_rejected.len().to_string(),
+            rejected(false),
             summary.advertised.to_string(),
         ]],
         "none",
     );
+    if let Some(family) = &summary.ipv6 {
+        page.title("Routes of IPv6");
+        page.table(
+            [
+                "SPOKEN",
+                "ADD-PATH",
+                "RECEIVED",
+                "ACCEPTED",
+                "REJECTED",
+                "ADVERTISED",
+                "END OF RIB",
+            ],
+            vec![[
+                yes(family.negotiated),
+                family.add_path.clone(),
+                family.received.to_string(),
+                family.accepted.to_string(),
+                rejected(true),
+                family.advertised.to_string(),
+                yes(family.end_of_rib),
+            ]],
+            "none",
+        );
+    }
     page.line(format!(
         "samctl bgp neighbor {} received|accepted|rejected|advertised|withheld lists them",
         summary.node.name
@@ -169,7 +227,7 @@ fn stale(summary: &NeighborSummary) -> String {
 }
 
 /// What is agreed with a foreign neighbor.
-fn foreign(terms: &ForeignView, summary: &NeighborSummary) -> [(&'static str, String); 8] {
+fn foreign(terms: &ForeignView, summary: &NeighborSummary) -> [(&'static str, String); 9] {
     let policy = |rules: Option<usize>, passes: &str| match rules {
         Some(1) => "1 rule".into(),
         Some(count) => format!("{count} rules"),
@@ -177,6 +235,7 @@ fn foreign(terms: &ForeignView, summary: &NeighborSummary) -> [(&'static str, St
     };
     [
         ("local address", terms.local_address.to_string()),
+        ("local IPv6 address", optional(terms.local_address_ipv6)),
         ("interface", optional(terms.interface.as_ref())),
         ("from range", optional(summary.range)),
         (

@@ -468,7 +468,7 @@ impl Router {
         let up = |state| state == SessionState::Established;
         let told = peers
             .iter()
-            .filter(|peer| up(peer.state) && peer.end_of_rib);
+            .filter(|peer| up(peer.state) && peer.ipv4.end_of_rib);
         let isolated = !peers.iter().any(|peer| up(peer.state));
         let reflectors = &self.config.fabric.bgp.route_reflectors;
         let is_reflector = |peer| reflectors.contains(&node_of(peer));

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 pub use sam_bfd::Timing as BfdTiming;
 pub use sam_bgp::GracefulRestartConfig;
 pub use sam_capture::Mode as CaptureMode;
@@ -107,6 +107,8 @@ pub struct BgpSettings {
     pub max_prefixes: usize,
     /// Graceful restart; `None` when switched off.
     pub graceful_restart: Option<GracefulRestartConfig>,
+    /// IPv6 unicast is exchanged between nodes for prefixes inside of these; without any it is not offered.
+    pub ipv6: Vec<Ipv6Net>,
 }
 
 /// One router of the fabric.

@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_capture::{ClaimState, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,7 @@ pub enum Event {
         /// The peer.
         node: NodeId,
         /// The prefix.
-        prefix: Ipv4Net,
+        prefix: IpNet,
         /// Reason's name.
         reason: String,
     },

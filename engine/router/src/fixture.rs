@@ -50,6 +50,7 @@ pub(crate) fn config(own: u32, nodes: u32, reflectors: &[u32]) -> Config {
                 restart_time: Duration::from_secs(120),
                 deferral_time: Duration::from_secs(20),
             }),
+            ipv6: Vec::new(),
         },
         bfd: Some(BFD),
         nodes: (1..=nodes).map(|id| (NodeId(id), node(id))).collect(),

@@ -5,7 +5,7 @@
 //! (checked where the file is read).
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -56,6 +56,8 @@ pub struct Terms {
     pub asn: u32,
     /// Our address towards it: where it finds us, and the next hop that it is told.
     pub local_address: Ipv4Addr,
+    /// The next hop that it is told with routes of IPv6 unicast, which are exchanged only if there is one.
+    pub local_address_ipv6: Option<Ipv6Addr>,
     /// The only interface through which it is heard; any when `None`.
     pub interface: Option<String>,
     /// How far away it may be.
@@ -203,6 +205,7 @@ impl Terms {
                 asn: self.asn,
                 local_asn: asn,
                 next_hop: self.local_address,
+                next_hop_ipv6: self.local_address_ipv6,
             }),
             active,
             hold_time: self.hold_time,
@@ -211,6 +214,7 @@ impl Terms {
             reflector: false,
             add_path: None,
             extended_messages: self.extended_messages,
+            ipv6: self.local_address_ipv6.is_some(),
         }
     }
 }

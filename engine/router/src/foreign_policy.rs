@@ -5,10 +5,10 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_bgp::rules::{AnyCommunity, NO_POLICY};
 use sam_bgp::wire::Community;
-use sam_bgp::{PathAttributes, Rejection};
+use sam_bgp::{PathAttributes, Prefix, Rejection};
 use sam_capture::Enrollment;
 
 use crate::foreign::Terms;
@@ -47,16 +47,15 @@ impl Border<'_> {
     ///
     /// # Errors
     /// Why it is refused.
-    pub(crate) fn import(
+    pub(crate) fn import<N: Prefix>(
         self,
-        prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        prefix: N,
+        attributes: &mut PathAttributes<N::NextHop>,
     ) -> Result<(), Rejection> {
-        let mut pools = self.enrollment.pools.iter();
-        if pools.any(|pool| pool.prefix.contains(&prefix)) {
+        if is_of_pool(self.enrollment, prefix.into()) {
             return Err(POOL_ADDRESS);
         }
-        if is_overlay(self.enrollment, prefix) {
+        if is_overlay(self.enrollment, prefix.into()) {
             return Err(OVERLAY_ADDRESS);
         }
         let mut tags = attributes.large_communities.iter();
@@ -85,16 +84,15 @@ impl Border<'_> {
     ///
     /// # Errors
     /// Why it is not told.
-    pub(crate) fn export(
+    pub(crate) fn export<N: Prefix>(
         self,
-        prefix: Ipv4Net,
-        attributes: &mut PathAttributes,
+        prefix: N,
+        attributes: &mut PathAttributes<N::NextHop>,
     ) -> Result<(), Rejection> {
-        let mut pools = self.enrollment.pools.iter();
-        if pools.any(|pool| pool.prefix.contains(&prefix)) && prefix.prefix_len() != 32 {
+        if is_of_pool(self.enrollment, prefix.into()) && prefix.bits() != 32 {
             return Err(POOL);
         }
-        if is_overlay(self.enrollment, prefix) {
+        if is_overlay(self.enrollment, prefix.into()) {
             return Err(OVERLAY_ADDRESS);
         }
         let rules = self.terms.export.as_ref().ok_or(NO_POLICY)?;
@@ -117,15 +115,22 @@ impl Border<'_> {
 /// The way goes away soon (RFC 8326).
 const GOES_AWAY: AnyCommunity = AnyCommunity::Standard(Community::GRACEFUL_SHUTDOWN);
 
-fn is_overlay(enrollment: &Enrollment, prefix: Ipv4Net) -> bool {
+fn is_of_pool(enrollment: &Enrollment, prefix: IpNet) -> bool {
+    let mut pools = enrollment.pools.iter();
+    pools.any(|pool| IpNet::from(pool.prefix).contains(&prefix))
+}
+
+fn is_overlay(enrollment: &Enrollment, prefix: IpNet) -> bool {
     let mut nodes = enrollment.nodes.values();
     prefix.prefix_len() == 32 && nodes.any(|node| node.overlay == prefix.addr())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::time::Duration;
 
+    use ipnet::{Ipv4Net, Ipv6Net};
     use sam_bgp::rules::{Changes, Match, NO_RULE, Rule, Rules, Verdict};
     use sam_bgp::wire::LargeCommunity;
 
@@ -179,6 +184,24 @@ mod tests {
         }
     }
 
+    /// RFC 8212, in IPv6 as in IPv4.
+    #[test]
+    fn routes_of_ipv6_pass_by_policy_alone() {
+        let enrollment = enrollment();
+        let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
+        let mut route = PathAttributes::local(Ipv6Addr::LOCALHOST);
+        for (rules, verdict) in [
+            (None, Err(NO_POLICY)),
+            (Some(Rules::default()), Err(NO_RULE)),
+            (Some(everything()), Ok(())),
+        ] {
+            let terms = terms(rules.clone(), rules);
+            let border = border(&terms, &enrollment);
+            assert_eq!(border.import(prefix, &mut route), verdict);
+            assert_eq!(border.export(prefix, &mut route), verdict);
+        }
+    }
+
     /// RFC 8326 section 4.
     #[test]
     fn a_graceful_shutdown_is_heard_and_asked_for() {
@@ -190,7 +213,7 @@ mod tests {
         preferring.0[0].set.local_pref = Some(500);
         let mut terms = terms(Some(preferring), Some(everything()));
         let mut heard = leaving.clone();
-        let prefix = "198.51.100.0/24".parse().unwrap();
+        let prefix: Ipv4Net = "198.51.100.0/24".parse().unwrap();
         let enrollment = enrollment();
         border(&terms, &enrollment)
             .import(prefix, &mut heard)
@@ -259,6 +282,7 @@ mod tests {
         Terms {
             asn: 65_001,
             local_address: US,
+            local_address_ipv6: None,
             interface: None,
             reach: Reach::Link,
             authentication: None,

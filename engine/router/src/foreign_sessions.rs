@@ -80,6 +80,7 @@ impl Router {
         });
         Some(ForeignView {
             local_address: terms.local_address,
+            local_address_ipv6: terms.local_address_ipv6,
             interface: terms.interface.clone(),
             ttl,
             ttl_least,

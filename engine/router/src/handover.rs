@@ -136,7 +136,7 @@ impl Router {
             .iter()
             .filter(|peer| is_node(&self.config, peer.id))
             .filter(|peer| peer.state == SessionState::Established);
-        let all_told = established.all(|peer| peer.end_of_rib);
+        let all_told = established.all(|peer| peer.ipv4.end_of_rib);
         !is_known && all_told && self.presence(node) != Presence::Absent
     }
 

@@ -67,6 +67,7 @@ pub(crate) fn peer_configs(config: &Config) -> Vec<PeerConfig> {
             // Everybody: a standby's claim is not the best path at the standby either, and would go no further.
             add_path: Some(AddPathDirection::Both),
             extended_messages: true,
+            ipv6: !config.fabric.bgp.ipv6.is_empty(),
         })
     };
     let foreign = config.local.foreign.peer_configs(config.fabric.asn);

@@ -4,9 +4,9 @@
 //! is its address.
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use sam_bgp::{PathAttributes, PeerId, Policy, Rejection};
 use sam_capture::{EnrolledNode, Enrollment, ImportRejection, NodeId};
 
@@ -19,6 +19,8 @@ use crate::foreign_policy::Border;
 pub(crate) struct FabricPolicy {
     enrollment: Enrollment,
     foreign: Foreign,
+    /// What nodes may tell of IPv6 unicast: prefixes inside of these.
+    ipv6: Vec<Ipv6Net>,
     /// Whether neighbors of other ASes are to use other ways.
     leaving: bool,
 }
@@ -48,6 +50,7 @@ impl FabricPolicy {
                 pools: fabric.pools.clone(),
             },
             foreign: config.local.foreign.clone(),
+            ipv6: fabric.bgp.ipv6.clone(),
             leaving,
         }
     }
@@ -108,5 +111,95 @@ impl Policy for FabricPolicy {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// No such prefix is exchanged within the fabric.
+const NOT_A_FABRIC_PREFIX: Rejection = Rejection("not-a-fabric-prefix");
+
+/// IPv6 unicast is only passed on: nobody owns its prefixes, and no packet follows them. What nodes may tell is configured,
+/// and what they were told by other ASes is not for the fabric, as in IPv4.
+impl Policy<Ipv6Net> for FabricPolicy {
+    fn import(
+        &self,
+        peer: PeerId,
+        prefix: Ipv6Net,
+        attributes: &mut Cow<'_, PathAttributes<Ipv6Addr>>,
+    ) -> Result<(), Rejection> {
+        if let Some(border) = self.border(peer) {
+            return border.import(prefix, attributes.to_mut());
+        }
+        if !self.ipv6.iter().any(|range| range.contains(&prefix)) {
+            return Err(NOT_A_FABRIC_PREFIX);
+        }
+        if !attributes.as_path.is_empty() {
+            return Err(Rejection(ImportRejection::AsPathNotEmpty.name()));
+        }
+        Ok(())
+    }
+
+    fn export(
+        &self,
+        peer: PeerId,
+        prefix: Ipv6Net,
+        attributes: &mut Cow<'_, PathAttributes<Ipv6Addr>>,
+    ) -> Result<(), Rejection> {
+        match self.border(peer) {
+            Some(border) => border.export(prefix, attributes.to_mut()),
+            None if !attributes.as_path.is_empty() => {
+                Err(Rejection(ImportRejection::AsPathNotEmpty.name()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sam_bgp::wire::AsPathSegment;
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn of_ipv6_nodes_tell_what_the_configuration_names_and_nothing_of_other_ases() {
+        let named = policy(&["2001:db8::/32", "3fff::/20"]);
+        let from_outside = vec![AsPathSegment(vec![65_001])];
+        for (policy, prefix, as_path, verdict) in [
+            (&named, "2001:db8:1::/48", Vec::new(), None),
+            (&named, "3fff::/20", Vec::new(), None),
+            (&named, "2001::/16", Vec::new(), Some("not-a-fabric-prefix")),
+            (&named, "::/0", Vec::new(), Some("not-a-fabric-prefix")),
+            (
+                &named,
+                "2001:db8::/48",
+                from_outside,
+                Some("as-path-not-empty"),
+            ),
+            (
+                &policy(&[]),
+                "2001:db8::/48",
+                Vec::new(),
+                Some("not-a-fabric-prefix"),
+            ),
+        ] {
+            let attributes = PathAttributes {
+                as_path,
+                ..PathAttributes::local(Ipv6Addr::LOCALHOST)
+            };
+            let mut attributes = Cow::Borrowed(&attributes);
+            let given = policy.import(PeerId(2), net(prefix), &mut attributes);
+            assert_eq!(given.err().map(|it| it.0), verdict, "{prefix}");
+        }
+    }
+
+    fn policy(ipv6: &[&str]) -> FabricPolicy {
+        let mut config = fixture::config(1, 3, &[]);
+        config.fabric.bgp.ipv6 = ipv6.iter().map(|text| net(text)).collect();
+        FabricPolicy::new(&config, false)
+    }
+
+    fn net(text: &str) -> Ipv6Net {
+        text.parse().unwrap()
     }
 }

@@ -184,7 +184,7 @@ impl Router {
                     .iter()
                     .find(|view| view.id == *peer)
                     .is_some_and(|view| {
-                        view.state == SessionState::Established || view.stale_until.is_some()
+                        view.state == SessionState::Established || view.ipv4.stale_until.is_some()
                     });
                 if !there {
                     sessions.remove(&node_of(*peer));

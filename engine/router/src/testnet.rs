@@ -168,6 +168,7 @@ impl Net {
             ibgp: true,
             add_path: true,
             extended: false,
+            ipv6: None,
         };
         let connection = *connection;
         let bytes = messages.iter().flat_map(|message| message.encode(context));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
 use sam_router::router::CommandRefusal;
@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::control_loop::{Control, near};
-use crate::control_socket::{Reply, Request, View};
+use crate::control_socket::{FamilyName, Reply, Request, View};
 use crate::live_trace::wall_seconds;
 use crate::monitor;
 use crate::path_test::TestPlan;
@@ -155,10 +155,10 @@ impl Control {
             View::BgpNeighbor(name) => {
                 self.of_neighbor(&name, |router, node| router.bgp_neighbor(node, &facts, now))
             }
-            View::BgpTable(name, table) => match RouteTable::by_name(&table) {
-                Some(table) => {
-                    self.of_neighbor(&name, |router, node| router.bgp_table(node, table, now))
-                }
+            View::BgpTable(name, table, family) => match RouteTable::by_name(&table) {
+                Some(table) => self.of_neighbor(&name, |router, node| {
+                    router.bgp_table(node, table, family.map(Into::into), now)
+                }),
                 None => missing(
                     format!("a neighbor has no table '{table}'"),
                     &format!(
@@ -178,7 +178,7 @@ impl Control {
             },
             View::Vrrp => document(&self.router.vrrp(&facts, now)),
             View::Bfd => document(&self.router.bfd(&facts, now)),
-            View::BgpRib(prefix) => self.rib(prefix.as_deref(), now),
+            View::BgpRib(prefix, family) => self.rib(prefix.as_deref(), family, now),
             View::BgpWhy(prefix) => match parse_prefix(&prefix) {
                 Some(prefix) => document(&self.router.bgp_why(prefix, now)),
                 None => not_a_prefix(&prefix),
@@ -222,8 +222,8 @@ impl Control {
         }
     }
 
-    fn rib(&self, prefix: Option<&str>, now: Instant) -> Reply {
-        let mut view = self.router.bgp_rib(now);
+    fn rib(&self, prefix: Option<&str>, family: Option<FamilyName>, now: Instant) -> Reply {
+        let mut view = self.router.bgp_rib(family.map(Into::into), now);
         if let Some(text) = prefix {
             let Some(wanted) = parse_prefix(text) else {
                 return not_a_prefix(text);
@@ -367,7 +367,7 @@ fn missing(error: String, remedy: &str) -> Reply {
 fn not_a_prefix(text: &str) -> Reply {
     refused(
         StatusCode::BAD_REQUEST,
-        format!("'{text}' is no IPv4 prefix"),
+        format!("'{text}' is no prefix"),
         "give an address such as 10.77.60.10 or a prefix such as 10.77.60.0/24",
     )
 }
@@ -376,9 +376,9 @@ fn refuse_command(refusal: CommandRefusal) -> Reply {
     refused(StatusCode::CONFLICT, refusal.to_string(), refusal.remedy())
 }
 
-/// An address alone means its /32.
-fn parse_prefix(text: &str) -> Option<Ipv4Net> {
+/// An address alone means itself.
+fn parse_prefix(text: &str) -> Option<IpNet> {
     text.parse()
         .ok()
-        .or_else(|| text.parse::<std::net::Ipv4Addr>().ok().map(Ipv4Net::from))
+        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }

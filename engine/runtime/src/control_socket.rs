@@ -3,6 +3,7 @@
 //! Who may do what is decided by the kernel's word about the caller (SO_PEERCRED): root and the router's own user may
 //! change things, everybody else who can open the socket (mode 0660) may read.
 
+mod family;
 mod slow;
 
 use std::fs;
@@ -30,6 +31,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub(crate) use self::family::FamilyName;
 use crate::data_plane::Captured;
 use crate::event_log::Stamped;
 use crate::path_test::TestPlan;
@@ -101,7 +103,7 @@ pub(crate) enum View {
     /// `samctl bgp neighbor`
     BgpNeighbor(String),
     /// `samctl bgp neighbor NODE TABLE`
-    BgpTable(String, String),
+    BgpTable(String, String, Option<FamilyName>),
     /// `samctl bfd`
     Bfd,
     /// `samctl vrrp`
@@ -111,7 +113,7 @@ pub(crate) enum View {
     /// `samctl actions`, all or one
     Actions(Option<u64>),
     /// `samctl bgp rib`
-    BgpRib(Option<String>),
+    BgpRib(Option<String>, Option<FamilyName>),
     /// `samctl bgp why`
     BgpWhy(String),
     /// `samctl tunnels`
@@ -302,11 +304,17 @@ fn bgp_views() -> Routes {
         )
         .route(
             "/v1/bgp/neighbors/{name}/{table}",
-            get(|State(s): Calls, Path((name, table))| view(s, View::BgpTable(name, table))),
+            get(
+                |State(s): Calls, Path((name, table)), Query(q): Query<Prefix>| {
+                    view(s, View::BgpTable(name, table, q.family))
+                },
+            ),
         )
         .route(
             "/v1/bgp/rib",
-            get(|State(s): Calls, Query(q): Query<Prefix>| view(s, View::BgpRib(q.prefix))),
+            get(|State(s): Calls, Query(q): Query<Prefix>| {
+                view(s, View::BgpRib(q.prefix, q.family))
+            }),
         )
         .route(
             "/v1/bgp/why",
@@ -349,6 +357,7 @@ type Calls = State<mpsc::Sender<Call>>;
 #[derive(Debug, Deserialize)]
 struct Prefix {
     prefix: Option<String>,
+    family: Option<FamilyName>,
 }
 
 #[derive(Debug, Deserialize)]

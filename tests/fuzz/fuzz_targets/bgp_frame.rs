@@ -14,6 +14,7 @@ fuzz_target!(|input: &[u8]| {
         add_path: false,
         // The wider of both limits; the narrower one is a comparison more.
         extended: true,
+        ipv6: None,
     };
     let mut stream = input;
     fixed_point::check_frame(stream, context);

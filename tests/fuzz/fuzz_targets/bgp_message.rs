@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sam_bgp::wire::DecodeContext;
+use sam_bgp::wire::{DecodeContext, Ipv6Context};
 
 #[path = "../../../bgp/tests/wire/fixed_point.rs"]
 mod fixed_point;
@@ -17,12 +17,15 @@ fuzz_target!(|input: &[u8]| {
     let Ok(len) = u16::try_from(19 + body.len()) else {
         return;
     };
-    let kind = choice & 0x0f;
+    // Types of messages go up to 5; the bit above them is free.
+    let kind = choice & 0x07;
+    let add_path = choice & 0x40 != 0;
     let context = DecodeContext {
         four_octet_as: choice & 0x10 == 0,
         ibgp: choice & 0x20 == 0,
-        add_path: choice & 0x40 != 0,
+        add_path,
         extended: choice & 0x80 != 0,
+        ipv6: (choice & 0x08 != 0).then_some(Ipv6Context { add_path }),
     };
     let message = [&[0xff; 16][..], &len.to_be_bytes(), &[kind], body].concat();
     fixed_point::check_frame(&message, context);

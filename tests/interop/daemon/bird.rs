@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{Announcement, Daemon, SeenRoute, Setup};
 use crate::fabric::ASN;
@@ -17,7 +17,7 @@ use crate::world::Place;
 pub(super) struct Bird {
     setup: Setup,
     process: Process,
-    routes: BTreeMap<Ipv4Net, Announcement>,
+    routes: BTreeMap<IpNet, Announcement>,
 }
 
 impl Bird {
@@ -25,6 +25,7 @@ impl Bird {
     pub(super) fn start(setup: &Setup) -> Result<Self> {
         fs::write(setup.path("bird.conf"), config(setup))?;
         fs::write(setup.path("routes.conf"), "")?;
+        fs::write(setup.path("routes6.conf"), "")?;
         let mut command = setup.namespace.command(program("bird"));
         command
             .arg("-f")
@@ -55,8 +56,12 @@ impl Bird {
     }
 
     fn write_routes(&self) -> Result<()> {
-        let text: String = self.routes.values().map(static_route).collect();
-        fs::write(self.setup.path("routes.conf"), text)?;
+        for (file, ipv6) in [("routes.conf", false), ("routes6.conf", true)] {
+            let routes = self.routes.iter();
+            let routes = routes.filter(|(prefix, _)| prefix.addr().is_ipv6() == ipv6);
+            let text: String = routes.map(|(_, route)| static_route(route)).collect();
+            fs::write(self.setup.path(file), text)?;
+        }
         let answer = self.ask("configure")?;
         ensure!(answer.contains("Reconfigured"), "{answer}");
         Ok(())
@@ -78,7 +83,7 @@ impl Daemon for Bird {
         self.write_routes()
     }
 
-    fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()> {
         self.routes.remove(&prefix);
         self.write_routes()
     }
@@ -131,11 +136,25 @@ fn config(setup: &Setup) -> String {
          protocol static own {{ ipv4;\ninclude \"{routes}\";\n}}\n",
         routes = setup.path("routes.conf").display()
     );
+    let ipv6 = if setup.ipv6 {
+        // Over a session of IPv4 the next hop must be told; those of others are looked up like in IPv4.
+        text += &format!(
+            "ipv6 table links6;\nprotocol static reached6 {{ ipv6 {{ table links6; }}; route 2001:db8:ff::/48 via \"wg0\"; }}\n\
+             protocol static own6 {{ ipv6;\ninclude \"{routes}\";\n}}\n",
+            routes = setup.path("routes6.conf").display()
+        );
+        format!(
+            "ipv6 {{ igp table links6; next hop address {}; import all; export where source = RTS_STATIC || source = RTS_BGP; }};",
+            setup.own.next_hop(setup.own.ipv6_route())
+        )
+    } else {
+        String::new()
+    };
     for neighbor in &setup.neighbors {
         text += &format!(
             "protocol bgp {name} {{ local {own} as {ASN}; neighbor {address} as {ASN}; hold time 9;\n  \
              connect retry time 1; connect delay time 1; error wait time 1, 2; {reflect} {graceful}\n  \
-             ipv4 {{ {add_path} igp table links; import all; export where source = RTS_STATIC || source = RTS_BGP; }}; }}\n",
+             ipv4 {{ {add_path} igp table links; import all; export where source = RTS_STATIC || source = RTS_BGP; }}; {ipv6} }}\n",
             name = neighbor.name(),
             address = neighbor.overlay(),
         );
@@ -166,7 +185,7 @@ fn routes(text: &str) -> Result<Vec<SeenRoute>> {
     for line in text.lines() {
         let first = line.split_whitespace().next().unwrap_or_default();
         if !line.starts_with([' ', '\t']) {
-            prefix = first.parse::<Ipv4Net>().ok().or(prefix);
+            prefix = first.parse::<IpNet>().ok().or(prefix);
         }
         if line.contains(" unicast ") || line.contains(" unreachable ") {
             routes.push(SeenRoute::empty(prefix.context("a route without prefix")?));

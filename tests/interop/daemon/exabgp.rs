@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Announcement, Daemon, SeenRoute, Setup};
@@ -129,7 +129,7 @@ impl Daemon for Exabgp {
             "announce route {}{} next-hop {} origin igp local-preference {} med {} community [ {} ]",
             route.prefix,
             self.path_id(),
-            self.setup.own.overlay(),
+            self.setup.own.next_hop(route.prefix),
             route.local_pref,
             route.med,
             words(&route.communities),
@@ -140,8 +140,8 @@ impl Daemon for Exabgp {
         self.order(&line)
     }
 
-    fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
-        let (own, id) = (self.setup.own.overlay(), self.path_id());
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()> {
+        let (own, id) = (self.setup.own.next_hop(prefix), self.path_id());
         self.order(&format!("withdraw route {prefix}{id} next-hop {own}"))
     }
 
@@ -180,6 +180,7 @@ fn config(setup: &Setup) -> String {
     } else {
         ""
     };
+    let ipv6 = if setup.ipv6 { " ipv6 unicast;" } else { "" };
     let mut text = format!(
         "process helper {{ run {}; encoder json; }}\n",
         setup.path("helper").display()
@@ -187,7 +188,7 @@ fn config(setup: &Setup) -> String {
     for neighbor in &setup.neighbors {
         text += &format!(
             "neighbor {address} {{ router-id {own}; local-address {own}; local-as {ASN}; peer-as {ASN}; hold-time 9;\n  \
-             capability {{ route-refresh enable;{add_path} }} family {{ ipv4 unicast; }}\n  \
+             capability {{ route-refresh enable;{add_path} }} family {{ ipv4 unicast;{ipv6} }}\n  \
              api {{ processes [ helper ]; receive {{ parsed; update; notification; }} neighbor-changes; }} }}\n",
             address = neighbor.overlay(),
         );
@@ -205,21 +206,22 @@ fn peer(line: &Value) -> Option<&str> {
 }
 
 /// What a neighbor told, by prefix and path identifier.
-type Table = BTreeMap<(Ipv4Net, Option<String>), SeenRoute>;
+type Table = BTreeMap<(IpNet, Option<String>), SeenRoute>;
 
 /// Applies an UPDATE to what a neighbor told before.
 fn update(table: &mut Table, update: &Value) -> Result<()> {
-    let key = |entry: &Value| -> Result<(Ipv4Net, Option<String>)> {
+    let key = |entry: &Value| -> Result<(IpNet, Option<String>)> {
         let text = entry["nlri"].as_str().context("no prefix")?;
         let id = entry["path-information"].as_str().map(str::to_owned);
         Ok((text.parse()?, id))
     };
-    let gone = update["withdraw"]["ipv4 unicast"].as_array();
-    for entry in gone.into_iter().flatten() {
+    let families = ["ipv4 unicast", "ipv6 unicast"];
+    let gone = families.map(|family| update["withdraw"][family].as_array());
+    for entry in gone.into_iter().flatten().flatten() {
         table.remove(&key(entry)?);
     }
-    let told = update["announce"]["ipv4 unicast"].as_object();
-    for (next_hop, entries) in told.into_iter().flatten() {
+    let told = families.map(|family| update["announce"][family].as_object());
+    for (next_hop, entries) in told.into_iter().flatten().flatten() {
         for entry in entries.as_array().context("no list of prefixes")? {
             let key = key(entry)?;
             let mut route = SeenRoute::empty(key.0);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Announcement, Daemon, SeenRoute, Setup};
@@ -64,6 +64,14 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("bgpd printed no JSON: {text}"))
     }
 
+    fn families(&self) -> &'static [&'static str] {
+        if self.setup.ipv6 {
+            &["ipv4 unicast", "ipv6 unicast"]
+        } else {
+            &["ipv4 unicast"]
+        }
+    }
+
     fn configure(&self, orders: &[String]) -> Result<()> {
         let mut all = vec!["configure terminal"];
         all.extend(orders.iter().map(String::as_str));
@@ -79,15 +87,17 @@ impl Daemon for Frr {
     }
 
     fn routes(&self) -> Result<Vec<SeenRoute>> {
-        let table = self.show("ipv4 unicast")?;
-        let prefixes = table["routes"].as_object().context("no routes")?;
         let mut routes = Vec::new();
-        for prefix in prefixes.keys() {
-            let entry = self.show(&format!("ipv4 unicast {prefix}"))?;
-            for path in entry["paths"].as_array().context("no paths")? {
-                // Its own routes have no neighbor behind them.
-                if path["peer"]["peerId"] != "0.0.0.0" {
-                    routes.push(route(prefix.parse()?, path)?);
+        for family in self.families() {
+            let table = self.show(family)?;
+            let prefixes = table["routes"].as_object().context("no routes")?;
+            for prefix in prefixes.keys() {
+                let entry = self.show(&format!("{family} {prefix}"))?;
+                for path in entry["paths"].as_array().context("no paths")? {
+                    // Its own routes have no neighbor behind them.
+                    if path["peer"]["peerId"] != "0.0.0.0" && path["peer"]["peerId"] != "::" {
+                        routes.push(route(prefix.parse()?, path)?);
+                    }
                 }
             }
         }
@@ -103,23 +113,30 @@ impl Daemon for Frr {
         } else {
             route.large_communities.join(" ")
         };
-        self.configure(&[
+        let mut orders = vec![
             format!("route-map {name} permit 10"),
             set("local-preference", &route.local_pref.to_string()),
             set("metric", &route.med.to_string()),
             set("community", &route.communities.join(" ")),
             set("large-community", &large),
+        ];
+        if route.prefix.addr().is_ipv6() {
+            let next_hop = self.setup.own.next_hop(route.prefix).to_string();
+            orders.push(set("ipv6 next-hop global", &next_hop));
+        }
+        orders.extend([
             "exit".into(),
             format!("router bgp {ASN}"),
-            "address-family ipv4 unicast".into(),
+            format!("address-family {}", family(route.prefix)),
             format!("network {} route-map {name}", route.prefix),
-        ])
+        ]);
+        self.configure(&orders)
     }
 
-    fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()> {
         self.configure(&[
             format!("router bgp {ASN}"),
-            "address-family ipv4 unicast".into(),
+            format!("address-family {}", family(prefix)),
             format!("no network {prefix}"),
         ])
     }
@@ -183,10 +200,31 @@ fn config(setup: &Setup) -> String {
             text += &format!("  neighbor {address} route-reflector-client\n");
         }
     }
-    text + " exit-address-family\n"
+    text += " exit-address-family\n";
+    if setup.ipv6 {
+        text += " address-family ipv6 unicast\n";
+        for neighbor in &setup.neighbors {
+            let address = neighbor.overlay();
+            text += &format!(
+                "  neighbor {address} activate\n  neighbor {address} send-community all\n"
+            );
+            if setup.reflector {
+                text += &format!("  neighbor {address} route-reflector-client\n");
+            }
+        }
+        text += " exit-address-family\n";
+    }
+    text
 }
 
-fn route(prefix: Ipv4Net, path: &Value) -> Result<SeenRoute> {
+fn family(prefix: IpNet) -> &'static str {
+    match prefix {
+        IpNet::V4(_) => "ipv4 unicast",
+        IpNet::V6(_) => "ipv6 unicast",
+    }
+}
+
+fn route(prefix: IpNet, path: &Value) -> Result<SeenRoute> {
     let number = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
     let words = |value: &Value| -> Vec<String> {
         let text = value["string"].as_str().unwrap_or_default();

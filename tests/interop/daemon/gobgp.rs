@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, bail};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Announcement, Daemon, SeenRoute, Setup};
@@ -66,9 +66,13 @@ impl Daemon for Gobgp {
     }
 
     fn routes(&self) -> Result<Vec<SeenRoute>> {
-        let table = self.ask(&["global", "rib"])?;
         let mut routes = Vec::new();
-        for (prefix, paths) in table.as_object().context("no table")? {
+        let mut tables = vec![self.ask(&["global", "rib"])?];
+        if self.setup.ipv6 {
+            tables.push(self.ask(&["global", "rib", "-a", "ipv6"])?);
+        }
+        let tables = tables.iter().filter_map(Value::as_object).flatten();
+        for (prefix, paths) in tables {
             for path in paths.as_array().context("no paths")? {
                 // Its own routes have no neighbor behind them.
                 let neighbor: Option<Ipv4Addr> =
@@ -82,11 +86,13 @@ impl Daemon for Gobgp {
     }
 
     fn announce(&mut self, route: &Announcement) -> Result<()> {
-        let (prefix, next_hop) = (route.prefix.to_string(), self.setup.own.overlay());
+        let next_hop = self.setup.own.next_hop(route.prefix);
+        let prefix = route.prefix.to_string();
         let (local_pref, med) = (route.local_pref.to_string(), route.med.to_string());
         let (next_hop, communities) = (next_hop.to_string(), route.communities.join(","));
         let large = route.large_communities.join(",");
-        let mut words = vec!["global", "rib", "add", &prefix, "nexthop", &next_hop];
+        let mut words = vec!["global", "rib", "add", &prefix, "-a", family(route.prefix)];
+        words.extend(["nexthop", &next_hop]);
         words.extend(["origin", "igp", "local-pref", &local_pref, "med", &med]);
         words.extend(["community", &communities]);
         if !large.is_empty() {
@@ -95,8 +101,9 @@ impl Daemon for Gobgp {
         self.order(&words).map(drop)
     }
 
-    fn withdraw(&mut self, prefix: Ipv4Net) -> Result<()> {
-        self.order(&["global", "rib", "del", &prefix.to_string()])
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()> {
+        let text = prefix.to_string();
+        self.order(&["global", "rib", "del", &text, "-a", family(prefix)])
             .map(drop)
     }
 
@@ -150,7 +157,7 @@ fn config(setup: &Setup) -> String {
             text += "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 60\n    \
                      notification-enabled = true\n";
         }
-        if setup.graceful || setup.add_path {
+        if setup.graceful || setup.add_path || setup.ipv6 {
             text += "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
                      afi-safi-name = \"ipv4-unicast\"\n";
         }
@@ -159,6 +166,10 @@ fn config(setup: &Setup) -> String {
         }
         if setup.add_path {
             text += "    [neighbors.afi-safis.add-paths.config]\n      receive = true\n      send-max = 8\n";
+        }
+        if setup.ipv6 {
+            text += "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      \
+                     afi-safi-name = \"ipv6-unicast\"\n";
         }
         if setup.reflector {
             text += &format!(
@@ -170,14 +181,21 @@ fn config(setup: &Setup) -> String {
     text
 }
 
+fn family(prefix: IpNet) -> &'static str {
+    match prefix {
+        IpNet::V4(_) => "ipv4",
+        IpNet::V6(_) => "ipv6",
+    }
+}
+
 /// Reads a path: attributes are told by their type codes.
-fn route(prefix: Ipv4Net, path: &Value) -> Result<SeenRoute> {
+fn route(prefix: IpNet, path: &Value) -> Result<SeenRoute> {
     let number = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
     let mut route = SeenRoute::empty(prefix);
     for attribute in path["attrs"].as_array().context("no attributes")? {
         let value = &attribute["value"];
         match attribute["type"].as_u64() {
-            Some(3) => {
+            Some(3 | 14) => {
                 let hop = attribute["nexthop"].as_str().context("no next hop")?;
                 route.next_hop = hop.parse()?;
             }

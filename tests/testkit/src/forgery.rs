@@ -10,6 +10,7 @@ pub(crate) const CONTEXT: DecodeContext = DecodeContext {
     ibgp: true,
     add_path: true,
     extended: true,
+    ipv6: None,
 };
 
 /// What is done to each UPDATE that announces something.

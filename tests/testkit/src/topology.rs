@@ -171,6 +171,7 @@ impl Topology {
                     restart_time: Duration::from_secs(120),
                     deferral_time: Duration::from_secs(20),
                 }),
+                ipv6: Vec::new(),
             },
             bfd: None,
             nodes: nodes

@@ -18,7 +18,7 @@ fn leaves_believe_in_each_other_while_their_reflector_is_away_and_say_so() {
     let summary = &leaf.router.bgp_neighbors(now).neighbors[0];
     assert_eq!(summary.stale, summary.accepted);
     assert!(summary.stale_remaining_s.is_some_and(|left| left < 110.0));
-    let rib = leaf.router.bgp_rib(now);
+    let rib = leaf.router.bgp_rib(None, now);
     let stale = rib.entries.iter().filter(|entry| entry.paths[0].stale);
     assert_eq!(stale.count(), 3, "the address, and the markers of 1 and 2");
     let facts = Facts::default();

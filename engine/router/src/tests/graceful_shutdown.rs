@@ -151,6 +151,7 @@ fn meet(config: &mut Config, other: u32, asn: u32) {
     let terms = Terms {
         asn,
         local_address: config.own_node().overlay,
+        local_address_ipv6: None,
         interface: None,
         reach: Reach::Link,
         authentication: None,

@@ -24,7 +24,7 @@ fn a_router_that_speaks_for_another_node_is_not_believed() {
     assert_eq!(net.next_hop(2, address(ADDRESS)), Some(NextHop::Withhold));
     let rejected = Event::RouteRejected {
         node: NodeId(3),
-        prefix: address(ADDRESS).into(),
+        prefix: Ipv4Net::from(address(ADDRESS)).into(),
         reason: "node-id-not-peer".into(),
     };
     assert!(

@@ -1,5 +1,7 @@
 //! What those who watch are told.
 
+use ipnet::IpNet;
+
 use super::*;
 use crate::view::{MonitorView, Topic};
 
@@ -98,6 +100,6 @@ fn paths(changes: &[MonitorView], last: u8) -> Option<usize> {
         let MonitorView::Route { prefix, paths, .. } = change else {
             return None;
         };
-        (*prefix == wanted).then_some(paths.len())
+        (*prefix == IpNet::V4(wanted)).then_some(paths.len())
     })
 }

@@ -1,5 +1,9 @@
 //! What operators see.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::*;
 
 #[test]
@@ -41,9 +45,7 @@ fn why_shows_the_ladder_down_to_the_deciding_step() {
     net.command(3, Command::Announce(address(ADDRESS)));
     net.command(2, Command::Announce(address(ADDRESS)));
 
-    let why = net.stations[&3]
-        .router
-        .bgp_why(address(ADDRESS).into(), net.now);
+    let why = net.stations[&3].router.bgp_why(host_route(), net.now);
 
     assert_eq!(why.best.unwrap().node.unwrap().name, "n2");
     let ladder = &why.comparisons[0].ladder;
@@ -66,9 +68,7 @@ fn why_says_which_steps_are_not_used_and_what_decides_between_equals() {
     let mut net = Net::new(4, &[1, 2]);
     net.command(3, Command::Announce(address(ADDRESS)));
 
-    let why = net.stations[&4]
-        .router
-        .bgp_why(address(ADDRESS).into(), net.now);
+    let why = net.stations[&4].router.bgp_why(host_route(), net.now);
 
     assert_eq!(why.unusable, []);
     let ladder = &why.comparisons[0].ladder;
@@ -110,7 +110,7 @@ fn why_shows_the_paths_of_which_none_can_be_chosen() {
         .speaker
         .set_next_hops(std::collections::BTreeSet::new(), now);
 
-    let why = router.bgp_why(address(ADDRESS).into(), now);
+    let why = router.bgp_why(host_route(), now);
 
     assert_eq!((why.best, why.comparisons.len()), (None, 0));
     let reasons: Vec<_> = why
@@ -134,7 +134,7 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
     net.say(3, 1, &Message::Update(said));
     net.run(1);
     let (router, now) = (&net.stations[&1].router, net.now);
-    let table = |node, table| router.bgp_table(NodeId(node), table, now).unwrap();
+    let table = |node, table| router.bgp_table(NodeId(node), table, None, now).unwrap();
     let prefixes = |view: &BgpTableView| -> Vec<String> {
         let pools = view.routes.iter().map(|row| row.prefix.to_string());
         pools
@@ -163,7 +163,7 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
     let withheld = table(3, RouteTable::Withheld).routes;
     let ours = withheld
         .iter()
-        .find(|row| row.prefix == Ipv4Net::from(address(ADDRESS)))
+        .find(|row| row.prefix == host_route())
         .expect("its own route does not go back");
     assert_eq!(ours.withheld.as_deref(), Some("split-horizon"));
     assert_eq!(ours.from.as_ref().map(|from| from.id.0), Some(3));
@@ -174,7 +174,7 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
     assert_eq!(attributes.originator_id, Some(overlay(3)));
     assert!(
         router
-            .bgp_table(NodeId(9), RouteTable::Received, now)
+            .bgp_table(NodeId(9), RouteTable::Received, None, now)
             .is_none()
     );
 }
@@ -200,10 +200,10 @@ fn every_view_is_json_and_comes_back_equal() {
     round_trip(&router.bgp_neighbors(now));
     round_trip(&router.bgp_neighbor(NodeId(3), &facts, now).unwrap());
     for table in RouteTable::ALL {
-        round_trip(&router.bgp_table(NodeId(3), table, now).unwrap());
+        round_trip(&router.bgp_table(NodeId(3), table, None, now).unwrap());
     }
-    round_trip(&router.bgp_rib(now));
-    round_trip(&router.bgp_why(address(ADDRESS).into(), now));
+    round_trip(&router.bgp_rib(None, now));
+    round_trip(&router.bgp_why(host_route(), now));
     round_trip(&router.tunnels(&facts, now));
     round_trip(&router.arp(&facts, now));
     round_trip(&router.counters(&facts));
@@ -252,4 +252,9 @@ fn routes_name_the_far_node() {
         (RouteAction::Tunnel, RouteOrigin::Bgp, Some(1440))
     );
     assert_eq!(row.node.as_ref().unwrap().name, "n2");
+}
+
+/// The prefix of the address that all tests here look at.
+fn host_route() -> IpNet {
+    IpNet::from(IpAddr::V4(address(ADDRESS)))
 }

@@ -1,8 +1,8 @@
 //! `samctl bgp …`: neighbors, RIB, and why a path is the best.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use super::{BfdRow, NodeRef, NotificationView, StepView};
@@ -64,12 +64,36 @@ pub struct NeighborSummary {
     /// Seconds for which they are kept at most.
     #[serde(default)]
     pub stale_remaining_s: Option<f64>,
+    /// Its routes of IPv6 unicast; `None` where they are not offered to it. The counts above are of IPv4 unicast.
+    #[serde(default)]
+    pub ipv6: Option<FamilyRow>,
     /// What the session lacks of what the fabric uses: `no-addpath`, when several paths to a prefix cannot be told.
     pub degraded: Option<String>,
     /// How often the session reached Established.
     pub established_count: u64,
     /// Why the session last went down.
     pub last_down: Option<String>,
+}
+
+/// A neighbor and the routes of a family beside IPv4 unicast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FamilyRow {
+    /// Whether it offers the family too.
+    pub negotiated: bool,
+    /// Several paths to a prefix (RFC 7911), as negotiated: `receive`, `send`, `both` or `none`.
+    pub add_path: String,
+    /// Paths received, before policy.
+    pub received: usize,
+    /// Paths accepted.
+    pub accepted: usize,
+    /// Paths advertised to it.
+    pub advertised: usize,
+    /// Whether its End-of-RIB came.
+    pub end_of_rib: bool,
+    /// Accepted prefixes kept from a session that ended (RFC 4724).
+    pub stale: usize,
+    /// Seconds for which they are kept at most.
+    pub stale_remaining_s: Option<f64>,
 }
 
 /// `samctl bgp neighbor NODE`.
@@ -128,6 +152,9 @@ pub struct BgpNeighborView {
 pub struct ForeignView {
     /// Our address towards it.
     pub local_address: Ipv4Addr,
+    /// The next hop that it is told with routes of IPv6 unicast; `None` when those are not offered.
+    #[serde(default)]
+    pub local_address_ipv6: Option<Ipv6Addr>,
     /// The only interface through which it is heard; any when `None`.
     pub interface: Option<String>,
     /// TTL of what is sent to it.
@@ -172,11 +199,11 @@ pub struct TimerRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BgpRouteRow {
     /// Destination.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Path identifier in this direction of the session, where it carries them.
     pub path_id: Option<u32>,
     /// Next hop.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
     /// LOCAL_PREF.
     pub local_pref: Option<u32>,
     /// ORIGINATOR_ID.
@@ -206,7 +233,7 @@ pub struct BgpRibView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RibEntry {
     /// Destination.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// Paths, best first, ineligible ones last.
     pub paths: Vec<PathRow>,
 }
@@ -229,7 +256,7 @@ pub struct PathRow {
     /// Sequence of the claim, by its tags.
     pub sequence: Option<u32>,
     /// Next hop.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
     /// LOCAL_PREF; 100 when absent.
     pub local_pref: u32,
     /// AS_PATH.
@@ -261,7 +288,7 @@ pub struct PathRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BgpWhyView {
     /// Destination.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// The best path.
     pub best: Option<PathRow>,
     /// The paths of which none can be chosen; empty when there is a best path.

@@ -1,22 +1,24 @@
 //! Fills the views of BGP from the speaker.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_bgp::mrt::DumpHead;
 use sam_bgp::session::SessionState;
-use sam_bgp::speaker::{PathView, PeerView, RejectedView};
+use sam_bgp::speaker::{FamilyView, PathView, PeerView, RejectedView};
 use sam_bgp::wire::{AddPathFamily, Capability, GracefulRestart};
 use sam_bgp::{
-    AddPathDirection, DecisionStep, Path, PathAttributes, PathId, PathSource, PeerRole, TimerName,
+    AddPathDirection, DecisionStep, Family, Nlri, Path, PathAttributes, PathId, PathSource, PeerId,
+    PeerRole, Policy, Prefix, RibView, TimerName,
 };
 use sam_capture::{NodeId, RouteTags};
 
 use super::bgp_table::{as_path, hex, origin_name, texts};
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
-    RestartingView, RibEntry, StepView, TimerRow, seconds_ago, seconds_until,
+    FamilyRow, LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow,
+    RejectedRow, RestartingView, RibEntry, StepView, TimerRow, seconds_ago, seconds_until,
 };
 use crate::Router;
 use crate::facts::Facts;
@@ -60,14 +62,16 @@ impl Router {
             .peers()
             .into_iter()
             .find(|peer| peer.id == id)?;
-        let accepted = self.speaker.accepted(id);
+        let (ipv4, ipv6) = (self.speaker.ipv4(), self.speaker.ipv6());
+        let mut routes = NeighborRoutes::read(&ipv4, id);
+        routes.extend(NeighborRoutes::read(&ipv6, id));
         Some(BgpNeighborView {
             summary: self.neighbor_summary(&peer, now),
             router_id: peer.router_id,
             proposed_hold_time_s: peer.proposed_hold_time.as_secs_f64(),
             hold_time_s: peer.hold_time.map(|hold| hold.as_secs_f64()),
             keepalive_s: peer.hold_time.map(|hold| hold.as_secs_f64() / 3.0),
-            add_path: directions(peer.add_path_receive, peer.add_path_send).into(),
+            add_path: add_path(&peer.ipv4).into(),
             extended_messages: directions(peer.extended_receive, peer.extended_send).into(),
             foreign: self.foreign_view(&peer),
             timers: peer
@@ -79,7 +83,7 @@ impl Router {
                 })
                 .collect(),
             bfd: self.bfd_row(node, peer.address, facts, now),
-            end_of_rib: peer.end_of_rib,
+            end_of_rib: peer.ipv4.end_of_rib,
             capabilities_sent: peer.capabilities_sent.iter().map(capability_text).collect(),
             capabilities_received: peer
                 .capabilities_received
@@ -90,33 +94,38 @@ impl Router {
             messages_sent: message_counts(peer.messages_sent),
             last_sent: peer.last_sent.as_ref().map(NotificationView::from),
             last_received: peer.last_received.as_ref().map(NotificationView::from),
-            routes_accepted: accepted
-                .iter()
-                .map(|(prefix, path)| route_row(*prefix, path.path_id, &path.attributes))
-                .collect(),
-            routes_rejected: self.speaker.rejected(id).iter().map(rejected_row).collect(),
-            routes_advertised: self
-                .speaker
-                .advertised(id)
-                .iter()
-                .map(|(route, attributes)| route_row(route.prefix, route.path_id, attributes))
-                .collect(),
+            routes_accepted: routes.accepted,
+            routes_rejected: routes.rejected,
+            routes_advertised: routes.advertised,
         })
     }
 
-    /// `samctl bgp rib`
+    /// `samctl bgp rib`: of one family, or of all.
     #[must_use]
-    pub fn bgp_rib(&self, now: Instant) -> BgpRibView {
-        let entry = |prefix| {
-            let paths = self.speaker.paths(prefix);
+    pub fn bgp_rib(&self, family: Option<Family>, now: Instant) -> BgpRibView {
+        let wanted = |it| family.is_none_or(|family| family == it);
+        let mut entries = Vec::new();
+        if wanted(Family::Ipv4Unicast) {
+            entries.extend(self.rib_entries(&self.speaker.ipv4(), now));
+        }
+        if wanted(Family::Ipv6Unicast) {
+            entries.extend(self.rib_entries(&self.speaker.ipv6(), now));
+        }
+        BgpRibView { entries }
+    }
+
+    fn rib_entries<N: Prefix>(
+        &self,
+        rib: &RibView<'_, impl Policy<N>, N>,
+        now: Instant,
+    ) -> impl Iterator<Item = RibEntry> {
+        rib.prefixes().into_iter().map(move |prefix| {
+            let paths = rib.paths(prefix);
             RibEntry {
-                prefix,
+                prefix: prefix.into(),
                 paths: paths.iter().map(|path| self.path_row(path, now)).collect(),
             }
-        };
-        BgpRibView {
-            entries: self.speaker.prefixes().into_iter().map(entry).collect(),
-        }
+        })
     }
 
     /// `samctl bgp mrt dump`: all paths as TABLE_DUMP_V2 (RFC 6396); `time` is `now` in seconds since the Unix epoch.
@@ -133,10 +142,22 @@ impl Router {
 
     /// `samctl bgp why PREFIX`
     #[must_use]
-    pub fn bgp_why(&self, prefix: Ipv4Net, now: Instant) -> BgpWhyView {
-        let paths = self.speaker.paths(prefix);
+    pub fn bgp_why(&self, prefix: IpNet, now: Instant) -> BgpWhyView {
+        match prefix {
+            IpNet::V4(prefix) => self.why(&self.speaker.ipv4(), prefix, now),
+            IpNet::V6(prefix) => self.why(&self.speaker.ipv6(), prefix, now),
+        }
+    }
+
+    fn why<N: Prefix>(
+        &self,
+        rib: &RibView<'_, impl Policy<N>, N>,
+        prefix: N,
+        now: Instant,
+    ) -> BgpWhyView {
+        let paths = rib.paths(prefix);
         let best = paths.iter().find(|view| view.best);
-        let comparison = |best: &PathView, other: &PathView| ComparisonView {
+        let comparison = |best: &PathView<_>, other: &PathView<_>| ComparisonView {
             loser: self.path_row(other, now),
             step: other.step.into(),
             ladder: ladder(best, other),
@@ -145,7 +166,7 @@ impl Router {
         let comparisons = others.filter_map(|other| best.map(|best| comparison(best, other)));
         let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
-            let refused = self.speaker.rejected(peer.id);
+            let refused = rib.rejected(peer.id);
             let refused = refused
                 .into_iter()
                 .filter(|refused| refused.prefix == prefix);
@@ -154,7 +175,7 @@ impl Router {
                 .collect::<Vec<_>>()
         });
         BgpWhyView {
-            prefix,
+            prefix: prefix.into(),
             best: best.map(|best| self.path_row(best, now)),
             unusable: paths
                 .iter()
@@ -179,18 +200,23 @@ impl Router {
                 PeerRole::NonClient => "non-client".into(),
                 PeerRole::External(_) => "external".into(),
             },
-            received: peer.received,
-            accepted: peer.accepted,
-            advertised: peer.advertised,
-            stale: peer.stale,
-            stale_remaining_s: peer.stale_until.map(|until| seconds_until(until, now)),
+            received: peer.ipv4.received,
+            accepted: peer.ipv4.accepted,
+            advertised: peer.ipv4.advertised,
+            stale: peer.ipv4.stale,
+            stale_remaining_s: peer.ipv4.stale_until.map(|until| seconds_until(until, now)),
+            ipv6: peer.ipv6.as_ref().map(|ipv6| family_row(ipv6, now)),
             degraded: is_degraded(peer).then(|| "no-addpath".into()),
             established_count: peer.established_count,
             last_down: peer.last_down.clone(),
         }
     }
 
-    pub(super) fn path_row(&self, view: &PathView, now: Instant) -> PathRow {
+    pub(super) fn path_row<A: Copy + Into<IpAddr>>(
+        &self,
+        view: &PathView<A>,
+        now: Instant,
+    ) -> PathRow {
         let attributes = &view.path.attributes;
         let tags = RouteTags::parse(self.config.fabric.asn, &attributes.large_communities).ok();
         let claim = tags.and_then(|tags| tags.claim());
@@ -206,7 +232,7 @@ impl Router {
             kind: tags.map(|tags| tags.kind.name().into()),
             state: claim.map(|claim| claim.state.name().into()),
             sequence: claim.map(|claim| claim.sequence),
-            next_hop: attributes.next_hop,
+            next_hop: attributes.next_hop.into(),
             local_pref: attributes.preference(),
             as_path: as_path(attributes),
             origin: origin_name(attributes.origin).into(),
@@ -228,7 +254,7 @@ impl Router {
 }
 
 /// Lists the steps from the first to the one that decided, with both paths' values.
-fn ladder(best: &PathView, other: &PathView) -> Vec<LadderRow> {
+fn ladder<A>(best: &PathView<A>, other: &PathView<A>) -> Vec<LadderRow> {
     let decided = other.step;
     let row = |step: DecisionStep| LadderRow {
         step: step.into(),
@@ -270,7 +296,7 @@ const STEPS: [DecisionStep; 11] = [
 ];
 
 /// Returns what a step looks at.
-fn step_value(step: DecisionStep, view: &PathView) -> String {
+fn step_value<A>(step: DecisionStep, view: &PathView<A>) -> String {
     let attributes = &view.path.attributes;
     match step {
         DecisionStep::Eligible => view.ineligible.unwrap_or("yes").into(),
@@ -302,7 +328,7 @@ fn step_value(step: DecisionStep, view: &PathView) -> String {
     }
 }
 
-fn router_id(path: &Path) -> String {
+fn router_id<A>(path: &Path<A>) -> String {
     match (path.attributes.originator_id, path.source) {
         (Some(originator), _) => originator.to_string(),
         (None, PathSource::Peer { router_id, .. }) => router_id.to_string(),
@@ -323,23 +349,72 @@ fn directions(receive: bool, send: bool) -> &'static str {
 fn is_degraded(peer: &PeerView) -> bool {
     peer.state == SessionState::Established
         && !peer.role.is_external()
-        && !(peer.add_path_receive && peer.add_path_send)
+        && !(peer.ipv4.add_path_receive && peer.ipv4.add_path_send)
 }
 
-fn route_row(prefix: Ipv4Net, path_id: Option<PathId>, attributes: &PathAttributes) -> BgpRouteRow {
+fn add_path(family: &FamilyView) -> &'static str {
+    directions(family.add_path_receive, family.add_path_send)
+}
+
+fn family_row(family: &FamilyView, now: Instant) -> FamilyRow {
+    FamilyRow {
+        negotiated: family.negotiated,
+        add_path: add_path(family).into(),
+        received: family.received,
+        accepted: family.accepted,
+        advertised: family.advertised,
+        end_of_rib: family.end_of_rib,
+        stale: family.stale,
+        stale_remaining_s: family.stale_until.map(|until| seconds_until(until, now)),
+    }
+}
+
+/// The routes of a neighbor.
+struct NeighborRoutes {
+    accepted: Vec<BgpRouteRow>,
+    rejected: Vec<RejectedRow>,
+    advertised: Vec<BgpRouteRow>,
+}
+
+impl NeighborRoutes {
+    fn read<N: Prefix>(rib: &RibView<'_, impl Policy<N>, N>, peer: PeerId) -> Self {
+        let accepted = rib.accepted(peer).into_iter();
+        let accepted = accepted.map(|(prefix, path)| {
+            let path_id = path.path_id;
+            route_row(Nlri { prefix, path_id }, &path.attributes)
+        });
+        let advertised = rib.advertised(peer).into_iter();
+        Self {
+            accepted: accepted.collect(),
+            rejected: rib.rejected(peer).iter().map(rejected_row).collect(),
+            advertised: advertised
+                .map(|(route, attributes)| route_row(route, &attributes))
+                .collect(),
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.accepted.extend(other.accepted);
+        self.rejected.extend(other.rejected);
+        self.advertised.extend(other.advertised);
+    }
+}
+
+fn route_row<N: Prefix>(route: Nlri<N>, attributes: &PathAttributes<N::NextHop>) -> BgpRouteRow {
     BgpRouteRow {
-        prefix,
-        path_id: path_id.map(|PathId(id)| id),
-        next_hop: attributes.next_hop,
+        prefix: route.prefix.into(),
+        path_id: route.path_id.map(|PathId(id)| id),
+        next_hop: attributes.next_hop.into(),
         local_pref: attributes.local_pref,
         originator_id: attributes.originator_id,
         large_communities: texts(attributes.large_communities.iter()),
     }
 }
 
-fn rejected_row(rejected: &RejectedView) -> RejectedRow {
+fn rejected_row<N: Prefix>(rejected: &RejectedView<N>) -> RejectedRow {
+    let (prefix, path_id) = (rejected.prefix, rejected.path_id);
     RejectedRow {
-        route: route_row(rejected.prefix, rejected.path_id, &rejected.attributes),
+        route: route_row(Nlri { prefix, path_id }, &rejected.attributes),
         reason: rejected.reason.into(),
     }
 }
@@ -386,8 +461,9 @@ fn timer_name(timer: TimerName) -> &'static str {
 
 fn capability_text(capability: &Capability) -> String {
     match capability {
-        Capability::Multiprotocol { afi: 1, safi: 1 } => "multiprotocol ipv4-unicast".into(),
-        Capability::Multiprotocol { afi, safi } => format!("multiprotocol {afi}/{safi}"),
+        Capability::Multiprotocol { afi, safi } => {
+            format!("multiprotocol {}", family_text(*afi, *safi))
+        }
         Capability::RouteRefresh => "route-refresh".into(),
         Capability::ExtendedMessage => "extended-message".into(),
         Capability::GracefulRestart(restart) => restart_text(restart),
@@ -421,10 +497,8 @@ fn restart_text(restart: &GracefulRestart) -> String {
         text.push_str(", notification");
     }
     for family in &restart.families {
-        text.push_str(&match (family.afi, family.safi) {
-            (1, 1) => ", ipv4-unicast".into(),
-            (afi, safi) => format!(", {afi}/{safi}"),
-        });
+        text.push_str(", ");
+        text.push_str(&family_text(family.afi, family.safi));
         if family.forwarding {
             text.push_str(" (forwarding)");
         }
@@ -438,10 +512,14 @@ fn add_path_text(family: &AddPathFamily) -> String {
         AddPathDirection::Send => "send",
         AddPathDirection::Both => "both",
     };
-    match (family.afi, family.safi) {
-        (1, 1) => format!("ipv4-unicast:{direction}"),
-        (afi, safi) => format!("{afi}/{safi}:{direction}"),
-    }
+    let family = family_text(family.afi, family.safi);
+    format!("{family}:{direction}")
+}
+
+/// Names a family; one that we do not speak by its numbers.
+fn family_text(afi: u16, safi: u8) -> String {
+    let family = Family::from_wire(afi, safi);
+    family.map_or_else(|| format!("{afi}/{safi}"), |family| family.name().into())
 }
 
 /// Names capabilities that other speakers offer and this one does not use (IANA, Capability Codes).
@@ -488,11 +566,11 @@ mod tests {
             restarted: true,
             notification: true,
             restart_time_s: 120,
-            families: vec![family(1, true), family(2, false)],
+            families: vec![family(1, true), family(2, false), family(25, false)],
         };
         assert_eq!(
             capability_text(&Capability::GracefulRestart(restart)),
-            "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding), 2/1"
+            "graceful-restart 120 s, restarted, notification, ipv4-unicast (forwarding), ipv6-unicast, 25/1"
         );
     }
 }

@@ -1,11 +1,11 @@
 //! `samctl bgp neighbor NODE received|accepted|rejected|advertised|withheld`: one table of one peer, with all attributes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sam_bgp::wire::{Community, Origin};
-use sam_bgp::{Path, PathAttributes, PathId};
+use sam_bgp::{Family, Path, PathAttributes, PathId, PeerId, Policy, Prefix, RibView};
 use sam_capture::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub struct BgpTableView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BgpTableRow {
     /// Destination.
-    pub prefix: Ipv4Net,
+    pub prefix: IpNet,
     /// The id of the path, where several are told (RFC 7911).
     pub path_id: Option<u32>,
     /// Its attributes: those received are before policy, those accepted after it.
@@ -70,7 +70,7 @@ pub struct AttributesView {
     /// AS_PATH.
     pub as_path: Vec<u32>,
     /// NEXT_HOP.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddr,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
     /// LOCAL_PREF.
@@ -132,23 +132,52 @@ impl RouteTable {
 }
 
 impl Router {
-    /// `samctl bgp neighbor NODE TABLE`; `None` when the node is no BGP peer.
+    /// `samctl bgp neighbor NODE TABLE`, of one family or of all; `None` when the node is no BGP peer.
     #[must_use]
-    pub fn bgp_table(&self, node: NodeId, table: RouteTable, now: Instant) -> Option<BgpTableView> {
+    pub fn bgp_table(
+        &self,
+        node: NodeId,
+        table: RouteTable,
+        family: Option<Family>,
+        now: Instant,
+    ) -> Option<BgpTableView> {
         let peer = peer_of(node);
         self.speaker.peers().iter().find(|view| view.id == peer)?;
-        let row = |prefix, id: Option<PathId>, attributes: &PathAttributes| BgpTableRow {
-            prefix,
-            path_id: id.map(|PathId(id)| id),
-            attributes: attributes.into(),
-            age_s: None,
-            rejected: None,
-            withheld: None,
-            from: None,
-        };
-        let routes = match table {
+        let wanted = |it| family.is_none_or(|family| family == it);
+        let mut routes = Vec::new();
+        if wanted(Family::Ipv4Unicast) {
+            routes.extend(self.table_rows(&self.speaker.ipv4(), peer, table, now));
+        }
+        if wanted(Family::Ipv6Unicast) {
+            routes.extend(self.table_rows(&self.speaker.ipv6(), peer, table, now));
+        }
+        Some(BgpTableView {
+            node: NodeRef::new(&self.config, node),
+            table,
+            routes,
+        })
+    }
+
+    fn table_rows<N: Prefix>(
+        &self,
+        rib: &RibView<'_, impl Policy<N>, N>,
+        peer: PeerId,
+        table: RouteTable,
+        now: Instant,
+    ) -> Vec<BgpTableRow> {
+        let row =
+            |prefix: N, id: Option<PathId>, attributes: &PathAttributes<N::NextHop>| BgpTableRow {
+                prefix: prefix.into(),
+                path_id: id.map(|PathId(id)| id),
+                attributes: attributes.into(),
+                age_s: None,
+                rejected: None,
+                withheld: None,
+                from: None,
+            };
+        match table {
             RouteTable::Received | RouteTable::Rejected => {
-                let received = self.speaker.received(peer).into_iter();
+                let received = rib.received(peer).into_iter();
                 received
                     .filter(|route| table == RouteTable::Received || route.rejected.is_some())
                     .map(|route| BgpTableRow {
@@ -159,7 +188,7 @@ impl Router {
                     .collect()
             }
             RouteTable::Accepted => {
-                let accepted = self.speaker.accepted(peer).into_iter();
+                let accepted = rib.accepted(peer).into_iter();
                 accepted
                     .map(|(prefix, path)| BgpTableRow {
                         age_s: Some(seconds_ago(path.learned_at, now)),
@@ -168,8 +197,8 @@ impl Router {
                     .collect()
             }
             RouteTable::Withheld => {
-                let withheld = self.speaker.withheld(peer).into_iter();
-                let from = |path: &Path| path.source.peer().map(node_of);
+                let withheld = rib.withheld(peer).into_iter();
+                let from = |path: &Path<N::NextHop>| path.source.peer().map(node_of);
                 withheld
                     .map(|route| BgpTableRow {
                         age_s: Some(seconds_ago(route.path.learned_at, now)),
@@ -180,27 +209,22 @@ impl Router {
                     .collect()
             }
             RouteTable::Advertised => {
-                let advertised = self.speaker.advertised(peer).into_iter();
+                let advertised = rib.advertised(peer).into_iter();
                 advertised
                     .map(|(route, attributes)| row(route.prefix, route.path_id, &attributes))
                     .collect()
             }
-        };
-        Some(BgpTableView {
-            node: NodeRef::new(&self.config, node),
-            table,
-            routes,
-        })
+        }
     }
 }
 
-impl From<&PathAttributes> for AttributesView {
-    fn from(attributes: &PathAttributes) -> Self {
+impl<A: Copy + Into<IpAddr>> From<&PathAttributes<A>> for AttributesView {
+    fn from(attributes: &PathAttributes<A>) -> Self {
         let aggregator = attributes.aggregator;
         Self {
             origin: origin_name(attributes.origin).into(),
             as_path: as_path(attributes),
-            next_hop: attributes.next_hop,
+            next_hop: attributes.next_hop.into(),
             med: attributes.med,
             local_pref: attributes.local_pref,
             atomic_aggregate: attributes.atomic_aggregate,
@@ -236,7 +260,7 @@ pub(super) const fn origin_name(origin: Origin) -> &'static str {
 }
 
 /// The AS numbers of an AS_PATH.
-pub(super) fn as_path(attributes: &PathAttributes) -> Vec<u32> {
+pub(super) fn as_path<A>(attributes: &PathAttributes<A>) -> Vec<u32> {
     let segments = attributes.as_path.iter();
     segments.flat_map(|segment| segment.0.clone()).collect()
 }

@@ -37,8 +37,8 @@ pub use arp::{ArpView, ForeignAnswerRow, NeighborRow, SightingRow};
 pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    ForeignView, LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow, RestartingView,
-    RibEntry, TimerRow,
+    FamilyRow, ForeignView, LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow,
+    RestartingView, RibEntry, TimerRow,
 };
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use captures::{

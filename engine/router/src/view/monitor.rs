@@ -6,8 +6,8 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
-use sam_bgp::{Cursor, News};
+use ipnet::IpNet;
+use sam_bgp::{Cursor, News, Policy, Prefix, RibView};
 use sam_capture::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +19,11 @@ use crate::peers::node_of;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topic {
-    /// All paths of each prefix.
+    /// All paths of each prefix of IPv4 unicast.
     #[default]
     Rib,
+    /// The same of IPv6 unicast.
+    RibIpv6,
     /// The state of each session.
     Neighbors,
     /// Who owns each address.
@@ -48,7 +50,7 @@ pub enum MonitorView {
         /// Number of the change; they grow.
         generation: u64,
         /// The prefix.
-        prefix: Ipv4Net,
+        prefix: IpNet,
         /// Its paths, best first, ineligible ones last; none when it is gone.
         paths: Vec<PathRow>,
     },
@@ -85,6 +87,7 @@ impl Router {
     pub fn watch(&self, topic: Topic) -> Watch {
         let cursor = match topic {
             Topic::Rib => self.speaker.rib_feed().subscribe(),
+            Topic::RibIpv6 => self.speaker.ipv6().feed().subscribe(),
             Topic::Neighbors => self.speaker.peer_feed().subscribe(),
             Topic::Owners => self.owners.feed().subscribe(),
         };
@@ -96,12 +99,8 @@ impl Router {
         let next = || {
             let cursor = &mut watch.cursor;
             match watch.topic {
-                Topic::Rib => {
-                    let news = self.speaker.rib_feed().next(cursor)?;
-                    Some(line(news, |generation, prefix| {
-                        self.route_line(generation, prefix, now)
-                    }))
-                }
+                Topic::Rib => self.next_route(&self.speaker.ipv4(), cursor, now),
+                Topic::RibIpv6 => self.next_route(&self.speaker.ipv6(), cursor, now),
                 Topic::Neighbors => {
                     let news = self.speaker.peer_feed().next(cursor)?;
                     Some(line(news, |generation, peer| {
@@ -123,16 +122,26 @@ impl Router {
     #[must_use]
     pub fn change_count(&self) -> u64 {
         let (rib, peers) = (self.speaker.rib_feed(), self.speaker.peer_feed());
-        rib.generation() + peers.generation() + self.owners.feed().generation()
+        let ipv6 = self.speaker.ipv6();
+        let routes = rib.generation() + ipv6.feed().generation();
+        routes + peers.generation() + self.owners.feed().generation()
     }
 
-    fn route_line(&self, generation: u64, prefix: Ipv4Net, now: Instant) -> MonitorView {
-        let paths = self.speaker.paths(prefix);
-        MonitorView::Route {
-            generation,
-            prefix,
-            paths: paths.iter().map(|path| self.path_row(path, now)).collect(),
-        }
+    fn next_route<N: Prefix>(
+        &self,
+        rib: &RibView<'_, impl Policy<N>, N>,
+        cursor: &mut Cursor,
+        now: Instant,
+    ) -> Option<MonitorView> {
+        let news = rib.feed().next(cursor)?;
+        Some(line(news, |generation, prefix| {
+            let paths = rib.paths(prefix);
+            MonitorView::Route {
+                generation,
+                prefix: prefix.into(),
+                paths: paths.iter().map(|path| self.path_row(path, now)).collect(),
+            }
+        }))
     }
 
     fn neighbor_line(&self, generation: u64, node: NodeId, now: Instant) -> MonitorView {
