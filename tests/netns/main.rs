@@ -35,6 +35,7 @@ mod start;
 mod steady;
 mod transparency;
 mod transports;
+mod tunnel_fragments;
 mod two_sites;
 mod unprivileged;
 mod verbs;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         steady::CASES,
         transparency::CASES,
         transports::CASES,
+        tunnel_fragments::CASES,
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
