@@ -292,12 +292,6 @@ impl Router {
         &self.config
     }
 
-    /// Tells whether the tunnel to a node carries packets, as far as known.
-    #[must_use]
-    pub fn tunnel_up(&self, node: NodeId) -> bool {
-        self.host.tunnel_up(node)
-    }
-
     /// Addresses that this router is told to own, by configuration and orders.
     pub(crate) fn told_to_own(&self) -> BTreeSet<Ipv4Addr> {
         self.state
