@@ -34,6 +34,7 @@ mod split_brain;
 mod start;
 mod steady;
 mod transparency;
+mod transport_change;
 mod transports;
 mod tunnel_fragments;
 mod two_sites;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         start::CASES,
         steady::CASES,
         transparency::CASES,
+        transport_change::CASES,
         transports::CASES,
         tunnel_fragments::CASES,
         two_sites::CASES,

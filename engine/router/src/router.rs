@@ -336,7 +336,7 @@ impl Router {
         self.numbering
             .apply(&other_nodes(&self.config).map(|node| node.id).collect());
         self.follow_policy(now);
-        self.path_watch.on_config(&self.config);
+        self.path_watch.on_config(&old, &self.config);
         self.follow_next_hops(now);
         if peer_configs(&old) != peer_configs(&self.config)
             || old.local.foreign.ranges != self.config.local.foreign.ranges
