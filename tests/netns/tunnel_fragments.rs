@@ -92,7 +92,6 @@ fn fragments() {
             .filter(|packet| id(&packet.bytes) == sample.id)
             .count()
     };
-    // The last sample arrives, and workers count before they say so.
     for sample in samples.iter().filter(|sample| sample.fate == Fate::Arrives) {
         wait_until(sample.name, PATIENCE, || arrived(sample) == 1);
     }
@@ -118,106 +117,104 @@ fn fragments() {
     assert_eq!(captured, arriving.count(), "nothing else was forwarded");
 }
 
-/// Each kind by GUE from aws and by GRE from azure, those of strangers the other way round.
-fn samples() -> Vec<Sample> {
-    let mut list = List::default();
-    for (peer, stranger, protocol) in [(Site::AWS, Site::AZURE, UDP), (Site::AZURE, Site::AWS, GRE)]
-    {
-        list.add(
-            "whole",
-            peer,
-            (peer, protocol, 100),
-            Fate::Arrives,
-            |outer| vec![outer.whole()],
-        );
-        list.add(
-            "in order",
-            peer,
-            (peer, protocol, 1400),
-            Fate::Arrives,
-            |outer| outer.pieces(),
-        );
-        list.add(
-            "in reverse",
-            peer,
-            (peer, protocol, 1400),
-            Fate::Arrives,
-            |outer| outer.pieces().into_iter().rev().collect(),
-        );
-        list.add(
-            "first only",
-            peer,
-            (peer, protocol, 1400),
-            Fate::Kept,
-            |outer| outer.pieces().drain(..1).collect(),
-        );
-        list.add(
-            "last only",
-            peer,
-            (peer, protocol, 1400),
-            Fate::Kept,
-            |outer| outer.pieces().drain(1..).collect(),
-        );
-        list.add(
-            "overlapping",
-            peer,
-            (peer, protocol, 2500),
-            Fate::Kept,
-            |outer| {
-                let overlap = outer.piece(PIECE - 8, 2 * PIECE);
-                let mut pieces = outer.pieces();
-                pieces.insert(1, overlap);
-                pieces
-            },
-        );
-        list.add(
-            "longer than any packet",
-            peer,
-            (peer, protocol, 100),
-            Fate::Kept,
-            |outer| {
-                let body = vec![0x45; 65_600];
-                Outer { body, ..outer }.pieces()
-            },
-        );
-        let unknown = Fate::Dropped("encap-unknown-source");
-        list.add(
-            "a stranger's",
-            stranger,
-            (peer, protocol, 1400),
-            unknown,
-            |outer| outer.pieces(),
-        );
-        let too_big = Fate::Dropped("too-big");
-        list.add(
-            "joined longer than the LAN takes",
-            peer,
-            (peer, protocol, 9000),
-            too_big,
-            |outer| outer.pieces(),
-        );
-    }
-    let no_message = Fate::Dropped("wg-unknown-type");
-    list.add(
-        "no message of WireGuard",
-        Site::AWS,
-        (Site::AWS, UDP, 1400),
-        no_message,
-        |outer| {
-            Outer {
-                body: udp(WIREGUARD_PORT, &[9; 1400]),
-                ..outer
-            }
-            .pieces()
+/// How a tunnel packet is sent.
+struct Shape {
+    name: &'static str,
+    /// Bytes of the inner datagram.
+    length: usize,
+    fate: Fate,
+    cut: fn(Outer) -> Vec<Vec<u8>>,
+}
+
+/// What comes from the far end of the tunnel.
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "whole",
+        length: 100,
+        fate: Fate::Arrives,
+        cut: |outer| vec![outer.whole()],
+    },
+    Shape {
+        name: "in order",
+        length: 1400,
+        fate: Fate::Arrives,
+        cut: |outer| outer.pieces(),
+    },
+    Shape {
+        name: "in reverse",
+        length: 1400,
+        fate: Fate::Arrives,
+        cut: |outer| outer.pieces().into_iter().rev().collect(),
+    },
+    Shape {
+        name: "first only",
+        length: 1400,
+        fate: Fate::Kept,
+        cut: |outer| outer.pieces().drain(..1).collect(),
+    },
+    Shape {
+        name: "last only",
+        length: 1400,
+        fate: Fate::Kept,
+        cut: |outer| outer.pieces().drain(1..).collect(),
+    },
+    Shape {
+        name: "overlapping",
+        length: 2500,
+        fate: Fate::Kept,
+        cut: |outer| {
+            let mut pieces = outer.pieces();
+            pieces.insert(1, outer.piece(PIECE - 8, 2 * PIECE));
+            pieces
         },
-    );
-    list.add(
-        "last",
-        Site::AWS,
-        (Site::AWS, UDP, 100),
-        Fate::Arrives,
-        |outer| vec![outer.whole()],
-    );
+    },
+    Shape {
+        name: "longer than any packet",
+        length: 100,
+        fate: Fate::Kept,
+        cut: |outer| {
+            let body = vec![0x45; 65_600];
+            Outer { body, ..outer }.pieces()
+        },
+    },
+    Shape {
+        name: "joined longer than the LAN takes",
+        length: 9000,
+        fate: Fate::Dropped("too-big"),
+        cut: |outer| outer.pieces(),
+    },
+];
+
+const STRANGERS: Shape = Shape {
+    name: "a stranger's",
+    length: 1400,
+    fate: Fate::Dropped("encap-unknown-source"),
+    cut: |outer| outer.pieces(),
+};
+
+const NO_MESSAGE: Shape = Shape {
+    name: "no message of WireGuard",
+    length: 100,
+    fate: Fate::Dropped("wg-unknown-type"),
+    cut: |outer| {
+        let body = udp(WIREGUARD_PORT, &[9; 1400]);
+        Outer { body, ..outer }.pieces()
+    },
+};
+
+/// Each shape by GUE from aws and by GRE from azure, that of strangers the other way round.
+fn samples() -> Vec<Sample> {
+    let (aws, azure) = (Site::AWS, Site::AZURE);
+    let mut list = List::default();
+    for (peer, stranger, protocol) in [(aws, azure, UDP), (azure, aws, GRE)] {
+        for shape in SHAPES {
+            list.add(shape, peer, peer, protocol);
+        }
+        list.add(&STRANGERS, stranger, peer, protocol);
+    }
+    list.add(&NO_MESSAGE, aws, aws, UDP);
+    // What comes last tells that all the others were dealt with.
+    list.add(&SHAPES[0], aws, aws, UDP);
     list.0
 }
 
@@ -226,21 +223,18 @@ struct List(Vec<Sample>);
 
 impl List {
     /// Adds an inner datagram of a site's client, in the tunnel of that site, sent by the router of `from`.
-    fn add(
-        &mut self,
-        name: &'static str,
-        from: Site,
-        (of, protocol, length): (Site, u8, usize),
-        fate: Fate,
-        cut: impl FnOnce(Outer) -> Vec<Vec<u8>>,
-    ) {
+    fn add(&mut self, shape: &Shape, from: Site, of: Site, protocol: u8) {
         let id = 5000 + u16::try_from(self.0.len()).expect("few");
         let inner = Ipv4 {
             id,
             protocol: UDP,
             ..Ipv4::default()
         };
-        let inner = inner.packet(of.client(), HERE.client(), &udp(DISCARD, &vec![7; length]));
+        let inner = inner.packet(
+            of.client(),
+            HERE.client(),
+            &udp(DISCARD, &vec![7; shape.length]),
+        );
         let body = match protocol {
             UDP => udp(GUE_PORT, &inner),
             _ => [&[0, 0, 8, 0], &inner[..]].concat(),
@@ -251,13 +245,12 @@ impl List {
             protocol,
             body,
         };
-        let packets = cut(outer);
         self.0.push(Sample {
-            name,
+            name: shape.name,
             from,
-            packets,
+            packets: (shape.cut)(outer),
             id,
-            fate,
+            fate: shape.fate,
         });
     }
 }
