@@ -34,7 +34,9 @@ mod split_brain;
 mod start;
 mod steady;
 mod transparency;
+mod transport_change;
 mod transports;
+mod tunnel_fragments;
 mod two_sites;
 mod unprivileged;
 mod verbs;
@@ -82,7 +84,9 @@ fn main() -> ExitCode {
         start::CASES,
         steady::CASES,
         transparency::CASES,
+        transport_change::CASES,
         transports::CASES,
+        tunnel_fragments::CASES,
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,

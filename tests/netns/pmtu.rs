@@ -84,6 +84,16 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         run: || swallows("encap: gre, trustedUnderlay: true", WAN_IPV6, 44),
     },
+    Case {
+        name: "pmtu::gue_over_ipv6_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: gue, trustedUnderlay: true", WAN_IPV6, 48),
+    },
+    Case {
+        name: "pmtu::fou_over_ipv6_finds_out_a_path_that_swallows_long_packets",
+        needs: &[],
+        run: || swallows("encap: fou, trustedUnderlay: true", WAN_IPV6, 48),
+    },
 ];
 
 const HERE: Site = Site::ONPREM;

@@ -367,6 +367,7 @@ fn ipv6() {
         ("encap: gue", 1452),
         ("encap: gre, key: 7", 1452),
         ("encap: ipip", 1460),
+        ("encap: vxlan, vni: 77", 1430),
     ] {
         let mut fabric = Fabric::new(samctl(), 2);
         configure(&fabric, &format!("{transport}, trustedUnderlay: true"));

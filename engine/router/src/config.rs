@@ -330,6 +330,12 @@ impl Config {
         self.fabric.transport_between(self.local.node, node)
     }
 
+    /// Tells whether packets to a node are wrapped in the same way by another configuration.
+    #[must_use]
+    pub(crate) fn wraps_alike(&self, other: &Self, node: NodeId) -> bool {
+        self.transport_to(node).encapsulation == other.transport_to(node).encapsulation
+    }
+
     /// Lists what this router's tunnels without encryption travel in.
     #[must_use]
     pub fn carriers(&self) -> BTreeSet<Carrier> {

@@ -9,7 +9,6 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
     let (old_self, new_self) = (&old.local, &new.local);
     let table = [
         ("fabric.asn", old.fabric.asn == new.fabric.asn),
-        ("fabric.transport", old.carriers() == new.carriers()),
         (
             "fabric.bgp.gracefulRestart",
             old.fabric.bgp.graceful_restart == new.fabric.bgp.graceful_restart,
@@ -19,10 +18,6 @@ pub fn restart_only(old: &Config, new: &Config) -> Vec<&'static str> {
         (
             "self.privateKeyFile",
             old_self.private_key == new_self.private_key,
-        ),
-        (
-            "self.listenPort",
-            old_self.listen_port == new_self.listen_port,
         ),
         ("self.tun", old_self.tun == new_self.tun),
         ("self.workers", old_self.workers == new_self.workers),
@@ -68,7 +63,7 @@ mod tests {
                 drop(c.fabric.nodes.remove(&sam_capture::NodeId(3)))
             }),
             (&["fabric.asn"], |c| c.fabric.asn = 1),
-            (&["fabric.transport"], |c| {
+            (&[], |c| {
                 c.fabric.transport.encapsulation = crate::Encapsulation::Ipip
             }),
             (&[], |c| {
@@ -77,7 +72,7 @@ mod tests {
             (&["fabric.bgp.gracefulRestart"], |c| {
                 c.fabric.bgp.graceful_restart = None
             }),
-            (&["self.listenPort"], |c| c.local.listen_port = 1),
+            (&[], |c| c.local.listen_port = 1),
             (&["self.offloads"], |c| c.local.offloads.lan_udp = false),
             (&["self.workers"], |c| {
                 c.local.workers = std::num::NonZeroUsize::new(3)

@@ -188,7 +188,7 @@ impl Host {
         self.tunnels.get(&node) == Some(&false)
     }
 
-    /// Forgets what was learned about nodes whose endpoint changed or which are gone.
+    /// Forgets what was learned about nodes whose endpoint changed or which are gone, and about tunnels that are others.
     pub(crate) fn on_config(&mut self, old: &Config, new: &Config) {
         let endpoint = |config: &Config, node| {
             config
@@ -200,7 +200,12 @@ impl Host {
         self.paths
             .retain(|node, _| endpoint(old, *node) == endpoint(new, *node));
         self.tunnels
-            .retain(|node, _| new.fabric.nodes.contains_key(node));
+            .retain(|node, _| new.fabric.nodes.contains_key(node) && old.wraps_alike(new, *node));
+        // Nobody roams without encryption.
+        let plain = |node| !new.transport_to(node).encapsulation.is_encrypted();
+        for (_, path) in self.paths.iter_mut().filter(|(node, _)| plain(**node)) {
+            path.roamed = None;
+        }
     }
 
     /// Returns the endpoint to configure: the literal address, else the resolved name.

@@ -292,7 +292,7 @@ impl Router {
                 .filter(|node| !self.config.shares_lan_with(node.id))
                 .peekable();
             // A session of WireGuard outlives its path by minutes; BFD does not.
-            let carries = |node| self.host.tunnel_up(node) && !self.path_watch.has_failed(node);
+            let carries = |node| self.tunnel_up(node) && !self.path_watch.has_failed(node);
             others.peek().is_none() || others.any(|node| carries(node.id))
         };
         [

@@ -110,7 +110,9 @@ impl Router {
     /// Takes in whether a tunnel carries packets; returns the event, if that is news.
     fn on_tunnel(&mut self, tunnel: TunnelId, up: bool) -> Option<Event> {
         let node = self.numbering.node(tunnel)?;
-        if !self.host.on_tunnel(node, up) {
+        // The last words of a session may come when the node is already reached without.
+        let has_session = self.config.transport_to(node).encapsulation.is_encrypted();
+        if !has_session || !self.host.on_tunnel(node, up) {
             return None;
         }
         self.next_hops_stale = true;

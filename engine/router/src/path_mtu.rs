@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use sam_capture::NodeId;
 use sam_dataplane::PathProbe;
+use sam_dataplane::encap::Nested;
+use sam_dataplane::snapshot::Encap;
 
 use crate::Router;
 use crate::events::Event;
@@ -25,9 +27,12 @@ pub(crate) struct PathMtus {
 
 #[derive(Debug)]
 struct Path {
-    endpoint: Option<SocketAddr>,
+    way: Way,
     prober: Prober,
 }
+
+/// What may have a size of its own: where packets go, and in what.
+type Way = (Option<SocketAddr>, Encap, Option<Nested>);
 
 /// What was learnt about a path: it carries less than it promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +76,16 @@ impl PathMtus {
         self.paths.retain(|node, _| plans.contains_key(node));
         for (node, plan) in plans {
             let limits = limits(plan);
+            let way = (plan.endpoint, plan.encap, plan.nested);
             let path = self.paths.entry(*node).or_insert_with(|| {
                 self.seed = self.seed.wrapping_add(SEEDS_APART);
                 Path {
-                    endpoint: plan.endpoint,
+                    way,
                     prober: Prober::new(limits, self.seed),
                 }
             });
-            if path.endpoint != plan.endpoint {
-                path.endpoint = plan.endpoint;
+            if path.way != way {
+                path.way = way;
                 path.prober.reset();
             }
             path.prober.set_limits(limits);

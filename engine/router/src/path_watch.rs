@@ -5,8 +5,8 @@
 //! 3. Up again: reachable at once, but for a while other paths are preferred, longer after each failure.
 //! 4. Held down by an operator at either end: says nothing about the path, so nothing follows.
 //!
-//! A verdict also ends when something else proves it wrong: a new BGP session, whose TCP passes the same tunnel, or another
-//! run of the node, of which nothing is known yet. So a node that no longer answers BFD is not lost for good.
+//! A verdict also ends when something else proves it wrong: a new BGP session, whose TCP passes the same tunnel, another
+//! run of the node, or another transport to it, of which nothing is known yet. So a node that no longer answers BFD is not lost for good.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -120,11 +120,14 @@ impl PathWatch {
             .collect()
     }
 
-    /// Forgets nodes that are gone, and everything when BFD is off.
-    pub(crate) fn on_config(&mut self, config: &Config) {
+    /// Forgets nodes that are gone, everything when BFD is off, and what failed by another tunnel than the present one.
+    pub(crate) fn on_config(&mut self, old: &Config, config: &Config) {
         let known = |node: &NodeId| config.fabric.nodes.contains_key(node);
         self.nodes
             .retain(|node, _| config.fabric.bfd.is_some() && known(node));
+        for (node, path) in &mut self.nodes {
+            path.failed &= old.wraps_alike(config, *node);
+        }
         self.epochs.retain(|node, _| known(node));
     }
 

@@ -306,12 +306,6 @@ impl Router {
         &self.config
     }
 
-    /// Tells whether the tunnel to a node carries packets, as far as known.
-    #[must_use]
-    pub fn tunnel_up(&self, node: NodeId) -> bool {
-        self.host.tunnel_up(node)
-    }
-
     /// Addresses that this router is told to own, by configuration and orders.
     pub(crate) fn told_to_own(&self) -> BTreeSet<Ipv4Addr> {
         self.state
@@ -356,7 +350,7 @@ impl Router {
         self.numbering
             .apply(&other_nodes(&self.config).map(|node| node.id).collect());
         self.follow_policy(now);
-        self.path_watch.on_config(&self.config);
+        self.path_watch.on_config(&old, &self.config);
         self.follow_next_hops(now);
         if peer_configs(&old) != peer_configs(&self.config)
             || old.local.foreign.ranges != self.config.local.foreign.ranges

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sam_bgp::session::SessionState;
 use sam_capture::NodeId;
 use sam_dataplane::encap::Nested;
 use sam_dataplane::snapshot::{Encap, Tunnel};
 use sam_dataplane::{Dscp, TunnelId};
 use sam_wg::{PeerConfig, PeerIndex};
 
+use crate::Router;
 use crate::config::{Config, Node, TunnelMtu};
 use crate::host::Host;
 use crate::numbering::Numbering;
 use crate::path_mtu::Learnt;
-use crate::peers::other_nodes;
+use crate::peers::{other_nodes, peer_of};
 use crate::tunnel_fault::TunnelFault;
 
 /// What is known about the way to one node.
@@ -49,6 +51,29 @@ pub(crate) struct TunnelPlan {
 
 /// Smallest MTU that IPv4 allows (RFC 791).
 const MINIMUM_MTU: u16 = 68;
+
+impl Router {
+    /// Tells whether the tunnel to a node carries packets, as far as known. Without encryption no session says so: then BFD
+    /// does, or a session of BGP; where there is neither, nothing speaks against it.
+    #[must_use]
+    pub fn tunnel_up(&self, node: NodeId) -> bool {
+        if self.config.transport_to(node).encapsulation.is_encrypted() {
+            return self.host.tunnel_up(node);
+        }
+        let is_ready = self.host.endpoint(&self.config, node).is_some()
+            && !self.host.is_routed_into_itself(node);
+        is_ready
+            && (self.config.fabric.bfd.is_none()
+                || self.path_watch.is_up(node)
+                || self.has_session(node))
+    }
+
+    fn has_session(&self, node: NodeId) -> bool {
+        let peers = self.speaker.peers();
+        let peer = peers.iter().find(|peer| peer.id == peer_of(node));
+        peer.is_some_and(|peer| peer.state == SessionState::Established)
+    }
+}
 
 /// Plans the way to each other node, as far as it follows from configuration and host; nothing is learnt yet.
 #[must_use]

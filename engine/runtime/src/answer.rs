@@ -45,7 +45,7 @@ impl Control {
             Request::Undo(id) => self.command(Command::Undo(id)),
             Request::Release(address, hold) => self.command(Command::Release { address, hold }),
             Request::Fix => self.fix(),
-            Request::Reload => match self.reload_now() {
+            Request::Reload => match self.reload_now().await {
                 Ok(()) => Reply::Json(json!({ "reloaded": true })),
                 Err(error) => refused(
                     StatusCode::CONFLICT,

@@ -144,7 +144,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
             order = inbox.signals.next() => match order {
                 Order::Stop => return Ok(()),
                 Order::Reload => {
-                    if let Err(error) = control.reload_now() {
+                    if let Err(error) = control.reload_now().await {
                         warn!(%error, "configuration not reloaded, the former one stays");
                     }
                 }
@@ -401,8 +401,8 @@ impl Control {
     /// Reads the configuration again and applies it; the former one stays when it is bad.
     ///
     /// # Errors
-    /// What is wrong with the file, or which settings need a restart.
-    pub(crate) fn reload_now(&mut self) -> Result<(), String> {
+    /// What is wrong with the file, which settings need a restart, or which socket cannot be opened.
+    pub(crate) async fn reload_now(&mut self) -> Result<(), String> {
         let config = (self.reload)()?;
         let changed = restart_only(self.router.config(), &config);
         if !changed.is_empty() {
@@ -412,6 +412,9 @@ impl Control {
             ));
         }
         bgp_io::check(&config.local.foreign).map_err(|error| error.to_string())?;
+        // The last thing that can fail: before it everything is as it was.
+        let sockets = self.data_plane.set_sockets(&config);
+        sockets.await.map_err(|error| format!("{error:#}"))?;
         self.host.forget();
         self.test_nodes.send_replace(overlays(&config));
         self.input(Input::Config(Box::new(config)));

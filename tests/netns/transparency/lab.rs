@@ -86,7 +86,7 @@ impl Lab {
         let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
         let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().expect("hexadecimal");
         let mac: Mac = bytes.try_into().expect("six bytes");
-        send_ipv4(self.client(from), mac, packets);
+        send_ipv4(self.client(from), "eth0", mac, packets);
     }
 
     /// Makes the clients forget MAC addresses and learnt path MTUs.

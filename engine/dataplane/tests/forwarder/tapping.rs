@@ -85,6 +85,22 @@ fn a_listener_that_left_costs_nothing() {
 }
 
 #[test]
+fn a_copy_of_a_ping_that_the_router_answers_itself_says_so() {
+    let virtual_address = std::net::Ipv4Addr::new(10, 77, 60, 254);
+    let mut lab = Lab::connected();
+    lab.a.install(lab.now, |snapshot| {
+        snapshot.lans[0].virtual_address = Some(virtual_address);
+    });
+    lab.set_tap();
+    lab.send_a(&ping(A.host, virtual_address, b"who is there"));
+    let tap = lab.a.forwarder.tap().unwrap();
+    let verdicts: Vec<_> = std::iter::from_fn(|| tap.pop())
+        .filter_map(|seen| Some((seen.outbound, seen.verdict?)))
+        .collect();
+    assert_eq!(verdicts, [(false, Verdict::EchoAnswered)]);
+}
+
+#[test]
 fn a_copy_says_what_became_of_the_packet() {
     let mut lab = Lab::connected();
     lab.set_tap();

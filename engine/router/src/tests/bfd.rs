@@ -160,6 +160,33 @@ fn another_run_of_a_node_begins_anew() {
 }
 
 #[test]
+fn another_transport_to_a_node_begins_anew() {
+    let mut net = backed_up();
+    let mut session = Session::up(&mut net, 1, 2);
+    session.fail(&net);
+    net.bfd(1, &session);
+    let failed = |net: &Net| net.stations[&1].router.path_watch.has_failed(NodeId(2));
+    reconfigure(&mut net, 1, |config| {
+        config.fabric.transport.mss_clamp ^= true
+    });
+    assert!(failed(&net), "the same tunnel");
+
+    reconfigure(&mut net, 1, |config| {
+        config.fabric.transport.encapsulation = crate::Encapsulation::Ipip;
+    });
+    assert!(!failed(&net));
+    net.bfd(1, &session);
+    assert!(!failed(&net), "that was before");
+
+    session.come_up(&net);
+    net.bfd(1, &session);
+    net.run(1);
+    session.fail(&net);
+    net.bfd(1, &session);
+    assert!(failed(&net));
+}
+
+#[test]
 fn without_bfd_nothing_is_remembered() {
     let mut net = Net::new(3, &[3]);
     net.command(2, Command::Announce(address(ADDRESS)));

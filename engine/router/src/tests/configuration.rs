@@ -69,11 +69,11 @@ fn a_change_that_needs_a_restart_is_refused_as_a_whole() {
     let mut net = Net::new(2, FULL_MESH);
 
     reconfigure(&mut net, 1, |config| {
-        config.local.listen_port = 1;
+        config.local.tun = "sam9".into();
         config.local.owned.insert(address(ADDRESS));
     });
 
-    let settings = vec!["self.listenPort".to_owned()];
+    let settings = vec!["self.tun".to_owned()];
     assert_eq!(
         net.station(1).events.last(),
         Some(&Event::ConfigRefused { settings })

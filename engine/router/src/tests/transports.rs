@@ -363,7 +363,60 @@ fn refused(is_refused: bool) -> Event {
     }
 }
 
-/// Starts node 1 again with another configuration: sockets are opened at the start.
+#[test]
+fn another_transport_of_a_pair_is_taken_up_in_place_and_leaves_other_tunnels_alone() {
+    let mut net = Net::new(3, FULL_MESH);
+    let before = net.station(1).snapshot.tunnels.clone();
+    let peers = net.station(1).wireguard.clone();
+
+    set_transport(&mut net, GUE);
+
+    let station = net.station(1);
+    let tunnels = &station.snapshot.tunnels;
+    assert!(matches!(tunnels[0].encap, Encap::Plain(_)));
+    assert_eq!((&tunnels[1], tunnels.len()), (&before[1], 2));
+    assert_eq!(station.wireguard, peers[1..]);
+    assert!(!station.told("config-refused"));
+
+    set_transport(&mut net, Encapsulation::WireGuard);
+
+    let station = net.station(1);
+    assert_eq!(station.snapshot.tunnels, before);
+    assert_eq!(station.wireguard, peers);
+}
+
+#[test]
+fn the_end_of_a_session_of_wireguard_says_nothing_about_another_transport() {
+    let mut net = Net::new(3, FULL_MESH);
+    let tunnel = TunnelId(0);
+    net.command(2, Command::Announce(address(ADDRESS)));
+    net.input(1, Input::Notice(Notice::SessionDown { tunnel }));
+    assert_eq!(net.tunneled_to(1, address(ADDRESS)), None);
+
+    set_transport(&mut net, GUE);
+    assert_eq!(net.tunneled_to(1, address(ADDRESS)), Some(2));
+    net.input(1, Input::Notice(Notice::SessionDown { tunnel }));
+    assert_eq!(net.tunneled_to(1, address(ADDRESS)), Some(2));
+
+    set_transport(&mut net, Encapsulation::WireGuard);
+    assert_eq!(net.tunneled_to(1, address(ADDRESS)), Some(2), "not known");
+}
+
+/// Gives the pair of nodes 1 and 2 a transport of its own.
+fn set_transport(net: &mut Net, encapsulation: Encapsulation) {
+    reconfigure(net, 1, |config| {
+        let transport = crate::config::Transport {
+            encapsulation,
+            ..config.fabric.transport.clone()
+        };
+        config
+            .fabric
+            .pairs
+            .insert((NodeId(1), NodeId(2)), transport);
+    });
+}
+
+/// Starts node 1 again with another configuration.
 fn restart(net: &mut Net, change: impl FnOnce(&mut Config)) {
     let mut config = net.station(1).router.config().clone();
     change(&mut config);

@@ -358,6 +358,20 @@ fn what_does_not_work_costs_priority() {
 }
 
 #[test]
+fn a_tunnel_without_encryption_counts_while_something_passes_it() {
+    let mut net = site();
+    for id in 1..=3 {
+        reconfigure(&mut net, id, |config| {
+            config.fabric.transport.encapsulation = crate::Encapsulation::Ipip;
+        });
+    }
+    assert_eq!(plan(&net, 1).penalty, 0, "a session of BGP passes");
+    net.kill(3);
+    net.run(60);
+    assert_eq!(plan(&net, 1).penalty, 30, "no tunnel is up, BGP is");
+}
+
+#[test]
 fn an_equal_configuration_leaves_the_election_alone() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);

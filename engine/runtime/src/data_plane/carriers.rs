@@ -1,4 +1,4 @@
-//! The sockets of tunnels without encryption, opened once for all workers.
+//! The sockets of tunnels without encryption, opened for all workers at once.
 //!
 //! ```text
 //!   UDP carrier:  each worker one member of the port's group, to receive, the first also its control socket;
@@ -24,29 +24,46 @@ pub(super) struct CarrierSockets {
     pub(super) raw: [Vec<(u8, UdpSocket)>; 2],
 }
 
-/// Opens the sockets of `count` workers: IPv4 always, IPv6 where the host has it.
+impl CarrierSockets {
+    /// Adds sockets that were opened later.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.receivers.extend(other.receivers);
+        for (all, more) in self.lanes.iter_mut().zip(other.lanes) {
+            all.extend(more);
+        }
+        for (all, more) in self.raw.iter_mut().zip(other.raw) {
+            all.extend(more);
+        }
+    }
+}
+
+/// Opens the sockets of `count` workers that are wanted and not there yet: IPv4 always, IPv6 where the host has it.
 ///
 /// # Errors
-/// When another program has the port, or without CAP_NET_RAW for raw sockets.
+/// When another program has the port, or without CAP_NET_RAW for raw sockets. Nothing is open then that was not before.
 pub(super) fn open(
-    carriers: &BTreeSet<Carrier>,
+    wanted: &BTreeSet<Carrier>,
+    present: &BTreeSet<Carrier>,
     count: usize,
 ) -> Result<Vec<CarrierSockets>, NetError> {
     let mut workers: Vec<CarrierSockets> = (0..count).map(|_| CarrierSockets::default()).collect();
-    for &carrier in carriers {
+    for &carrier in wanted.difference(present) {
         for ipv6 in [false, true] {
             optional(ipv6, open_carrier(carrier, ipv6, &mut workers))?;
         }
     }
-    if carriers
-        .iter()
-        .any(|carrier| matches!(carrier, Carrier::Udp { .. }))
-    {
+    if have_udp(wanted) && !have_udp(present) {
         for ipv6 in [false, true] {
             optional(ipv6, open_lanes(ipv6, &mut workers))?;
         }
     }
     Ok(workers)
+}
+
+/// Tells whether any carrier needs lanes.
+pub(super) fn have_udp(carriers: &BTreeSet<Carrier>) -> bool {
+    let mut carriers = carriers.iter();
+    carriers.any(|carrier| matches!(carrier, Carrier::Udp { .. }))
 }
 
 fn open_carrier(

@@ -34,6 +34,8 @@ pub(super) struct HandshakeLetters {
     pub(super) peers: Option<Vec<PeerConfig>>,
     /// Tunnels lead to peers by this from now on.
     pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Send by these, in place of former ones, which are closed when the second is dropped.
+    pub(super) senders: Option<(Vec<UdpSocket>, oneshot::Sender<()>)>,
     /// Copy messages to the listener until it is gone.
     pub(super) tap: Option<Listener>,
     /// Say how things are.
@@ -47,6 +49,7 @@ impl HandshakeLetters {
     fn is_empty(&self) -> bool {
         let silent = self.peers.is_none() && self.snapshot.is_none() && self.tap.is_none();
         silent
+            && self.senders.is_none()
             && self.report.is_none()
             && !self.stop
             && self.posts.as_ref().is_none_or(Posts::is_empty)
@@ -179,6 +182,9 @@ impl HandshakeThread {
 
     /// Does what control and workers want: peers first, for a snapshot names them.
     fn read(&mut self, letters: HandshakeLetters, now: Instant) {
+        if let Some((senders, _done)) = letters.senders {
+            self.senders = senders;
+        }
         if let Some(peers) = letters.peers {
             self.handshakes.set_peers(&peers, now);
         }

@@ -13,6 +13,7 @@ use sam_router::Offloads;
 use tokio::sync::oneshot;
 
 use super::listener::Listener;
+use super::sockets::SocketChange;
 
 /// What the worker has not read yet.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Letters {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
+    /// Change the sockets of the underlay.
+    pub(super) sockets: Option<SocketChange>,
     /// Send these probes, one per tunnel and size, the long ones first: whether a long one is lost is told by a shorter
     /// one that left after it.
     pub(super) probes: BTreeMap<(TunnelId, Reverse<u16>), PathProbe>,
@@ -41,6 +44,14 @@ impl Letters {
     pub(super) fn add_probe(&mut self, probe: PathProbe) {
         let place = (probe.tunnel, Reverse(probe.size));
         self.probes.insert(place, probe);
+    }
+
+    /// Has sockets changed, after what was to be changed before.
+    pub(super) fn change_sockets(&mut self, change: SocketChange) {
+        match &mut self.sockets {
+            Some(former) => former.then(change),
+            None => self.sockets = Some(change),
+        }
     }
 }
 

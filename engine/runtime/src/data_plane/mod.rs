@@ -16,13 +16,13 @@ mod listener;
 mod mailbox;
 mod plain_ports;
 mod ports;
+mod sockets;
 mod software;
 mod switches;
 mod trust;
 mod underlay;
 mod worker;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,12 +34,12 @@ use sam_dataplane::{
     FabricQuestion, Handshakes, LanQuestion, Notice, PacketFilter, PathProbe, PortId, Snapshot,
     Stats,
 };
-use sam_net::{Tun, UdpGroup};
+use sam_net::Tun;
 use sam_router::Config;
 use sam_router::config::WORKERS_MAX;
 use sam_wg::{PeerConfig, PeerStatus};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub(crate) use handshake_thread::HandshakeReport;
 pub(crate) use listener::Captured;
@@ -51,7 +51,7 @@ use crate::StartError;
 use crate::kernel_release::safe_offloads;
 use handshake_thread::{HandshakeBox, HandshakeThread};
 use mailbox::Mailbox;
-use ports::UnderlaySockets;
+use sockets::WantedSockets;
 use worker::{Worker, WorkerStart};
 
 /// Notices that may wait for control.
@@ -96,6 +96,8 @@ pub(crate) struct DataPlaneReport {
 #[derive(Debug)]
 pub(crate) struct DataPlane {
     workers: Vec<Arc<Mailbox>>,
+    /// What the workers serve.
+    sockets: WantedSockets,
     handshakes: Arc<HandshakeBox>,
     /// Counters: one block per worker, then that of the handshakes.
     stats: Vec<Arc<Stats>>,
@@ -119,10 +121,8 @@ impl DataPlane {
     ) -> Result<(Self, Reports), StartError> {
         let (notices, notice_receiver) = mpsc::channel(NOTICES);
         let (ended, ended_receiver) = mpsc::channel(count + 1);
-        let underlays = open_underlays(config.local.listen_port, count)?;
-        let mut carriers = carriers::open(&config.carriers(), count)
-            .context("cannot open a socket of fabric.transport")?
-            .into_iter();
+        let sockets = WantedSockets::of(config);
+        let opened = sockets.open(None, count)?;
         let handshake_stats = Arc::new(Stats::default());
         let device =
             sam_wg::Device::new(&config.local.private_key, seed, wall_time(), Instant::now());
@@ -132,6 +132,7 @@ impl DataPlane {
                 .map(|_| Mailbox::new().map(Arc::new))
                 .collect::<Result<_, _>>()
                 .context("cannot make an eventfd")?,
+            sockets,
             handshakes: Arc::default(),
             stats: (0..count).map(|_| Arc::default()).collect(),
             notices: notices.clone(),
@@ -140,27 +141,13 @@ impl DataPlane {
         };
         let icmp_limiter = Arc::default();
         let offloads = safe_offloads(config.local.offloads);
-        let mut senders = Vec::new();
-        let (mut members, mut controls) = (Vec::new(), Vec::new());
-        for UdpGroup {
-            members: sockets,
-            control,
-        } in underlays
-        {
-            senders.push(control.try_clone().context("cannot share a UDP socket")?);
-            members.push(sockets.into_iter());
-            controls.push(control);
-        }
-        for (index, (tun, reads_tun)) in handles(tuns, count)?.into_iter().enumerate() {
+        let tuns = handles(tuns, count)?.into_iter();
+        for (index, ((tun, reads_tun), sockets)) in tuns.zip(opened.workers).enumerate() {
             let worker = Worker::new(WorkerStart {
                 index,
                 tun,
                 reads_tun,
-                underlay: UnderlaySockets {
-                    members: members.iter_mut().filter_map(Iterator::next).collect(),
-                    controls: std::mem::take(&mut controls),
-                },
-                carriers: carriers.next().unwrap_or_default(),
+                sockets,
                 offloads,
                 sessions: owner.data_path(),
                 icmp_limiter: Arc::clone(&icmp_limiter),
@@ -173,7 +160,7 @@ impl DataPlane {
         }
         let thread = HandshakeThread::new(
             owner,
-            senders,
+            opened.senders.unwrap_or_default(),
             Arc::clone(&data_plane.handshakes),
             data_plane.workers.clone(),
             Arc::clone(&handshake_stats),
@@ -235,6 +222,37 @@ impl DataPlane {
         for (worker, sockets) in self.workers.iter().zip(members) {
             worker.post(|letters| drop(letters.lans.insert(port, sockets)));
         }
+    }
+
+    /// Makes the workers serve the sockets of the underlay that a configuration wants. Waits until they do, for a limited
+    /// time: then a port that was given up is free.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened; all are as before then.
+    pub(crate) async fn set_sockets(&mut self, config: &Config) -> Result<(), StartError> {
+        let wanted = WantedSockets::of(config);
+        if wanted == self.sockets {
+            return Ok(());
+        }
+        let opened = wanted.open(Some(&self.sockets), self.workers.len())?;
+        self.sockets = wanted;
+        let mut answers = Vec::new();
+        for (worker, mut change) in self.workers.iter().zip(opened.workers) {
+            answers.push(change.acknowledged());
+            worker.post(|letters| letters.change_sockets(change));
+        }
+        if let Some(senders) = opened.senders {
+            let (done, answer) = oneshot::channel();
+            answers.push(answer);
+            self.handshakes
+                .post(|letters| letters.senders = Some((senders, done)));
+        }
+        let end = tokio::time::Instant::now() + REPORT_PATIENCE;
+        for answer in answers {
+            // Whoever does not answer any more has closed all.
+            tokio::time::timeout_at(end, answer).await.ok();
+        }
+        Ok(())
     }
 
     /// Copies packets until the reader is dropped, of which at most `queue` wait; `None` while another one reads. A
@@ -345,21 +363,6 @@ impl Drop for LastWords {
         // Control is gone when the router stops.
         self.ended.try_send(std::mem::take(&mut self.name)).ok();
     }
-}
-
-/// Opens the underlay sockets, `count` members per address family: IPv4 always, IPv6 where the host has it.
-fn open_underlays(port: u16, count: usize) -> Result<Vec<UdpGroup>, StartError> {
-    let v4 = UdpGroup::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), count)
-        .context("another program uses the WireGuard port, or another router runs here")?;
-    let mut families = vec![v4];
-    match UdpGroup::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), count) {
-        Ok(v6) => families.push(v6),
-        Err(error) if error.lacks_address_family() => debug!(%error, "no IPv6 underlay"),
-        Err(error) => {
-            return Err(error).context("another program uses the WireGuard port over IPv6");
-        }
-    }
-    Ok(families)
 }
 
 /// Gives each of `count` workers a handle of the TUN device, and tells whether it reads by it: with fewer queues than

@@ -1,71 +1,131 @@
 //! One worker's sockets of tunnels without encryption: which receives, and which a train leaves by.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::Context;
-use sam_dataplane::{BufferPool, Lane, Stats};
-use sam_net::{Epoll, Interest};
+use sam_dataplane::{BufferPool, Carrier, Lane, Stats};
+use sam_net::{Epoll, Interest, UdpSocket};
 use sam_router::Offloads;
 
-use super::carriers::CarrierSockets;
+use super::carriers::{CarrierSockets, have_udp};
 use super::underlay::Underlay;
 use crate::StartError;
 
 /// First token; far above those of LAN ports.
 pub(super) const PLAIN: u64 = 1 << 32;
-/// First token of what only sends: its errors wake the worker.
-const SENDERS: u64 = 1 << 33;
 
 /// The sockets, with what waits for them.
 pub(super) struct PlainPorts {
-    receivers: Vec<Underlay>,
+    receivers: Vec<Member>,
     /// Per address family.
-    lanes: [Vec<Underlay>; 2],
-    raw: [Vec<(u8, Underlay)>; 2],
+    lanes: [Vec<Member>; 2],
+    raw: [Vec<(u8, Member)>; 2],
+    /// Of the next socket: none is used twice, because a turn may still hold that of a closed one.
+    next_token: u64,
+}
+
+/// A socket under the token by which it is watched.
+struct Member {
+    token: u64,
+    underlay: Underlay,
 }
 
 impl PlainPorts {
-    /// Watches what receives.
+    /// Has none.
+    pub(super) fn new() -> Self {
+        Self {
+            receivers: Vec::new(),
+            lanes: Default::default(),
+            raw: Default::default(),
+            next_token: PLAIN,
+        }
+    }
+
+    /// Serves sockets, besides those that are there.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
-    pub(super) fn new(
+    /// When one cannot be watched.
+    pub(super) fn open(
+        &mut self,
         sockets: CarrierSockets,
         offloads: Offloads,
         epoll: &Epoll,
-    ) -> Result<Self, StartError> {
-        let receiver = |(carrier, socket)| Underlay::of_carrier(carrier, socket, offloads);
-        let receivers: Vec<Underlay> = sockets.receivers.into_iter().map(receiver).collect();
-        for (index, receiver) in receivers.iter().enumerate() {
-            epoll
-                .add(receiver.as_fd(), PLAIN + index as u64, Interest::Read)
-                .context("cannot watch the socket of a transport")?;
+    ) -> Result<(), StartError> {
+        for (carrier, socket) in sockets.receivers {
+            let underlay = Underlay::of_carrier(carrier, socket, offloads);
+            let member = self.watch(underlay, Interest::Read, epoll)?;
+            self.receivers.push(member);
         }
-        let sender = |socket| Underlay::new(socket, offloads);
-        let ports = Self {
-            receivers,
-            lanes: sockets
-                .lanes
-                .map(|lanes| lanes.into_iter().map(sender).collect()),
-            raw: sockets.raw.map(|raw| {
-                let raw = raw.into_iter();
-                raw.map(|(protocol, socket)| (protocol, sender(socket)))
-                    .collect()
-            }),
+        for (family, (lanes, raw)) in sockets.lanes.into_iter().zip(sockets.raw).enumerate() {
+            for socket in lanes {
+                let member = self.watch_sender(socket, offloads, epoll)?;
+                self.lanes[family].push(member);
+            }
+            for (protocol, socket) in raw {
+                let member = self.watch_sender(socket, offloads, epoll)?;
+                self.raw[family].push((protocol, member));
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches what only sends, because its errors wake the worker.
+    fn watch_sender(
+        &mut self,
+        socket: UdpSocket,
+        offloads: Offloads,
+        epoll: &Epoll,
+    ) -> Result<Member, StartError> {
+        self.watch(Underlay::new(socket, offloads), Interest::Nothing, epoll)
+    }
+
+    fn watch(
+        &mut self,
+        underlay: Underlay,
+        interest: Interest,
+        epoll: &Epoll,
+    ) -> Result<Member, StartError> {
+        let token = self.next_token;
+        self.next_token += 1;
+        epoll
+            .add(underlay.as_fd(), token, interest)
+            .context("cannot watch the socket of a transport")?;
+        Ok(Member { token, underlay })
+    }
+
+    /// Closes the sockets of all carriers but these.
+    pub(super) fn close(
+        &mut self,
+        wanted: &BTreeSet<Carrier>,
+        pool: &mut BufferPool,
+        stats: &Stats,
+    ) {
+        let is_unwanted = |receiver: &mut Member| {
+            let carrier = receiver.underlay.carrier();
+            carrier.is_none_or(|carrier| !wanted.contains(&carrier))
         };
-        for (index, sender) in ports.senders().enumerate() {
-            epoll
-                .add(sender.as_fd(), SENDERS + index as u64, Interest::Nothing)
-                .context("cannot watch the socket of a transport")?;
+        let mut closed: Vec<Member> = self.receivers.extract_if(.., is_unwanted).collect();
+        for raw in &mut self.raw {
+            let unwanted = raw.extract_if(.., |(protocol, _)| {
+                let protocol = *protocol;
+                !wanted.contains(&Carrier::Ip { protocol })
+            });
+            closed.extend(unwanted.map(|(_, member)| member));
         }
-        Ok(ports)
+        if !have_udp(wanted) {
+            closed.extend(self.lanes.iter_mut().flat_map(std::mem::take));
+        }
+        for member in closed {
+            member.underlay.retire(pool, stats);
+        }
     }
 
     /// Returns the socket that trains of a lane leave by.
     pub(super) fn sender(&mut self, lane: Lane, ipv6: bool) -> Option<&mut Underlay> {
         let family = usize::from(ipv6);
-        match lane {
+        let member = match lane {
             Lane::WireGuard => None,
             Lane::Udp(lane) => {
                 let lanes = &mut self.lanes[family];
@@ -75,61 +135,62 @@ impl PlainPorts {
             Lane::Ip { protocol } => {
                 let mut raw = self.raw[family].iter_mut();
                 raw.find(|(known, _)| *known == protocol)
-                    .map(|(_, underlay)| underlay)
+                    .map(|(_, member)| member)
             }
-        }
+        };
+        member.map(|member| &mut member.underlay)
     }
 
     /// Returns the socket of `token`, whether it receives or only sends.
     pub(super) fn socket(&mut self, token: u64) -> Option<&mut Underlay> {
-        match token.checked_sub(SENDERS) {
-            Some(index) => self.senders_mut().nth(usize::try_from(index).ok()?),
-            None => self.receiver(token),
-        }
+        let raw = self.raw.iter_mut().flatten().map(|(_, member)| member);
+        let senders = self.lanes.iter_mut().flatten().chain(raw);
+        let mut members = self.receivers.iter_mut().chain(senders);
+        members
+            .find(|member| member.token == token)
+            .map(|member| &mut member.underlay)
     }
 
     /// Returns the receiving socket of `token`.
     pub(super) fn receiver(&mut self, token: u64) -> Option<&mut Underlay> {
-        let index = usize::try_from(token.checked_sub(PLAIN)?).ok()?;
-        self.receivers.get_mut(index)
+        let mut receivers = self.receivers.iter_mut();
+        receivers
+            .find(|member| member.token == token)
+            .map(|member| &mut member.underlay)
     }
 
     /// Sends what waits, as far as the kernel takes it.
     pub(super) fn send(&mut self, pool: &mut BufferPool, stats: &Stats) {
-        self.senders_mut()
-            .for_each(|sender| sender.send(pool, stats));
+        let raw = self.raw.iter_mut().flatten().map(|(_, member)| member);
+        for member in self.lanes.iter_mut().flatten().chain(raw) {
+            member.underlay.send(pool, stats);
+        }
     }
 
     /// Tells whether something waits.
     pub(super) fn has_pending(&self) -> bool {
-        self.senders().any(Underlay::has_pending)
+        let raw = self.raw.iter().flatten().map(|(_, member)| member);
+        let mut senders = self.lanes.iter().flatten().chain(raw);
+        senders.any(|member| member.underlay.has_pending())
     }
 
     /// Tells whether trains leave as trains, where they can.
     pub(super) fn segments(&self) -> bool {
-        self.lanes.iter().flatten().all(Underlay::segments)
+        let mut lanes = self.lanes.iter().flatten();
+        lanes.all(|member| member.underlay.segments())
     }
 
     /// Tries again what the kernel refused long ago.
     pub(super) fn retry_segmentation(&mut self, now: Instant) {
-        self.senders_mut()
-            .for_each(|sender| sender.retry_segmentation(now));
+        for member in self.lanes.iter_mut().flatten() {
+            member.underlay.retry_segmentation(now);
+        }
     }
 
     /// Counts what the kernel lost since the last look.
     pub(super) fn count_losses(&mut self, stats: &Stats) {
         for receiver in &mut self.receivers {
-            receiver.count_losses(stats);
+            receiver.underlay.count_losses(stats);
         }
-    }
-
-    fn senders(&self) -> impl Iterator<Item = &Underlay> {
-        let raw = self.raw.iter().flatten().map(|(_, underlay)| underlay);
-        self.lanes.iter().flatten().chain(raw)
-    }
-
-    fn senders_mut(&mut self) -> impl Iterator<Item = &mut Underlay> {
-        let raw = self.raw.iter_mut().flatten().map(|(_, underlay)| underlay);
-        self.lanes.iter_mut().flatten().chain(raw)
     }
 }

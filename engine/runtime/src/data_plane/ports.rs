@@ -13,10 +13,10 @@ use sam_net::{Epoll, Interest, Train, Tun, UdpSocket};
 use sam_router::{Offloads, TUN_PORT};
 use tracing::{info, warn};
 
-use super::carriers::CarrierSockets;
 use super::lan::Lan;
 use super::mailbox::LanSockets;
 use super::plain_ports::{PLAIN, PlainPorts};
+use super::sockets::{SocketChange, WireGuardSockets};
 use super::software::{cut, is_refusal};
 use super::switches::merging;
 use super::trust::Trust;
@@ -41,15 +41,6 @@ const CONTROL: u64 = 8;
 /// Two tokens per LAN port: IPv4, and ARP behind it.
 const LAN: u64 = 16;
 
-/// A worker's sockets of the WireGuard port, at most one per address family.
-#[derive(Debug, Default)]
-pub(super) struct UnderlaySockets {
-    /// To send and receive.
-    pub(super) members: Vec<UdpSocket>,
-    /// That control messages come by; one worker has them.
-    pub(super) controls: Vec<UdpSocket>,
-}
-
 /// All attachments of a worker.
 pub(super) struct Ports {
     tun: Tun,
@@ -65,15 +56,13 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Watches the TUN device, if this worker reads it, and the underlay sockets.
+    /// Watches the TUN device, if this worker reads it. There is no other port yet.
     ///
     /// # Errors
     /// When the process has no descriptor left.
     pub(super) fn new(
         tun: Tun,
         reads_tun: bool,
-        underlay: UnderlaySockets,
-        carriers: CarrierSockets,
         offloads: Offloads,
         role: Role,
         epoll: &Epoll,
@@ -83,23 +72,6 @@ impl Ports {
                 .add(tun.as_fd(), TUN, Interest::Read)
                 .context("cannot watch the TUN device")?;
         }
-        let serve = |sockets: Vec<UdpSocket>| -> Vec<Underlay> {
-            let sockets = sockets.into_iter();
-            sockets
-                .map(|socket| Underlay::new(socket, offloads))
-                .collect()
-        };
-        let (underlays, controls) = (serve(underlay.members), serve(underlay.controls));
-        for (first, sockets) in [(UDP, &underlays), (CONTROL, &controls)] {
-            for (index, socket) in sockets.iter().enumerate() {
-                epoll
-                    .add(socket.as_fd(), first + index as u64, Interest::Read)
-                    .context("cannot watch the UDP socket")?;
-            }
-        }
-        if offloads.udp_gro && role == Role::Speaker && !underlays.iter().all(Underlay::joins) {
-            warn!("the kernel does not join datagrams (UDP_GRO, Linux 5.0): each arrives alone");
-        }
         let Merging { lan, host } = merging(offloads, tun.offloads());
         Ok(Self {
             role,
@@ -107,9 +79,9 @@ impl Ports {
             lan_trust: Trust::new(lan),
             host_trust: Trust::new(host),
             tun,
-            underlays,
-            controls,
-            plain: PlainPorts::new(carriers, offloads, epoll)?,
+            underlays: Vec::new(),
+            controls: Vec::new(),
+            plain: PlainPorts::new(),
             lans: Vec::new(),
         })
     }
@@ -134,6 +106,62 @@ impl Ports {
             former.retire(pool);
         }
         self.lans.push(Lan::new(port, sockets));
+    }
+
+    /// Closes the sockets of the underlay that are not wanted any more and serves the new ones; all others go on as they
+    /// are.
+    ///
+    /// # Errors
+    /// When a new one cannot be watched.
+    pub(super) fn change_sockets(
+        &mut self,
+        mut change: SocketChange,
+        epoll: &Epoll,
+        pool: &mut BufferPool,
+        stats: &Stats,
+    ) -> Result<(), StartError> {
+        if let Some(sockets) = change.wireguard.take() {
+            self.set_wireguard(sockets, epoll, pool, stats)?;
+        }
+        let opened = std::mem::take(&mut change.opened);
+        self.plain.close(&change.carriers, pool, stats);
+        self.plain.open(opened, self.wanted, epoll)
+    }
+
+    /// Serves the sockets of the WireGuard port, in place of former ones.
+    fn set_wireguard(
+        &mut self,
+        sockets: WireGuardSockets,
+        epoll: &Epoll,
+        pool: &mut BufferPool,
+        stats: &Stats,
+    ) -> Result<(), StartError> {
+        let serve = |sockets: Vec<UdpSocket>| -> Vec<Underlay> {
+            let sockets = sockets.into_iter();
+            sockets
+                .map(|socket| Underlay::new(socket, self.wanted))
+                .collect()
+        };
+        let (members, controls) = (serve(sockets.members), serve(sockets.controls));
+        for (first, sockets) in [(UDP, &members), (CONTROL, &controls)] {
+            for (index, socket) in sockets.iter().enumerate() {
+                epoll
+                    .add(socket.as_fd(), first + index as u64, Interest::Read)
+                    .context("cannot watch the UDP socket")?;
+            }
+        }
+        let joins = members.iter().all(Underlay::joins);
+        if self.wanted.udp_gro && self.role == Role::Speaker && !joins {
+            warn!("the kernel does not join datagrams (UDP_GRO, Linux 5.0): each arrives alone");
+        }
+        let members = std::mem::replace(&mut self.underlays, members);
+        let controls = std::mem::replace(&mut self.controls, controls);
+        for former in members.into_iter().chain(controls) {
+            // A closed one stays in the set while the thread of the handshakes has it.
+            epoll.remove(former.as_fd()).ok();
+            former.retire(pool, stats);
+        }
+        Ok(())
     }
 
     /// Returns which superpackets the kernel takes, as far as known.

@@ -147,12 +147,28 @@ impl Underlay {
         for train in self.pending.drain(..done) {
             pool.give(train.buffer);
         }
-        self.shed(pool, stats);
+        self.shed(PENDING, pool, stats);
     }
 
-    /// Drops the oldest trains beyond the bound.
-    fn shed(&mut self, pool: &mut BufferPool, stats: &Stats) {
-        let excess = self.pending.len().saturating_sub(PENDING);
+    /// Sends what the kernel still takes, and gives every buffer back.
+    pub(super) fn retire(mut self, pool: &mut BufferPool, stats: &Stats) {
+        self.send(pool, stats);
+        self.shed(0, pool, stats);
+        self.count_losses(stats);
+        for train in self.received {
+            pool.give(train.buffer);
+        }
+        self.socket.release(pool);
+    }
+
+    /// Returns in what it receives packets of tunnels without encryption.
+    pub(super) fn carrier(&self) -> Option<Carrier> {
+        self.carrier
+    }
+
+    /// Drops the oldest trains beyond `most`.
+    fn shed(&mut self, most: usize, pool: &mut BufferPool, stats: &Stats) {
+        let excess = self.pending.len().saturating_sub(most);
         for train in self.pending.drain(..excess) {
             let packets = train.buffer.len().div_ceil(train.segment.max(1).into());
             stats.drop_many(DropReason::SendBusy, packets as u64);
@@ -226,7 +242,7 @@ mod tests {
             underlay.queue(train);
         }
 
-        underlay.shed(&mut pool, &stats);
+        underlay.shed(PENDING, &mut pool, &stats);
 
         assert_eq!(stats.dropped(DropReason::SendBusy), 6);
         assert_eq!(underlay.pending.len(), PENDING);

@@ -17,13 +17,13 @@ use sam_router::Offloads;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::carriers::CarrierSockets;
 use super::courtesy::Courtesy;
 use super::handshake_thread::HandshakeBox;
 use super::listener::Listener;
 use super::mailbox::{Letters, Mailbox, WorkerReport};
 use super::offer;
-use super::ports::{Ports, UnderlaySockets};
+use super::ports::Ports;
+use super::sockets::SocketChange;
 use crate::StartError;
 
 /// Packet buffers of 64 KiB; pages are touched only as far as they are used.
@@ -52,10 +52,8 @@ pub(super) struct WorkerStart {
     pub(super) tun: Tun,
     /// Whether it reads the TUN device.
     pub(super) reads_tun: bool,
-    /// Its sockets of the WireGuard port.
-    pub(super) underlay: UnderlaySockets,
-    /// Its sockets of tunnels without encryption.
-    pub(super) carriers: CarrierSockets,
+    /// Its sockets of the underlay.
+    pub(super) sockets: SocketChange,
     /// What the kernel may be asked to do.
     pub(super) offloads: Offloads,
     /// Its sessions.
@@ -102,15 +100,9 @@ impl Worker {
             .add(start.mailbox.as_ref().as_fd(), WAKE, Interest::Read)
             .context("cannot watch the mailbox")?;
         let role = Role::of_worker(start.index);
-        let ports = Ports::new(
-            start.tun,
-            start.reads_tun,
-            start.underlay,
-            start.carriers,
-            start.offloads,
-            role,
-            &epoll,
-        )?;
+        let mut pool = BufferPool::new(BUFFERS);
+        let mut ports = Ports::new(start.tun, start.reads_tun, start.offloads, role, &epoll)?;
+        ports.change_sockets(start.sockets, &epoll, &mut pool, &start.stats)?;
         Ok(Self {
             forwarder: Forwarder::new(
                 start.sessions,
@@ -118,7 +110,7 @@ impl Worker {
                 start.icmp_limiter,
                 Arc::clone(&start.stats),
             ),
-            pool: BufferPool::new(BUFFERS),
+            pool,
             tx: TxQueue::new(SENDS),
             ports,
             epoll,
@@ -250,6 +242,15 @@ impl Worker {
         for (port, sockets) in letters.lans {
             self.ports
                 .set_lan(port, sockets, &self.epoll, &mut self.pool);
+        }
+        // Before the snapshot that sends by them.
+        if let Some(change) = letters.sockets {
+            let changed =
+                self.ports
+                    .change_sockets(change, &self.epoll, &mut self.pool, &self.stats);
+            if let Err(error) = changed {
+                warn!("{error:#}");
+            }
         }
         if let Some(snapshot) = letters.snapshot {
             self.generation = snapshot.generation;

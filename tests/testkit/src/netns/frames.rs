@@ -6,16 +6,18 @@ use sam_net::{Namespace, PacketSocket};
 
 use crate::packet::{IPV4, Mac, frame};
 
-/// Interface of clients.
-const INTERFACE: &str = "eth0";
-
-/// Sends packets to the host or router with MAC address `to`, in order.
+/// Sends packets by an interface to the host or router with MAC address `to`, in order.
 ///
 /// # Panics
 /// When the interface cannot be opened or refuses one of them.
-pub fn send_ipv4<'a>(client: &Namespace, to: Mac, packets: impl Iterator<Item = &'a [u8]> + Send) {
+pub fn send_ipv4<'a>(
+    host: &Namespace,
+    interface: &str,
+    to: Mac,
+    packets: impl Iterator<Item = &'a [u8]> + Send,
+) {
     let work = || {
-        let mut socket = PacketSocket::open(INTERFACE, None).expect("a packet socket opens");
+        let mut socket = PacketSocket::open(interface, None).expect("a packet socket opens");
         for packet in packets {
             let mut buffer = Buffer::new();
             let fits = buffer.append(&frame(to, socket.mac(), IPV4, packet));
@@ -25,5 +27,5 @@ pub fn send_ipv4<'a>(client: &Namespace, to: Mac, packets: impl Iterator<Item = 
             assert!(failures.is_empty(), "a packet is sent: {failures:?}");
         }
     };
-    client.enter(work).expect("the client can be entered");
+    host.enter(work).expect("the host can be entered");
 }
