@@ -22,6 +22,9 @@ pub(crate) fn provider(config: &Config) -> Result<Box<dyn Provider>, String> {
         interface: cloud.endpoints.interface.clone(),
         ..Egress::from_environment(environment)
     };
+    if cloud.provider == CloudKind::Oci {
+        settings.timeouts.change = sam_cloud::oci::SLOWEST_CHANGE;
+    }
     let identity = environment("AZURE_CLIENT_ID");
     client(cloud.provider, &settings, nics_of_site(config), identity)
 }

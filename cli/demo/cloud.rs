@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sam_fakecloud::server::{self, Shared};
+use sam_fakecloud::server_thread::ServerThread;
 use sam_fakecloud::{Delivery, Record, Request, Scenario, Time, World};
 use sam_net::{Namespace, Netlink};
 use serde_json::{Value, json};
@@ -19,9 +20,10 @@ use crate::wires;
 const PORT: u16 = 8470;
 const GUEST_NIC: &str = "eni-guest";
 
-/// The running fake cloud; it ends with the process.
+/// The running fake cloud.
 pub(super) struct FakeCloud {
     world: Shared,
+    _server: ServerThread,
 }
 
 impl FakeCloud {
@@ -39,22 +41,11 @@ impl FakeCloud {
             wires::attach(&world)?;
             Ok(std::net::TcpListener::bind(address())?)
         })??;
-        listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let served = Shared::clone(&world);
-        std::thread::Builder::new()
-            .name("cloud".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    // Whoever asks finds nobody if it fails, and says so.
-                    if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-                        server::serve_shared(listener, served).await.ok();
-                    }
-                });
-            })?;
-        Ok(Self { world })
+        let server = ServerThread::start(listener, Shared::clone(&world))?;
+        Ok(Self {
+            world,
+            _server: server,
+        })
     }
 
     /// The router that has an address of another site on its interface.

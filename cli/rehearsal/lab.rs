@@ -1,20 +1,19 @@
 //! The stage: a fake cloud on a loopback port, with the routers of the configuration's site on machines of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sam_capture::provider::{NicId, Operation};
 use sam_capture::{NodeId, Provider};
 use sam_cloud::{Endpoints, MacAddress, Settings, Timeouts};
 use sam_fakecloud::server::{self, Shared};
+use sam_fakecloud::server_thread::ServerThread;
 use sam_fakecloud::{
     InstanceEntry, Lag, Latency, NicEntry, Policy, Rates, Record, Scenario, SubnetEntry, World,
 };
 use sam_router::config::{CloudKind, Config, Node};
-use tokio::sync::oneshot;
 
 use super::report::ChangeRow;
 use super::trouble::Trouble;
@@ -320,9 +319,7 @@ fn role(site: &Site) -> Policy {
 /// The served cloud; it ends with this value.
 pub(super) struct Lab {
     world: Shared,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: ServerThread,
 }
 
 impl Lab {
@@ -345,33 +342,8 @@ impl Lab {
         let world = Arc::new(Mutex::new(world));
         let failed = |error| Failure::new(Exit::Failed, format!("no fake cloud: {error}"));
         let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let (stop, stopped) = oneshot::channel();
-        let served = Shared::clone(&world);
-        let thread = std::thread::Builder::new().name("cloud".to_owned());
-        let thread = thread.spawn(move || {
-            runtime.block_on(async {
-                // Whoever calls finds nobody if it fails, and says so.
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-                    return;
-                };
-                tokio::select! {
-                    _ = server::serve_shared(listener, served) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Ok(Self {
-            world,
-            address,
-            stop: Some(stop),
-            thread: Some(thread.map_err(failed)?),
-        })
+        let server = ServerThread::start(listener, Shared::clone(&world)).map_err(failed)?;
+        Ok(Self { world, server })
     }
 
     /// The client of a router on its machine.
@@ -383,7 +355,7 @@ impl Lab {
         site: &Site,
         machine: &Machine,
     ) -> Result<Box<dyn Provider>, Failure> {
-        let url = format!("http://{}", self.address);
+        let url = format!("http://{}", self.server.address());
         let mut settings = Settings::new(machine.mac);
         settings.endpoints = Endpoints {
             metadata: Some(format!("{url}/instances/{}", machine.instance)),
@@ -452,16 +424,6 @@ impl Lab {
             let records = cloud.into_iter().flat_map(|cloud| &cloud.ledger().entries);
             records.map(change).collect()
         })
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
-            // It has ended already if nobody listens.
-            stop.send(()).ok();
-            thread.join().ok();
-        }
     }
 }
 

@@ -62,10 +62,7 @@ const PROFILE: &str = "encap: gue, trustedUnderlay: true";
 fn exchange() {
     let fabric = running("{interval: 1s, multiplier: 20}");
     let client = fabric.topology.client(HERE);
-    let pings = |to: Site| {
-        let log = fabric.path(&format!("ping-{}.log", to.name()));
-        Pings::start(client, to.client(), &log)
-    };
+    let pings = |to: Site| Pings::start(client, to.client());
     let steady = pings(STEADY);
     let mut exchanged: Vec<(&str, Duration, Loss)> = Vec::new();
     let mut former = PROFILE;
@@ -145,7 +142,7 @@ fn listen_port() {
     wait_for_ping(client, CHANGING.client(), PATIENCE);
     let shakes = || tunnel(&fabric, CHANGING, HERE)["handshakes"].clone();
     let before = shakes();
-    let pings = Pings::start(client, CHANGING.client(), &fabric.path("ping.log"));
+    let pings = Pings::start(client, CHANGING.client());
     fabric.edit(HERE, "self:\n", "self:\n  listenPort: 51821\n");
 
     reload(&fabric, HERE);

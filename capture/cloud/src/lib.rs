@@ -12,6 +12,7 @@ pub mod azure;
 pub mod batch;
 pub mod http;
 pub mod mac;
+mod machines;
 pub mod metadata;
 mod names;
 #[cfg(feature = "oci")]

@@ -1,8 +1,8 @@
 //! A cloud to rehearse with: EC2, Azure Resource Manager and OCI wires over one model, with faults and a ledger.
 //!
 //! [`World`] is a value: requests and the time go in, answers come out. It reads no clock, socket or random source, so
-//! tests drive it through any interleaving; [`server`] is the one file that does, and puts it on a socket. The
-//! fake encodes what is published about the providers; agreement with it is not agreement with them.
+//! tests drive it through any interleaving; [`server`] is the one file that does, and puts it on a socket, in a thread of
+//! its own ([`server_thread`]) where a program does something else meanwhile. The fake encodes what is published about the providers; agreement with it is not agreement with them.
 //!
 //! Call order for a request: [`World::admit`] when it arrives, [`World::answer`] after the wait that it asks for.
 
@@ -24,6 +24,7 @@ mod route;
 mod scenario;
 mod seal;
 pub mod server;
+pub mod server_thread;
 mod settings;
 mod throttle;
 mod wire;

@@ -22,7 +22,7 @@ pub(super) fn aws(stage: &mut Stage<'_>) -> Result<()> {
     let outward = Probes::start(lab.client(site), Site::Onprem.client())?;
     stage.say(format!("{} is drained", active.name()));
     stage.running.routers.drain(active, true)?;
-    stage.try_meanwhile(&Site::ALL);
+    stage.try_during();
     let moved = stage.wait("the drained router is empty", |running| {
         is_left(running, active)
     })?;
@@ -99,7 +99,7 @@ pub(super) fn everywhere(stage: &mut Stage<'_>) -> Result<()> {
     }
     stage.say("all three are drained");
     // Azure takes addresses off one interface before it puts them on the other.
-    stage.try_meanwhile(&[Site::Onprem, Site::Aws, Site::Oci]);
+    stage.try_at_once(&[Site::Onprem, Site::Aws, Site::Oci]);
     let moved = stage.wait_for_slow(longest, "the drained routers are empty", |running| {
         active.iter().all(|router| is_left(running, *router))
     })?;
@@ -107,6 +107,7 @@ pub(super) fn everywhere(stage: &mut Stage<'_>) -> Result<()> {
     let loss = probes.stop()?;
     stage.claim_move(loss.gap_ms, "the LAN to OCI");
     claim_moved(stage, &active);
+    stage.try_during();
     for router in &active {
         stage.running.routers.drain(*router, false)?;
     }

@@ -62,8 +62,7 @@ fn lose(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
         Fault::Freeze => stage.running.routers.freeze(master)?,
     }
     let takeover = watch(stage, follower, [former, successor], at)?;
-    let meanwhile = [Site::Aws, Site::Azure, Site::Oci];
-    stage.try_meanwhile(&meanwhile);
+    stage.try_at_once(&Site::CLOUDS);
     stage.wait("the client on the LAN reaches AWS", |running| {
         running
             .routers
@@ -82,6 +81,7 @@ fn lose(stage: &mut Stage<'_>, fault: Fault) -> Result<()> {
     );
     stage.claim_recovery(loss.gap_ms, "LAN to AWS");
     takeover.claim(stage);
+    stage.try_during();
     come_back(stage, master, fault, successor)
 }
 

@@ -40,7 +40,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
         by_backup == 0,
         format!("{by_backup} answers by {}", master.sibling().name()),
     );
-    stage.try_meanwhile(&Site::ALL);
+    stage.try_during();
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Result<()> {
     let captured = stage.wait("the clouds lead to the new host", |running| {
         running.captured()
     });
-    stage.try_meanwhile(&Site::ALL);
+    stage.try_during();
     let reached = Site::CLOUDS.into_iter().filter(|site| {
         let session = Session::open(stage.running.lab.client(*site), HOST);
         session.is_ok_and(|session| session.seen == site.client().to_string())

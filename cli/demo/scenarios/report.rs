@@ -48,7 +48,9 @@ pub struct ScenarioReport {
 pub struct Phases {
     /// All.
     pub before: Flows,
-    /// Those that the fault must leave alone; none where it leaves none.
+    /// Those between sites that the fault must leave alone, as soon as it is there; none where that is said by `during`.
+    pub at_once: Option<Flows>,
+    /// All, while what is broken is so still; none where nothing is left.
     pub during: Option<Flows>,
     /// All.
     pub after: Flows,
@@ -105,6 +107,7 @@ impl ScenariosReport {
             let phases = &scenario.flows;
             let phases = [
                 Some(&phases.before),
+                phases.at_once.as_ref(),
                 phases.during.as_ref(),
                 Some(&phases.after),
             ];

@@ -105,15 +105,23 @@ impl<'a> Stage<'a> {
         self.running.wait_for_slow(delay, what, holds)
     }
 
-    /// Tries the flows that the fault must leave alone, while it is there.
-    pub(super) fn try_meanwhile(&mut self, sites: &[Site]) {
+    /// Tries the flows between sites that a fault must leave alone, as soon as it is there.
+    pub(super) fn try_at_once(&mut self, sites: &[Site]) {
+        let flows = self.try_flows("at once", sites);
+        keep_worse(&mut self.report.flows.at_once, flows);
+    }
+
+    /// Tries all flows while what is broken is so still, and others have taken over.
+    pub(super) fn try_during(&mut self) {
+        let flows = self.try_flows("meanwhile", &Site::ALL);
+        keep_worse(&mut self.report.flows.during, flows);
+    }
+
+    fn try_flows(&mut self, when: &str, sites: &[Site]) -> Flows {
         let flows = flows::between(&self.running.lab, sites, None);
-        self.say(format!(
-            "meanwhile {} of {} flows pass",
-            flows.passed,
-            flows.list.len()
-        ));
-        self.report.flows.during = Some(flows);
+        let (passed, all) = (flows.passed, flows.list.len());
+        self.say(format!("{when} {passed} of {all} flows pass"));
+        flows
     }
 
     /// The router that a provider leads to.
@@ -138,17 +146,21 @@ impl<'a> Stage<'a> {
         Ok(reason_to_keep(self.running, router).unwrap_or_default())
     }
 
-    /// Claims the matrix: all flows before and after, those that can pass meanwhile.
+    /// Claims the matrix: all flows before, during and after, and those at once that a fault must leave alone.
     pub(super) fn claim_flows(&mut self) {
         let phases = &self.report.flows;
         let full = |flows: &Flows| flows.failed == 0 && flows.passed == flows::ALL;
-        let meanwhile = phases.during.as_ref();
+        let (at_once, during) = (phases.at_once.as_ref(), phases.during.as_ref());
         let passed = full(&phases.before)
             && full(&phases.after)
-            && meanwhile.is_none_or(|flows| flows.failed == 0 && flows.passed > 0);
-        let meanwhile = meanwhile.map_or_else(String::new, |flows| {
-            format!(", {} of {} meanwhile", flows.passed, flows.list.len())
-        });
+            && at_once.is_none_or(|flows| flows.failed == 0 && flows.passed > 0)
+            && during.is_none_or(full);
+        let text = |when: &str, flows: Option<&Flows>| {
+            flows.map_or_else(String::new, |flows| {
+                format!(", {} of {} {when}", flows.passed, flows.list.len())
+            })
+        };
+        let meanwhile = text("at once", at_once) + &text("meanwhile", during);
         let evidence = format!(
             "{} of {} before{meanwhile}, {} after; each server saw the real source",
             phases.before.passed,
@@ -166,6 +178,13 @@ impl<'a> Stage<'a> {
             && !report.assertions.is_empty()
             && report.assertions.iter().all(|verdict| verdict.passed);
         report
+    }
+}
+
+/// Keeps of two tries the one in which more failed.
+fn keep_worse(kept: &mut Option<Flows>, flows: Flows) {
+    if kept.as_ref().is_none_or(|kept| kept.failed <= flows.failed) {
+        *kept = Some(flows);
     }
 }
 

@@ -44,9 +44,8 @@ fn stop(stage: &mut Stage<'_>, site: Site, fault: &Value, delay: Duration) -> Re
     stage.say(format!("{} stops with its machine", active.name()));
     stage.running.routers.kill(active)?;
     stage.running.cloud.set_running(active, false)?;
-    let meanwhile = Site::ALL.into_iter().filter(|other| *other != site);
-    let meanwhile: Vec<Site> = meanwhile.collect();
-    stage.try_meanwhile(&meanwhile);
+    let others = Site::ALL.into_iter().filter(|other| *other != site);
+    stage.try_at_once(&others.collect::<Vec<_>>());
     let seized = stage.wait_for_slow(delay, "the standby holds everything", |running| {
         let mut elsewhere = running.homes.iter().filter(|(_, home)| **home != site);
         elsewhere.all(|(address, _)| running.cloud.holder(site, *address) == Some(standby))
@@ -75,6 +74,7 @@ fn stop(stage: &mut Stage<'_>, site: Site, fault: &Value, delay: Duration) -> Re
             custody.gap.as_millis()
         ),
     );
+    stage.try_during();
     come_back(stage, active)
 }
 

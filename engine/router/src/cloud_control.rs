@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sam_bgp::session::SessionState;
 use sam_capture::desired::{Claimed, Holds, RibView};
-use sam_capture::executor::{News, Settings};
+use sam_capture::executor::{News, Rhythm, Settings};
 use sam_capture::provider::{Capabilities, NicId, Outcome, ProviderError};
 use sam_capture::{
     Authority, Candidate, ClaimState, Desires, Executor, Landscape, NodeId, Owner, PathSignature,
@@ -71,14 +71,12 @@ pub const fn capture_holds(release: Duration) -> Holds {
     }
 }
 
-/// Time between looks at the provider while nothing happens.
-const POLL: Duration = Duration::from_secs(60);
-/// The same while this router is drained and another one is about to take what it holds: an operator waits for that.
-const LEAVING_POLL: Duration = Duration::from_secs(1);
+/// Looks at the provider while this router is drained and another one is about to take what it holds: an operator waits for that.
+const LEAVING_POLL: Rhythm = Rhythm::steady(Duration::from_secs(1));
 /// For so long it looks as often as that.
 const LEAVING: Duration = Duration::from_secs(30);
 /// Time between looks afterwards, until it holds nothing.
-const STAYING_POLL: Duration = Duration::from_secs(5);
+const STAYING_POLL: Rhythm = Rhythm::steady(Duration::from_secs(5));
 /// The provider is not thought about more often than this without news.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -88,8 +86,8 @@ pub(crate) struct CloudControl {
     seed: u64,
     generation: u64,
     desires: Desires,
-    /// Time between looks at the provider.
-    poll: Duration,
+    /// Looks at the provider while others are to take what is on our network interface.
+    leaving: Option<Rhythm>,
     /// Since when others are to take what is on our network interface.
     leaving_since: Option<Instant>,
     /// Absent until the provider can be called.
@@ -144,7 +142,7 @@ impl CloudControl {
             seed,
             generation: 1,
             desires: Desires::new(capture_holds(DEFAULT_RELEASE_HOLD)),
-            poll: POLL,
+            leaving: None,
             leaving_since: None,
             executor: None,
             failure: None,
@@ -218,10 +216,22 @@ impl Config {
     /// What the reconciler is told by this configuration, where it captures in a cloud.
     #[must_use]
     pub fn capture_settings(&self) -> Option<Settings> {
-        self.cloud().map(|cloud| self.cloud_settings(cloud, POLL))
+        self.cloud()
+            .map(|cloud| self.cloud_settings(cloud, None, true))
     }
 
-    fn cloud_settings(&self, cloud: &CloudCapture, poll: Duration) -> Settings {
+    /// `claims`: whether this router claims for its site what the provider lists.
+    fn cloud_settings(
+        &self,
+        cloud: &CloudCapture,
+        leaving: Option<Rhythm>,
+        claims: bool,
+    ) -> Settings {
+        let lists = cloud.discovery.map(|discovery| discovery.interval);
+        let at_rest = match lists {
+            Some(_) => Rhythm::LOOKS_BESIDE_LISTS,
+            None => Rhythm::LOOKS,
+        };
         Settings {
             mode: cloud.mode,
             pools: self.fabric.pools.clone(),
@@ -232,8 +242,8 @@ impl Config {
                 .collect(),
             budget: cloud.changes_per_minute,
             patience: cloud.provider.patience(),
-            poll,
-            inventory: cloud.discovery.map(|discovery| discovery.interval),
+            poll: leaving.unwrap_or(at_rest),
+            inventory: lists.map(|interval| Rhythm::lists(interval, claims)),
         }
     }
 }
@@ -249,7 +259,8 @@ impl Router {
                 capabilities,
                 prior,
             } => {
-                let settings = self.config.cloud_settings(cloud, self.cloud.poll);
+                let (leaving, claims) = (self.cloud.leaving, self.claims_machines());
+                let settings = self.config.cloud_settings(cloud, leaving, claims);
                 let seed = self.cloud.seed;
                 let mut executor = Executor::new(settings, capabilities, prior, seed, now);
                 // Routes may have been there before the provider.
@@ -283,8 +294,15 @@ impl Router {
     pub(crate) fn reconfigure_cloud(&mut self, now: Instant) {
         self.cloud.generation += 1;
         self.cloud.touch();
+        self.tell_settings(now);
+    }
+
+    /// Tells the reconciler how it is to work from now on.
+    fn tell_settings(&mut self, now: Instant) {
+        let claims = self.claims_machines();
         if let (Some(executor), Some(cloud)) = (&mut self.cloud.executor, self.config.cloud()) {
-            executor.set_settings(self.config.cloud_settings(cloud, self.cloud.poll), now);
+            let leaving = self.cloud.leaving;
+            executor.set_settings(self.config.cloud_settings(cloud, leaving, claims), now);
         }
     }
 
@@ -292,18 +310,14 @@ impl Router {
     pub(crate) fn watch_captures(&mut self, leaving: bool, now: Instant) {
         let since = self.cloud.leaving_since.unwrap_or(now);
         self.cloud.leaving_since = leaving.then_some(since);
-        let poll = match self.cloud.leaving_since {
-            None => POLL,
-            Some(since) if now < since + LEAVING => LEAVING_POLL,
-            Some(_) => STAYING_POLL,
-        };
-        if self.cloud.poll == poll {
-            return;
-        }
-        self.cloud.poll = poll;
-        if let (Some(executor), Some(cloud)) = (&mut self.cloud.executor, self.config.cloud()) {
-            executor.set_settings(self.config.cloud_settings(cloud, poll), now);
-        }
+        self.cloud.leaving = self.cloud.leaving_since.map(|since| {
+            if now < since + LEAVING {
+                LEAVING_POLL
+            } else {
+                STAYING_POLL
+            }
+        });
+        self.tell_settings(now);
     }
 
     /// Lets an action be done that waits for it.
@@ -333,6 +347,8 @@ impl Router {
         }
         let landscape = self.landscape(&known);
         let is_news = self.run_for_office(&landscape);
+        // Who claims the machines of the site lists them more often.
+        self.tell_settings(now);
         let control = &mut self.cloud;
         control.stale = false;
         control.desires.set_holds(capture_holds(release));

@@ -19,7 +19,7 @@ use crate::events::Event;
 /// Learning by the provider's list which addresses live at a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProviderDiscovery {
-    /// Time between two lists.
+    /// Time between two lists while they show something new.
     pub interval: Duration,
     /// How long lists may lack an address before it counts as gone.
     pub expiry: Duration,
@@ -176,6 +176,11 @@ impl Router {
             let is_left = || claim.is_some_and(|claim| claim.source == ClaimSource::Provider);
             self.cloud_homes.claims || (is_left() && !self.sibling_holds(**address))
         })
+    }
+
+    /// Tells whether it claims what the provider lists, or what is left of that.
+    pub(crate) fn claims_machines(&self) -> bool {
+        self.cloud_homes.claims || self.claimed_machines().next().is_some()
     }
 
     fn sibling_holds(&self, address: Ipv4Addr) -> bool {

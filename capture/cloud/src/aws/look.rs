@@ -53,7 +53,8 @@ impl Aws {
         let form = Form::new("DescribeNetworkInterfaces")
             .with_filter(1, "subnet-id", [&identity.subnet])
             .with_filter(2, "addresses.private-ip-address", addresses);
-        let mut holders = self.holders(identity, &form)?;
+        let found = self.interfaces(identity, &form)?;
+        let mut holders = holders(&found, |_| None);
         holders.retain(|address, _| addresses.contains(address));
         Ok(holders)
     }
@@ -65,39 +66,17 @@ impl Aws {
         let form = Form::new("DescribeNetworkInterfaces")
             .with_filter(1, "subnet-id", [&identity.subnet])
             .with("MaxResults", PAGE);
-        let holders = self.holders(identity, &form)?;
-        if holders.values().any(|holder| holder.nic == identity.nic) {
-            return Ok(holders);
+        let found = self.interfaces(identity, &form)?;
+        if found.iter().any(|nic| is(nic, &identity.nic)) {
+            let told = self.ask_running(identity, &found);
+            self.machines.follow(told, self.metadata.now())?;
+            return Ok(holders(&found, |machine| self.machines.runs(machine)));
         }
         let message = format!(
             "{} is not among what EC2 describes of its subnet",
             identity.nic
         );
         Err(error(ErrorClass::Unavailable, "OwnNicMissing", &message))
-    }
-
-    fn holders(
-        &mut self,
-        identity: &Identity,
-        form: &Form,
-    ) -> Result<BTreeMap<Ipv4Addr, Holder>, ProviderError> {
-        let found = self.interfaces(identity, form)?;
-        let running = self.running(identity, &found);
-        let mut holders = BTreeMap::new();
-        for nic in &found {
-            let machine = machine(nic);
-            let running = machine.and_then(|machine| running.get(machine).copied());
-            for held in &nic.private_ip_addresses_set.item {
-                let holder = Holder {
-                    nic: NicId(nic.network_interface_id.clone()),
-                    nic_version: None,
-                    entry: entry(held),
-                    running,
-                };
-                holders.insert(held.private_ip_address, holder);
-            }
-        }
-        Ok(holders)
     }
 
     fn interfaces(
@@ -113,27 +92,27 @@ impl Aws {
         Ok(found.into_iter().filter(ours).collect())
     }
 
-    /// Tells of each instance whether it runs. That is good to know and not needed: whoever does not say leaves it
-    /// unknown.
-    fn running(&mut self, identity: &Identity, nics: &[Interface]) -> BTreeMap<String, bool> {
+    /// Asks of the instances that have the interfaces whether they run.
+    fn ask_running(
+        &mut self,
+        identity: &Identity,
+        nics: &[Interface],
+    ) -> Result<BTreeMap<String, bool>, ProviderError> {
         let machines: BTreeSet<&str> = nics.iter().filter_map(machine).collect();
-        if machines.is_empty() || machines.len() > MAX_FILTER_VALUES {
-            return BTreeMap::new();
-        }
-        let form = Form::new("DescribeInstances").with_filter(1, "instance-id", machines);
+        let machines: Vec<&str> = machines.into_iter().collect();
         let region = &identity.region;
-        let found = self
-            .ec2
-            .describe::<Reservations>(&mut self.metadata, region, &form);
-        let found = found.unwrap_or_default().into_iter();
-        found
-            .map(|machine| {
-                (
-                    machine.instance_id,
-                    machine.instance_state.name == "running",
-                )
-            })
-            .collect()
+        let mut running = BTreeMap::new();
+        for some in machines.chunks(MAX_FILTER_VALUES) {
+            let form = Form::new("DescribeInstances").with_filter(1, "instance-id", some);
+            let found = self
+                .ec2
+                .describe::<Reservations>(&mut self.metadata, region, &form)?;
+            running.extend(found.into_iter().map(|machine| {
+                let runs = machine.instance_state.name == "running";
+                (machine.instance_id, runs)
+            }));
+        }
+        Ok(running)
     }
 
     /// Asks once for the limit of our instance type; a refusal leaves it unknown for a while.
@@ -164,6 +143,24 @@ const PAGE: usize = 1000;
 
 /// Values of a filter at most, as EC2 has it.
 const MAX_FILTER_VALUES: usize = 200;
+
+/// Lists the addresses of interfaces, with whether their machines run.
+fn holders(nics: &[Interface], runs: impl Fn(&str) -> Option<bool>) -> BTreeMap<Ipv4Addr, Holder> {
+    let mut holders = BTreeMap::new();
+    for nic in nics {
+        let running = machine(nic).and_then(&runs);
+        for held in &nic.private_ip_addresses_set.item {
+            let holder = Holder {
+                nic: NicId(nic.network_interface_id.clone()),
+                nic_version: None,
+                entry: entry(held),
+                running,
+            };
+            holders.insert(held.private_ip_address, holder);
+        }
+    }
+    holders
+}
 
 fn is(nic: &Interface, id: &NicId) -> bool {
     nic.network_interface_id == id.0

@@ -26,6 +26,7 @@ use sam_capture::provider::{
 use crate::MacAddress;
 use crate::batch;
 use crate::http::{SettingsError, error};
+use crate::machines::Machines;
 use crate::purpose::Purpose;
 use crate::settings::Settings;
 use ec2::{Ec2, Form};
@@ -41,6 +42,7 @@ pub struct Aws {
     ec2: Ec2,
     identity: Option<Identity>,
     limit: Limit,
+    machines: Machines,
 }
 
 /// One call takes as many addresses as an ENI may have; the biggest instances have 50.
@@ -58,6 +60,7 @@ impl Aws {
             ec2: Ec2::new(settings)?,
             identity: None,
             limit: Limit::default(),
+            machines: Machines::default(),
         })
     }
 

@@ -117,6 +117,16 @@ impl Arm {
         Err(error(ErrorClass::Unavailable, "TooMuch", message))
     }
 
+    /// Reads what is asked for by a document.
+    pub(super) fn query(&mut self, path: &str, body: &Value) -> Result<Value, ProviderError> {
+        let url = format!("{}{path}", self.endpoint());
+        let mut call = Call::new(Method::Post, url, self.timeouts.read);
+        call = call.with("content-type", "application/json");
+        call.body = body.to_string().into_bytes();
+        let answer = self.send(&call, Purpose::Look)?;
+        read(&answer, false)
+    }
+
     /// Reads from a URL that Resource Manager gave.
     pub(super) fn ask(&mut self, url: &str) -> Result<Answer, ProviderError> {
         let call = Call::new(Method::Get, url, self.timeouts.read);

@@ -223,21 +223,29 @@ impl Azure {
         };
         let nic = ResourceId::of_interface(&named);
         let Ok(nic) = nic.and_then(|id| interface(&mut self.arm, &id)) else {
+            // Whatever it is, it is one of them: the network is asked of each.
+            self.hint(addresses.iter().copied(), &named);
             return failed;
         };
-        let found = nic
-            .configurations()
-            .filter(|known| addresses.contains(&known.address));
-        let mut class = ErrorClass::Held;
-        for known in found {
-            if known.primary {
-                class = ErrorClass::LocalOwner;
-            }
-            if self.hints.len() < MAX_HINTS || self.hints.contains_key(&known.address) {
-                self.hints.insert(known.address, named.clone());
+        let found = nic.configurations();
+        let found = found.filter(|known| addresses.contains(&known.address));
+        let found: Vec<_> = found.collect();
+        self.hint(found.iter().map(|known| known.address), &named);
+        let class = if found.iter().any(|known| known.primary) {
+            ErrorClass::LocalOwner
+        } else {
+            ErrorClass::Held
+        };
+        ProviderError { class, ..failed }
+    }
+
+    /// Remembers where addresses may be.
+    fn hint(&mut self, addresses: impl Iterator<Item = Ipv4Addr>, nic: &NicId) {
+        for address in addresses {
+            if self.hints.len() < MAX_HINTS || self.hints.contains_key(&address) {
+                self.hints.insert(address, nic.clone());
             }
         }
-        ProviderError { class, ..failed }
     }
 }
 

@@ -37,6 +37,16 @@ pub struct Identity {
     pub prefix: Ipv4Net,
 }
 
+impl Identity {
+    /// Returns the id of the machine's resource group.
+    pub(super) fn group_id(&self) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{}",
+            self.subscription, self.group
+        )
+    }
+}
+
 #[derive(Deserialize)]
 struct Facts {
     compute: Compute,

@@ -111,6 +111,11 @@ impl Interface {
         self.property("macAddress")?.as_str()?.parse().ok()
     }
 
+    /// Returns the id of the machine that has it.
+    pub(super) fn machine(&self) -> Option<&str> {
+        self.property("virtualMachine")?.get("id")?.as_str()
+    }
+
     /// Returns the id of the subnet, which all configurations share.
     pub(super) fn subnet(&self) -> Option<&str> {
         let subnet = self.primary()?.get("properties")?.get("subnet")?;

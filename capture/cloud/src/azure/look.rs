@@ -18,6 +18,9 @@ use super::resource::ResourceId;
 use super::{Azure, HIDDEN, LIMIT, NETWORK_API};
 use crate::http::error;
 
+/// Of so many addresses the network is asked one by one whether they are free.
+const FEW: usize = 8;
+
 impl Azure {
     pub(super) fn observe(&mut self, identity: &Identity) -> Result<Observation, ProviderError> {
         let id = ResourceId::of_interface(&identity.nic)?;
@@ -43,7 +46,8 @@ impl Azure {
     ///
     /// 1. on our own NIC, on those of the other routers, and where a refusal said so;
     /// 2. in the resource group, if it may be listed;
-    /// 3. what is left is free if the network says so; else its holder is hidden from us.
+    /// 3. what is left is free if the network says so; else its holder is hidden from us. Of many it is not asked, for each
+    ///    is a call: an address that was hidden is refused when it is put on our NIC, and then asked for.
     pub(super) fn find_holders(
         &mut self,
         identity: &Identity,
@@ -59,7 +63,7 @@ impl Azure {
         for id in nics {
             let nic = interface(&mut self.arm, &ResourceId::of_interface(&id)?);
             match nic {
-                Ok(nic) => add(&mut holders, identity, &id, &nic),
+                Ok(nic) => add(&mut holders, identity, &id, &nic, None),
                 // Its addresses are asked for below; nothing follows from a NIC that is not shown.
                 Err(failed) if is_about_one(&failed) && id != identity.nic => {}
                 Err(failed) => return Err(failed),
@@ -69,9 +73,17 @@ impl Azure {
         if holders.len() < addresses.len() {
             self.add_listed(identity, addresses, &mut holders)?;
         }
-        for address in addresses {
-            if !holders.contains_key(address) && !self.is_free(identity, *address)? {
-                holders.insert(*address, hidden());
+        let unknown = addresses.iter().filter(|at| !holders.contains_key(at));
+        let unknown: Vec<Ipv4Addr> = unknown.copied().collect();
+        for &address in &unknown {
+            let doubtful = unknown.len() <= FEW || self.hints.contains_key(&address);
+            if !doubtful {
+                continue;
+            }
+            if self.is_free(identity, address)? {
+                self.hints.remove(&address);
+            } else {
+                holders.insert(address, hidden());
             }
         }
         Ok(holders)
@@ -83,8 +95,12 @@ impl Azure {
         addresses: &BTreeSet<Ipv4Addr>,
         holders: &mut BTreeMap<Ipv4Addr, Holder>,
     ) -> Result<(), ProviderError> {
-        match self.inventory(identity) {
-            Ok(mut listed) => {
+        match self.listed(identity) {
+            Ok(nics) => {
+                let mut listed = BTreeMap::new();
+                for (id, nic) in &nics {
+                    add(&mut listed, identity, id, nic, None);
+                }
                 listed.retain(|address, _| addresses.contains(address));
                 listed.append(holders);
                 *holders = listed;
@@ -95,30 +111,35 @@ impl Azure {
         }
     }
 
-    /// Lists the NICs of the resource group that are in our subnet.
+    /// Lists the addresses of the NICs in our subnet, with whether their machines run.
     pub(super) fn inventory(
         &mut self,
         identity: &Identity,
     ) -> Result<BTreeMap<Ipv4Addr, Holder>, ProviderError> {
-        let group = format!(
-            "/subscriptions/{}/resourceGroups/{}",
-            identity.subscription, identity.group
-        );
-        let group = ResourceId::parse(&group)?;
+        let listed = self.listed(identity)?;
+        self.follow_machines(identity)?;
+        let mut holders = BTreeMap::new();
+        for (id, nic) in &listed {
+            let running = nic.machine().and_then(|machine| self.runs(machine));
+            add(&mut holders, identity, id, nic, running);
+        }
+        Ok(holders)
+    }
+
+    /// Lists the NICs of the resource group, by the ids by which they are known here.
+    fn listed(&mut self, identity: &Identity) -> Result<Vec<(NicId, Interface)>, ProviderError> {
+        let group = ResourceId::parse(&identity.group_id())?;
         let path = format!(
             "{}/providers/Microsoft.Network/networkInterfaces?api-version={NETWORK_API}",
             group.as_str()
         );
-        let mut holders = BTreeMap::new();
-        let mut complete = false;
+        let mut nics = Vec::new();
         for document in self.arm.list(&path)? {
             let nic = Interface::new(document)?;
-            let id = self.known_as(identity, nic.id());
-            complete |= id == identity.nic;
-            add(&mut holders, identity, &id, &nic);
+            nics.push((self.known_as(identity, nic.id()), nic));
         }
-        if complete {
-            return Ok(holders);
+        if nics.iter().any(|(id, _)| *id == identity.nic) {
+            return Ok(nics);
         }
         let message = format!("{} is not in the list of its resource group", identity.nic);
         Err(error(ErrorClass::Unavailable, "OwnNicMissing", &message))
@@ -152,7 +173,13 @@ fn is_about_one(failed: &ProviderError) -> bool {
     )
 }
 
-fn add(holders: &mut BTreeMap<Ipv4Addr, Holder>, identity: &Identity, id: &NicId, nic: &Interface) {
+fn add(
+    holders: &mut BTreeMap<Ipv4Addr, Holder>,
+    identity: &Identity,
+    id: &NicId,
+    nic: &Interface,
+    running: Option<bool>,
+) {
     let same = nic.subnet();
     if !same.is_some_and(|subnet| subnet.eq_ignore_ascii_case(&identity.subnet)) {
         return;
@@ -162,7 +189,7 @@ fn add(holders: &mut BTreeMap<Ipv4Addr, Holder>, identity: &Identity, id: &NicId
             nic: id.clone(),
             nic_version: Some(Version(nic.etag().to_owned())),
             entry: known.entry(),
-            running: None,
+            running,
         };
         holders.insert(known.address, holder);
     }

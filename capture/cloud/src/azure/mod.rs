@@ -7,6 +7,7 @@
 mod arm;
 mod change;
 mod error;
+mod graph;
 mod identity;
 mod interface;
 mod look;
@@ -28,6 +29,7 @@ use sam_capture::provider::{
 use crate::MacAddress;
 use crate::batch;
 use crate::http::SettingsError;
+use crate::machines::Machines;
 use crate::settings::Settings;
 use arm::Arm;
 pub use identity::Identity;
@@ -42,6 +44,8 @@ pub struct Azure {
     members: BTreeSet<NicId>,
     /// Where refusals said that addresses are.
     hints: BTreeMap<Ipv4Addr, NicId>,
+    /// Machines by their ids in lower case.
+    machines: Machines,
     /// Whether the preflight found that addresses can be moved.
     moves: bool,
 }
@@ -54,6 +58,7 @@ const NETWORK_API: &str = "2024-07-01";
 const MOVE_API: &str = "2025-09-01";
 const COMPUTE_API: &str = "2024-07-01";
 const AUTHORIZATION_API: &str = "2022-04-01";
+const GRAPH_API: &str = "2021-03-01";
 
 /// Addresses that a NIC may have.
 const LIMIT: usize = 256;
@@ -82,6 +87,7 @@ impl Azure {
             identity: None,
             members,
             hints: BTreeMap::new(),
+            machines: Machines::default(),
             moves: false,
         })
     }

@@ -16,19 +16,38 @@ use crate::http::{Answer, error};
 #[derive(Clone, Copy)]
 pub(super) struct Watch<'a> {
     fence: &'a dyn Fence,
+    began: Instant,
     deadline: Instant,
 }
 
 /// How often is asked, unless Azure wants to be left alone for longer.
 const SECOND: Duration = Duration::from_secs(1);
+/// How often is asked what becomes of an operation for a start, whatever Azure proposes: most take less time than it does,
+/// and an address may be nowhere meanwhile.
+const EARLY: Duration = Duration::from_millis(500);
+/// For how long that is so.
+const START: Duration = Duration::from_secs(10);
 
 /// Reads after the end of an operation that may still be too old.
 const MAX_OLD_READS: u32 = 3;
 
 impl<'a> Watch<'a> {
     pub(super) fn new(fence: &'a dyn Fence, longest: Duration) -> Self {
-        let deadline = Instant::now() + longest;
-        Self { fence, deadline }
+        let began = Instant::now();
+        Self {
+            fence,
+            began,
+            deadline: began + longest,
+        }
+    }
+
+    /// Returns how long to wait before it is asked again what becomes of an operation.
+    fn interval(&self, proposed: Option<Duration>) -> Duration {
+        if self.began.elapsed() < START {
+            EARLY
+        } else {
+            proposed.unwrap_or(SECOND)
+        }
     }
 
     /// Waits, in steps of a second.
@@ -65,18 +84,18 @@ pub(super) fn wait(arm: &mut Arm, answer: &Answer, watch: Watch<'_>) -> Result<(
     let Some(url) = by_document.or_else(|| answer.header("location")) else {
         return Ok(());
     };
-    let mut pause = answer.retry_after();
+    let mut pause = watch.interval(answer.retry_after());
     loop {
-        watch.pause(pause.unwrap_or(SECOND))?;
+        watch.pause(pause)?;
         match arm.ask(url) {
             Ok(polled) if by_document.is_none() => {
                 if polled.status != 202 {
                     return Ok(());
                 }
-                pause = polled.retry_after();
+                pause = watch.interval(polled.retry_after());
             }
             Ok(polled) => {
-                pause = polled.retry_after();
+                pause = watch.interval(polled.retry_after());
                 let Ok(body) = read(&polled, false) else {
                     continue;
                 };
@@ -87,7 +106,7 @@ pub(super) fn wait(arm: &mut Arm, answer: &Answer, watch: Watch<'_>) -> Result<(
                 }
             }
             Err(refused) => match again(&refused) {
-                Some(after) => pause = Some(after),
+                Some(after) => pause = after,
                 None => return Ok(()),
             },
         }

@@ -24,6 +24,8 @@ const OF_NETWORK: [&str; 2] = [
     "Microsoft.Network/virtualNetworks/read",
     "Microsoft.Network/virtualNetworks/subnets/join/action",
 ];
+/// What is needed of the resource group, to know which machines run; only where they are listed.
+const MACHINES: &str = "Microsoft.Compute/virtualMachines/read";
 const MOVE: &str = "Microsoft.Network/virtualNetworks/moveIpConfigurations/action";
 
 /// A configuration that nobody has.
@@ -46,8 +48,23 @@ impl Azure {
         {
             *write = self.probe_write(identity);
         }
+        permissions.push(self.may_read_machines(identity));
         permissions.push(self.probe_move(identity));
         permissions
+    }
+
+    /// A role that is assigned on our own machine alone does for everything else.
+    fn may_read_machines(&mut self, identity: &Identity) -> Permission {
+        match self.granted_on(&identity.group_id()) {
+            Ok(granted) if permits(&granted, MACHINES) => told(MACHINES, true),
+            Ok(_) => Permission {
+                action: MACHINES.to_owned(),
+                granted: None,
+                detail: "not of the resource group: machines that are stopped keep their addresses"
+                    .to_owned(),
+            },
+            Err(failed) => unknown(MACHINES, &failed),
+        }
     }
 
     fn granted_on(&mut self, scope: &str) -> Result<Vec<Value>, ProviderError> {

@@ -129,12 +129,11 @@ impl Oci {
         let listed = self.api.private_ips(identity, &filter)?;
         check_own(identity, &listed)?;
         let vnics = listed.iter().filter_map(|ip| ip.vnic_id.as_deref());
-        let running = self.running(identity, &vnics.collect())?;
+        self.follow_machines(identity, &vnics.collect())?;
         let all = listed.iter().map(|ip| {
-            let vnic = ip.vnic_id.as_ref();
-            let running = vnic.and_then(|vnic| running.get(vnic).copied());
+            let vnic = ip.vnic_id.as_deref();
             let holder = Holder {
-                running,
+                running: vnic.and_then(|vnic| self.runs(vnic)),
                 ..holder(ip, None)
             };
             (ip.ip_address, holder)

@@ -10,13 +10,15 @@ mod error;
 mod identity;
 mod key;
 mod look;
-mod machines;
 mod metadata;
+mod owners;
 pub mod policy;
 mod preflight;
 mod shapes;
 mod signer;
 mod token;
+
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sam_capture::Provider;
@@ -25,11 +27,12 @@ use sam_capture::provider::{Capabilities, ErrorClass, Fence, Operation, Outcome,
 use crate::MacAddress;
 use crate::batch;
 use crate::http::{SettingsError, error};
+use crate::machines::Machines;
 use crate::settings::Settings;
 use api::Api;
 pub use identity::Identity;
 use look::Known;
-use machines::Owners;
+use owners::Owners;
 
 /// OCI as this instance reaches it.
 #[derive(Debug)]
@@ -41,7 +44,11 @@ pub struct Oci {
     subnet: Option<String>,
     known: Known,
     owners: Owners,
+    machines: Machines,
 }
+
+/// How long a change may take; of some it is told that they took more than half a minute.
+pub const SLOWEST_CHANGE: Duration = Duration::from_secs(60);
 
 /// Addresses in one operation: two rounds of calls. More would make looks at their holders so slow where calls take seconds
 /// that no change could rest on them.
@@ -60,6 +67,7 @@ impl Oci {
             subnet: None,
             known: Known::default(),
             owners: Owners::default(),
+            machines: Machines::default(),
         })
     }
 

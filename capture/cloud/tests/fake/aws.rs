@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::crash;
 use crate::lab::{Asking, Ended, HoldsFor, Lab, Meanwhile, address, addresses, instance};
+use crate::steady;
 
 fn scenario() -> Value {
     json!({"seed": 7, "aws": {
@@ -46,14 +47,23 @@ fn router(lab: &Lab, name: char) -> Aws {
     Aws::new(&lab.settings(&format!("i-{name}"), mac)).expect("a client")
 }
 
-#[test]
-fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
-    crash::dies_anywhere(&crash::Site {
+fn site() -> crash::Site {
+    crash::Site {
         scenario,
         client: |lab, name| Box::new(router(lab, name)),
         own: ("eni-a", NicId("eni-a".into())),
         other: ("eni-b", NicId("eni-b".into())),
-    });
+    }
+}
+
+#[test]
+fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
+    crash::dies_anywhere(&site());
+}
+
+#[test]
+fn a_router_calls_seldom_while_nothing_happens() {
+    steady::calls_seldom(&site());
 }
 
 const ASSIGN: &str = "AssignPrivateIpAddresses";
@@ -101,14 +111,44 @@ fn holders_are_found_with_their_state_and_free_addresses_are_not_among_them() {
     let lab = lab();
     let mut a = router(&lab, 'a');
     let own = a.holder(10).expect("ourselves");
-    assert_eq!((own.nic, own.running), (NicId("eni-a".into()), Some(true)));
+    assert_eq!(own.nic, NicId("eni-a".into()));
     let native = a.holder(20).expect("the native owner");
     assert!(native.entry.primary);
-    assert_eq!(
-        (native.nic, native.running),
-        (NicId("eni-c".into()), Some(false))
-    );
+    assert_eq!(native.nic, NicId("eni-c".into()));
     assert_eq!(a.holder(99), None);
+    assert_eq!(lab.calls(MACHINES), 0, "nobody asked whether they run");
+}
+
+const MACHINES: &str = "DescribeInstances";
+
+#[test]
+fn a_machine_that_is_stopped_stays_so_while_nobody_says_otherwise() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    let mut running = || {
+        let all = a.ask(&Operation::Inventory);
+        let Ok(Outcome::Inventory(all)) = all else {
+            return all.map(|_| None);
+        };
+        Ok(all[&address(20)].running)
+    };
+    let down = json!({"operation": MACHINES, "effect": {"refuse": {"status": 503, "code": "Unavailable"}}});
+    lab.disturb(&down);
+    let failed = running().expect_err("nobody has said yet that it is stopped");
+    assert_eq!(failed.class, ErrorClass::Unavailable);
+    lab.calm();
+    assert_eq!(running(), Ok(Some(false)));
+    for fault in [
+        down,
+        json!({"operation": MACHINES, "effect": "revoke"}),
+        json!({"operation": MACHINES, "effect": "loseAnswer"}),
+    ] {
+        lab.disturb(&fault);
+        assert_eq!(running(), Ok(Some(false)), "{fault}");
+        lab.calm();
+    }
+    lab.run("i-c", true);
+    assert_eq!(running(), Ok(Some(true)));
 }
 
 #[test]
@@ -486,6 +526,11 @@ fn secrets_are_nowhere_to_be_seen() {
     assert!(!shown.contains("Signature="), "{shown}");
 }
 
+fn says_what_runs(a: &mut Aws) -> bool {
+    let all = a.ask(&Operation::Inventory);
+    matches!(all, Ok(Outcome::Inventory(all)) if all[&address(20)].running.is_some())
+}
+
 /// Lets a router with a role do everything there is, and tells whether nothing was missing.
 fn everything_goes(allowed: &[&str]) -> bool {
     let mut with = scenario();
@@ -500,8 +545,8 @@ fn everything_goes(allowed: &[&str]) -> bool {
         return false;
     };
     observation.limit.is_some()
-        && b.holder(20).is_some_and(|holder| holder.running.is_some())
-        && a.ask(&Operation::Inventory).is_ok()
+        && b.holder(20).is_some()
+        && says_what_runs(&mut a)
         && a.assign(&[30]).is_ok()
         && b.seize(&[30]).is_ok()
         && b.unassign(&[30]).is_ok()

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use sam_capture::desired::Absence;
-use sam_capture::executor::Settings;
+use sam_capture::executor::{Rhythm, Settings};
 use sam_capture::provider::{Fence, NicId, Operation};
 use sam_capture::{Authority, Executor, Mode, NodeId, PathSignature, Pool, Prior, Provider, Want};
 use serde_json::{Value, json};
@@ -202,7 +202,7 @@ impl Fence for Life {
     }
 }
 
-fn settings(site: &Site) -> Settings {
+pub(crate) fn settings(site: &Site) -> Settings {
     Settings {
         mode: Mode::Auto,
         pools: vec![Pool {
@@ -215,12 +215,12 @@ fn settings(site: &Site) -> Settings {
         members: [(site.other.1.clone(), NodeId(2))].into(),
         budget: 600,
         patience: Duration::from_secs(600),
-        poll: Duration::from_secs(60),
+        poll: Rhythm::steady(Duration::from_secs(60)),
         inventory: None,
     }
 }
 
-fn capture(lasts: &[u8]) -> BTreeMap<std::net::Ipv4Addr, Want> {
+pub(crate) fn capture(lasts: &[u8]) -> BTreeMap<std::net::Ipv4Addr, Want> {
     let want = |last: &u8| {
         let signature = PathSignature {
             address: address(*last),

@@ -2,49 +2,34 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-use std::thread::{self, JoinHandle};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sam_capture::Provider;
 use sam_capture::provider::{Entry, Fence, Holder, Observation, Operation, Outcome, ProviderError};
 use sam_cloud::Settings;
 use sam_cloud::http::{Answer, Call, Client, Method};
+use sam_fakecloud::server_thread::ServerThread;
 use sam_fakecloud::{Scenario, World, server};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 /// A served scenario; it ends with this value.
 pub(crate) struct Lab {
     pub(crate) url: String,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: ServerThread,
 }
 
 impl Lab {
     pub(crate) fn serve(scenario: Value) -> Self {
         let scenario: Scenario = serde_json::from_value(scenario).expect("a scenario");
         let world = World::new(&scenario, [0; 32], server::now()).expect("a possible world");
-        let (stop, stopped) = oneshot::channel();
-        let (found, address) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = { runtime }.enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                found.send(listener.local_addr().expect("an address")).expect("a reader");
-                tokio::select! {
-                    served = server::serve(listener, world) => panic!("the server ended: {served:?}"),
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = address.recv().expect("an address");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let world = Arc::new(Mutex::new(world));
+        let server = ServerThread::start(listener, world).expect("a thread");
         Self {
-            url: format!("http://{address}"),
-            stop: Some(stop),
-            thread: Some(thread),
+            url: format!("http://{}", server.address()),
+            _server: server,
         }
     }
 
@@ -87,6 +72,12 @@ impl Lab {
         let calls = self.look("calls");
         let calls = calls["entries"].as_array().expect("calls").iter();
         calls.filter(|call| call["operation"] == operation).count()
+    }
+
+    /// How many calls there were.
+    pub(crate) fn all_calls(&self) -> usize {
+        let calls = self.look("calls");
+        calls["entries"].as_array().expect("calls").len()
     }
 
     /// How many changes there were.
@@ -135,16 +126,6 @@ impl Lab {
         let mut addresses: Vec<String> = serde_json::from_value(held).expect("addresses");
         addresses.sort();
         addresses
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
-            let told = stop.send(());
-            let ended = thread.join();
-            assert!(thread::panicking() || (told.is_ok() && ended.is_ok()));
-        }
     }
 }
 

@@ -6,5 +6,6 @@ mod crash;
 mod http;
 mod lab;
 mod oci;
+mod steady;
 mod stub;
 mod tls;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::crash;
 use crate::lab::{Asking, Ended, HoldsFor, Lab, address, addresses};
+use crate::steady;
 
 /// Two routers, a guest that may only read, and a machine of somebody else, all in one subnet.
 fn scenario() -> Value {
@@ -118,9 +119,8 @@ fn is_done(outcome: &Result<Outcome, ProviderError>) -> bool {
     )
 }
 
-#[test]
-fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
-    crash::dies_anywhere(&crash::Site {
+fn site() -> crash::Site {
+    crash::Site {
         scenario: || {
             let mut scenario = scenario();
             scenario["oci"]["addressLimits"]["lab"] = json!(16);
@@ -132,7 +132,17 @@ fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
         },
         own: ("vnic-a1", NicId("vnic-a1".into())),
         other: ("vnic-b", NicId("vnic-b".into())),
-    });
+    }
+}
+
+#[test]
+fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
+    crash::dies_anywhere(&site());
+}
+
+#[test]
+fn a_router_calls_seldom_while_nothing_happens() {
+    steady::calls_seldom(&site());
 }
 
 #[test]
@@ -446,11 +456,24 @@ fn a_machine_that_is_stopped_is_listed_as_such() {
     assert_eq!((all[&6], all[&7], calls), (Some(false), Some(true), 2));
     lab.run("guest", true);
     assert_eq!(running(&lab, &mut a).0[&6], Some(true));
-    // A stopped machine must not be taken for a running one because its state was not told.
+}
+
+#[test]
+fn a_machine_that_is_stopped_stays_so_while_nobody_says_otherwise() {
+    let lab = lab();
+    let mut a = router_a(&lab);
+    lab.run("guest", false);
     let down = json!({"refuse": {"status": 500, "code": "InternalServerError"}});
     disturb(&lab, "ListInstances", &down);
     let failed = refused(&mut a, &Operation::Inventory);
-    assert_eq!(failed.class, ErrorClass::Unavailable);
+    assert_eq!(failed.class, ErrorClass::Unavailable, "nobody has said yet");
+    lab.calm();
+    assert_eq!(running(&lab, &mut a).0[&6], Some(false));
+    for effect in [down, json!("loseAnswer"), json!("revoke")] {
+        disturb(&lab, "ListInstances", &effect);
+        assert_eq!(running(&lab, &mut a).0[&6], Some(false), "{effect}");
+        lab.calm();
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::report::{Done, FailingLook};
 use super::work::{Found, Work};
 use super::{
-    CONFIRM, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED, SLOW_LOOK,
-    addresses_of,
+    CONFIRM, CONFIRM_OPEN, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED,
+    SLOW_LOOK, addresses_of,
 };
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
@@ -87,7 +87,13 @@ impl Executor {
 
     /// Takes in how our NIC is. A look that cannot be true changes nothing.
     fn on_observed(&mut self, observation: Observation, flight: &Flight, now: Instant) {
-        self.observe_at = now + self.pace.poll_interval(self.settings.poll);
+        let seen = self.observed.as_ref().map(|seen| &seen.observation);
+        self.same_looks = match seen {
+            Some(seen) if *seen == observation => self.same_looks.saturating_add(1),
+            Some(_) | None => 0,
+        };
+        let pause = self.settings.poll.pause(self.same_looks);
+        self.observe_at = now + self.pace.poll_interval(pause);
         let fault = match &self.settings.nic {
             Some(nic) if *nic != observation.nic => Some(format!(
                 "the NIC is {}, not the configured {nic}",
@@ -179,13 +185,17 @@ impl Executor {
     }
 
     fn on_done(&mut self, flight: &Flight, now: Instant) {
-        self.changed(now);
+        self.changed(&CONFIRM, now);
         self.denied_at = None;
         let addresses = addresses_of(&flight.order.operation);
         self.remember(flight, "done", String::new(), now);
         let work = flight.work.and_then(|work| self.works.get_mut(&work));
         if let Some(work) = work {
-            (work.failures, work.not_before, work.found) = (0, None, None);
+            (work.failures, work.not_before) = (0, None);
+            let found = work.found.take();
+            if matches!(flight.order.operation, Operation::Strip { .. }) {
+                work.found = found.map(|found| found.without(&addresses, now));
+            }
             // It was for this once.
             work.approved = None;
         }
@@ -224,10 +234,12 @@ impl Executor {
         }
     }
 
-    /// Something may have changed at the provider: look several times.
-    fn changed(&mut self, now: Instant) {
+    /// Something has changed at the provider, or may yet: look several times.
+    fn changed(&mut self, looks: &[u64], now: Instant) {
         self.last_change = Some(now);
-        self.confirm_at = CONFIRM.iter().map(|after| now + *after).collect();
+        self.same_looks = 0;
+        let looks = looks.iter().map(|after| now + Duration::from_secs(*after));
+        self.confirm_at = looks.collect();
     }
 
     fn on_look_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
@@ -245,7 +257,8 @@ impl Executor {
         } else if *operation == Operation::Inventory {
             // Nothing is held up by it: what is known stays.
             self.inventory_failures = self.inventory_failures.saturating_add(1);
-            let longest = self.settings.inventory.unwrap_or_default().max(DENIED_MAX);
+            let rhythm = self.settings.inventory.unwrap_or(self.settings.poll);
+            let longest = rhythm.longest.max(DENIED_MAX);
             let pause = self.pace.backoff(self.inventory_failures, longest);
             self.inventory_at = now + pause.max(LIST_AGAIN);
             if self.inventory_failures == 1 {
@@ -258,6 +271,10 @@ impl Executor {
             }
         } else if error.class == ErrorClass::Denied {
             self.deny(flight, error, now);
+        } else if error.class == ErrorClass::Busy {
+            // A change is under way: it is followed to its end, however long it takes.
+            let pause = BUSY + self.pace.up_to(BUSY_MORE);
+            self.pace.pause(pause, now);
         } else {
             self.pause_looks(now);
         }
@@ -276,10 +293,24 @@ impl Executor {
     }
 
     fn on_listed(&mut self, holders: BTreeMap<Ipv4Addr, Holder>, number: u64, now: Instant) {
-        self.inventory = Some(Inventory { number, holders });
+        let former = self.inventory.as_ref().map(|former| &former.holders);
+        self.same_lists = match former {
+            Some(former) if show_the_same(former, &holders) => self.same_lists.saturating_add(1),
+            Some(_) | None => 0,
+        };
+        let seen = self.observed.as_ref().map(|seen| &seen.observation);
+        if seen.is_some_and(|seen| !shows_our_nic(&holders, seen)) {
+            self.observe_at = now;
+        }
+        self.inventory = Some(Inventory {
+            number,
+            holders,
+            answered: now,
+        });
         self.inventory_failures = 0;
-        let interval = self.settings.inventory.unwrap_or(self.settings.poll);
-        self.inventory_at = now + self.pace.poll_interval(interval);
+        let rhythm = self.settings.inventory.unwrap_or(self.settings.poll);
+        let pause = rhythm.pause(self.same_lists);
+        self.inventory_at = now + self.pace.poll_interval(pause);
     }
 
     fn pause_looks(&mut self, now: Instant) {
@@ -298,7 +329,8 @@ impl Executor {
         if certain {
             self.unmark(operation, &addresses);
         } else {
-            self.changed(now);
+            let open = error.class == ErrorClass::Unknown;
+            self.changed(if open { &CONFIRM_OPEN[..] } else { &CONFIRM }, now);
         }
         if error.class != ErrorClass::Fenced {
             self.tell(News::Refused {
@@ -450,7 +482,7 @@ impl Executor {
     ) {
         let work = flight.work.and_then(|work| self.works.get(&work));
         let found = work.and_then(|work| work.found.clone());
-        let until = now + self.pace.poll_interval(self.settings.poll);
+        let until = now + self.pace.poll_interval(self.settings.poll.shortest);
         for &address in addresses {
             let holder = found.as_ref().and_then(|found| found.holders.get(&address));
             let holder = holder.map(|holder| holder.nic.clone());
@@ -517,6 +549,23 @@ impl Executor {
         let entry = entries.and_then(|entries| entries.get(&address));
         entry.is_some_and(|entry| is_ours(entry, address, &self.prior.marks))
     }
+}
+
+/// Tells whether two lists differ in nothing but versions.
+fn show_the_same(one: &BTreeMap<Ipv4Addr, Holder>, other: &BTreeMap<Ipv4Addr, Holder>) -> bool {
+    let shown = |holders: &BTreeMap<Ipv4Addr, Holder>| {
+        let holders = holders.iter();
+        let shown = holders.map(|(at, holder)| (*at, holder.nic.clone(), holder.running));
+        shown.collect::<Vec<_>>()
+    };
+    shown(one) == shown(other)
+}
+
+/// Tells whether a list has on our NIC what a look at it showed.
+fn shows_our_nic(holders: &BTreeMap<Ipv4Addr, Holder>, seen: &Observation) -> bool {
+    let listed = holders.iter();
+    let listed = listed.filter(|(_, holder)| holder.nic == seen.nic);
+    listed.map(|(at, _)| at).eq(seen.entries.keys())
 }
 
 fn detail(error: &ProviderError) -> String {

@@ -25,7 +25,7 @@ pub use self::news::News;
 pub use self::report::{
     ActionReport, AddressReport, Done, FailingLook, NicReport, State, StatusReport, addresses_of,
 };
-pub use self::settings::Settings;
+pub use self::settings::{Rhythm, Settings};
 use self::work::Work;
 use crate::desired::{Absence, Want};
 use crate::fence::{Authority, Ticket};
@@ -54,13 +54,10 @@ const FRESH_HOLDERS: Duration = Duration::from_secs(2);
 const SLOW_LOOK: Duration = Duration::from_secs(10);
 /// For so long an own change is believed in spite of what a look shows.
 const SETTLED: Duration = Duration::from_secs(15);
-/// Looks after an own change.
-const CONFIRM: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-];
+/// Seconds after an own change at which is looked.
+const CONFIRM: [u64; 4] = [1, 2, 5, 15];
+/// The same after a change of which nobody knows what became: it may land much later.
+const CONFIRM_OPEN: [u64; 11] = [1, 2, 5, 10, 20, 30, 40, 50, 60, 90, 120];
 /// Pause before something is looked at again that should have shown already.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before a journal that failed is written again, where no order does that.
@@ -93,6 +90,9 @@ pub struct Executor {
     failing: BTreeMap<&'static str, FailingLook>,
     inventory: Option<Inventory>,
     inventory_at: Instant,
+    /// Looks at our NIC, and lists, that showed nothing new, in a row.
+    same_looks: u32,
+    same_lists: u32,
     /// Lists that failed in a row.
     inventory_failures: u32,
     permissions: Vec<Permission>,
@@ -139,6 +139,7 @@ pub struct Inventory {
     pub number: u64,
     /// Who has which address.
     pub holders: BTreeMap<Ipv4Addr, Holder>,
+    answered: Instant,
 }
 
 #[derive(Debug)]
@@ -174,6 +175,8 @@ impl Executor {
             failing: BTreeMap::new(),
             inventory: None,
             inventory_at: now,
+            same_looks: 0,
+            same_lists: 0,
             inventory_failures: 0,
             permissions: Vec::new(),
             works: BTreeMap::new(),
@@ -205,6 +208,11 @@ impl Executor {
         if self.authority == authority {
             return;
         }
+        if self.concerns_us(&authority) {
+            // Others may be about to change what is on our NIC, or have done so.
+            self.same_looks = 0;
+            self.observe_at = self.observe_at.min(now + PATIENCE);
+        }
         // What could never be as configured may be as it is configured now.
         if self.authority.generation != authority.generation {
             self.cooldowns.clear();
@@ -222,14 +230,34 @@ impl Executor {
 
     /// Takes in another configuration.
     pub fn set_settings(&mut self, settings: Settings, now: Instant) {
+        if self.settings == settings {
+            return;
+        }
         if self.settings.nic != settings.nic {
             self.observed = None;
             self.observe_at = now;
         }
         self.pace.set_budget(settings.budget);
-        self.observe_at = self.observe_at.min(now + settings.poll);
+        self.observe_at = self.observe_at.min(now + settings.poll.shortest);
+        if let Some(rhythm) = settings
+            .inventory
+            .filter(|_| settings.inventory != self.settings.inventory)
+        {
+            let listed = self.inventory.as_ref().map(|listed| listed.answered);
+            let due = listed.map_or(now, |listed| listed + rhythm.shortest);
+            self.inventory_at = self.inventory_at.min(due);
+        }
+        (self.same_looks, self.same_lists) = (0, 0);
         self.settings = settings;
         self.review(now);
+    }
+
+    /// Tells whether something else is wanted of what is on our NIC, or whether a sibling came or went.
+    fn concerns_us(&self, authority: &Authority) -> bool {
+        let seen = self.observed.iter();
+        let mut entries = seen.flat_map(|seen| seen.observation.entries.keys());
+        authority.gone != self.authority.gone
+            || entries.any(|at| authority.wants.get(at) != self.authority.wants.get(at))
     }
 
     /// Takes in what the provider can do.

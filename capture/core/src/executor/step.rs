@@ -89,7 +89,7 @@ impl Executor {
         let age = if live {
             FRESH_HOLDERS
         } else {
-            self.settings.poll
+            self.settings.poll.shortest
         };
         let Some(found) = work.found.clone().filter(|found| found.is_fresh(age, now)) else {
             let look = Operation::FindHolders(addresses);
@@ -153,7 +153,7 @@ impl Executor {
                 .unwrap_or(now)
         } else if work.kind == Kind::Capture && self.full_until.is_none() {
             let found = work.found.as_ref();
-            found.map_or(now, |found| found.answered + self.settings.poll)
+            found.map_or(now, |found| found.answered + self.settings.poll.shortest)
         } else {
             return None;
         };

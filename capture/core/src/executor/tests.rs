@@ -9,6 +9,7 @@ use crate::pool::Pool;
 use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, ProviderError};
 
 mod case;
+mod rhythm;
 
 use self::case::*;
 
@@ -440,7 +441,7 @@ fn who_cannot_or_may_not_change_anything_says_so() {
 fn the_subnet_is_listed_regularly_and_a_list_that_is_refused_holds_nothing_up() {
     let mut case = Case::new(Mode::Auto);
     let mut settings = case.executor.settings.clone();
-    settings.inventory = Some(Duration::from_secs(20));
+    settings.inventory = Some(Rhythm::steady(Duration::from_secs(20)));
     case.executor.set_settings(settings, case.now);
     let start = case.now;
     let mut lists = 0;

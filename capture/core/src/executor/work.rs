@@ -42,6 +42,15 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What is known once addresses were taken off a NIC: nobody has them. That is known as of now, and they are put on
+    /// ours next, before anything else is taken; each look first would be time in which they are nowhere.
+    pub(super) fn without(mut self, addresses: &BTreeSet<Ipv4Addr>, now: Instant) -> Self {
+        self.holders
+            .retain(|address, _| !addresses.contains(address));
+        (self.asked, self.answered) = (now, now);
+        self
+    }
+
     /// Tells whether the answer is younger than `age`.
     pub(super) fn is_fresh(&self, age: Duration, now: Instant) -> bool {
         now < self.answered + age && self.answered < self.asked + SLOW_LOOK
@@ -160,7 +169,7 @@ impl Executor {
         for address in addresses {
             match takeover.refused.get(address) {
                 Some(cause) => {
-                    let until = now + self.pace.poll_interval(self.settings.poll);
+                    let until = now + self.pace.poll_interval(self.settings.poll.shortest);
                     self.cool_down(*address, cause.clone(), until);
                 }
                 None if self.is_tried_again(*address, now) => {}

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_capture::desired::Holds;
-use sam_capture::executor::{News, Order, Settings};
+use sam_capture::executor::{News, Order, Rhythm, Settings};
 use sam_capture::provider::{ErrorClass, Outcome, ProviderError};
 use sam_capture::{Authority, Desires, Executor, Mode, NodeId, Pool, Prior};
 
@@ -470,7 +470,10 @@ fn executor(
         members: others.map(|other| (nic_id(other), node(other))).collect(),
         budget: BUDGET,
         patience: Duration::from_secs(30),
-        poll: Duration::from_secs(60),
+        poll: Rhythm {
+            shortest: Duration::from_secs(60),
+            longest: Duration::from_secs(180),
+        },
         inventory: None,
     };
     Executor::new(settings, style.capabilities, prior, u64::from(number), now)

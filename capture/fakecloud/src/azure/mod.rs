@@ -2,6 +2,7 @@
 //! answer. And the instance metadata service with its tokens.
 
 mod change;
+mod graph;
 mod interface;
 mod metadata;
 mod read;
@@ -87,6 +88,7 @@ impl Wire for Arm {
             ("GET", Resource::Operation(id)) => read::operation(cloud, call, &id),
             ("GET", Resource::Availability(network)) => read::availability(cloud, call, &network),
             ("GET", Resource::Permissions) => read::permissions(cloud, call),
+            ("POST", Resource::Graph) => graph::query(cloud, call),
             ("POST", Resource::Move(network)) => change::move_configurations(cloud, call, &network),
             _ => Err(not_found(&call.request.path)),
         }

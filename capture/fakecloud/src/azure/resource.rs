@@ -20,6 +20,8 @@ pub(super) enum Resource {
     Move(String),
     /// What the caller may do.
     Permissions,
+    /// Resource Graph.
+    Graph,
     /// Anything else.
     Unknown,
 }
@@ -52,6 +54,7 @@ impl Resource {
             ] => Self::Move(name(2)),
             ["microsoft.compute", "virtualmachines", _] => Self::Machine(name(2)),
             ["microsoft.authorization", "permissions"] => Self::Permissions,
+            ["microsoft.resourcegraph", "resources"] => Self::Graph,
             _ => Self::Unknown,
         }
     }
@@ -66,6 +69,7 @@ impl Resource {
             ("GET", Self::Operation(_)) => "GetOperation",
             ("GET", Self::Availability(_)) => "CheckIPAddressAvailability",
             ("GET", Self::Permissions) => "ListPermissions",
+            ("POST", Self::Graph) => "ListResources",
             ("POST", Self::Move(_)) => "MoveIpConfigurations",
             _ => "Unknown",
         }

@@ -1,4 +1,4 @@
-"""Drives the Resource Manager wire and the instance metadata service by azure-mgmt-network."""
+"""Drives the wires of Resource Manager, Resource Graph and the instance metadata service by Azure's SDKs."""
 
 import copy
 import json
@@ -9,6 +9,8 @@ import urllib.request
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.mgmt.network import NetworkManagementClient
+from azure.mgmt.resourcegraph import ResourceGraphClient
+from azure.mgmt.resourcegraph.models import QueryRequest, QueryRequestOptions
 
 URL = sys.argv[1]
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
@@ -226,6 +228,34 @@ def faults(nics):
     assert busy.response.headers["Retry-After"] == "3", busy.response.headers
 
 
+def graph():
+    def states(group, token="azure-token"):
+        azure = ResourceGraphClient(
+            NoCredential(), base_url=URL, authentication_policy=Plain(token), retry_total=0)
+        query = ("Resources | where type =~ 'microsoft.compute/virtualmachines' | where resourceGroup =~ "
+                 f"'{group}' | project id, state = tostring(properties.extended.instanceView.powerState.code)"
+                 " | order by id asc")
+        found, token = {}, None
+        while True:
+            options = QueryRequestOptions(result_format="objectArray", top=2, skip_token=token)
+            page = azure.resources(QueryRequest(subscriptions=[SUBSCRIPTION], query=query, options=options))
+            assert page.count == len(page.data) <= 2, page
+            found.update((row["id"].rsplit("/", 1)[1], row["state"]) for row in page.data)
+            token = page.skip_token
+            if not token:
+                assert page.total_records == len(found), page
+                return found
+
+    running = dict.fromkeys(["azure-a", "azure-b", "azure-c"], "PowerState/running")
+    assert states(GROUP.upper()) == running
+    http("POST", "/fakecloud/instances/azure-c/stop")
+    assert states(GROUP) == {**running, "azure-c": "PowerState/deallocated"}
+    http("POST", "/fakecloud/instances/azure-c/start")
+    assert states("another") == {}
+    http("POST", "/fakecloud/faults", body={"operation": "ListResources", "times": 1, "effect": "revoke"})
+    assert states(GROUP) == {}, "what one may not read is not there"
+
+
 def main():
     azure = client("azure-token")
     nics = azure.network_interfaces
@@ -237,6 +267,7 @@ def main():
     moved(azure, nics)
     identities(nics)
     metadata()
+    graph()
     faults(nics)
 
 

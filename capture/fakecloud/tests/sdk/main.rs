@@ -14,7 +14,7 @@ const JUDGES: [(&str, &str, &str); 3] = [
     ("aws_by_boto3", "boto3", include_str!("aws.py")),
     (
         "azure_by_azure_mgmt_network",
-        "azure.mgmt.network",
+        "azure.mgmt.network, azure.mgmt.resourcegraph",
         include_str!("azure.py"),
     ),
     ("oci_by_oci", "oci", include_str!("oci.py")),

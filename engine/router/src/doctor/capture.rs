@@ -6,8 +6,8 @@ use super::{Evidence, fail, listed, pass, skip, warn};
 use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow};
 
 const AREA: &str = "capture";
-/// A look that is older than this is missing: regular ones come at least every five minutes.
-const OLD_S: f64 = 600.0;
+/// A look that is older than this is missing: regular ones come at least every twelve minutes.
+const OLD_S: f64 = 900.0;
 /// A change that is needed for longer does not get done.
 const LATE_S: f64 = 60.0;
 

@@ -52,7 +52,7 @@ fn each_fault_of_capture_is_found() {
             e.captures.invalid = Some("denied".into())
         }),
         ("provider", Skip, |e| e.captures.nic = None),
-        ("provider", Warn, |e| nic(e).seen_s = 601.0),
+        ("provider", Warn, |e| nic(e).seen_s = 901.0),
         ("forwarding", Warn, |e| nic(e).forwarding = false),
         ("room", Warn, |e| row(e).state = "no-room".into()),
         ("wanted", Warn, |e| row(e).state = "waiting".into()),

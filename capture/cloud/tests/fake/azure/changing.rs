@@ -10,17 +10,54 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crash;
 use crate::lab::{Asking, Lab, address, addresses};
+use crate::steady::{self, Router};
+
+fn site(moves: bool) -> crash::Site {
+    crash::Site {
+        scenario: if moves { scenario } else { two_steps },
+        client: |lab, name| Box::new(router(lab, name)),
+        own: ("nic-a", nic("nic-a")),
+        other: ("nic-b", nic("nic-b")),
+    }
+}
 
 #[test]
 fn a_router_that_dies_at_any_request_goes_on_where_it_was() {
-    for atomic in [true, false] {
-        let site = crash::Site {
-            scenario: if atomic { scenario } else { || two_steps() },
-            client: |lab, name| Box::new(router(lab, name)),
-            own: ("nic-a", nic("nic-a")),
-            other: ("nic-b", nic("nic-b")),
-        };
-        crash::dies_anywhere(&site);
+    for moves in [true, false] {
+        crash::dies_anywhere(&site(moves));
+    }
+}
+
+#[test]
+fn a_router_calls_seldom_while_nothing_happens() {
+    steady::calls_seldom(&site(false));
+}
+
+#[test]
+fn a_hundred_addresses_of_a_router_that_is_gone_take_two_changes_or_one() {
+    for moves in [false, true] {
+        let site = site(moves);
+        let lab = Lab::serve((site.scenario)());
+        let many: Vec<u8> = (100..200).collect();
+        router(&lab, 'b').assign(&many).expect("free");
+        let mut a = Router::start(&site, &lab, crash::settings(&site));
+        // As long as the other one is there, the interface is prepared.
+        a.want(steady::kept(&many), false);
+        a.run(Duration::from_secs(60));
+        let (changes, calls) = (lab.changes(), lab.all_calls());
+
+        a.want(crash::capture(&many), true);
+        a.run(Duration::from_secs(20));
+
+        assert_eq!(lab.addresses("nic-a").len(), 101, "with its own");
+        let ledger = lab.ledger();
+        let requests = ledger[changes..].iter();
+        let requests: BTreeSet<String> = requests
+            .map(|record| record["request"].to_string())
+            .collect();
+        assert_eq!(requests.len(), if moves { 1 } else { 2 });
+        let calls = lab.all_calls() - calls;
+        assert!(calls < 25, "{calls} calls");
     }
 }
 

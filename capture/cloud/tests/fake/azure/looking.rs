@@ -108,6 +108,7 @@ fn permissions_are_told_or_found_out_without_using_them() {
         let told = if secretive { None } else { Some(true) };
         assert_eq!(a.granted(joining), told);
         assert_eq!(b.granted(MOVING), Some(false));
+        assert_eq!(a.granted("Microsoft.Compute/virtualMachines/read"), told);
     }
     assert_eq!(lab.changes(), 0);
     assert_eq!(
@@ -170,6 +171,92 @@ fn all_pages_are_read() {
     let found: Vec<_> = inventory.keys().copied().collect();
     assert_eq!(found, [address(10), address(11), address(20)]);
     assert_eq!(lab.calls(LIST), 3);
+}
+
+/// Whether the third machine runs, as the list of the subnet says.
+fn third_runs(a: &mut Azure) -> Result<Option<bool>, ErrorClass> {
+    match a.ask(&Operation::Inventory) {
+        Ok(Outcome::Inventory(all)) => Ok(all[&address(20)].running),
+        Ok(other) => panic!("{other:?}"),
+        Err(failed) => Err(failed.class),
+    }
+}
+
+#[test]
+fn a_machine_that_is_stopped_is_listed_as_such() {
+    let mut paged = scenario();
+    paged["azure"]["pageSize"] = json!(2);
+    let lab = Lab::serve(paged);
+    let mut a = router(&lab, 'a');
+    assert_eq!(third_runs(&mut a), Ok(Some(true)));
+    assert_eq!(lab.calls(MACHINES), 2, "pages");
+    lab.run("vm-c", false);
+    assert_eq!(third_runs(&mut a), Ok(Some(false)));
+    lab.run("vm-c", true);
+    assert_eq!(third_runs(&mut a), Ok(Some(true)));
+}
+
+#[test]
+fn a_machine_that_is_stopped_stays_so_while_nobody_says_otherwise() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    lab.run("vm-c", false);
+    let down = json!({"operation": MACHINES, "effect": {"refuse": {"status": 500, "code": "InternalServerError"}}});
+    lab.disturb(&down);
+    let unknown = third_runs(&mut a);
+    assert_eq!(unknown, Err(ErrorClass::Unavailable), "nobody has said yet");
+    lab.calm();
+    assert_eq!(third_runs(&mut a), Ok(Some(false)));
+    // Whom the role does not let read machines is shown none.
+    for effect in [down["effect"].clone(), json!("loseAnswer"), json!("revoke")] {
+        lab.disturb(&json!({"operation": MACHINES, "effect": effect}));
+        assert_eq!(third_runs(&mut a), Ok(Some(false)), "{effect}");
+        lab.calm();
+    }
+}
+
+#[test]
+fn who_may_not_read_machines_lists_them_all_the_same() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    lab.run("vm-c", false);
+    lab.disturb(&json!({"operation": MACHINES, "effect": "revoke"}));
+    assert_eq!(third_runs(&mut a), Ok(None));
+}
+
+#[test]
+fn the_holders_of_a_hundred_addresses_are_found_in_a_handful_of_calls() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    a.observed();
+    let before = lab.all_calls();
+    let many: Vec<u8> = (100..200).collect();
+    assert_eq!(a.holders(&many), [].into());
+    assert_eq!(lab.all_calls() - before, 3, "two NICs and the list");
+}
+
+#[test]
+fn a_hidden_holder_among_many_is_found_by_its_refusal() {
+    let lab = lab();
+    let mut a = router(&lab, 'a');
+    a.observed();
+    lab.disturb(&json!({"operation": LIST, "effect": "revoke"}));
+    let many: Vec<u8> = (20..40).collect();
+    assert_eq!(a.holders(&many), [].into(), "nobody was asked");
+    // The refusal names a NIC that we may not read either: the one after those of the routers.
+    let hide = |skip| {
+        let denied = json!({"refuse": {"status": 403, "code": "AuthorizationFailed"}});
+        lab.disturb(&json!({"operation": GET, "skip": skip, "times": 1, "effect": denied}));
+    };
+    hide(1);
+    assert_eq!(failed(a.assign(&many)).0, ErrorClass::Held);
+    for asked in [many.len(), 1] {
+        hide(2);
+        let before = lab.calls("CheckIPAddressAvailability");
+        let found: Vec<_> = a.holders(&many).into_keys().collect();
+        assert_eq!(found, [address(20)]);
+        assert_eq!(lab.calls("CheckIPAddressAvailability") - before, asked);
+    }
 }
 
 #[test]

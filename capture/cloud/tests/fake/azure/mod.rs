@@ -21,6 +21,7 @@ pub(super) const PUT: &str = "PutNetworkInterface";
 pub(super) const GET: &str = "GetNetworkInterface";
 pub(super) const LIST: &str = "ListNetworkInterfaces";
 pub(super) const MOVE: &str = "MoveIpConfigurations";
+pub(super) const MACHINES: &str = "ListResources";
 pub(super) const MOVING: &str = "Microsoft.Network/virtualNetworks/moveIpConfigurations/action";
 pub(super) const WRITING: &str = "Microsoft.Network/networkInterfaces/write";
 

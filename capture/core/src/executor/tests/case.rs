@@ -11,6 +11,8 @@ pub(super) struct Case {
     pub(super) elsewhere: BTreeMap<Ipv4Addr, NicId>,
     pub(super) gone: BTreeSet<NodeId>,
     pub(super) restores: bool,
+    /// Lists of the subnet show what is on our NIC.
+    pub(super) listed: bool,
     pub(super) now: Instant,
 }
 
@@ -30,7 +32,7 @@ impl Case {
             members: BTreeMap::new(),
             budget: 30,
             patience: Duration::from_secs(30),
-            poll: Duration::from_secs(60),
+            poll: Rhythm::steady(Duration::from_secs(60)),
             inventory: None,
         };
         let capabilities = Capabilities {
@@ -53,6 +55,7 @@ impl Case {
             elsewhere: BTreeMap::new(),
             gone: BTreeSet::new(),
             restores: false,
+            listed: false,
             now,
         }
     }
@@ -154,17 +157,8 @@ impl Case {
         let outcome = match &order.operation {
             Operation::Observe => Outcome::Observed(self.observation.clone()),
             Operation::FindHolders(addresses) => {
-                let entries = self.observation.entries.iter();
-                let entries = entries.filter(|(address, _)| addresses.contains(address));
-                let holders = entries.map(|(address, entry)| {
-                    let holder = Holder {
-                        nic: self.observation.nic.clone(),
-                        nic_version: None,
-                        entry: entry.clone(),
-                        running: None,
-                    };
-                    (*address, holder)
-                });
+                let holders = self.own_holders();
+                let holders = holders.filter(|(address, _)| addresses.contains(address));
                 let others = self.elsewhere.iter();
                 let others = others.filter(|(address, _)| addresses.contains(address));
                 let others = others.map(|(address, nic)| {
@@ -179,6 +173,7 @@ impl Case {
                 Outcome::Holders(holders.chain(others).collect())
             }
             Operation::Preflight => Outcome::Permissions(Vec::new()),
+            Operation::Inventory if self.listed => Outcome::Inventory(self.own_holders().collect()),
             Operation::Inventory => Outcome::Inventory(BTreeMap::new()),
             Operation::Assign { .. }
             | Operation::Seize { .. }
@@ -187,6 +182,19 @@ impl Case {
             | Operation::SetForwarding { .. } => panic!("{order:?} is no look"),
         };
         self.answer(order, Ok(outcome));
+    }
+
+    fn own_holders(&self) -> impl Iterator<Item = (Ipv4Addr, Holder)> {
+        let entries = self.observation.entries.iter();
+        entries.map(|(address, entry)| {
+            let holder = Holder {
+                nic: self.observation.nic.clone(),
+                nic_version: None,
+                entry: entry.clone(),
+                running: None,
+            };
+            (*address, holder)
+        })
     }
 
     pub(super) fn answer(&mut self, order: &Order, answer: Result<Outcome, ProviderError>) {

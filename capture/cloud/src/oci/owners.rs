@@ -1,10 +1,10 @@
-//! Which machines run. A VNIC is one instance's as long as it exists, so that it is asked for once whose it is, and then
-//! only what the instances do.
+//! Whose the VNICs of our subnet are, and whether those machines run. A VNIC is one instance's as long as it exists, so
+//! that it is asked for once whose it is, and then only what the instances do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sam_capture::provider::{ErrorClass, ProviderError};
+use sam_capture::provider::ProviderError;
 
 use super::Oci;
 use super::identity::Identity;
@@ -19,7 +19,7 @@ pub(super) struct Owners {
 }
 
 /// When it is asked again whose a VNIC is that nobody seems to have.
-const ASK_AGAIN: TimeDelta = TimeDelta::minutes(10);
+const ASK_AGAIN: TimeDelta = TimeDelta::minutes(30);
 
 impl Owners {
     /// Tells whether it must be asked whose these VNICs are.
@@ -49,17 +49,23 @@ impl Owners {
 }
 
 impl Oci {
-    /// Tells of VNICs whether their machines run. Who may not ask does not know, and goes on without; any other failure is
-    /// one, lest a machine that is stopped be taken for a running one.
-    pub(super) fn running(
+    /// Asks whether the machines run that have these VNICs.
+    ///
+    /// # Errors
+    /// When nobody says, or has said lately.
+    pub(super) fn follow_machines(
         &mut self,
         identity: &Identity,
         vnics: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, bool>, ProviderError> {
-        match self.ask_running(identity, vnics) {
-            Err(failed) if failed.class == ErrorClass::Denied => Ok(BTreeMap::new()),
-            asked => asked,
-        }
+    ) -> Result<(), ProviderError> {
+        let told = self.ask_running(identity, vnics);
+        self.machines.follow(told, self.api.client().now())
+    }
+
+    /// Tells whether the machine that has a VNIC runs, if that is known.
+    pub(super) fn runs(&self, vnic: &str) -> Option<bool> {
+        let instance = self.owners.instances.get(vnic)?.as_ref()?;
+        self.machines.runs(instance)
     }
 
     fn ask_running(
@@ -73,18 +79,11 @@ impl Oci {
             self.owners.learn(vnics, attachments, now);
         }
         let instances = self.api.instances(identity)?.into_iter();
-        let runs: BTreeMap<String, bool> = instances
-            .map(|instance| {
-                let runs = instance.runs();
-                (instance.id, runs)
-            })
-            .collect();
-        let owners = self.owners.instances.iter();
-        let known = owners.filter_map(|(vnic, instance)| {
-            let runs = runs.get(instance.as_ref()?)?;
-            Some((vnic.clone(), *runs))
+        let runs = instances.map(|instance| {
+            let runs = instance.runs();
+            (instance.id, runs)
         });
-        Ok(known.collect())
+        Ok(runs.collect())
     }
 }
 

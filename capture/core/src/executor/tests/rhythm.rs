@@ -1,0 +1,116 @@
+//! How often is looked, and when nobody needs to.
+
+use super::*;
+
+#[test]
+fn what_was_taken_off_another_nic_is_put_on_ours_without_a_further_look_for_it() {
+    let mut case = Case::new(Mode::Auto);
+    let capabilities = Capabilities {
+        moves: false,
+        batch: 250,
+        marks: true,
+    };
+    case.executor.set_capabilities(capabilities);
+    let many: Vec<u8> = (100..200).collect();
+    case.sibling("nic-b", 2);
+    case.gone.insert(NodeId(2));
+    for last in &many {
+        case.elsewhere(*last, "nic-b");
+    }
+    case.want(&many);
+    let strip = case.change().expect("an order");
+    assert!(matches!(strip.operation, Operation::Strip { .. }));
+    assert_eq!(addresses_of(&strip.operation).len(), 100);
+    case.now += Duration::from_secs(8);
+    case.elsewhere.clear();
+    case.answer(&strip, done());
+
+    let mut looks = Vec::new();
+    let assign = loop {
+        let order = case.executor.poll(case.now).expect("no pause");
+        if order.ticket.is_some() {
+            break order;
+        }
+        looks.push(order.operation.name());
+        case.look(&order);
+    };
+
+    assert_eq!(looks, ["observe"]);
+    assert!(matches!(assign.operation, Operation::Assign { .. }));
+    assert_eq!(addresses_of(&assign.operation).len(), 100);
+}
+
+#[test]
+fn a_change_that_lands_late_is_looked_for_until_then() {
+    let mut case = Case::new(Mode::Auto);
+    case.want(&[10]);
+    let order = case.change().expect("an order");
+    case.set(&[], |_| unreachable!());
+    case.answer(&order, failed(ErrorClass::Unknown));
+    let lands = case.now + Duration::from_secs(50);
+    let mut longest = Duration::ZERO;
+    while !case.executor.held().contains(&address(10)) {
+        let Some(order) = case.executor.poll(case.now) else {
+            let due = case.executor.poll_timeout(case.now).expect("a look");
+            longest = longest.max(due - case.now);
+            case.now = due;
+            continue;
+        };
+        assert_eq!(order.ticket, None, "nothing is changed meanwhile");
+        if case.now < lands && order.operation == Operation::Observe {
+            case.answer(&order, failed(ErrorClass::Busy));
+            continue;
+        }
+        if case.now >= lands {
+            case.hold(10);
+        }
+        case.look(&order);
+    }
+    assert!(longest <= Duration::from_secs(3), "{longest:?}");
+    assert!(case.now - lands < Duration::from_secs(4));
+}
+
+#[test]
+fn what_others_do_to_our_nic_is_seen_when_they_come_or_go() {
+    let mut case = Case::new(Mode::Auto);
+    case.hold(10);
+    case.want(&[10]);
+    case.run(Duration::from_secs(600));
+    for change in [
+        |case: &mut Case| case.gone = BTreeSet::from([NodeId(2)]),
+        |case: &mut Case| case.gone.clear(),
+        |case: &mut Case| case.sequence += 1,
+    ] {
+        change(&mut case);
+        case.want(&[10]);
+        let due = case.executor.poll_timeout(case.now).expect("a look");
+        assert!(due <= case.now + Duration::from_secs(1));
+        case.run(Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn looks_that_show_nothing_new_become_rare_and_a_list_that_differs_has_one_taken() {
+    let mut case = Case::new(Mode::Auto);
+    let mut settings = case.executor.settings.clone();
+    settings.poll = Rhythm::LOOKS;
+    case.executor.set_settings(settings.clone(), case.now);
+    let looks = |case: &mut Case, time| {
+        let before = case.executor.counters["observe"];
+        case.run(Duration::from_secs(time));
+        case.executor.counters["observe"] - before
+    };
+    case.run(Duration::from_secs(600));
+    assert!((15..=25).contains(&looks(&mut case, 3600)));
+    case.observation.forwarding = false;
+    assert!((2..=4).contains(&looks(&mut case, 300)), "something is new");
+
+    settings.poll = Rhythm::LOOKS_BESIDE_LISTS;
+    settings.inventory = Some(Rhythm::lists(Duration::from_secs(20), true));
+    case.executor.set_settings(settings, case.now);
+    case.listed = true;
+    case.run(Duration::from_secs(1800));
+    assert!((4..=8).contains(&looks(&mut case, 3600)));
+    case.hold(10);
+    assert!(looks(&mut case, 300) >= 1);
+}
