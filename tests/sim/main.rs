@@ -7,6 +7,7 @@
 mod authority;
 mod chaos;
 mod discovery;
+mod divided;
 mod failures;
 mod hostile;
 mod live;

@@ -1,5 +1,7 @@
 //! `samctl vrrp`
 
+use std::net::Ipv4Addr;
+
 use sam_router::facts::{CounterFacts, ElectionFacts};
 use sam_router::view::{TrackedRow, VrrpConfigured, VrrpView};
 
@@ -29,6 +31,7 @@ impl Text for VrrpView {
             let text = format!("{} ago: {}", ago(split.last_s), split.verdict);
             pairs.push(("split brain", text));
         }
+        pairs.extend(absent(&self.absent));
         pairs.push(("timing", timing(self, configured)));
         page.pairs(&pairs);
         if !self.tracked.is_empty() {
@@ -122,6 +125,17 @@ fn others(election: &ElectionFacts) -> Vec<(&'static str, String)> {
     let strangers: Vec<String> = election.strangers.iter().map(ToString::to_string).collect();
     let unnamed = (!strangers.is_empty()).then(|| ("unknown", strangers.join(", ")));
     rivals.chain(unnamed).collect()
+}
+
+/// Hosts on the other side of a LAN that is cut in two.
+fn absent(addresses: &[Ipv4Addr]) -> Option<(&'static str, String)> {
+    let (first, rest) = addresses.split_first()?;
+    let more = match rest.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let text = format!("{first}{more}: claimed by another router of the LAN, silent here");
+    Some(("not here", text))
 }
 
 fn timing(view: &VrrpView, configured: &VrrpConfigured) -> String {

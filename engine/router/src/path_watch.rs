@@ -12,13 +12,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
 use sam_bfd::{LastDown, SessionStatus, State};
-use sam_capture::NodeId;
+use sam_capture::{NodeId, RouteKind, RouteTags};
 
 use crate::Router;
 use crate::config::Config;
+use crate::events::Event;
 use crate::output::Output;
-use crate::peers::other_nodes;
+use crate::peers::{other_nodes, peer_of};
 
 /// How long a next hop that came back is not preferred; twice as long after each further failure.
 const HOLD_UP: Duration = Duration::from_secs(3);
@@ -233,6 +235,50 @@ impl NodePath {
 }
 
 impl Router {
+    /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
+    /// section 4.1).
+    pub(crate) fn on_bfd(&mut self, sessions: &[SessionStatus], now: Instant) {
+        let changes = self.path_watch.on_sessions(sessions, &self.config, now);
+        self.follow_next_hops(now);
+        for (node, change) in changes {
+            let event = match change {
+                PathChange::Up => Event::BfdUp { node },
+                PathChange::Failed(down) | PathChange::HeldDown(down) => Event::BfdDown {
+                    node,
+                    reason: down.cause.name().into(),
+                    remote: down.remote_diagnostic.to_string(),
+                },
+            };
+            self.events.push(event, now);
+            if let PathChange::Failed(_) = change {
+                self.speaker.handle_path_down(peer_of(node), now);
+                self.pump(now);
+            }
+        }
+    }
+
+    /// Asks whether nodes that failed run anew: their markers are not chosen, but still heard of.
+    pub(crate) fn review_failed(&mut self, now: Instant) {
+        let asn = self.config.fabric.asn;
+        for node in self.path_watch.failed() {
+            let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
+                continue;
+            };
+            let paths = self.speaker.paths(Ipv4Net::from(overlay));
+            let told = paths.iter().filter(|view| !view.path.stale);
+            let epoch = told.into_iter().find_map(|view| {
+                let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
+                let RouteKind::Marker { epoch } = tags.kind else {
+                    return None;
+                };
+                (tags.node == node).then_some(epoch)
+            });
+            if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
+                self.follow_next_hops(now);
+            }
+        }
+    }
+
     /// Hands the BFD sessions out, as far as they changed: one with every node that can be called, or has called.
     pub(crate) fn tell_bfd(&mut self) {
         let nodes = other_nodes(&self.config)

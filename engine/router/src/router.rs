@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use ipnet::Ipv4Net;
 use sam_bgp::{BestPathChange, LOOP_REASONS, Speaker};
 use sam_capture::{NodeId, RouteKind, RouteTags};
 use sam_dataplane::Notice;
@@ -16,6 +15,7 @@ use crate::cloud_control::CloudControl;
 use crate::cloud_homes::CloudHomes;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
+use crate::contests::Contests;
 use crate::diff::restart_only;
 use crate::discovery::Discovery;
 use crate::event_queue::Events;
@@ -32,8 +32,8 @@ use crate::origination::{Edit, Mandate, Origination};
 use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
 use crate::path_mtu::PathMtus;
-use crate::path_watch::{PathChange, PathWatch};
-use crate::peers::{node_of, other_nodes, own_restart, peer_configs, peer_of, speaker_config};
+use crate::path_watch::PathWatch;
+use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_config};
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
 use crate::stale_hops::StaleHops;
@@ -68,6 +68,8 @@ pub enum TimerName {
     Cloud,
     /// Ask hosts of the LAN whether they are there.
     Discovery,
+    /// Ask hosts that two routers of the LAN claim whether they are on our side of it.
+    Contest,
 }
 
 /// The control core.
@@ -87,6 +89,8 @@ pub struct Router {
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
     pub(crate) discovery: Discovery,
+    /// Addresses that another router of our LAN claims too.
+    pub(crate) contests: Contests,
     /// MACs that other nodes have on their LANs, by what they last told.
     pub(crate) router_macs: BTreeMap<NodeId, Mac>,
     pub(crate) numbering: Numbering,
@@ -156,6 +160,7 @@ impl Router {
             host: Host::default(),
             lan_role: LanRole::default(),
             discovery: Discovery::default(),
+            contests: Contests::default(),
             router_macs: BTreeMap::new(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
@@ -226,6 +231,7 @@ impl Router {
         self.path_mtus.handle_timeout(now);
         self.ask_stale_hops(now);
         self.time_discovery(now);
+        self.time_contests(now);
         if self.path_watch.handle_timeout(now) {
             self.follow_next_hops(now);
         }
@@ -280,7 +286,9 @@ impl Router {
         let cloud = cloud.map(|due| (due, TimerName::Cloud));
         let lan = self.discovery.poll_timeout();
         let lan = lan.map(|due| (due, TimerName::Discovery));
-        let due = [bgp, scan, path, steady, hops, cloud, lan]
+        let contest = self.contests.poll_timeout();
+        let contest = contest.map(|due| (due, TimerName::Contest));
+        let due = [bgp, scan, path, steady, hops, cloud, lan, contest]
             .into_iter()
             .flatten();
         due.min_by_key(|(due, _)| *due)
@@ -415,61 +423,20 @@ impl Router {
         self.drive_cloud(now);
     }
 
-    /// Takes in how all BFD sessions are. A failed path is out of the FIB before its BGP session is ended (RFC 5882
-    /// section 4.1).
-    fn on_bfd(&mut self, sessions: &[sam_bfd::SessionStatus], now: Instant) {
-        let changes = self.path_watch.on_sessions(sessions, &self.config, now);
-        self.follow_next_hops(now);
-        for (node, change) in changes {
-            let event = match change {
-                PathChange::Up => Event::BfdUp { node },
-                PathChange::Failed(down) | PathChange::HeldDown(down) => Event::BfdDown {
-                    node,
-                    reason: down.cause.name().into(),
-                    remote: down.remote_diagnostic.to_string(),
-                },
-            };
-            self.events.push(event, now);
-            if let PathChange::Failed(_) = change {
-                self.speaker.handle_path_down(peer_of(node), now);
-                self.pump(now);
-            }
-        }
-    }
-
-    /// Asks whether nodes that failed run anew: their markers are not chosen, but still heard of.
-    fn review_failed(&mut self, now: Instant) {
-        let asn = self.config.fabric.asn;
-        for node in self.path_watch.failed() {
-            let Some(overlay) = self.config.fabric.nodes.get(&node).map(|node| node.overlay) else {
-                continue;
-            };
-            let paths = self.speaker.paths(Ipv4Net::from(overlay));
-            let told = paths.iter().filter(|view| !view.path.stale);
-            let epoch = told.into_iter().find_map(|view| {
-                let tags = RouteTags::parse(asn, &view.path.attributes.large_communities).ok()?;
-                let RouteKind::Marker { epoch } = tags.kind else {
-                    return None;
-                };
-                (tags.node == node).then_some(epoch)
-            });
-            if epoch.is_some_and(|epoch| self.path_watch.on_epoch(node, epoch)) {
-                self.follow_next_hops(now);
-            }
-        }
-    }
-
     /// Makes the announcements follow gate, orders and rivals.
     pub(crate) fn originate(&mut self, now: Instant) {
         self.finish_handovers(now);
         self.review_acceptances(now);
         let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
+        self.follow_contests(&rivals, now);
+        let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
             rivals: &rivals,
+            absent: &absent,
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,

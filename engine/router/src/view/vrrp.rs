@@ -28,6 +28,8 @@ pub struct VrrpView {
     pub scheduling: String,
     /// The last time that two routers were master at once, if there was one.
     pub split_brain: Option<SplitBrainRow>,
+    /// Addresses that another router of the LAN claims too, and whose hosts do not answer here: the LAN is cut in two.
+    pub absent: Vec<Ipv4Addr>,
     /// Conditions with a penalty.
     pub tracked: Vec<TrackedRow>,
     /// Advertisements that did not count, or were odd, by reason; reasons that never occurred are left out.
@@ -109,6 +111,7 @@ impl Router {
                 verdict: split.verdict(),
                 last_s: seconds_ago(split.at, now),
             }),
+            absent: self.contests.absent().collect(),
             tracked: tracked
                 .map(|condition| TrackedRow {
                     name: condition.name.into(),
