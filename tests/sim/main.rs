@@ -14,6 +14,7 @@ mod live;
 mod operations;
 mod path_mtu;
 mod standby;
+mod startup;
 mod vrrp;
 
 use std::net::Ipv4Addr;

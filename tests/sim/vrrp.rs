@@ -394,12 +394,14 @@ impl Segment {
                     let same = generation(&station.plan) == generation(&plan);
                     match (&mut station.instance, &plan) {
                         (Some(instance), Some(plan)) if same => {
+                            instance.set_fence(plan.fenced);
                             instance.set_penalty(plan.penalty, now);
                         }
                         (_, None) => station.instance = None,
                         (_, Some(plan)) => {
                             let mut instance =
                                 Instance::new(plan.settings.clone(), plan.source, now);
+                            instance.set_fence(plan.fenced);
                             instance.set_penalty(plan.penalty, now);
                             instance.handle_startup(now);
                             station.instance = Some(instance);

@@ -32,6 +32,10 @@ impl Text for VrrpView {
             pairs.push(("split brain", text));
         }
         pairs.extend(absent(&self.absent));
+        if self.fenced {
+            let text = "takes over from no master that lives until it has heard all routes";
+            pairs.push(("just begun", text.to_owned()));
+        }
         pairs.push(("timing", timing(self, configured)));
         page.pairs(&pairs);
         if !self.tracked.is_empty() {

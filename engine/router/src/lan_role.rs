@@ -31,6 +31,8 @@ pub struct VrrpPlan {
     pub settings: Settings,
     /// Taken from the priority, for conditions that do not hold.
     pub penalty: u8,
+    /// Whether no master that lives may be taken over from: this router has not heard all routes yet.
+    pub fenced: bool,
 }
 
 /// What the election says.
@@ -263,6 +265,7 @@ impl Router {
             source: lan.address?.addr(),
             settings: vrrp.settings.clone(),
             penalty: self.vrrp_penalty(vrrp),
+            fenced: self.fence.is_up(),
         })
     }
 

@@ -37,6 +37,7 @@ use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_conf
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
 use crate::stale_hops::StaleHops;
+use crate::startup_fence::StartupFence;
 use crate::tunnel_fault::TunnelFault;
 use crate::tunnels::{TunnelPlan, plan};
 
@@ -70,6 +71,8 @@ pub enum TimerName {
     Discovery,
     /// Ask hosts that two routers of the LAN claim whether they are on our side of it.
     Contest,
+    /// The time of a router that has just begun is over.
+    Fence,
 }
 
 /// The control core.
@@ -88,6 +91,7 @@ pub struct Router {
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
+    pub(crate) fence: StartupFence,
     pub(crate) discovery: Discovery,
     /// Addresses that another router of our LAN claims too.
     pub(crate) contests: Contests,
@@ -159,6 +163,7 @@ impl Router {
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
+            fence: StartupFence::new(now),
             discovery: Discovery::default(),
             contests: Contests::default(),
             router_macs: BTreeMap::new(),
@@ -288,9 +293,13 @@ impl Router {
         let lan = lan.map(|due| (due, TimerName::Discovery));
         let contest = self.contests.poll_timeout();
         let contest = contest.map(|due| (due, TimerName::Contest));
-        let due = [bgp, scan, path, steady, hops, cloud, lan, contest]
-            .into_iter()
-            .flatten();
+        let fence = self
+            .fence
+            .poll_timeout()
+            .filter(|_| self.config.vrrp().is_some());
+        let fence = fence.map(|due| (due, TimerName::Fence));
+        let due = [bgp, scan, path, steady, hops, cloud, lan, contest, fence];
+        let due = due.into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -384,6 +393,7 @@ impl Router {
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
         // 0. Who acts on the LAN comes before what is done there.
+        self.follow_fence(now);
         self.tell_vrrp();
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
         self.pump(now);

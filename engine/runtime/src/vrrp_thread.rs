@@ -225,6 +225,7 @@ impl Thread {
         match (&mut self.election, &plan) {
             (Some(election), Some(plan)) if same => {
                 election.instance.set_settings(plan.settings.clone(), now);
+                election.instance.set_fence(plan.fenced);
                 election.instance.set_penalty(plan.penalty, now);
             }
             (Some(election), _) => {
@@ -256,6 +257,7 @@ impl Thread {
             Ok((socket, arp)) => {
                 let now = Instant::now();
                 let mut instance = Instance::new(plan.settings.clone(), plan.source, now);
+                instance.set_fence(plan.fenced);
                 instance.set_penalty(plan.penalty, now);
                 instance.handle_startup(now);
                 self.election = Some(Election {

@@ -30,6 +30,8 @@ pub struct VrrpView {
     pub split_brain: Option<SplitBrainRow>,
     /// Addresses that another router of the LAN claims too, and whose hosts do not answer here: the LAN is cut in two.
     pub absent: Vec<Ipv4Addr>,
+    /// Whether this router takes over from no master that lives: it has just begun, and has not heard all routes.
+    pub fenced: bool,
     /// Conditions with a penalty.
     pub tracked: Vec<TrackedRow>,
     /// Advertisements that did not count, or were odd, by reason; reasons that never occurred are left out.
@@ -112,6 +114,7 @@ impl Router {
                 last_s: seconds_ago(split.at, now),
             }),
             absent: self.contests.absent().collect(),
+            fenced: vrrp.is_some() && self.fence.is_up(),
             tracked: tracked
                 .map(|condition| TrackedRow {
                     name: condition.name.into(),
