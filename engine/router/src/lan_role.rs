@@ -54,6 +54,8 @@ pub(crate) struct LanRole {
     /// Disputes that led to announcements, and when the last did.
     conflicts: u64,
     disputed_at: Option<Instant>,
+    /// Whether there was another dispute too shortly after that one.
+    put_off: bool,
     /// Since when this router is master, if it is.
     master_since: Option<Instant>,
     /// The last time that two routers were master at once.
@@ -85,13 +87,28 @@ impl LanRole {
         let count = |status: &Option<Status>| status.as_ref().map_or(0, |status| status.conflicts);
         let disputed = count(&report.status) > count(&self.status);
         self.status.clone_from(&report.status);
-        let is_recent = |at| now < at + DISPUTE_INTERVAL;
-        let tell = disputed && !self.disputed_at.is_some_and(is_recent);
+        self.put_off = (self.put_off || disputed) && self.master_since.is_some();
+        (self.settle_dispute(now), split)
+    }
+
+    /// Has everything announced again because of a dispute, unless that was done a moment ago; tells whether it does.
+    fn settle_dispute(&mut self, now: Instant) -> bool {
+        let tell = self.put_off
+            && self
+                .disputed_at
+                .is_none_or(|at| now >= at + DISPUTE_INTERVAL);
         if tell {
-            self.disputed_at = Some(now);
+            (self.put_off, self.disputed_at) = (false, Some(now));
             self.conflicts += 1;
         }
-        (tell, split)
+        tell
+    }
+
+    /// When announcements that were put off are due.
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.disputed_at
+            .filter(|_| self.put_off)
+            .map(|at| at + DISPUTE_INTERVAL)
     }
 
     /// Takes in the election to take part in; tells whether anything about it changed.
@@ -107,6 +124,7 @@ impl LanRole {
             self.generation += 1;
             self.status = None;
             self.master_since = None;
+            self.put_off = false;
         }
         let wanted = wanted.map(|plan| VrrpPlan {
             generation: self.generation,
@@ -239,6 +257,18 @@ impl Router {
         for &address in new {
             self.events.push(Event::VrrpStranger { address }, now);
         }
+    }
+
+    /// When the election wants something: announcements that were put off, or the end of the fence.
+    pub(crate) fn election_due(&self) -> Option<Instant> {
+        self.config.vrrp()?;
+        let due = [self.lan_role.poll_timeout(), self.fence.poll_timeout()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Has everything announced again that was put off.
+    pub(crate) fn time_disputes(&mut self, now: Instant) {
+        self.forwarding_stale |= self.lan_role.settle_dispute(now);
     }
 
     /// Hands the election out, as far as it changed.

@@ -71,8 +71,8 @@ pub enum TimerName {
     Discovery,
     /// Ask hosts that two routers of the LAN claim whether they are on our side of it.
     Contest,
-    /// The time of a router that has just begun is over.
-    Fence,
+    /// The election: a router is new no more, or announcements that were put off are due.
+    Vrrp,
 }
 
 /// The control core.
@@ -237,6 +237,7 @@ impl Router {
         self.ask_stale_hops(now);
         self.time_discovery(now);
         self.time_contests(now);
+        self.time_disputes(now);
         if self.path_watch.handle_timeout(now) {
             self.follow_next_hops(now);
         }
@@ -293,12 +294,8 @@ impl Router {
         let lan = lan.map(|due| (due, TimerName::Discovery));
         let contest = self.contests.poll_timeout();
         let contest = contest.map(|due| (due, TimerName::Contest));
-        let fence = self
-            .fence
-            .poll_timeout()
-            .filter(|_| self.config.vrrp().is_some());
-        let fence = fence.map(|due| (due, TimerName::Fence));
-        let due = [bgp, scan, path, steady, hops, cloud, lan, contest, fence];
+        let vrrp = self.election_due().map(|due| (due, TimerName::Vrrp));
+        let due = [bgp, scan, path, steady, hops, cloud, lan, contest, vrrp];
         let due = due.into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
