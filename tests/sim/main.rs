@@ -13,6 +13,7 @@ mod hostile;
 mod live;
 mod operations;
 mod path_mtu;
+mod reflectors;
 mod standby;
 mod startup;
 mod vrrp;
