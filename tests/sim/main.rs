@@ -16,6 +16,7 @@ mod path_mtu;
 mod reflectors;
 mod standby;
 mod startup;
+mod tracked;
 mod vrrp;
 
 use std::net::Ipv4Addr;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{Packet, Version};
 use crate::refusal::{Refusal, Remark};
 use crate::senders::Senders;
-use crate::settings::{OWNER, Settings, down_interval, effective_priority, skew};
+use crate::settings::{LEAST_PRIORITY, OWNER, Settings, down_interval, effective_priority, skew};
 use crate::status::{Cause, Heard, State, Status};
 use crate::{GROUP, TTL};
 
@@ -420,7 +420,9 @@ impl Instance {
             at: now,
             copy_only: self.direct.is_none_or(|direct| direct != (from, now)),
         });
-        packet.priority < best && packet.priority < self.priority()
+        // Whoever has the least that there is has lost the rest, also if that was before it was heard.
+        let got_worse = packet.priority < best || packet.priority == LEAST_PRIORITY;
+        got_worse && packet.priority < self.priority()
     }
 
     /// Follows a master: learns its interval and waits for its silence.

@@ -57,6 +57,18 @@ fn a_fenced_router_takes_over_from_nobody_who_lives_until_the_fence_is_gone() {
 }
 
 #[test]
+fn a_master_of_least_priority_is_taken_over_from_though_it_never_had_more() {
+    for (priority, followed) in [(1, false), (2, true)] {
+        let mut bench = Bench::started(settings(100));
+        for _ in 0..6 {
+            bench.hear(HIGHER, priority).unwrap();
+            bench.pass(INTERVAL);
+        }
+        assert_eq!(bench.role().0 == State::Backup, followed, "{priority}");
+    }
+}
+
+#[test]
 fn a_fenced_router_that_hears_nobody_acts() {
     for priority in [100, 255] {
         let mut bench = Bench::new(settings(priority));

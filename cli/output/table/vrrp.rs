@@ -33,7 +33,7 @@ impl Text for VrrpView {
         }
         pairs.extend(absent(&self.absent));
         if self.fenced {
-            let text = "takes over from no master that lives until it has heard all routes";
+            let text = "takes the role from no master that works until it has heard all routes";
             pairs.push(("just begun", text.to_owned()));
         }
         pairs.push(("timing", timing(self, configured)));

@@ -8,7 +8,6 @@ use ipnet::Ipv4Net;
 use sam_capture::{ClaimState, NodeId};
 use serde::{Deserialize, Serialize};
 
-
 /// One thing that happened. As JSON: an object with the member `event` naming the kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(

@@ -13,7 +13,7 @@ use crate::config::{ActiveWhen, Capture, Config, Vrrp};
 use crate::drain::DRAIN_PENALTY;
 use crate::events::Event;
 use crate::output::Output;
-use crate::peers::other_nodes;
+use crate::peers::{is_node, node_of, other_nodes, peer_of};
 use crate::split_brain::{SUCCESSION, SplitBrain};
 
 /// An election to take part in.
@@ -31,6 +31,8 @@ pub struct VrrpPlan {
     pub settings: Settings,
     /// Taken from the priority, for conditions that do not hold.
     pub penalty: u8,
+    /// Taken from it besides while a thread of this router stands still.
+    pub engine_penalty: u8,
     /// Whether no master that lives may be taken over from: this router has not heard all routes yet.
     pub fenced: bool,
 }
@@ -288,14 +290,18 @@ impl Router {
         if self.stopping || !lan.up {
             return None;
         }
+        let mut settings = vrrp.settings.clone();
+        settings.preempt &= !self.fence.is_early();
+        let awaits_floor = settings.owns_address() && self.fence.is_early();
         Some(VrrpPlan {
             generation: 0,
             interface: self.config.local.capture.interface()?.to_owned(),
             index: lan.index,
             source: lan.address?.addr(),
-            settings: vrrp.settings.clone(),
+            settings,
             penalty: self.vrrp_penalty(vrrp),
-            fenced: self.fence.is_up(),
+            engine_penalty: vrrp.track.engine,
+            fenced: self.fence.is_up() || awaits_floor,
         })
     }
 
@@ -311,21 +317,31 @@ impl Router {
         })
     }
 
-    /// What is tracked. A condition about which there is nothing to know holds.
+    /// What is tracked here; how the threads are the election itself looks at. A condition about which there is nothing to
+    /// know holds, and in a router that has just begun one about which nothing is known yet.
     pub(crate) fn vrrp_conditions(&self, vrrp: &Vrrp) -> [TrackedCondition; 2] {
         let is_met = |penalty, met: &dyn Fn() -> bool| penalty == 0 || met();
+        let early = self.fence.is_early();
+        let is_elsewhere =
+            |node| is_node(&self.config, peer_of(node)) && !self.config.shares_lan_with(node);
         let bgp_up = || {
             let peers = self.speaker.peers();
+            let mut peers = peers
+                .iter()
+                .filter(|peer| is_elsewhere(node_of(peer.id)))
+                .peekable();
             let up = |state| state == SessionState::Established;
-            peers.is_empty() || peers.iter().any(|peer| up(peer.state))
+            early || peers.peek().is_none() || peers.any(|peer| up(peer.state))
         };
         let tunnels_up = || {
             let others = other_nodes(&self.config);
-            let mut others = others
-                .filter(|node| !self.config.shares_lan_with(node.id))
-                .peekable();
+            let mut others = others.filter(|node| is_elsewhere(node.id)).peekable();
             // A session of WireGuard outlives its path by minutes; BFD does not.
-            let carries = |node| self.host.tunnel_up(node) && !self.path_watch.has_failed(node);
+            let carries = |node| {
+                let may_come = early && !self.host.tunnel_failed(node);
+                let is_up = self.host.tunnel_up(node) || self.path_watch.is_up(node);
+                (may_come || is_up) && !self.path_watch.has_failed(node)
+            };
             others.peek().is_none() || others.any(|node| carries(node.id))
         };
         [

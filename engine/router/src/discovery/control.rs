@@ -90,7 +90,7 @@ impl Router {
             let claim = self.origination.claim_on(address);
             let loses = |state| matches!(state, ClaimState::Seizing | ClaimState::Standby);
             // Who is on the other side of a LAN that is cut in two is not refused.
-            let is_absent = self.contests.absent().any(|absent| absent == address);
+            let is_absent = self.contests.is_absent(address);
             let wins = is_absent || !claim.is_some_and(|claim| loses(claim.state));
             self.discovery.on_claim(address, wins, now);
         }

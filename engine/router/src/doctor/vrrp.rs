@@ -221,7 +221,7 @@ fn tracked(view: &VrrpView) -> CheckRow {
         "this router has less priority for what does not work",
     )
     .detail(listed(failed))
-    .remedy("see the checks of bgp and tunnel")
+    .remedy("see the checks of bgp and tunnel; `engine`: a thread of this router stood still, see its log")
 }
 
 #[cfg(test)]

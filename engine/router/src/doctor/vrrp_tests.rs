@@ -188,6 +188,7 @@ fn backup(priority: u8) -> (Net, Facts) {
             track: Track {
                 bgp: 20,
                 tunnels: 0,
+                engine: 0,
             },
         }),
     };

@@ -355,6 +355,31 @@ fn who_loses_the_role_is_silent_on_the_lan_before_others_hear_of_it() {
 }
 
 #[test]
+fn a_router_that_has_just_begun_is_not_blamed_for_what_it_has_not_heard_of_yet() {
+    let mut net = Net::empty();
+    let mut config = fixture::config(1, 3, FULL_MESH);
+    config.local.capture = Capture::ProxyArp {
+        interface: "eth1".into(),
+        gratuitous_arp: true,
+        active_when: ActiveWhen::Vrrp(vrrp()),
+        discovery: None,
+    };
+    net.start(1, config, RuntimeState::default());
+    net.run(9);
+    assert_eq!((plan(&net, 1).penalty, plan(&net, 1).fenced), (0, true));
+    let tunnel = |to| tunnel_to(&net, 1, to);
+    for tunnel in [tunnel(2), tunnel(3)] {
+        net.input(1, Input::Notice(Notice::SessionDown { tunnel }));
+    }
+    assert_eq!(plan(&net, 1).penalty, 30, "that is known");
+    net.run(1);
+    assert_eq!(plan(&net, 1).penalty, 50);
+    assert!(plan(&net, 1).fenced);
+    net.run(110);
+    assert!(!plan(&net, 1).fenced);
+}
+
+#[test]
 fn what_does_not_work_costs_priority() {
     let mut net = site();
     assert_eq!(plan(&net, 1).penalty, 30, "no tunnel is up, BGP is");
@@ -488,6 +513,7 @@ fn vrrp() -> Vrrp {
         track: Track {
             bgp: 20,
             tunnels: 30,
+            engine: 0,
         },
     }
 }

@@ -19,6 +19,8 @@ use super::listener::Listener;
 pub(super) struct Letters {
     /// Forward by this from now on.
     pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Be silent on the LANs whatever the snapshot says, or no more.
+    pub(super) muted: Option<bool>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
     /// Send these probes, one per tunnel and size, the long ones first: whether a long one is lost is told by a shorter
