@@ -5,7 +5,8 @@
 //!                          ├── LAN: advertisements take up to 3 ms
 //!   site 1, priority 100 ──┘
 //! ```
-//! Election and router are those of production; what lies between them here is a thread there.
+//! Election and router are those of production; what lies between them here is a thread there. There is no BGP, so nobody
+//! tells routes; the fence of a router that waits for them is left out (`startup`).
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -394,14 +395,12 @@ impl Segment {
                     let same = generation(&station.plan) == generation(&plan);
                     match (&mut station.instance, &plan) {
                         (Some(instance), Some(plan)) if same => {
-                            instance.set_fence(plan.fenced);
                             instance.set_penalty(plan.penalty, now);
                         }
                         (_, None) => station.instance = None,
                         (_, Some(plan)) => {
                             let mut instance =
                                 Instance::new(plan.settings.clone(), plan.source, now);
-                            instance.set_fence(plan.fenced);
                             instance.set_penalty(plan.penalty, now);
                             instance.handle_startup(now);
                             station.instance = Some(instance);

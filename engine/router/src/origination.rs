@@ -152,10 +152,10 @@ impl Origination {
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
-        let state = match state(mandate.drained, source, rival, former)? {
-            ClaimState::Active if is_absent => ClaimState::Standby,
-            state => state,
-        };
+        let mut state = state(mandate.drained, source, rival, former)?;
+        if state == ClaimState::Active && is_absent {
+            state = ClaimState::Standby;
+        }
         let sequence = match former {
             // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if !is_acquisition(former.state, state) => former.sequence,
