@@ -176,6 +176,8 @@ pub enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
         timeout: u32,
     },
+    /// Use this router again: `drain off`
+    Undrain,
     /// Give an address to another node, without a moment in which nobody has it; without an order, list what is on offer
     Handover(HandoverArgs),
     /// Capture packets with the router's verdict on each, as pcapng

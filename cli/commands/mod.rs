@@ -32,7 +32,8 @@ use sam_router::view::{
 
 use crate::Streams;
 use crate::args::{
-    ActionsCommand, Args, BgpCommand, CaptureCommand, Command, Family, LabCommand, RouteTable,
+    ActionsCommand, Args, BgpCommand, CaptureCommand, Command, DrainOrder, Family, LabCommand,
+    RouteTable,
 };
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
@@ -88,6 +89,7 @@ pub fn dispatch(args: &Args, streams: &mut Streams<'_>) -> Result<Exit, Failure>
             wait,
             timeout,
         } => drain::drain(*order, wait.then_some(*timeout), &view, streams),
+        Command::Undrain => drain::drain(DrainOrder::Off, None, &view, streams),
         Command::Handover(args) => handover::handover(args, &view, streams),
         Command::Pcap { write } => pcap::pcap(write.as_deref(), &client, streams),
         Command::Version => version::version(&view, streams),

@@ -36,6 +36,8 @@ mapping! {
         "bgp" => bgp: u16,
         /// No tunnel to another site is up.
         "tunnels" => tunnels: u16,
+        /// A thread of this router stands still.
+        "engine" => engine: u16,
     }
 }
 

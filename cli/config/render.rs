@@ -346,14 +346,13 @@ fn active_when_text(active_when: &ActiveWhen) -> String {
     if !settings.peers.is_empty() {
         keys.push(("peers", list(&settings.peers)));
     }
-    let track = [("bgp", track.bgp), ("tunnels", track.tunnels)];
-    let tracked = track.into_iter().filter(|(_, penalty)| *penalty > 0);
-    let tracked: Vec<_> = tracked
-        .map(|(name, penalty)| (name, penalty.to_string()))
-        .collect();
-    if !tracked.is_empty() {
-        keys.push(("track", mapping(&tracked)));
-    }
+    let track = [
+        ("bgp", track.bgp),
+        ("tunnels", track.tunnels),
+        ("engine", track.engine),
+    ];
+    let track = track.map(|(name, penalty)| (name, penalty.to_string()));
+    keys.push(("track", mapping(&track)));
     mapping(&[("vrrp", mapping(&keys))])
 }
 

@@ -101,6 +101,10 @@ fn orders_are_given_and_confirmed() {
             "this router acts again; it takes nothing back that others have\n",
         ),
         (
+            &["undrain"],
+            "this router acts again; it takes nothing back that others have\n",
+        ),
+        (
             &["bgp", "graceful-shutdown", "on"],
             "neighbors of other ASes are asked to use other ways; what still comes is carried on\n",
         ),
@@ -133,6 +137,7 @@ fn orders_are_given_and_confirmed() {
         r#"POST /v1/withdraw {"address":"10.77.60.9"}"#,
         "POST /v1/reload {}",
         r#"POST /v1/drain {"on":true}"#,
+        r#"POST /v1/drain {"on":false}"#,
         r#"POST /v1/drain {"on":false}"#,
         r#"POST /v1/bgp/graceful-shutdown {"on":true}"#,
         r#"POST /v1/bgp/graceful-shutdown {"on":false}"#,

@@ -109,8 +109,9 @@ impl Scene {
             Dialect::Unicast => format!(", peers: [{THEIRS}]"),
             Dialect::V2 | Dialect::V3 => String::new(),
         };
+        // The other site does not run, which is no reason to give way here.
         let gate = format!(
-            "{{vrrp: {{vrid: 60, address: {VIP}, priority: 100, version: {}, interval: {}{peers}}}}}",
+            "{{vrrp: {{vrid: 60, address: {VIP}, priority: 100, version: {}, interval: {}{peers}, track: {{tunnels: 0}}}}}}",
             dialect.version(),
             dialect.interval().0
         );

@@ -105,6 +105,13 @@ fn halves() {
             macs == [pair.mac(site)]
         })
     });
+    // Both claim both hosts; other sites send to the router that hears them.
+    let far = pair.fabric.topology.client(FAR);
+    for host in [FIRST.client(), SECOND.client()] {
+        wait_for_ping(far, host, ELECTION);
+    }
+    let doctor = pair.fabric.router(FIRST).samctl("doctor lan").text();
+    assert!(doctor.contains("the LAN is cut in two"), "{doctor}");
 
     pair.split(false);
     let took = until_one_answers(&pair);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND, VIP};
-use sam_testkit::netns::{Answerers, GATEWAY, Pings, Stream, sh, wait_until};
+use sam_testkit::netns::{Answerers, GATEWAY, Pings, Site, Stream, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -39,6 +39,16 @@ pub(crate) const CASES: &[Case] = &[
         run: unplugged,
     },
     Case {
+        name: "vrrp::a_master_that_is_cut_off_from_the_other_sites_gives_way",
+        needs: &[Need::Tool("ip")],
+        run: cut_off,
+    },
+    Case {
+        name: "vrrp::a_master_whose_control_stands_still_gives_way_and_is_silent",
+        needs: &[],
+        run: stalled,
+    },
+    Case {
         name: "vrrp::the_virtual_address_answers_pings_whoever_is_master",
         needs: &[],
         run: pinged,
@@ -52,6 +62,8 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Three intervals of 300 ms, a skew, and what BFD and a busy machine take. `cargo bench --bench takeover` measures it.
 const TAKEOVER: Duration = Duration::from_millis(4_000);
+/// The same after what has to be noticed first: by BFD, or because a thread has shown nothing for three seconds.
+const GIVES_WAY: Duration = Duration::from_millis(8_000);
 /// Pings lost at most where nothing should be, on a machine that does much else; a killed master costs over sixty.
 const LOST: usize = 20;
 const ELECTION: Duration = Duration::from_secs(15);
@@ -96,8 +108,16 @@ fn one_answers() {
     }
 }
 
+/// Both routers of the LAN are the reflectors; and there is an offer that nobody takes.
 fn killed() {
-    let mut pair = Pair::running(samctl());
+    let mut pair = Pair::configured(samctl(), |fabric| {
+        fabric.edit_all("routeReflectors: []", "routeReflectors: [onprem, azure]");
+        let far = "name: aws, site: aws, role: aws,";
+        fabric.edit(FAR, far, &format!("{far} may: [{}/32],", FAR.client()));
+    });
+    let offer = format!("handover {} --to aws", FIRST.client());
+    pair.fabric.router(FIRST).samctl(&offer).success();
+    wait_for_offers(&pair, &[FIRST, SECOND], 1);
     let pings = start_pings(&pair);
     let far = pair.fabric.topology.client(FAR);
     let stream = Stream::start(pair.client(), far, FAR.client());
@@ -119,6 +139,17 @@ fn killed() {
     let pings = start_pings(&pair);
     pair.fabric.start(FIRST);
     pair.wait_for(FIRST, "backup");
+    // It offers on what it offered, until the one that acts takes that back.
+    wait_for_offers(&pair, &[FIRST, SECOND], 1);
+    let cancel = format!("handover {} --cancel", FIRST.client());
+    pair.fabric.router(SECOND).samctl(&cancel).success();
+    wait_for_offers(&pair, &[FIRST, SECOND], 0);
+    for site in [FIRST, SECOND] {
+        assert_eq!(
+            pair.fabric.owner(site, FAR.client()).as_deref(),
+            Some("aws")
+        );
+    }
     // The first election that it could disturb.
     let until = Instant::now() + Duration::from_secs(3);
     wait_until("three seconds went by", ELECTION, || {
@@ -150,9 +181,9 @@ fn stopped() {
     assert_eq!(cause, "relieved");
 }
 
-/// Both ways of a ping change their router; then everything again with the roles exchanged.
+/// Both ways of a ping change their router; then everything again with the roles exchanged. The order outlives its router.
 fn drained() {
-    let pair = Pair::running(samctl());
+    let mut pair = Pair::running(samctl());
     let pings = start_pings(&pair);
     let stream = Stream::start(
         pair.client(),
@@ -178,10 +209,24 @@ fn drained() {
         let text = router.samctl("doctor owners").text();
         assert!(text.contains("this router is drained"), "{text}");
 
-        router.samctl("drain off").success();
-        let doctor = router.samctl("doctor");
-        assert_eq!(doctor.code, 0, "{}", doctor.text());
-        assert_eq!(pair.state(takes_over), "master", "nothing is taken back");
+        pair.fabric.take(leaves).daemon().kill();
+        pair.fabric.start(leaves);
+        pair.wait_for(leaves, "backup");
+        let router = pair.fabric.router(leaves);
+        assert_eq!(router.json("drain")["drained"], true);
+        let knows = || pair.fabric.owner(leaves, FAR.client()).as_deref() == Some("aws");
+        wait_until("it knows the far client", ELECTION, knows);
+        assert_eq!(router.json("drain")["empty"], true);
+
+        router.samctl("undrain").success();
+        // Nothing is taken back: an election would be over by then.
+        let until = Instant::now() + Duration::from_secs(3);
+        wait_until("the roles stay", ELECTION, || {
+            assert_eq!(pair.state(takes_over), "master");
+            Instant::now() >= until
+        });
+        let content = || router.samctl("doctor").code == 0;
+        wait_until("doctor is content", ELECTION, content);
     }
     stream.stop().expect("the stream survives");
     let loss = pings.stop();
@@ -241,6 +286,69 @@ fn unplugged() {
     assert!(loss.lost <= LOST, "the return is not noticed: {loss:?}");
 }
 
+/// The first router reaches no other site, its LAN works.
+fn cut_off() {
+    let pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
+    let first = pair.fabric.topology.router(FIRST);
+
+    sh(first, "ip link set wan0 down").success();
+    wait_until("the other router is master", GIVES_WAY, || {
+        pair.state(SECOND) == "master"
+    });
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+    let loss = pings.stop();
+    assert!(loss.gap <= GIVES_WAY, "{loss:?}");
+    let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
+    assert_eq!(answers, [(FAR.client(), pair.mac(SECOND))]);
+    let doctor = pair.fabric.router(FIRST).samctl("doctor lan").text();
+    assert!(doctor.contains("tunnels: priority less 254"), "{doctor}");
+
+    let pings = start_pings(&pair);
+    sh(first, "ip link set wan0 up").success();
+    let whole = || pair.fabric.router(FIRST).json("vrrp")["election"]["priority"] == 150;
+    wait_until("it has its priority again", ELECTION, whole);
+    assert_eq!(pair.state(SECOND), "master");
+    let loss = pings.stop();
+    assert!(loss.lost <= LOST, "the return is not noticed: {loss:?}");
+}
+
+/// Control waits for whoever reads its state file, which nobody does; every other thread runs on.
+fn stalled() {
+    let pair = Pair::running(samctl());
+    let pings = start_pings(&pair);
+    let (router, mac) = (pair.fabric.router(FIRST), pair.mac(FIRST));
+    let pipe = pair.fabric.path("onprem.state.new");
+    let pipe = pipe.display();
+    let here = pair.client();
+    sh(here, &format!("mkfifo {pipe}")).success();
+    let mut order = router.command(&format!("announce {}", SECOND.client()));
+    let mut order = order.spawn().expect("samctl can be started");
+
+    wait_until("the other router is master", GIVES_WAY, || {
+        pair.state(SECOND) == "master"
+    });
+    wait_until("one router answers", TAKEOVER, || {
+        let answers = pair.who_has(FAR.client(), Duration::from_millis(200));
+        answers == [(FAR.client(), pair.mac(SECOND))]
+    });
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+
+    // Whoever wakes learns first that it is not the master any more.
+    sh(here, &format!("timeout 5 cat {pipe}")).success();
+    wait_until("it runs", ELECTION, || pair.state(FIRST) == "backup");
+    for _ in 0..5 {
+        let answers = pair.who_has(FAR.client(), Duration::from_millis(200));
+        assert!(answers.iter().all(|answer| answer.1 != mac), "{answers:?}");
+    }
+    assert_eq!(pair.state(SECOND), "master");
+    let loss = pings.stop();
+    assert!(loss.gap <= GIVES_WAY, "{loss:?}");
+    let log = router.log();
+    assert!(log.contains("control stands still"), "{log}");
+    order.wait().expect("it was answered, or gave up");
+}
+
 fn pinged() {
     let mut pair = Pair::running(samctl());
     let answers = |pair: &Pair, site| {
@@ -277,6 +385,17 @@ fn renewed() {
     assert_eq!(answers, [(FAR.client(), pair.mac(FIRST))]);
     let loss = pings.stop();
     assert!(loss.lost <= LOST, "{loss:?}");
+}
+
+/// Waits until routers offer so many addresses to another node.
+fn wait_for_offers(pair: &Pair, sites: &[Site], count: usize) {
+    for site in sites {
+        let what = format!("{} offers {count}", site.name());
+        wait_until(&what, ELECTION, || {
+            let view = pair.fabric.router(*site).json("handover");
+            view["handovers"].as_array().map(Vec::len) == Some(count)
+        });
+    }
 }
 
 /// Pings from the LAN to the far client.

@@ -7,12 +7,16 @@
 mod authority;
 mod chaos;
 mod discovery;
+mod divided;
 mod failures;
 mod hostile;
 mod live;
 mod operations;
 mod path_mtu;
+mod reflectors;
 mod standby;
+mod startup;
+mod tracked;
 mod vrrp;
 
 use std::net::Ipv4Addr;

@@ -5,7 +5,8 @@
 //!                          ├── LAN: advertisements take up to 3 ms
 //!   site 1, priority 100 ──┘
 //! ```
-//! Election and router are those of production; what lies between them here is a thread there.
+//! Election and router are those of production; what lies between them here is a thread there. There is no BGP, so nobody
+//! tells routes; the fence of a router that waits for them is left out (`startup`).
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -3,9 +3,9 @@
 //! Contract: any input (`handle_*`, `set_*`), then drain `poll_transmit` and `poll_copy`; [`Instance::status`] tells the role. What waits
 //! in a socket is handed in before the timers are, for what arrived in time must not be late because nobody read it.
 //!
-//! Beside the RFC's steps there are three of our own, marked as such: a master that overslept steps back instead of
-//! insisting, a backup without preemption takes over from a master that got worse, and a master that is outranked says
-//! that it leaves.
+//! Beside the RFC's steps there are some of our own, marked as such: a master that overslept steps back instead of
+//! insisting, a backup without preemption takes over from a master that got worse, a master that is outranked says
+//! that it leaves, and a router that is fenced takes over from nobody who lives.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::packet::{Packet, Version};
 use crate::refusal::{Refusal, Remark};
 use crate::senders::Senders;
-use crate::settings::{OWNER, Settings, down_interval, effective_priority, skew};
+use crate::settings::{LEAST_PRIORITY, OWNER, Settings, down_interval, effective_priority, skew};
 use crate::status::{Cause, Heard, State, Status};
 use crate::{GROUP, TTL};
 
@@ -45,6 +45,8 @@ pub struct Instance {
     /// Our primary address: source of our packets, and what decides ties.
     source: Ipv4Addr,
     penalty: u8,
+    /// Whether no master that lives is taken over from.
+    fenced: bool,
     state: State,
     since: Instant,
     cause: Cause,
@@ -80,6 +82,7 @@ impl Instance {
             settings,
             source,
             penalty: 0,
+            fenced: false,
             state: State::Initialize,
             since: now,
             cause: Cause::New,
@@ -107,7 +110,7 @@ impl Instance {
         }
         // 1. The owner of the address is master at once.
         // 2. Anybody else looks first who is there.
-        if self.priority() == OWNER {
+        if self.obeys_nobody() {
             self.transition(State::Master, Cause::AddressOwner, now);
         } else {
             self.master_interval = self.settings.interval;
@@ -144,6 +147,12 @@ impl Instance {
         let former = self.priority();
         self.penalty = penalty;
         self.reprioritized(former, now);
+    }
+
+    /// Our own step: while this router is `fenced` it takes over from no master that lives, whatever their priorities, and
+    /// is not master at once as owner of the address. It may have nothing yet to do that one's work with.
+    pub fn set_fence(&mut self, fenced: bool) {
+        self.fenced = fenced;
     }
 
     /// Takes in a packet.
@@ -323,7 +332,7 @@ impl Instance {
             return Err(Refusal::Stranger);
         }
         // 5. We do not own the addresses.
-        if self.priority() == OWNER {
+        if self.obeys_nobody() {
             return Err(Refusal::AddressOwner);
         }
         // 6. Version 2: the interval is ours.
@@ -373,7 +382,7 @@ impl Instance {
             State::Backup => {
                 // 2. Without preemption any master is followed, else one that is not worse than we are.
                 // Our own step: a master that got worse, and worse than we are, asks to be taken over from.
-                let preempt = self.settings.preempt || got_worse;
+                let preempt = !self.fenced && (self.settings.preempt || got_worse);
                 if !preempt || packet.priority >= self.priority() {
                     self.follow(from, packet, now);
                 }
@@ -411,7 +420,9 @@ impl Instance {
             at: now,
             copy_only: self.direct.is_none_or(|direct| direct != (from, now)),
         });
-        packet.priority < best && packet.priority < self.priority()
+        // Whoever has the least that there is has lost the rest, also if that was before it was heard.
+        let got_worse = packet.priority < best || packet.priority == LEAST_PRIORITY;
+        got_worse && packet.priority < self.priority()
     }
 
     /// Follows a master: learns its interval and waits for its silence.
@@ -493,6 +504,11 @@ impl Instance {
                 });
             }
         }
+    }
+
+    /// The owner of the address does, once it may act.
+    fn obeys_nobody(&self) -> bool {
+        self.priority() == OWNER && !self.fenced
     }
 
     fn priority(&self) -> u8 {

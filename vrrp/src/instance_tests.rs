@@ -34,6 +34,52 @@ fn the_owner_of_the_address_is_master_at_once_and_obeys_nobody() {
 }
 
 #[test]
+fn a_fenced_router_takes_over_from_nobody_who_lives_until_the_fence_is_gone() {
+    for priority in [200, 255] {
+        let mut bench = Bench::new(Settings {
+            preempt: true,
+            ..settings(priority)
+        });
+        bench.instance.set_fence(true);
+        bench.instance.handle_startup(bench.now);
+        for heard in [100, 100, 50, 1, 1] {
+            bench.hear(HIGHER, heard).unwrap();
+            bench.pass(INTERVAL);
+            assert_eq!(bench.role().0, State::Backup, "{priority} {heard}");
+        }
+        bench.instance.set_fence(false);
+        for _ in 0..4 {
+            bench.hear(HIGHER, 100).ok();
+            bench.pass(INTERVAL);
+        }
+        assert_eq!(bench.role(), (State::Master, Cause::Silence), "{priority}");
+    }
+}
+
+#[test]
+fn a_master_of_least_priority_is_taken_over_from_though_it_never_had_more() {
+    for (priority, followed) in [(1, false), (2, true)] {
+        let mut bench = Bench::started(settings(100));
+        for _ in 0..6 {
+            bench.hear(HIGHER, priority).unwrap();
+            bench.pass(INTERVAL);
+        }
+        assert_eq!(bench.role().0 == State::Backup, followed, "{priority}");
+    }
+}
+
+#[test]
+fn a_fenced_router_that_hears_nobody_acts() {
+    for priority in [100, 255] {
+        let mut bench = Bench::new(settings(priority));
+        bench.instance.set_fence(true);
+        bench.instance.handle_startup(bench.now);
+        bench.pass(4 * INTERVAL);
+        assert_eq!(bench.role(), (State::Master, Cause::Silence), "{priority}");
+    }
+}
+
+#[test]
 fn a_master_advertises_in_rhythm() {
     let mut bench = Bench::master(settings(100));
     bench.pass(INTERVAL * 4 - MILLI);
@@ -457,11 +503,16 @@ struct Bench {
 }
 
 impl Bench {
-    fn started(settings: Settings) -> Self {
+    fn new(settings: Settings) -> Self {
         let now = start();
-        let mut instance = Instance::new(settings, OWN, now);
-        instance.handle_startup(now);
+        let instance = Instance::new(settings, OWN, now);
         Self { instance, now }
+    }
+
+    fn started(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.instance.handle_startup(bench.now);
+        bench
     }
 
     fn master(settings: Settings) -> Self {

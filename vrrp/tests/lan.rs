@@ -18,8 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(300);
 const DELAY: Duration = Duration::from_millis(5);
 /// Time between two looks.
 const STEP: Duration = Duration::from_millis(1);
-/// How long two routers that hear each other may both be master: an interval and the longest skew.
-const OVERLAP: Duration = Duration::from_millis(600 + 2 * 5);
+/// How long two routers that hear each other may both be master: an interval, and an advertisement under way.
+const OVERLAP: Duration = Duration::from_millis(300 + 5);
 /// The longest time until somebody is master: three intervals, the longest skew, and packets under way.
 const TAKEOVER: Duration = Duration::from_millis(4 * 300 + 3 * 5);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_router::config::{ActiveWhen, Track, Vrrp, VrrpSettings, VrrpVersion};
+use sam_router::config::{ActiveWhen, FULL_PENALTY, Track, Vrrp, VrrpSettings, VrrpVersion};
 
 use super::check_unique;
 use crate::config::finding::Findings;
@@ -131,18 +131,20 @@ fn peers(raw: &gate::Vrrp, findings: &mut Findings) -> BTreeSet<Ipv4Addr> {
 }
 
 fn track(raw: &gate::Vrrp, findings: &mut Findings) -> Track {
+    let usual = Track::default();
     let Some(track) = raw.track.given() else {
-        return Track::default();
+        return usual;
     };
-    let mut penalty = |key, field: &Field<u16>| {
+    let mut penalty = |key, field: &Field<u16>, usual| {
         let given = field.given();
         given
-            .and_then(|at| byte(key, at, 1, 253, findings))
-            .unwrap_or(0)
+            .and_then(|at| byte(key, at, 0, FULL_PENALTY, findings))
+            .unwrap_or(usual)
     };
     Track {
-        bgp: penalty("bgp", &track.value.bgp),
-        tunnels: penalty("tunnels", &track.value.tunnels),
+        bgp: penalty("bgp", &track.value.bgp, usual.bgp),
+        tunnels: penalty("tunnels", &track.value.tunnels, usual.tunnels),
+        engine: penalty("engine", &track.value.engine, usual.engine),
     }
 }
 

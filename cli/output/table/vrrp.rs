@@ -1,5 +1,7 @@
 //! `samctl vrrp`
 
+use std::net::Ipv4Addr;
+
 use sam_router::facts::{CounterFacts, ElectionFacts};
 use sam_router::view::{TrackedRow, VrrpConfigured, VrrpView};
 
@@ -28,6 +30,11 @@ impl Text for VrrpView {
         if let Some(split) = &self.split_brain {
             let text = format!("{} ago: {}", ago(split.last_s), split.verdict);
             pairs.push(("split brain", text));
+        }
+        pairs.extend(absent(&self.absent));
+        if self.fenced {
+            let text = "takes the role from no master that works until it has heard all routes";
+            pairs.push(("just begun", text.to_owned()));
         }
         pairs.push(("timing", timing(self, configured)));
         page.pairs(&pairs);
@@ -122,6 +129,17 @@ fn others(election: &ElectionFacts) -> Vec<(&'static str, String)> {
     let strangers: Vec<String> = election.strangers.iter().map(ToString::to_string).collect();
     let unnamed = (!strangers.is_empty()).then(|| ("unknown", strangers.join(", ")));
     rivals.chain(unnamed).collect()
+}
+
+/// Hosts on the other side of a LAN that is cut in two.
+fn absent(addresses: &[Ipv4Addr]) -> Option<(&'static str, String)> {
+    let (first, rest) = addresses.split_first()?;
+    let more = match rest.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let text = format!("{first}{more}: claimed by another router of the LAN, silent here");
+    Some(("not here", text))
 }
 
 fn timing(view: &VrrpView, configured: &VrrpConfigured) -> String {

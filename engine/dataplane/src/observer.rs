@@ -71,6 +71,13 @@ impl Observer {
         }
     }
 
+    /// Tells whether answers of an address are waited for.
+    #[must_use]
+    pub fn awaits(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
+        let asked = self.asked.get(&(port, address));
+        asked.is_some_and(|asked| now < asked.until)
+    }
+
     /// Notes that somebody wants an address; tells whether the control plane should know.
     pub fn want(&mut self, address: Ipv4Addr, now: Instant) -> bool {
         let is_recent = |told: &Instant| now < *told + WANT_INTERVAL;

@@ -127,14 +127,18 @@ pub(crate) fn rivals(
             let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
             let rival = rival.unwrap_or_default();
             // On one LAN the election has decided already; in one cloud both say the same.
-            let is_sibling = config.shares_lan_with(owner.node)
-                || config.share_cloud(config.local.node, owner.node);
+            let shares_lan = config.shares_lan_with(owner.node);
+            let is_sibling = shares_lan || config.share_cloud(config.local.node, owner.node);
             let counts = !is_sibling && is_upheld(view);
             let own_overlay = config.own_node().overlay;
             let wins = counts && beats_us(view, source, own_overlay);
             let stands = counts && !view.path.stale && owner.state != ClaimState::Draining;
             let waits = owner.state == ClaimState::Seizing && !precedes(view, source, own_overlay);
             let stale = view.path.stale;
+            let insists = matches!(
+                owner.state,
+                ClaimState::Active | ClaimState::Handover | ClaimState::Standby
+            );
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
             let is_for_us = owner
                 .successor
@@ -146,6 +150,7 @@ pub(crate) fn rivals(
                 precedes: rival.precedes || (stands && !waits),
                 holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
                 offers: rival.offers || (is_for_us && !stale),
+                beside: rival.beside || (shares_lan && insists && !stale),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })

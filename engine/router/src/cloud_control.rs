@@ -427,7 +427,7 @@ impl Router {
     }
 
     fn cloud_known(&mut self, now: Instant) -> Known {
-        let (isolated, complete) = self.route_sources();
+        let (isolated, complete) = self.route_sources(!self.cloud.completeness.was_complete);
         let complete = self.cloud.completeness.follow(isolated, complete, now);
         let view = match (isolated, complete) {
             (true, _) => RibView::Isolated,
@@ -471,8 +471,9 @@ impl Router {
         })
     }
 
-    /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh.
-    fn route_sources(&self) -> (bool, bool) {
+    /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh, or of
+    /// those that are there unless `all` count.
+    pub(crate) fn route_sources(&self, all: bool) -> (bool, bool) {
         let peers = self.speaker.peers();
         let peers: Vec<_> = peers
             .iter()
@@ -494,8 +495,7 @@ impl Router {
         }
         let established = peers.iter().filter(|peer| up(peer.state)).count();
         let told = told.count();
-        let first = !self.cloud.completeness.was_complete;
-        let awaited = if first { peers.len() } else { established };
+        let awaited = if all { peers.len() } else { established };
         (isolated, !isolated && told == awaited)
     }
 

@@ -303,12 +303,29 @@ pub struct Vrrp {
 }
 
 /// Penalties of tracked conditions; zero does not track.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Track {
-    /// No BGP session is up.
+    /// No BGP session to another site is up.
     pub bgp: u8,
     /// No tunnel to another site is up.
     pub tunnels: u8,
+    /// A thread of this router stands still: control, or a worker of the packet path.
+    pub engine: u8,
+}
+
+/// The penalty that leaves the least priority, whatever it was: whoever else is there takes over.
+pub const FULL_PENALTY: u8 = 254;
+
+impl Default for Track {
+    /// Who can carry nothing to other sites, or stands still, gives way to whoever can. Without a session of BGP packets
+    /// are carried on for a while, and both routers of a LAN mostly lose theirs at the same time.
+    fn default() -> Self {
+        Self {
+            bgp: 0,
+            tunnels: FULL_PENALTY,
+            engine: FULL_PENALTY,
+        }
+    }
 }
 
 impl Config {

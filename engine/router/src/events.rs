@@ -8,8 +8,6 @@ use ipnet::IpNet;
 use sam_capture::{ClaimState, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::peers::node_of;
-
 /// One thing that happened. As JSON: an object with the member `event` naming the kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(
@@ -272,6 +270,11 @@ pub enum Event {
         /// Who keeps silent, and by which rule.
         verdict: String,
     },
+    /// Another router of the LAN claims the same addresses, and their hosts do not answer here: the LAN is cut in two.
+    LanDivided {
+        /// How many of them are not on this side, so far.
+        absent: usize,
+    },
     /// Two routers seem to run as one node.
     IdentityConflict {
         /// The node.
@@ -410,6 +413,7 @@ impl Event {
             Self::PathMtu { .. } => "path-mtu",
             Self::VrrpStranger { .. } => "vrrp-stranger",
             Self::SplitBrain { .. } => "split-brain",
+            Self::LanDivided { .. } => "lan-divided",
             Self::IdentityConflict { .. } => "identity-conflict",
             Self::ForeignAnswer { .. } => "foreign-answer",
             Self::AddressProbed { .. } => "address-probed",
@@ -444,6 +448,7 @@ impl Event {
             | Self::CaptureNoRoom { .. }
             | Self::VrrpStranger { .. }
             | Self::SplitBrain { .. }
+            | Self::LanDivided { .. }
             | Self::IdentityConflict { .. }
             | Self::ForeignAnswer { .. }
             | Self::MacChanged { .. }
@@ -492,6 +497,7 @@ impl Event {
             | Self::VrrpConflict { .. }
             | Self::VrrpStranger { .. }
             | Self::SplitBrain { .. }
+            | Self::LanDivided { .. }
             | Self::CaptureRefused { .. }
             | Self::CaptureNoRoom { .. }
             | Self::AddressProbed { .. }
@@ -533,66 +539,6 @@ impl Event {
             | Self::MachineGone { .. }
             | Self::Gate { .. }
             | Self::Stopping => false,
-        }
-    }
-}
-
-impl From<sam_bgp::speaker::Event> for Event {
-    fn from(event: sam_bgp::speaker::Event) -> Self {
-        use sam_bgp::speaker::Event as Bgp;
-        match event {
-            Bgp::Established { peer } => Self::SessionUp {
-                node: node_of(peer),
-            },
-            Bgp::Down { peer, reason } => Self::SessionDown {
-                node: node_of(peer),
-                reason,
-            },
-            Bgp::Retained {
-                peer,
-                routes,
-                time,
-                silent: _,
-            } => Self::RoutesRetained {
-                node: node_of(peer),
-                routes,
-                seconds: time.as_secs(),
-            },
-            Bgp::StaleRemoved {
-                peer,
-                routes,
-                reason,
-            } => Self::StaleRemoved {
-                node: node_of(peer),
-                routes,
-                reason: reason.into(),
-            },
-            Bgp::RestartOver { missing } => Self::RestartOver {
-                missing: missing.into_iter().map(node_of).collect(),
-            },
-            Bgp::Rejected {
-                peer,
-                prefix,
-                reason,
-            } => Self::RouteRejected {
-                node: node_of(peer),
-                prefix,
-                reason: reason.into(),
-            },
-            Bgp::Malformed { peer, kind, reason } => Self::AttributeMalformed {
-                node: node_of(peer),
-                kind,
-                reason: reason.into(),
-            },
-            Bgp::ConnectionRefused {
-                from,
-                reason,
-                count,
-            } => Self::ConnectionRefused {
-                from,
-                reason: reason.into(),
-                count,
-            },
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct VrrpFacts {
     pub election: Option<ElectionFacts>,
     /// Why no election can be held, if it should be.
     pub failure: Option<String>,
+    /// A thread of this router that stands still.
+    pub stalled: Option<String>,
     /// Advertisements that did not count, or were odd, by reason.
     pub counters: Vec<CounterFacts>,
 }

@@ -13,7 +13,7 @@ use crate::config::{ActiveWhen, Capture, Config, Vrrp};
 use crate::drain::DRAIN_PENALTY;
 use crate::events::Event;
 use crate::output::Output;
-use crate::peers::other_nodes;
+use crate::peers::{is_node, node_of, other_nodes, peer_of};
 use crate::split_brain::{SUCCESSION, SplitBrain};
 
 /// An election to take part in.
@@ -31,6 +31,10 @@ pub struct VrrpPlan {
     pub settings: Settings,
     /// Taken from the priority, for conditions that do not hold.
     pub penalty: u8,
+    /// Taken from it besides while a thread of this router stands still.
+    pub engine_penalty: u8,
+    /// Whether no master that lives may be taken over from: this router has not heard all routes yet.
+    pub fenced: bool,
 }
 
 /// What the election says.
@@ -52,6 +56,8 @@ pub(crate) struct LanRole {
     /// Disputes that led to announcements, and when the last did.
     conflicts: u64,
     disputed_at: Option<Instant>,
+    /// Whether there was another dispute too shortly after that one.
+    put_off: bool,
     /// Since when this router is master, if it is.
     master_since: Option<Instant>,
     /// The last time that two routers were master at once.
@@ -83,13 +89,28 @@ impl LanRole {
         let count = |status: &Option<Status>| status.as_ref().map_or(0, |status| status.conflicts);
         let disputed = count(&report.status) > count(&self.status);
         self.status.clone_from(&report.status);
-        let is_recent = |at| now < at + DISPUTE_INTERVAL;
-        let tell = disputed && !self.disputed_at.is_some_and(is_recent);
+        self.put_off = (self.put_off || disputed) && self.master_since.is_some();
+        (self.settle_dispute(now), split)
+    }
+
+    /// Has everything announced again because of a dispute, unless that was done a moment ago; tells whether it does.
+    fn settle_dispute(&mut self, now: Instant) -> bool {
+        let tell = self.put_off
+            && self
+                .disputed_at
+                .is_none_or(|at| now >= at + DISPUTE_INTERVAL);
         if tell {
-            self.disputed_at = Some(now);
+            (self.put_off, self.disputed_at) = (false, Some(now));
             self.conflicts += 1;
         }
-        (tell, split)
+        tell
+    }
+
+    /// When announcements that were put off are due.
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.disputed_at
+            .filter(|_| self.put_off)
+            .map(|at| at + DISPUTE_INTERVAL)
     }
 
     /// Takes in the election to take part in; tells whether anything about it changed.
@@ -105,6 +126,7 @@ impl LanRole {
             self.generation += 1;
             self.status = None;
             self.master_since = None;
+            self.put_off = false;
         }
         let wanted = wanted.map(|plan| VrrpPlan {
             generation: self.generation,
@@ -239,6 +261,18 @@ impl Router {
         }
     }
 
+    /// When the election wants something: announcements that were put off, or the end of the fence.
+    pub(crate) fn election_due(&self) -> Option<Instant> {
+        self.config.vrrp()?;
+        let due = [self.lan_role.poll_timeout(), self.fence.poll_timeout()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Has everything announced again that was put off.
+    pub(crate) fn time_disputes(&mut self, now: Instant) {
+        self.forwarding_stale |= self.lan_role.settle_dispute(now);
+    }
+
     /// Hands the election out, as far as it changed.
     pub(crate) fn tell_vrrp(&mut self) {
         let wanted = self.vrrp_plan();
@@ -256,13 +290,18 @@ impl Router {
         if self.stopping || !lan.up {
             return None;
         }
+        let mut settings = vrrp.settings.clone();
+        settings.preempt &= !self.fence.is_early();
+        let awaits_floor = settings.owns_address() && self.fence.is_early();
         Some(VrrpPlan {
             generation: 0,
             interface: self.config.local.capture.interface()?.to_owned(),
             index: lan.index,
             source: lan.address?.addr(),
-            settings: vrrp.settings.clone(),
+            settings,
             penalty: self.vrrp_penalty(vrrp),
+            engine_penalty: vrrp.track.engine,
+            fenced: self.fence.is_up() || awaits_floor,
         })
     }
 
@@ -278,21 +317,31 @@ impl Router {
         })
     }
 
-    /// What is tracked. A condition about which there is nothing to know holds.
+    /// What is tracked here; how the threads are the election itself looks at. A condition about which there is nothing to
+    /// know holds, and in a router that has just begun one about which nothing is known yet.
     pub(crate) fn vrrp_conditions(&self, vrrp: &Vrrp) -> [TrackedCondition; 2] {
         let is_met = |penalty, met: &dyn Fn() -> bool| penalty == 0 || met();
+        let early = self.fence.is_early();
+        let is_elsewhere =
+            |node| is_node(&self.config, peer_of(node)) && !self.config.shares_lan_with(node);
         let bgp_up = || {
             let peers = self.speaker.peers();
+            let mut peers = peers
+                .iter()
+                .filter(|peer| is_elsewhere(node_of(peer.id)))
+                .peekable();
             let up = |state| state == SessionState::Established;
-            peers.is_empty() || peers.iter().any(|peer| up(peer.state))
+            early || peers.peek().is_none() || peers.any(|peer| up(peer.state))
         };
         let tunnels_up = || {
             let others = other_nodes(&self.config);
-            let mut others = others
-                .filter(|node| !self.config.shares_lan_with(node.id))
-                .peekable();
+            let mut others = others.filter(|node| is_elsewhere(node.id)).peekable();
             // A session of WireGuard outlives its path by minutes; BFD does not.
-            let carries = |node| self.tunnel_up(node) && !self.path_watch.has_failed(node);
+            let carries = |node| {
+                let may_come = early && !self.host.tunnel_failed(node);
+                let is_up = self.tunnel_up(node) || self.path_watch.is_up(node);
+                (may_come || is_up) && !self.path_watch.has_failed(node)
+            };
             others.peek().is_none() || others.any(|node| carries(node.id))
         };
         [

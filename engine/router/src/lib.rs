@@ -9,7 +9,7 @@
 //! of them BFD found broken, `next_hops` which paths may be chosen therefore, `path_mtu` and `prober` how much each path
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
 //! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
-//! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `drain` what it leaves to others before
+//! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `contests` which hosts are on its side when the LAN is cut, `startup_fence` what it must know before it takes a role from another, `drain` what it leaves to others before
 //! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `handover` how an address moves by order.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
@@ -37,6 +37,7 @@ mod claims;
 mod cloud_control;
 mod cloud_homes;
 mod commands;
+mod contests;
 mod drain;
 mod fib_sync;
 #[cfg(test)]
@@ -65,6 +66,7 @@ mod publication;
 mod sightings;
 mod split_brain;
 mod stale_hops;
+mod startup_fence;
 #[cfg(test)]
 mod testnet;
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! Who only hears a host that another node claims asks before it takes: it announces that it would seize the address.
 //! The other node looks after its host then (`crate::discovery`), and gives way or does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -44,6 +44,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) owned: &'a BTreeMap<Ipv4Addr, ClaimSource>,
     /// What other nodes claim of them.
     pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
+    /// Addresses that another router of our LAN claims too, and whose hosts do not answer here (`crate::contests`).
+    pub(crate) absent: &'a BTreeSet<Ipv4Addr>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
     pub(crate) epoch: Option<u32>,
     /// Our MAC on the LAN, which nobody shall take for that of a host; told with the marker.
@@ -71,6 +73,8 @@ pub(crate) struct Rival {
     pub(crate) holds: bool,
     /// Whether one of them asks this node to take the address over.
     pub(crate) offers: bool,
+    /// Whether another router of our LAN claims the address too.
+    pub(crate) beside: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -147,7 +151,11 @@ impl Origination {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
-        let state = state(mandate.drained, source, rival, former)?;
+        let is_absent = mandate.absent.contains(&address);
+        let mut state = state(mandate.drained, source, rival, former)?;
+        if state == ClaimState::Active && is_absent {
+            state = ClaimState::Standby;
+        }
         let sequence = match former {
             // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if !is_acquisition(former.state, state) => former.sequence,
@@ -371,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn whose_host_is_on_the_other_side_of_the_lan_is_left_to_the_router_there() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.reconcile();
+        fixture.absent.insert(address(10));
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 1)));
+
+        fixture.absent.clear();
+        fixture.reconcile();
+
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 2)));
+    }
+
+    #[test]
     fn a_stop_withdraws_everything() {
         let mut fixture = Fixture::new(&[10]);
         fixture.reconcile();
@@ -387,6 +409,7 @@ mod tests {
         config: Config,
         owned: BTreeMap<Ipv4Addr, ClaimSource>,
         rivals: BTreeMap<Ipv4Addr, Rival>,
+        absent: BTreeSet<Ipv4Addr>,
         epoch: Option<u32>,
         state: RuntimeState,
         origination: Origination,
@@ -401,6 +424,7 @@ mod tests {
                     .map(|last| (address(*last), ClaimSource::Configured))
                     .collect(),
                 rivals: BTreeMap::new(),
+                absent: BTreeSet::new(),
                 epoch: Some(77),
                 state: RuntimeState::default(),
                 origination: Origination::default(),
@@ -436,6 +460,7 @@ mod tests {
                 config: &self.config,
                 owned: &self.owned,
                 rivals: &self.rivals,
+                absent: &self.absent,
                 epoch: self.epoch,
                 mac: None,
                 hosts: &BTreeMap::new(),

@@ -5,6 +5,7 @@ use sam_bgp::{AddPathDirection, OwnRestart, PeerConfig, PeerId, PeerRole, Speake
 use sam_capture::NodeId;
 
 use crate::config::{Config, Node};
+use crate::events::Event;
 use crate::journal::RuntimeState;
 use crate::policy::FabricPolicy;
 
@@ -102,6 +103,66 @@ pub(crate) fn peer_of(node: NodeId) -> PeerId {
 #[must_use]
 pub(crate) fn node_of(peer: PeerId) -> NodeId {
     NodeId(peer.0)
+}
+
+impl From<sam_bgp::speaker::Event> for Event {
+    fn from(event: sam_bgp::speaker::Event) -> Self {
+        use sam_bgp::speaker::Event as Bgp;
+        match event {
+            Bgp::Established { peer } => Self::SessionUp {
+                node: node_of(peer),
+            },
+            Bgp::Down { peer, reason } => Self::SessionDown {
+                node: node_of(peer),
+                reason,
+            },
+            Bgp::Retained {
+                peer,
+                routes,
+                time,
+                silent: _,
+            } => Self::RoutesRetained {
+                node: node_of(peer),
+                routes,
+                seconds: time.as_secs(),
+            },
+            Bgp::StaleRemoved {
+                peer,
+                routes,
+                reason,
+            } => Self::StaleRemoved {
+                node: node_of(peer),
+                routes,
+                reason: reason.into(),
+            },
+            Bgp::RestartOver { missing } => Self::RestartOver {
+                missing: missing.into_iter().map(node_of).collect(),
+            },
+            Bgp::Rejected {
+                peer,
+                prefix,
+                reason,
+            } => Self::RouteRejected {
+                node: node_of(peer),
+                prefix,
+                reason: reason.into(),
+            },
+            Bgp::Malformed { peer, kind, reason } => Self::AttributeMalformed {
+                node: node_of(peer),
+                kind,
+                reason: reason.into(),
+            },
+            Bgp::ConnectionRefused {
+                from,
+                reason,
+                count,
+            } => Self::ConnectionRefused {
+                from,
+                reason: reason.into(),
+                count,
+            },
+        }
+    }
 }
 
 #[cfg(test)]

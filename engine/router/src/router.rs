@@ -15,6 +15,7 @@ use crate::cloud_control::CloudControl;
 use crate::cloud_homes::CloudHomes;
 pub use crate::commands::CommandRefusal;
 use crate::config::{BfdTiming, Config};
+use crate::contests::Contests;
 use crate::diff::restart_only;
 use crate::discovery::Discovery;
 use crate::event_queue::Events;
@@ -36,6 +37,7 @@ use crate::peers::{node_of, other_nodes, own_restart, peer_configs, speaker_conf
 use crate::policy::FabricPolicy;
 use crate::sightings::Sightings;
 use crate::stale_hops::StaleHops;
+use crate::startup_fence::StartupFence;
 use crate::tunnel_fault::TunnelFault;
 use crate::tunnels::{TunnelPlan, plan};
 
@@ -67,6 +69,10 @@ pub enum TimerName {
     Cloud,
     /// Ask hosts of the LAN whether they are there.
     Discovery,
+    /// Ask hosts that two routers of the LAN claim whether they are on our side of it.
+    Contest,
+    /// The election: a router is new no more, or announcements that were put off are due.
+    Vrrp,
 }
 
 /// The control core.
@@ -85,7 +91,10 @@ pub struct Router {
     pub(crate) origination: Origination,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
+    pub(crate) fence: StartupFence,
     pub(crate) discovery: Discovery,
+    /// Addresses that another router of our LAN claims too.
+    pub(crate) contests: Contests,
     /// MACs that other nodes have on their LANs, by what they last told.
     pub(crate) router_macs: BTreeMap<NodeId, Mac>,
     pub(crate) numbering: Numbering,
@@ -163,7 +172,9 @@ impl Router {
             origination: Origination::default(),
             host: Host::default(),
             lan_role: LanRole::default(),
+            fence: StartupFence::new(now),
             discovery: Discovery::default(),
+            contests: Contests::default(),
             router_macs: BTreeMap::new(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
@@ -236,6 +247,8 @@ impl Router {
         self.path_mtus.handle_timeout(now);
         self.ask_stale_hops(now);
         self.time_discovery(now);
+        self.time_contests(now);
+        self.time_disputes(now);
         if self.path_watch.handle_timeout(now) {
             self.follow_next_hops(now);
         }
@@ -294,9 +307,11 @@ impl Router {
         let cloud = cloud.map(|due| (due, TimerName::Cloud));
         let lan = self.discovery.poll_timeout();
         let lan = lan.map(|due| (due, TimerName::Discovery));
-        let due = [bgp, scan, path, steady, hops, cloud, lan]
-            .into_iter()
-            .flatten();
+        let contest = self.contests.poll_timeout();
+        let contest = contest.map(|due| (due, TimerName::Contest));
+        let vrrp = self.election_due().map(|due| (due, TimerName::Vrrp));
+        let due = [bgp, scan, path, steady, hops, cloud, lan, contest, vrrp];
+        let due = due.into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
 
@@ -406,6 +421,7 @@ impl Router {
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
         // 0. Who acts on the LAN comes before what is done there.
+        self.follow_fence(now);
         self.tell_vrrp();
         self.follow_paths(now);
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
@@ -452,11 +468,14 @@ impl Router {
         self.review_acceptances(now);
         let owned = self.to_originate();
         let rivals = rivals(&self.speaker, &self.config, &owned);
+        self.follow_contests(&rivals, now);
+        let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
             rivals: &rivals,
+            absent: &absent,
             epoch: (!self.stopping).then_some(self.epoch),
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,

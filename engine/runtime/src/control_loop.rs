@@ -40,6 +40,7 @@ use crate::facts::FactSource;
 use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::path_test;
+use crate::pulse::{EngineWatch, Pulse};
 use crate::signals::{Order, Signals};
 use crate::vrrp_thread::{self, Vrrp};
 use crate::{Reload, StartError};
@@ -74,6 +75,8 @@ pub(crate) struct Control {
     /// Overlay addresses of the nodes whose tests are answered.
     test_nodes: watch::Sender<BTreeSet<Ipv4Addr>>,
     bgp: BgpIo,
+    /// Where this loop shows that it runs.
+    pulse: Arc<Pulse>,
     started: Instant,
 }
 
@@ -122,6 +125,8 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 Ok(()) => {
                     let report = inbox.vrrp.borrow_and_update().clone();
                     control.input(Input::Vrrp(&report));
+                    control.drive();
+                    control.vrrp.acknowledge(&report);
                 }
                 Err(_) => bail!("the thread of VRRP ended, its last words are on standard error; start the router again"),
             },
@@ -151,6 +156,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
             },
         }
         control.drive();
+        control.pulse.beat(Instant::now());
     }
 }
 
@@ -173,7 +179,12 @@ async fn start(
     let near = near(&config);
     let place = format!("{}:179 of {}", near.overlay, near.tun);
     let (bfd, bfd_changes) = Bfd::start(&near, seed);
-    let (vrrp, vrrp_changes) = Vrrp::start()?;
+    let pulse = Pulse::new("control".to_owned(), Instant::now());
+    let engine = EngineWatch {
+        control: Arc::clone(&pulse),
+        workers: data_plane.pulses(),
+    };
+    let (vrrp, vrrp_changes) = Vrrp::start(engine, data_plane.mute())?;
     let (cloud, cloud_answers) = Cloud::start(&config, providers)?.unzip();
     let bgp = BgpIo::listen(near, bgp_sender)
         .with_context(|| format!("cannot listen for BGP on {place}"))?;
@@ -207,6 +218,7 @@ async fn start(
         test_turn: Arc::new(Semaphore::new(1)),
         test_nodes,
         bgp,
+        pulse,
         started: now,
     };
     Ok((

@@ -21,6 +21,7 @@ mod mailbox;
 mod monitor;
 mod path_test;
 mod pcapng;
+mod pulse;
 mod resolver;
 mod signals;
 mod vrrp_arp;

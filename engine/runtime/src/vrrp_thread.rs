@@ -3,6 +3,9 @@
 //! It runs before ordinary threads where the kernel permits it (SCHED_FIFO): a master that is late is taken for dead. Its
 //! socket is on the LAN itself, beside the packet path. Control learns the newest role; who does not know the role keeps
 //! silent on the LAN.
+//!
+//! It runs on while others stand still. So it looks after them ([`EngineWatch`]): a router of which a thread stands still steps
+//! back, and where control cannot close the gate of a role that is lost, this thread has the workers be silent.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::StartError;
+use crate::data_plane::Mute;
 use crate::mailbox::Mailbox;
+use crate::pulse::EngineWatch;
 use crate::vrrp_arp::VrrpArp;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
@@ -43,6 +48,8 @@ const ARP: u64 = 2;
 struct Letters {
     plan: Option<Option<VrrpPlan>>,
     report: Option<oneshot::Sender<VrrpFacts>>,
+    /// The state by which control acts.
+    acknowledged: Option<Option<State>>,
     /// Leave, and answer when another router has taken over, or when there is nothing to hand over.
     resign: Option<oneshot::Sender<()>>,
     stop: bool,
@@ -63,7 +70,7 @@ impl Vrrp {
     ///
     /// # Errors
     /// When the kernel gives no eventfd, epoll or thread.
-    pub(crate) fn start() -> Result<(Self, Changes), StartError> {
+    pub(crate) fn start(engine: EngineWatch, mute: Mute) -> Result<(Self, Changes), StartError> {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         let epoll = Epoll::new(3).context("cannot wait for VRRP packets")?;
         epoll
@@ -81,6 +88,12 @@ impl Vrrp {
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),
+            engine,
+            mute,
+            muted: false,
+            acknowledged: None,
+            stalled: None,
+            stalls: 0,
             unsent: 0,
             unread: 0,
         };
@@ -93,6 +106,13 @@ impl Vrrp {
             handle: Some(handle),
         };
         Ok((vrrp, changes))
+    }
+
+    /// Says that control acts by this report.
+    pub(crate) fn acknowledge(&self, report: &VrrpReport) {
+        let state = report.status.as_ref().map(|status| status.state);
+        self.mailbox
+            .post(|letters| letters.acknowledged = Some(state));
     }
 
     /// Takes part in this election, in no other.
@@ -153,6 +173,15 @@ struct Thread {
     publish: watch::Sender<VrrpReport>,
     /// `real-time`, or why not.
     scheduling: String,
+    engine: EngineWatch,
+    mute: Mute,
+    /// Whether the workers were told to be silent.
+    muted: bool,
+    /// The state by which control acts, as it last said.
+    acknowledged: Option<State>,
+    /// Which thread stands still, and how often one did.
+    stalled: Option<String>,
+    stalls: u64,
     /// Packets that the kernel did not take.
     unsent: u64,
     /// Errors in place of packets.
@@ -176,8 +205,11 @@ impl Thread {
             if let Some(election) = &mut self.election {
                 election.instance.handle_timeout(Instant::now());
             }
+            // A process that stood still as a whole has overslept first of all.
+            self.look_at_engine(Instant::now());
             self.send();
             self.tell();
+            self.follow_mute(Instant::now());
             if stop {
                 return;
             }
@@ -212,8 +244,52 @@ impl Thread {
             // Whoever asked may have given up.
             reply.send(self.facts(Instant::now())).ok();
         }
+        if let Some(state) = letters.acknowledged {
+            self.acknowledged = state;
+        }
         if let Some(reply) = letters.resign {
             self.resign(reply);
+        }
+    }
+
+    /// Steps back while a thread of this router stands still.
+    fn look_at_engine(&mut self, now: Instant) {
+        let missed = self.engine.missed(now);
+        if missed != self.stalled.as_deref() {
+            match missed {
+                Some(name) => {
+                    warn!("{name} stands still: this router steps back in the election on its LAN");
+                    self.stalls += 1;
+                }
+                None => warn!("all threads of this router run again"),
+            }
+            self.stalled = missed.map(str::to_owned);
+        }
+        let penalty = self.penalty();
+        if let Some(election) = &mut self.election {
+            election.instance.set_penalty(penalty, now);
+        }
+    }
+
+    fn penalty(&self) -> u8 {
+        let Some(plan) = &self.plan else {
+            return 0;
+        };
+        let stalled = self.stalled.is_some();
+        let engine = if stalled { plan.engine_penalty } else { 0 };
+        plan.penalty.saturating_add(engine)
+    }
+
+    /// Has the workers be silent from the moment in which a control that stands still has lost the role until it knows.
+    fn follow_mute(&mut self, now: Instant) {
+        let election = self.election.as_ref();
+        let is_backup =
+            election.is_some_and(|election| election.instance.status().state == State::Backup);
+        let errs = is_backup && self.acknowledged == Some(State::Master);
+        let muted = errs && (self.muted || self.engine.is_control_missed(now));
+        if muted != self.muted {
+            self.muted = muted;
+            self.mute.set(muted);
         }
     }
 
@@ -225,7 +301,7 @@ impl Thread {
         match (&mut self.election, &plan) {
             (Some(election), Some(plan)) if same => {
                 election.instance.set_settings(plan.settings.clone(), now);
-                election.instance.set_penalty(plan.penalty, now);
+                election.instance.set_fence(plan.fenced);
             }
             (Some(election), _) => {
                 election.instance.handle_shutdown(now);
@@ -236,6 +312,12 @@ impl Thread {
         }
         self.plan = plan;
         self.failure = None;
+        let penalty = self.penalty();
+        if let Some(election) = &mut self.election {
+            election.instance.set_penalty(penalty, now);
+        } else {
+            self.acknowledged = None;
+        }
     }
 
     /// Closes the socket.
@@ -249,6 +331,7 @@ impl Thread {
 
     /// Begins to take part, if there is an election to take part in.
     fn open(&mut self, epoll: &Epoll) {
+        let penalty = self.penalty();
         let Some(plan) = self.plan.as_ref().filter(|_| self.election.is_none()) else {
             return;
         };
@@ -256,7 +339,8 @@ impl Thread {
             Ok((socket, arp)) => {
                 let now = Instant::now();
                 let mut instance = Instance::new(plan.settings.clone(), plan.source, now);
-                instance.set_penalty(plan.penalty, now);
+                instance.set_fence(plan.fenced);
+                instance.set_penalty(penalty, now);
                 instance.handle_startup(now);
                 self.election = Some(Election {
                     instance,
@@ -393,11 +477,17 @@ impl Thread {
                 self.unsent,
             ),
             ("unread", "errors in place of packets", self.unread),
+            (
+                "stalled",
+                "times that a thread of this router stood still",
+                self.stalls,
+            ),
         ];
         VrrpFacts {
             scheduling: self.scheduling.clone(),
             election: instance.map(|instance| ElectionFacts::new(&instance.status(), now)),
             failure: self.failure.clone(),
+            stalled: self.stalled.clone(),
             counters: refusals
                 .chain(remarks)
                 .chain(ours)

@@ -30,10 +30,12 @@ impl Election {
         match (&mut self.instance, &plan) {
             (Some(instance), Some(plan)) if same => {
                 instance.set_settings(plan.settings.clone(), now);
+                instance.set_fence(plan.fenced);
                 instance.set_penalty(plan.penalty, now);
             }
             (_, Some(plan)) => {
                 let mut instance = Instance::new(plan.settings.clone(), plan.source, now);
+                instance.set_fence(plan.fenced);
                 instance.set_penalty(plan.penalty, now);
                 instance.handle_startup(now);
                 self.instance = Some(instance);

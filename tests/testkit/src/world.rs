@@ -93,8 +93,14 @@ impl World {
     /// Builds `count` routers in a full mesh of which 0 and 1 stand on one LAN, that of site 0.
     #[must_use]
     pub fn with_pair(count: usize, seed: u64) -> Self {
+        Self::with_pair_of(count, &[], seed)
+    }
+
+    /// The same with route reflectors in place of the mesh.
+    #[must_use]
+    pub fn with_pair_of(count: usize, reflectors: &[usize], seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let topology = Topology::new(count, &[], &mut rng).with_pair();
+        let topology = Topology::new(count, reflectors, &mut rng).with_pair();
         Self::of(&topology, rng)
     }
 

@@ -45,7 +45,8 @@ impl Forwarder {
 
     /// Tells the control plane that a host was heard, unless it knows.
     pub(super) fn host_seen(&mut self, lan: &LanPort, address: Ipv4Addr, mac: Mac, now: Instant) {
-        let is_host = lan.discovers
+        let is_wanted = lan.discovers || self.observer.awaits(lan.id, address, now);
+        let is_host = is_wanted
             && lan.gate_open
             && mac != lan.mac
             && lan.address != Some(address)

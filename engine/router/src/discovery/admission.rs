@@ -86,6 +86,18 @@ impl Refusal {
         }
     }
 
+    /// Tells whether the frame is that of a host which may have the address, wherever it has its home.
+    pub(crate) fn is_about_host(self) -> bool {
+        !matches!(
+            self,
+            Self::RouterAddress
+                | Self::Excluded
+                | Self::RouterMac
+                | Self::SpeaksForRouter
+                | Self::OtherMacBound
+        )
+    }
+
     /// Tells whether operators should know; the others are ordinary.
     pub(crate) fn is_news(self) -> bool {
         matches!(

@@ -8,7 +8,7 @@ use sam_capture::{ClaimSource, ClaimState};
 use sam_dataplane::LanQuestion;
 use sam_dataplane::notice::Mac;
 
-use super::News;
+use super::{News, Refusal};
 use crate::Router;
 use crate::events::Event;
 use crate::fib_sync::LAN_PORT;
@@ -21,11 +21,14 @@ const SWEEP_LOOK: u32 = 1024;
 impl Router {
     /// Takes in that a host of the LAN was heard; tells whether anything follows beside questions to the LAN.
     pub(crate) fn on_host_seen(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) -> bool {
-        match self.admit_home(address, mac, now) {
-            Ok(()) => self.discovery.on_frame(address, mac, now),
-            Err(refusal) => self.discovery.on_refused(address, mac, refusal, now),
+        let refusal = self.admit_home(address, mac, now).err();
+        match refusal {
+            None => self.discovery.on_frame(address, mac, now),
+            Some(refusal) => self.discovery.on_refused(address, mac, refusal, now),
         }
-        self.discovery.has_news()
+        let is_host = refusal.is_none_or(Refusal::is_about_host);
+        let is_found = is_host && self.contests.on_heard(address, now);
+        is_found || self.discovery.has_news()
     }
 
     /// What this router owns, and how it knows: by order, because it hears the host, or because its cloud lists it.
@@ -86,7 +89,9 @@ impl Router {
         for address in homes {
             let claim = self.origination.claim_on(address);
             let loses = |state| matches!(state, ClaimState::Seizing | ClaimState::Standby);
-            let wins = !claim.is_some_and(|claim| loses(claim.state));
+            // Who is on the other side of a LAN that is cut in two is not refused.
+            let is_absent = self.contests.is_absent(address);
+            let wins = is_absent || !claim.is_some_and(|claim| loses(claim.state));
             self.discovery.on_claim(address, wins, now);
         }
         for address in challenged {

@@ -29,7 +29,7 @@ use sam_dataplane::notice::Mac;
 pub(crate) use admission::Refusal;
 use fabric::Asking;
 use home::{Home, Turn};
-use pace::Pace;
+pub(crate) use pace::Pace;
 pub use settings::ArpDiscovery;
 use sweep::Sweep;
 

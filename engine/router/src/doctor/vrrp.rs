@@ -32,6 +32,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(election(view));
     checks.push(rival(view));
     checks.push(split_brain(evidence, view));
+    checks.push(divided(view));
     checks.push(strangers(view));
     checks.push(lost(view));
     checks.push(agreement(view));
@@ -106,6 +107,21 @@ fn split_brain(evidence: &Evidence<'_>, view: &VrrpView) -> CheckRow {
             "find out what kept them from hearing each other: cables and switches between them, filters of IP protocol \
              112 and of broadcast; `samctl vrrp` and `samctl explain ADDRESS` show what is known",
         )
+}
+
+/// Two routers that claim one address are masters both, and hear different hosts.
+fn divided(view: &VrrpView) -> CheckRow {
+    const NAME: &str = "lan-divided";
+    if view.absent.is_empty() {
+        return pass(
+            AREA,
+            NAME,
+            "no host of this LAN is heard by another router alone",
+        );
+    }
+    fail(AREA, NAME, "the LAN is cut in two: another router of it claims addresses whose hosts do not answer here")
+        .detail(listed(view.absent.iter().map(ToString::to_string)))
+        .remedy("join the LAN again: see whether this router's cable leads to its hosts, and the switches between the routers")
 }
 
 /// Who takes part without being named may be a router of another make, or a host that wants the role.
@@ -205,7 +221,7 @@ fn tracked(view: &VrrpView) -> CheckRow {
         "this router has less priority for what does not work",
     )
     .detail(listed(failed))
-    .remedy("see the checks of bgp and tunnel")
+    .remedy("see the checks of bgp and tunnel; `engine`: a thread of this router stood still, see its log")
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn a_backup_with_a_master_passes_every_check() {
         "vrrp",
         "vrrp-rival",
         "split-brain",
+        "lan-divided",
         "vrrp-strangers",
         "vrrp-lost",
         "vrrp-agreement",
@@ -57,6 +58,7 @@ fn each_fault_of_the_election_is_found() {
         ("split-brain", Fail, |view| {
             election(view).rivals = Some(rivals(299.0));
         }),
+        ("lan-divided", Fail, |view| view.absent.push(address(10))),
         ("vrrp-strangers", Warn, |view| {
             election(view).strangers.push(address(9));
         }),
@@ -186,6 +188,7 @@ fn backup(priority: u8) -> (Net, Facts) {
             track: Track {
                 bgp: 20,
                 tunnels: 0,
+                engine: 0,
             },
         }),
     };

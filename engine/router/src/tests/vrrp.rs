@@ -325,9 +325,58 @@ fn a_dispute_announces_everything_again_but_not_more_than_once_a_second() {
     assert_eq!(conflicts(&net), 1);
     assert!(net.station(1).told("vrrp-conflict"));
 
-    net.run(1);
-    dispute(&mut net, 100);
+    net.run_for(Duration::from_millis(999));
+    assert_eq!(conflicts(&net), 1);
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(conflicts(&net), 2, "the last one is answered too");
+    net.run(60);
     assert_eq!(conflicts(&net), 2);
+    dispute(&mut net, 100);
+    assert_eq!(conflicts(&net), 3);
+}
+
+#[test]
+fn who_loses_the_role_is_silent_on_the_lan_before_others_hear_of_it() {
+    let mut net = site();
+    elect(&mut net, 1, State::Master, Cause::Silence);
+    net.run(1);
+    net.station(1).kinds.clear();
+
+    elect(&mut net, 1, State::Backup, Cause::Outranked);
+
+    assert!(!net.answers(1, address(FAR)));
+    assert_eq!(net.stations[&1].router.claim_on(address(ADDRESS)), None);
+    let kinds = &net.stations[&1].kinds;
+    let position = |kind| kinds.iter().position(|found| *found == kind);
+    assert!(position("publish").is_some(), "{kinds:?}");
+    assert!(position("publish") < position("send"), "{kinds:?}");
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), None);
+}
+
+#[test]
+fn a_router_that_has_just_begun_is_not_blamed_for_what_it_has_not_heard_of_yet() {
+    let mut net = Net::empty();
+    let mut config = fixture::config(1, 3, FULL_MESH);
+    config.local.capture = Capture::ProxyArp {
+        interface: "eth1".into(),
+        gratuitous_arp: true,
+        active_when: ActiveWhen::Vrrp(vrrp()),
+        discovery: None,
+    };
+    net.start(1, config, RuntimeState::default());
+    net.run(9);
+    assert_eq!((plan(&net, 1).penalty, plan(&net, 1).fenced), (0, true));
+    let tunnel = |to| tunnel_to(&net, 1, to);
+    for tunnel in [tunnel(2), tunnel(3)] {
+        net.input(1, Input::Notice(Notice::SessionDown { tunnel }));
+    }
+    assert_eq!(plan(&net, 1).penalty, 30, "that is known");
+    net.run(1);
+    assert_eq!(plan(&net, 1).penalty, 50);
+    assert!(plan(&net, 1).fenced);
+    net.run(110);
+    assert!(!plan(&net, 1).fenced);
 }
 
 #[test]
@@ -478,6 +527,7 @@ fn vrrp() -> Vrrp {
         track: Track {
             bgp: 20,
             tunnels: 30,
+            engine: 0,
         },
     }
 }

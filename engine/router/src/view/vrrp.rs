@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::seconds_ago;
 use crate::Router;
 use crate::facts::{CounterFacts, ElectionFacts, Facts};
+use crate::lan_role::TrackedCondition;
 
 /// `samctl vrrp`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub struct VrrpView {
     pub scheduling: String,
     /// The last time that two routers were master at once, if there was one.
     pub split_brain: Option<SplitBrainRow>,
+    /// Addresses that another router of the LAN claims too, and whose hosts do not answer here: the LAN is cut in two.
+    pub absent: Vec<Ipv4Addr>,
+    /// Whether this router has just begun: it does not take the role from a master that works, whatever the priorities.
+    pub fenced: bool,
     /// Conditions with a penalty.
     pub tracked: Vec<TrackedRow>,
     /// Advertisements that did not count, or were odd, by reason; reasons that never occurred are left out.
@@ -84,7 +89,12 @@ impl Router {
         let vrrp = self.config.vrrp();
         let gate = self.gate();
         let conditions = vrrp.map(|vrrp| self.vrrp_conditions(vrrp));
-        let tracked = conditions.into_iter().flatten();
+        let engine = vrrp.map(|vrrp| TrackedCondition {
+            name: "engine",
+            penalty: vrrp.track.engine,
+            holds: facts.vrrp.stalled.is_none(),
+        });
+        let tracked = conditions.into_iter().flatten().chain(engine);
         let tracked = tracked.filter(|condition| condition.penalty > 0);
         let counters = facts.vrrp.counters.iter();
         VrrpView {
@@ -109,6 +119,8 @@ impl Router {
                 verdict: split.verdict(),
                 last_s: seconds_ago(split.at, now),
             }),
+            absent: self.contests.absent().collect(),
+            fenced: vrrp.is_some() && self.fence.poll_timeout().is_some(),
             tracked: tracked
                 .map(|condition| TrackedRow {
                     name: condition.name.into(),

@@ -20,6 +20,8 @@ use super::sockets::SocketChange;
 pub(super) struct Letters {
     /// Forward by this from now on.
     pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Be silent on the LANs whatever the snapshot says, or no more.
+    pub(super) muted: Option<bool>,
     /// Serve these LAN ports, in place of former sockets.
     pub(super) lans: BTreeMap<PortId, LanSockets>,
     /// Change the sockets of the underlay.

@@ -49,6 +49,7 @@ pub(crate) use worker::BUFFERS;
 
 use crate::StartError;
 use crate::kernel_release::safe_offloads;
+use crate::pulse::Pulse;
 use handshake_thread::{HandshakeBox, HandshakeThread};
 use mailbox::Mailbox;
 use sockets::WantedSockets;
@@ -102,9 +103,26 @@ pub(crate) struct DataPlane {
     /// Counters: one block per worker, then that of the handshakes.
     stats: Vec<Arc<Stats>>,
     notices: mpsc::Sender<Notice>,
+    /// Where the workers show that they run.
+    pulses: Vec<Arc<Pulse>>,
     /// The capture under way or the last one.
     capture: mpsc::WeakSender<TapRecord>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Makes the router silent on its LANs, whatever the snapshot says that control has handed out.
+#[derive(Debug)]
+pub(crate) struct Mute {
+    workers: Vec<Arc<Mailbox>>,
+}
+
+impl Mute {
+    /// Makes it silent, or ends that.
+    pub(crate) fn set(&self, muted: bool) {
+        for worker in &self.workers {
+            worker.post(|letters| letters.muted = Some(muted));
+        }
+    }
 }
 
 impl DataPlane {
@@ -136,6 +154,9 @@ impl DataPlane {
             handshakes: Arc::default(),
             stats: (0..count).map(|_| Arc::default()).collect(),
             notices: notices.clone(),
+            pulses: (0..count)
+                .map(|index| Pulse::new(format!("worker {index}"), Instant::now()))
+                .collect(),
             capture: mpsc::channel(1).0.downgrade(),
             threads: Vec::new(),
         };
@@ -155,6 +176,7 @@ impl DataPlane {
                 mailbox: Arc::clone(&data_plane.workers[index]),
                 handshakes: Arc::clone(&data_plane.handshakes),
                 notices: notices.clone(),
+                pulse: Arc::clone(&data_plane.pulses[index]),
             })?;
             data_plane.spawn(format!("worker{index}"), &ended, move || worker.run())?;
         }
@@ -173,6 +195,18 @@ impl DataPlane {
             ended: ended_receiver,
         };
         Ok((data_plane, reports))
+    }
+
+    /// Where the workers show that they run.
+    pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
+        self.pulses.clone()
+    }
+
+    /// What makes the router silent on its LANs when control cannot.
+    pub(crate) fn mute(&self) -> Mute {
+        Mute {
+            workers: self.workers.clone(),
+        }
     }
 
     /// Makes the WireGuard peers exactly these.

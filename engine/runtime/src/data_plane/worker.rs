@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sam_dataplane::icmp_limiter::IcmpLimiter;
-use sam_dataplane::{BufferPool, DropReason, Forwarder, Io, Notice, Role, Stats, TxQueue};
+use sam_dataplane::{
+    BufferPool, DropReason, Forwarder, Io, Notice, Role, Snapshot, Stats, TxQueue,
+};
 use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
 use tokio::sync::mpsc;
@@ -25,6 +27,7 @@ use super::offer;
 use super::ports::Ports;
 use super::sockets::SocketChange;
 use crate::StartError;
+use crate::pulse::Pulse;
 
 /// Packet buffers of 64 KiB; pages are touched only as far as they are used.
 pub(crate) const BUFFERS: usize = 256;
@@ -68,6 +71,8 @@ pub(super) struct WorkerStart {
     pub(super) handshakes: Arc<HandshakeBox>,
     /// Where it tells control something.
     pub(super) notices: mpsc::Sender<Notice>,
+    /// Where it shows that it runs.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// A worker, ready to run.
@@ -81,7 +86,11 @@ pub(super) struct Worker {
     handshakes: Arc<HandshakeBox>,
     notices: mpsc::Sender<Notice>,
     notices_lost: u64,
-    generation: u64,
+    pulse: Arc<Pulse>,
+    /// By what control wants to be forwarded.
+    snapshot: Arc<Snapshot>,
+    /// Whether the LANs get no answer all the same: control does not know yet that it lost its role.
+    muted: bool,
     /// When to ask the kernel next what it lost.
     next_look: Instant,
     listener: Option<Listener>,
@@ -118,7 +127,9 @@ impl Worker {
             handshakes: start.handshakes,
             notices: start.notices,
             notices_lost: 0,
-            generation: 0,
+            pulse: start.pulse,
+            snapshot: Arc::default(),
+            muted: false,
             next_look: Instant::now(),
             listener: None,
             courtesy: Courtesy::default(),
@@ -145,6 +156,7 @@ impl Worker {
                 }
             }
             let now = Instant::now();
+            self.pulse.beat(now);
             if ready.contains(&WAKE) {
                 let letters = self.mailbox.take();
                 if letters.stop {
@@ -252,8 +264,14 @@ impl Worker {
                 warn!("{error:#}");
             }
         }
+        let muted = letters.muted.unwrap_or(self.muted);
+        let is_news = letters.snapshot.is_some() || muted != self.muted;
+        self.muted = muted;
         if let Some(snapshot) = letters.snapshot {
-            self.generation = snapshot.generation;
+            self.snapshot = snapshot;
+        }
+        if is_news {
+            let snapshot = self.permitted();
             let mut io = Io {
                 pool: &mut self.pool,
                 tx: &mut self.tx,
@@ -292,13 +310,23 @@ impl Worker {
         }
     }
 
+    /// The snapshot in force; with closed gates while this router has to be silent.
+    fn permitted(&self) -> Arc<Snapshot> {
+        if !self.muted {
+            return Arc::clone(&self.snapshot);
+        }
+        let mut silent = Snapshot::clone(&self.snapshot);
+        silent.lans.iter_mut().for_each(|lan| lan.gate_open = false);
+        Arc::new(silent)
+    }
+
     fn report(&self) -> WorkerReport {
         WorkerReport {
             offloads: self.ports.offloads(),
             neighbors: self.forwarder.neighbors(),
             tunnels: self.forwarder.traffic().to_vec(),
             buffers_free: self.pool.available(),
-            generation: self.generation,
+            generation: self.snapshot.generation,
             notices_lost: self.notices_lost + self.stats.notices_lost.load(Relaxed),
         }
     }

@@ -1,0 +1,86 @@
+//! A router with preemption that begins on a LAN where another one works: not before it has heard the routes.
+//!
+//! ```text
+//!   host ── switch ──┬── router 0, priority 150, preempts ══╗
+//!                    │                                      ╠══ router 2 ── host
+//!                    └── router 1, priority 100 ════════════╝══ router 3 ── host
+//! ```
+
+use std::time::Duration;
+
+use sam_router::config::{ActiveWhen, Capture};
+use sam_testkit::World;
+use sam_testkit::topology::home;
+
+use crate::{come_up, for_seeds};
+
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const FAR: usize = 2;
+/// What it waits for at least and at most, and an election.
+const FLOOR: Duration = Duration::from_secs(10);
+const BOUND: Duration = Duration::from_secs(120);
+const ELECTION: Duration = Duration::from_millis(1_300);
+
+#[test]
+fn a_router_that_restarts_takes_the_lan_back_with_all_routes_and_without_a_gap() {
+    for_seeds(10, |seed| {
+        let mut world = restarted(seed);
+        world.restart(FIRST);
+        world.run_for(FLOOR - Duration::from_millis(1));
+        assert!(acts(&world, SECOND) && !acts(&world, FIRST));
+
+        let taken = world.run_until(2 * ELECTION, |world| acts(world, FIRST));
+        assert!(taken.is_some());
+        assert_eq!(world.owner_at(FIRST, home(FAR)), Some(FAR));
+        world.run_for(Duration::from_millis(50));
+        assert!(!acts(&world, SECOND));
+    });
+}
+
+#[test]
+fn a_router_that_hears_no_routes_takes_a_lan_over_from_nobody_for_two_minutes() {
+    for_seeds(2, |seed| {
+        let mut world = restarted(seed);
+        world.isolate(FIRST);
+        world.restart(FIRST);
+        for _ in 0..BOUND.as_secs() - 1 {
+            world.run_for(Duration::from_secs(1));
+            assert!(acts(&world, SECOND) && !acts(&world, FIRST));
+        }
+    });
+}
+
+#[test]
+fn a_router_that_begins_alone_acts_at_once() {
+    for_seeds(5, |seed| {
+        let mut world = restarted(seed);
+        world.kill(SECOND);
+        world.isolate(FIRST);
+        world.restart(FIRST);
+        let took = world.run_until(ELECTION, |world| acts(world, FIRST));
+        assert!(took.is_some());
+    });
+}
+
+/// The first router was killed, and the second one acts.
+fn restarted(seed: u64) -> World {
+    let mut world = World::with_pair(4, seed);
+    let mut config = world.sites[FIRST].config.clone();
+    if let Capture::ProxyArp { active_when, .. } = &mut config.local.capture
+        && let ActiveWhen::Vrrp(vrrp) = active_when
+    {
+        vrrp.settings.preempt = true;
+    }
+    world.reload(FIRST, config);
+    let mut world = come_up(world);
+    world.kill(FIRST);
+    world.run_for(2 * ELECTION);
+    assert!(acts(&world, SECOND));
+    world.run_for(Duration::from_millis(seed * 377 % 1_000));
+    world
+}
+
+fn acts(world: &World, site: usize) -> bool {
+    world.sites[site].up && world.sites[site].gate_open()
+}
