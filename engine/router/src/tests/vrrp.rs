@@ -417,7 +417,7 @@ fn a_tunnel_without_encryption_counts_while_something_passes_it() {
     assert_eq!(plan(&net, 1).penalty, 0, "a session of BGP passes");
     net.kill(3);
     net.run(60);
-    assert_eq!(plan(&net, 1).penalty, 30, "no tunnel is up, BGP is");
+    assert_eq!(plan(&net, 1).penalty, 50, "nothing passes to another site");
 }
 
 #[test]
