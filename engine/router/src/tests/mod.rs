@@ -39,6 +39,7 @@ mod next_hops;
 mod ownership;
 mod pair;
 mod paths;
+mod tracked;
 mod transports;
 mod views;
 mod vrrp;

@@ -355,72 +355,6 @@ fn who_loses_the_role_is_silent_on_the_lan_before_others_hear_of_it() {
 }
 
 #[test]
-fn a_router_that_has_just_begun_is_not_blamed_for_what_it_has_not_heard_of_yet() {
-    let mut net = Net::empty();
-    let mut config = fixture::config(1, 3, FULL_MESH);
-    config.local.capture = Capture::ProxyArp {
-        interface: "eth1".into(),
-        gratuitous_arp: true,
-        active_when: ActiveWhen::Vrrp(vrrp()),
-        discovery: None,
-    };
-    net.start(1, config, RuntimeState::default());
-    net.run(9);
-    assert_eq!((plan(&net, 1).penalty, plan(&net, 1).fenced), (0, true));
-    let tunnel = |to| tunnel_to(&net, 1, to);
-    for tunnel in [tunnel(2), tunnel(3)] {
-        net.input(1, Input::Notice(Notice::SessionDown { tunnel }));
-    }
-    assert_eq!(plan(&net, 1).penalty, 30, "that is known");
-    net.run(1);
-    assert_eq!(plan(&net, 1).penalty, 50);
-    assert!(plan(&net, 1).fenced);
-    net.run(110);
-    assert!(!plan(&net, 1).fenced);
-}
-
-#[test]
-fn what_does_not_work_costs_priority() {
-    let mut net = site();
-    assert_eq!(plan(&net, 1).penalty, 30, "no tunnel is up, BGP is");
-    net.input(
-        1,
-        Input::Notice(Notice::SessionUp {
-            tunnel: tunnel_to(&net, 1, 2),
-            first: true,
-        }),
-    );
-    assert_eq!(plan(&net, 1).penalty, 30, "that one stays on the LAN");
-    net.input(
-        1,
-        Input::Notice(Notice::SessionUp {
-            tunnel: tunnel_to(&net, 1, 3),
-            first: true,
-        }),
-    );
-    assert_eq!(plan(&net, 1).penalty, 0);
-    for id in [2, 3] {
-        net.kill(id);
-    }
-    net.run(60);
-    assert_eq!(plan(&net, 1).penalty, 20, "no BGP session is up");
-}
-
-#[test]
-fn a_tunnel_without_encryption_counts_while_something_passes_it() {
-    let mut net = site();
-    for id in 1..=3 {
-        reconfigure(&mut net, id, |config| {
-            config.fabric.transport.encapsulation = crate::Encapsulation::Ipip;
-        });
-    }
-    assert_eq!(plan(&net, 1).penalty, 0, "a session of BGP passes");
-    net.kill(3);
-    net.run(60);
-    assert_eq!(plan(&net, 1).penalty, 50, "nothing passes to another site");
-}
-
-#[test]
 fn an_equal_configuration_leaves_the_election_alone() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
@@ -513,7 +447,7 @@ pub(super) fn site() -> Net {
     net
 }
 
-fn vrrp() -> Vrrp {
+pub(super) fn vrrp() -> Vrrp {
     Vrrp {
         settings: Settings {
             version: Version::V3,
@@ -543,7 +477,7 @@ fn settings_of(config: &mut Config) -> &mut Settings {
     &mut vrrp.settings
 }
 
-fn plan(net: &Net, id: u32) -> VrrpPlan {
+pub(super) fn plan(net: &Net, id: u32) -> VrrpPlan {
     let plan = net.stations[&id].vrrp.clone();
     plan.expect("it takes part in an election")
 }
