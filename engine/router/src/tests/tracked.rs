@@ -1,6 +1,6 @@
 //! What does not work costs priority in the election.
 
-use super::vrrp::{plan, site, vrrp};
+use super::vrrp::{plan, site, tunnel_to, vrrp};
 use super::*;
 use crate::config::ActiveWhen;
 
