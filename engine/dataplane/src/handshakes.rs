@@ -60,9 +60,26 @@ impl Handshakes {
         self.drain_events();
     }
 
-    /// Learns which tunnel leads to which peer.
+    /// Learns which tunnel leads to which peer. A handshake may have ended before: its session is told now.
     pub fn install(&mut self, snapshot: &Snapshot) {
-        self.tunnel_of_peer = tunnels_by_peer(snapshot);
+        let tunnels = tunnels_by_peer(snapshot);
+        if tunnels == self.tunnel_of_peer {
+            return;
+        }
+        let former = std::mem::replace(&mut self.tunnel_of_peer, tunnels);
+        let of = |tunnels: &[Option<TunnelId>], PeerIndex(peer)| {
+            tunnels.get(usize::from(peer)).copied().flatten()
+        };
+        for peer in self.device.status() {
+            if peer.session && of(&former, peer.index).is_none() {
+                if let Some(tunnel) = of(&self.tunnel_of_peer, peer.index) {
+                    self.tell(Notice::SessionUp {
+                        tunnel,
+                        first: true,
+                    });
+                }
+            }
+        }
     }
 
     /// Takes what a worker passed on.
@@ -167,11 +184,15 @@ impl Handshakes {
                 self.session_up = true;
                 self.stats.add(&self.stats.handshakes_completed, 1);
             }
-            if let Some(notice) = self.notice(event)
-                && !self.notices.push(notice)
-            {
-                self.stats.add(&self.stats.notices_lost, 1);
+            if let Some(notice) = self.notice(event) {
+                self.tell(notice);
             }
+        }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        if !self.notices.push(notice) {
+            self.stats.add(&self.stats.notices_lost, 1);
         }
     }
 

@@ -52,6 +52,26 @@ fn packets_wait_for_a_peer_that_is_not_known_yet() {
 }
 
 #[test]
+fn a_session_that_is_there_before_its_tunnel_is_named_with_it() {
+    let mut lab = Lab::connected();
+    lab.clear();
+    let tunnels = snapshot(A, B).tunnels;
+    lab.a.install(lab.now, |snapshot| snapshot.tunnels.clear());
+    assert_eq!(lab.a.notices(), []);
+
+    lab.a
+        .install(lab.now, |snapshot| snapshot.tunnels = tunnels);
+
+    let told = Notice::SessionUp {
+        tunnel: TUNNEL,
+        first: true,
+    };
+    assert_eq!(lab.a.notices(), [told]);
+    lab.a.install(lab.now, |_| ());
+    assert_eq!(lab.a.notices(), []);
+}
+
+#[test]
 fn a_superpacket_waits_whole() {
     let mut lab = Lab::new();
     lab.send_a_with(&tcp(A.host, B.host, 1, &vec![7; 13_800]), superpacket(1380));
