@@ -39,8 +39,13 @@ impl Router {
                     mac: mac_text(mac),
                 })
             }
-            Notice::HostSeen { address, mac, .. } => {
-                self.on_host_seen(address, mac, now);
+            Notice::HostSeen {
+                address,
+                mac,
+                heard,
+                ..
+            } => {
+                self.on_host_seen(address, mac, heard, now);
                 None
             }
             Notice::AddressWanted { address } => {

@@ -195,9 +195,14 @@ impl Router {
                 self.speaker.handle_input(input, now);
                 self.review_failed(now);
             }
-            Input::Notice(Notice::HostSeen { address, mac, .. }) => {
+            Input::Notice(Notice::HostSeen {
+                address,
+                mac,
+                heard,
+                ..
+            }) => {
                 // Hosts are heard all the time; most frames change nothing.
-                if !self.on_host_seen(address, mac, now) {
+                if !self.on_host_seen(address, mac, heard, now) {
                     return self.ask_lan(now);
                 }
             }

@@ -8,7 +8,7 @@ use crate::config::ArpDiscovery;
 const HOST: Mac = [2, 0, 0, 0, 9, 9];
 
 #[test]
-fn a_host_that_is_heard_twice_is_owned_and_the_others_know_how() {
+fn a_host_that_is_heard_and_answers_is_owned_and_the_others_know_how() {
     let mut net = discovering(3);
     hear(&mut net, 2, ADDRESS, HOST);
     net.run(1);
