@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | I1 | one answer to an ARP request per LAN, and one router that would give it | [`Watch::on_answer`], [`Watch::on_answerers`] |
 //! | I3, I4 | a router never claims an address that it owns, or that it heard on its LAN | [`check_claim`], [`Watch`] |
-//! | I5 | what another router says on the LAN is never taken for a host that lives there | [`check_homes`] |
+//! | I5 | no router of a LAN, and nobody who is forged, is ever taken for a host that lives there | [`check_homes`] |
 //! | I6 | who was not elected does not act on the LAN | [`check_role`] |
 //! | I8 | nobody's address: no route, no answer | [`check_forwarding`], [`check_claim`] |
 //! | I9 | only /32 of a pool and markers, in every RIB and on every wire | [`check_rib`], [`check_message`] |
 //! | I10 | a route names its node, with that node's next hop; nobody honest is accused | [`check_message`], [`Drain`] |
-//! | I11 | who is drained claims nothing at the usual rank, anybody else nothing unless elected | [`check_message`] |
+//! | I11 | who is drained claims nothing at the usual rank, anybody else nothing unless elected | [`check_message`], [`check_role`] |
 //! | I12, I13 | nothing of a packet changes but TTL (once per router) and header checksum | [`check_delivery`] |
 //! | R6 | journal, then forwarding state, then BGP | [`Drain`] |
 //! | RIB = FIB | every address is forwarded to the owner that the router names | [`check_forwarding`] |
@@ -230,14 +230,23 @@ pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr, now: Instant) {
     }
 }
 
-/// Checks that only who was elected acts on the LAN (I6).
-pub(crate) fn check_role(site: &Site) {
+/// Checks that only who was elected acts on the LAN (I6), and that nobody else goes on to claim what lives there (I11):
+/// to say nothing new is not enough.
+pub(crate) fn check_role(site: &Site, addresses: &BTreeSet<Ipv4Addr>) {
     let unelected = site.election.is_held() && !site.election.is_witness();
     assert!(
         !(unelected && site.gate_open()),
         "I6: site {} acts on its LAN without a role",
         site.index
     );
+    // Who is drained keeps its claims, as the last choice, until the next master has made its own.
+    if site.election.is_held() && !site.gate_open() && !site.state.drained {
+        let claimed = addresses.iter().find_map(|address| {
+            let state = site.router.claim_on(*address)?;
+            Some((address, state))
+        });
+        assert_eq!(claimed, None, "I11: site {} stands by", site.index);
+    }
 }
 
 /// Checks that nobody takes a router for a host of the LAN (I5).
@@ -247,10 +256,12 @@ pub(crate) fn check_homes(site: &Site, now: Instant) {
     }
     for home in site.router.discovery(now).homes {
         let router = (0..MOST_ROUTERS).find(|at| mac_text(router_mac(*at)) == home.mac);
-        assert_eq!(
-            router, None,
+        let forged = home.mac.starts_with(FORGED_TEXT);
+        assert!(
+            router.is_none() && !forged,
             "I5: site {} takes {} for a host",
-            site.index, home.address
+            site.index,
+            home.address
         );
     }
 }
@@ -327,7 +338,9 @@ impl Watch {
         // How long two routers may act is checked where it begins.
         let overlap = self.overlaps.get(&lan);
         let excused = overlap.is_some_and(|overlap| now - overlap.until <= SAME_REQUEST);
-        if let Some((other, at)) = last.filter(|_| !excused) {
+        // Two hosts with one address are their own fault.
+        let accused = last.filter(|(other, _)| !excused && (is_router(mac) || is_router(*other)));
+        if let Some((other, at)) = accused {
             assert!(
                 other == mac || now - at > SAME_REQUEST,
                 "I1: {mac:x?} and {other:x?} answer for {address} on LAN {lan}"
@@ -430,6 +443,12 @@ fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
+fn is_router(mac: Mac) -> bool {
+    (0..MOST_ROUTERS).any(|at| router_mac(at) == mac)
+}
+
+/// How the MACs of [`crate::World::storm`] begin, in the views.
+const FORGED_TEXT: &str = "02:ba:d0:";
 /// Most routers of a simulation.
 const MOST_ROUTERS: usize = 8;
 
