@@ -140,8 +140,11 @@ impl Home {
         }
     }
 
-    /// Asks the host soon whether it is still there.
+    /// Asks the host soon whether it is still there, unless it is being asked.
     pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.check.is_some() {
+            return;
+        }
         self.begin(Why::Silence, Duration::from_secs(1), now);
     }
 

@@ -43,6 +43,8 @@ const REMEMBERED: usize = 256;
 /// Questions per second about homes and to everybody, and homes that begin per second.
 const QUESTIONS: u32 = 50;
 const LEARNED: u32 = 32;
+/// A host that is heard no more for this long is asked when our claim wins after it lost.
+const STALE: Duration = Duration::from_secs(1);
 /// How long a claim of ours may lose before the home is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address is not looked at that was given up so, and how long a router's MAC is remembered.
@@ -245,11 +247,28 @@ impl Discovery {
         }
     }
 
+    /// Gives up a home that another node has by order, and does not look at the address for a while.
+    pub(crate) fn hand_over(&mut self, address: Ipv4Addr, now: Instant) {
+        let Some(home) = self.homes.remove(&address) else {
+            return;
+        };
+        if let Some(active) = &mut self.active {
+            active.decline(address, now);
+        }
+        *self.counters.entry("lost").or_default() += 1;
+        self.news
+            .push_back(News::Lost(address, home.mac, "handed-over"));
+    }
+
     /// Takes in whether our claim on the address of a home wins.
     pub(crate) fn on_claim(&mut self, address: Ipv4Addr, wins: bool, now: Instant) {
         if let (Some(home), Some(active)) = (self.homes.get_mut(&address), &mut self.active) {
             if wins {
-                home.refused_since = None;
+                // Whoever waited for the address may have left meanwhile.
+                if home.refused_since.take().is_some() && now >= home.seen + STALE {
+                    home.doubt(now);
+                    active.wake = earlier(active.wake, now);
+                }
             } else if home.refused_since.is_none() {
                 home.refused_since = Some(now);
                 active.wake = earlier(active.wake, now + PATIENCE);
@@ -397,9 +416,7 @@ impl Discovery {
                 .refused_since
                 .is_some_and(|since| now >= since + PATIENCE)
             {
-                if active.declined.len() < REMEMBERED {
-                    active.declined.insert(address, now);
-                }
+                active.decline(address, now);
                 lost.push((address, Refusal::OwnedElsewhere.name()));
                 continue;
             }
@@ -467,6 +484,13 @@ impl Active {
             questions: Pace::new(QUESTIONS),
             learned: Pace::new(LEARNED),
             wake: Some(now),
+        }
+    }
+
+    /// Does not look at an address for a while.
+    fn decline(&mut self, address: Ipv4Addr, now: Instant) {
+        if fits(self.declined.len(), &address, &self.declined) {
+            self.declined.insert(address, now);
         }
     }
 

@@ -261,6 +261,29 @@ fn a_claim_that_does_not_win_is_given_up_and_not_made_again_at_once() {
 }
 
 #[test]
+fn a_claim_that_wins_after_a_while_has_its_host_asked_anew() {
+    for (waited, asked) in [(4_000, 3), (500, 0)] {
+        let mut lan = Lan::new();
+        lan.learn(ADDRESS, HOST);
+        lan.learn(OTHER, RIVAL);
+        lan.discovery.on_claim(ADDRESS, false, lan.now);
+        lan.run(Duration::from_millis(waited));
+        lan.asked();
+        lan.news();
+
+        lan.discovery.on_claim(ADDRESS, true, lan.now);
+        let questions = lan.asked_by(Duration::from_millis(2_500));
+        assert_eq!(questions, vec![(ADDRESS, Some(HOST)); asked]);
+        lan.frame(OTHER, RIVAL);
+        lan.run(Duration::from_secs(2));
+
+        // It has left, while another one is there.
+        let gone = News::Lost(ADDRESS, HOST, "silent");
+        assert_eq!(lan.news().contains(&gone), asked > 0, "after {waited} ms");
+    }
+}
+
+#[test]
 fn one_mac_has_so_many_addresses_and_no_more() {
     let mut lan = Lan::new();
     for last in 0..100 {

@@ -222,7 +222,7 @@ proptest! {
 }
 
 /// Routers that listen to their LANs and ask for nobody.
-fn discovering(nodes: u32) -> Net {
+pub(super) fn discovering(nodes: u32) -> Net {
     let mut net = Net::new(nodes, FULL_MESH);
     for id in 1..=nodes {
         reconfigure(&mut net, id, |config| {
