@@ -358,8 +358,15 @@ fn forged(number: u16) -> ArpPacket {
 
 const RELOADS: usize = 60;
 
+/// The election by unicast, as where switches drop multicast.
 fn reloaded() {
-    let pair = discovering();
+    let pair = discovering_with(|fabric| {
+        for (site, priority, peer) in [(FIRST, 150, 2), (SECOND, 100, 1)] {
+            let from = format!("priority: {priority}");
+            let to = format!("{from}, peers: [10.77.60.{peer}]");
+            fabric.edit(site, &from, &to);
+        }
+    });
     let routers = [FIRST, SECOND].map(|site| pair.fabric.router(site));
     let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
     let pings = Pings::start(pair.client(), FAR.client(), &pair.fabric.path("ping.log"));
