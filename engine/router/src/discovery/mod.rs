@@ -90,6 +90,8 @@ pub(crate) struct Discovery {
     cursor: Option<Cursor>,
     /// Other MACs that used the address of a host that still answers.
     disputes: Sightings,
+    /// MACs that have taken the address of a host that answered no more.
+    changes: Sightings,
     news: VecDeque<News>,
     questions: VecDeque<Question>,
     counters: BTreeMap<&'static str, u64>,
@@ -357,6 +359,11 @@ impl Discovery {
         &self.disputes
     }
 
+    /// MACs that have taken the address of a host that answered no more.
+    pub(crate) fn changes(&self) -> &Sightings {
+        &self.changes
+    }
+
     /// What was counted, by name.
     pub(crate) fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters
@@ -432,12 +439,16 @@ impl Discovery {
                 Turn::Ask => home.put_off(active.questions.tick(), now),
                 Turn::Expired => lost.push((address, SILENT)),
                 Turn::Moved => lost.push((address, "moved")),
-                Turn::Changed(to) => self.news.push_back(News::OtherMac {
-                    address,
-                    from,
-                    to,
-                    kept: false,
-                }),
+                Turn::Changed(to) => {
+                    self.changes.push(address, to, now);
+                    let kept = false;
+                    self.news.push_back(News::OtherMac {
+                        address,
+                        from,
+                        to,
+                        kept,
+                    });
+                }
                 Turn::Nothing => {}
             }
         }

@@ -28,6 +28,27 @@ fn a_host_that_is_heard_and_answers_is_owned_and_the_others_know_how() {
 }
 
 #[test]
+fn an_address_that_changes_its_mac_is_a_warning_for_a_while() {
+    let mut net = discovering(2);
+    hear(&mut net, 1, ADDRESS, HOST);
+    net.run(1);
+    assert!(!warns(&net, 1, "changed-host"));
+
+    hear(&mut net, 1, ADDRESS, [2, 0, 0, 0, 8, 8]);
+    hear(&mut net, 1, ADDRESS, [2, 0, 0, 0, 8, 8]);
+    net.run(2);
+    assert!(net.station(1).told("mac-changed"));
+    assert!(warns(&net, 1, "changed-host"));
+    assert!(
+        !warns(&net, 1, "duplicate-host"),
+        "the former one is silent"
+    );
+
+    net.run(300);
+    assert!(!warns(&net, 1, "changed-host"));
+}
+
+#[test]
 fn two_sites_that_hear_a_host_at_once_do_not_wait_for_each_other() {
     let mut net = discovering(3);
     hear(&mut net, 2, ADDRESS, HOST);
