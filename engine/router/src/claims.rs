@@ -136,6 +136,8 @@ pub(crate) fn rivals(
             let waits = owner.state == ClaimState::Seizing && !precedes(view, source, own_overlay);
             let stale = view.path.stale;
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
+            let is_reliable = !stale && view.ineligible.is_none();
+            let ordered = holds && counts && is_reliable && owner.source == ClaimSource::Configured;
             let is_for_us = owner
                 .successor
                 .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
@@ -144,7 +146,8 @@ pub(crate) fn rivals(
                 remembered: rival.remembered || (wins && stale),
                 stands: rival.stands || stands,
                 precedes: rival.precedes || (stands && !waits),
-                holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
+                holds: rival.holds || (holds && is_reliable),
+                ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 sequence: rival.sequence.max(owner.sequence),
             })

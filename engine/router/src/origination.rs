@@ -9,7 +9,7 @@
 //! Who only hears a host that another node claims asks before it takes: it announces that it would seize the address.
 //! The other node looks after its host then (`crate::discovery`), and gives way or does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -24,6 +24,8 @@ use crate::journal::RuntimeState;
 #[derive(Debug, Default)]
 pub(crate) struct Origination {
     routes: BTreeMap<Ipv4Net, Announcement>,
+    /// What is left to who holds it by order since this router took its LAN over.
+    left: BTreeSet<Ipv4Addr>,
 }
 
 /// A change to what is announced.
@@ -52,6 +54,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) hosts: &'a BTreeMap<Ipv4Addr, Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
+    /// Whether this router begins to act on a LAN on which another one may have acted: what it was told may be old.
+    pub(crate) takes_over: bool,
     /// How this router stands among those that capture in the cloud of its site; told with the marker.
     pub(crate) candidate: Candidate,
 }
@@ -69,6 +73,8 @@ pub(crate) struct Rival {
     pub(crate) precedes: bool,
     /// Whether one of them says that it holds the address, and can be reached.
     pub(crate) holds: bool,
+    /// Whether one of them holds the address by order too.
+    pub(crate) ordered: bool,
     /// Whether one of them asks this node to take the address over.
     pub(crate) offers: bool,
     /// Highest sequence among them.
@@ -88,6 +94,7 @@ impl Origination {
         mandate: &Mandate<'_>,
         state: &mut RuntimeState,
     ) -> Vec<Edit> {
+        self.leave(mandate);
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
@@ -123,6 +130,19 @@ impl Origination {
         edits
     }
 
+    /// Notes what others hold by order when this router takes its LAN over, for as long as they do.
+    fn leave(&mut self, mandate: &Mandate<'_>) {
+        let is_ordered = |address: &Ipv4Addr| {
+            let rival = mandate.rivals.get(address);
+            rival.is_some_and(|rival| rival.ordered)
+        };
+        self.left.retain(is_ordered);
+        if mandate.takes_over {
+            let ordered = mandate.owned.keys().copied().filter(is_ordered);
+            self.left.extend(ordered);
+        }
+    }
+
     /// Lists what is claimed now.
     pub(crate) fn claims(&self) -> impl Iterator<Item = (Ipv4Addr, Claim)> {
         let claim = |(prefix, announcement): (&Ipv4Net, &Announcement)| {
@@ -147,7 +167,11 @@ impl Origination {
         let pool = mandate.config.pool_of(address)?.id;
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
-        let state = state(mandate.drained, source, rival, former)?;
+        let mut state = state(mandate.drained, source, rival, former)?;
+        // 5. Who was not there when an address of its LAN was given away learns it from who has it now.
+        if state == ClaimState::Active && self.left.contains(&address) {
+            state = ClaimState::Standby;
+        }
         let sequence = match former {
             // Stepping back is no acquisition, nor is to know better; stepping forward is one.
             Some(former) if !is_acquisition(former.state, state) => former.sequence,
@@ -440,6 +464,7 @@ mod tests {
                 mac: None,
                 hosts: &BTreeMap::new(),
                 drained: self.state.drained,
+                takes_over: false,
                 candidate: Candidate::default(),
             };
             self.origination.reconcile(&mandate, &mut self.state)

@@ -479,6 +479,7 @@ impl Router {
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,
             drained: self.state.drained,
+            takes_over: self.takes_over(),
             candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);

@@ -144,6 +144,34 @@ fn what_the_lan_handed_over_its_next_master_does_not_take_back() {
 }
 
 #[test]
+fn a_router_that_was_down_during_a_handover_does_not_take_the_address_back() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(1, hand_over(ADDRESS, 3));
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(3));
+
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(10);
+    net.kill(1);
+    net.run(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(10);
+
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(3));
+    let claim = net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim, Some(ClaimState::Standby), "in case that it dies");
+    assert!(net.station(2).told("duplicate-owner"), "its file is old");
+
+    net.kill(3);
+    net.run(200);
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(2));
+}
+
+#[test]
 fn the_next_master_goes_on_with_what_the_former_one_offered_or_took_back() {
     for canceled in [false, true] {
         let mut net = elected();
