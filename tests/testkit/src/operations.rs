@@ -93,7 +93,8 @@ impl World {
         }
     }
 
-    /// Has hosts that do not exist claim addresses on a LAN, each with a MAC of its own: by question, announcement and reply.
+    /// Has hosts that do not exist claim addresses on a LAN, each with a MAC of its own: by question, announcement and reply to
+    /// everybody. Who forges answers to questions that he does not see is believed (decision 0034).
     pub fn storm(&mut self, site: usize, addresses: impl Iterator<Item = Ipv4Addr>) {
         for (number, address) in (0_u16..).zip(addresses) {
             let [high, low] = number.to_be_bytes();
@@ -102,7 +103,7 @@ impl World {
             match number % 3 {
                 0 => {}
                 1 => frame.target.1 = GATEWAY,
-                _ => (frame.operation, frame.to) = (2, router_mac(site)),
+                _ => (frame.operation, frame.target) = (2, sender),
             }
             self.send_host_frame(site, false, frame.frame());
         }
