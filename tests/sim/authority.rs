@@ -27,8 +27,6 @@ const QUARTER: u64 = 32;
 const ROUNDS: u64 = 8;
 /// Things that happen in each.
 const HAPPENINGS: u64 = 12;
-/// How often priorities change in a row.
-const TOGGLES: usize = 5;
 /// Hosts that nobody configured.
 const CLIENTS: u64 = 4;
 /// The configured host of the LAN with two routers.
@@ -72,12 +70,6 @@ enum Happening {
     Move(Ipv4Addr, usize, bool),
     /// A host wants to reach another one.
     Ping(Ipv4Addr, usize),
-    /// Another host with the address of one appears beside it, for a while.
-    Duplicate(Ipv4Addr),
-    /// Hosts that do not exist claim addresses on a LAN: those of other sites, and free ones.
-    Storm(usize),
-    /// Priorities change every 100 ms.
-    Toggle,
 }
 
 #[test]
@@ -176,7 +168,7 @@ impl Drop for Shown {
 fn draw(rng: &mut Rng) -> Happening {
     let member = below(rng, 2);
     let (near, far) = (below(rng, 4), 1 + below(rng, 3));
-    match rng.below(23) {
+    match rng.below(20) {
         0 => Happening::Kill(member),
         1 => Happening::Stop(member),
         2 | 3 => Happening::Freeze(member, Duration::from_millis(rng.below(2_500))),
@@ -191,10 +183,7 @@ fn draw(rng: &mut Rng) -> Happening {
             let lan = LANS[below(rng, 3)];
             Happening::Move(client(rng), lan, lan == 0 && rng.chance(500))
         }
-        18 | 19 => Happening::Ping(client(rng), near),
-        20 => Happening::Duplicate(client(rng)),
-        21 => Happening::Storm(LANS[below(rng, 3)]),
-        _ => Happening::Toggle,
+        _ => Happening::Ping(client(rng), near),
     }
 }
 
@@ -258,55 +247,13 @@ fn happen(world: &mut World, happening: Happening) {
         Happening::Ping(client, to) if world.site_of(client).is_some() => {
             world.ping(client, home(to));
         }
-        Happening::Duplicate(client) if world.site_of(client).is_some() => {
-            world.duplicate(client);
-        }
-        Happening::Storm(lan) => storm(world, lan),
-        Happening::Toggle => toggle(world),
-        // What does not run, or stands still, hears no order; nobody has the address of a host that is not there.
+        // What does not run, or stands still, hears no order.
         Happening::Freeze(..)
         | Happening::Cable(_)
         | Happening::Reload(_)
         | Happening::Reprioritize(..)
         | Happening::Drain(_)
-        | Happening::Duplicate(_)
         | Happening::Ping(..) => {}
-    }
-}
-
-/// Claims addresses that live elsewhere and never move, and free ones.
-fn storm(world: &mut World, lan: usize) {
-    let settled = LANS.into_iter().filter(|at| ![SETTLED, lan].contains(at));
-    let free = (200..250).map(|last| Ipv4Addr::new(10, 77, 60, last));
-    let addresses: Vec<Ipv4Addr> = settled.map(home).chain(free).collect();
-    world.storm(lan, addresses.into_iter());
-}
-
-/// Exchanges the priorities of the two again and again.
-fn toggle(world: &mut World) {
-    for turn in 0..TOGGLES {
-        for at in (0..2).filter(|at| is_awake(world, *at)).collect::<Vec<_>>() {
-            let priority = if (turn + at) % 2 == 0 { 150 } else { 100 };
-            let config = with_priority(&world.sites[at].config, priority, true);
-            world.reload(at, config);
-        }
-        world.run_for(Duration::from_millis(100));
-    }
-}
-
-/// Ends all duplicates of a client.
-fn end_duplicates(world: &mut World, client: Ipv4Addr) {
-    let Some(lan) = world.site_of(client) else {
-        return;
-    };
-    let own = Host::new(client).mac;
-    let hosts = world.sites[lan].hosts.iter();
-    let others = hosts.filter(|host| host.address == client && host.mac != own);
-    let others: Vec<_> = others.map(|host| host.mac).collect();
-    for mac in others {
-        world.remove(mac);
-        // Who has the wrong MAC hears the right one.
-        world.speak_up(client);
     }
 }
 
@@ -394,7 +341,6 @@ fn order_handover(world: &mut World, from: usize, to: usize) {
 
 /// Plugs a client in somewhere, where it speaks.
 fn move_client(world: &mut World, client: Ipv4Addr, lan: usize, island: bool) {
-    end_duplicates(world, client);
     let mut host = match world.site_of(client) {
         Some(_) => world.unplug(client),
         None => Host::new(client),
@@ -468,9 +414,6 @@ fn actors(world: &World) -> Vec<usize> {
 fn repair(world: &mut World) {
     world.faults = Faults::default();
     world.set_partition(0, false);
-    for client in clients(world).collect::<Vec<_>>() {
-        end_duplicates(world, client);
-    }
     world.run_for(Duration::from_millis(2_500));
     for at in 0..4 {
         start(world, at);

@@ -8,7 +8,7 @@
 //! the control plane looks for its host. Another router of the LAN silences nobody, or both would be silent.
 //!
 //! Anybody can forge claims, as many as there are addresses. So one that waits for its turn to be asked about silences
-//! nobody, nor does one that repeats what was dispelled a moment ago before somebody upholds it.
+//! nobody; nor does, in such a flood, one that repeats what was dispelled a moment ago before somebody upholds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -31,7 +31,7 @@ pub const QUESTIONS: u8 = 3;
 pub const ANSWER_TIME: Duration = Duration::from_millis(320);
 /// Most claims that are asked about at the same time; the others wait for their turn.
 pub const DOUBT_LIMIT: usize = 32;
-/// For how long after nobody upheld a claim the next ones do not silence while they are asked about.
+/// For how long after claims had to wait, and after nobody upheld one, the next ones do not silence while they are asked about.
 pub const DISTRUST_TIME: Duration = Duration::from_secs(60);
 /// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
 pub const PROBE_LIMIT: usize = 1024;
@@ -113,6 +113,8 @@ pub struct ArpResponder {
     doubts: BTreeMap<(PortId, Ipv4Addr), Doubt>,
     /// Claims to be asked about after those, by when they were made; each has an observation.
     waiting: BTreeSet<(Instant, PortId, Ipv4Addr)>,
+    /// When one had to wait last.
+    flooded: Option<Instant>,
     /// Addresses that were probed, and when that was told last.
     probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
     /// One per hash of the sender's MAC and IP address; senders that share one share its limit. The IP address alone
@@ -152,10 +154,9 @@ impl Observation {
         (self.by_host && self.believed).then_some(self.seen + OBSERVATION_TIME)
     }
 
-    /// Tells whether somebody who claims the address may be right, before anybody was asked.
-    fn is_plausible(&self, now: Instant) -> bool {
-        self.dispelled
-            .is_none_or(|dispelled| now >= dispelled + DISTRUST_TIME)
+    /// Tells whether nobody upheld such a claim a moment ago.
+    fn is_distrusted(&self, now: Instant) -> bool {
+        self.dispelled.is_some_and(|at| now < at + DISTRUST_TIME)
     }
 }
 
@@ -199,6 +200,7 @@ impl ArpResponder {
             observations: BTreeMap::new(),
             doubts: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            flooded: None,
             probes: BTreeMap::new(),
             buckets: vec![Bucket::default(); BUCKETS],
         }
@@ -333,17 +335,22 @@ impl ArpResponder {
             self.waiting.insert((now, key.0, key.1));
         }
         self.take_turns(now);
+        if !self.waiting.is_empty() {
+            self.flooded = Some(now);
+        }
     }
 
     /// Begins to ask about as many of the claims that wait as may be asked about.
     fn take_turns(&mut self, now: Instant) {
+        // Where claims come one at a time, a host may have arrived since the last one was dispelled.
+        let flooded = self.flooded.is_some_and(|at| now < at + DISTRUST_TIME);
         while self.doubts.len() < DOUBT_LIMIT
             && let Some((_, port, address)) = self.waiting.pop_first()
         {
             let key = (port, address);
             if let Some(observation) = self.observations.get_mut(&key) {
                 observation.waits = None;
-                observation.believed |= observation.is_plausible(now);
+                observation.believed |= !(flooded && observation.is_distrusted(now));
                 self.doubts.insert(key, Doubt::new(now));
             }
         }
@@ -645,17 +652,25 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_repeats_what_was_dispelled_silences_once_it_is_upheld() {
-        let (mut responder, port, _, mut now) = setup();
-        responder.observe(CAPTURED, HOST, false, &port, now);
-        assert!(responder.is_alive(port.id, CAPTURED, now));
-        for _ in 0..=QUESTIONS {
-            responder.poll_inquiry(now).expect("asked or dispelled");
-            now += ANSWER_TIME;
+    fn a_claim_that_repeats_what_was_dispelled_silences_in_a_flood_once_it_is_upheld() {
+        let (mut responder, mut port, _, mut now) = setup();
+        let claim = |responder: &mut ArpResponder, port: &LanPort, count: u32, now| {
+            for index in 0..count {
+                responder.observe(flooded(index), HOST, false, port, now);
+            }
+        };
+        let most = u32::try_from(DOUBT_LIMIT).unwrap() + 1;
+        port.answers = (0..most).map(flooded).collect();
+        for (count, silences) in [(1, true), (most, true), (1, false)] {
+            claim(&mut responder, &port, count, now);
+            assert_eq!(responder.is_alive(port.id, CAPTURED, now), silences);
+            while let Some(due) = responder.poll_timeout() {
+                now = now.max(due);
+                while responder.poll_inquiry(now).is_some() {}
+            }
         }
 
-        responder.observe(CAPTURED, HOST, false, &port, now);
-        assert!(!responder.is_alive(port.id, CAPTURED, now));
+        claim(&mut responder, &port, 1, now);
         let later = uphold(&mut responder, &port, now);
         assert!(responder.is_alive(port.id, CAPTURED, later));
 

@@ -7,8 +7,7 @@ use sam_router::config::Config;
 use sam_router::{Command, HostEvent, Input};
 
 use crate::host::Host;
-use crate::packet::{Arp, Mac};
-use crate::topology::{GATEWAY, LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
+use crate::topology::{LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
 use crate::world::World;
 
 /// What a host remembers when its cable is moved.
@@ -67,46 +66,6 @@ impl World {
     /// Sends a frame on a LAN, whoever its sender is.
     pub fn shout(&mut self, site: usize, frame: Vec<u8>) {
         self.send_host_frame(site, false, frame);
-    }
-
-    /// Plugs another host with the address of one beside it, which announces itself; returns its MAC.
-    ///
-    /// # Panics
-    /// When no host has the address.
-    pub fn duplicate(&mut self, address: Ipv4Addr) -> Mac {
-        let site = self.site_of(address).expect("the host is on a LAN");
-        let mut hosts = self.sites[site].hosts.iter();
-        let first = hosts.find(|host| host.address == address);
-        let mut host = Host::new(address);
-        host.mac[1] = 0xd0;
-        host.island = first.expect("just found").island;
-        let (mac, island, announcement) = (host.mac, host.island, host.announcement());
-        self.plug(host, site);
-        self.send_host_frame(site, island, announcement);
-        mac
-    }
-
-    /// Removes a host by its MAC, if there is one.
-    pub fn remove(&mut self, mac: Mac) {
-        for site in &mut self.sites {
-            site.hosts.retain(|host| host.mac != mac);
-        }
-    }
-
-    /// Has hosts that do not exist claim addresses on a LAN, each with a MAC of its own: by question, announcement and reply to
-    /// everybody. Who forges answers to questions that he does not see is believed (decision 0034).
-    pub fn storm(&mut self, site: usize, addresses: impl Iterator<Item = Ipv4Addr>) {
-        for (number, address) in (0_u16..).zip(addresses) {
-            let [high, low] = number.to_be_bytes();
-            let sender = ([2, 0xba, 0xd0, 0, high, low], address);
-            let mut frame = Arp::request(sender, address);
-            match number % 3 {
-                0 => {}
-                1 => frame.target.1 = GATEWAY,
-                _ => (frame.operation, frame.target) = (2, sender),
-            }
-            self.send_host_frame(site, false, frame.frame());
-        }
     }
 
     /// Stops owning an address at a site, as `samctl withdraw` does.
