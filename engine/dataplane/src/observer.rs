@@ -55,8 +55,8 @@ pub struct Observer {
 /// What was told of hosts that were heard in one way.
 #[derive(Debug, Default)]
 struct Told {
-    /// When to tell them again.
-    again: BTreeMap<(PortId, Ipv4Addr, Mac), Instant>,
+    /// When they were told, and for how long that was to last.
+    hosts: BTreeMap<(PortId, Ipv4Addr, Mac), (Instant, Duration)>,
     /// Start of the second that is counted, and the notices in it.
     second: Option<Instant>,
     notices: u16,
@@ -118,9 +118,9 @@ impl Observer {
             Heard::Addressed => (&mut self.addressed, heard),
             Heard::Overheard | Heard::Answered => (&mut self.overheard, Heard::Overheard),
         };
-        if told.is_known(&host, now) {
+        if told.is_known(&host, refresh, now) {
             Observation::Known
-        } else if told.spend(now) && told.remember(host, now + refresh, now) {
+        } else if told.spend(now) && told.remember(host, refresh, now) {
             Observation::News(heard)
         } else {
             Observation::Lost
@@ -144,18 +144,21 @@ impl Observer {
 }
 
 impl Told {
-    fn is_known(&self, host: &(PortId, Ipv4Addr, Mac), now: Instant) -> bool {
-        self.again.get(host).is_some_and(|again| now < *again)
+    /// Tells whether a host was told not long ago; it may have lived here then, and have moved twice since.
+    fn is_known(&self, host: &(PortId, Ipv4Addr, Mac), refresh: Duration, now: Instant) -> bool {
+        let told = self.hosts.get(host);
+        told.is_some_and(|(told, _)| now < *told + refresh)
     }
 
     /// Remembers that a host was told; tells whether there was room.
-    fn remember(&mut self, host: (PortId, Ipv4Addr, Mac), again: Instant, now: Instant) -> bool {
-        if self.again.len() >= HOST_LIMIT {
-            self.again.retain(|_, again| now < *again);
+    fn remember(&mut self, host: (PortId, Ipv4Addr, Mac), refresh: Duration, now: Instant) -> bool {
+        if self.hosts.len() >= HOST_LIMIT {
+            self.hosts
+                .retain(|_, (told, refresh)| now < *told + *refresh);
         }
-        let fits = self.again.len() < HOST_LIMIT;
+        let fits = self.hosts.len() < HOST_LIMIT;
         if fits {
-            self.again.insert(host, again);
+            self.hosts.insert(host, (now, refresh));
         }
         fits
     }
@@ -194,7 +197,8 @@ mod tests {
             seen,
             [News(Overheard), Known, Known, News(Overheard), Known]
         );
-        let seen = [0, 999, 1000].map(|millis| observe(false, 63_000 + millis));
+        // It left meanwhile, and is back.
+        let seen = [0, 999, 1000].map(|millis| observe(false, 32_000 + millis));
         assert_eq!(seen, [News(Overheard), Known, News(Overheard)]);
     }
 
@@ -249,7 +253,7 @@ mod tests {
             assert_eq!(told, usize::from(NOTICES_PER_SECOND), "second {second}");
             now += Duration::from_secs(1);
         }
-        assert!(observer.overheard.again.len() <= HOST_LIMIT);
+        assert!(observer.overheard.hosts.len() <= HOST_LIMIT);
 
         let now = now - Duration::from_millis(500);
         let host = (ADDRESS, HOST);
