@@ -1,4 +1,5 @@
-//! samctl against keepalived on one LAN, each as master and as backup, in versions 2 and 3, by multicast and unicast.
+//! samctl against keepalived on one LAN, each as master and as backup, in versions 2 and 3, by multicast and unicast,
+//! keepalived with the MAC of its interface and with the virtual one.
 //!
 //! ```text
 //!   samctl, lan0 10.77.60.1 ── eth0 10.77.60.10, keepalived
@@ -24,37 +25,61 @@ use crate::world::{Place, World};
 pub(crate) enum Dialect {
     /// Version 2 by multicast.
     V2,
+    /// Version 2 by unicast.
+    UnicastV2,
     /// Version 3 by multicast.
     V3,
     /// Version 3 by unicast.
     Unicast,
+    /// Version 3 by multicast, keepalived with the virtual MAC.
+    VirtualMac,
 }
 
 impl Dialect {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::V2, Self::V3, Self::Unicast];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::V2,
+        Self::UnicastV2,
+        Self::V3,
+        Self::Unicast,
+        Self::VirtualMac,
+    ];
 
     /// Name in tests.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::V2 => "v2",
+            Self::UnicastV2 => "v2_unicast",
             Self::V3 => "v3",
             Self::Unicast => "v3_unicast",
+            Self::VirtualMac => "v3_virtual_mac",
         }
     }
 
     fn version(self) -> u8 {
         match self {
-            Self::V2 => 2,
-            Self::V3 | Self::Unicast => 3,
+            Self::V2 | Self::UnicastV2 => 2,
+            Self::V3 | Self::Unicast | Self::VirtualMac => 3,
         }
     }
 
     /// As samctl and keepalived write it.
     fn interval(self) -> (&'static str, &'static str) {
+        match self.version() {
+            2 => ("1s", "1"),
+            _ => ("300ms", "0.3"),
+        }
+    }
+
+    fn is_unicast(self) -> bool {
+        matches!(self, Self::Unicast | Self::UnicastV2)
+    }
+
+    /// Where keepalived puts the virtual address.
+    fn virtual_interface(self) -> &'static str {
         match self {
-            Self::V2 => ("1s", "1"),
-            Self::V3 | Self::Unicast => ("300ms", "0.3"),
+            Self::VirtualMac => "vrrp.60",
+            Self::V2 | Self::UnicastV2 | Self::V3 | Self::Unicast => "eth0",
         }
     }
 }
@@ -105,9 +130,10 @@ impl Scene {
         let world = World::build(2)?;
         let fabric = Fabric::new(2, None)?;
         let site = world.site(OURS)?;
-        let peers = match dialect {
-            Dialect::Unicast => format!(", peers: [{THEIRS}]"),
-            Dialect::V2 | Dialect::V3 => String::new(),
+        let peers = if dialect.is_unicast() {
+            format!(", peers: [{THEIRS}]")
+        } else {
+            String::new()
         };
         // The other site does not run, which is no reason to give way here.
         let gate = format!(
@@ -161,15 +187,16 @@ impl Scene {
 
     fn start_keepalived(&mut self, priority: u8) -> Result<()> {
         let config = self.folder.join("keepalived.conf");
-        let unicast = match self.dialect {
-            Dialect::Unicast => {
+        let way = match self.dialect {
+            Dialect::Unicast | Dialect::UnicastV2 => {
                 format!("  unicast_src_ip {THEIRS}\n  unicast_peer {{\n    10.77.60.1\n  }}\n")
             }
+            Dialect::VirtualMac => format!("  use_vmac {}\n", self.dialect.virtual_interface()),
             Dialect::V2 | Dialect::V3 => String::new(),
         };
         let text = format!(
             "global_defs {{\n  vrrp_version {}\n}}\nvrrp_instance lan {{\n  state BACKUP\n  interface eth0\n  \
-             virtual_router_id 60\n  priority {priority}\n  advert_int {}\n{unicast}  virtual_ipaddress {{\n    {VIP}\n  }}\n}}\n",
+             virtual_router_id 60\n  priority {priority}\n  advert_int {}\n{way}  virtual_ipaddress {{\n    {VIP}\n  }}\n}}\n",
             self.dialect.version(),
             self.dialect.interval().1,
         );
@@ -199,7 +226,8 @@ impl Scene {
         output(Command::new("sh").args(["-c", &line]))?;
         theirs.kill()?;
         let mut command = self.namespace.command("ip");
-        output(command.args(["address", "del", &format!("{VIP}/32"), "dev", "eth0"]))?;
+        let interface = self.dialect.virtual_interface();
+        output(command.args(["address", "del", &format!("{VIP}/32"), "dev", interface]))?;
         for file in ["parent.pid", "vrrp.pid"] {
             std::fs::remove_file(self.folder.join(file)).ok();
         }

@@ -165,7 +165,7 @@ impl Instance {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), Refusal> {
-        let packet = self.admit(arrival, payload)?;
+        let packet = self.admit(arrival, payload, now)?;
         self.direct = Some((arrival.source, now));
         self.accept(arrival.source, &packet, now);
         Ok(())
@@ -187,7 +187,7 @@ impl Instance {
             destination: GROUP,
             ttl: TTL,
         };
-        let packet = self.admit(arrival, payload)?;
+        let packet = self.admit(arrival, payload, now)?;
         self.senders.on_copy(source, now);
         let patience = packet.interval.saturating_mul(2);
         let is_known = |(heard, at): (Ipv4Addr, Instant)| heard == source && now < at + patience;
@@ -280,19 +280,23 @@ impl Instance {
             .into_iter()
     }
 
-    /// Who takes part that nobody named; with peers, only they do.
+    /// Who takes part that nobody named; with peers only they do, and strangers are those who try.
     fn strangers(&self) -> Vec<Ipv4Addr> {
-        let strangers = self.senders.strangers();
-        strangers
-            .filter(|_| self.settings.peers.is_empty())
-            .collect()
+        if self.settings.peers.is_empty() {
+            self.senders.strangers().collect()
+        } else {
+            self.senders.refused().collect()
+        }
     }
 
     /// Checks a packet, and counts why it does not count.
-    fn admit(&mut self, arrival: Arrival, payload: &[u8]) -> Result<Packet, Refusal> {
+    fn admit(&mut self, arrival: Arrival, payload: &[u8], now: Instant) -> Result<Packet, Refusal> {
         let outcome = self.check(arrival, payload);
         if let Err(refusal) = outcome {
             *self.refusals.entry(refusal).or_default() += 1;
+            if refusal == Refusal::Stranger {
+                self.senders.on_refused(arrival.source, now);
+            }
         }
         outcome
     }

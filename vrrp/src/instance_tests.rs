@@ -211,6 +211,19 @@ fn who_never_sends_a_copy_is_a_stranger_unless_peers_are_named_and_there_are_not
         bench.hear(LOWER, 120).unwrap();
     }
     assert_eq!(bench.instance.status().strangers, [] as [Ipv4Addr; 0]);
+    assert_eq!(bench.hear(HIGHER, 150), Err(Refusal::Stranger));
+    assert_eq!(
+        bench.instance.status().strangers,
+        [HIGHER],
+        "it does not count, but it is told"
+    );
+    for last in 20..=255 {
+        let refused = bench.hear(Ipv4Addr::new(10, 77, 60, last), 150);
+        assert_eq!(refused, Err(Refusal::Stranger));
+    }
+    assert!(bench.instance.status().strangers.len() <= 16);
+    bench.pass(Duration::from_secs(62));
+    assert_eq!(bench.instance.status().strangers, [] as [Ipv4Addr; 0]);
 }
 
 #[test]

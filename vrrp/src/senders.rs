@@ -37,6 +37,8 @@ pub(crate) struct Senders {
     known: BTreeMap<Ipv4Addr, Sender>,
     /// Who advertised last.
     last: Option<Ipv4Addr>,
+    /// Who advertised though others are named that may, and when.
+    refused: BTreeMap<Ipv4Addr, Instant>,
     rivals: Option<Rivals>,
 }
 
@@ -88,8 +90,22 @@ impl Senders {
         }
     }
 
+    /// Takes in an advertisement of somebody who may not take part.
+    pub(crate) fn on_refused(&mut self, from: Ipv4Addr, now: Instant) {
+        self.forget(now);
+        if self.refused.len() < LIMIT || self.refused.contains_key(&from) {
+            self.refused.insert(from, now);
+        }
+    }
+
+    /// Lists those who may not take part.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.refused.keys().copied()
+    }
+
     /// Forgets whoever was silent for long.
     pub(crate) fn forget(&mut self, now: Instant) {
+        self.refused.retain(|_, heard| now < *heard + MEMORY);
         self.known.retain(|_, sender| now < sender.heard + MEMORY);
     }
 

@@ -116,7 +116,7 @@ pub struct Status {
     pub heard: Option<Heard>,
     /// The last time that two others were masters at once.
     pub rivals: Option<Rivals>,
-    /// Senders that count though nobody named them, and that are none of our make.
+    /// Senders that count though nobody named them, and that are none of our make; with peers, those that do not count.
     pub strangers: Vec<Ipv4Addr>,
     /// How long the master may be silent.
     pub down_interval: Duration,

@@ -31,13 +31,19 @@ impl Text for DiscoveryView {
         let rows = self.homes.iter().map(row).collect();
         let header = ["ADDRESS", "MAC", "STATE", "CLAIM", "SINCE", "SEEN"];
         page.table(header, rows, "none was heard");
-        if !self.disputes.is_empty() {
-            page.title("Other MACs that use the address of a host");
+        for (title, rows) in [
+            ("Other MACs that use the address of a host", &self.disputes),
+            ("MACs that have taken the address of a host", &self.changes),
+        ] {
+            if rows.is_empty() {
+                continue;
+            }
+            page.title(title);
             let row = |row: &SightingRow| {
                 let (count, last) = (row.count.to_string(), ago(row.last_s));
                 [row.address.to_string(), row.mac.clone(), count, last]
             };
-            let rows = self.disputes.iter().map(row).collect();
+            let rows = rows.iter().map(row).collect();
             page.table(["ADDRESS", "MAC", "COUNT", "LAST"], rows, "");
         }
         if !self.counters.is_empty() {

@@ -2,12 +2,15 @@
 //!
 //! A router answers for an address that lives at another site, so that hosts of the LAN send to it (RFC 1027). A
 //! wrong answer steals traffic, so [`ArpResponder::answer`] checks numbered conditions and refuses by name. Whoever
-//! claims such an address on this LAN is observed, and silences the router for [`OBSERVATION_TIME`]. A claim that nobody
-//! upholds when asked is dispelled: a router that took itself for the one that answers has said such things before it
-//! learned better, and hosts leave. Who upheld it is asked again when the address moves, or when the control plane looks for
-//! its host. Another router of the LAN silences nobody, or both would be silent.
+//! claims such an address on this LAN is asked for it, and silences the router meanwhile; who upholds the claim does so for
+//! [`OBSERVATION_TIME`]. A claim that nobody upholds is dispelled: a router that took itself for the one that answers has
+//! said such things before it learned better, and hosts leave. Who upheld it is asked again when the address moves, or when
+//! the control plane looks for its host. Another router of the LAN silences nobody, or both would be silent.
+//!
+//! Anybody can forge claims, as many as there are addresses. So one that waits for its turn to be asked about silences
+//! nobody; nor does, in such a flood, one that repeats what was dispelled a moment ago before somebody upholds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -26,8 +29,10 @@ pub const QUESTIONS: u8 = 3;
 /// Time for an answer. A router that took itself for the one that answers upholds its claims until it hears the next
 /// advertisement, usually 300 ms later; the second question comes after that, and all is over within a second.
 pub const ANSWER_TIME: Duration = Duration::from_millis(320);
-/// Most claims that are asked about at the same time; the others are believed.
+/// Most claims that are asked about at the same time; the others wait for their turn.
 pub const DOUBT_LIMIT: usize = 32;
+/// For how long after claims had to wait, and after nobody upheld one, the next ones do not silence while they are asked about.
+pub const DISTRUST_TIME: Duration = Duration::from_secs(60);
 /// Most addresses about whose probes notices are sent within [`NOTICE_INTERVAL`].
 pub const PROBE_LIMIT: usize = 1024;
 /// Shortest time between two notices about the same address.
@@ -104,8 +109,12 @@ impl Withheld {
 #[derive(Debug)]
 pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
-    /// Observations that nobody has upheld; a few, for the packet path asks after each batch when the next one is due.
+    /// Claims that are asked about; a few, for the packet path asks after each batch when the next one is due.
     doubts: BTreeMap<(PortId, Ipv4Addr), Doubt>,
+    /// Claims to be asked about after those, by when they were made; each has an observation.
+    waiting: BTreeSet<(Instant, PortId, Ipv4Addr)>,
+    /// When one had to wait last.
+    flooded: Option<Instant>,
     /// Addresses that were probed, and when that was told last.
     probes: BTreeMap<(PortId, Ipv4Addr), Instant>,
     /// One per hash of the sender's MAC and IP address; senders that share one share its limit. The IP address alone
@@ -119,7 +128,36 @@ struct Observation {
     seen: Instant,
     noticed: Option<Instant>,
     /// Made by somebody who is no router of this LAN.
-    silences: bool,
+    by_host: bool,
+    /// Upheld, or asked about for the first time in a while.
+    believed: bool,
+    /// Since when it waits to be asked about.
+    waits: Option<Instant>,
+    /// When nobody upheld it last.
+    dispelled: Option<Instant>,
+}
+
+impl Observation {
+    fn new(now: Instant) -> Self {
+        Self {
+            seen: now,
+            noticed: None,
+            by_host: false,
+            believed: false,
+            waits: None,
+            dispelled: None,
+        }
+    }
+
+    /// Returns until when it silences this router.
+    fn silences_until(&self) -> Option<Instant> {
+        (self.by_host && self.believed).then_some(self.seen + OBSERVATION_TIME)
+    }
+
+    /// Tells whether nobody upheld such a claim a moment ago.
+    fn is_distrusted(&self, now: Instant) -> bool {
+        self.dispelled.is_some_and(|at| now < at + DISTRUST_TIME)
+    }
 }
 
 /// A claim that somebody is asked about.
@@ -161,6 +199,8 @@ impl ArpResponder {
         Self {
             observations: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            flooded: None,
             probes: BTreeMap::new(),
             buckets: vec![Bucket::default(); BUCKETS],
         }
@@ -247,30 +287,32 @@ impl ArpResponder {
         }
         // What was true a while ago says nothing about now.
         let is_new = !self.is_alive(port.id, address, now) && !self.doubts.contains_key(&key);
-        if is_new && port.gate_open && self.doubts.len() < DOUBT_LIMIT {
-            self.doubts.insert(key, Doubt::new(now));
-        }
-        let fresh = Observation {
-            seen: now,
-            noticed: None,
-            silences: false,
-        };
-        let silences = !port.siblings.contains(&mac);
+        let by_host = !port.siblings.contains(&mac);
+        let fresh = Observation::new(now);
         let observation = self.observations.entry(key).or_insert(fresh);
+        observation.believed &= !is_new;
         // A router that speaks after a host does not make the host forgotten.
-        if silences || !observation.silences || now >= observation.seen + OBSERVATION_TIME {
-            (observation.seen, observation.silences) = (now, silences);
+        if by_host || !observation.by_host || now >= observation.seen + OBSERVATION_TIME {
+            (observation.seen, observation.by_host) = (now, by_host);
+        }
+        if is_new && port.gate_open {
+            self.question(key, now);
         }
         // A router that took itself for the one that answers may answer once more before it learns better. And what a host
         // claims no router confirms.
-        let confirms = upheld && (silences || !observation.silences);
-        if confirms && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1) {
+        let confirmed = upheld && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1);
+        let Some(observation) = self.observations.get_mut(&key) else {
+            return false;
+        };
+        if confirmed && (by_host || !observation.by_host) {
+            (observation.believed, observation.dispelled) = (true, None);
             self.doubts.remove(&key);
         }
         let is_due = observation
             .noticed
             .is_none_or(|noticed| now >= noticed + NOTICE_INTERVAL);
-        let notice = port.gate_open && is_due && !self.doubts.contains_key(&key);
+        let is_certain = observation.believed && !self.doubts.contains_key(&key);
+        let notice = port.gate_open && is_due && is_certain;
         if notice {
             observation.noticed = Some(now);
         }
@@ -279,18 +321,51 @@ impl ArpResponder {
 
     /// Has those who claimed `address` asked anew: its host may have moved since. Nothing where nobody did.
     pub fn doubt(&mut self, port: PortId, address: Ipv4Addr, now: Instant) {
-        if self.is_alive(port, address, now) && self.doubts.len() < DOUBT_LIMIT {
-            let doubt = self.doubts.entry((port, address));
-            doubt.or_insert_with(|| Doubt::new(now));
+        if self.is_alive(port, address, now) {
+            self.question((port, address), now);
+        }
+    }
+
+    /// Has a claim asked about, in its turn.
+    fn question(&mut self, key: (PortId, Ipv4Addr), now: Instant) {
+        let observation = self.observations.get_mut(&key);
+        let idle = observation.filter(|observation| observation.waits.is_none());
+        if let Some(observation) = idle.filter(|_| !self.doubts.contains_key(&key)) {
+            observation.waits = Some(now);
+            self.waiting.insert((now, key.0, key.1));
+        }
+        self.take_turns(now);
+        if !self.waiting.is_empty() {
+            self.flooded = Some(now);
+        }
+    }
+
+    /// Begins to ask about as many of the claims that wait as may be asked about.
+    fn take_turns(&mut self, now: Instant) {
+        // Where claims come one at a time, a host may have arrived since the last one was dispelled.
+        let flooded = self.flooded.is_some_and(|at| now < at + DISTRUST_TIME);
+        while self.doubts.len() < DOUBT_LIMIT
+            && let Some((_, port, address)) = self.waiting.pop_first()
+        {
+            let key = (port, address);
+            if let Some(observation) = self.observations.get_mut(&key) {
+                observation.waits = None;
+                observation.believed |= !(flooded && observation.is_distrusted(now));
+                self.doubts.insert(key, Doubt::new(now));
+            }
         }
     }
 
     /// Takes the next thing to do about claims in doubt.
     pub fn poll_inquiry(&mut self, now: Instant) -> Option<Inquiry> {
+        self.take_turns(now);
         let mut doubts = self.doubts.iter_mut();
         let (&(port, address), doubt) = doubts.find(|(_, doubt)| doubt.next <= now)?;
         if doubt.asked == QUESTIONS {
-            self.forget(port, address);
+            self.doubts.remove(&(port, address));
+            if let Some(observation) = self.observations.get_mut(&(port, address)) {
+                (observation.believed, observation.dispelled) = (false, Some(now));
+            }
             return Some(Inquiry::Dispelled(port, address));
         }
         doubt.asked += 1;
@@ -301,7 +376,10 @@ impl ArpResponder {
     /// Returns when [`Self::poll_inquiry`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.doubts.values().map(|doubt| doubt.next).min()
+        let has_turn = self.doubts.len() < DOUBT_LIMIT;
+        let turn = self.waiting.first().filter(|_| has_turn);
+        let doubts = self.doubts.values().map(|doubt| doubt.next);
+        doubts.chain(turn.map(|(since, ..)| *since)).min()
     }
 
     /// Notes that `address` was probed, and returns whether the control plane should be told.
@@ -322,7 +400,10 @@ impl ArpResponder {
 
     /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
     pub fn forget(&mut self, port: PortId, address: Ipv4Addr) {
-        self.observations.remove(&(port, address));
+        let observation = self.observations.remove(&(port, address));
+        if let Some(since) = observation.and_then(|observation| observation.waits) {
+            self.waiting.remove(&(since, port, address));
+        }
         self.doubts.remove(&(port, address));
     }
 
@@ -344,12 +425,10 @@ impl ArpResponder {
     /// Returns when what was seen of `address` no longer silences this router.
     #[must_use]
     pub fn silent_until(&self, port: PortId, address: Ipv4Addr) -> Option<Instant> {
-        let observation = self.observations.get(&(port, address))?;
-        let observation = observation.silences.then_some(observation)?;
-        Some(observation.seen + OBSERVATION_TIME)
+        self.observations.get(&(port, address))?.silences_until()
     }
 
-    /// Makes sure that one more observation fits.
+    /// Makes sure that one more observation fits; those that nobody upheld make room first.
     fn make_room(&mut self, now: Instant) {
         if self.observations.len() < OBSERVATION_LIMIT {
             return;
@@ -360,7 +439,7 @@ impl ArpResponder {
             let oldest = self
                 .observations
                 .iter()
-                .min_by_key(|(_, observation)| observation.seen);
+                .min_by_key(|(_, observation)| (observation.believed, observation.seen));
             if let Some((port, address)) = oldest.map(|(&key, _)| key) {
                 self.forget(port, address);
             }
@@ -538,24 +617,74 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_closed_gate_nobody_is_asked_and_a_flood_is_believed() {
+    fn behind_a_closed_gate_nobody_is_asked() {
         let (mut responder, port, _, now) = setup();
         let closed = LanPort {
             gate_open: false,
-            ..port.clone()
+            ..port
         };
         responder.observe(CAPTURED, HOST, false, &closed, now);
         assert_eq!(responder.poll_timeout(), None);
+    }
 
-        let mut port = port;
-        port.answers = (0..1000)
-            .map(|index| Ipv4Addr::from(0x0a4d_3c00 + index))
-            .collect();
+    #[test]
+    fn of_a_flood_of_claims_only_those_silence_that_are_asked_about() {
+        let (mut responder, mut port, _, start) = setup();
+        port.answers = (0..1000_u32).map(flooded).collect();
+        let upheld = flooded(999);
         for address in port.answers.clone().iter() {
-            responder.observe(address, HOST, false, &port, now);
+            responder.observe(address, HOST, false, &port, start);
         }
-        let asked = std::iter::from_fn(|| responder.poll_inquiry(now)).count();
-        assert_eq!(asked, DOUBT_LIMIT);
+
+        let mut now = start;
+        let mut asked = BTreeSet::new();
+        while let Some(due) = responder.poll_timeout() {
+            now = now.max(due);
+            while let Some(inquiry) = responder.poll_inquiry(now) {
+                if let Inquiry::Ask(_, address) = inquiry {
+                    asked.insert(address);
+                    responder.observe(address, HOST, address == upheld, &port, now);
+                }
+            }
+            let silent = port.answers.iter();
+            let silent = silent.filter(|address| responder.is_alive(port.id, *address, now));
+            assert!(silent.count() <= DOUBT_LIMIT + 1);
+        }
+
+        assert_eq!(asked.len(), 1000, "each in its turn");
+        let rounds = 1000_u32.div_ceil(u32::try_from(DOUBT_LIMIT).unwrap());
+        assert!(now <= start + rounds * u32::from(QUESTIONS) * ANSWER_TIME);
+        let alive = |address: &Ipv4Addr| responder.is_alive(port.id, *address, now);
+        let alive: Vec<Ipv4Addr> = port.answers.iter().filter(alive).collect();
+        assert_eq!(alive, [upheld], "who upholds it is believed");
+    }
+
+    #[test]
+    fn a_claim_that_repeats_what_was_dispelled_silences_in_a_flood_once_it_is_upheld() {
+        let (mut responder, mut port, _, mut now) = setup();
+        let claim = |responder: &mut ArpResponder, port: &LanPort, count: u32, now| {
+            for index in 0..count {
+                responder.observe(flooded(index), HOST, false, port, now);
+            }
+        };
+        let most = u32::try_from(DOUBT_LIMIT).unwrap() + 1;
+        port.answers = (0..most).map(flooded).collect();
+        for (count, silences) in [(1, true), (most, true), (1, false)] {
+            claim(&mut responder, &port, count, now);
+            assert_eq!(responder.is_alive(port.id, CAPTURED, now), silences);
+            while let Some(due) = responder.poll_timeout() {
+                now = now.max(due);
+                while responder.poll_inquiry(now).is_some() {}
+            }
+        }
+
+        claim(&mut responder, &port, 1, now);
+        let later = uphold(&mut responder, &port, now);
+        assert!(responder.is_alive(port.id, CAPTURED, later));
+
+        let much_later = later + OBSERVATION_TIME + DISTRUST_TIME;
+        responder.observe(CAPTURED, HOST, false, &port, much_later);
+        assert!(responder.is_alive(port.id, CAPTURED, much_later));
     }
 
     #[test]
@@ -715,10 +844,15 @@ mod tests {
             ..port.clone()
         };
         assert!(!responder.observe(CAPTURED, HOST, false, &closed, now));
-        assert!(responder.observe(CAPTURED, HOST, false, &port, now));
+        assert!(!responder.observe(CAPTURED, HOST, false, &port, now - ANSWER_TIME));
+        for at in [now - ANSWER_TIME, now] {
+            assert!(responder.poll_inquiry(at).is_some());
+        }
+        assert!(responder.observe(CAPTURED, HOST, true, &port, now));
         let soon = now + NOTICE_INTERVAL - Duration::from_millis(1);
         assert!(!responder.observe(CAPTURED, HOST, false, &port, soon));
-        assert!(responder.observe(CAPTURED, HOST, false, &port, now + NOTICE_INTERVAL));
+        assert!(!responder.observe(CAPTURED, HOST, false, &closed, now + NOTICE_INTERVAL));
+        assert!(responder.observe(CAPTURED, HOST, false, &port, soon + NOTICE_INTERVAL));
     }
 
     #[test]
@@ -732,17 +866,18 @@ mod tests {
     #[test]
     fn the_oldest_observation_gives_way_when_the_table_is_full() {
         let (mut responder, mut port, _, now) = setup();
-        let address = |index: u32| Ipv4Addr::from_bits(CAPTURED.to_bits() + index);
         let limit = u32::try_from(OBSERVATION_LIMIT).unwrap();
-        port.answers = (0..=limit).map(address).collect();
+        port.answers = (0..=limit).map(flooded).collect();
         for index in 0..=limit {
             let at = now + Duration::from_millis(u64::from(index));
-            responder.observe(address(index), HOST, false, &port, at);
+            responder.observe(flooded(index), HOST, false, &port, at);
         }
         assert_eq!(responder.observations.len(), OBSERVATION_LIMIT);
-        let later = now + Duration::from_secs(2);
-        assert!(!responder.is_alive(port.id, address(0), later));
-        assert!(responder.is_alive(port.id, address(limit), later));
+        let is_known = |address| responder.observations.contains_key(&(port.id, address));
+        let asked = u32::try_from(DOUBT_LIMIT).unwrap();
+        assert!(is_known(flooded(0)), "it is asked about");
+        assert!(!is_known(flooded(asked)) && is_known(flooded(limit)));
+        assert_eq!(responder.waiting.len(), OBSERVATION_LIMIT - DOUBT_LIMIT);
     }
 
     #[test]
@@ -763,6 +898,10 @@ mod tests {
         };
         assert_eq!(flood(&mut responder, later), PROBE_LIMIT - 2);
         assert_eq!(flood(&mut responder, later + NOTICE_INTERVAL), PROBE_LIMIT);
+    }
+
+    fn flooded(index: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(CAPTURED.to_bits() + index)
     }
 
     /// Has the host that claimed the address answer until it is believed; returns when.

@@ -71,13 +71,11 @@ impl Handshakes {
             tunnels.get(usize::from(peer)).copied().flatten()
         };
         for peer in self.device.status() {
-            if peer.session && of(&former, peer.index).is_none() {
-                if let Some(tunnel) = of(&self.tunnel_of_peer, peer.index) {
-                    self.tell(Notice::SessionUp {
-                        tunnel,
-                        first: true,
-                    });
-                }
+            let is_new = peer.session && of(&former, peer.index).is_none();
+            let tunnel = of(&self.tunnel_of_peer, peer.index).filter(|_| is_new);
+            if let Some(tunnel) = tunnel {
+                let first = true;
+                self.tell(Notice::SessionUp { tunnel, first });
             }
         }
     }

@@ -8,6 +8,17 @@ use crate::ids::{PortId, TunnelId};
 /// MAC address.
 pub type Mac = [u8; 6];
 
+/// How a host of a LAN was heard, from what is easily forged in any number to what is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// It said something by ARP that nobody asked for.
+    Overheard,
+    /// It sent a packet, or answered a question to everybody.
+    Addressed,
+    /// It answered a question to its MAC alone: frames to that MAC reach it.
+    Answered,
+}
+
 /// A fact that the control plane may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -50,6 +61,8 @@ pub enum Notice {
         address: Ipv4Addr,
         /// Its MAC.
         mac: Mac,
+        /// How it was heard.
+        heard: Heard,
     },
     /// Somebody on a LAN, or the router's own host, wants an address of a pool that nobody owns.
     AddressWanted {

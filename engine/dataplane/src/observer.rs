@@ -1,23 +1,24 @@
 //! Which hosts of a LAN the control plane is told about.
 //!
 //! A host that lives here is told once in a while, a stranger every second, one that was asked for each time that it
-//! answers. A LAN may be full of forged hosts, so all of it is bounded: table, questions that wait for answers, and notices per second.
+//! answers. A LAN may be full of forged hosts, so all of it is bounded: tables, questions that wait for answers, and notices per
+//! second. Those who send packets are counted apart from those who are only overheard, so that neither hides the other.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::ids::PortId;
-use crate::notice::Mac;
+use crate::notice::{Heard, Mac};
 
 /// Shortest time between two notices about a host that lives here and that nobody asked for.
 pub const REFRESH: Duration = Duration::from_secs(30);
 /// The same for a host that does not live here, as far as known.
 pub const STRANGER_REFRESH: Duration = Duration::from_secs(1);
-/// Most hosts that are remembered.
-pub const HOST_LIMIT: usize = 4096;
-/// Most notices per second about hosts that nobody asked for.
-pub const NOTICES_PER_SECOND: u16 = 200;
+/// Most hosts that are remembered, of those heard in one way.
+pub const HOST_LIMIT: usize = 2048;
+/// Most notices per second about hosts that nobody asked for, heard in one way.
+pub const NOTICES_PER_SECOND: u16 = 100;
 /// How long an answer to a question is waited for.
 pub const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Most questions whose answers are waited for.
@@ -33,8 +34,8 @@ pub const WANT_LIMIT: usize = 64;
 /// What to do about a frame of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observation {
-    /// Tell the control plane.
-    News,
+    /// Tell the control plane that it was heard so.
+    News(Heard),
     /// It was told not long ago.
     Known,
     /// It should be told, but there is too much to tell.
@@ -44,9 +45,18 @@ pub enum Observation {
 /// Remembers what was told.
 #[derive(Debug, Default)]
 pub struct Observer {
-    told: BTreeMap<(PortId, Ipv4Addr, Mac), Instant>,
-    asked: BTreeMap<(PortId, Ipv4Addr), Asked>,
+    overheard: Told,
+    addressed: Told,
+    /// By whom was asked; everybody without.
+    asked: BTreeMap<(PortId, Ipv4Addr, Option<Mac>), Asked>,
     wanted: BTreeMap<Ipv4Addr, Instant>,
+}
+
+/// What was told of hosts that were heard in one way.
+#[derive(Debug, Default)]
+struct Told {
+    /// When they were told, and for how long that was to last.
+    hosts: BTreeMap<(PortId, Ipv4Addr, Mac), (Instant, Duration)>,
     /// Start of the second that is counted, and the notices in it.
     second: Option<Instant>,
     notices: u16,
@@ -60,22 +70,24 @@ struct Asked {
 }
 
 impl Observer {
-    /// Notes a question.
-    pub fn ask(&mut self, port: PortId, address: Ipv4Addr, now: Instant) {
+    /// Notes a question, to a MAC alone or to everybody.
+    pub fn ask(&mut self, port: PortId, address: Ipv4Addr, to: Option<Mac>, now: Instant) {
         if self.asked.len() >= QUESTION_LIMIT {
             self.asked.retain(|_, asked| now < asked.until);
         }
         if self.asked.len() < QUESTION_LIMIT {
             let (until, left) = (now + ANSWER_TIME, ANSWER_LIMIT);
-            self.asked.insert((port, address), Asked { until, left });
+            self.asked
+                .insert((port, address, to), Asked { until, left });
         }
     }
 
     /// Tells whether answers of an address are waited for.
     #[must_use]
     pub fn awaits(&self, port: PortId, address: Ipv4Addr, now: Instant) -> bool {
-        let asked = self.asked.get(&(port, address));
-        asked.is_some_and(|asked| now < asked.until)
+        let whoever = (port, address, None)..=(port, address, Some([u8::MAX; 6]));
+        let mut asked = self.asked.range(whoever);
+        asked.any(|(_, asked)| now < asked.until)
     }
 
     /// Notes that somebody wants an address; tells whether the control plane should know.
@@ -94,40 +106,67 @@ impl Observer {
         fits
     }
 
-    /// Notes a frame of a host; `resident`: the address lives on this LAN.
+    /// Notes a frame of a host; `resident`: the address lives on this LAN. An answer is one if it was asked for.
     pub fn observe(
         &mut self,
         port: PortId,
         (address, mac): (Ipv4Addr, Mac),
+        heard: Heard,
         resident: bool,
         now: Instant,
     ) -> Observation {
         let refresh = if resident { REFRESH } else { STRANGER_REFRESH };
-        let asked = self.asked.get_mut(&(port, address));
-        if let Some(asked) = asked.filter(|asked| now < asked.until && asked.left > 0) {
-            asked.left -= 1;
-            self.remember((port, address, mac), now);
-            return Observation::News;
+        let host = (port, address, mac);
+        if heard == Heard::Answered
+            && let Some(heard) = self.answer(host, now)
+        {
+            return Observation::News(heard);
         }
-        let told = self.told.get(&(port, address, mac));
-        if told.is_some_and(|told| now < *told + refresh) {
-            return Observation::Known;
-        }
-        if self.spend(now) && self.remember((port, address, mac), now) {
-            Observation::News
+        let (told, heard) = match heard {
+            Heard::Addressed => (&mut self.addressed, heard),
+            Heard::Overheard | Heard::Answered => (&mut self.overheard, Heard::Overheard),
+        };
+        if told.is_known(&host, refresh, now) {
+            Observation::Known
+        } else if told.spend(now) && told.remember(host, refresh, now) {
+            Observation::News(heard)
         } else {
             Observation::Lost
         }
     }
 
+    /// Takes an answer from those that are waited for.
+    fn answer(
+        &mut self,
+        (port, address, mac): (PortId, Ipv4Addr, Mac),
+        now: Instant,
+    ) -> Option<Heard> {
+        let ways = [(Some(mac), Heard::Answered), (None, Heard::Addressed)];
+        ways.into_iter().find_map(|(to, heard)| {
+            let asked = self.asked.get_mut(&(port, address, to))?;
+            let counts = now < asked.until && asked.left > 0;
+            asked.left = asked.left.saturating_sub(1);
+            counts.then_some(heard)
+        })
+    }
+}
+
+impl Told {
+    /// Tells whether a host was told not long ago; it may have lived here then, and have moved twice since.
+    fn is_known(&self, host: &(PortId, Ipv4Addr, Mac), refresh: Duration, now: Instant) -> bool {
+        let told = self.hosts.get(host);
+        told.is_some_and(|(told, _)| now < *told + refresh)
+    }
+
     /// Remembers that a host was told; tells whether there was room.
-    fn remember(&mut self, host: (PortId, Ipv4Addr, Mac), now: Instant) -> bool {
-        if self.told.len() >= HOST_LIMIT && !self.told.contains_key(&host) {
-            self.told.retain(|_, told| now < *told + REFRESH);
+    fn remember(&mut self, host: (PortId, Ipv4Addr, Mac), refresh: Duration, now: Instant) -> bool {
+        if self.hosts.len() >= HOST_LIMIT {
+            self.hosts
+                .retain(|_, (told, refresh)| now < *told + *refresh);
         }
-        let fits = self.told.len() < HOST_LIMIT || self.told.contains_key(&host);
+        let fits = self.hosts.len() < HOST_LIMIT;
         if fits {
-            self.told.insert(host, now);
+            self.hosts.insert(host, (now, refresh));
         }
         fits
     }
@@ -151,47 +190,47 @@ mod tests {
     const PORT: PortId = PortId(1);
     const HOST: Mac = [2, 0, 0, 0, 0, 9];
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 9);
+    use Heard::{Addressed, Answered, Overheard};
+    use Observation::{Known, Lost, News};
 
     #[test]
     fn a_host_is_told_at_once_and_then_once_in_a_while() {
         let (mut observer, now) = (Observer::default(), start());
-        let seen = [0, 1, 29, 30, 31].map(|second| {
-            observer.observe(
-                PORT,
-                (ADDRESS, HOST),
-                true,
-                now + Duration::from_secs(second),
-            )
-        });
-        use Observation::{Known, News};
-        assert_eq!(seen, [News, Known, Known, News, Known]);
-        let now = now + Duration::from_secs(33);
-        let stranger = |observer: &mut Observer, millis| {
-            observer.observe(
-                PORT,
-                (ADDRESS, HOST),
-                false,
-                now + Duration::from_millis(millis),
-            )
+        let mut observe = |resident, millis| {
+            let at = now + Duration::from_millis(millis);
+            observer.observe(PORT, (ADDRESS, HOST), Overheard, resident, at)
         };
-        let seen = [0, 999, 1000].map(|millis| stranger(&mut observer, millis));
-        assert_eq!(seen, [News, Known, News]);
+        let seen = [0, 1, 29, 30, 31].map(|second| observe(true, second * 1000));
+        assert_eq!(
+            seen,
+            [News(Overheard), Known, Known, News(Overheard), Known]
+        );
+        // It left meanwhile, and is back.
+        let seen = [0, 999, 1000].map(|millis| observe(false, 32_000 + millis));
+        assert_eq!(seen, [News(Overheard), Known, News(Overheard)]);
     }
 
     #[test]
     fn every_answer_to_a_question_is_told_up_to_a_limit() {
         let (mut observer, now) = (Observer::default(), start());
-        observer.observe(PORT, (ADDRESS, HOST), true, now);
-        observer.ask(PORT, ADDRESS, now);
-        let seen = (0..6).map(|_| observer.observe(PORT, (ADDRESS, HOST), true, now));
-        let told = seen.filter(|seen| *seen == Observation::News).count();
-        assert_eq!(told, usize::from(ANSWER_LIMIT));
-        observer.ask(PORT, ADDRESS, now);
-        let late = now + ANSWER_TIME;
+        let answer = |observer: &mut Observer, mac, at| {
+            observer.observe(PORT, (ADDRESS, mac), Answered, true, at)
+        };
         assert_eq!(
-            observer.observe(PORT, (ADDRESS, HOST), true, late),
-            Observation::Known
+            answer(&mut observer, HOST, now),
+            News(Overheard),
+            "nobody asked"
         );
+        for (to, heard) in [(None, Addressed), (Some(HOST), Answered)] {
+            observer.ask(PORT, ADDRESS, to, now);
+            let seen = (0..6).map(|_| answer(&mut observer, HOST, now));
+            let told = seen.filter(|seen| *seen == News(heard)).count();
+            assert_eq!(told, usize::from(ANSWER_LIMIT));
+        }
+        observer.ask(PORT, ADDRESS, Some(HOST), now);
+        let other = answer(&mut observer, [2, 0, 0, 0, 0, 8], now);
+        assert_eq!(other, News(Overheard), "it was not asked");
+        assert_eq!(answer(&mut observer, HOST, now + ANSWER_TIME), Known);
     }
 
     #[test]
@@ -207,38 +246,36 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_forged_hosts_is_bounded_and_hides_no_answer() {
-        let (mut observer, now) = (Observer::default(), start());
+    fn a_storm_of_forged_hosts_is_bounded_and_hides_neither_answers_nor_who_sends_packets() {
+        let (mut observer, mut now) = (Observer::default(), start());
         let mac = |index: u32| {
             let [_, a, b, c] = index.to_be_bytes();
             [2, 0, 0, a, b, c]
         };
-        let storm = |observer: &mut Observer, from: u32, at| {
-            let seen = (from..from + 5000).map(|index| {
-                observer.observe(PORT, (Ipv4Addr::from(index), mac(index)), false, at)
+        for second in 0..60 {
+            let storm = (second * 5000..).take(5000).map(|index| {
+                let host = (Ipv4Addr::from(index), mac(index));
+                observer.observe(PORT, host, Overheard, false, now)
             });
-            seen.filter(|seen| *seen == Observation::News).count()
-        };
-        assert_eq!(
-            storm(&mut observer, 0, now),
-            usize::from(NOTICES_PER_SECOND)
-        );
-        for second in 1..60 {
-            storm(
-                &mut observer,
-                second * 5000,
-                now + Duration::from_secs(second.into()),
-            );
+            let told = storm.filter(|seen| *seen == News(Overheard)).count();
+            assert_eq!(told, usize::from(NOTICES_PER_SECOND), "second {second}");
+            now += Duration::from_secs(1);
         }
-        assert!(observer.told.len() <= HOST_LIMIT);
+        assert!(observer.overheard.hosts.len() <= HOST_LIMIT);
 
-        let now = now + Duration::from_secs(59);
-        observer.ask(PORT, ADDRESS, now);
+        let now = now - Duration::from_millis(500);
+        let host = (ADDRESS, HOST);
+        assert_eq!(observer.observe(PORT, host, Overheard, false, now), Lost);
         assert_eq!(
-            observer.observe(PORT, (ADDRESS, HOST), true, now),
-            Observation::News
+            observer.observe(PORT, host, Addressed, false, now),
+            News(Addressed)
         );
-        (0..1000).for_each(|index| observer.ask(PORT, Ipv4Addr::from(index), now));
+        observer.ask(PORT, ADDRESS, Some(HOST), now);
+        assert_eq!(
+            observer.observe(PORT, host, Answered, true, now),
+            News(Answered)
+        );
+        (0..1000).for_each(|index| observer.ask(PORT, Ipv4Addr::from(index), None, now));
         assert_eq!(observer.asked.len(), QUESTION_LIMIT);
     }
 }

@@ -140,6 +140,8 @@ pub(crate) fn rivals(
                 ClaimState::Active | ClaimState::Handover | ClaimState::Standby
             );
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
+            let is_reliable = !stale && view.ineligible.is_none();
+            let ordered = holds && counts && is_reliable && owner.source == ClaimSource::Configured;
             let is_for_us = owner
                 .successor
                 .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
@@ -148,7 +150,8 @@ pub(crate) fn rivals(
                 remembered: rival.remembered || (wins && stale),
                 stands: rival.stands || stands,
                 precedes: rival.precedes || (stands && !waits),
-                holds: rival.holds || (holds && !stale && view.ineligible.is_none()),
+                holds: rival.holds || (holds && is_reliable),
+                ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 beside: rival.beside || (shares_lan && insists && !stale),
                 sequence: rival.sequence.max(owner.sequence),

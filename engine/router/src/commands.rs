@@ -127,7 +127,7 @@ impl Router {
         if to == self.config.local.node {
             return Err(CommandRefusal::ToItself);
         }
-        if !self.told_to_own().contains(&address) {
+        if !self.may_offer(address) {
             return Err(CommandRefusal::NotOwned);
         }
         if self.owner_of(address) != Some(self.config.local.node) {

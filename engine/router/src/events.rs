@@ -256,7 +256,7 @@ pub enum Event {
         /// Its priority; zero: it was the master and gives up.
         priority: u8,
     },
-    /// A router takes part in the election that nobody named, and that is none of our make.
+    /// A router takes part in the election that nobody named, and that is none of our make; or, where others are named, tries to.
     VrrpStranger {
         /// Its address on the LAN.
         address: Ipv4Addr,

@@ -71,7 +71,7 @@ pub struct ElectionFacts {
     /// The last time that two others were masters at once.
     #[serde(default)]
     pub rivals: Option<RivalsFacts>,
-    /// Senders that count though nobody named them, and that are none of our make.
+    /// Senders that count though nobody named them, and that are none of our make; with peers, those that do not count.
     #[serde(default)]
     pub strangers: Vec<Ipv4Addr>,
     /// How long the master may be silent, in milliseconds.

@@ -26,6 +26,11 @@ use crate::events::Event;
 use crate::peers::is_node;
 
 impl Router {
+    /// Tells whether an address is ours to be offered: by order, or because its host is heard on our LAN.
+    pub(crate) fn may_offer(&self, address: Ipv4Addr) -> bool {
+        self.told_to_own().contains(&address) || self.discovery.homes().contains_key(&address)
+    }
+
     /// Offers an address to another node.
     pub(crate) fn offer(&mut self, address: Ipv4Addr, to: NodeId, now: Instant) {
         self.state.handovers.insert(address, to);
@@ -45,7 +50,7 @@ impl Router {
             self.on_offer(address, tags.node, now);
         } else if self.config.shares_lan_with(tags.node)
             && !self.gate().open
-            && self.told_to_own().contains(&address)
+            && self.may_offer(address)
         {
             match tags.successor {
                 Some(to) if self.state.handovers.get(&address) == Some(&to) => {}
@@ -93,6 +98,7 @@ impl Router {
         for (address, to) in offers {
             if self.has_taken_over(address, to) {
                 self.state.withdraw(&self.config, address);
+                self.discovery.hand_over(address, now);
                 self.tell_handover(address, to, "done", now);
             }
         }

@@ -39,10 +39,6 @@ impl Router {
                     mac: mac_text(mac),
                 })
             }
-            Notice::HostSeen { address, mac, .. } => {
-                self.on_host_seen(address, mac, now);
-                None
-            }
             Notice::AddressWanted { address } => {
                 self.on_address_wanted(address, now);
                 None
@@ -51,7 +47,10 @@ impl Router {
                 self.on_address_asked(tunnel, address, now);
                 None
             }
-            Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => None,
+            // Hosts are taken in before, see `Router::handle_input`.
+            Notice::HostSeen { .. } | Notice::NeighborUp { .. } | Notice::NeighborDown { .. } => {
+                None
+            }
             Notice::SessionUp { tunnel, .. } => self.on_tunnel(tunnel, true),
             Notice::SessionDown { tunnel } => self.on_tunnel(tunnel, false),
             Notice::PathTooNarrow { tunnel, mtu } => {

@@ -24,6 +24,8 @@ use crate::journal::RuntimeState;
 #[derive(Debug, Default)]
 pub(crate) struct Origination {
     routes: BTreeMap<Ipv4Net, Announcement>,
+    /// What is left to who holds it by order since this router took its LAN over.
+    left: BTreeSet<Ipv4Addr>,
 }
 
 /// A change to what is announced.
@@ -54,6 +56,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) hosts: &'a BTreeMap<Ipv4Addr, Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
+    /// Whether this router begins to act on a LAN on which another one may have acted: what it was told may be old.
+    pub(crate) takes_over: bool,
     /// How this router stands among those that capture in the cloud of its site; told with the marker.
     pub(crate) candidate: Candidate,
 }
@@ -71,6 +75,8 @@ pub(crate) struct Rival {
     pub(crate) precedes: bool,
     /// Whether one of them says that it holds the address, and can be reached.
     pub(crate) holds: bool,
+    /// Whether one of them holds the address by order too.
+    pub(crate) ordered: bool,
     /// Whether one of them asks this node to take the address over.
     pub(crate) offers: bool,
     /// Whether another router of our LAN claims the address too.
@@ -92,6 +98,7 @@ impl Origination {
         mandate: &Mandate<'_>,
         state: &mut RuntimeState,
     ) -> Vec<Edit> {
+        self.leave(mandate);
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
@@ -127,6 +134,19 @@ impl Origination {
         edits
     }
 
+    /// Notes what others hold by order when this router takes its LAN over, for as long as they do.
+    fn leave(&mut self, mandate: &Mandate<'_>) {
+        let is_ordered = |address: &Ipv4Addr| {
+            let rival = mandate.rivals.get(address);
+            rival.is_some_and(|rival| rival.ordered)
+        };
+        self.left.retain(is_ordered);
+        if mandate.takes_over {
+            let ordered = mandate.owned.keys().copied().filter(is_ordered);
+            self.left.extend(ordered);
+        }
+    }
+
     /// Lists what is claimed now.
     pub(crate) fn claims(&self) -> impl Iterator<Item = (Ipv4Addr, Claim)> {
         let claim = |(prefix, announcement): (&Ipv4Net, &Announcement)| {
@@ -153,7 +173,9 @@ impl Origination {
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
         let mut state = state(mandate.drained, source, rival, former)?;
-        if state == ClaimState::Active && is_absent {
+        // 5. Who was not there when an address of its LAN was given away learns it from who has it now.
+        let is_left = self.left.contains(&address);
+        if state == ClaimState::Active && (is_absent || is_left) {
             state = ClaimState::Standby;
         }
         let sequence = match former {
@@ -465,6 +487,7 @@ mod tests {
                 mac: None,
                 hosts: &BTreeMap::new(),
                 drained: self.state.drained,
+                takes_over: false,
                 candidate: Candidate::default(),
             };
             self.origination.reconcile(&mandate, &mut self.state)

@@ -215,9 +215,14 @@ impl Router {
                 self.speaker.handle_input(input, now);
                 self.review_failed(now);
             }
-            Input::Notice(Notice::HostSeen { address, mac, .. }) => {
+            Input::Notice(Notice::HostSeen {
+                address,
+                mac,
+                heard,
+                ..
+            }) => {
                 // Hosts are heard all the time; most frames change nothing.
-                if !self.on_host_seen(address, mac, now) {
+                if !self.on_host_seen(address, mac, heard, now) {
                     return self.ask_lan(now);
                 }
             }
@@ -480,6 +485,7 @@ impl Router {
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,
             drained: self.state.drained,
+            takes_over: self.takes_over(),
             candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);

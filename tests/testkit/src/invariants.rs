@@ -9,7 +9,7 @@
 //! | I8 | nobody's address: no route, no answer | [`check_forwarding`], [`check_claim`] |
 //! | I9 | only /32 of a pool and markers, in every RIB and on every wire | [`check_rib`], [`check_message`] |
 //! | I10 | a route names its node, with that node's next hop; nobody honest is accused | [`check_message`], [`Drain`] |
-//! | I11 | who is drained claims nothing at the usual rank, anybody else nothing unless elected | [`check_message`] |
+//! | I11 | who is drained claims nothing at the usual rank, anybody else nothing unless elected | [`check_message`], [`check_role`] |
 //! | I12, I13 | nothing of a packet changes but TTL (once per router) and header checksum | [`check_delivery`] |
 //! | R6 | journal, then forwarding state, then BGP | [`Drain`] |
 //! | RIB = FIB | every address is forwarded to the owner that the router names | [`check_forwarding`] |
@@ -226,14 +226,23 @@ pub(crate) fn check_forwarding(site: &Site, address: Ipv4Addr, now: Instant) {
     }
 }
 
-/// Checks that only who was elected acts on the LAN (I6).
-pub(crate) fn check_role(site: &Site) {
+/// Checks that only who was elected acts on the LAN (I6), and that nobody else goes on to claim what lives there (I11):
+/// to say nothing new is not enough.
+pub(crate) fn check_role(site: &Site, addresses: &BTreeSet<Ipv4Addr>) {
     let unelected = site.election.is_held() && !site.election.is_witness();
     assert!(
         !(unelected && site.gate_open()),
         "I6: site {} acts on its LAN without a role",
         site.index
     );
+    // Who is drained keeps its claims, as the last choice, until the next master has made its own.
+    if site.election.is_held() && !site.gate_open() && !site.state.drained {
+        let claimed = addresses.iter().find_map(|address| {
+            let state = site.router.claim_on(*address)?;
+            Some((address, state))
+        });
+        assert_eq!(claimed, None, "I11: site {} stands by", site.index);
+    }
 }
 
 /// Checks that nobody takes a router for a host of the LAN (I5).

@@ -272,7 +272,7 @@ impl World {
             }
             self.look(index);
         }
-        check_role(&self.sites[index]);
+        check_role(&self.sites[index], &self.addresses);
         if self.sites[index].stopping && self.sites[index].election.is_leaving() {
             self.kill(index);
         }

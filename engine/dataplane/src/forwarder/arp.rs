@@ -10,7 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::NextHop;
 use crate::ids::PortId;
 use crate::neighbor::{Evidence, NeighborKey, NeighborOutput};
-use crate::notice::{Mac, Notice};
+use crate::notice::{Heard, Mac, Notice};
 use crate::outlet::Io;
 use crate::packet::arp::{ARP_FRAME, ArpOperation, ArpPacket};
 use crate::packet::ethernet::{BROADCAST, ETHERNET_HEADER, EtherType, EthernetHeader};
@@ -62,7 +62,12 @@ impl Forwarder {
             self.announce(lan, packet.sender, now);
         }
         if packet.sender_mac == self.sender {
-            self.host_seen(lan, packet.sender, packet.sender_mac, now);
+            let heard = if upheld {
+                Heard::Answered
+            } else {
+                Heard::Overheard
+            };
+            self.host_seen(lan, (packet.sender, packet.sender_mac), heard, now);
         }
         // 2. May we answer?
         let answer = self.responder.answer(&packet, lan, &self.snapshot.fib, now);

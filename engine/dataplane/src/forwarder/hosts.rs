@@ -12,7 +12,7 @@ use crate::ids::{PortId, TunnelId};
 use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::neighbor::NeighborKey;
-use crate::notice::{Mac, Notice};
+use crate::notice::{Heard, Mac, Notice};
 use crate::observer::Observation;
 use crate::outlet::Io;
 use crate::packet::arp::{ArpOperation, ArpPacket};
@@ -37,14 +37,20 @@ impl Forwarder {
         let LanQuestion { port, address, to } = *question;
         let open = self.snapshot.lan(port).is_some_and(|lan| lan.gate_open);
         if open {
-            self.observer.ask(port, address, now);
+            self.observer.ask(port, address, to, now);
             self.responder.doubt(port, address, now);
             self.ask(NeighborKey { port, address }, to, io, now);
         }
     }
 
     /// Tells the control plane that a host was heard, unless it knows.
-    pub(super) fn host_seen(&mut self, lan: &LanPort, address: Ipv4Addr, mac: Mac, now: Instant) {
+    pub(super) fn host_seen(
+        &mut self,
+        lan: &LanPort,
+        (address, mac): (Ipv4Addr, Mac),
+        heard: Heard,
+        now: Instant,
+    ) {
         let is_wanted = lan.discovers || self.observer.awaits(lan.id, address, now);
         let is_host = is_wanted
             && lan.gate_open
@@ -56,8 +62,14 @@ impl Forwarder {
         }
         let port = lan.id;
         let resident = self.snapshot.fib.lookup(address) == Some(NextHop::Lan(port));
-        match self.observer.observe(port, (address, mac), resident, now) {
-            Observation::News => self.notify(Notice::HostSeen { port, address, mac }),
+        let host = (address, mac);
+        match self.observer.observe(port, host, heard, resident, now) {
+            Observation::News(heard) => self.notify(Notice::HostSeen {
+                port,
+                address,
+                mac,
+                heard,
+            }),
             Observation::Known => {}
             Observation::Lost => self.stats.add(&self.stats.hosts_untold, 1),
         }
@@ -152,7 +164,7 @@ impl Forwarder {
         }
         let snapshot = Arc::clone(&self.snapshot);
         if let Some(lan) = snapshot.lan(port) {
-            self.host_seen(lan, source, self.sender, now);
+            self.host_seen(lan, (source, self.sender), Heard::Addressed, now);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sam_dataplane::notice::Heard;
 use sam_dataplane::observer::{ANSWER_LIMIT, NOTICES_PER_SECOND, REFRESH};
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::{DropReason, FabricQuestion, LanQuestion, NextHop, Notice};
@@ -13,11 +14,12 @@ use crate::lab::*;
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 50);
 const STRANGER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
 
-fn seen(address: Ipv4Addr, mac: [u8; 6]) -> Notice {
+fn seen(address: Ipv4Addr, mac: [u8; 6], heard: Heard) -> Notice {
     Notice::HostSeen {
         port: LAN,
         address,
         mac,
+        heard,
     }
 }
 
@@ -33,26 +35,30 @@ fn a_stranger_is_told_by_his_arp_and_a_resident_less_often() {
     let told = hosts(&mut lab);
     assert_eq!(
         told,
-        [seen(STRANGER, STRANGER_MAC), seen(A.host, A.host_mac)]
+        [
+            overheard(STRANGER, STRANGER_MAC),
+            overheard(A.host, A.host_mac)
+        ]
     );
 
     lab.advance(Duration::from_secs(1));
     lab.arp_a(request, BROADCAST);
     lab.arp_a(resident, BROADCAST);
-    assert_eq!(hosts(&mut lab), [seen(STRANGER, STRANGER_MAC)]);
+    assert_eq!(hosts(&mut lab), [overheard(STRANGER, STRANGER_MAC)]);
     lab.advance(REFRESH);
     lab.arp_a(resident, BROADCAST);
-    assert_eq!(hosts(&mut lab), [seen(A.host, A.host_mac)]);
+    assert_eq!(hosts(&mut lab), [overheard(A.host, A.host_mac)]);
 }
 
 #[test]
 fn a_stranger_is_told_by_his_packets_too() {
     let mut lab = discovering();
     lab.send_a(&udp(STRANGER, B.host, 64, &[1; 20]));
-    assert_eq!(hosts(&mut lab), [seen(STRANGER, A.host_mac)]);
+    let addressed = |address| [seen(address, A.host_mac, Heard::Addressed)];
+    assert_eq!(hosts(&mut lab), addressed(STRANGER));
     // A host of another site that has moved here.
     lab.send_a(&udp(B.host, silent(B), 64, &[1; 20]));
-    assert_eq!(hosts(&mut lab), [seen(B.host, A.host_mac)]);
+    assert_eq!(hosts(&mut lab), addressed(B.host));
 }
 
 #[test]
@@ -125,10 +131,21 @@ fn a_question_is_asked_while_the_gate_is_open_and_every_answer_told() {
         lab.clear();
     }
     let answer = ArpPacket::request(A.router_mac, A.router, STRANGER).reply(STRANGER_MAC);
+    // What is said to everybody is no answer.
+    lab.arp_a(answer, BROADCAST);
+    assert_eq!(hosts(&mut lab), [overheard(STRANGER, STRANGER_MAC)]);
     for _ in 0..10 {
         lab.arp_a(answer, A.router_mac);
     }
-    assert_eq!(hosts(&mut lab).len(), usize::from(ANSWER_LIMIT));
+    let told = hosts(&mut lab);
+    let limit = usize::from(ANSWER_LIMIT);
+    let answered = |heard| vec![seen(STRANGER, STRANGER_MAC, heard); limit];
+    assert_eq!(
+        told[..limit],
+        answered(Heard::Answered),
+        "who was asked alone"
+    );
+    assert_eq!(told[limit..], answered(Heard::Addressed), "as one of all");
 
     lab.a
         .install(lab.now, |snapshot| snapshot.lans[0].gate_open = false);
@@ -219,6 +236,10 @@ fn discovering() -> Lab {
     lab.b.notices();
     lab.clear();
     lab
+}
+
+fn overheard(address: Ipv4Addr, mac: [u8; 6]) -> Notice {
+    seen(address, mac, Heard::Overheard)
 }
 
 fn ask(lab: &mut Lab, question: LanQuestion) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sam_capture::{ClaimSource, ClaimState};
 use sam_dataplane::LanQuestion;
-use sam_dataplane::notice::Mac;
+use sam_dataplane::notice::{Heard, Mac};
 
 use super::{News, Refusal};
 use crate::Router;
@@ -20,10 +20,16 @@ const SWEEP_LOOK: u32 = 1024;
 
 impl Router {
     /// Takes in that a host of the LAN was heard; tells whether anything follows beside questions to the LAN.
-    pub(crate) fn on_host_seen(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) -> bool {
+    pub(crate) fn on_host_seen(
+        &mut self,
+        address: Ipv4Addr,
+        mac: Mac,
+        heard: Heard,
+        now: Instant,
+    ) -> bool {
         let refusal = self.admit_home(address, mac, now).err();
         match refusal {
-            None => self.discovery.on_frame(address, mac, now),
+            None => self.discovery.on_frame(address, mac, heard, now),
             Some(refusal) => self.discovery.on_refused(address, mac, refusal, now),
         }
         let is_host = refusal.is_none_or(Refusal::is_about_host);

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use sam_dataplane::notice::Mac;
+use sam_dataplane::notice::{Heard, Mac};
 
 /// Questions before silence is an answer.
 pub(crate) const TRIES: u8 = 3;
@@ -52,8 +52,8 @@ struct Check {
 enum Why {
     /// Nothing was heard of it for long.
     Silence,
-    /// Another MAC has used the address, in so many frames.
-    OtherMac(Mac, u8),
+    /// Another MAC has used the address; whether it has answered.
+    OtherMac(Mac, bool),
     /// Another node claims the address.
     OtherNode,
 }
@@ -103,15 +103,14 @@ impl Home {
     }
 
     /// Takes in a frame of another MAC that uses the address; tells whether the other one should be asked too.
-    pub(crate) fn on_other_mac(&mut self, mac: Mac, now: Instant) -> bool {
+    pub(crate) fn on_other_mac(&mut self, mac: Mac, heard: Heard, now: Instant) -> bool {
+        let answers = heard == Heard::Answered;
         match &mut self.check {
             Some(Check {
-                why: Why::OtherMac(other, frames),
+                why: Why::OtherMac(other, answered),
                 ..
             }) => {
-                if *other == mac {
-                    *frames = frames.saturating_add(1);
-                }
+                *answered |= answers && *other == mac;
                 false
             }
             Some(Check {
@@ -124,7 +123,7 @@ impl Home {
             | None => {
                 let begins = !self.is_quiet(now);
                 if begins {
-                    self.begin(Why::OtherMac(mac, 1), URGENT, now);
+                    self.begin(Why::OtherMac(mac, answers), URGENT, now);
                 }
                 begins
             }
@@ -141,8 +140,11 @@ impl Home {
         }
     }
 
-    /// Asks the host soon whether it is still there.
+    /// Asks the host soon whether it is still there, unless it is being asked.
     pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.check.is_some() {
+            return;
+        }
         self.begin(Why::Silence, Duration::from_secs(1), now);
     }
 
@@ -179,10 +181,10 @@ impl Home {
                 Turn::Ask
             }
             Why::OtherNode => Turn::Moved,
-            Why::OtherMac(mac, frames) => {
+            Why::OtherMac(mac, answered) => {
                 self.check = None;
                 self.quiet_until = Some(now + QUIET);
-                if frames < 2 {
+                if !answered {
                     return Turn::Nothing;
                 }
                 (self.mac, self.seen) = (mac, now);

@@ -103,12 +103,21 @@ impl Router {
 
     /// The MACs of hosts that another router of our LAN would have to know; none where there is none.
     pub(crate) fn hosts_to_tell(&self) -> BTreeMap<Ipv4Addr, Mac> {
-        let mut nodes = self.config.fabric.nodes.keys();
-        if !nodes.any(|node| self.config.shares_lan_with(*node)) {
+        if !self.has_sibling() {
             return BTreeMap::new();
         }
         let homes = self.discovery.homes().iter();
         homes.map(|(address, home)| (*address, home.mac)).collect()
+    }
+
+    /// Tells whether this router, if it claims anything now, begins to act on a LAN on which another one may have acted.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.has_sibling() && self.origination.claims().next().is_none()
+    }
+
+    fn has_sibling(&self) -> bool {
+        let mut nodes = self.config.fabric.nodes.keys();
+        nodes.any(|node| self.config.shares_lan_with(*node))
     }
 }
 

@@ -1,8 +1,7 @@
 //! Which addresses live on our LAN, by what is heard there (mobility.md sections 1.1 and 5.A).
 //!
-//! A host that is heard twice from one MAC within [`WINDOW`] has a home here. Whether its address may have one says
-//! `admission`; what becomes of it in BGP says `crate::origination`. To hear it twice, it is asked once: so a new host
-//! is known one round trip after its first frame.
+//! A host that is heard is asked, at its MAC alone, and has a home here when it answers: one round trip after its first
+//! frame. Whether its address may have one says `admission`; what becomes of it in BGP says `crate::origination`.
 //!
 //! Hosts lie, and LANs fall silent. So everything is bounded and paced; another MAC for a known address gets it only
 //! after the known one was asked and stayed silent; and a host is forgotten only while others are heard, or when
@@ -13,6 +12,7 @@ mod control;
 mod fabric;
 mod home;
 mod inheritance;
+mod newcomers;
 mod pace;
 mod settings;
 mod sweep;
@@ -24,11 +24,12 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_bgp::Cursor;
-use sam_dataplane::notice::Mac;
+use sam_dataplane::notice::{Heard, Mac};
 
 pub(crate) use admission::Refusal;
 use fabric::Asking;
 use home::{Home, Turn};
+use newcomers::Newcomers;
 pub(crate) use pace::Pace;
 pub use settings::ArpDiscovery;
 use sweep::Sweep;
@@ -37,17 +38,13 @@ use crate::sightings::Sightings;
 
 /// Most homes.
 pub(crate) const HOMES: usize = 4096;
-/// Most hosts that were heard once.
-const CANDIDATES: usize = 256;
 /// Most MACs remembered as those of routers, and most addresses that are not looked at for a while.
 const REMEMBERED: usize = 256;
-/// Within which a host has to be heard twice.
-const WINDOW: Duration = Duration::from_secs(5);
-/// Time between two questions to it.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Questions per second, and homes that begin per second.
+/// Questions per second about homes and to everybody, and homes that begin per second.
 const QUESTIONS: u32 = 50;
 const LEARNED: u32 = 32;
+/// A host that is heard no more for this long is asked when our claim wins after it lost.
+const STALE: Duration = Duration::from_secs(1);
 /// How long a claim of ours may lose before the home is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an address is not looked at that was given up so, and how long a router's MAC is remembered.
@@ -83,16 +80,6 @@ pub(crate) enum News {
     Refused(Ipv4Addr, Mac, Refusal),
 }
 
-/// A host that was heard once.
-#[derive(Debug)]
-struct Candidate {
-    first: Instant,
-    /// When to ask it again.
-    ask: Instant,
-    /// Whether it was asked.
-    asked: bool,
-}
-
 /// What is known of the hosts of the LAN.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
@@ -103,6 +90,8 @@ pub(crate) struct Discovery {
     cursor: Option<Cursor>,
     /// Other MACs that used the address of a host that still answers.
     disputes: Sightings,
+    /// MACs that have taken the address of a host that answered no more.
+    changes: Sightings,
     news: VecDeque<News>,
     questions: VecDeque<Question>,
     counters: BTreeMap<&'static str, u64>,
@@ -112,7 +101,9 @@ pub(crate) struct Discovery {
 /// What counts only while this router acts on the LAN.
 #[derive(Debug)]
 struct Active {
-    candidates: BTreeMap<(Ipv4Addr, Mac), Candidate>,
+    /// Hosts without a home that say something by ARP, and those that do more: many of the former do not hide the latter.
+    overheard: Newcomers,
+    addressed: Newcomers,
     /// MACs that speak for addresses of routers.
     routers: BTreeMap<Mac, Instant>,
     /// Addresses whose claims lost.
@@ -179,14 +170,14 @@ impl Discovery {
     }
 
     /// Takes in a frame of a host whose address may live here.
-    pub(crate) fn on_frame(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
+    pub(crate) fn on_frame(&mut self, address: Ipv4Addr, mac: Mac, heard: Heard, now: Instant) {
         let (Some(settings), Some(active)) = (&self.settings, &mut self.active) else {
             return;
         };
         *self.counters.entry("frames").or_default() += 1;
         active.heard = Some(now);
         let Some(home) = self.homes.get_mut(&address) else {
-            return self.on_new_host(address, mac, now);
+            return self.on_new_host(address, mac, heard, now);
         };
         if home.mac == mac {
             if let Some(to) = home.on_frame(now) {
@@ -199,8 +190,8 @@ impl Discovery {
                     kept,
                 });
             }
-        } else if home.on_other_mac(mac, now) {
-            // Whoever speaks for the address has to say so twice.
+        } else if home.on_other_mac(mac, heard, now) {
+            // Whoever speaks for the address has to answer at his MAC.
             let to = Some(mac);
             self.questions.push_back(Question { address, to });
         }
@@ -258,11 +249,28 @@ impl Discovery {
         }
     }
 
+    /// Gives up a home that another node has by order, and does not look at the address for a while.
+    pub(crate) fn hand_over(&mut self, address: Ipv4Addr, now: Instant) {
+        let Some(home) = self.homes.remove(&address) else {
+            return;
+        };
+        if let Some(active) = &mut self.active {
+            active.decline(address, now);
+        }
+        *self.counters.entry("lost").or_default() += 1;
+        self.news
+            .push_back(News::Lost(address, home.mac, "handed-over"));
+    }
+
     /// Takes in whether our claim on the address of a home wins.
     pub(crate) fn on_claim(&mut self, address: Ipv4Addr, wins: bool, now: Instant) {
         if let (Some(home), Some(active)) = (self.homes.get_mut(&address), &mut self.active) {
             if wins {
-                home.refused_since = None;
+                // Whoever waited for the address may have left meanwhile.
+                if home.refused_since.take().is_some() && now >= home.seen + STALE {
+                    home.doubt(now);
+                    active.wake = earlier(active.wake, now);
+                }
             } else if home.refused_since.is_none() {
                 home.refused_since = Some(now);
                 active.wake = earlier(active.wake, now + PATIENCE);
@@ -298,8 +306,8 @@ impl Discovery {
             return;
         }
         self.turn_homes(now);
-        self.turn_candidates(now);
         if let Some(active) = &mut self.active {
+            active.turn_newcomers(&mut self.questions, now);
             active.sweep(&mut self.questions, now, next);
             active.declined.retain(|_, since| now < *since + DECLINED);
             active
@@ -351,6 +359,11 @@ impl Discovery {
         &self.disputes
     }
 
+    /// MACs that have taken the address of a host that answered no more.
+    pub(crate) fn changes(&self) -> &Sightings {
+        &self.changes
+    }
+
     /// What was counted, by name.
     pub(crate) fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters
@@ -361,7 +374,7 @@ impl Discovery {
     }
 
     /// A host without a home was heard: for the first time, or again.
-    fn on_new_host(&mut self, address: Ipv4Addr, mac: Mac, now: Instant) {
+    fn on_new_host(&mut self, address: Ipv4Addr, mac: Mac, heard: Heard, now: Instant) {
         let (Some(settings), Some(active)) = (&self.settings, &mut self.active) else {
             return;
         };
@@ -373,9 +386,9 @@ impl Discovery {
         {
             return self.on_refused(address, mac, Refusal::OwnedElsewhere, now);
         }
-        let again = active.candidates.get(&(address, mac));
-        if again.is_some_and(|candidate| recent(&candidate.first, WINDOW)) {
-            active.candidates.remove(&(address, mac));
+        let asked = [&mut active.addressed, &mut active.overheard];
+        let asked = asked.map(|newcomers| heard == Heard::Answered && newcomers.take(address, mac));
+        if asked.contains(&true) {
             if self.homes.len() >= HOMES || !active.learned.spend(now) {
                 return self.on_refused(address, mac, Refusal::TooMany, now);
             }
@@ -386,22 +399,16 @@ impl Discovery {
             return self.news.push_back(News::Learned(address, mac));
         }
         let homes = self.homes.values().filter(|home| home.mac == mac).count();
-        let heard = active
-            .candidates
-            .keys()
-            .filter(|(_, of)| *of == mac)
-            .count();
-        if homes + heard >= settings.per_mac {
+        let known = [&active.addressed, &active.overheard];
+        let is_known = known.iter().any(|hosts| hosts.contains(address, mac));
+        let waiting: usize = known.iter().map(|hosts| hosts.of(mac)).sum();
+        if !is_known && homes + waiting >= settings.per_mac {
             return self.on_refused(address, mac, Refusal::TooManyOfMac, now);
         }
-        if active.candidates.len() >= CANDIDATES {
+        if !active.admit(address, mac, heard, now) {
             return self.on_refused(address, mac, Refusal::TooMany, now);
         }
-        let (first, ask, asked) = (now, now, false);
-        let candidate = Candidate { first, ask, asked };
-        active.candidates.insert((address, mac), candidate);
-        active.wake = Some(now);
-        self.turn_candidates(now);
+        active.turn_newcomers(&mut self.questions, now);
         self.plan(now);
     }
 
@@ -416,9 +423,7 @@ impl Discovery {
                 .refused_since
                 .is_some_and(|since| now >= since + PATIENCE)
             {
-                if active.declined.len() < REMEMBERED {
-                    active.declined.insert(address, now);
-                }
+                active.decline(address, now);
                 lost.push((address, Refusal::OwnedElsewhere.name()));
                 continue;
             }
@@ -434,12 +439,16 @@ impl Discovery {
                 Turn::Ask => home.put_off(active.questions.tick(), now),
                 Turn::Expired => lost.push((address, SILENT)),
                 Turn::Moved => lost.push((address, "moved")),
-                Turn::Changed(to) => self.news.push_back(News::OtherMac {
-                    address,
-                    from,
-                    to,
-                    kept: false,
-                }),
+                Turn::Changed(to) => {
+                    self.changes.push(address, to, now);
+                    let kept = false;
+                    self.news.push_back(News::OtherMac {
+                        address,
+                        from,
+                        to,
+                        kept,
+                    });
+                }
                 Turn::Nothing => {}
             }
         }
@@ -455,41 +464,6 @@ impl Discovery {
         }
     }
 
-    /// Asks for those who were heard once, everybody, so that two who have one address both answer.
-    fn turn_candidates(&mut self, now: Instant) {
-        let Some(active) = &mut self.active else {
-            return;
-        };
-        active
-            .candidates
-            .retain(|_, candidate| now < candidate.first + WINDOW);
-        let due = active.candidates.iter();
-        let due = due.filter(|(_, candidate)| candidate.ask <= now);
-        // Who was not asked yet comes first, so that repeated questions keep nobody from being asked at all.
-        let mut due: Vec<_> = due
-            .map(|((address, _), candidate)| (candidate.asked, *address))
-            .collect();
-        due.sort_unstable();
-        due.dedup_by_key(|(_, address)| *address);
-        for (_, address) in due {
-            let granted = active.questions.spend(now);
-            let of_address = (address, [0; 6])..=(address, [u8::MAX; 6]);
-            // One question asks all of them.
-            for (_, candidate) in active.candidates.range_mut(of_address) {
-                candidate.asked |= granted;
-                candidate.ask = now
-                    + if granted {
-                        ASK_AGAIN
-                    } else {
-                        active.questions.tick()
-                    };
-            }
-            if granted {
-                self.questions.push_back(Question { address, to: None });
-            }
-        }
-    }
-
     /// Finds out when to do something next.
     fn plan(&mut self, now: Instant) {
         let (Some(settings), Some(active)) = (&self.settings, &mut self.active) else {
@@ -500,10 +474,10 @@ impl Discovery {
             let given_up = home.refused_since.map(|since| since + PATIENCE);
             given_up.map_or(due, |given_up| due.min(given_up))
         });
-        let candidates = active.candidates.values();
-        let candidates = candidates.map(|candidate| candidate.ask.min(candidate.first + WINDOW));
+        let newcomers = [&active.addressed, &active.overheard];
+        let newcomers = newcomers.into_iter().filter_map(Newcomers::due);
         let sweep = active.sweep.due(!active.wanted.is_empty());
-        let due = homes.chain(candidates).chain(sweep).min();
+        let due = homes.chain(newcomers).chain(sweep).min();
         active.wake = due.map(|due| due.max(now));
     }
 }
@@ -511,7 +485,8 @@ impl Discovery {
 impl Active {
     fn new(settings: &ArpDiscovery, now: Instant) -> Self {
         Self {
-            candidates: BTreeMap::new(),
+            overheard: Newcomers::new(),
+            addressed: Newcomers::new(),
             routers: BTreeMap::new(),
             declined: BTreeMap::new(),
             wanted: BTreeSet::new(),
@@ -521,6 +496,29 @@ impl Active {
             learned: Pace::new(LEARNED),
             wake: Some(now),
         }
+    }
+
+    /// Does not look at an address for a while.
+    fn decline(&mut self, address: Ipv4Addr, now: Instant) {
+        if fits(self.declined.len(), &address, &self.declined) {
+            self.declined.insert(address, now);
+        }
+    }
+
+    /// Asks hosts that have no home yet.
+    fn turn_newcomers(&mut self, questions: &mut VecDeque<Question>, now: Instant) {
+        self.addressed.turn(questions, now);
+        self.overheard.turn(questions, now);
+    }
+
+    /// Has a host without a home asked; tells whether there was room.
+    fn admit(&mut self, address: Ipv4Addr, mac: Mac, heard: Heard, now: Instant) -> bool {
+        if heard == Heard::Overheard {
+            return self.addressed.contains(address, mac)
+                || self.overheard.admit(address, mac, now);
+        }
+        self.overheard.take(address, mac);
+        self.addressed.admit(address, mac, now)
     }
 
     /// Asks for the addresses that are wanted, then for the next one of the sweep.

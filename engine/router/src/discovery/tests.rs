@@ -9,16 +9,55 @@ const HOST: Mac = [2, 0, 0, 0, 0, 50];
 const RIVAL: Mac = [2, 0, 0, 0, 0, 66];
 
 #[test]
-fn a_host_is_asked_when_first_heard_and_known_when_heard_again() {
+fn a_host_is_asked_when_it_is_heard_and_known_when_it_answers() {
     let mut lan = Lan::new();
 
     lan.frame(ADDRESS, HOST);
     assert_eq!(lan.homes(), []);
-    assert_eq!(lan.asked(), [(ADDRESS, None)], "everybody is asked");
-    lan.frame(ADDRESS, HOST);
+    assert_eq!(lan.asked(), [(ADDRESS, Some(HOST))], "it alone is asked");
+    lan.answer(ADDRESS, RIVAL);
+    assert_eq!(lan.homes(), [], "it was not asked before it was heard");
+    lan.answer(ADDRESS, HOST);
 
     assert_eq!(lan.homes(), [(ADDRESS, HOST)]);
     assert_eq!(lan.news(), [News::Learned(ADDRESS, HOST)]);
+}
+
+#[test]
+fn frames_without_an_answer_make_no_home_however_many_they_are() {
+    let mut lan = Lan::new();
+    for _ in 0..100 {
+        for heard in [Heard::Overheard, Heard::Addressed] {
+            lan.hear(ADDRESS, HOST, heard);
+        }
+        lan.run(Duration::from_millis(300));
+    }
+
+    assert_eq!(lan.homes(), []);
+}
+
+#[test]
+fn who_sends_a_packet_in_a_storm_of_arp_is_asked_at_once() {
+    let mut lan = Lan::new();
+    let forged = |index: u32| {
+        let [_, _, a, b] = index.to_be_bytes();
+        (Ipv4Addr::from(0x0a4d_0000 + index), [2, 0, 0, 9, a, b])
+    };
+    for turn in 0..20 {
+        for index in 0..1_000 {
+            let (address, mac) = forged(turn * 1_000 + index);
+            lan.frame(address, mac);
+        }
+        lan.run(Duration::from_millis(100));
+    }
+    lan.asked();
+    lan.frame(ADDRESS, HOST);
+    lan.hear(ADDRESS, HOST, Heard::Addressed);
+
+    let asked = lan.asked_by(Duration::from_millis(100));
+    assert!(asked.contains(&(ADDRESS, Some(HOST))), "{asked:?}");
+    lan.answer(ADDRESS, HOST);
+    assert_eq!(lan.homes(), [(ADDRESS, HOST)]);
 }
 
 #[test]
@@ -102,7 +141,7 @@ fn another_mac_gets_the_address_only_when_the_known_one_is_silent() {
         lan.asked_by(Duration::ZERO),
         [(ADDRESS, Some(RIVAL)), (ADDRESS, Some(HOST))]
     );
-    lan.frame(ADDRESS, RIVAL);
+    lan.answer(ADDRESS, RIVAL);
     assert_eq!(lan.homes(), [(ADDRESS, HOST)], "not yet");
 
     lan.run(Duration::from_secs(2));
@@ -139,11 +178,13 @@ fn two_hosts_with_one_address_are_an_alarm_and_the_first_keeps_it() {
 }
 
 #[test]
-fn a_single_forged_frame_changes_no_mac() {
+fn forged_frames_change_no_mac() {
     let mut lan = Lan::new();
     lan.learn(ADDRESS, HOST);
     lan.news();
-    lan.frame(ADDRESS, RIVAL);
+    for _ in 0..10 {
+        lan.frame(ADDRESS, RIVAL);
+    }
     lan.run(Duration::from_secs(5));
 
     assert_eq!(lan.homes(), [(ADDRESS, HOST)]);
@@ -220,6 +261,29 @@ fn a_claim_that_does_not_win_is_given_up_and_not_made_again_at_once() {
 }
 
 #[test]
+fn a_claim_that_wins_after_a_while_has_its_host_asked_anew() {
+    for (waited, asked) in [(4_000, 3), (500, 0)] {
+        let mut lan = Lan::new();
+        lan.learn(ADDRESS, HOST);
+        lan.learn(OTHER, RIVAL);
+        lan.discovery.on_claim(ADDRESS, false, lan.now);
+        lan.run(Duration::from_millis(waited));
+        lan.asked();
+        lan.news();
+
+        lan.discovery.on_claim(ADDRESS, true, lan.now);
+        let questions = lan.asked_by(Duration::from_millis(2_500));
+        assert_eq!(questions, vec![(ADDRESS, Some(HOST)); asked]);
+        lan.frame(OTHER, RIVAL);
+        lan.run(Duration::from_secs(2));
+
+        // It has left, while another one is there.
+        let gone = News::Lost(ADDRESS, HOST, "silent");
+        assert_eq!(lan.news().contains(&gone), asked > 0, "after {waited} ms");
+    }
+}
+
+#[test]
 fn one_mac_has_so_many_addresses_and_no_more() {
     let mut lan = Lan::new();
     for last in 0..100 {
@@ -245,7 +309,7 @@ fn a_storm_of_forged_hosts_is_bounded() {
 
     assert_eq!(lan.homes(), []);
     let active = lan.discovery.active.as_ref().expect("it acts");
-    assert!(active.candidates.len() <= CANDIDATES);
+    assert!(active.overheard.len() <= newcomers::NEWCOMERS);
     let asked = lan.asked().len();
     assert!(asked <= 2 * QUESTIONS as usize, "{asked}");
     // Even who answers for all of them is slow.
@@ -349,12 +413,20 @@ impl Lan {
     }
 
     fn frame(&mut self, address: Ipv4Addr, mac: Mac) {
-        self.discovery.on_frame(address, mac, self.now);
+        self.hear(address, mac, Heard::Overheard);
+    }
+
+    fn answer(&mut self, address: Ipv4Addr, mac: Mac) {
+        self.hear(address, mac, Heard::Answered);
+    }
+
+    fn hear(&mut self, address: Ipv4Addr, mac: Mac, heard: Heard) {
+        self.discovery.on_frame(address, mac, heard, self.now);
     }
 
     fn learn(&mut self, address: Ipv4Addr, mac: Mac) {
         self.frame(address, mac);
-        self.frame(address, mac);
+        self.answer(address, mac);
     }
 
     /// Lets time pass by the machine's own deadlines.

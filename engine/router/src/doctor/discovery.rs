@@ -50,4 +50,23 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
                 "give one of the two another address; `self.capture.discovery.bindings` says whose it is",
             )
     });
+    let recent = view.changes.iter().filter(|row| row.last_s < RECENT_S);
+    let recent: Vec<String> = recent
+        .map(|row| format!("{} is that of {}", row.address, row.mac))
+        .collect();
+    checks.push(if recent.is_empty() {
+        pass(
+            AREA,
+            "changed-host",
+            "no address has changed its MAC lately",
+        )
+    } else {
+        let message = format!("{} addresses have changed their MAC", recent.len());
+        warn(AREA, "changed-host", message)
+            .detail(listed(recent))
+            .remedy(
+                "if nobody exchanged the host or its interface, find out who took the address; \
+                 `self.capture.discovery.bindings` says whose it is",
+            )
+    });
 }

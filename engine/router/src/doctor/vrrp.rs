@@ -12,14 +12,13 @@ const RECENT: f64 = 4.0;
 /// Priority of the router whose host has the virtual address.
 const OWNER: u8 = 255;
 /// Counters that say that routers of this LAN are configured differently.
-const ODD: [&str; 7] = [
+const ODD: [&str; 6] = [
     "addresses-differ",
     "interval-differs",
     "other-interval",
     "other-version",
     "authentication",
     "checksum",
-    "stranger",
 ];
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
@@ -124,7 +123,7 @@ fn divided(view: &VrrpView) -> CheckRow {
         .remedy("join the LAN again: see whether this router's cable leads to its hosts, and the switches between the routers")
 }
 
-/// Who takes part without being named may be a router of another make, or a host that wants the role.
+/// Who takes part without being named, or tries to, may be a router of another make, or a host that wants the role.
 fn strangers(view: &VrrpView) -> CheckRow {
     const NAME: &str = "vrrp-strangers";
     let election = view.election.as_ref();
@@ -132,9 +131,24 @@ fn strangers(view: &VrrpView) -> CheckRow {
     if strangers.is_empty() {
         return pass(AREA, NAME, "no router of another make takes part");
     }
-    warn(AREA, NAME, "routers take part in the election that nobody named")
+    let named = view
+        .configured
+        .as_ref()
+        .is_some_and(|vrrp| !vrrp.peers.is_empty());
+    let (message, remedy) = if named {
+        (
+            "others than `peers` advertise the virtual router: they do not count here, and may act on the LAN all the same",
+            "find out who that is and stop it; or name it in `peers` on all routers of the LAN",
+        )
+    } else {
+        (
+            "routers take part in the election that nobody named",
+            "name all routers of the LAN in `peers`, so that nobody else counts; or find out who that is",
+        )
+    };
+    warn(AREA, NAME, message)
         .detail(listed(strangers.iter().map(ToString::to_string)))
-        .remedy("name all routers of the LAN in `peers`, so that nobody else counts; or find out who that is")
+        .remedy(remedy)
 }
 
 /// What only ARP frames bring is lost on this LAN, and with it the role where the other router is not one of ours.

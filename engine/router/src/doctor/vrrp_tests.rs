@@ -62,6 +62,11 @@ fn each_fault_of_the_election_is_found() {
         ("vrrp-strangers", Warn, |view| {
             election(view).strangers.push(address(9));
         }),
+        ("vrrp-strangers", Warn, |view| {
+            let configured = view.configured.as_mut().expect("configured");
+            configured.peers = vec![address(2)];
+            election(view).strangers.push(address(9));
+        }),
         ("vrrp-lost", Warn, |view| {
             election(view).heard.as_mut().expect("heard").by_arp_only = true;
         }),

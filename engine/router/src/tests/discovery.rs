@@ -8,7 +8,7 @@ use crate::config::ArpDiscovery;
 const HOST: Mac = [2, 0, 0, 0, 9, 9];
 
 #[test]
-fn a_host_that_is_heard_twice_is_owned_and_the_others_know_how() {
+fn a_host_that_is_heard_and_answers_is_owned_and_the_others_know_how() {
     let mut net = discovering(3);
     hear(&mut net, 2, ADDRESS, HOST);
     net.run(1);
@@ -25,6 +25,27 @@ fn a_host_that_is_heard_twice_is_owned_and_the_others_know_how() {
     assert_eq!(holding.owner.source, ClaimSource::Observed);
     assert!(net.answers(1, address(ADDRESS)) && !net.answers(2, address(ADDRESS)));
     assert!(net.station(2).told("home-learned"));
+}
+
+#[test]
+fn an_address_that_changes_its_mac_is_a_warning_for_a_while() {
+    let mut net = discovering(2);
+    hear(&mut net, 1, ADDRESS, HOST);
+    net.run(1);
+    assert!(!warns(&net, 1, "changed-host"));
+
+    hear(&mut net, 1, ADDRESS, [2, 0, 0, 0, 8, 8]);
+    hear(&mut net, 1, ADDRESS, [2, 0, 0, 0, 8, 8]);
+    net.run(2);
+    assert!(net.station(1).told("mac-changed"));
+    assert!(warns(&net, 1, "changed-host"));
+    assert!(
+        !warns(&net, 1, "duplicate-host"),
+        "the former one is silent"
+    );
+
+    net.run(300);
+    assert!(!warns(&net, 1, "changed-host"));
 }
 
 #[test]
@@ -222,7 +243,7 @@ proptest! {
 }
 
 /// Routers that listen to their LANs and ask for nobody.
-fn discovering(nodes: u32) -> Net {
+pub(super) fn discovering(nodes: u32) -> Net {
     let mut net = Net::new(nodes, FULL_MESH);
     for id in 1..=nodes {
         reconfigure(&mut net, id, |config| {

@@ -70,6 +70,36 @@ fn a_configured_address_goes_too() {
 }
 
 #[test]
+fn an_address_that_is_only_heard_goes_too() {
+    const HOST: Mac = [2, 0, 0, 0, 9, 9];
+    for (from, to) in [(2, 3), (3, 2)] {
+        let mut net = discovery::discovering(3);
+        hear(&mut net, from, ADDRESS, HOST);
+        net.run(5);
+        assert_eq!(net.owner(1, address(ADDRESS)), Some(from));
+        net.station(1).events.clear();
+
+        net.command(from, offer(to));
+        // Its cable is not moved yet.
+        hear(&mut net, from, ADDRESS, HOST);
+        net.run(10);
+
+        for id in 1..=3 {
+            assert_eq!(net.owner(id, address(ADDRESS)), Some(to), "at {id}");
+            assert!(!net.station(id).told("duplicate-owner"));
+        }
+        let mut events = net.stations[&1].events.iter();
+        let is_lost = |event: &Event| matches!(event, Event::OwnerChanged { to: None, .. });
+        assert!(!events.any(is_lost));
+        let router = &net.stations[&from].router;
+        assert_eq!(router.claim_on(address(ADDRESS)), None);
+        assert_eq!(router.discovery.homes().len(), 0);
+        assert_eq!(router.handovers().handovers, []);
+        assert!(net.station(from).told("home-expired"));
+    }
+}
+
+#[test]
 fn a_successor_that_dies_first_gets_it_when_it_is_back() {
     let mut net = Net::new(3, &[1]);
     net.command(2, Command::Announce(address(ADDRESS)));

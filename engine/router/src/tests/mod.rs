@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sam_bgp::wire::{Message, Update};
 use sam_bgp::{DecisionStep, PathAttributes};
 use sam_capture::{ClaimState, NodeId};
-use sam_dataplane::notice::Mac;
+use sam_dataplane::notice::{Heard, Mac};
 use sam_dataplane::{NextHop, Notice, PortId, TunnelId};
 
 use crate::CommandRefusal;
@@ -72,10 +72,16 @@ fn mtu(net: &Net) -> u16 {
     net.stations[&1].snapshot.tunnels[0].mtu
 }
 
-/// Lets a host be heard twice.
+/// Lets a host be heard, and answer.
 fn hear(net: &mut Net, id: u32, last: u8, mac: Mac) {
-    for _ in 0..2 {
+    for heard in [Heard::Overheard, Heard::Answered] {
         let (port, address) = (PortId(1), address(last));
-        net.input(id, Input::Notice(Notice::HostSeen { port, address, mac }));
+        let seen = Notice::HostSeen {
+            port,
+            address,
+            mac,
+            heard,
+        };
+        net.input(id, Input::Notice(seen));
     }
 }

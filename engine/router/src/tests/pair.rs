@@ -2,6 +2,7 @@
 //!
 //! Nodes 1 and 2 stand on one LAN and own 10.77.60.10; node 3 elsewhere owns 10.77.60.11.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sam_vrrp::{Cause, State};
@@ -98,6 +99,33 @@ fn what_is_handed_over_to_a_router_of_the_lan_is_owned_by_whichever_acts() {
 }
 
 #[test]
+fn what_a_killed_master_offered_its_next_master_goes_on_to_offer_to_who_accepted_it() {
+    let mut inherited = 0;
+    for wait in 0..12 {
+        let mut net = elected();
+        net.input(1, Input::Command(hand_over(ADDRESS, 3)));
+        net.run_for(Duration::from_millis(wait));
+        net.kill(1);
+        elect(&mut net, 2, State::Master, Cause::Silence);
+        let mut accepted = BTreeSet::new();
+        for _ in 0..1_000 {
+            net.run_for(Duration::from_millis(1));
+            accepted.extend(net.stations[&3].state.accepted.values().copied());
+        }
+        net.run(30);
+
+        // An order of which the other router had not heard died with the one that had it.
+        if accepted.contains(&NodeId(2)) {
+            inherited += 1;
+            assert_eq!(net.owner(2, address(ADDRESS)), Some(3), "{wait} ms");
+            assert_eq!(net.stations[&3].state.accepted.len(), 0, "{wait} ms");
+            assert_eq!(net.station(2).router.handovers().handovers, []);
+        }
+    }
+    assert!(inherited > 0);
+}
+
+#[test]
 fn what_the_lan_handed_over_its_next_master_does_not_take_back() {
     let mut net = elected();
     net.command(1, hand_over(ADDRESS, 3));
@@ -113,6 +141,34 @@ fn what_the_lan_handed_over_its_next_master_does_not_take_back() {
     // And back, to both.
     net.command(3, hand_over(ADDRESS, 2));
     assert_eq!(net.owner(3, address(ADDRESS)), Some(2));
+}
+
+#[test]
+fn a_router_that_was_down_during_a_handover_does_not_take_the_address_back() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(1, hand_over(ADDRESS, 3));
+    assert_eq!(net.owner(1, address(ADDRESS)), Some(3));
+
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(10);
+    net.kill(1);
+    net.run(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(10);
+
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(3));
+    let claim = net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim, Some(ClaimState::Standby), "in case that it dies");
+    assert!(net.station(2).told("duplicate-owner"), "its file is old");
+
+    net.kill(3);
+    net.run(200);
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(2));
 }
 
 #[test]

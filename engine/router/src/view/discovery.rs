@@ -31,6 +31,9 @@ pub struct DiscoveryView {
     pub machines: Option<Vec<MachineRow>>,
     /// Other MACs that used the address of a host that still answers, newest first.
     pub disputes: Vec<SightingRow>,
+    /// MACs that have taken the address of a host that answered no more, newest first.
+    #[serde(default)]
+    pub changes: Vec<SightingRow>,
     /// What happened how often; what never did is left out.
     pub counters: Vec<CounterFacts>,
 }
@@ -135,6 +138,7 @@ impl Router {
             homes: homes.collect(),
             machines: self.machines(now),
             disputes: sighting_rows(self.discovery.disputes(), now),
+            changes: sighting_rows(self.discovery.changes(), now),
             counters: counters.collect(),
         }
     }
