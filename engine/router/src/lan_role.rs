@@ -283,6 +283,23 @@ impl Router {
         }
     }
 
+    /// Tells when the gate opens or closes.
+    pub(crate) fn tell_gate(&mut self, now: Instant) {
+        let gate = self.gate();
+        let told = self.gate.replace(gate);
+        // At start the gate is closed until the LAN shows up; that is no news.
+        let news = told.map_or(gate.open, |told| told != gate);
+        if news && self.config.local.capture.interface().is_some() {
+            self.events.push(
+                Event::Gate {
+                    open: gate.open,
+                    reason: gate.reason.into(),
+                },
+                now,
+            );
+        }
+    }
+
     /// The election to take part in: none without a LAN that is up and an address on it.
     fn vrrp_plan(&self) -> Option<VrrpPlan> {
         let vrrp = self.config.vrrp()?;

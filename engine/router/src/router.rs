@@ -120,7 +120,7 @@ pub struct Router {
     /// Whether something changed from which the forwarding state follows.
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
-    gate: Option<Gate>,
+    pub(crate) gate: Option<Gate>,
     /// Whether it was told that this router is drained and does nothing any more.
     pub(crate) told_empty: bool,
     /// State as last handed to the journal.
@@ -502,22 +502,6 @@ impl Router {
         let contested = rivals.iter().filter(|(_, rival)| rival.stands);
         let contested: Vec<_> = contested.map(|(address, _)| *address).collect();
         self.tell_discovery(changed, &contested, now);
-    }
-
-    fn tell_gate(&mut self, now: Instant) {
-        let gate = self.gate();
-        let told = self.gate.replace(gate);
-        // At start the gate is closed until the LAN shows up; that is no news.
-        let news = told.map_or(gate.open, |told| told != gate);
-        if news && self.config.local.capture.interface().is_some() {
-            self.events.push(
-                Event::Gate {
-                    open: gate.open,
-                    reason: gate.reason.into(),
-                },
-                now,
-            );
-        }
     }
 
     /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.

@@ -440,7 +440,7 @@ fn a_train_ends_when_the_peer_moves() {
 }
 
 #[test]
-fn a_train_ends_at_64_datagrams() {
+fn a_train_ends_at_63_datagrams() {
     let mut lab = Lab::connected();
     for _ in 0..130 {
         let bytes = frame(
