@@ -409,6 +409,11 @@ fn toggled() {
         }
     });
     let routers = [FIRST, SECOND].map(|site| pair.fabric.router(site));
+    // Who has just begun takes over from nobody by its priority.
+    wait_until("no fence is left", PATIENCE, || {
+        let views = routers.map(|router| router.json("vrrp"));
+        views.iter().all(|view| view["fenced"] == false)
+    });
     let usage = || routers.map(|router| Usage::of(router.id()));
     let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
     let before = usage();

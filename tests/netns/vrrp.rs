@@ -62,8 +62,8 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Three intervals of 300 ms, a skew, and what BFD and a busy machine take. `cargo bench --bench takeover` measures it.
 const TAKEOVER: Duration = Duration::from_millis(4_000);
-/// The same after what has to be noticed first: by BFD, or because a thread has shown nothing for three seconds.
-const GIVES_WAY: Duration = Duration::from_millis(8_000);
+/// The same after what has to be noticed first: by BFD, or because control has shown nothing for ten seconds.
+const GIVES_WAY: Duration = Duration::from_millis(15_000);
 /// Pings lost at most where nothing should be, on a machine that does much else; a killed master costs over sixty.
 const LOST: usize = 20;
 const ELECTION: Duration = Duration::from_secs(15);

@@ -111,8 +111,8 @@ pub struct ArpResponder {
     observations: BTreeMap<(PortId, Ipv4Addr), Observation>,
     /// Claims that are asked about; a few, for the packet path asks after each batch when the next one is due.
     doubts: BTreeMap<(PortId, Ipv4Addr), Doubt>,
-    /// Claims to be asked about after those, by when they were made; each has an observation.
-    waiting: BTreeSet<(Instant, PortId, Ipv4Addr)>,
+    /// Claims to be asked about after those; each has an observation.
+    waiting: BTreeSet<(Turn, PortId, Ipv4Addr)>,
     /// When one had to wait last.
     flooded: Option<Instant>,
     /// Addresses that were probed, and when that was told last.
@@ -121,6 +121,10 @@ pub struct ArpResponder {
     /// would let one host use up the allowance of another by its name.
     buckets: Vec<Bucket>,
 }
+
+/// Who waits is asked about by whether the last claim was dispelled a moment ago, then by when it was made: a host that has
+/// arrived does not wait behind a flood that goes round.
+type Turn = (bool, Instant);
 
 /// Somebody else claimed an address that we answer for.
 #[derive(Debug, Clone, Copy)]
@@ -131,8 +135,8 @@ struct Observation {
     by_host: bool,
     /// Upheld, or asked about for the first time in a while.
     believed: bool,
-    /// Since when it waits to be asked about.
-    waits: Option<Instant>,
+    /// Its turn to be asked about, where it waits for one.
+    waits: Option<Turn>,
     /// When nobody upheld it last.
     dispelled: Option<Instant>,
 }
@@ -331,8 +335,9 @@ impl ArpResponder {
         let observation = self.observations.get_mut(&key);
         let idle = observation.filter(|observation| observation.waits.is_none());
         if let Some(observation) = idle.filter(|_| !self.doubts.contains_key(&key)) {
-            observation.waits = Some(now);
-            self.waiting.insert((now, key.0, key.1));
+            let turn = (observation.is_distrusted(now), now);
+            observation.waits = Some(turn);
+            self.waiting.insert((turn, key.0, key.1));
         }
         self.take_turns(now);
         if !self.waiting.is_empty() {
@@ -379,7 +384,7 @@ impl ArpResponder {
         let has_turn = self.doubts.len() < DOUBT_LIMIT;
         let turn = self.waiting.first().filter(|_| has_turn);
         let doubts = self.doubts.values().map(|doubt| doubt.next);
-        doubts.chain(turn.map(|(since, ..)| *since)).min()
+        doubts.chain(turn.map(|((_, since), ..)| *since)).min()
     }
 
     /// Notes that `address` was probed, and returns whether the control plane should be told.
@@ -401,8 +406,8 @@ impl ArpResponder {
     /// Forgets who claimed `address`: it has moved, and what was seen before proves nothing.
     pub fn forget(&mut self, port: PortId, address: Ipv4Addr) {
         let observation = self.observations.remove(&(port, address));
-        if let Some(since) = observation.and_then(|observation| observation.waits) {
-            self.waiting.remove(&(since, port, address));
+        if let Some(turn) = observation.and_then(|observation| observation.waits) {
+            self.waiting.remove(&(turn, port, address));
         }
         self.doubts.remove(&(port, address));
     }

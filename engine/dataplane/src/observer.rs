@@ -16,13 +16,13 @@ pub const REFRESH: Duration = Duration::from_secs(30);
 /// The same for a host that does not live here, as far as known.
 pub const STRANGER_REFRESH: Duration = Duration::from_secs(1);
 /// Most hosts that are remembered, of those heard in one way.
-pub const HOST_LIMIT: usize = 2048;
+pub const HOST_LIMIT: usize = 4096;
 /// Most notices per second about hosts that nobody asked for, heard in one way.
 pub const NOTICES_PER_SECOND: u16 = 100;
 /// How long an answer to a question is waited for.
 pub const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Most questions whose answers are waited for.
-pub const QUESTION_LIMIT: usize = 256;
+pub const QUESTION_LIMIT: usize = 512;
 /// Most notices about one address that was asked for.
 pub const ANSWER_LIMIT: u8 = 4;
 
@@ -70,16 +70,18 @@ struct Asked {
 }
 
 impl Observer {
-    /// Notes a question, to a MAC alone or to everybody.
-    pub fn ask(&mut self, port: PortId, address: Ipv4Addr, to: Option<Mac>, now: Instant) {
+    /// Notes a question, to a MAC alone or to everybody; tells whether its answers can be waited for.
+    pub fn ask(&mut self, port: PortId, address: Ipv4Addr, to: Option<Mac>, now: Instant) -> bool {
         if self.asked.len() >= QUESTION_LIMIT {
             self.asked.retain(|_, asked| now < asked.until);
         }
-        if self.asked.len() < QUESTION_LIMIT {
+        let key = (port, address, to);
+        let fits = self.asked.len() < QUESTION_LIMIT || self.asked.contains_key(&key);
+        if fits {
             let (until, left) = (now + ANSWER_TIME, ANSWER_LIMIT);
-            self.asked
-                .insert((port, address, to), Asked { until, left });
+            self.asked.insert(key, Asked { until, left });
         }
+        fits
     }
 
     /// Tells whether answers of an address are waited for.
@@ -128,7 +130,8 @@ impl Observer {
         };
         if told.is_known(&host, refresh, now) {
             Observation::Known
-        } else if told.spend(now) && told.remember(host, refresh, now) {
+        } else if told.has_room(now) && told.spend(now) {
+            told.hosts.insert(host, (now, refresh));
             Observation::News(heard)
         } else {
             Observation::Lost
@@ -158,17 +161,13 @@ impl Told {
         told.is_some_and(|(told, _)| now < *told + refresh)
     }
 
-    /// Remembers that a host was told; tells whether there was room.
-    fn remember(&mut self, host: (PortId, Ipv4Addr, Mac), refresh: Duration, now: Instant) -> bool {
+    /// Tells whether one more can be remembered.
+    fn has_room(&mut self, now: Instant) -> bool {
         if self.hosts.len() >= HOST_LIMIT {
             self.hosts
                 .retain(|_, (told, refresh)| now < *told + *refresh);
         }
-        let fits = self.hosts.len() < HOST_LIMIT;
-        if fits {
-            self.hosts.insert(host, (now, refresh));
-        }
-        fits
+        self.hosts.len() < HOST_LIMIT
     }
 
     fn spend(&mut self, now: Instant) -> bool {
@@ -275,7 +274,8 @@ mod tests {
             observer.observe(PORT, host, Answered, true, now),
             News(Answered)
         );
-        (0..1000).for_each(|index| observer.ask(PORT, Ipv4Addr::from(index), None, now));
+        let asked = (0..1000).filter(|index| observer.ask(PORT, Ipv4Addr::from(*index), None, now));
+        assert!(asked.count() < 1000, "who asks is told");
         assert_eq!(observer.asked.len(), QUESTION_LIMIT);
     }
 }

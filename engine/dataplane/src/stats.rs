@@ -51,6 +51,7 @@ counters! {
     arp_announcements_sent = "arp-announcements-sent": "Gratuitous ARP frames sent",
     arp_announcements_skipped = "arp-announcements-skipped": "Addresses not announced because too many wait for it",
     arp_withheld = "arp-withheld": "ARP requests deliberately not answered",
+    questions_unawaited = "questions-unawaited": "Questions to a LAN whose answers are not waited for: too many at once",
     hosts_untold = "hosts-untold": "Hosts heard on a LAN of which control was not told: too many at once",
     icmp_errors_sent = "icmp-errors-sent": "ICMP errors originated",
     mss_clamped = "mss-clamped": "TCP SYN segments whose MSS was lowered",

@@ -93,7 +93,8 @@ impl Router {
                     .enrollment()
                     .admit(self.config.local.node, *address);
                 admitted.map_err(CommandRefusal::NotAdmitted)?;
-                if self.told_to_own().contains(address) {
+                let owns = self.told_to_own().contains(address);
+                if owns && !self.origination.is_left(*address) {
                     return Err(CommandRefusal::AlreadyOwned);
                 }
                 Ok(())
@@ -151,7 +152,10 @@ impl Router {
         let verdict = self.check_command(command);
         self.forwarding_stale = true;
         match (command, verdict) {
-            (Command::Announce(address), Ok(())) => self.state.announce(&self.config, *address),
+            (Command::Announce(address), Ok(())) => {
+                self.origination.reclaim(*address);
+                self.state.announce(&self.config, *address);
+            }
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Drain(on), Ok(())) => self.set_drained(*on, now),
             (Command::GracefulShutdown(on), Ok(())) => self.set_graceful_shutdown(*on, now),

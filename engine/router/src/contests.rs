@@ -40,6 +40,8 @@ struct Contest {
     due: Instant,
     /// Its host does not answer here.
     absent: bool,
+    /// Since when both claim it.
+    since: Instant,
 }
 
 /// All addresses that both claim.
@@ -78,6 +80,7 @@ impl Contests {
                 tries: 0,
                 due: now + GRACE,
                 absent: false,
+                since: now,
             });
         }
     }
@@ -121,7 +124,8 @@ impl Contests {
     fn conclude(&mut self, address: Ipv4Addr, now: Instant) {
         self.set(address, 0, now + RECHECK);
         for (of, contest) in &mut self.contests {
-            contest.absent |= *of == address || !self.heard;
+            let is_asked_about = now >= contest.since + GRACE;
+            contest.absent |= *of == address || (!self.heard && is_asked_about);
         }
     }
 

@@ -199,8 +199,14 @@ impl Host {
         };
         self.paths
             .retain(|node, _| endpoint(old, *node) == endpoint(new, *node));
-        self.tunnels
-            .retain(|node, _| new.fabric.nodes.contains_key(node) && old.wraps_alike(new, *node));
+        // A session of WireGuard is there whatever it carries.
+        let encrypts =
+            |config: &Config, node| config.transport_to(node).encapsulation.is_encrypted();
+        self.tunnels.retain(|node, _| {
+            let same =
+                old.wraps_alike(new, *node) || (encrypts(old, *node) && encrypts(new, *node));
+            new.fabric.nodes.contains_key(node) && same
+        });
         // Nobody roams without encryption.
         let plain = |node| !new.transport_to(node).encapsulation.is_encrypted();
         for (_, path) in self.paths.iter_mut().filter(|(node, _)| plain(**node)) {

@@ -134,17 +134,31 @@ impl Origination {
         edits
     }
 
-    /// Notes what others hold by order when this router takes its LAN over, for as long as they do.
+    /// Notes what others hold by order when this router takes its LAN over. They may be away for a while, and nobody else
+    /// claims it then; only an order here ends it.
     fn leave(&mut self, mandate: &Mandate<'_>) {
         let is_ordered = |address: &Ipv4Addr| {
             let rival = mandate.rivals.get(address);
             rival.is_some_and(|rival| rival.ordered)
         };
-        self.left.retain(is_ordered);
+        self.left.retain(|address| {
+            let rival = mandate.rivals.get(address);
+            mandate.owned.contains_key(address) && !rival.is_some_and(|rival| rival.offers)
+        });
         if mandate.takes_over {
             let ordered = mandate.owned.keys().copied().filter(is_ordered);
             self.left.extend(ordered);
         }
+    }
+
+    /// Tells whether an address of ours is left to others.
+    pub(crate) fn is_left(&self, address: Ipv4Addr) -> bool {
+        self.left.contains(&address)
+    }
+
+    /// Claims an address again that was left to others.
+    pub(crate) fn reclaim(&mut self, address: Ipv4Addr) {
+        self.left.remove(&address);
     }
 
     /// Lists what is claimed now.

@@ -78,6 +78,8 @@ impl PathWatch {
             .map(|node| (node.overlay, node.id))
             .collect();
         let mut changes = Vec::new();
+        // Who is not watched any more is not known to be up.
+        self.nodes.values_mut().for_each(|path| path.up = false);
         for session in sessions {
             if let Some(node) = by_address.get(&session.peer) {
                 let path = self.nodes.entry(*node).or_default();

@@ -121,6 +121,8 @@ pub struct Router {
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     pub(crate) gate: Option<Gate>,
+    /// Whether the gate was open when claims were decided last.
+    pub(crate) acted: bool,
     /// Whether it was told that this router is drained and does nothing any more.
     pub(crate) told_empty: bool,
     /// State as last handed to the journal.
@@ -186,6 +188,7 @@ impl Router {
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
+            acted: false,
             told_empty: false,
             wireguard: None,
             bfd_peers: BTreeMap::new(),
@@ -426,9 +429,10 @@ impl Router {
     /// Brings everything in line with what is known, and queues outputs in the order of the contract.
     fn settle(&mut self, now: Instant) {
         // 0. Who acts on the LAN comes before what is done there.
+        // A path that failed has ended its session by then, which may cost the role.
+        self.follow_paths(now);
         self.follow_fence(now);
         self.tell_vrrp();
-        self.follow_paths(now);
         // 1. The RIB follows the input, then what we announce follows RIB, gate and orders.
         self.pump(now);
         self.tell_stale_hops(now);
@@ -476,6 +480,7 @@ impl Router {
         self.follow_contests(&rivals, now);
         let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
+        let takes_over = self.takes_over();
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
@@ -485,7 +490,7 @@ impl Router {
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,
             drained: self.state.drained,
-            takes_over: self.takes_over(),
+            takes_over,
             candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);

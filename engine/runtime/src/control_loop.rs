@@ -27,6 +27,7 @@ use sam_router::path_test::TEST_PORT;
 use sam_router::restart_only;
 use sam_router::router::Start;
 use sam_router::{CloudInput, Command, Config, Input, Output, Router};
+use sam_vrrp::{State, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -125,6 +126,11 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 Ok(()) => {
                     let report = inbox.vrrp.borrow_and_update().clone();
                     control.input(Input::Vrrp(&report));
+                    // Whoever stands still from here on is taken for the master by the workers already, or soon.
+                    let acts = |status: &Status| status.state == State::Master;
+                    if report.status.as_ref().is_some_and(acts) {
+                        control.vrrp.acknowledge(&report);
+                    }
                     control.drive();
                     control.vrrp.acknowledge(&report);
                 }

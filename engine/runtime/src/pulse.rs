@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a thread may show nothing. Idle ones look up every second; a control loop that takes in a whole table, or a
-/// machine that does much else, takes longer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a worker may show nothing. Idle ones look up every second; a machine that does much else takes longer.
+const WORKER_PATIENCE: Duration = Duration::from_secs(3);
+/// The same for control, which takes in whole tables, and shows them: the role must not change because somebody asked.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The last turn of one thread.
 #[derive(Debug)]
@@ -37,10 +38,10 @@ impl Pulse {
         self.last.store(millis, Relaxed);
     }
 
-    fn is_missed(&self, now: Instant) -> bool {
+    fn is_missed(&self, patience: Duration, now: Instant) -> bool {
         let last = Duration::from_millis(self.last.load(Relaxed));
         let age = now.saturating_duration_since(self.origin);
-        age.saturating_sub(last) > PATIENCE
+        age.saturating_sub(last) > patience
     }
 }
 
@@ -56,14 +57,15 @@ pub(crate) struct EngineWatch {
 impl EngineWatch {
     /// Tells whether control stands still.
     pub(crate) fn is_control_missed(&self, now: Instant) -> bool {
-        self.control.is_missed(now)
+        self.control.is_missed(CONTROL_PATIENCE, now)
     }
 
     /// Names a thread that stands still, if there is one.
     pub(crate) fn missed(&self, now: Instant) -> Option<&str> {
-        let mut all = self.workers.iter().chain([&self.control]);
-        let missed = all.find(|pulse| pulse.is_missed(now));
-        missed.map(|pulse| pulse.name.as_str())
+        let mut workers = self.workers.iter();
+        let missed = workers.find(|pulse| pulse.is_missed(WORKER_PATIENCE, now));
+        let control = self.is_control_missed(now).then_some(&self.control);
+        missed.or(control).map(|pulse| pulse.name.as_str())
     }
 }
 
@@ -79,10 +81,11 @@ mod tests {
             control: pulse("control"),
             workers: vec![pulse("worker 0"), pulse("worker 1")],
         };
-        let later = now + PATIENCE;
+        let later = now + WORKER_PATIENCE;
         assert_eq!(watch.missed(later), None);
         let later = later + Duration::from_millis(1);
-        assert!(watch.is_control_missed(later));
+        assert!(!watch.is_control_missed(later), "control takes longer");
+        assert!(watch.is_control_missed(later + CONTROL_PATIENCE));
 
         watch.control.beat(later);
         watch.workers[0].beat(later);

@@ -61,6 +61,10 @@ impl Window {
 
     /// Moves the window to `counter`; returns whether it is new.
     fn step(&mut self, counter: u64) -> bool {
+        // Somebody who repeats what overtook must not move the window by it.
+        if self.ahead[..self.overtaken].binary_search(&counter).is_ok() {
+            return false;
+        }
         self.advance(counter);
         while self.overtaken > 0 && self.ahead[0] <= counter {
             self.take_first();
@@ -142,14 +146,15 @@ mod tests {
     fn what_is_overtaken_by_more_than_a_window_is_still_taken() {
         let mut window = Window::new();
         let far = 20 * WINDOW;
+        let is_control = |counter: u64| counter > 0 && counter.is_multiple_of(WINDOW);
         // One control message for each window of data that waits.
-        let control = (1..=20).map(|number| number * WINDOW);
-        for counter in control.clone() {
+        for counter in (1..=20).map(|number| number * WINDOW) {
             assert_eq!(window.mark(counter, Overtaking), Some(Place::Highest));
             assert_eq!(window.mark(counter, Overtaking), None);
+            assert_eq!(window.mark(counter, Kept), None, "and moves nothing");
         }
         for counter in 0..far {
-            let expected = (!control.clone().any(|it| it == counter)).then_some(Place::Late);
+            let expected = (!is_control(counter)).then_some(Place::Late);
             assert_eq!(window.mark(counter, Kept), expected, "{counter}");
         }
         assert_eq!(window.mark(far, Kept), None);

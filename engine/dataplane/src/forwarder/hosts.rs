@@ -37,7 +37,9 @@ impl Forwarder {
         let LanQuestion { port, address, to } = *question;
         let open = self.snapshot.lan(port).is_some_and(|lan| lan.gate_open);
         if open {
-            self.observer.ask(port, address, to, now);
+            if !self.observer.ask(port, address, to, now) {
+                self.stats.add(&self.stats.questions_unawaited, 1);
+            }
             self.responder.doubt(port, address, now);
             self.ask(NeighborKey { port, address }, to, io, now);
         }

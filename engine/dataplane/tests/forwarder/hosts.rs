@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sam_dataplane::notice::Heard;
-use sam_dataplane::observer::{ANSWER_LIMIT, NOTICES_PER_SECOND, REFRESH};
+use sam_dataplane::observer::{ANSWER_LIMIT, NOTICES_PER_SECOND, QUESTION_LIMIT, REFRESH};
 use sam_dataplane::packet::arp::{ArpOperation, ArpPacket};
 use sam_dataplane::{DropReason, FabricQuestion, LanQuestion, NextHop, Notice};
 
@@ -93,6 +93,23 @@ fn nobody_is_told_who_is_no_host_of_this_lan() {
         );
         assert_eq!(hosts(&mut lab), []);
     }
+}
+
+#[test]
+fn questions_beyond_those_that_can_be_waited_for_are_counted() {
+    let mut lab = discovering();
+    for index in 0..QUESTION_LIMIT + 3 {
+        let [.., high, low] = index.to_be_bytes();
+        let question = LanQuestion {
+            port: LAN,
+            address: Ipv4Addr::new(10, 77, high, low),
+            to: None,
+        };
+        let now = lab.now;
+        lab.a
+            .with(|forwarder, io| forwarder.ask_lan(&question, io, now));
+    }
+    assert_eq!(lab.a.counter("questions-unawaited"), 3);
 }
 
 #[test]

@@ -111,8 +111,10 @@ impl Router {
     }
 
     /// Tells whether this router, if it claims anything now, begins to act on a LAN on which another one may have acted.
-    pub(crate) fn takes_over(&self) -> bool {
-        self.has_sibling() && self.origination.claims().next().is_none()
+    pub(crate) fn takes_over(&mut self) -> bool {
+        let acts = self.gate().open;
+        let acted = std::mem::replace(&mut self.acted, acts);
+        self.has_sibling() && acts && !acted
     }
 
     fn has_sibling(&self) -> bool {

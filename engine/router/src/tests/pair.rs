@@ -166,9 +166,21 @@ fn a_router_that_was_down_during_a_handover_does_not_take_the_address_back() {
     assert_eq!(claim, Some(ClaimState::Standby), "in case that it dies");
     assert!(net.station(2).told("duplicate-owner"), "its file is old");
 
+    let holder = (
+        net.station(3).router.config().clone(),
+        net.station(3).state.clone(),
+    );
     net.kill(3);
     net.run(200);
     assert_eq!(net.owner(2, address(ADDRESS)), Some(2));
+
+    net.start(3, holder.0, holder.1);
+    net.run(20);
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(3), "it holds it again");
+    net.command(3, Command::Withdraw(address(ADDRESS)));
+    net.command(2, Command::Announce(address(ADDRESS)));
+    let claim = net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim, Some(ClaimState::Active), "by order");
 }
 
 #[test]
