@@ -1,8 +1,10 @@
 //! What does not work costs priority in the election.
 
+use super::bfd::Session;
 use super::vrrp::{plan, site, tunnel_to, vrrp};
 use super::*;
 use crate::config::ActiveWhen;
+use crate::encapsulation::{Encapsulation, Gre, Inside};
 
 #[test]
 fn a_router_that_has_just_begun_is_not_blamed_for_what_it_has_not_heard_of_yet() {
@@ -61,11 +63,52 @@ fn a_tunnel_without_encryption_counts_while_something_passes_it() {
     let mut net = site();
     for id in 1..=3 {
         reconfigure(&mut net, id, |config| {
-            config.fabric.transport.encapsulation = crate::Encapsulation::Ipip;
+            config.fabric.transport.encapsulation = Encapsulation::Ipip;
         });
     }
     assert_eq!(plan(&net, 1).penalty, 0, "a session of BGP passes");
     net.kill(3);
     net.run(60);
     assert_eq!(plan(&net, 1).penalty, 50, "nothing passes to another site");
+}
+
+#[test]
+fn a_path_that_fails_costs_its_session_of_bgp_at_once() {
+    let mut net = site();
+    net.run(15);
+    let tunnel = tunnel_to(&net, 1, 3);
+    let first = true;
+    net.input(1, Input::Notice(Notice::SessionUp { tunnel, first }));
+    let mut session = Session::up(&mut net, 1, 3);
+    assert_eq!(plan(&net, 1).penalty, 0);
+
+    session.fail(&net);
+    net.bfd(1, &session);
+
+    assert_eq!(plan(&net, 1).penalty, 50, "tunnel and session");
+}
+
+#[test]
+fn a_session_of_wireguard_stays_up_whatever_it_carries() {
+    let mut net = site();
+    let tunnel = tunnel_to(&net, 1, 3);
+    let first = true;
+    net.input(1, Input::Notice(Notice::SessionUp { tunnel, first }));
+    let up = |net: &Net| net.stations[&1].router.tunnel_up(NodeId(3));
+    assert!(up(&net));
+
+    let mut carry = |encapsulation| {
+        reconfigure(&mut net, 1, |config| {
+            config.fabric.transport.encapsulation = encapsulation;
+        });
+        up(&net)
+    };
+    let gre = Gre {
+        key: None,
+        checksum: false,
+    };
+    assert!(carry(Encapsulation::OverWireGuard(Inside::Gre(gre))));
+    assert!(carry(Encapsulation::WireGuard));
+    carry(Encapsulation::Ipip);
+    assert!(!carry(Encapsulation::WireGuard), "it was torn down");
 }
