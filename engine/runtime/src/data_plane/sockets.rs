@@ -72,24 +72,25 @@ impl WantedSockets {
         present: Option<&Self>,
         count: usize,
     ) -> Result<OpenedSockets, StartError> {
-        let none = BTreeSet::new();
-        let carriers = present.map_or(&none, |present| &present.carriers);
-        let opened = carriers::open(&self.carriers, carriers, count)
-            .context("cannot open a socket of fabric.transport")?;
-        let mut workers: Vec<SocketChange> = opened
-            .into_iter()
-            .map(|opened| SocketChange {
-                carriers: self.carriers.clone(),
-                opened,
-                ..SocketChange::default()
-            })
-            .collect();
+        let change = || SocketChange {
+            carriers: self.carriers.clone(),
+            ..SocketChange::default()
+        };
+        let mut workers: Vec<SocketChange> = (0..count).map(|_| change()).collect();
+        // Before the carriers, whose senders take any port that is free, this one too.
         let same = present.is_some_and(|present| present.port == self.port);
         let senders = if same {
             None
         } else {
             Some(open_wireguard(self.port, &mut workers)?)
         };
+        let none = BTreeSet::new();
+        let carriers = present.map_or(&none, |present| &present.carriers);
+        let opened = carriers::open(&self.carriers, carriers, count)
+            .context("cannot open a socket of fabric.transport")?;
+        for (worker, opened) in workers.iter_mut().zip(opened) {
+            worker.opened = opened;
+        }
         Ok(OpenedSockets { senders, workers })
     }
 }
