@@ -116,7 +116,7 @@ fn looped() {
     let seen = asker.stop();
     assert_eq!(seen.longest_overlap(), Duration::ZERO, "one at a time");
     assert_eq!(seen.macs().len(), 2, "the other one took over");
-    stations.signal("INT");
+    stations.signal("TERM");
     wait_until("the list of stations ends", PATIENCE, || {
         stations.exit_code().is_some()
     });
