@@ -263,7 +263,6 @@ fn shortened(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PeerId, PeerRole};
 
     #[test]
     fn our_open_carries_a_large_as_in_the_capability_only() {
@@ -480,20 +479,7 @@ mod tests {
     }
 
     fn peer() -> PeerConfig {
-        PeerConfig {
-            id: PeerId(2),
-            address: Ipv4Addr::new(10, 0, 0, 2),
-            router_id: Some(Ipv4Addr::new(10, 0, 0, 2)),
-            role: PeerRole::NonClient,
-            active: true,
-            hold_time: Duration::from_secs(9),
-            connect_retry: Duration::from_secs(1),
-            max_prefixes: 10,
-            reflector: false,
-            add_path: None,
-            extended_messages: false,
-            ipv6: false,
-        }
+        crate::testing::peer(2)
     }
 
     fn theirs() -> Open {
