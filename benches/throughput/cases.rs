@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::carried::Carried;
 use crate::iperf;
 use crate::lab::Lab;
 use crate::latency;
 use crate::machine::{self, Losses};
 use crate::offloads::Offloads;
 use crate::systems::Running;
+use crate::window;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +27,11 @@ pub(crate) enum Case {
     Udp64,
     Udp512,
     Udp1400,
+    Flood64,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Idle,
         Self::Tcp1,
         Self::Tcp1Reverse,
@@ -38,6 +41,7 @@ impl Case {
         Self::Udp64,
         Self::Udp512,
         Self::Udp1400,
+        Self::Flood64,
     ];
 
     /// Its name in JSON.
@@ -52,6 +56,7 @@ impl Case {
             Self::Udp64 => "udp-64",
             Self::Udp512 => "udp-512",
             Self::Udp1400 => "udp-1400",
+            Self::Flood64 => "flood-64",
         }
     }
 
@@ -75,9 +80,24 @@ impl Case {
             Self::Tcp1Reverse => &["-R"],
             Self::Tcp4 => &["-P", "4"],
             Self::Tcp4Reverse => &["-P", "4", "-R"],
-            Self::Udp64 => &["-u", "-b", "0", "-l", "36"],
-            Self::Udp512 => &["-u", "-b", "0", "-l", "484"],
-            Self::Udp1400 => &["-u", "-b", "0", "-l", "1372"],
+            Self::Flood64 => &["-u", "-b", "0", "-l", "36"],
+            Self::Udp64 | Self::Udp512 | Self::Udp1400 => &[],
+        }
+    }
+
+    /// Length of the packets of a windowed load, headers included.
+    fn packet_size(self) -> Option<usize> {
+        match self {
+            Self::Udp64 => Some(64),
+            Self::Udp512 => Some(512),
+            Self::Udp1400 => Some(1400),
+            Self::Idle
+            | Self::Tcp1
+            | Self::Tcp1Reverse
+            | Self::Tcp4
+            | Self::Tcp4Reverse
+            | Self::Loaded
+            | Self::Flood64 => None,
         }
     }
 
@@ -115,12 +135,13 @@ impl Case {
             | Self::Tcp4Reverse
             | Self::Udp64
             | Self::Udp512
-            | Self::Udp1400 => self.carry(lab, running, seconds, &mut values)?,
+            | Self::Udp1400
+            | Self::Flood64 => self.carry(lab, running, seconds, &mut values)?,
         }
         Ok(values)
     }
 
-    /// Lets iperf3 run and looks at machine and processes meanwhile.
+    /// Lets the load run and looks at machine and processes meanwhile.
     fn carry(
         self,
         lab: &Lab,
@@ -130,7 +151,7 @@ impl Case {
     ) -> Result<()> {
         let (losses, busy) = (Losses::of(lab)?, machine::busy()?);
         let (carried, resident) = thread::scope(|scope| -> Result<_> {
-            let load = scope.spawn(|| iperf::measure(lab, self.options(), seconds));
+            let load = scope.spawn(|| self.load(lab, seconds));
             thread::sleep(Duration::from_millis(300 + u64::from(seconds) * 700));
             let resident = running.resident_mib();
             let carried = load
@@ -148,12 +169,25 @@ impl Case {
         if let Some(kpps) = carried.kpps {
             set("kpps", kpps);
         }
+        if let Some(window) = carried.window {
+            set("window", count(window));
+        }
+        if let Some(loss) = carried.loss {
+            set("loss_percent", loss * 100.0);
+        }
         if let Some(resident) = resident {
             set("resident_mib", resident);
         }
         set("drops", count(losses.drops));
         set("bad_checksums", count(losses.bad_checksums));
         Ok(())
+    }
+
+    fn load(self, lab: &Lab, seconds: u32) -> Result<Carried> {
+        match self.packet_size() {
+            Some(size) => window::measure(lab, size, Duration::from_secs(u64::from(seconds))),
+            None => iperf::measure(lab, self.options(), seconds),
+        }
     }
 }
 

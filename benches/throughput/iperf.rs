@@ -6,18 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::carried::Carried;
 use crate::lab::{CLIENTS, Lab};
-
-/// What the receiver got.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Carried {
-    /// Payload, Gbit/s.
-    pub(crate) gbit_s: f64,
-    /// Payload, 10^9 bytes.
-    pub(crate) gigabytes: f64,
-    /// Datagrams, thousands a second; none for TCP.
-    pub(crate) kpps: Option<f64>,
-}
 
 /// Runs iperf3 with some options.
 pub(crate) fn measure(lab: &Lab, options: &[&str], seconds: u32) -> Result<Carried> {
@@ -54,7 +44,7 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
         return Some(Carried {
             gbit_s: number("bits_per_second") / 1e9,
             gigabytes: number("bytes") / 1e9,
-            kpps: None,
+            ..Carried::default()
         });
     };
     // The bytes of this sum are those that were sent; the packets are all that the receiver knows of.
@@ -67,6 +57,8 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
         gbit_s: received * payload * 8.0 / time / 1e9,
         gigabytes: received * payload / 1e9,
         kpps: Some(received / time / 1e3),
+        loss: Some(1.0 - received / packets),
+        ..Carried::default()
     })
 }
 

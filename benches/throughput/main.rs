@@ -12,6 +12,7 @@
     reason = "a benchmark is run for what it prints"
 )]
 
+mod carried;
 mod cases;
 mod iperf;
 mod lab;
@@ -24,6 +25,7 @@ mod picture;
 mod results;
 mod systems;
 mod table;
+mod window;
 
 use std::fs;
 use std::path::{Path, PathBuf};

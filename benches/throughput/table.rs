@@ -12,17 +12,13 @@ const ROWS: &[Row] = &[
     ("tcp-1-back", "gbit_s", "TCP, 1 stream, back, Gbit/s", 2),
     ("tcp-4", "gbit_s", "TCP, 4 streams, Gbit/s", 2),
     ("tcp-4-back", "gbit_s", "TCP, 4 streams, back, Gbit/s", 2),
-    ("udp-64", "kpps", "UDP 64 B, thousand packets/s received", 0),
+    ("udp-64", "kpps", "UDP 64 B, thousand packets/s", 0),
+    ("udp-512", "kpps", "UDP 512 B, thousand packets/s", 0),
+    ("udp-1400", "kpps", "UDP 1400 B, thousand packets/s", 0),
     (
-        "udp-512",
+        "flood-64",
         "kpps",
-        "UDP 512 B, thousand packets/s received",
-        0,
-    ),
-    (
-        "udp-1400",
-        "kpps",
-        "UDP 1400 B, thousand packets/s received",
+        "flood of UDP 64 B, thousand packets/s received",
         0,
     ),
     (
@@ -36,7 +32,8 @@ const ROWS: &[Row] = &[
     ("loaded", "rtt_p99_us", "round trip p99 beside TCP 1, µs", 0),
     ("tcp-1", "resident_mib", "resident memory in TCP 1, MiB", 1),
     ("tcp-1", "drops", "packets dropped in TCP 1", 0),
-    ("udp-64", "drops", "packets dropped in UDP 64 B", 0),
+    ("udp-64", "loss_percent", "lost of UDP 64 B, %", 2),
+    ("flood-64", "drops", "packets dropped in the flood", 0),
     ("tcp-1", "bad_checksums", "bad checksums in TCP 1", 0),
     (
         "tcp-1-back",

@@ -43,7 +43,7 @@ pub(crate) struct Outgoing<'a> {
 pub(crate) struct Incoming<'a> {
     /// Header in front of the bytes.
     pub(crate) prefix: [u8; vnet_hdr::LEN],
-    /// Sender, where the socket type has one.
+    /// Sender, where the socket type has one and there is no prefix.
     pub(crate) from: Option<SocketAddr>,
     /// Whether bytes were lost because the buffer was too small.
     pub(crate) truncated: bool,
@@ -95,8 +95,12 @@ impl MessageBatch {
                 iov_base: tail.as_mut_ptr().cast(),
                 iov_len: tail.len(),
             };
-            let name_length = self.addresses[index].size_of();
-            self.headers[index] = shape(prefix, name_length, CONTROL_CAPACITY);
+            // Of a frame nobody asks who sent it, and what the kernel need not copy costs nothing.
+            let (name_length, control) = match prefix {
+                Prefix::Vnet => (0, 0),
+                Prefix::Absent => (self.addresses[index].size_of(), CONTROL_CAPACITY),
+            };
+            self.headers[index] = shape(prefix, name_length, control);
         }
         self.wire(count);
         // SAFETY: the first `count` headers point to tails of `buffers`, to `prefixes`, `addresses` and `controls`
@@ -126,9 +130,12 @@ impl MessageBatch {
     /// Returns what came with message `index` of the latest [`MessageBatch::receive`].
     pub(crate) fn incoming(&mut self, index: usize) -> Incoming<'_> {
         let header = self.headers[index].msg_hdr;
-        let storage = mem::replace(&mut self.addresses[index], SockAddrStorage::zeroed());
-        // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family; the rest was zero.
-        let from = unsafe { SockAddr::new(storage, header.msg_namelen) }.as_socket();
+        let from = (header.msg_namelen > 0).then(|| {
+            let storage = mem::replace(&mut self.addresses[index], SockAddrStorage::zeroed());
+            // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family; the rest was zero.
+            unsafe { SockAddr::new(storage, header.msg_namelen) }.as_socket()
+        });
+        let from = from.flatten();
         #[expect(
             clippy::unnecessary_cast,
             reason = "the type differs between C libraries"

@@ -80,7 +80,10 @@ pub(crate) fn read<T: OptionValue>(fd: BorrowedFd<'_>, level: i32, name: i32) ->
 
 /// Asks for a receive buffer beyond `rmem_max` (CAP_NET_ADMIN), else for as much as that limit allows.
 /// Returns the bytes granted, as the kernel reports them (twice the request when granted in full).
-pub(crate) fn set_receive_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<usize> {
+///
+/// # Errors
+/// What the kernel says to something that is no socket.
+pub fn set_receive_buffer(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<usize> {
     grow(fd, bytes, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)
 }
 

@@ -20,7 +20,7 @@ use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
-pub const RECEIVE_BATCH: usize = 16;
+pub const RECEIVE_BATCH: usize = 32;
 /// Messages sent per system call.
 pub const SEND_BATCH: usize = 64;
 /// Datagrams per message. The limit of kernels before 6.9 is 64; those before 5.16 count the headers to the data, so that 64

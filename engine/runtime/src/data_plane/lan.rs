@@ -7,8 +7,9 @@ use sam_net::packet_socket::FrameError;
 use sam_net::{PacketSocket, SendFailure};
 use tracing::warn;
 
+use super::budget::Budget;
 use super::mailbox::LanSockets;
-use super::ports::{BUDGET, PENDING, Received};
+use super::ports::{PENDING, Received};
 use super::software::{cut, is_refusal};
 use super::trust::Trust;
 
@@ -17,6 +18,7 @@ pub(super) struct Lan {
     pub(super) port: PortId,
     ipv4: PacketSocket,
     arp: PacketSocket,
+    budget: Budget,
     batch: Vec<Result<Unit, FrameError>>,
     received: VecDeque<Unit>,
     pending: Vec<Unit>,
@@ -30,6 +32,7 @@ impl Lan {
             port,
             ipv4: sockets.ipv4,
             arp: sockets.arp,
+            budget: Budget::default(),
             batch: Vec::new(),
             received: VecDeque::new(),
             pending: Vec::new(),
@@ -47,14 +50,21 @@ impl Lan {
         let (socket, budget) = if is_arp {
             (&mut self.arp, ARP_BUDGET)
         } else {
-            (&mut self.ipv4, BUDGET)
+            (&mut self.ipv4, self.budget.packets())
         };
         let result = socket.recv_batch(pool, &mut self.batch, budget);
+        let (count, mut bytes) = (self.batch.len(), 0);
         for frame in self.batch.drain(..) {
             match frame {
-                Ok(unit) => self.received.push_back(unit),
+                Ok(unit) => {
+                    bytes += unit.buffer.len();
+                    self.received.push_back(unit);
+                }
                 Err(error) => stats.drop(reason(error)),
             }
+        }
+        if !is_arp {
+            self.budget.learn(count, bytes);
         }
         Received::new(result, budget, stats)
     }

@@ -8,6 +8,7 @@
 //! ```
 //! The kernel keeps a flow to one worker at each port, so flows stay in order without any lock between workers.
 
+mod budget;
 mod carriers;
 mod courtesy;
 mod handshake_thread;

@@ -13,6 +13,7 @@ use sam_net::{Epoll, Interest, Train, Tun, UdpSocket};
 use sam_router::{Offloads, TUN_PORT};
 use tracing::{info, warn};
 
+use super::budget::FEWEST;
 use super::lan::Lan;
 use super::mailbox::LanSockets;
 use super::plain_ports::{PLAIN, PlainPorts};
@@ -23,8 +24,6 @@ use super::trust::Trust;
 use super::underlay::Underlay;
 use crate::StartError;
 
-/// Packets, frames or trains of one port in one round. Few, because each may be 64 KiB, and the other ports wait.
-pub(super) const BUDGET: usize = 8;
 /// Sends kept for a busy socket.
 pub(super) const PENDING: usize = 128;
 
@@ -302,7 +301,7 @@ impl Ports {
         now: Instant,
     ) -> Received {
         let mut count = 0;
-        while count < BUDGET {
+        while count < FEWEST {
             let Some(mut buffer) = io.pool.take() else {
                 stats.drop(DropReason::BufferPoolEmpty);
                 break;
@@ -326,7 +325,7 @@ impl Ports {
         }
         Received {
             count,
-            more: count == BUDGET,
+            more: count == FEWEST,
         }
     }
 

@@ -12,7 +12,8 @@ use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
 use tracing::{info, warn};
 
-use super::ports::{BUDGET, PENDING, Received};
+use super::budget::Budget;
+use super::ports::{PENDING, Received};
 use super::trust::RETRY;
 
 /// An underlay socket with what waits for it.
@@ -20,6 +21,7 @@ pub(super) struct Underlay {
     /// Of tunnels without encryption; `None` for WireGuard.
     carrier: Option<Carrier>,
     socket: UdpSocket,
+    budget: Budget,
     batch: Vec<Datagrams>,
     received: VecDeque<Datagrams>,
     pending: Vec<Train>,
@@ -48,6 +50,7 @@ impl Underlay {
         Self {
             carrier: None,
             socket,
+            budget: Budget::default(),
             batch: Vec::new(),
             received: VecDeque::new(),
             pending: Vec::new(),
@@ -70,9 +73,12 @@ impl Underlay {
 
     /// Receives one batch, for [`Self::poll_train`]. Returns what there was.
     pub(super) fn receive(&mut self, pool: &mut BufferPool, stats: &Stats) -> Received {
-        let result = self.socket.recv_batch(pool, &mut self.batch, BUDGET);
+        let budget = self.budget.packets();
+        let result = self.socket.recv_batch(pool, &mut self.batch, budget);
+        let bytes = self.batch.iter().map(|train| train.buffer.len()).sum();
+        self.budget.learn(self.batch.len(), bytes);
         self.received.extend(self.batch.drain(..));
-        Received::new(result, BUDGET, stats)
+        Received::new(result, budget, stats)
     }
 
     /// Hands the oldest train of the batch to the forwarder; returns whether there was one.

@@ -1,0 +1,183 @@
+//! The most small packets that pass without loss: a sender that keeps a window of them in flight, and waits when it is full.
+//!
+//! So it is a throughput in the sense of RFC 1242 §3.17 (at most one in a hundred is lost), found as TCP finds its rate,
+//! by what arrives. An open flood measures something else: how much is left after the surplus was thrown away.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::carried::Carried;
+use crate::lab::{CLIENTS, Lab};
+
+const PORT: u16 = 5400;
+/// Packets in flight, tried one after the other; the best counts.
+const WINDOWS: [u64; 3] = [64, 256, 1024];
+/// Share of the packets that may be lost.
+const LOSS: f64 = 0.01;
+/// What has not arrived by then is lost, and no longer in flight.
+const STALL: Duration = Duration::from_millis(20);
+/// Bytes; a packet is charged with about 800.
+const RECEIVE_BUFFER: i32 = 8 << 20;
+const IP_AND_UDP: usize = 28;
+
+/// What one window carried.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outcome {
+    window: u64,
+    sent: u64,
+    received: u64,
+    seconds: f64,
+}
+
+/// Measures packets of `size` bytes, headers included, for `time` in total.
+pub(crate) fn measure(lab: &Lab, size: usize, time: Duration) -> Result<Carried> {
+    let share = time / u32::try_from(WINDOWS.len())?;
+    let mut outcomes = Vec::new();
+    for window in WINDOWS {
+        outcomes.push(carry(lab, size - IP_AND_UDP, window, share)?);
+    }
+    let received: u64 = outcomes.iter().map(|outcome| outcome.received).sum();
+    let best = best(&outcomes).context("no packet arrived")?;
+    let payload = number((size - IP_AND_UDP) as u64);
+    Ok(Carried {
+        gbit_s: best.rate() * payload * 8.0 / 1e9,
+        gigabytes: number(received) * payload / 1e9,
+        kpps: Some(best.rate() / 1e3),
+        window: Some(best.window),
+        loss: Some(best.loss()),
+    })
+}
+
+/// The fastest of those that lost little; if none did, the fastest.
+fn best(outcomes: &[Outcome]) -> Option<Outcome> {
+    let arrived = outcomes.iter().filter(|outcome| outcome.received > 0);
+    arrived.copied().max_by(|one, other| {
+        let little = |outcome: &Outcome| outcome.loss() <= LOSS;
+        little(one)
+            .cmp(&little(other))
+            .then(one.rate().total_cmp(&other.rate()))
+    })
+}
+
+impl Outcome {
+    fn rate(&self) -> f64 {
+        number(self.received) / self.seconds
+    }
+
+    fn loss(&self) -> f64 {
+        1.0 - number(self.received) / number(self.sent.max(1))
+    }
+}
+
+/// What sender and receiver tell each other.
+#[derive(Debug, Default)]
+struct Progress {
+    /// One more than the highest number that arrived: what was lost before it is not in flight any more.
+    arrived: AtomicU64,
+    /// The sender sleeps until this has arrived; zero while it is awake.
+    awaited: AtomicU64,
+    over: AtomicBool,
+}
+
+fn carry(lab: &Lab, payload: usize, window: u64, time: Duration) -> Result<Outcome> {
+    let receiver = lab.clients[1].enter(|| UdpSocket::bind((CLIENTS[1], PORT)))??;
+    // The default holds fewer small packets than the largest window.
+    sam_net::set_receive_buffer(receiver.as_fd(), RECEIVE_BUFFER)?;
+    receiver.set_read_timeout(Some(STALL))?;
+    let sender = lab.clients[0].enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    sender.connect((CLIENTS[1], PORT))?;
+    let progress = Progress::default();
+    let sending = thread::current();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(&receiver, &progress, &sending));
+        let begun = Instant::now();
+        let sent = send(&sender, &progress, payload, window, begun + time);
+        let seconds = begun.elapsed().as_secs_f64();
+        // What is still on its way may arrive.
+        thread::sleep(5 * STALL);
+        progress.over.store(true, Ordering::Relaxed);
+        let Ok(received) = receiving.join() else {
+            bail!("the receiver panicked");
+        };
+        Ok(Outcome {
+            window,
+            sent,
+            received,
+            seconds,
+        })
+    })
+}
+
+/// Sends numbered packets until `end`; returns how many.
+fn send(socket: &UdpSocket, progress: &Progress, payload: usize, window: u64, end: Instant) -> u64 {
+    let mut packet = vec![0; payload];
+    let (mut next, mut written_off) = (0_u64, 0);
+    while Instant::now() < end {
+        let arrived = progress.arrived.load(Ordering::Acquire).max(written_off);
+        for _ in next - arrived.min(next)..window {
+            packet[..8].copy_from_slice(&next.to_be_bytes());
+            // What is refused is lost, like anything else.
+            socket.send(&packet).ok();
+            next += 1;
+        }
+        if !await_half(progress, next, window) {
+            written_off = next;
+        }
+    }
+    next
+}
+
+/// Waits until half of the window is free; false if nothing came for [`STALL`].
+fn await_half(progress: &Progress, next: u64, window: u64) -> bool {
+    let awaited = next.saturating_sub(window / 2).max(1);
+    progress.awaited.store(awaited, Ordering::SeqCst);
+    let deadline = Instant::now() + STALL;
+    let arrived = loop {
+        if progress.arrived.load(Ordering::SeqCst) >= awaited {
+            break true;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break false;
+        }
+        thread::park_timeout(left);
+    };
+    progress.awaited.store(0, Ordering::SeqCst);
+    arrived
+}
+
+/// Receives until it is over; returns how many arrived.
+fn receive(socket: &UdpSocket, progress: &Progress, sender: &Thread) -> u64 {
+    let (mut count, mut highest) = (0, 0);
+    let mut packet = [0; 2048];
+    while !progress.over.load(Ordering::Relaxed) {
+        let Ok(length) = socket.recv(&mut packet) else {
+            continue;
+        };
+        let Some(number) = packet[..length].first_chunk() else {
+            continue;
+        };
+        count += 1;
+        highest = u64::from_be_bytes(*number).max(highest);
+        progress.arrived.store(highest + 1, Ordering::SeqCst);
+        let awaited = progress.awaited.load(Ordering::SeqCst);
+        if awaited != 0 && highest + 1 >= awaited {
+            sender.unpark();
+        }
+    }
+    count
+}
+
+/// Counts of one run are far below 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of one run are far below 2^53"
+)]
+fn number(count: u64) -> f64 {
+    count as f64
+}
