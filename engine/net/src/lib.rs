@@ -47,6 +47,7 @@ pub mod process;
 mod raw_ip;
 mod send_failure;
 mod socket_option;
+mod spare;
 pub mod sysctl;
 pub mod tcp_guard;
 pub mod tun;

@@ -18,6 +18,7 @@ use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::netlink::{Link, Netlink};
 use crate::send_failure::{ENOBUFS_RETRIES, SendFailure};
 use crate::socket_option::{self, set, set_program, set_receive_buffer, set_send_buffer};
+use crate::spare::Spare;
 use crate::vnet_hdr::{self, LinkType, VnetError};
 
 /// Frames per system call, and buffers that a socket keeps from its pool between calls.
@@ -47,7 +48,7 @@ pub struct PacketSocket {
     inbound: MessageBatch,
     outbound: MessageBatch,
     /// Empty buffers for the next receive.
-    spare: Vec<Buffer>,
+    spare: Spare,
 }
 
 impl PacketSocket {
@@ -86,7 +87,7 @@ impl PacketSocket {
                 .with_remedy(denied.then_some("grant CAP_NET_RAW"))
         })?;
         let (inbound, outbound) = (MessageBatch::new(BATCH), MessageBatch::new(BATCH));
-        let spare = Vec::with_capacity(BATCH);
+        let spare = Spare::new(BATCH);
         Ok(Self {
             fd,
             link,
@@ -179,14 +180,22 @@ impl PacketSocket {
         out: &mut Vec<Result<Unit, FrameError>>,
         budget: usize,
     ) -> io::Result<usize> {
+        let received = self.receive(pool, out, budget);
+        self.spare.settle(pool);
+        received
+    }
+
+    fn receive(
+        &mut self,
+        pool: &mut BufferPool,
+        out: &mut Vec<Result<Unit, FrameError>>,
+        budget: usize,
+    ) -> io::Result<usize> {
         let mut total = 0;
         while total < budget {
             let wanted = BATCH.min(budget - total);
-            while self.spare.len() < wanted {
-                let Some(buffer) = pool.take() else { break };
-                self.spare.push(buffer);
-            }
-            let room = wanted.min(self.spare.len());
+            let buffers = self.spare.ready(wanted, pool);
+            let room = buffers.len();
             if room == 0 {
                 return if total > 0 {
                     Ok(total)
@@ -194,7 +203,6 @@ impl PacketSocket {
                     Err(io::ErrorKind::OutOfMemory.into())
                 };
             }
-            let buffers = &mut self.spare[..room];
             let received = match self.inbound.receive(self.fd.as_fd(), Prefix::Vnet, buffers) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
@@ -206,7 +214,7 @@ impl PacketSocket {
                 Err(_) if total > 0 => return Ok(total),
                 Err(error) => return Err(error),
             };
-            for (index, buffer) in self.spare.drain(..received).enumerate() {
+            for (index, buffer) in self.spare.filled(received).enumerate() {
                 out.push(finish(&mut self.inbound, index, buffer, pool));
             }
             total += received;
@@ -249,9 +257,7 @@ impl PacketSocket {
 
     /// Gives the buffers that the socket keeps back to the pool.
     pub fn release(&mut self, pool: &mut BufferPool) {
-        for buffer in self.spare.drain(..) {
-            pool.give(buffer);
-        }
+        self.spare.release(pool);
     }
 }
 

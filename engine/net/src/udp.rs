@@ -18,6 +18,7 @@ use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
 use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
+use crate::spare::Spare;
 
 /// Trains received per system call, and buffers that a socket keeps from its pool between calls.
 pub const RECEIVE_BATCH: usize = 32;
@@ -64,7 +65,7 @@ pub struct UdpSocket {
     inbound: MessageBatch,
     outbound: MessageBatch,
     /// Empty buffers for the next receive.
-    spare: Vec<Buffer>,
+    spare: Spare,
     segmentation: Segmentation,
     joins: bool,
     truncated: u64,
@@ -154,7 +155,7 @@ impl UdpSocket {
             receive_buffer,
             inbound: MessageBatch::new(RECEIVE_BATCH),
             outbound: MessageBatch::new(SEND_BATCH),
-            spare: Vec::with_capacity(RECEIVE_BATCH),
+            spare: Spare::new(RECEIVE_BATCH),
             segmentation: Segmentation::Allowed { refusals: 0 },
             joins: false,
             truncated: 0,
@@ -246,14 +247,22 @@ impl UdpSocket {
         out: &mut Vec<Datagrams>,
         budget: usize,
     ) -> io::Result<usize> {
+        let received = self.receive(pool, out, budget);
+        self.spare.settle(pool);
+        received
+    }
+
+    fn receive(
+        &mut self,
+        pool: &mut BufferPool,
+        out: &mut Vec<Datagrams>,
+        budget: usize,
+    ) -> io::Result<usize> {
         let (mut total, mut told) = (0, 0);
         while total < budget {
             let wanted = RECEIVE_BATCH.min(budget - total);
-            while self.spare.len() < wanted {
-                let Some(buffer) = pool.take() else { break };
-                self.spare.push(buffer);
-            }
-            let room = wanted.min(self.spare.len());
+            let buffers = self.spare.ready(wanted, pool);
+            let room = buffers.len();
             if room == 0 {
                 return if total > 0 {
                     Ok(total)
@@ -261,7 +270,6 @@ impl UdpSocket {
                     Err(io::ErrorKind::OutOfMemory.into())
                 };
             }
-            let buffers = &mut self.spare[..room];
             let received = match self
                 .inbound
                 .receive(self.socket.as_fd(), Prefix::Absent, buffers)
@@ -308,14 +316,12 @@ impl UdpSocket {
 
     /// Gives the buffers that the socket keeps back to the pool.
     pub fn release(&mut self, pool: &mut BufferPool) {
-        for buffer in self.spare.drain(..) {
-            pool.give(buffer);
-        }
+        self.spare.release(pool);
     }
 
     /// Makes trains of the first `received` spare buffers.
     fn hand_over(&mut self, received: usize, pool: &mut BufferPool, out: &mut Vec<Datagrams>) {
-        for (index, mut buffer) in self.spare.drain(..received).enumerate() {
+        for (index, mut buffer) in self.spare.filled(received).enumerate() {
             let incoming = self.inbound.incoming(index);
             if self.begins_with_ip {
                 raw_ip::trim_header(&mut buffer);

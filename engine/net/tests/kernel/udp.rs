@@ -159,10 +159,11 @@ fn received_buffers_go_back_to_the_pool() {
     assert_eq!(sender.send_trains(&mut trains, &mut Vec::new()), 1);
     let fd = receiver.as_fd().try_clone_to_owned().unwrap();
     wait_for(&fd, "datagram", || {
-        receiver.recv_batch(&mut pool, &mut out, 1).unwrap();
+        receiver.recv_batch(&mut pool, &mut out, 16).unwrap();
         (!out.is_empty()).then_some(())
     });
-    assert!(pool.available() < 20);
+    let kept = 20 - out.len() - pool.available();
+    assert!((1..=8).contains(&kept), "{kept} of 15 that stayed empty");
     receiver.release(&mut pool);
     pool.give(out.remove(0).buffer);
     assert_eq!(pool.available(), 20);
