@@ -11,7 +11,7 @@ use crate::lab::Lab;
 use crate::latency;
 use crate::machine::{self, Losses};
 use crate::offloads::Offloads;
-use crate::systems::Running;
+use crate::running::Running;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,8 +145,9 @@ impl Case {
         if carried.gigabytes > 0.0 {
             set("cpu_s_per_gb", busy.as_secs_f64() / carried.gigabytes);
         }
-        if let Some(kpps) = carried.kpps {
-            set("kpps", kpps);
+        if let Some(datagrams) = carried.datagrams {
+            set("kpps", datagrams.kpps);
+            set("lost_percent", datagrams.lost_percent);
         }
         if let Some(resident) = resident {
             set("resident_mib", resident);

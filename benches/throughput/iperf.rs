@@ -15,8 +15,17 @@ pub(crate) struct Carried {
     pub(crate) gbit_s: f64,
     /// Payload, 10^9 bytes.
     pub(crate) gigabytes: f64,
-    /// Datagrams, thousands a second; none for TCP.
-    pub(crate) kpps: Option<f64>,
+    /// None for TCP.
+    pub(crate) datagrams: Option<Datagrams>,
+}
+
+/// What the receiver got of the datagrams.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Datagrams {
+    /// Received, thousands a second.
+    pub(crate) kpps: f64,
+    /// Sent and never received, wherever they were dropped.
+    pub(crate) lost_percent: f64,
 }
 
 /// Runs iperf3 with some options.
@@ -54,7 +63,7 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
         return Some(Carried {
             gbit_s: number("bits_per_second") / 1e9,
             gigabytes: number("bytes") / 1e9,
-            kpps: None,
+            datagrams: None,
         });
     };
     // The bytes of this sum are those that were sent; the packets are all that the receiver knows of.
@@ -66,7 +75,10 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
     Some(Carried {
         gbit_s: received * payload * 8.0 / time / 1e9,
         gigabytes: received * payload / 1e9,
-        kpps: Some(received / time / 1e3),
+        datagrams: Some(Datagrams {
+            kpps: received / time / 1e3,
+            lost_percent: 100.0 * (packets - received) / packets,
+        }),
     })
 }
 
