@@ -42,8 +42,8 @@ impl Plan {
             },
             skipped,
         );
-        for Named { name, text } in skipped {
-            eprintln!("not run: {name}: {text}");
+        for (reason, names) in results.skipped_by_reason() {
+            eprintln!("not run: {}: {reason}", names.join(", "));
         }
         for system in &systems {
             results.systems.push(Named {
