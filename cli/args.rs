@@ -385,6 +385,9 @@ pub struct BenchArgs {
     /// Let the server send
     #[arg(long, conflicts_with = "server")]
     pub reverse: bool,
+    /// Let both send at the same time, each on streams of its own
+    #[arg(long, conflicts_with_all = ["server", "reverse"])]
+    pub bidir: bool,
     /// Send datagrams instead of a byte stream
     #[arg(long, conflicts_with = "server")]
     pub udp: bool,

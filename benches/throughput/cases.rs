@@ -12,7 +12,7 @@ use crate::lab::Lab;
 use crate::latency;
 use crate::machine::{self, Losses};
 use crate::offloads::Offloads;
-use crate::systems::Running;
+use crate::running::Running;
 use crate::window;
 
 /// What is measured.
@@ -166,14 +166,12 @@ impl Case {
         if carried.gigabytes > 0.0 {
             set("cpu_s_per_gb", busy.as_secs_f64() / carried.gigabytes);
         }
-        if let Some(kpps) = carried.kpps {
-            set("kpps", kpps);
-        }
-        if let Some(window) = carried.window {
-            set("window", count(window));
-        }
-        if let Some(loss) = carried.loss {
-            set("loss_percent", loss * 100.0);
+        if let Some(datagrams) = carried.datagrams {
+            set("kpps", datagrams.kpps);
+            set("lost_percent", datagrams.lost_percent);
+            if let Some(window) = datagrams.window {
+                set("window", count(window));
+            }
         }
         if let Some(resident) = resident {
             set("resident_mib", resident);

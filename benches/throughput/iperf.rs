@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::carried::Carried;
+use crate::carried::{Carried, Datagrams};
 use crate::lab::{CLIENTS, Lab};
 
 /// Runs iperf3 with some options.
@@ -44,7 +44,7 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
         return Some(Carried {
             gbit_s: number("bits_per_second") / 1e9,
             gigabytes: number("bytes") / 1e9,
-            ..Carried::default()
+            datagrams: None,
         });
     };
     // The bytes of this sum are those that were sent; the packets are all that the receiver knows of.
@@ -56,9 +56,11 @@ fn carried(end: &Value, payload: Option<f64>) -> Option<Carried> {
     Some(Carried {
         gbit_s: received * payload * 8.0 / time / 1e9,
         gigabytes: received * payload / 1e9,
-        kpps: Some(received / time / 1e3),
-        loss: Some(1.0 - received / packets),
-        ..Carried::default()
+        datagrams: Some(Datagrams {
+            kpps: received / time / 1e3,
+            lost_percent: 100.0 * (packets - received) / packets,
+            window: None,
+        }),
     })
 }
 

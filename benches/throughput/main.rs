@@ -15,28 +15,37 @@
 mod carried;
 mod cases;
 mod iperf;
+mod kernel;
 mod lab;
 mod latency;
 mod machine;
 mod moments;
+mod nebula;
 mod offloads;
+mod openvpn;
+mod ours;
 mod ovs;
 mod picture;
+mod plan;
 mod results;
+mod running;
+mod selection;
 mod systems;
 mod table;
 mod window;
+mod wireguard;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use cases::Case;
 use lab::{INNER_MTU, Lab, OUTER_MTU};
 use offloads::Offloads;
+use plan::{Plan, count};
 use results::{Named, Results, Sample, Setting};
-use systems::{Running, System, installed};
+use running::Running;
+use systems::System;
 
 fn main() {
     if let Err(error) = run() {
@@ -62,17 +71,17 @@ fn run() -> Result<()> {
         PathBuf::from,
     );
     fs::create_dir_all(&folder)?;
-    let mut results = describe();
-    let (systems, offloads) = select(&mut results);
+    let mut results = describe()?;
+    let plan = Plan::of_the_environment(&mut results)?;
     for round in 1..=results.rounds {
-        for &offloads in &offloads {
-            let mut stands = Stand::build(&systems, offloads, &mut results)?;
-            measure(&mut stands, offloads, round, &mut results);
+        for &&offloads in &plan.offloads {
+            let mut stands = Stand::build(&plan, offloads, &mut results)?;
+            measure(&mut stands, &plan, offloads, round, &mut results);
         }
         // A run that is interrupted has written what it knows.
         write_json(&results, &folder)?;
     }
-    if wanted("BENCH_CASES", "moments") {
+    if plan.moments {
         results.moments = moments::measure_all()?;
     }
     write_json(&results, &folder)?;
@@ -81,7 +90,7 @@ fn run() -> Result<()> {
 
 /// One system in a topology of its own.
 struct Stand {
-    system: System,
+    system: &'static System,
     // Ended before the namespaces go.
     running: Running,
     lab: Lab,
@@ -89,9 +98,9 @@ struct Stand {
 
 impl Stand {
     /// Builds one per system; one that does not come up is named and left out.
-    fn build(systems: &[System], offloads: Offloads, results: &mut Results) -> Result<Vec<Self>> {
+    fn build(plan: &Plan, offloads: Offloads, results: &mut Results) -> Result<Vec<Self>> {
         let mut stands = Vec::new();
-        for &system in systems {
+        for &system in &plan.systems {
             let lab = Lab::build()?;
             offloads.apply(&lab)?;
             if !results
@@ -103,6 +112,7 @@ impl Stand {
                     name: offloads.name().to_owned(),
                     title: offloads.title().to_owned(),
                     links: Offloads::read(&lab),
+                    left_out: plan.cases_with(offloads).1,
                 });
             }
             match system.start(&lab) {
@@ -112,7 +122,7 @@ impl Stand {
                     lab,
                 }),
                 Err(error) => {
-                    let what = format!("{} with {}", system.name(), offloads.title());
+                    let what = format!("{} with {}", system.name, offloads.title());
                     skip(results, &what, format!("{error:#}"));
                 }
             }
@@ -121,14 +131,17 @@ impl Stand {
     }
 }
 
-fn measure(stands: &mut [Stand], offloads: Offloads, round: u32, results: &mut Results) {
+fn measure(
+    stands: &mut [Stand],
+    plan: &Plan,
+    offloads: Offloads,
+    round: u32,
+    results: &mut Results,
+) {
     let seconds = results.seconds;
-    for case in Case::ALL
-        .into_iter()
-        .filter(|case| case.runs_with(offloads) && wanted("BENCH_CASES", case.name()))
-    {
+    for case in plan.cases_with(offloads).0 {
         for stand in &mut *stands {
-            let system = stand.system.name();
+            let system = stand.system.name;
             let title = format!(
                 "round {round}, {}, {}, {system}",
                 offloads.name(),
@@ -158,8 +171,8 @@ fn in_words(values: &std::collections::BTreeMap<String, f64>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-fn describe() -> Results {
-    Results {
+fn describe() -> Result<Results> {
+    Ok(Results {
         date: sam_testkit::machine::today(),
         machine: sam_testkit::machine::description(),
         build: if cfg!(debug_assertions) {
@@ -168,57 +181,24 @@ fn describe() -> Results {
             "release"
         }
         .to_owned(),
-        rounds: number("BENCH_ROUNDS", 3),
-        seconds: number("BENCH_SECONDS", 4),
+        rounds: count("BENCH_ROUNDS", 3)?,
+        seconds: count("BENCH_SECONDS", 4)?,
         load: sam_testkit::machine::load(),
         inner_mtu: INNER_MTU,
         outer_mtu: OUTER_MTU,
         ..Results::default()
-    }
+    })
 }
 
-/// What this machine can run, of what is wanted; the rest is named.
-fn select(results: &mut Results) -> (Vec<System>, Vec<Offloads>) {
-    let mut systems = Vec::new();
-    for system in System::ALL {
-        if !wanted("BENCH_SYSTEMS", system.name()) {
-            continue;
-        }
-        match system.missing() {
-            Some(what) => skip(results, system.name(), what),
-            None => {
-                results.systems.push(named(system.name(), system.version()));
-                systems.push(system);
-            }
-        }
-    }
-    let mut offloads = Vec::new();
-    for choice in Offloads::ALL {
-        if !wanted("BENCH_OFFLOADS", choice.name()) {
-            continue;
-        }
-        if choice.features().is_empty() || installed("ethtool") {
-            offloads.push(choice);
-        } else {
-            skip(
-                results,
-                choice.title(),
-                "ethtool is not installed".to_owned(),
-            );
-        }
-    }
-    (systems, offloads)
-}
-
+/// Names what does not run; once, if every round says the same.
 fn skip(results: &mut Results, what: &str, why: String) {
     eprintln!("not run: {what}: {why}");
-    results.skipped.push(named(what, why));
-}
-
-fn named(name: &str, text: String) -> Named {
-    Named {
-        name: name.to_owned(),
-        text,
+    let skipped = Named {
+        name: what.to_owned(),
+        text: why,
+    };
+    if !results.skipped.contains(&skipped) {
+        results.skipped.push(skipped);
     }
 }
 
@@ -234,14 +214,4 @@ fn render(results: &Results, folder: &Path) -> Result<()> {
     fs::write(folder.join("throughput.svg"), picture::svg(results))?;
     println!("{tables}\nwritten to {}", folder.display());
     Ok(())
-}
-
-/// Tells whether a list in the environment, separated by commas, has a name; no list has all.
-fn wanted(variable: &str, name: &str) -> bool {
-    std::env::var(variable).map_or(true, |list| list.split(',').any(|item| item.trim() == name))
-}
-
-fn number(name: &str, default: u32) -> u32 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::lab::{Lab, address};
 use crate::machine::resident_mib;
+use crate::ours::configure;
 use crate::results::{Moment, median};
-use crate::systems::{Running, configure};
+use crate::running::Running;
 
 /// Measurements of each.
 const REPEATS: usize = 5;

@@ -6,25 +6,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Instant;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use sam_net::{Namespace, Netlink};
 
 use crate::lab::{CLIENTS, INNER_MTU, Lab, WAN, address};
 use crate::offloads;
-use crate::systems::{PATIENCE, Running};
+use crate::running::{Running, checked, wait_until};
 
-/// What must be installed.
-pub(crate) const PROGRAMS: [&str; 6] = [
-    "ovs-vswitchd",
-    "ovsdb-server",
-    "ovsdb-tool",
-    "ovs-vsctl",
-    "ovs-ofctl",
-    "ethtool",
-];
 /// Where the package puts the form of the database.
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const NO_OFFLOADS: [(&str, &str); 5] = [
@@ -69,7 +59,8 @@ fn start_site(lab: &Lab, site: usize, folder: &Path, running: &mut Running) -> R
         ip(router, &format!("addr flush dev {link}"))?;
     }
 
-    let database = folder.join("db.sock").display().to_string();
+    let socket = folder.join("db.sock");
+    let database = socket.display().to_string();
     checked(
         Command::new("ovsdb-tool")
             .arg("create")
@@ -82,7 +73,7 @@ fn start_site(lab: &Lab, site: usize, folder: &Path, running: &mut Running) -> R
         .arg(format!("--remote=punix:{database}"))
         .arg(format!("--unixctl={}", folder.join("db.ctl").display()));
     running.spawn(server)?;
-    wait_for(&folder.join("db.sock"))?;
+    wait_until("the database listens", || socket.exists())?;
     let control = |words: &str| {
         let mut command = private(Command::new("ovs-vsctl"), folder);
         command.arg(format!("--db=unix:{database}"));
@@ -126,34 +117,12 @@ fn private(mut command: Command, folder: &Path) -> Command {
     command
 }
 
-fn ip(namespace: &Namespace, words: &str) -> Result<()> {
+fn ip(namespace: &Namespace, words: &str) -> Result<String> {
     checked(namespace.command("ip").args(words.split_whitespace()))
-}
-
-fn checked(command: &mut Command) -> Result<()> {
-    let Output { status, stderr, .. } = command.output()?;
-    let program = command.get_program().to_string_lossy().into_owned();
-    ensure!(
-        status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&stderr).trim()
-    );
-    Ok(())
 }
 
 fn mac(namespace: &Namespace, link: &str) -> Result<String> {
     let mac = namespace.enter(|| Netlink::open()?.link(link))??.mac;
     let octets = mac.context("no MAC")?.map(|octet| format!("{octet:02x}"));
     Ok(octets.join(":"))
-}
-
-fn wait_for(socket: &Path) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        if socket.exists() {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    bail!("the database does not come up")
 }

@@ -58,7 +58,12 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{fon
 pub(crate) fn svg(results: &Results) -> String {
     let panel_height = LINE * (results.systems.len() + 2);
     let panels_height = panel_height * PANELS.len().div_ceil(COLUMNS);
-    let height = TOP + panels_height + 3 * LINE;
+    let method = results.method();
+    let captions: Vec<&str> = method
+        .split("; ")
+        .chain(["All on one machine: read ratios."])
+        .collect();
+    let height = TOP + panels_height + (captions.len() + 1) * LINE;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
          <title>Throughput, cost and latency of samctl beside other tunnels</title>\n<style>{STYLE}</style>\n\
@@ -73,10 +78,6 @@ pub(crate) fn svg(results: &Results) -> String {
         draw(results, *panel, &mut out);
         out.push_str("</g>\n");
     }
-    let captions = [
-        results.method(),
-        "All on one machine: read ratios.".to_owned(),
-    ];
     for (index, caption) in captions.iter().enumerate() {
         let y = height - LINE * (captions.len() - index) + LINE / 3;
         let text = escape(caption);

@@ -26,7 +26,7 @@ pub(crate) struct Results {
     pub(crate) systems: Vec<Named>,
     /// Settings of the links.
     pub(crate) offloads: Vec<Setting>,
-    /// What could not run, and why.
+    /// What did not run, and why: not asked for, not installed, failed.
     pub(crate) skipped: Vec<Named>,
     /// All measurements.
     pub(crate) samples: Vec<Sample>,
@@ -50,6 +50,9 @@ pub(crate) struct Setting {
     pub(crate) title: String,
     /// What ethtool said of each link of a router.
     pub(crate) links: Vec<String>,
+    /// Cases that are measured with other settings only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<String>,
 }
 
 /// One measurement.
@@ -86,6 +89,18 @@ impl Results {
             "{}: {}, {} build{load}; medians of {} × {} s{smoke}",
             self.date, self.machine, self.build, self.rounds, self.seconds
         )
+    }
+
+    /// What did not run by its reason, both in the order of their first appearance.
+    pub(crate) fn skipped_by_reason(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for Named { name, text } in &self.skipped {
+            match reasons.iter_mut().find(|(reason, _)| reason == text) {
+                Some((_, names)) => names.push(name),
+                None => reasons.push((text, vec![name])),
+            }
+        }
+        reasons
     }
 
     /// The values of one kind, in the order of rounds.

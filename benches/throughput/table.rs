@@ -32,8 +32,9 @@ const ROWS: &[Row] = &[
     ("loaded", "rtt_p99_us", "round trip p99 beside TCP 1, µs", 0),
     ("tcp-1", "resident_mib", "resident memory in TCP 1, MiB", 1),
     ("tcp-1", "drops", "packets dropped in TCP 1", 0),
-    ("udp-64", "loss_percent", "lost of UDP 64 B, %", 2),
+    ("udp-64", "lost_percent", "lost of UDP 64 B, %", 2),
     ("flood-64", "drops", "packets dropped in the flood", 0),
+    ("flood-64", "lost_percent", "lost of the flood, %", 1),
     ("tcp-1", "bad_checksums", "bad checksums in TCP 1", 0),
     (
         "tcp-1-back",
@@ -61,8 +62,8 @@ pub(crate) fn markdown(results: &Results) -> String {
     for system in &results.systems {
         let _ = writeln!(out, "- {}: {}", system.name, system.text);
     }
-    for skipped in &results.skipped {
-        let _ = writeln!(out, "- not run: {}: {}", skipped.name, skipped.text);
+    for (reason, names) in results.skipped_by_reason() {
+        let _ = writeln!(out, "- not run: {}: {reason}", names.join(", "));
     }
     for offloads in &results.offloads {
         let _ = writeln!(
@@ -71,6 +72,10 @@ pub(crate) fn markdown(results: &Results) -> String {
             offloads.title,
             offloads.links.join("; ")
         );
+        if !offloads.left_out.is_empty() {
+            let names = offloads.left_out.join(", ");
+            let _ = writeln!(out, "Not of interest with this, so not run: {names}.\n");
+        }
         values(results, &offloads.name, &mut out);
         let _ = writeln!(
             out,
@@ -108,7 +113,7 @@ fn values(results: &Results, offloads: &str, out: &mut String) {
 fn ratios(results: &Results, offloads: &str, out: &mut String) {
     let told = ROWS
         .iter()
-        .filter(|(_, value, ..)| !matches!(*value, "drops" | "bad_checksums"));
+        .filter(|(_, value, ..)| !matches!(*value, "drops" | "lost_percent" | "bad_checksums"));
     let rows: Vec<Row> = told.copied().collect();
     let mut others: Vec<&str> = names(results).filter(|name| *name != OURS).collect();
     // Two that carry GRE in user space, beside ours that encrypts.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::carried::Carried;
+use crate::carried::{Carried, Datagrams};
 use crate::lab::{CLIENTS, Lab};
 
 const PORT: u16 = 5400;
@@ -47,9 +47,11 @@ pub(crate) fn measure(lab: &Lab, size: usize, time: Duration) -> Result<Carried>
     Ok(Carried {
         gbit_s: best.rate() * payload * 8.0 / 1e9,
         gigabytes: number(received) * payload / 1e9,
-        kpps: Some(best.rate() / 1e3),
-        window: Some(best.window),
-        loss: Some(best.loss()),
+        datagrams: Some(Datagrams {
+            kpps: best.rate() / 1e3,
+            lost_percent: 100.0 * best.loss(),
+            window: Some(best.window),
+        }),
     })
 }
 

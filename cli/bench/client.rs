@@ -25,10 +25,10 @@ use super::control::{Control, PATIENCE};
 use super::datagram::{HELLO, HELLO_ANSWER};
 use super::fault::Fault;
 use super::message::{self, Cookie, State};
-use super::parameters::{Direction, Parameters, Transport};
+use super::parameters::{Parameters, Transport};
 use super::report::Report;
 use super::results::Results;
-use super::traffic::{Role, Socket, Traffic};
+use super::traffic::{Socket, Traffic};
 
 /// Measures against a server.
 ///
@@ -41,17 +41,15 @@ pub fn measure(server: SocketAddr, parameters: &Parameters) -> Result<Report, Fa
     control.expect(State::ParamExchange, "ask for parameters")?;
     control.send_document(&parameters.document())?;
     control.expect(State::CreateStreams, "ask for streams")?;
-    let sockets = (0..parameters.streams)
+    let roles = parameters.roles_of_client();
+    let sockets = roles
+        .iter()
         .map(|_| open(server, &cookie, parameters.transport))
         .collect::<Result<Vec<_>, _>>()?;
     control.expect(State::TestStart, "start the test")?;
     control.expect(State::TestRunning, "run the test")?;
 
-    let role = match parameters.direction {
-        Direction::Forward => Role::Sender,
-        Direction::Reverse => Role::Receiver,
-    };
-    let mut traffic = Traffic::start(sockets, role, parameters)?;
+    let mut traffic = Traffic::start(sockets, &roles, parameters)?;
     run(&mut control, parameters)?;
     traffic.halt();
     control.send_state(State::TestEnd)?;
@@ -61,7 +59,7 @@ pub fn measure(server: SocketAddr, parameters: &Parameters) -> Result<Report, Fa
     let theirs = Results::parse(&control.document("send its results")?)?;
     control.expect(State::DisplayResults, "end the test")?;
     control.send_state(State::IperfDone)?;
-    Ok(Report::new(server, parameters, role, &own, &theirs))
+    Ok(Report::new(server, parameters, &roles, &own, &theirs))
 }
 
 /// Lets the time of the test pass; only a server that gives up speaks meanwhile.

@@ -11,7 +11,7 @@ pub const COOKIE_BYTES: usize = 37;
 /// The cookie that a client sends at the head of the control connection and of each TCP stream.
 pub type Cookie = [u8; COOKIE_BYTES];
 
-/// Longest JSON that is accepted, in bytes; results of 128 streams take a third of it.
+/// Longest JSON that is accepted, in bytes; results of 128 streams in each direction take two thirds of it.
 pub const MAX_JSON_BYTES: usize = 128 << 10;
 
 /// What one side tells the other by a single byte.

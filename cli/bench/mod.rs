@@ -2,7 +2,8 @@
 //! either side.
 //!
 //! Between two routers it runs over their overlay addresses: kernel, TUN, engine, tunnel, engine, TUN, kernel. What it
-//! refuses: both directions at once, omitting seconds, authentication, SCTP – each by name. One thread per stream.
+//! refuses: omitting seconds, authentication, SCTP, tuning of the server's sockets where it sends – each by name. One thread
+//! per stream.
 //!
 //! | file | owns |
 //! |---|---|

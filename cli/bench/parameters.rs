@@ -33,6 +33,17 @@ pub enum Direction {
     Forward,
     /// The server sends.
     Reverse,
+    /// Both do at the same time, each with streams of its own.
+    Both,
+}
+
+/// What one side does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Sends.
+    Sender,
+    /// Receives.
+    Receiver,
 }
 
 /// One test.
@@ -44,7 +55,7 @@ pub struct Parameters {
     pub direction: Direction,
     /// Length of the test in seconds; `None` when the client ends it by other means.
     pub seconds: Option<u32>,
-    /// Number of streams.
+    /// Number of streams in each direction.
     pub streams: u8,
     /// Bytes of a block or datagram.
     pub length: usize,
@@ -99,7 +110,31 @@ impl Transport {
     }
 }
 
+impl Role {
+    /// What the other side does with the same stream.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
 impl Parameters {
+    /// What the client does with each stream, in the order in which it opens them.
+    #[must_use]
+    pub fn roles_of_client(&self) -> Vec<Role> {
+        let ways: &[Role] = match self.direction {
+            Direction::Forward => &[Role::Sender],
+            Direction::Reverse => &[Role::Receiver],
+            Direction::Both => &[Role::Sender, Role::Receiver],
+        };
+        let streams = usize::from(self.streams);
+        let each = ways.iter().map(|role| std::iter::repeat_n(*role, streams));
+        each.flatten().collect()
+    }
+
     /// The document that a client sends.
     #[must_use]
     pub fn document(&self) -> Value {
@@ -118,8 +153,10 @@ impl Parameters {
             Transport::Tcp => set("tcp", true.into()),
             Transport::Udp => set("udp", true.into()),
         }
-        if self.direction == Direction::Reverse {
-            set("reverse", true.into());
+        match self.direction {
+            Direction::Forward => {}
+            Direction::Reverse => set("reverse", true.into()),
+            Direction::Both => set("bidirectional", true.into()),
         }
         if let Some(rate) = self.bits_per_second {
             set("bandwidth", rate.into());
@@ -138,11 +175,7 @@ impl Parameters {
         let wire: Wire = message::json(text, "parameters")?;
         let transport = wire.transport()?;
         wire.refuse_what_we_do_not()?;
-        let direction = if wire.reverse {
-            Direction::Reverse
-        } else {
-            Direction::Forward
-        };
+        let direction = wire.direction()?;
         let length = match whole("the length", &wire.len, MAX_TCP_LENGTH as u64)? {
             0 => transport.default_length(),
             length => usize::try_from(length).unwrap_or(usize::MAX),
@@ -160,7 +193,7 @@ impl Parameters {
     }
 }
 
-/// The fields that matter; the others tune a sender that is not ours.
+/// The fields that matter.
 #[derive(Debug, Deserialize)]
 struct Wire {
     #[serde(default)]
@@ -185,6 +218,18 @@ struct Wire {
     bandwidth: Value,
     udp_counters_64bit: Option<Value>,
     authtoken: Option<Value>,
+    /// Socket buffer, `-w`.
+    window: Option<Value>,
+    /// `-M`
+    #[serde(rename = "MSS")]
+    mss: Option<Value>,
+    /// `-S`
+    #[serde(rename = "TOS")]
+    tos: Option<Value>,
+    /// Congestion control, `-C`.
+    congestion: Option<Value>,
+    /// Pacing by the kernel, `--fq-rate`.
+    fqrate: Option<Value>,
 }
 
 impl Wire {
@@ -201,17 +246,42 @@ impl Wire {
         }
     }
 
-    fn refuse_what_we_do_not(&self) -> Result<(), Refusal> {
-        if self.bidirectional {
-            return Err(Refusal::Unsupported("both directions at once"));
+    fn direction(&self) -> Result<Direction, Malformed> {
+        match (self.reverse, self.bidirectional) {
+            (false, false) => Ok(Direction::Forward),
+            (true, false) => Ok(Direction::Reverse),
+            (false, true) => Ok(Direction::Both),
+            (true, true) => Err(Malformed::Value {
+                what: "the direction",
+                bounds: "either reverse or bidirectional",
+            }),
         }
+    }
+
+    fn refuse_what_we_do_not(&self) -> Result<(), Refusal> {
         if whole("omit", &self.omit, u64::from(MAX_SECONDS))? > 0 {
             return Err(Refusal::Unsupported("omitting the first seconds"));
         }
         if self.authtoken.is_some() {
             return Err(Refusal::Unsupported("authentication"));
         }
-        Ok(())
+        match self.tuning_of_sender() {
+            Some(what) if self.reverse || self.bidirectional => Err(Refusal::Unsupported(what)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What only the sender's own side can heed: a figure without it would not be the one that was asked for.
+    fn tuning_of_sender(&self) -> Option<&'static str> {
+        let tunings = [
+            (&self.window, "a socket buffer of the server"),
+            (&self.mss, "a segment size of the server"),
+            (&self.tos, "a type of service of the server"),
+            (&self.congestion, "a congestion control of the server"),
+            (&self.fqrate, "pacing by the server's kernel"),
+        ];
+        let asked = tunings.into_iter().find(|(value, _)| value.is_some())?;
+        Some(asked.1)
     }
 
     fn seconds(&self) -> Result<Option<u32>, Malformed> {
@@ -283,7 +353,11 @@ mod tests {
             bits_per_second: None,
             wide_counters: false,
         };
-        for parameters in [UDP, tcp] {
+        let both = Parameters {
+            direction: Direction::Both,
+            ..tcp
+        };
+        for parameters in [UDP, tcp, both] {
             assert_eq!(
                 parse(&parameters.document().to_string()),
                 Ok(parameters),
@@ -314,14 +388,47 @@ mod tests {
     fn what_we_do_not_do_is_refused_by_name() {
         for (text, word) in [
             (r#"{"sctp":true}"#, "SCTP"),
-            (r#"{"tcp":true,"bidirectional":true}"#, "both directions"),
             (r#"{"tcp":true,"omit":2}"#, "omitting"),
             (r#"{"tcp":true,"authtoken":"x"}"#, "authentication"),
+            (r#"{"tcp":true,"reverse":true,"window":65536}"#, "buffer"),
+            (r#"{"tcp":true,"reverse":true,"MSS":600}"#, "segment size"),
+            (r#"{"tcp":true,"reverse":true,"TOS":32}"#, "service"),
+            (
+                r#"{"tcp":true,"reverse":true,"congestion":"reno"}"#,
+                "congestion",
+            ),
+            (r#"{"tcp":true,"bidirectional":true,"fqrate":1}"#, "pacing"),
         ] {
             let refusal = parse(text).expect_err(text);
             assert!(matches!(refusal, Refusal::Unsupported(_)), "{text}");
             assert!(refusal.to_string().contains(word), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_client_opens_the_streams_that_it_sends_on_first() {
+        let roles = |direction| {
+            let parameters = Parameters {
+                direction,
+                streams: 2,
+                ..UDP
+            };
+            parameters.roles_of_client()
+        };
+        let (send, receive) = (Role::Sender, Role::Receiver);
+        assert_eq!(roles(Direction::Forward), [send, send]);
+        assert_eq!(roles(Direction::Reverse), [receive, receive]);
+        assert_eq!(roles(Direction::Both), [send, send, receive, receive]);
+    }
+
+    #[test]
+    fn a_client_that_sends_tunes_itself() {
+        let text =
+            r#"{"tcp":true,"window":65536,"MSS":600,"TOS":32,"congestion":"reno","fqrate":1000}"#;
+        assert_eq!(
+            parse(text).map(|parameters| parameters.direction),
+            Ok(Direction::Forward)
+        );
     }
 
     #[test]
@@ -332,6 +439,7 @@ mod tests {
             "[]",
             "{}",
             r#"{"tcp":true,"udp":true}"#,
+            r#"{"tcp":true,"reverse":true,"bidirectional":true}"#,
             r#"{"tcp":1}"#,
             r#"{"tcp":true,"parallel":0}"#,
             r#"{"tcp":true,"parallel":129}"#,

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::parameters::{Parameters, Transport};
+use super::parameters::{Parameters, Role, Transport};
 use super::results::{Results, StreamResult, rate};
-use super::traffic::Role;
 
 /// What a test gave.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,8 +17,6 @@ pub struct Report {
     pub node: Option<String>,
     /// What carried the data.
     pub transport: Transport,
-    /// Whether this side sent (`send`) or received (`receive`).
-    pub direction: &'static str,
     /// How long this side measured.
     pub seconds: f64,
     /// Bytes of a block or datagram.
@@ -27,12 +24,25 @@ pub struct Report {
     /// Bits a second that each stream was to offer; absent when as many as possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered_bits_per_second: Option<u64>,
-    /// All streams.
-    pub sum: Row,
+    /// What was carried; of both directions the one from the client to the server.
+    #[serde(flatten)]
+    pub way: Way,
+    /// Of both directions the one from the server to the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back: Option<Way>,
     /// Processor time of this side's program, in percent of one processor.
     pub cpu_percent_here: Option<f64>,
     /// The same of the other side's.
     pub cpu_percent_there: Option<f64>,
+}
+
+/// What was carried in one direction.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Way {
+    /// Whether this side sent (`send`) or received (`receive`).
+    pub direction: &'static str,
+    /// All streams.
+    pub sum: Row,
     /// Each stream.
     pub streams: Vec<Row>,
 }
@@ -69,37 +79,59 @@ pub struct Datagrams {
 }
 
 impl Report {
-    /// Puts both sides' counts together; `role` is that of this side.
+    /// Puts both sides' counts together; `roles` are those of this side, one per stream.
     #[must_use]
     pub fn new(
         peer: SocketAddr,
         parameters: &Parameters,
-        role: Role,
+        roles: &[Role],
         own: &Results,
         theirs: &Results,
     ) -> Self {
-        let (sent, received) = match role {
-            Role::Sender => (own, theirs),
-            Role::Receiver => (theirs, own),
-        };
+        let way = |role| Way::new(parameters.transport, role, roles, own, theirs);
+        let first = roles.first().copied().unwrap_or(Role::Sender);
+        let other = first.other();
         let time = own.streams.first().map(|stream| stream.time);
-        let row = |(sent, received)| Row::new(parameters.transport, sent, received);
-        let pairs = sent.streams.iter().zip(&received.streams);
         Self {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             node: None,
             transport: parameters.transport,
+            seconds: time.unwrap_or_default().as_secs_f64(),
+            length: parameters.length,
+            offered_bits_per_second: parameters.bits_per_second,
+            way: way(first),
+            back: roles.contains(&other).then(|| way(other)),
+            cpu_percent_here: own.cpu_percent,
+            cpu_percent_there: theirs.cpu_percent,
+        }
+    }
+}
+
+impl Way {
+    /// The streams with which this side had a role.
+    fn new(
+        transport: Transport,
+        role: Role,
+        roles: &[Role],
+        own: &Results,
+        theirs: &Results,
+    ) -> Self {
+        let streams = std::iter::zip(&own.streams, &theirs.streams);
+        let streams = std::iter::zip(roles, streams).filter(|(of, _)| **of == role);
+        let (sent, received): (Vec<StreamResult>, Vec<StreamResult>) = streams
+            .map(|(_, (own, theirs))| match role {
+                Role::Sender => (*own, *theirs),
+                Role::Receiver => (*theirs, *own),
+            })
+            .unzip();
+        let row = |(sent, received)| Row::new(transport, sent, received);
+        Self {
             direction: match role {
                 Role::Sender => "send",
                 Role::Receiver => "receive",
             },
-            seconds: time.unwrap_or_default().as_secs_f64(),
-            length: parameters.length,
-            offered_bits_per_second: parameters.bits_per_second,
-            sum: Row::new(parameters.transport, &sum(sent), &sum(received)),
-            cpu_percent_here: own.cpu_percent,
-            cpu_percent_there: theirs.cpu_percent,
-            streams: pairs.map(row).collect(),
+            sum: row((&sum(&sent), &sum(&received))),
+            streams: std::iter::zip(&sent, &received).map(row).collect(),
         }
     }
 }
@@ -139,19 +171,16 @@ impl Datagrams {
 }
 
 /// All streams as one: they ran at the same time.
-fn sum(results: &Results) -> StreamResult {
+fn sum(streams: &[StreamResult]) -> StreamResult {
     let zero = StreamResult::default();
-    results
-        .streams
-        .iter()
-        .fold(zero, |sum, stream| StreamResult {
-            bytes: sum.bytes.saturating_add(stream.bytes),
-            datagrams: sum.datagrams.saturating_add(stream.datagrams),
-            lost: sum.lost.saturating_add(stream.lost),
-            ignored: sum.ignored.saturating_add(stream.ignored),
-            jitter_s: sum.jitter_s.max(stream.jitter_s),
-            time: sum.time.max(stream.time),
-        })
+    streams.iter().fold(zero, |sum, stream| StreamResult {
+        bytes: sum.bytes.saturating_add(stream.bytes),
+        datagrams: sum.datagrams.saturating_add(stream.datagrams),
+        lost: sum.lost.saturating_add(stream.lost),
+        ignored: sum.ignored.saturating_add(stream.ignored),
+        jitter_s: sum.jitter_s.max(stream.jitter_s),
+        time: sum.time.max(stream.time),
+    })
 }
 
 #[cfg(test)]
@@ -189,14 +218,14 @@ mod tests {
         let peer = SocketAddr::from(([10, 99, 0, 2], 5201));
         let (sent, received) = (results(1000, 0), results(990, 90));
         match role {
-            Role::Sender => Report::new(peer, &parameters, role, &sent, &received),
-            Role::Receiver => Report::new(peer, &parameters, role, &received, &sent),
+            Role::Sender => Report::new(peer, &parameters, &[role; 2], &sent, &received),
+            Role::Receiver => Report::new(peer, &parameters, &[role; 2], &received, &sent),
         }
     }
 
     #[test]
     fn a_datagram_that_nobody_missed_by_its_counter_is_lost_too() {
-        let datagrams = report(Transport::Udp, Role::Sender).sum.datagrams;
+        let datagrams = report(Transport::Udp, Role::Sender).way.sum.datagrams;
         let datagrams = datagrams.expect("UDP");
         assert_eq!(datagrams.datagrams_sent, 2000);
         assert_eq!(datagrams.datagrams_lost, 200);
@@ -211,10 +240,53 @@ mod tests {
             report(Transport::Tcp, Role::Sender),
             report(Transport::Tcp, Role::Receiver),
         );
-        assert_eq!(sender.sum, receiver.sum);
-        assert_eq!(sender.streams, receiver.streams);
-        assert_eq!((sender.direction, receiver.direction), ("send", "receive"));
-        assert_eq!(sender.sum.datagrams, None);
-        assert!((sender.sum.received_bits_per_second - 7.92e6).abs() < 1.0);
+        assert_eq!(sender.way.sum, receiver.way.sum);
+        assert_eq!(sender.way.streams, receiver.way.streams);
+        assert_eq!(
+            (sender.way.direction, receiver.way.direction),
+            ("send", "receive")
+        );
+        assert_eq!((sender.back, receiver.back), (None, None));
+        assert_eq!(sender.way.sum.datagrams, None);
+        assert!((sender.way.sum.received_bits_per_second - 7.92e6).abs() < 1.0);
+    }
+
+    #[test]
+    fn both_directions_are_told_apart() {
+        let parameters = Parameters {
+            transport: Transport::Tcp,
+            direction: Direction::Both,
+            seconds: Some(2),
+            streams: 1,
+            length: 1000,
+            bits_per_second: None,
+            wide_counters: true,
+        };
+        let carried = |bytes: [u64; 2]| Results {
+            cpu_percent: None,
+            streams: bytes
+                .map(|bytes| StreamResult {
+                    bytes,
+                    ..StreamResult::default()
+                })
+                .to_vec(),
+        };
+        let peer = SocketAddr::from(([10, 99, 0, 2], 5201));
+        let roles = [Role::Sender, Role::Receiver];
+
+        let report = Report::new(
+            peer,
+            &parameters,
+            &roles,
+            &carried([500, 70]),
+            &carried([400, 80]),
+        );
+
+        let bytes = |way: &Way| (way.direction, way.sum.sent_bytes, way.sum.received_bytes);
+        assert_eq!(bytes(&report.way), ("send", 500, 400));
+        assert_eq!(report.back.as_ref().map(bytes), Some(("receive", 80, 70)));
+        let json = serde_json::to_value(&report).expect("JSON");
+        assert_eq!(json["sum"]["sent_bytes"], 500);
+        assert_eq!(json["back"]["sum"]["sent_bytes"], 80);
     }
 }

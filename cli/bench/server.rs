@@ -9,10 +9,10 @@ use super::control::{Control, PATIENCE, is_transient};
 use super::datagram::{HELLO, HELLO_ANSWER};
 use super::fault::Fault;
 use super::message::{Cookie, NOT_IMPLEMENTED, State, UNREADABLE_PARAMETERS, server_error};
-use super::parameters::{Direction, MAX_SECONDS, Parameters, Refusal, Transport};
+use super::parameters::{MAX_SECONDS, Parameters, Refusal, Role, Transport};
 use super::report::Report;
 use super::results::Results;
-use super::traffic::{Role, Socket, Traffic};
+use super::traffic::{Socket, Traffic};
 
 /// A listening server.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ struct Session<'a> {
     client: SocketAddr,
     cookie: Cookie,
     parameters: Parameters,
+    /// What this side does with each stream, in the order in which they are opened.
+    roles: Vec<Role>,
 }
 
 impl<'a> Session<'a> {
@@ -104,6 +106,11 @@ impl<'a> Session<'a> {
             control,
             client,
             cookie,
+            roles: parameters
+                .roles_of_client()
+                .into_iter()
+                .map(Role::other)
+                .collect(),
             parameters,
         })
     }
@@ -126,7 +133,7 @@ impl<'a> Session<'a> {
     fn accept_connections(&self) -> Result<Vec<Socket>, Fault> {
         let until = Instant::now() + PATIENCE;
         let mut sockets = Vec::new();
-        while sockets.len() < usize::from(self.parameters.streams) {
+        while sockets.len() < self.roles.len() {
             if Instant::now() > until {
                 return Err(Fault::TimedOut("open its streams"));
             }
@@ -152,7 +159,7 @@ impl<'a> Session<'a> {
         let failed = |error| Fault::Io("open a datagram stream", error);
         let until = Instant::now() + PATIENCE;
         let (mut sockets, mut waiting) = (Vec::new(), first);
-        while sockets.len() < usize::from(self.parameters.streams) {
+        while sockets.len() < self.roles.len() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Fault::TimedOut("open its streams"));
@@ -191,13 +198,9 @@ impl<'a> Session<'a> {
     }
 
     fn measure(mut self, sockets: Vec<Socket>) -> Result<Report, Fault> {
-        let role = match self.parameters.direction {
-            Direction::Forward => Role::Receiver,
-            Direction::Reverse => Role::Sender,
-        };
         self.control.send_state(State::TestStart)?;
         self.control.send_state(State::TestRunning)?;
-        let mut traffic = Traffic::start(sockets, role, &self.parameters)?;
+        let mut traffic = Traffic::start(sockets, &self.roles, &self.parameters)?;
         self.wait_for_end()?;
         traffic.halt();
         let own = traffic.finish()?;
@@ -205,7 +208,7 @@ impl<'a> Session<'a> {
         let theirs = Results::parse(&self.control.document("send its results")?)?;
         self.control.send_document(&own.document())?;
         self.control.send_state(State::DisplayResults)?;
-        let report = Report::new(self.client, &self.parameters, role, &own, &theirs);
+        let report = Report::new(self.client, &self.parameters, &self.roles, &own, &theirs);
         // All is said; a client that just goes has ended too.
         self.control.expect(State::IperfDone, "end the test").ok();
         Ok(report)

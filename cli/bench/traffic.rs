@@ -11,7 +11,7 @@ use super::control::is_transient;
 use super::datagram::{Arrivals, Header};
 use super::fault::Fault;
 use super::pace::Pace;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, Role};
 use super::processor::Processor;
 use super::results::{Results, StreamResult};
 
@@ -22,15 +22,6 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A connected socket.
     Udp(UdpSocket),
-}
-
-/// What this side does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Sends.
-    Sender,
-    /// Receives.
-    Receiver,
 }
 
 /// Streams under way.
@@ -52,11 +43,15 @@ struct Count {
 }
 
 impl Traffic {
-    /// Starts all streams.
+    /// Starts all streams; each socket has its role.
     ///
     /// # Errors
     /// When the kernel refuses threads or descriptors.
-    pub fn start(sockets: Vec<Socket>, role: Role, parameters: &Parameters) -> Result<Self, Fault> {
+    pub fn start(
+        sockets: Vec<Socket>,
+        roles: &[Role],
+        parameters: &Parameters,
+    ) -> Result<Self, Fault> {
         let mut traffic = Self {
             threads: Vec::new(),
             connections: Vec::new(),
@@ -65,7 +60,7 @@ impl Traffic {
             begun: Instant::now(),
             measured: Duration::ZERO,
         };
-        for socket in sockets {
+        for (socket, &role) in sockets.into_iter().zip(roles) {
             if let Err(error) = traffic.add(socket, role, *parameters) {
                 traffic.halt();
                 traffic.join();

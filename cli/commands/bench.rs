@@ -92,10 +92,10 @@ fn parameters(args: &BenchArgs) -> Result<Parameters, Failure> {
     };
     Ok(Parameters {
         transport,
-        direction: if args.reverse {
-            Direction::Reverse
-        } else {
-            Direction::Forward
+        direction: match (args.reverse, args.bidir) {
+            (false, false) => Direction::Forward,
+            (true, _) => Direction::Reverse,
+            (false, true) => Direction::Both,
         },
         seconds: Some(args.time),
         streams: args.parallel,

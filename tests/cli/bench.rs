@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use samctl::bench::parameters::{Direction, Parameters, Transport};
-use samctl::bench::report::Row;
+use samctl::bench::report::{Row, Way};
 use samctl::bench::server::Server;
 use samctl::bench::{Fault, Report, client};
 use samctl::exit::Exit;
@@ -18,7 +18,7 @@ const COOKIE: [u8; 37] = *b"abcdefghijklmnopqrstuvwxyz2345672345\0";
 #[test]
 fn both_sides_count_the_same() {
     for transport in [Transport::Tcp, Transport::Udp] {
-        for direction in [Direction::Forward, Direction::Reverse] {
+        for direction in [Direction::Forward, Direction::Reverse, Direction::Both] {
             let (address, served) = serve(1);
             let parameters = Parameters {
                 transport,
@@ -30,27 +30,36 @@ fn both_sides_count_the_same() {
             };
             let report = client::measure(address, &parameters).expect("measured");
             let other = served.join().expect("no panic").remove(0).expect("served");
-            assert_eq!(counts(&report.sum), counts(&other.sum));
-            // What crosses the wire as decimal text may differ in its last digit.
-            let rates = [&report.sum, &other.sum].map(|row| row.received_bits_per_second);
-            assert!((rates[0] - rates[1]).abs() < 1.0, "{rates:?}");
-            assert_eq!(report.streams.len(), 3);
-            assert_ne!(report.direction, other.direction);
-            // The pace is kept: 3 MB in a second, less what is under way at the end.
-            let sent = report.sum.sent_bytes;
-            assert!((2_000_000..4_500_000).contains(&sent), "{report:?}");
-            assert!(report.sum.received_bytes <= sent, "{report:?}");
-            assert!(report.sum.received_bytes > sent / 2, "{report:?}");
-            let datagrams = report
-                .sum
-                .datagrams
-                .map(|datagrams| datagrams.datagrams_sent);
-            assert_eq!(
-                datagrams,
-                (transport == Transport::Udp).then_some(sent / 1000)
-            );
+            let ways = [Some(&report.way), report.back.as_ref()];
+            let others = [Some(&other.way), other.back.as_ref()];
+            let counts = ways.map(|way| way.is_some());
+            assert_eq!(counts, [true, direction == Direction::Both]);
+            assert_eq!(counts, others.map(|way| way.is_some()));
+            let others = others.into_iter().flatten();
+            for (way, other) in ways.into_iter().flatten().zip(others) {
+                check_way(way, other, transport);
+            }
         }
     }
+}
+
+/// One direction as both sides tell it: 3 MB in a second, less what is under way at the end.
+fn check_way(way: &Way, other: &Way, transport: Transport) {
+    assert_eq!(counts(&way.sum), counts(&other.sum));
+    // What crosses the wire as decimal text may differ in its last digit.
+    let rates = [&way.sum, &other.sum].map(|row| row.received_bits_per_second);
+    assert!((rates[0] - rates[1]).abs() < 1.0, "{rates:?}");
+    assert_eq!(way.streams.len(), 3);
+    assert_ne!(way.direction, other.direction);
+    let sent = way.sum.sent_bytes;
+    assert!((2_000_000..4_500_000).contains(&sent), "{way:?}");
+    assert!(way.sum.received_bytes <= sent, "{way:?}");
+    assert!(way.sum.received_bytes > sent / 2, "{way:?}");
+    let datagrams = way.sum.datagrams.map(|datagrams| datagrams.datagrams_sent);
+    assert_eq!(
+        datagrams,
+        (transport == Transport::Udp).then_some(sent / 1000)
+    );
 }
 
 /// Bytes sent and received; datagrams sent, lost and ignored.
@@ -88,7 +97,7 @@ fn a_server_survives_clients_that_speak_nonsense() {
         assert!(answer.len() <= 10, "{answer:?}");
     }
     let report = client::measure(address, &one_second()).expect("a good client is served");
-    assert!(report.sum.received_bytes > 0);
+    assert!(report.way.sum.received_bytes > 0);
     let outcomes = served.join().expect("no panic");
     for (bytes, outcome) in nonsense.iter().zip(&outcomes) {
         assert!(outcome.is_err(), "{bytes:?}: {outcome:?}");
@@ -161,10 +170,10 @@ fn datagrams_of_others_open_no_stream() {
     control.write_all(&frame(results)).expect("sent");
     control.write_all(&[16]).expect("sent");
     let report = served.join().expect("no panic").remove(0).expect("served");
-    let datagrams = report.sum.datagrams.expect("UDP");
+    let datagrams = report.way.sum.datagrams.expect("UDP");
     assert_eq!(datagrams.datagrams_ignored, 1);
     assert_eq!(datagrams.datagrams_lost, 0);
-    assert_eq!(report.sum.received_bytes, 100);
+    assert_eq!(report.way.sum.received_bytes, 100);
 }
 
 #[test]
@@ -228,6 +237,7 @@ fn a_wrong_command_line_is_refused_before_anything_is_opened() {
         &["bench", "127.0.0.1", "--bitrate", "fast"],
         &["bench", "127.0.0.1", "--one-off"],
         &["bench", "--server", "--udp"],
+        &["bench", "127.0.0.1", "--reverse", "--bidir"],
         &["bench", "127.0.0.1", "--udp", "--length", "15"],
         &["bench", "127.0.0.1", "--length", "1048577"],
     ] {

@@ -34,16 +34,37 @@ const PORT: u16 = 5201;
 /// What each test offers and must carry at least, in bytes: a second of any debug build.
 const LEAST_BYTES: u64 = 100_000;
 
-/// Options of ours and of iperf3 for the same test; streams.
+/// Options of ours and of iperf3 for the same test; streams in each direction.
 const TESTS: &[(&str, &str, usize)] = &[
     ("", "", 1),
     ("--parallel 4 --reverse", "-P 4 -R", 4),
+    ("--bitrate 8M --length 8192", "-b 8M -l 8K", 1),
     (
         "--udp --bitrate 4M --parallel 4",
         "-u -b 4M -l 1232 -P 4",
         4,
     ),
     ("--udp --bitrate 4M --reverse", "-u -b 4M -l 1232 -R", 1),
+    ("--bidir --parallel 2", "--bidir -P 2", 2),
+    ("--udp --bitrate 4M --bidir", "-u -b 4M -l 1232 --bidir", 1),
+];
+
+/// What only iperf3 can ask for: to end by bytes or blocks, and to hear what the server prints. Paced, for a receiver counts
+/// what has arrived when the client ends.
+const OF_IPERF3: &[&str] = &[
+    "-n 500K -b 8M",
+    "-n 500K -b 8M -R",
+    "-k 500 -l 1000 -b 8M",
+    "-u -n 500K -l 1232 -b 8M",
+    "-t 1 --get-server-output",
+];
+
+/// What is refused of a stock iperf3: its options, our words.
+const REFUSED: &[(&str, &str)] = &[
+    ("-O 1", "omitting the first seconds"),
+    ("-R -w 64K", "a socket buffer of the server"),
+    ("-R -M 600", "a segment size of the server"),
+    ("-R -S 32", "a type of service of the server"),
 ];
 
 /// ```text
@@ -57,7 +78,7 @@ fn against_itself() {
         let before = carried(&fabric);
         let report = our_client(&fabric, "aws", options);
         assert_eq!(report["node"], "aws");
-        check(&report, *streams);
+        check(&report, options, *streams);
         let received = report["sum"]["received_bytes"].as_u64().unwrap_or(0);
         let through = carried(&fabric) - before;
         assert!(
@@ -68,12 +89,17 @@ fn against_itself() {
     // The server measured the same and binds to the overlay only.
     let log = server.log();
     assert!(log.contains("listening on 10.99.0.2:5201"), "{log}");
-    assert_eq!(
-        log.matches("\"direction\": \"receive\"").count(),
-        2,
-        "{log}"
-    );
-    assert_eq!(log.matches("\"direction\": \"send\"").count(), 2, "{log}");
+    let all = TESTS.iter().map(|(options, ..)| options);
+    let from_server = all.clone().filter(|options| options.contains("--reverse"));
+    let both = all.clone().filter(|options| options.contains("--bidir"));
+    let to_server = all.count() - from_server.clone().count();
+    for (direction, times) in [
+        ("receive", to_server),
+        ("send", from_server.count() + both.count()),
+    ] {
+        let word = format!("\"direction\": \"{direction}\"");
+        assert_eq!(log.matches(&word).count(), times, "{log}");
+    }
     let unknown = run(&fabric, "bench nowhere --time 1");
     assert_eq!(unknown.code, 2, "{}", unknown.text());
     assert!(unknown.stderr.contains("nodes: aws"), "{}", unknown.stderr);
@@ -91,7 +117,7 @@ fn iperf3_as_server() {
     wait_for_listener(namespace, PORT);
     for (options, _, streams) in TESTS {
         let report = our_client(&fabric, &Site::AWS.overlay().to_string(), options);
-        check(&report, *streams);
+        check(&report, options, *streams);
     }
     assert!(!server.log().contains("error"), "{}", server.log());
 }
@@ -105,29 +131,42 @@ fn iperf3_as_client() {
     let server = our_server(&fabric);
     let client = fabric.topology.router(Site::ONPREM);
     let target = Site::AWS.overlay();
-    for (_, options, streams) in TESTS {
-        let text = sh(client, &format!("iperf3 -J -c {target} -t 1 {options}")).success();
+    let by_time = TESTS
+        .iter()
+        .map(|(_, options, streams)| (format!("-t 1 {options}"), *streams));
+    let others = OF_IPERF3.iter().map(|options| ((*options).to_owned(), 1));
+    for (options, streams) in by_time.chain(others) {
+        let text = sh(client, &format!("iperf3 -J -c {target} {options}")).success();
         let report: Value = serde_json::from_str(&text).expect("iperf3 prints JSON");
         assert!(report["error"].is_null(), "{options}: {report}");
         let end = &report["end"];
-        assert_eq!(end["streams"].as_array().map(Vec::len), Some(*streams));
-        let sum = [&end["sum_received"], &end["sum"]];
-        let bytes = sum.iter().find_map(|sum| sum["bytes"].as_u64());
-        assert!(bytes >= Some(LEAST_BYTES), "{options}: {end}");
+        let ways = if options.contains("--bidir") {
+            &["", "_bidir_reverse"][..]
+        } else {
+            &[""]
+        };
+        let all = Some(streams * ways.len());
+        assert_eq!(end["streams"].as_array().map(Vec::len), all, "{end}");
+        for way in ways {
+            let names = [format!("sum_received{way}"), format!("sum{way}")];
+            let bytes = names.iter().find_map(|name| end[name]["bytes"].as_u64());
+            assert!(bytes >= Some(LEAST_BYTES), "{options}: {end}");
+        }
     }
-    // What we refuse, we refuse in iperf3's words, and go on.
-    let refused = sh(client, &format!("iperf3 -c {target} -t 1 --bidir"));
-    assert!(
-        refused.text().contains("not implemented"),
-        "{}",
-        refused.text()
-    );
+    // What we refuse, we refuse in iperf3's words, name it in our own, and go on.
+    for (options, words) in REFUSED {
+        let refused = sh(client, &format!("iperf3 -c {target} -t 1 {options}"));
+        assert!(
+            refused.text().contains("not implemented"),
+            "{options}: {}",
+            refused.text()
+        );
+        let said = format!("refused a test: {words}");
+        wait_until(&said, Duration::from_secs(5), || {
+            server.log().contains(&said)
+        });
+    }
     sh(client, &format!("iperf3 -c {target} -t 1")).success();
-    assert!(
-        server.log().contains("both directions at once"),
-        "{}",
-        server.log()
-    );
 }
 
 fn our_server(fabric: &Fabric) -> Daemon {
@@ -157,18 +196,23 @@ fn run(fabric: &Fabric, arguments: &str) -> sam_testkit::netns::Outcome {
     sh(fabric.topology.router(Site::ONPREM), &command)
 }
 
-fn check(report: &Value, streams: usize) {
-    assert_eq!(
-        report["streams"].as_array().map(Vec::len),
-        Some(streams),
-        "{report}"
-    );
-    let number = |key: &str| report["sum"][key].as_u64();
-    assert!(number("received_bytes") >= Some(LEAST_BYTES), "{report}");
-    assert!(number("sent_bytes") >= number("received_bytes"), "{report}");
-    if report["transport"] == "udp" {
-        assert!(number("datagrams_sent") > Some(100), "{report}");
-        assert!(number("datagrams_lost") < Some(50), "{report}");
+/// Each direction that was asked for carried something on all of its streams.
+fn check(report: &Value, options: &str, streams: usize) {
+    let both = options.contains("--bidir");
+    assert_eq!(report["back"].is_object(), both, "{report}");
+    for way in [report, &report["back"]]
+        .into_iter()
+        .take(1 + usize::from(both))
+    {
+        let rows = way["streams"].as_array().map(Vec::len);
+        assert_eq!(rows, Some(streams), "{report}");
+        let number = |key: &str| way["sum"][key].as_u64();
+        assert!(number("received_bytes") >= Some(LEAST_BYTES), "{report}");
+        assert!(number("sent_bytes") >= number("received_bytes"), "{report}");
+        if report["transport"] == "udp" {
+            assert!(number("datagrams_sent") > Some(100), "{report}");
+            assert!(number("datagrams_lost") < Some(50), "{report}");
+        }
     }
 }
 

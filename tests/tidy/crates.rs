@@ -137,6 +137,25 @@ fn every_crate_is_under_the_lints_of_the_workspace() {
     }
 }
 
+/// `cargo test` runs a bench of criterion once; else one that no longer works is found when somebody measures.
+#[test]
+fn cargo_test_runs_each_bench_of_criterion() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    let measures = |package: &&serde_json::Value| {
+        let dependencies = package["dependencies"].as_array().expect("dependencies");
+        dependencies.iter().any(|it| it["name"] == "criterion")
+    };
+    let targets = packages.filter(measures).flat_map(|package| {
+        let targets = package["targets"].as_array().expect("targets");
+        targets.iter().filter(|target| target["kind"][0] == "bench")
+    });
+    let (run, missed): (Vec<_>, Vec<_>) = targets.partition(|target| target["test"] == true);
+    assert!(!run.is_empty(), "there are benches of criterion");
+    let missed: Vec<_> = missed.iter().map(|target| &target["src_path"]).collect();
+    assert!(missed.is_empty(), "`test = true` is missing: {missed:?}");
+}
+
 /// What is wrong with the dependencies of one of our crates.
 fn forbidden(package: &str, dependencies: &[String]) -> Vec<String> {
     let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package) else {

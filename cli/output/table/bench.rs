@@ -3,7 +3,7 @@
 use super::{Page, Text};
 use crate::bench::Report;
 use crate::bench::parameters::Transport;
-use crate::bench::report::Row;
+use crate::bench::report::{Row, Way};
 
 impl Text for Report {
     fn write(&self, page: &mut Page) {
@@ -11,14 +11,27 @@ impl Text for Report {
             Some(node) => format!("{node} ({})", self.peer),
             None => self.peer.to_string(),
         };
-        let (transport, way) = (name(self.transport), way(self.direction));
-        page.title(format!("{transport} {way} {peer}, {:.1} s", self.seconds));
+        let ways: Vec<&Way> = [Some(&self.way), self.back.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let words: Vec<&str> = ways.iter().map(|way| word(way.direction)).collect();
+        let (transport, words) = (name(self.transport), words.join(" and "));
+        page.title(format!("{transport} {words} {peer}, {:.1} s", self.seconds));
         let mut rows: Vec<[String; 5]> = Vec::new();
-        if self.streams.len() > 1 {
-            let streams = self.streams.iter().zip(1..);
-            rows.extend(streams.map(|(stream, number)| row(&format!("stream {number}"), stream)));
+        for way in &ways {
+            let title = |what: String| match ways.len() {
+                1 => what,
+                _ => format!("{}, {what}", word(way.direction)),
+            };
+            if way.streams.len() > 1 {
+                let streams = way.streams.iter().zip(1..);
+                rows.extend(
+                    streams.map(|(stream, number)| row(title(format!("stream {number}")), stream)),
+                );
+            }
+            rows.push(row(title("all".to_owned()), &way.sum));
         }
-        rows.push(row("all", &self.sum));
         let header = ["", "received/s", "sent", "received", "datagrams"];
         page.table(header, rows, "no streams");
         let percent = |value: Option<f64>| {
@@ -32,7 +45,7 @@ impl Text for Report {
     }
 }
 
-fn row(name: &str, row: &Row) -> [String; 5] {
+fn row(name: String, row: &Row) -> [String; 5] {
     let datagrams = row.datagrams.map_or_else(
         || "-".to_owned(),
         |datagrams| {
@@ -47,7 +60,7 @@ fn row(name: &str, row: &Row) -> [String; 5] {
         },
     );
     [
-        name.to_owned(),
+        name,
         scaled(row.received_bits_per_second, "bit"),
         scaled_bytes(row.sent_bytes),
         scaled_bytes(row.received_bytes),
@@ -62,7 +75,7 @@ fn name(transport: Transport) -> &'static str {
     }
 }
 
-fn way(direction: &str) -> &'static str {
+fn word(direction: &str) -> &'static str {
     if direction == "send" { "to" } else { "from" }
 }
 
