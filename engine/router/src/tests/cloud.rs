@@ -18,6 +18,7 @@ use crate::config::{
 };
 
 mod site;
+mod slow;
 
 use self::site::*;
 
