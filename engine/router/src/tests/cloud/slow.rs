@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// Starts that are tried, each with other times.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 64;
 /// Until one of the two has captured the address: looks, the election, and three changes of 1 s.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -20,9 +20,17 @@ fn of_two_that_start_at_the_same_moment_one_captures_and_the_other_one_says_so()
         let taken = start.site.holder(ADDRESS).expect("captured");
         let other = 5 - taken;
         let want = |id| start.site.captures(id)[0].want.clone();
-        assert_eq!((want(taken).as_str(), want(other).as_str()), ("capture", "keep"), "seed {seed}");
+        assert_eq!(
+            (want(taken).as_str(), want(other).as_str()),
+            ("capture", "keep"),
+            "seed {seed}"
+        );
         let elected = |id: u32| start.site.net.stations[&id].router.cloud.elected;
-        assert_eq!((elected(2), elected(3)), (Some(NodeId(taken)), Some(NodeId(taken))), "seed {seed}");
+        assert_eq!(
+            (elected(2), elected(3)),
+            (Some(NodeId(taken)), Some(NodeId(taken))),
+            "seed {seed}"
+        );
     }
 }
 
@@ -44,7 +52,8 @@ impl SlowStart {
             seed,
             under_way: BTreeMap::new(),
         };
-        let mut begins = [(1, 4000), (2, 300), (3, 300)].map(|(id, most)| (start.draw.below(most), id));
+        let mut begins =
+            [(1, 4000), (2, 300), (3, 300)].map(|(id, most)| (start.draw.below(most), id));
         begins.sort_unstable();
         let mut passed = 0;
         for (at, id) in begins {
@@ -60,7 +69,12 @@ impl SlowStart {
     fn run_until_captured(&mut self) {
         let end = self.site.net.now + PATIENCE;
         while self.site.holder(ADDRESS).is_none() {
-            assert!(self.site.net.now < end, "seed {}: nobody captures: {}", self.seed, self.told());
+            assert!(
+                self.site.net.now < end,
+                "seed {}: nobody captures: {}",
+                self.seed,
+                self.told()
+            );
             self.step();
         }
     }
@@ -80,7 +94,8 @@ impl SlowStart {
             }
             if let Some(order) = self.site.pending(id) {
                 let takes = self.takes(&order.operation);
-                self.under_way.insert(id, (self.site.net.now + takes, order));
+                self.under_way
+                    .insert(id, (self.site.net.now + takes, order));
             }
             let now = self.site.net.now;
             if self.under_way.get(&id).is_some_and(|(due, _)| *due <= now)
@@ -95,7 +110,11 @@ impl SlowStart {
     /// A look asks for several things one after the other, at first for an identity as well.
     fn takes(&mut self, operation: &Operation) -> Duration {
         let times = 1 + self.draw.below(5);
-        Duration::from_millis(if operation.is_change() { 1000 } else { 100 * times + self.draw.below(20) })
+        Duration::from_millis(if operation.is_change() {
+            1000
+        } else {
+            100 * times + self.draw.below(20)
+        })
     }
 
     fn told(&self) -> String {
