@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_router::config::CloudKind;
-use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
+use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE};
 use sam_testkit::netns::{Fabric, Pings, Stream, wait_until};
 use serde_json::{Value, json};
 
@@ -79,10 +79,7 @@ impl CloudEvent {
     /// Lets it happen once, and returns what came of it.
     pub(crate) fn run(self) -> Outcome {
         let (mut fabric, lab) = CloudLab::pair(program(), self.cloud, &self.settings());
-        for site in [ELSEWHERE, CLOUD, STANDBY] {
-            fabric.start(site);
-        }
-        wait_for_holder(&lab, ELSEWHERE.client(), "nic-aws");
+        lab.bring_up(&mut fabric);
         match self.what {
             What::Kill | What::Drain | What::Outage => self.watched(&mut fabric, &lab),
             What::Many => many(&fabric, &lab, self.many()).into(),

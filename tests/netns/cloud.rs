@@ -32,6 +32,21 @@ pub(crate) const CASES: &[Case] = &[
         run: || captures(CloudKind::Oci),
     },
     Case {
+        name: "cloud::of_two_that_start_at_once_at_a_slow_aws_one_captures",
+        needs: NEEDS,
+        run: || start_at_once(CloudKind::Aws),
+    },
+    Case {
+        name: "cloud::of_two_that_start_at_once_at_a_slow_azure_one_captures",
+        needs: NEEDS,
+        run: || start_at_once(CloudKind::Azure),
+    },
+    Case {
+        name: "cloud::of_two_that_start_at_once_at_a_slow_oci_one_captures",
+        needs: NEEDS,
+        run: || start_at_once(CloudKind::Oci),
+    },
+    Case {
         name: "cloud::nobody_misses_an_address_that_azure_moves_in_one_change",
         needs: NEEDS,
         run: moves,
@@ -86,13 +101,8 @@ fn delivers() {
 /// Two routers in the subnet; nobody touches the cloud but they.
 fn captures(cloud: CloudKind) {
     let (mut fabric, cloud) = CloudLab::pair(samctl(), cloud, &json!({}));
-    // The first to come captures; the other one finds it there.
-    for site in [ELSEWHERE, CLOUD, STANDBY] {
-        fabric.start(site);
-    }
-
+    cloud.bring_up(&mut fabric);
     wait_for_ping(fabric.topology.client(CLOUD), ELSEWHERE.client(), PATIENCE);
-    assert_eq!(cloud.holder(ELSEWHERE.client()).as_deref(), Some("nic-aws"));
     let captures = fabric.router(CLOUD).json("captures");
     assert_eq!(captures["mode"], "auto", "{captures}");
     let doctor = fabric.router(CLOUD).samctl("doctor capture");
@@ -152,18 +162,39 @@ fn captures(cloud: CloudKind) {
     });
 }
 
+/// Where calls take their time, chance decides which of two is able first. One captures, and the other one says that it
+/// leaves that to it.
+fn start_at_once(cloud: CloudKind) {
+    let settings = json!({"latency": {"readMs": 100, "writeMs": 1000, "operationMs": 1000}});
+    let (mut fabric, cloud) = CloudLab::pair(samctl(), cloud, &settings);
+    for site in [ELSEWHERE, CLOUD, STANDBY] {
+        fabric.start(site);
+    }
+    let address = ELSEWHERE.client();
+
+    wait_for_ping(fabric.topology.client(CLOUD), address, PATIENCE * 2);
+
+    let holder = cloud.holder(address).expect("somebody has it");
+    let (active, standby) = match holder.as_str() {
+        "nic-aws" => (CLOUD, STANDBY),
+        _ => (STANDBY, CLOUD),
+    };
+    let want = |site| cloud.want(&fabric, site, address);
+    wait_until("the two agree", PATIENCE, || {
+        want(active).as_deref() == Some("capture") && want(standby).as_deref() == Some("keep")
+    });
+    assert_eq!(cloud.holder(address), Some(holder));
+}
+
 /// What a planned move may cost: five pings, one each 10 ms.
 fn moves() {
     let settings =
         json!({"atomicMove": true, "latency": {"readMs": 50, "writeMs": 100, "operationMs": 2000}});
     let (mut fabric, cloud) = CloudLab::pair(samctl(), CloudKind::Azure, &settings);
-    for site in [ELSEWHERE, CLOUD, STANDBY] {
-        fabric.start(site);
-    }
+    cloud.bring_up(&mut fabric);
     let address = ELSEWHERE.client();
     let machine = fabric.topology.client(CLOUD);
     wait_for_ping(machine, address, PATIENCE);
-    assert_eq!(cloud.holder(address).as_deref(), Some("nic-aws"));
 
     let pings = Pings::start(machine, address);
     let drain = "drain on --wait --timeout 60";

@@ -937,6 +937,7 @@ mod tests {
             siblings: vec![SIBLING],
             beside: Vec::new(),
             discovers: false,
+            asks: false,
         };
         let mut fib = FibBuilder::default();
         fib.insert("10.77.60.0/24".parse().unwrap(), NextHop::Lan(PortId(1)));

@@ -220,6 +220,7 @@ mod tests {
             siblings: Vec::new(),
             beside: Vec::new(),
             discovers: false,
+            asks: false,
         }
     }
 

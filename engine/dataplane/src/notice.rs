@@ -64,7 +64,8 @@ pub enum Notice {
         /// How it was heard.
         heard: Heard,
     },
-    /// Somebody on a LAN, or the router's own host, wants an address of a pool that nobody owns.
+    /// Somebody on a LAN, or the router's own host, wants an address of a pool that nobody owns; or sends from it, where
+    /// hosts are not discovered.
     AddressWanted {
         /// The address.
         address: Ipv4Addr,

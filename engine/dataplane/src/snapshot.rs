@@ -45,6 +45,8 @@ pub struct LanPort {
     pub beside: Vec<TunnelId>,
     /// Whether the control plane is told which hosts are heard.
     pub discovers: bool,
+    /// Whether the control plane is told what is wanted and nobody owns: it asks this LAN, or the provider of its cloud.
+    pub asks: bool,
 }
 
 impl LanPort {

@@ -183,6 +183,15 @@ impl Router {
         self.cloud_homes.claims || self.claimed_machines().next().is_some()
     }
 
+    /// Somebody wants an address that nobody owns: it may be that of a new machine, if it is up to us to find these.
+    pub(crate) fn hurry_list(&mut self, now: Instant) {
+        let finds = self.claims_machines();
+        let executor = self.cloud.executor.as_mut().filter(|_| finds);
+        if let Some(executor) = executor {
+            executor.hurry_list(now);
+        }
+    }
+
     fn sibling_holds(&self, address: Ipv4Addr) -> bool {
         let own = self.config.local.node;
         let siblings = self.config.fabric.nodes.keys().filter(|node| **node != own);

@@ -332,4 +332,13 @@ impl Capture {
             Self::ProxyArp { discovery, .. } => discovery.as_ref(),
         }
     }
+
+    /// Whether the LAN, or the provider of the cloud, can be asked who lives here.
+    pub(crate) fn can_ask(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Cloud(cloud) => cloud.discovery.is_some(),
+            Self::ProxyArp { discovery, .. } => discovery.is_some(),
+        }
+    }
 }

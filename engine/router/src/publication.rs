@@ -121,6 +121,7 @@ impl Router {
             beside: self.beside(),
             gratuitous_arp,
             discovers: self.config.local.capture.discovery().is_some(),
+            asks: self.config.local.capture.can_ask(),
         })
     }
 }

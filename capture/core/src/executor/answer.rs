@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::report::{Done, FailingLook};
 use super::work::{Found, Work};
 use super::{
-    CONFIRM, CONFIRM_OPEN, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED,
-    SLOW_LOOK, addresses_of,
+    CONFIRM, CONFIRM_OPEN, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE,
+    PREFLIGHT_AGAIN, SETTLED, SLOW_LOOK, addresses_of,
 };
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
@@ -75,7 +75,10 @@ impl Executor {
                             });
                         }
                     }
-                    Outcome::Permissions(permissions) => self.permissions = permissions,
+                    Outcome::Permissions(permissions) => {
+                        self.permissions = permissions;
+                        self.preflight_at = now + PREFLIGHT_AGAIN;
+                    }
                     Outcome::Done { .. } => self.on_done(&flight, now),
                 }
             }

@@ -62,8 +62,10 @@ const CONFIRM_OPEN: [u64; 11] = [1, 2, 5, 10, 20, 30, 40, 50, 60, 90, 120];
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before a journal that failed is written again, where no order does that.
 const JOURNAL: Duration = Duration::from_secs(10);
-/// How often permissions are looked at.
+/// When permissions are looked at again that nobody could tell.
 const PREFLIGHT: Duration = Duration::from_secs(3600);
+/// The same of those that were told: calls that are refused tell as well.
+const PREFLIGHT_AGAIN: Duration = Duration::from_secs(4 * 3600);
 /// Looks may fail for so long before the router leaves the site to others.
 const BLIND: Duration = Duration::from_secs(30);
 /// For so long it does so after a change was denied; then it tries again, if it is elected.
@@ -391,6 +393,17 @@ impl Executor {
     #[must_use]
     pub fn nic(&self) -> Option<&NicId> {
         self.observed.as_ref().map(|seen| &seen.observation.nic)
+    }
+
+    /// Somebody waits for the next list: it comes soon, however rare they have become.
+    pub fn hurry_list(&mut self, now: Instant) {
+        let listed = self.inventory.as_ref().map(|listed| listed.answered);
+        if let (Some(listed), Some(rhythm), 0) =
+            (listed, self.settings.inventory, self.inventory_failures)
+        {
+            let due = now.max(listed + rhythm.hurried());
+            self.inventory_at = self.inventory_at.min(due);
+        }
     }
 
     /// The newest list of everything in the subnet.

@@ -39,7 +39,9 @@ pub struct Rhythm {
 }
 
 /// So many intervals lie between two lists at most, while they show nothing new.
-const QUIET: u32 = 12;
+const QUIET: u32 = 30;
+/// So many lie between two lists that somebody waits for.
+const HURRIED: u32 = 6;
 /// An interval of who only stands by is as long as so many of who uses the lists: it needs them to go on at once.
 const STANDBY: u32 = 15;
 
@@ -47,12 +49,12 @@ impl Rhythm {
     /// Looks at our NIC.
     pub const LOOKS: Self = Self {
         shortest: Duration::from_secs(60),
-        longest: Duration::from_secs(180),
+        longest: Duration::from_secs(450),
     };
     /// Looks at our NIC where lists tell what is on it: they are for its forwarding only.
     pub const LOOKS_BESIDE_LISTS: Self = Self {
         shortest: Duration::from_secs(60),
-        longest: Duration::from_secs(600),
+        longest: Duration::from_secs(1800),
     };
 
     /// Lists of the subnet for who uses them, or for who only stands by.
@@ -76,6 +78,11 @@ impl Rhythm {
             shortest: time,
             longest: time,
         }
+    }
+
+    /// Returns the least time between two that somebody waits for: there may always be somebody.
+    pub(super) fn hurried(self) -> Duration {
+        self.shortest.saturating_mul(HURRIED).min(self.longest)
     }
 
     /// Returns the time after so many looks in a row that showed nothing new.

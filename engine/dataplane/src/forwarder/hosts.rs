@@ -77,9 +77,9 @@ impl Forwarder {
         }
     }
 
-    /// Tells the control plane that somebody wants an address that nobody owns.
+    /// Tells the control plane that somebody wants an address that nobody owns, or has it.
     pub(super) fn address_wanted(&mut self, address: Ipv4Addr, now: Instant) {
-        let may_ask = |lan: &LanPort| lan.discovers && lan.gate_open;
+        let may_ask = |lan: &LanPort| lan.asks && lan.gate_open;
         let is_unknown = self.snapshot.fib.lookup(address) == Some(NextHop::Withhold);
         if is_unknown && self.snapshot.lans.iter().any(may_ask) && self.observer.want(address, now)
         {
@@ -138,9 +138,9 @@ impl Forwarder {
             return false;
         };
         let own = self.snapshot.tun.as_ref().map(|tun| tun.address);
-        // Only the router at the far end asks by its tunnel. Who does not listen to a LAN answers like any host.
+        // Only the router at the far end asks by its tunnel. Who asks nobody answers like any host.
         let is_far = self.snapshot.fib.lookup(classified.source) == Some(NextHop::Tunnel(tunnel));
-        let listens = self.snapshot.lans.iter().any(|lan| lan.discovers);
+        let listens = self.snapshot.lans.iter().any(|lan| lan.asks);
         let is_ours = own == Some(classified.destination) && is_far && listens;
         if is_ours {
             self.stats.add(&self.stats.fabric_questions_received, 1);
@@ -166,6 +166,9 @@ impl Forwarder {
         }
         let snapshot = Arc::clone(&self.snapshot);
         if let Some(lan) = snapshot.lan(port) {
+            if !lan.discovers && lives == Some(NextHop::Withhold) {
+                return self.address_wanted(source, now);
+            }
             self.host_seen(lan, (source, self.sender), Heard::Addressed, now);
         }
     }

@@ -199,7 +199,22 @@ fn somebody_who_wants_an_address_that_nobody_owns_is_told() {
 }
 
 #[test]
-fn a_question_of_another_router_is_taken_out_where_hosts_are_discovered() {
+fn who_sends_from_an_address_that_nobody_owns_is_told_where_only_a_provider_knows() {
+    let mut lab = Lab::connected();
+    lab.a
+        .install(lab.now, |snapshot| snapshot.lans[0].asks = true);
+    lab.a.notices();
+    for _ in 0..2 {
+        lab.send_a(&udp(STRANGER, B.host, 64, &[1; 20]));
+    }
+    assert_eq!(
+        lab.a.notices(),
+        [Notice::AddressWanted { address: STRANGER }]
+    );
+}
+
+#[test]
+fn a_question_of_another_router_is_taken_out_where_somebody_can_be_asked() {
     let mut lab = discovering();
     let now = lab.now;
     let question = FabricQuestion {
@@ -213,16 +228,11 @@ fn a_question_of_another_router_is_taken_out_where_hosts_are_discovered() {
         lab.settle();
     };
     send(&mut lab);
-    assert_eq!(
-        lab.b.notices(),
-        [],
-        "who does not discover leaves it to the host"
-    );
+    assert_eq!(lab.b.notices(), [], "who asks nobody leaves it to the host");
     assert_eq!(lab.from_b.len(), 1, "which answers a ping");
     lab.clear();
 
-    lab.b
-        .install(now, |snapshot| snapshot.lans[0].discovers = true);
+    lab.b.install(now, |snapshot| snapshot.lans[0].asks = true);
     lab.clear();
     send(&mut lab);
     let asked = Notice::AddressAsked {
@@ -247,8 +257,9 @@ fn a_question_of_another_router_is_taken_out_where_hosts_are_discovered() {
 /// A connected lab whose router A discovers hosts.
 fn discovering() -> Lab {
     let mut lab = Lab::connected();
-    lab.a
-        .install(lab.now, |snapshot| snapshot.lans[0].discovers = true);
+    lab.a.install(lab.now, |snapshot| {
+        (snapshot.lans[0].discovers, snapshot.lans[0].asks) = (true, true);
+    });
     lab.a.notices();
     lab.b.notices();
     lab.clear();

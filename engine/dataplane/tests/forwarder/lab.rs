@@ -519,6 +519,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             siblings: Vec::new(),
             beside: Vec::new(),
             discovers: false,
+            asks: false,
             gratuitous_arp: true,
         }],
         tun: Some(TunPort {

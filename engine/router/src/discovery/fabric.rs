@@ -1,5 +1,5 @@
-//! Questions between sites: who wants an address that nobody owns asks the others, and they ask their LANs
-//! (engine/decisions/0022-hosts-are-heard-and-asked.md). The answer is a route.
+//! Questions between sites: who wants an address that nobody owns asks the others, and they ask their LANs, or the
+//! provider of their cloud (engine/decisions/0022-hosts-are-heard-and-asked.md). The answer is a route.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -38,7 +38,7 @@ impl Router {
         if !self.is_open_question(address) {
             return;
         }
-        self.discovery.want(address, now);
+        self.ask_here(address, now);
         if !self.discovery.asking.ours.spend(now) {
             return self.discovery.count("asked-too-often");
         }
@@ -72,6 +72,15 @@ impl Router {
         }
         self.discovery.count("asked-by-nodes");
         if self.is_open_question(address) {
+            self.ask_here(address, now);
+        }
+    }
+
+    /// Asks whether an address lives here: the LAN, or the provider of our cloud.
+    fn ask_here(&mut self, address: Ipv4Addr, now: Instant) {
+        if self.config.cloud().is_some() {
+            self.hurry_list(now);
+        } else {
             self.discovery.want(address, now);
         }
     }

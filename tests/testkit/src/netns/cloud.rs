@@ -28,6 +28,8 @@ pub const STANDBY: Site = Site::AZURE;
 pub const ELSEWHERE: Site = Site::ONPREM;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same where a provider's changes take seconds, and forwarding comes before the first address.
+const BRING_UP: Duration = Duration::from_secs(60);
 /// Where the fake cloud is: on the underlay, as a provider is.
 const LISTEN: &str = "203.0.113.250:8470";
 /// Subscription and group of Azure.
@@ -96,8 +98,8 @@ impl CloudLab {
         }
     }
 
-    /// The lab with two routers that capture by themselves. None of them runs yet: the first to start is the one that
-    /// captures.
+    /// The lab with two routers that capture by themselves. None of them runs yet: of two that start at once the one captures
+    /// that has seen its interface first, which is chance.
     ///
     /// # Panics
     /// When something refuses.
@@ -114,6 +116,40 @@ impl CloudLab {
             lab.let_capture(&fabric, site, "");
         }
         (fabric, lab)
+    }
+
+    /// Starts all routers of the pair's fabric, so that the first one in the cloud captures and the other one stands by.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub fn bring_up(&self, fabric: &mut Fabric) {
+        let address = ELSEWHERE.client();
+        for site in [ELSEWHERE, CLOUD] {
+            fabric.start(site);
+        }
+        let active = format!("nic-{}", CLOUD.name());
+        wait_until("the first router captures", BRING_UP, || {
+            self.holder(address).as_ref() == Some(&active)
+        });
+        fabric.start(STANDBY);
+        let other = format!("nic-{}", STANDBY.name());
+        wait_until("the other one stands by", BRING_UP, || {
+            self.want(fabric, STANDBY, address).as_deref() == Some("keep")
+                && !self.checks_sources(&other)
+        });
+    }
+
+    /// What a router that has seen its interface wants of an address.
+    ///
+    /// # Panics
+    /// When the router does not answer.
+    #[must_use]
+    pub fn want(&self, fabric: &Fabric, site: Site, address: Ipv4Addr) -> Option<String> {
+        let view = fabric.router(site).json("captures");
+        let mut rows = view["captures"].as_array()?.iter();
+        let row = rows.find(|row| row["address"] == json!(address))?;
+        let want = row["want"].as_str().map(str::to_owned);
+        want.filter(|_| view["nic"].is_object())
     }
 
     /// Configures a router to capture by itself, with `more` settings.

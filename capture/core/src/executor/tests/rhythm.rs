@@ -101,7 +101,7 @@ fn looks_that_show_nothing_new_become_rare_and_a_list_that_differs_has_one_taken
         case.executor.counters["observe"] - before
     };
     case.run(Duration::from_secs(600));
-    assert!((15..=25).contains(&looks(&mut case, 3600)));
+    assert!((8..=13).contains(&looks(&mut case, 3600)));
     case.observation.forwarding = false;
     assert!((2..=4).contains(&looks(&mut case, 300)), "something is new");
 
@@ -110,7 +110,35 @@ fn looks_that_show_nothing_new_become_rare_and_a_list_that_differs_has_one_taken
     case.executor.set_settings(settings, case.now);
     case.listed = true;
     case.run(Duration::from_secs(1800));
-    assert!((4..=8).contains(&looks(&mut case, 3600)));
+    assert!((1..=3).contains(&looks(&mut case, 3600)));
     case.hold(10);
     assert!(looks(&mut case, 300) >= 1);
+}
+
+#[test]
+fn who_waits_for_a_list_gets_one_but_not_without_end() {
+    let mut case = Case::new(Mode::Auto);
+    let mut settings = case.executor.settings.clone();
+    settings.inventory = Some(Rhythm::lists(Duration::from_secs(20), true));
+    case.executor.set_settings(settings, case.now);
+    case.listed = true;
+    case.run(Duration::from_secs(3600));
+    let lists = |case: &Case| case.executor.counters["inventory"];
+    let known = lists(&case);
+    while lists(&case) == known {
+        case.run(Duration::from_secs(1));
+    }
+    case.run(Duration::from_secs(130));
+    assert_eq!(lists(&case), known + 1, "they are rare by now");
+
+    case.executor.hurry_list(case.now);
+    case.run(Duration::from_secs(1));
+    assert_eq!(lists(&case), known + 2, "at once");
+
+    for _ in 0..360 {
+        case.executor.hurry_list(case.now);
+        case.run(Duration::from_secs(10));
+    }
+    let hurried = lists(&case) - known;
+    assert!((25..=35).contains(&hurried), "{hurried} lists");
 }

@@ -25,7 +25,18 @@ impl Site {
     }
 
     pub(super) fn with(mode: CaptureMode, edit: impl Fn(u32, &mut CloudCapture) + 'static) -> Self {
-        let mut site = Self {
+        let mut site = Self::empty(mode, edit);
+        (1..=3).for_each(|id| site.start(id));
+        site.run(10);
+        site
+    }
+
+    /// Makes one in which no router runs yet.
+    pub(super) fn empty(
+        mode: CaptureMode,
+        edit: impl Fn(u32, &mut CloudCapture) + 'static,
+    ) -> Self {
+        Self {
             net: Net::empty(),
             mode,
             edit: Box::new(edit),
@@ -34,10 +45,7 @@ impl Site {
             cloud: std::collections::BTreeSet::new(),
             forwarding: BTreeMap::new(),
             changes: 0,
-        };
-        (1..=3).for_each(|id| site.start(id));
-        site.run(10);
-        site
+        }
     }
 
     pub(super) fn start(&mut self, id: u32) {
