@@ -43,6 +43,7 @@ pub mod packet;
 pub mod packet_filter;
 pub mod path_probe;
 pub mod path_watch;
+mod recent_way;
 pub mod role;
 #[cfg(test)]
 mod sample;

@@ -37,6 +37,7 @@ impl Forwarder {
     /// Handles packets of tunnels without encryption.
     pub fn handle_plain(&mut self, datagrams: PlainDatagrams, io: &mut Io<'_>, now: Instant) {
         self.refresh_sessions(io, now);
+        self.stats.add(&self.stats.trains_received, 1);
         let PlainDatagrams {
             carrier,
             from,
