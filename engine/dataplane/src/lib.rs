@@ -33,6 +33,7 @@ pub mod ingress;
 pub mod ip_packet;
 pub mod lan_watch;
 mod long_packets;
+pub mod merged;
 pub mod merging;
 pub mod mss;
 pub mod neighbor;
