@@ -195,6 +195,9 @@ fn carries(name: &str) {
     fabric.wait_for_agreement();
     let client = fabric.topology.client(Site::ONPREM);
     wait_for_ping(client, Site::AWS.client(), START);
+    let pings = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
+    let pinged = sh(client, &pings).success();
+    assert!(!pinged.contains("DUP"), "{name}: {pinged}");
     let before = drops(fabric.router(Site::AWS));
 
     for (from, to) in [(Site::ONPREM, Site::AWS), (Site::AWS, Site::ONPREM)] {

@@ -166,7 +166,9 @@ fn towards(framing: Framing, far: Site) -> Framing {
             to: ends.from,
             ..ends
         }),
-        framing => framing,
+        Framing::Vxlan(_) | Framing::Ipip | Framing::Gre(_) | Framing::Fou(_) | Framing::Gue(_) => {
+            framing
+        }
     }
 }
 

@@ -162,7 +162,6 @@ fn low_byte(number: usize) -> u8 {
     number.to_le_bytes()[0]
 }
 
-#[expect(clippy::print_stdout, reason = "a test says what it skips")]
 fn namespace() -> Option<Namespace> {
     let made = Namespace::create();
     made.map_err(|error| println!("skipped: {error}")).ok()
