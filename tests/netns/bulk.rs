@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use sam_net::Namespace;
+use sam_testkit::netns::wait_until;
 
 /// Bytes that are made and compared at once.
 const BLOCK: usize = 1 << 16;
@@ -31,7 +32,7 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
             });
         }
         for _ in 0..streams {
-            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut stream = accept(&listener);
             scope.spawn(move || {
                 stream.set_read_timeout(Some(PATIENCE)).expect("valid");
                 let mut number = [0];
@@ -47,6 +48,17 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
             });
         }
     });
+}
+
+/// Takes the next connection, which may never come.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("valid");
+    let mut accepted = None;
+    wait_until("a connection", 2 * PATIENCE, || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    accepted.expect("it has come").0
 }
 
 /// Sends datagrams of `sizes` one after the other and compares what arrives, in order.

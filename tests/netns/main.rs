@@ -3,6 +3,7 @@
 //! A test whose tools or privileges are missing says why and counts as ignored. Two tests run at a time unless
 //! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
 
+mod answers;
 mod authority;
 mod bench;
 mod bfd;
@@ -20,19 +21,23 @@ mod graceful;
 mod identity;
 mod inspection;
 mod kernel;
+mod lan_offloads;
 mod mixed;
 mod moving;
 mod mtu;
+mod order;
 mod overload;
 mod path_test;
 mod pmtu;
 mod readme;
+mod refusal;
 mod reload;
 mod secrets;
 mod speaker;
 mod split_brain;
 mod start;
 mod steady;
+mod switches;
 mod transparency;
 mod transport_change;
 mod transports;
@@ -53,9 +58,13 @@ use libtest_mimic::Arguments;
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    if let Some(failure) = refusal::become_refused() {
+        return failure;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let areas = [
+        answers::CASES,
         authority::CASES,
         bench::CASES,
         bfd::CASES,
@@ -71,18 +80,22 @@ fn main() -> ExitCode {
         identity::CASES,
         inspection::CASES,
         kernel::CASES,
+        lan_offloads::CASES,
         mixed::CASES,
         moving::CASES,
         mtu::CASES,
+        order::CASES,
         overload::CASES,
         path_test::CASES,
         pmtu::CASES,
         readme::CASES,
+        refusal::CASES,
         reload::CASES,
         secrets::CASES,
         split_brain::CASES,
         start::CASES,
         steady::CASES,
+        switches::CASES,
         transparency::CASES,
         transport_change::CASES,
         transports::CASES,

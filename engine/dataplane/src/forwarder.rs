@@ -47,6 +47,7 @@ use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
 use crate::path_watch::PathWatch;
+use crate::recent_way::RecentWay;
 use crate::role::Role;
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
@@ -81,6 +82,8 @@ pub struct NeighborView {
 #[derive(Debug)]
 pub struct Forwarder {
     snapshot: Arc<Snapshot>,
+    /// The latest decision by this snapshot.
+    recent: RecentWay,
     stats: Arc<Stats>,
     role: Role,
     wg: sam_wg::DataPath,
@@ -141,6 +144,7 @@ impl Forwarder {
     ) -> Self {
         Self {
             snapshot: Arc::default(),
+            recent: RecentWay::default(),
             stats,
             role,
             wg,
@@ -175,6 +179,7 @@ impl Forwarder {
         // 1. What is on its way leaves by the old state.
         self.flush(io, now);
         let former = std::mem::replace(&mut self.snapshot, snapshot);
+        self.recent = RecentWay::default();
         // 2. Tunnels that changed their peer lose what waits for them.
         self.discard_misled(&former, io, now);
         let tap = self.tap.as_mut();
@@ -231,6 +236,7 @@ impl Forwarder {
         now: Instant,
     ) {
         self.refresh_sessions(io, now);
+        self.stats.add(&self.stats.trains_received, 1);
         let outer = tunnel::Outer { from, tos };
         for datagram in buffer.bytes().chunks(segment.max(1)) {
             self.receive_datagram(outer, datagram, io, now);
@@ -348,7 +354,7 @@ impl Forwarder {
 
     fn forward(&mut self, mut packet: IpPacket, io: &mut Io<'_>, now: Instant) {
         let size = segment_size(&packet.classified, packet.unit.offload);
-        match decide(&self.snapshot, packet.ingress, &packet.classified, size) {
+        match self.route(&packet, size) {
             Ok(way) => {
                 // Only a tunnel that is configured so takes such a packet.
                 if size > usize::from(way.mtu()) && packet.classified.dont_fragment {
@@ -376,6 +382,18 @@ impl Forwarder {
                 self.refuse(packet, refusal, io, now);
             }
         }
+    }
+
+    /// Finds the way of a packet whose longest wire packet has `size` bytes.
+    fn route(&mut self, packet: &IpPacket, size: usize) -> Result<Way, Refusal> {
+        let (ingress, classified) = (packet.ingress, &packet.classified);
+        if let Some(way) = self.recent.find(ingress, classified, size) {
+            return Ok(way);
+        }
+        self.stats.add(&self.stats.routing_decisions, 1);
+        let way = decide(&self.snapshot, ingress, classified, size)?;
+        self.recent.note(ingress, classified, way);
+        Ok(way)
     }
 
     /// Makes a packet fit that its sender does not allow to be fragmented.

@@ -33,6 +33,7 @@ pub mod ingress;
 pub mod ip_packet;
 pub mod lan_watch;
 mod long_packets;
+pub mod merged;
 pub mod merging;
 pub mod mss;
 pub mod neighbor;
@@ -43,6 +44,7 @@ pub mod packet;
 pub mod packet_filter;
 pub mod path_probe;
 pub mod path_watch;
+mod recent_way;
 pub mod role;
 #[cfg(test)]
 mod sample;

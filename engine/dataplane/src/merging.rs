@@ -25,6 +25,12 @@ pub struct Merging {
 }
 
 impl MergePolicy {
+    /// Every packet alone.
+    pub const NOTHING: Self = Self {
+        tcp: false,
+        udp: false,
+    };
+
     /// Tells whether packets of this protocol may be merged; those of others never become superpackets.
     #[must_use]
     pub fn allows(self, l4: L4) -> bool {

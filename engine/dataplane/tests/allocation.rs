@@ -1,10 +1,13 @@
-//! No allocation per packet after start (invariant R4): a counting allocator watches 10 000 packets per direction.
+//! No allocation per packet after start (invariant R4): a counting allocator watches 10 000 packets per direction, and
+//! everything that a packet may meet, through every transport. What does allocate is named in decision 0036.
 #![expect(unsafe_code, reason = "a global allocator cannot be written without")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 #[path = "forwarder/lab.rs"]
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod lab;
+#[path = "allocation/matrix.rs"]
+mod matrix;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

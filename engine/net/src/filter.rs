@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::bpf::{Assembler, DROP, End, KEEP, LOAD_HALF, LOAD_WORD};
+use crate::bpf::{Assembler, DROP, End, KEEP, LOAD_HALF, LOAD_WORD, assembled};
 use crate::error::NetError;
 
 /// How many prefixes and how many addresses of each list a program can test.
@@ -91,6 +91,14 @@ impl FrameFilter {
 }
 
 impl Filter {
+    /// Accepts nothing: for a socket that only sends.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            program: vec![assembled(DROP)],
+        }
+    }
+
     /// Accepts only ARP frames of others with this mark at an offset: no other frame wakes who waits for them.
     #[must_use]
     pub fn marked_arp(mark: [u8; 8], offset: u32) -> Self {
@@ -244,6 +252,14 @@ mod tests {
             &without.build().unwrap(),
             &frame_of(0x0806, "10.77.60.1")
         ));
+    }
+
+    #[test]
+    fn nothing_passes_a_socket_that_only_sends() {
+        let filter = Filter::nothing();
+        for frame in [ipv4("10.77.60.12"), frame_of(0x0806, "10.77.60.1")] {
+            assert!(!passes_filter(&filter, &frame));
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A LAN port: AF_PACKET socket on one interface, whole superpackets in and out by their virtio headers.
 //!
 //! The socket sees every frame before tc and netfilter do (ETH_P_ALL) and never its own. The filter runs before the
-//! kernel copies a frame. Batches go through recvmmsg and sendmmsg; TPACKET rings are not used: V3 adds milliseconds,
+//! kernel copies a frame. Where there are no virtio headers, what the kernel left undone is guessed, and finished before
+//! a frame is sent. Batches go through recvmmsg and sendmmsg; TPACKET rings are not used: V3 adds milliseconds,
 //! and V2 delivers no more packets (benches/README.md, "Tried and refused").
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use sam_dataplane::{Buffer, BufferPool, Unit};
+use sam_dataplane::merged::offload_on_link;
+use sam_dataplane::{Buffer, BufferPool, Checksum, Gso, Offload, Unit};
 
 use crate::control_message::Control;
 use crate::epoll::owned;
@@ -31,7 +33,7 @@ pub enum FrameError {
     /// Longer than a buffer.
     #[error("frame longer than a buffer")]
     Truncated,
-    /// The kernel cannot describe it in a virtio header (UDP superpackets before Linux 6.2).
+    /// The kernel cannot describe it in a virtio header (UDP superpackets before Linux 6.2), or has none.
     #[error("superpacket that this kernel cannot describe")]
     Undescribable,
     /// Its virtio header does not fit it.
@@ -44,6 +46,8 @@ pub enum FrameError {
 pub struct PacketSocket {
     fd: OwnedFd,
     link: Link,
+    /// Whether a virtio header stands in front of each frame.
+    prefix: Prefix,
     receive_buffer: usize,
     inbound: MessageBatch,
     outbound: MessageBatch,
@@ -76,12 +80,16 @@ impl PacketSocket {
             let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
             // SAFETY: no pointers.
             let fd = owned(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+            let prefix = match set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1) {
+                Ok(()) => Prefix::Vnet,
+                Err(_) => Prefix::Absent,
+            };
             let receive_buffer = configure(fd.as_fd(), filter, receive_buffer)?;
             bind(fd.as_fd(), link.index)?;
             drain(fd.as_fd());
-            Ok((fd, receive_buffer))
+            Ok((fd, prefix, receive_buffer))
         };
-        let (fd, receive_buffer) = open().map_err(|error: io::Error| {
+        let (fd, prefix, receive_buffer) = open().map_err(|error: io::Error| {
             let denied = error.raw_os_error() == Some(libc::EPERM);
             NetError::new("open packet socket on", name, error)
                 .with_remedy(denied.then_some("grant CAP_NET_RAW"))
@@ -91,6 +99,7 @@ impl PacketSocket {
         Ok(Self {
             fd,
             link,
+            prefix,
             receive_buffer,
             inbound,
             outbound,
@@ -104,7 +113,7 @@ impl PacketSocket {
     /// # Errors
     /// EINVAL when the sockets are not of one interface.
     pub fn fan_out(sockets: &[Self]) -> Result<(), NetError> {
-        let Some(first) = sockets.first() else {
+        let [first, _, ..] = sockets else {
             return Ok(());
         };
         let join = || {
@@ -132,6 +141,12 @@ impl PacketSocket {
         join().map_err(|error| {
             NetError::new("fan out packet sockets of", first.link.name.clone(), error)
         })
+    }
+
+    /// Tells whether the kernel hands over and takes superpackets and unfinished checksums.
+    #[must_use]
+    pub fn offloads(&self) -> bool {
+        self.prefix == Prefix::Vnet
     }
 
     /// Returns the interface index.
@@ -203,7 +218,7 @@ impl PacketSocket {
                     Err(io::ErrorKind::OutOfMemory.into())
                 };
             }
-            let received = match self.inbound.receive(self.fd.as_fd(), Prefix::Vnet, buffers) {
+            let received = match self.inbound.receive(self.fd.as_fd(), self.prefix, buffers) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(total),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -215,7 +230,15 @@ impl PacketSocket {
                 Err(error) => return Err(error),
             };
             for (index, buffer) in self.spare.filled(received).enumerate() {
-                out.push(finish(&mut self.inbound, index, buffer, pool));
+                let incoming = self.inbound.incoming(index);
+                let offload = match self.prefix {
+                    _ if incoming.truncated => Err(FrameError::Truncated),
+                    Prefix::Vnet => {
+                        vnet_hdr::decode(incoming.prefix, buffer.len()).map_err(FrameError::Header)
+                    }
+                    Prefix::Absent => guess(buffer.bytes(), self.link.mtu),
+                };
+                out.push(finish(offload, buffer, pool));
             }
             total += received;
             if received < room {
@@ -226,11 +249,15 @@ impl PacketSocket {
     }
 
     /// Sends units in order and returns how many were dealt with, sent or failed; fewer than all says that the
-    /// socket is busy and the rest is to be sent when it is writable. Refused ones are appended to `failures`.
+    /// socket is busy and the rest is to be sent when it is writable, or that a superpacket failed, whose pieces would be
+    /// overtaken by what follows. What failed is appended to `failures`; `InvalidData` says that metadata and bytes do not
+    /// fit, or that nobody could finish what is unfinished.
     pub fn send_batch(&mut self, units: &[Unit], failures: &mut Vec<SendFailure>) -> usize {
         let (mut next, mut retries) = (0, 0);
         while next < units.len() {
-            let messages = units[next..].iter().map_while(outgoing);
+            let messages = units[next..]
+                .iter()
+                .map_while(|unit| outgoing(unit, self.prefix));
             let error = match self.outbound.send(self.fd.as_fd(), messages) {
                 Ok(0) => io::ErrorKind::InvalidData.into(),
                 Ok(sent) => {
@@ -251,6 +278,9 @@ impl PacketSocket {
                 error,
             });
             next += 1;
+            if units[next - 1].offload.gso != Gso::None {
+                break;
+            }
         }
         next
     }
@@ -273,7 +303,6 @@ fn configure(
     filter: Option<&Filter>,
     receive_buffer: i32,
 ) -> io::Result<usize> {
-    set(fd, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
     set(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
     if let Some(filter) = filter {
         set_program(fd, libc::SO_ATTACH_FILTER, filter.program())?;
@@ -322,19 +351,12 @@ fn drain(fd: BorrowedFd<'_>) {
     }
 }
 
-/// Makes a unit of the received message `index`, or gives its buffer back.
+/// Makes a unit of a received frame, or gives its buffer back.
 fn finish(
-    batch: &mut MessageBatch,
-    index: usize,
+    offload: Result<Offload, FrameError>,
     buffer: Buffer,
     pool: &mut BufferPool,
 ) -> Result<Unit, FrameError> {
-    let incoming = batch.incoming(index);
-    let offload = if incoming.truncated {
-        Err(FrameError::Truncated)
-    } else {
-        vnet_hdr::decode(incoming.prefix, buffer.len()).map_err(FrameError::Header)
-    };
     match offload {
         Ok(offload) => Ok(Unit { buffer, offload }),
         Err(error) => {
@@ -344,18 +366,41 @@ fn finish(
     }
 }
 
-/// Describes a unit to send; `None` when metadata and bytes do not fit.
-fn outgoing(unit: &Unit) -> Option<Outgoing<'_>> {
+/// Finds out what the kernel left undone in a frame that it did not describe.
+fn guess(frame: &[u8], mtu: u32) -> Result<Offload, FrameError> {
+    let Some((header, packet)) = frame.split_at_checked(ETHERNET.into()) else {
+        return Ok(Offload::default());
+    };
+    if header[12..] != IPV4 {
+        return Ok(Offload::default());
+    }
+    let mut offload = offload_on_link(packet, mtu).ok_or(FrameError::Undescribable)?;
+    if let Checksum::Partial { start, .. } = &mut offload.checksum {
+        *start += ETHERNET;
+    }
+    Ok(offload)
+}
+
+/// Describes a unit to send; `None` when metadata and bytes do not fit, or no header can describe what is unfinished.
+fn outgoing(unit: &Unit, prefix: Prefix) -> Option<Outgoing<'_>> {
     let bytes = unit.buffer.bytes();
-    let header = vnet_hdr::encode(unit.offload, bytes, LinkType::Ethernet).ok()?;
+    let prefix = match prefix {
+        Prefix::Vnet => Some(vnet_hdr::encode(unit.offload, bytes, LinkType::Ethernet).ok()?),
+        Prefix::Absent if unit.offload == Offload::default() => None,
+        Prefix::Absent => return None,
+    };
     Some(Outgoing {
-        prefix: Some(header),
+        prefix,
         bytes,
         to: None,
         control: (Control::new(), 0),
     })
 }
 
+/// Bytes of Ethernet header.
+const ETHERNET: u16 = 14;
+/// EtherType of IPv4.
+const IPV4: [u8; 2] = [0x08, 0x00];
 /// Distribution by flow, in the upper half of the option's value.
 const FANOUT_HASH: u32 = libc::PACKET_FANOUT_HASH << 16;
 /// Bytes of receive buffer that a socket asks for: 10 Gb/s for 10 ms and some.

@@ -2,8 +2,9 @@
 //! and takes whole superpackets.
 //!
 //! The device vanishes with its last descriptor. It belongs to one process: a second one gets EBUSY instead of a share
-//! of the flows. Several workers read it by several queues; the kernel keeps a flow to one of them. On a kernel without the virtio header everything works packet by
-//! packet; [`Tun::offloads`] says what was obtained.
+//! of the flows. Several workers read it by several queues; the kernel keeps a flow to one of them. What the kernel has is
+//! asked first: without the virtio header everything works packet by packet, without queues there is one;
+//! [`Tun::offloads`] says what was obtained.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -57,7 +58,7 @@ impl Tun {
         count: usize,
         limit: TunOffloads,
     ) -> Result<Vec<Self>, NetError> {
-        if count <= 1 {
+        if count <= 1 || !has(&open_device()?, libc::IFF_MULTI_QUEUE) {
             return Ok(vec![Self::attach(name, 0, limit)?]);
         }
         // IFF_TUN_EXCL refuses a device that exists, perhaps with the queues of another process.
@@ -80,15 +81,14 @@ impl Tun {
     }
 
     fn attach(name: &str, flags: i32, limit: TunOffloads) -> Result<Self, NetError> {
-        let (file, offloads) = match attach(name, IFF_VNET_HDR | flags) {
-            Ok(file) => {
-                let offloads = negotiate(&file, limit);
-                (file, offloads)
-            }
-            Err(error) if error.errno() == Some(libc::EINVAL) => {
-                (attach(name, flags)?, TunOffloads::Plain)
-            }
-            Err(error) => return Err(error),
+        let request = interface_request(name)?;
+        let file = open_device()?;
+        let offloads = if has(&file, libc::IFF_VNET_HDR) {
+            attach(&file, request, libc::IFF_VNET_HDR | flags, name)?;
+            negotiate(&file, limit)
+        } else {
+            attach(&file, request, flags, name)?;
+            TunOffloads::Plain
         };
         let index = Netlink::open()?.link(name)?.index;
         Ok(Self {
@@ -198,10 +198,9 @@ impl AsFd for Tun {
     }
 }
 
-/// Opens the clone device and attaches it to the interface `name`.
-fn attach(name: &str, extra_flags: i32) -> Result<File, NetError> {
-    let mut request = interface_request(name)?;
-    let file = OpenOptions::new()
+/// Opens the clone device.
+fn open_device() -> Result<File, NetError> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -210,13 +209,30 @@ fn attach(name: &str, extra_flags: i32) -> Result<File, NetError> {
         .map_err(|error| {
             let remedy = open_remedy(error.errno());
             error.with_remedy(remedy)
-        })?;
+        })
+}
+
+/// Tells whether the kernel has a feature; none, where it does not answer (sandboxes that play Linux).
+fn has(file: &File, feature: i32) -> bool {
+    let mut features: libc::c_int = 0;
+    // SAFETY: TUNGETFEATURES writes one int, which `features` is.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNGETFEATURES, &raw mut features) };
+    result == 0 && features & feature == feature
+}
+
+/// Attaches the opened clone device to the interface of a request, `name`.
+fn attach(
+    file: &File,
+    mut request: libc::ifreq,
+    extra_flags: i32,
+    name: &str,
+) -> Result<(), NetError> {
     let flags = libc::IFF_TUN | libc::IFF_NO_PI | extra_flags;
     request.ifr_ifru.ifru_flags = short(flags);
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     if result == 0 {
-        return Ok(file);
+        return Ok(());
     }
     let error = io::Error::last_os_error();
     let remedy = attach_remedy(error.raw_os_error());
@@ -297,7 +313,6 @@ fn attach_remedy(errno: Option<i32>) -> Option<&'static str> {
 }
 
 const DEVICE: &str = "/dev/net/tun";
-const IFF_VNET_HDR: i32 = libc::IFF_VNET_HDR;
 
 #[cfg(test)]
 mod tests {

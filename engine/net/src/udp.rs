@@ -1,7 +1,7 @@
 //! The underlay: a UDP socket that sends and receives trains, many datagrams of one size in one buffer.
 //!
 //! Sending uses UDP_SEGMENT where a train has more than one datagram and falls back to single datagrams when the
-//! kernel or the device refuses; the socket remembers a refusal until it is told to try again. Receiving uses UDP_GRO
+//! kernel does not know it, or refuses, or the device does; the socket remembers a refusal until it is told to try again. Receiving uses UDP_GRO
 //! into 64 KiB buffers: a shorter one would lose the rest of a train. One socket serves one address family.
 
 use std::io;
@@ -135,15 +135,22 @@ impl UdpSocket {
             }
             socket.bind(&address.into())?;
             let local = socket.local_addr()?.as_socket().unwrap_or(address);
+            let bound = Self::new(socket, local, receive_buffer);
             // Kernels before 5.0 have no UDP_GRO: datagrams then come one by one.
-            let joins = set(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
-            Ok((socket, local, receive_buffer, joins))
+            let joins = set(bound.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
+            // Kernels before 4.18 have no UDP_SEGMENT, and would send a train as one datagram. Zero says that each call tells.
+            let segmentation = match set(bound.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0) {
+                Ok(()) => bound.segmentation,
+                Err(_) => Segmentation::Refused,
+            };
+            Ok(Self {
+                joins,
+                segmentation,
+                ..bound
+            })
         };
-        let (socket, local, receive_buffer, joins) = bind()
-            .map_err(|error| NetError::new("bind UDP socket to", address.to_string(), error))?;
-        Ok(Self {
-            joins,
-            ..Self::new(socket, local, receive_buffer)
+        bind().map_err(|error: io::Error| {
+            NetError::new("bind UDP socket to", address.to_string(), error)
         })
     }
 
@@ -171,6 +178,7 @@ impl UdpSocket {
         let socket = self.socket.try_clone()?;
         Ok(Self {
             joins: self.joins,
+            segmentation: self.segmentation,
             ..Self::new(socket, self.local, self.receive_buffer)
         })
     }
@@ -638,6 +646,42 @@ mod tests {
         assert_eq!(state, Segmentation::Refused);
         state.accepted();
         assert_eq!(state, Segmentation::Refused);
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_trains_gets_single_datagrams_and_is_not_asked_forever() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let receiver = std::net::UdpSocket::bind(any).unwrap();
+        let mut sender = UdpSocket::bind(any).unwrap();
+        // The kernel cuts no train whose datagrams are to have no checksum.
+        let without_checksums = |sender: &UdpSocket, on: i32| {
+            set(sender.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, on).unwrap();
+        };
+        let exchange = |sender: &mut UdpSocket| {
+            let mut train = [train_of(100, 250)];
+            train[0].to = receiver.local_addr().unwrap();
+            let mut failures = Vec::new();
+            assert_eq!(sender.send_trains(&mut train, &mut failures), 1);
+            assert!(failures.is_empty(), "{failures:?}");
+            let mut buffer = [0; 999];
+            for length in [100, 100, 50] {
+                assert_eq!(receiver.recv(&mut buffer).unwrap(), length);
+            }
+        };
+        without_checksums(&sender, 1);
+        for _ in 0..REFUSALS {
+            assert!(sender.segments());
+            exchange(&mut sender);
+        }
+        assert!(!sender.segments());
+        exchange(&mut sender);
+
+        without_checksums(&sender, 0);
+        sender.allow_segmentation();
+        for _ in 0..=REFUSALS {
+            exchange(&mut sender);
+            assert!(sender.segments());
+        }
     }
 
     fn train_of(segment: u16, bytes: usize) -> Train {

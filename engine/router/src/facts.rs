@@ -327,6 +327,10 @@ pub struct WorkerFacts {
     pub tunnel_rx_packets: u64,
     /// Offloads in force.
     pub offloads: Offloads,
+    /// Whether it receives from the LAN ports.
+    pub receives_lan: bool,
+    /// Whether it receives from the router's own host.
+    pub receives_host: bool,
     /// Generation of the snapshot that it forwards by.
     pub generation: u64,
     /// Packet buffers free.

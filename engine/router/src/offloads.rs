@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::WorkerFacts;
+
 /// Offloads: as configured, or as in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offloads {
@@ -45,6 +47,12 @@ impl Offloads {
             ("udpSegment", self.udp_segment),
             ("udpGro", self.udp_gro),
         ]
+    }
+
+    /// Returns what is on at all workers, if this is what is wanted.
+    pub(crate) fn in_force(self, workers: &[WorkerFacts]) -> Self {
+        let all = workers.iter().map(|worker| worker.offloads);
+        all.fold(self, Self::and)
     }
 
     /// Returns what is on in both.

@@ -74,6 +74,8 @@ impl FactSource {
                     tun_rx_units: self.read(*index, |stats| &stats.tun_rx_units),
                     tunnel_rx_packets: self.read(*index, |stats| &stats.tunnel_rx_packets),
                     offloads: worker.offloads,
+                    receives_lan: worker.receives_lan,
+                    receives_host: worker.receives_host,
                     generation: worker.generation,
                     buffers_free: worker.buffers_free as u64,
                     buffers: BUFFERS as u64,

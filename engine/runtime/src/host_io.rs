@@ -504,11 +504,30 @@ impl LanSocket {
             ..FrameFilter::default()
         };
         let share = RECEIVE_BUFFER / i32::try_from(count).unwrap_or(i32::MAX).max(1);
-        let members = open_sockets(name, &ipv4.build()?, share.max(LEAST_BUFFER), count)?;
-        PacketSocket::fan_out(&members)?;
+        let ipv4 = ipv4.build()?;
+        let mut members = open_sockets(name, &ipv4, share.max(LEAST_BUFFER), count)?;
+        let mut readers = count;
+        if let Err(error) = PacketSocket::fan_out(&members) {
+            warn!("{error}: one worker receives from the LAN for all");
+            // Each member has its own copy of a frame now.
+            let first = PacketSocket::open(name, Some(&ipv4))?;
+            let deaf = open_sockets(name, &Filter::nothing(), LEAST_BUFFER, count - 1)?;
+            members = std::iter::once(first).chain(deaf).collect();
+            readers = 1;
+        }
+        if !members.iter().all(PacketSocket::offloads) {
+            warn!(
+                "the kernel describes no superpackets on {name} (PACKET_VNET_HDR): each packet leaves alone, TCP is cut small"
+            );
+        }
         let listeners = open_sockets(name, &arp.build()?, LEAST_BUFFER, count)?;
-        let pairs = members.into_iter().zip(listeners);
-        Ok(pairs.map(|(ipv4, arp)| LanSockets { ipv4, arp }).collect())
+        let pairs = members.into_iter().zip(listeners).enumerate();
+        let pairs = pairs.map(|(index, (ipv4, arp))| LanSockets {
+            ipv4,
+            receives: index < readers,
+            arp,
+        });
+        Ok(pairs.collect())
     }
 }
 

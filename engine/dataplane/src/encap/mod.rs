@@ -9,7 +9,6 @@ pub mod carrier;
 pub mod gre;
 pub mod gue;
 pub mod lane;
-pub mod merged;
 pub mod nested;
 pub mod payload;
 pub mod sources;

@@ -7,10 +7,10 @@ use super::Forwarder;
 use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
 use crate::encap::lane::udp_lane;
-use crate::encap::merged::offload_of;
 use crate::encap::{Carrier, Framing, Lane, Plain};
 use crate::ids::TunnelId;
 use crate::ip_packet::IpPacket;
+use crate::merged::offload_of;
 use crate::outlet::Io;
 use crate::trace::{Seen, TapPoint};
 use crate::train::{Growth, Passage};
@@ -37,6 +37,7 @@ impl Forwarder {
     /// Handles packets of tunnels without encryption.
     pub fn handle_plain(&mut self, datagrams: PlainDatagrams, io: &mut Io<'_>, now: Instant) {
         self.refresh_sessions(io, now);
+        self.stats.add(&self.stats.trains_received, 1);
         let PlainDatagrams {
             carrier,
             from,

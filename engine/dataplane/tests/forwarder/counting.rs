@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use sam_dataplane::announcer::ANNOUNCEMENT_LIMIT;
 use sam_dataplane::encap::{Framing, Gue};
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_dataplane::{Snapshot, TunnelTraffic};
+use sam_dataplane::{DropReason, NextHop, Snapshot, TunnelTraffic};
 
 use crate::lab::*;
 use crate::plain::GUE;
@@ -22,6 +22,7 @@ const CASES: &[(&str, Event, Growth)] = &[
         &[
             ("lan-rx-bytes", 142),
             ("lan-rx-units", 1),
+            ("routing-decisions", 1),
             ("trains-sent", 1),
             ("tunnel-tx-bytes", 128),
             ("tunnel-tx-packets", 1),
@@ -33,6 +34,8 @@ const CASES: &[(&str, Event, Growth)] = &[
         &[
             ("lan-tx-bytes", 142),
             ("lan-tx-units", 1),
+            // The packet before it in the lab was one of the same flow.
+            ("trains-received", 1),
             ("tunnel-rx-bytes", 128),
             ("tunnel-rx-packets", 1),
         ],
@@ -45,6 +48,7 @@ const CASES: &[(&str, Event, Growth)] = &[
             lab.settle();
         },
         &[
+            ("routing-decisions", 1),
             ("trains-sent", 1),
             ("tun-rx-units", 1),
             ("tunnel-tx-bytes", 28),
@@ -59,6 +63,8 @@ const CASES: &[(&str, Event, Growth)] = &[
             lab.settle();
         },
         &[
+            ("routing-decisions", 1),
+            ("trains-received", 1),
             ("tun-tx-units", 1),
             ("tunnel-rx-bytes", 28),
             ("tunnel-rx-packets", 1),
@@ -95,6 +101,8 @@ const CASES: &[(&str, Event, Growth)] = &[
             ("arp-requests-sent", 1),
             ("lan-tx-bytes", 42),
             ("lan-tx-units", 1),
+            ("routing-decisions", 1),
+            ("trains-received", 1),
             ("tunnel-rx-bytes", 28),
             ("tunnel-rx-packets", 1),
         ],
@@ -108,6 +116,7 @@ const CASES: &[(&str, Event, Growth)] = &[
             ("lan-rx-units", 1),
             ("lan-tx-bytes", 70),
             ("lan-tx-units", 1),
+            ("routing-decisions", 1),
         ],
     ),
 ];
@@ -122,6 +131,47 @@ fn each_event_moves_exactly_its_counters() {
 
         assert_eq!(growth(&before, &counters(&lab)), *expected, "{name}");
     }
+}
+
+#[test]
+fn a_superpacket_takes_one_decision_at_each_end_however_many_packets_it_is() {
+    let gue = Framing::Gue(Gue::Variant1);
+    for mut lab in [Lab::connected(), Lab::plain(GUE, gue)] {
+        let decisions = |lab: &Lab| [&lab.a, &lab.b].map(|at| at.counter("routing-decisions"));
+        // Something else in between, so that the flow is no longer the latest.
+        let other = |lab: &mut Lab| lab.send_a(&udp(A.host, silent(B), 64, b"x"));
+        other(&mut lab);
+        let [at_a, at_b] = decisions(&lab);
+        let received = lab.b.counter("tunnel-rx-packets");
+
+        let packet = partial(tcp(A.host, B.host, 1, &[7; 40 * 1300]));
+        lab.send_a_with(&packet, superpacket(1300));
+
+        assert_eq!(lab.b.counter("tunnel-rx-packets") - received, 40);
+        assert_eq!(decisions(&lab), [at_a + 1, at_b + 1]);
+
+        // Another flow between two of them takes a decision, and so does the next.
+        other(&mut lab);
+        lab.send_a_with(&packet, superpacket(1300));
+        assert_eq!(decisions(&lab), [at_a + 3, at_b + 3]);
+    }
+}
+
+#[test]
+fn a_new_snapshot_is_asked_anew() {
+    let mut lab = Lab::connected();
+    lab.send_a(&udp(A.host, B.host, 64, b"x"));
+    lab.clear();
+
+    lab.a.install(lab.now, |snapshot| {
+        add_route(snapshot, B.host, NextHop::Blackhole)
+    });
+    lab.send_a(&udp(A.host, B.host, 64, b"x"));
+
+    assert_eq!(
+        (lab.trains.len(), lab.a.dropped(DropReason::Blackhole)),
+        (0, 1)
+    );
 }
 
 #[test]

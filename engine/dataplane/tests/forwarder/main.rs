@@ -16,3 +16,4 @@ mod refusals;
 mod sessions;
 mod sources;
 mod tapping;
+mod workers;

@@ -1,8 +1,8 @@
 //! Arbitrary tunnel packets: each framing refuses them or finds an inner packet at their end, which it writes back.
 
-use sam_dataplane::encap::merged::offload_of;
 use sam_dataplane::encap::nested::Content;
 use sam_dataplane::encap::{Framing, Gre, Gue, Nested, Payload, Vxlan};
+use sam_dataplane::merged::{offload_of, offload_on_link};
 use sam_dataplane::{Carrier, Gso, Offload};
 
 pub(crate) fn check(data: &[u8]) {
@@ -36,6 +36,13 @@ pub(crate) fn check(data: &[u8]) {
     let Offload { gso, .. } = offload_of(packet, mtu);
     if let Gso::Tcp { size } = gso {
         assert!(size < mtu && usize::from(mtu) < packet.len());
+    }
+    if let Some(Offload {
+        gso: Gso::Tcp { .. },
+        ..
+    }) = offload_on_link(packet, mtu.into())
+    {
+        assert!(usize::from(mtu) < packet.len());
     }
 }
 

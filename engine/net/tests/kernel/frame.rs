@@ -28,6 +28,15 @@ pub(crate) fn ipv4(from: &str, to: &str, protocol: u8, mut transport: Vec<u8>) -
     [header, transport].concat()
 }
 
+/// Makes an IPv4 packet a fragment, `offset` times eight bytes from the start; its own checksum is not of interest.
+pub(crate) fn fragment(mut packet: Vec<u8>, offset: u8, more: bool) -> Vec<u8> {
+    packet[6..8].copy_from_slice(&[if more { 0x20 } else { 0 }, offset]);
+    packet[10..12].fill(0);
+    let sum = !sum(&packet[..IPV4]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// Makes a UDP header and payload for [`ipv4`].
 pub(crate) fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).unwrap();

@@ -14,6 +14,7 @@ use crate::frame::{self, ETHERNET};
 const WORKERS: usize = 3;
 const FLOWS: u16 = 40;
 const PACKETS: usize = 3;
+const FRAGMENTS: usize = 3;
 
 /// Which worker got how many packets of each flow.
 #[derive(Debug, Default)]
@@ -29,11 +30,11 @@ impl Tally {
     }
 
     /// Every packet came once, each flow at one worker, and more than one worker has something to do.
-    fn assert_spread(&self) {
+    fn assert_spread(&self, packets: usize) {
         assert_eq!(self.0.len(), usize::from(FLOWS), "{self:?}");
         assert!(
             self.0.values().all(
-                |workers| workers.len() == 1 && workers.values().all(|count| *count == PACKETS)
+                |workers| workers.len() == 1 && workers.values().all(|count| *count == packets)
             ),
             "{self:?}"
         );
@@ -56,25 +57,9 @@ fn frames_are_spread_over_packet_sockets_by_flow() {
     let Some(cable) = Cable::lay(None, None) else {
         return;
     };
-    let filter = FrameFilter {
-        prefixes: vec!["10.9.0.0/24".parse().unwrap()],
-        ..FrameFilter::default()
+    let Some(mut sockets) = group(&cable) else {
+        return;
     };
-    let filter = filter.build().unwrap();
-    let open = || PacketSocket::open(RIGHT, Some(&filter));
-    let opened: Result<Vec<_>, _> = cable
-        .right
-        .enter(|| (0..WORKERS).map(|_| open()).collect())
-        .unwrap();
-    let mut sockets = match opened {
-        Ok(sockets) => sockets,
-        Err(error) if error.errno() == Some(libc::EPERM) => {
-            println!("skipped: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    PacketSocket::fan_out(&sockets).unwrap();
     let mut sender = cable
         .left
         .enter(|| PacketSocket::open(LEFT, None))
@@ -90,21 +75,98 @@ fn frames_are_spread_over_packet_sockets_by_flow() {
         }
     }
 
-    let (mut tally, mut pool) = (Tally::default(), BufferPool::new(64 * WORKERS));
+    let mut tally = Tally::default();
+    receive_all(&mut sockets, PACKETS, |worker, packet| {
+        tally.count(u16::from_be_bytes([packet[20], packet[21]]), worker);
+    });
+    tally.assert_spread(PACKETS);
+}
+
+#[test]
+fn the_fragments_of_a_datagram_reach_one_packet_socket_in_order() {
+    let Some(cable) = Cable::lay(None, None) else {
+        return;
+    };
+    let Some(mut sockets) = group(&cable) else {
+        return;
+    };
+    let mut sender = cable
+        .left
+        .enter(|| PacketSocket::open(LEFT, None))
+        .unwrap()
+        .unwrap();
+    // Each host sends one fragmented datagram after the other, of changing ports; the fragments of all hosts are mixed.
+    for datagram in 0..PACKETS {
+        for (offset, more) in [(0, true), (1, true), (2, false)] {
+            for host in 0..FLOWS {
+                let port = 5000 + 7 * host + u16::try_from(datagram).unwrap();
+                let payload = frame::udp(port, 7000, &[0; 16]);
+                let packet = frame::ipv4(&format!("10.9.0.{}", 10 + host), "10.9.0.2", 17, payload);
+                let packet = frame::fragment(packet, offset, more);
+                let frame = frame::ethernet(sockets[0].mac(), sender.mac(), &packet);
+                assert_eq!(
+                    sender.send_batch(&[frame::plain(&frame)], &mut Vec::new()),
+                    1
+                );
+            }
+        }
+    }
+
+    let mut tally = Tally::default();
+    let mut offsets: BTreeMap<u16, Vec<u8>> = BTreeMap::new();
+    receive_all(&mut sockets, FRAGMENTS * PACKETS, |worker, packet| {
+        let host = u16::from(packet[15]) - 10;
+        tally.count(host, worker);
+        offsets.entry(host).or_default().push(packet[7]);
+    });
+    tally.assert_spread(FRAGMENTS * PACKETS);
+    let expected = [0, 1, 2].repeat(PACKETS);
+    assert!(
+        offsets.values().all(|offsets| *offsets == expected),
+        "{offsets:?}"
+    );
+}
+
+/// Packet sockets of one group on the right.
+fn group(cable: &Cable) -> Option<Vec<PacketSocket>> {
+    let filter = FrameFilter {
+        prefixes: vec!["10.9.0.0/24".parse().unwrap()],
+        ..FrameFilter::default()
+    };
+    let filter = filter.build().unwrap();
+    let open = || PacketSocket::open(RIGHT, Some(&filter));
+    let opened: Result<Vec<_>, _> = cable
+        .right
+        .enter(|| (0..WORKERS).map(|_| open()).collect())
+        .unwrap();
+    let sockets = match opened {
+        Ok(sockets) => sockets,
+        Err(error) if error.errno() == Some(libc::EPERM) => {
+            println!("skipped: {error}");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    PacketSocket::fan_out(&sockets).unwrap();
+    Some(sockets)
+}
+
+/// Receives so many packets of each flow, and hands over each with the number of its socket.
+fn receive_all(sockets: &mut [PacketSocket], packets: usize, mut take: impl FnMut(usize, &[u8])) {
+    let (mut total, mut pool) = (0, BufferPool::new(64 * WORKERS));
     poll_until(|| {
         for (worker, socket) in sockets.iter_mut().enumerate() {
             let mut frames = Vec::new();
             socket.recv_batch(&mut pool, &mut frames, 32).unwrap();
             for unit in frames {
                 let buffer = unit.unwrap().buffer;
-                let bytes = &buffer.bytes()[ETHERNET + 20..];
-                tally.count(u16::from_be_bytes([bytes[0], bytes[1]]), worker);
+                take(worker, &buffer.bytes()[ETHERNET..]);
+                total += 1;
                 pool.give(buffer);
             }
         }
-        tally.total() >= usize::from(FLOWS) * PACKETS
+        total >= usize::from(FLOWS) * packets
     });
-    tally.assert_spread();
 }
 
 #[test]
@@ -209,7 +271,7 @@ fn host_packets_are_spread_over_tun_queues_and_the_device_stays_ours() {
         }
         tally.total() >= usize::from(FLOWS) * PACKETS
     });
-    tally.assert_spread();
+    tally.assert_spread(PACKETS);
 }
 
 #[test]
@@ -240,7 +302,7 @@ fn senders_are_spread_over_underlay_sockets_and_the_port_stays_ours() {
             }
             tally.total() >= usize::from(FLOWS) * PACKETS
         });
-        tally.assert_spread();
+        tally.assert_spread(PACKETS);
         assert_eq!(receive(&mut group.control), []);
     }
 }

@@ -1,6 +1,7 @@
-//! The host: kernel forwarding, capabilities, the TUN device.
+//! The host: kernel forwarding, capabilities, the TUN device, what the kernel does not do for the packet path.
 
 use super::{Evidence, fail, pass, skip, warn};
+use crate::facts::WorkerFacts;
 use crate::view::CheckRow;
 
 const AREA: &str = "host";
@@ -13,6 +14,8 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(ip_forward(evidence));
     capabilities(evidence, checks);
     checks.push(tun(evidence));
+    checks.push(offloads(evidence));
+    checks.push(shares(evidence));
 }
 
 /// A kernel that forwards delivers a second copy of every packet, or sends redirects (data-plane.md section 8).
@@ -113,5 +116,77 @@ fn tun(evidence: &Evidence<'_>) -> CheckRow {
         AREA,
         "tun",
         format!("{name} is up with {overlay}, MTU {}", tun.mtu),
+    )
+}
+
+/// What the kernel refuses is done packet by packet.
+fn offloads(evidence: &Evidence<'_>) -> CheckRow {
+    let workers = &evidence.facts.workers;
+    if workers.is_empty() {
+        return skip(AREA, "offloads", "no packet worker runs");
+    }
+    let wanted = evidence.config.local.offloads;
+    let both = wanted
+        .list()
+        .into_iter()
+        .zip(wanted.in_force(workers).list());
+    let refused = both.filter(|((_, wanted), (_, on))| *wanted && !on);
+    let refused: Vec<&str> = refused.map(|((name, _), _)| name).collect();
+    if refused.is_empty() {
+        return pass(AREA, "offloads", "all that are switched on are in force");
+    }
+    warn(
+        AREA,
+        "offloads",
+        format!("the kernel refuses {}", refused.join(", ")),
+    )
+    .detail("everything is forwarded all the same, packet by packet, which is slower")
+    .remedy(format!(
+        "a newer kernel, or `self.offloads: {{{}}}` where that is as it should be",
+        refused
+            .iter()
+            .map(|name| format!("{name}: false"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    ))
+}
+
+/// Without a fanout group or TUN queues one worker receives for all.
+fn shares(evidence: &Evidence<'_>) -> CheckRow {
+    type Receives = fn(&WorkerFacts) -> bool;
+    let workers = &evidence.facts.workers;
+    if workers.is_empty() {
+        return skip(AREA, "shares", "no packet worker runs");
+    }
+    let tun = &evidence.config.local.tun;
+    let sources: [(&str, String, Receives); 2] = [
+        (
+            "the LAN",
+            "a kernel that lets packet sockets share (PACKET_FANOUT)".to_owned(),
+            |worker| worker.receives_lan,
+        ),
+        (
+            "this host",
+            format!("`ip link delete {tun}` and a restart: it was made with fewer queues"),
+            |worker| worker.receives_host,
+        ),
+    ];
+    for (source, remedy, receives) in sources {
+        let count = workers.iter().filter(|worker| receives(worker)).count();
+        if count < workers.len() {
+            let all = workers.len();
+            return warn(
+                AREA,
+                "shares",
+                format!("{count} of {all} workers receive from {source}"),
+            )
+            .detail("what comes from there uses fewer cores than there are")
+            .remedy(format!("{remedy}; or `self.workers: {count}`"));
+        }
+    }
+    pass(
+        AREA,
+        "shares",
+        "each worker has its share of what is received",
     )
 }

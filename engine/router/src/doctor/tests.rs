@@ -94,6 +94,13 @@ fn each_fault_of_the_host_is_found() {
         ("host/tun", Fail, |f| tun(f).up = false),
         ("host/tun", Fail, |f| tun(f).addresses.clear()),
         ("host/tun", Warn, |f| tun(f).mtu = 1000),
+        ("host/offloads", Warn, |f| {
+            f.workers[0].offloads.udp_segment = false
+        }),
+        ("host/offloads", Skip, |f| f.workers.clear()),
+        ("host/shares", Warn, |f| f.workers[0].receives_lan = false),
+        ("host/shares", Warn, |f| f.workers[0].receives_host = false),
+        ("host/shares", Skip, |f| f.workers.clear()),
         ("lan/interface", Fail, |f| f.host.lan = None),
         ("lan/interface", Fail, |f| lan(f).up = false),
         ("lan/proxy-arp", Fail, |f| lan(f).proxy_arp = Some(true)),
@@ -301,6 +308,8 @@ fn healthy() -> (Net, Facts) {
         host: host_facts(),
         workers: vec![WorkerFacts {
             generation,
+            receives_lan: true,
+            receives_host: true,
             ..WorkerFacts::default()
         }],
         peers: vec![PeerFacts {

@@ -190,10 +190,7 @@ impl Router {
 
     fn offloads_off(&self, facts: &Facts) -> Vec<OffloadOff> {
         let wanted = self.config.local.offloads;
-        let mut in_force = wanted;
-        for worker in &facts.workers {
-            in_force = in_force.and(worker.offloads);
-        }
+        let in_force = wanted.in_force(&facts.workers);
         let both = wanted.list().into_iter().zip(in_force.list());
         both.filter(|(_, (_, on))| !on)
             .map(|((name, wanted), _)| OffloadOff {

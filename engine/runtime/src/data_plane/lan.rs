@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sam_dataplane::{BufferPool, DropReason, MergePolicy, PortId, Role, Stats, Unit};
+use sam_dataplane::{BufferPool, DropReason, Gso, MergePolicy, Offload, PortId, Role, Stats, Unit};
 use sam_net::packet_socket::FrameError;
 use sam_net::{PacketSocket, SendFailure};
 use tracing::warn;
@@ -17,6 +17,7 @@ use super::trust::Trust;
 pub(super) struct Lan {
     pub(super) port: PortId,
     ipv4: PacketSocket,
+    receives: bool,
     arp: PacketSocket,
     budget: Budget,
     batch: Vec<Result<Unit, FrameError>>,
@@ -31,6 +32,7 @@ impl Lan {
         Self {
             port,
             ipv4: sockets.ipv4,
+            receives: sockets.receives,
             arp: sockets.arp,
             budget: Budget::default(),
             batch: Vec::new(),
@@ -38,6 +40,16 @@ impl Lan {
             pending: Vec::new(),
             failures: Vec::new(),
         }
+    }
+
+    /// Tells whether this worker has a share of the frames.
+    pub(super) fn receives(&self) -> bool {
+        self.receives
+    }
+
+    /// Tells whether the kernel takes superpackets here.
+    pub(super) fn offloads(&self) -> bool {
+        self.ipv4.offloads()
     }
 
     /// Receives one batch, for [`Self::poll_frame`]. Returns what there was.
@@ -74,7 +86,7 @@ impl Lan {
         self.received.pop_front()
     }
 
-    /// Queues a frame for [`Self::send`], cut when `policy` does not take it whole.
+    /// Queues a frame for [`Self::send`], cut when `policy` does not take it whole, finished when the kernel cannot.
     pub(super) fn queue(
         &mut self,
         unit: Unit,
@@ -82,7 +94,8 @@ impl Lan {
         pool: &mut BufferPool,
         stats: &Stats,
     ) {
-        if policy.takes(unit.offload.gso) {
+        let is_finished = unit.offload == Offload::default();
+        if is_finished || self.offloads() && policy.takes(unit.offload.gso) {
             return self.pending.push(unit);
         }
         let pending = &mut self.pending;
@@ -104,12 +117,8 @@ impl Lan {
         if self.pending.is_empty() {
             return;
         }
-        let cut = self.send_pending(pool, stats, trust);
-        if !cut.is_empty() {
-            self.pending.splice(..0, cut);
-            // Plain frames are not cut again.
-            self.send_pending(pool, stats, trust);
-        }
+        // Plain frames are not cut again.
+        while self.send_pending(pool, stats, trust) {}
         let excess = self.pending.len().saturating_sub(PENDING);
         for unit in self.pending.drain(..excess) {
             stats.drop(DropReason::SendBusy);
@@ -117,17 +126,14 @@ impl Lan {
         }
     }
 
-    /// Sends once, and returns the pieces of what the kernel refused to cut.
-    fn send_pending(
-        &mut self,
-        pool: &mut BufferPool,
-        stats: &Stats,
-        trust: &mut Trust,
-    ) -> Vec<Unit> {
-        let mut pieces = Vec::new();
+    /// Sends up to the first superpacket that fails, and puts the pieces of one that the kernel refused to cut in its place;
+    /// returns whether there was one that failed.
+    fn send_pending(&mut self, pool: &mut BufferPool, stats: &Stats, trust: &mut Trust) -> bool {
+        let (mut pieces, mut stopped) = (Vec::new(), false);
         let done = self.ipv4.send_batch(&self.pending, &mut self.failures);
         for failure in self.failures.drain(..) {
             let unit = &self.pending[failure.index];
+            stopped |= unit.offload.gso != Gso::None;
             if !is_refusal(unit, &failure.error) {
                 stats.drop_many(DropReason::SendFailed, failure.packets as u64);
                 continue;
@@ -146,7 +152,8 @@ impl Lan {
         for unit in self.pending.drain(..done) {
             pool.give(unit.buffer);
         }
-        pieces
+        self.pending.splice(..0, pieces);
+        stopped
     }
 
     /// Counts what the kernel lost since the last look; lost ARP frames are the speaker's to count.

@@ -62,6 +62,10 @@ impl Letters {
 pub(crate) struct WorkerReport {
     /// Offloads in force.
     pub offloads: Offloads,
+    /// Whether it receives from the LAN ports.
+    pub receives_lan: bool,
+    /// Whether it receives from the router's own host.
+    pub receives_host: bool,
     /// Neighbors.
     pub neighbors: Vec<NeighborView>,
     /// What went through each tunnel, by number.
@@ -79,6 +83,8 @@ pub(crate) struct WorkerReport {
 pub(crate) struct LanSockets {
     /// Its share of the IPv4 frames, by flow; everything is sent here.
     pub(crate) ipv4: PacketSocket,
+    /// Whether it has one: without PACKET_FANOUT one worker has all.
+    pub(crate) receives: bool,
     /// Every ARP frame. On a socket of its own no flood of IPv4 can displace it.
     pub(crate) arp: PacketSocket,
 }

@@ -17,6 +17,8 @@ mod listener;
 mod mailbox;
 mod plain_ports;
 mod ports;
+#[cfg(test)]
+mod refused;
 mod sockets;
 mod software;
 mod switches;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::Context;
 use sam_dataplane::{
-    BufferPool, DropReason, Egress, Forwarder, Io, Lane, Merging, PortId, Role, Stats, TxQueue,
-    Unit,
+    BufferPool, DropReason, Egress, Forwarder, Io, Lane, MergePolicy, Merging, PortId, Role, Stats,
+    TxQueue, Unit,
 };
+use sam_net::tun::TunOffloads;
 use sam_net::{Epoll, Interest, Train, Tun, UdpSocket};
 use sam_router::{Offloads, TUN_PORT};
 use tracing::{info, warn};
@@ -43,6 +44,7 @@ const LAN: u64 = 16;
 /// All attachments of a worker.
 pub(super) struct Ports {
     tun: Tun,
+    reads_tun: bool,
     underlays: Vec<Underlay>,
     /// These only receive.
     controls: Vec<Underlay>,
@@ -78,6 +80,7 @@ impl Ports {
             lan_trust: Trust::new(lan),
             host_trust: Trust::new(host),
             tun,
+            reads_tun,
             underlays: Vec::new(),
             controls: Vec::new(),
             plain: PlainPorts::new(),
@@ -105,6 +108,9 @@ impl Ports {
             former.retire(pool);
         }
         self.lans.push(Lan::new(port, sockets));
+        let Merging { lan, .. } = merging(self.wanted, self.tun.offloads());
+        let takes = self.lans.iter().all(Lan::offloads);
+        self.lan_trust = Trust::new(if takes { lan } else { MergePolicy::NOTHING });
     }
 
     /// Closes the sockets of the underlay that are not wanted any more and serves the new ones; all others go on as they
@@ -153,6 +159,12 @@ impl Ports {
         if self.wanted.udp_gro && self.role == Role::Speaker && !joins {
             warn!("the kernel does not join datagrams (UDP_GRO, Linux 5.0): each arrives alone");
         }
+        let segments = members.iter().all(Underlay::segments);
+        if self.wanted.udp_segment && self.role == Role::Speaker && !segments {
+            warn!(
+                "the kernel does not cut trains (UDP_SEGMENT, Linux 4.18): each datagram leaves alone"
+            );
+        }
         let members = std::mem::replace(&mut self.underlays, members);
         let controls = std::mem::replace(&mut self.controls, controls);
         for former in members.into_iter().chain(controls) {
@@ -171,11 +183,22 @@ impl Ports {
         }
     }
 
+    /// Tells whether this worker receives from the LAN ports.
+    pub(super) fn receives_lan(&self) -> bool {
+        self.lans.iter().all(Lan::receives)
+    }
+
+    /// Tells whether this worker receives from the router's own host.
+    pub(super) fn receives_host(&self) -> bool {
+        self.reads_tun
+    }
+
     /// Returns the offloads in force.
     pub(super) fn offloads(&self) -> Offloads {
         let Merging { lan, host } = self.merging();
         self.wanted.and(Offloads {
-            tun_tcp: host.tcp,
+            // What is written may be whole all the same.
+            tun_tcp: host.tcp && self.tun.offloads() >= TunOffloads::Tcp,
             tun_udp: host.udp,
             lan_tcp: lan.tcp,
             lan_udp: lan.udp,

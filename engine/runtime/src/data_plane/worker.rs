@@ -323,6 +323,8 @@ impl Worker {
     fn report(&self) -> WorkerReport {
         WorkerReport {
             offloads: self.ports.offloads(),
+            receives_lan: self.ports.receives_lan(),
+            receives_host: self.ports.receives_host(),
             neighbors: self.forwarder.neighbors(),
             tunnels: self.forwarder.traffic().to_vec(),
             buffers_free: self.pool.available(),
