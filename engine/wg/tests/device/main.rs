@@ -10,6 +10,7 @@ mod configuration;
 mod endurance;
 mod interop;
 mod load;
+mod outage;
 mod restart;
 mod roaming;
 mod session;
