@@ -13,6 +13,7 @@ mod load;
 mod outage;
 mod restart;
 mod roaming;
+mod runs;
 mod session;
 mod workers;
 mod world;
