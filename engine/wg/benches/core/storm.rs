@@ -304,10 +304,11 @@ impl Gate for TheirGate {
                 }
                 let mut tunn = self.tunn.lock().expect("nobody panics");
                 // What its device calls here does not check mac1 again, which is half a microsecond.
-                match tunn.decapsulate(None, message, &mut out) {
-                    TunnResult::WriteToNetwork(reply) => Some(reply.to_vec()),
-                    _ => None,
-                }
+                let answered = tunn.decapsulate(None, message, &mut out);
+                let TunnResult::WriteToNetwork(reply) = answered else {
+                    return None;
+                };
+                Some(reply.to_vec())
             }
             Err(TunnResult::WriteToNetwork(reply)) => Some(reply.to_vec()),
             _ => None,

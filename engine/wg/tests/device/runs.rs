@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::attack::sign;
 use crate::world::{A, B, PEER, World, packet, secs};
+use proptest::prelude::*;
 use sam_wg::{OpenError, Opened, Order, Run};
 
 /// Length of a datagram with `packet` in it.
@@ -123,6 +124,39 @@ fn bytes_of_a_run_are_counted() {
     let run = [&datagrams[0][..], &datagrams[1], &datagrams[1]];
     open(&mut world, Order::Kept, &run, &datagrams[2]);
     assert_eq!(world.nodes[B].status().rx_bytes - before, 3 * 24);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn a_run_gives_what_its_datagrams_give_one_by_one(
+        choices in proptest::collection::vec((0..40_usize, 0..60_usize), 1..200),
+        at_once in 1..70_usize,
+    ) {
+        let mut world = World::established(1);
+        let sealed = sealed(&mut world, 0..40);
+        // Some of them twice, some with a byte changed: of the header, the text, or the tag.
+        let datagrams: Vec<_> = choices.iter().map(|(number, place)| {
+            let mut datagram = sealed[*number].clone();
+            if *place < SEGMENT {
+                datagram[*place] ^= 1;
+            }
+            datagram
+        }).collect();
+        let mut other = World::established(1);
+        for datagrams in datagrams.chunks(at_once) {
+            let one_by_one: Vec<_> = datagrams.iter().map(|datagram| {
+                other.deliver(B, other.nodes[A].address, datagram)
+            }).collect();
+            let (last, others) = datagrams.split_last().unwrap();
+            let others: Vec<_> = others.iter().map(Vec::as_slice).collect();
+            let (opened, _) = open(&mut world, Order::Kept, &others, last);
+            prop_assert_eq!(opened, one_by_one);
+        }
+        let received = [&world, &other].map(|world| world.nodes[B].status().rx_bytes);
+        prop_assert_eq!(received[0], received[1]);
+    }
 }
 
 /// Opens datagrams of [`SEGMENT`] bytes and a last one at `b`; returns what became of each, and its bytes.
