@@ -280,7 +280,8 @@ fn checksum(bytes: &[u8]) -> [u8; 2] {
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
     let sum: u32 = words.sum();
     let sum = (sum & 0xffff) + (sum >> 16);
-    (!(sum + (sum >> 16)) as u16).to_be_bytes()
+    let [_, _, high, low] = (!(sum + (sum >> 16))).to_be_bytes();
+    [high, low]
 }
 
 const RENEWALS: u64 = 5;
