@@ -71,14 +71,19 @@ impl Fabric {
             .any(|node| node.place == place && node.callable)
     }
 
+    /// Returns a node's private key.
+    pub(crate) fn key(&self, place: Place) -> &PrivateKey {
+        &self.node(place).key
+    }
+
     /// Returns a node's private key in base64.
     pub(crate) fn private_key(&self, place: Place) -> String {
-        self.node(place).key.to_base64().to_string()
+        self.key(place).to_base64().to_string()
     }
 
     /// Returns a node's public key in base64.
     pub(crate) fn public_key(&self, place: Place) -> String {
-        self.node(place).key.public().to_string()
+        self.key(place).public().to_string()
     }
 
     /// Renders the part of samctl's configuration that all routers share.

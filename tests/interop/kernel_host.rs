@@ -1,6 +1,6 @@
-//! A foreign router: wireguard-go as its tunnel, the kernel as its forwarder, set up by hand like any Linux machine.
+//! A foreign router: wireguard-go or boringtun as its tunnel, the kernel as its forwarder, set up by hand like any Linux machine.
 //!
-//! wireguard-go keeps its control socket under /run; it gets a private one, so that nothing of it is seen outside.
+//! Both keep their control socket under /run; they get a private one, so that nothing of it is seen outside.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,16 @@ use crate::scratch::Scratch;
 use crate::wait::eventually;
 use crate::world::{Place, Site, configure, network};
 
-/// A router namespace with wireguard-go; dropping it stops it.
+/// What makes the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// wireguard-go.
+    WireguardGo,
+    /// boringtun.
+    Boringtun,
+}
+
+/// A router namespace with such a program; dropping it stops it.
 pub(crate) struct KernelHost {
     namespace: Namespace,
     process: Process,
@@ -31,9 +40,57 @@ pub(crate) struct PeerStatus {
     pub(crate) handshake: u64,
 }
 
+impl Program {
+    /// All programs.
+    pub(crate) const ALL: [Self; 2] = [Self::WireguardGo, Self::Boringtun];
+
+    /// Its name in tests and files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::WireguardGo => "wireguard-go",
+            Self::Boringtun => "boringtun",
+        }
+    }
+
+    /// What has to be installed.
+    pub(crate) fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::WireguardGo => &["wireguard-go"],
+            Self::Boringtun => &["boringtun-cli"],
+        }
+    }
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::WireguardGo => "wireguard-go -f",
+            Self::Boringtun => "boringtun-cli -f --disable-drop-privileges",
+        }
+    }
+}
+
 impl KernelHost {
     /// Starts wireguard-go in a site's router namespace, with all other nodes as peers.
     pub(crate) fn start(
+        site: &Site,
+        fabric: &Fabric,
+        scratch: &Scratch,
+        preshared: Option<&Path>,
+    ) -> Result<Self> {
+        Self::start_with(Program::WireguardGo, site, fabric, scratch, preshared)
+    }
+
+    /// Starts a program, without preshared keys.
+    pub(crate) fn start_program(
+        program: Program,
+        site: &Site,
+        fabric: &Fabric,
+        scratch: &Scratch,
+    ) -> Result<Self> {
+        Self::start_with(program, site, fabric, scratch, None)
+    }
+
+    fn start_with(
+        program: Program,
         site: &Site,
         fabric: &Fabric,
         scratch: &Scratch,
@@ -43,12 +100,16 @@ impl KernelHost {
         let name = place.name();
         let key = scratch.write(&format!("{name}.key"), &fabric.private_key(place))?;
         let mut command = site.router.command("unshare");
+        let run = program.command();
         command
             .args(["-m", "sh", "-c"])
-            .arg("mount -t tmpfs none /run && mkdir /run/wireguard && exec wireguard-go -f wg0")
+            .arg(format!(
+                "mount -t tmpfs none /run && mkdir /run/wireguard && exec {run} wg0"
+            ))
             .env("LOG_LEVEL", "verbose")
             .env("WG_PROCESS_FOREGROUND", "1");
-        let process = Process::start(command, &scratch.path(&format!("{name}-wireguard-go.log")))?;
+        let log = format!("{name}-{}.log", program.name());
+        let process = Process::start(command, &scratch.path(&log))?;
         let mut host = Self {
             namespace: site.router.clone(),
             process,
@@ -56,7 +117,7 @@ impl KernelHost {
         };
         let key = key.display().to_string();
         let port = WG_PORT.to_string();
-        eventually("wireguard-go takes its key", || {
+        eventually("the program takes its key", || {
             host.process.check_alive()?;
             host.wg(&["set", "wg0", "listen-port", &port, "private-key", &key])
         })?;

@@ -1,4 +1,4 @@
-//! samctl against programs of others: WireGuard with wireguard-go, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
+//! samctl against programs of others: WireGuard with wireguard-go and boringtun, iBGP with BIRD, FRR, GoBGP and ExaBGP, BFD with BIRD
 //! and FRR, VRRP with keepalived.
 //!
 //! Every test runs the real binary in namespaces of its own; see `world.rs` for the lie of the land. A test that
@@ -19,6 +19,7 @@ mod graceful;
 mod ipv6;
 mod kernel_host;
 mod process;
+mod renewal;
 mod requirement;
 mod router;
 mod scene;
@@ -37,6 +38,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use daemon::{Announcement, Kind};
+use kernel_host::Program;
 use scene::{Cast, Scene, THEIRS};
 use scratch::Scratch;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let mut trials = wireguard_trials();
+    trials.extend(renewal_trials());
     for kind in Kind::ALL {
         for cast in Cast::ALL {
             // ExaBGP has no RIB, so there is nothing that it could reflect.
@@ -169,10 +172,30 @@ fn vrrp_trials() -> impl Iterator<Item = Trial> {
     })
 }
 
+/// Sessions that are renewed in use, by either side.
+fn renewal_trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for program in Program::ALL {
+        let missing = requirement::missing(program.programs());
+        type Renewal = fn(Program, &Scratch) -> Result<()>;
+        let tests: [(&str, Renewal); 2] = [
+            ("we_renew", renewal::we_renew),
+            ("they_renew", renewal::they_renew),
+        ];
+        for (name, test) in tests {
+            let name = format!("wireguard_{name}_with_{}", program.name());
+            trials.push(trial(name, missing.as_deref(), move |scratch| {
+                test(program, scratch)
+            }));
+        }
+    }
+    trials
+}
+
 type Test = fn(&Scratch) -> Result<()>;
 
 fn wireguard_trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 10] = [
+    let tests: [(&str, Test); 11] = [
         ("we_call", wireguard::we_call),
         ("they_call", wireguard::they_call),
         (
@@ -190,6 +213,10 @@ fn wireguard_trials() -> Vec<Trial> {
         (
             "we_call_again_when_no_answer_comes",
             wireguard::we_call_again_when_no_answer_comes,
+        ),
+        (
+            "they_call_again_when_no_answer_comes",
+            wireguard::they_call_again_when_no_answer_comes,
         ),
         (
             "we_follow_a_roaming_peer",

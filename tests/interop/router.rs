@@ -97,6 +97,21 @@ impl Router {
         self.process.kill()
     }
 
+    /// Stops it in its tracks until [`Self::thaw`].
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let process = self.process.id().to_string();
+        output(Command::new("kill").args(["-s", name, &process])).map(drop)
+    }
+
     /// Starts the killed router again.
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.process = run(&self.namespace, &self.config, &self.log)?;

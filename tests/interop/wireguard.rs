@@ -103,6 +103,33 @@ pub(crate) fn we_call_again_when_no_answer_comes(scratch: &Scratch) -> Result<()
     })
 }
 
+/// samctl does not answer for a while, although it has the session: wireguard-go calls, and the session is renewed.
+pub(crate) fn they_call_again_when_no_answer_comes(scratch: &Scratch) -> Result<()> {
+    let tunnel = Tunnel::start(&Ends::open(), scratch)?;
+    let before = (tunnel.handshakes()?, tunnel.their_handshake()?);
+    let (near, far) = (tunnel.world.site(OURS)?, tunnel.world.site(THEIRS)?);
+    let log = scratch.path(&format!("{}-wireguard-go.log", THEIRS.name()));
+
+    tunnel.ours.freeze()?;
+    within(NO_ANSWER, "wireguard-go notices", || {
+        ensure!(ping(far, near).is_err(), "samctl answers");
+        let said = std::fs::read_to_string(&log)?;
+        ensure!(said.contains("stopped hearing back"), "not yet");
+        Ok(())
+    })?;
+    tunnel.ours.thaw()?;
+
+    eventually("clients reach each other by a new session", || {
+        tunnel.ping_both_ways()?;
+        let after = (tunnel.handshakes()?, tunnel.their_handshake()?);
+        ensure!(after.0 > before.0 && after.1 > before.1, "{after:?}");
+        Ok(())
+    })?;
+    let row = tunnel.ours.tunnel(THEIRS)?;
+    ensure!(row["up"] == true, "{row}");
+    Ok(())
+}
+
 /// A session is renewed after 120 s under traffic, without a lost packet.
 pub(crate) fn sessions_are_renewed_under_traffic(scratch: &Scratch) -> Result<()> {
     let tunnel = Tunnel::start(&Ends::open(), scratch)?;
@@ -305,6 +332,11 @@ impl Tunnel {
         row["handshakes"].as_u64().context("no count")
     }
 
+    /// When the newest handshake was, by wireguard-go's clock.
+    fn their_handshake(&self) -> Result<u64> {
+        Ok(self.theirs.peer(&self.fabric, OURS)?.handshake)
+    }
+
     /// The BGP session over the tunnel was never lost.
     fn session_lived_on(&self) -> Result<()> {
         let view = self.ours.neighbor(THEIRS)?;
@@ -318,5 +350,5 @@ impl Tunnel {
 const BULK_BYTES: usize = 20_000_000;
 /// WireGuard paper, section 6.1.
 const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
-/// 15 s until samctl gives up on an answer, and the time of a BGP session to come back.
+/// 15 s until either side gives up on an answer, and the time of a BGP session to come back.
 const NO_ANSWER: Duration = Duration::from_secs(45);

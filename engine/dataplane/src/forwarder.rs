@@ -22,6 +22,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sam_wg::RUN_MAX;
+
 use crate::announcer::Announcer;
 use crate::arp_responder::ArpResponder;
 use crate::buffer::Buffer;
@@ -231,15 +233,18 @@ impl Forwarder {
         from: SocketAddr,
         tos: u8,
         segment: usize,
-        buffer: Buffer,
+        mut buffer: Buffer,
         io: &mut Io<'_>,
         now: Instant,
     ) {
         self.refresh_sessions(io, now);
         self.stats.add(&self.stats.trains_received, 1);
         let outer = tunnel::Outer { from, tos };
-        for datagram in buffer.bytes().chunks(segment.max(1)) {
-            self.receive_datagram(outer, datagram, io, now);
+        let segment = segment.max(1);
+        // Who watches sees each datagram before what becomes of it.
+        let together = if self.tap.is_some() { 1 } else { RUN_MAX };
+        for run in buffer.bytes_mut().chunks_mut(segment * together) {
+            self.receive_run(outer, segment, run, io, now);
         }
         io.pool.give(buffer);
         self.drain_neighbors(io, now);

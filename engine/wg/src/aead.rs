@@ -1,6 +1,7 @@
 //! ChaCha20-Poly1305 keys (RFC 8439) with WireGuard's nonces: four zero bytes and the counter, little endian.
 
 use std::hint::black_box;
+use std::ops::RangeFrom;
 
 use ::ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
@@ -24,9 +25,18 @@ impl Key {
         bytes
     }
 
-    /// Decrypts `in_out`, which ends in its tag, and returns the length of the text; `None` if the tag is wrong.
-    pub(crate) fn open(&self, counter: u64, aad: &[u8], in_out: &mut [u8]) -> Option<usize> {
-        let opened = self.0.open_in_place(nonce(counter), Aad::from(aad), in_out);
+    /// Decrypts what is in `in_out` from `sealed` on, which ends in its tag. The text is at the start of `in_out` then;
+    /// returns its length, or `None` if the tag is wrong.
+    pub(crate) fn open(
+        &self,
+        counter: u64,
+        aad: &[u8],
+        in_out: &mut [u8],
+        sealed: RangeFrom<usize>,
+    ) -> Option<usize> {
+        let opened = self
+            .0
+            .open_within(nonce(counter), Aad::from(aad), in_out, sealed);
         opened.ok().map(|text| text.len())
     }
 }
@@ -69,14 +79,18 @@ mod tests {
             (&key, 6, b"aad"),
             (&key, 5, b"other"),
         ] {
-            assert_eq!(opener.open(counter, aad, &mut sealed.clone()), None);
+            assert_eq!(opener.open(counter, aad, &mut sealed.clone(), 0..), None);
         }
-        assert_eq!(key.open(5, b"aad", &mut sealed), Some(20));
+        let mut headed = [&[9; 16][..], &sealed].concat();
+        assert_eq!(key.open(5, b"aad", &mut headed, 16..), Some(20));
+        assert_eq!(headed[..20], [7; 20]);
+        assert_eq!(key.open(5, b"aad", &mut sealed, 0..), Some(20));
         assert_eq!(sealed[..20], [7; 20]);
     }
 
     #[test]
     fn less_than_a_tag_does_not_open() {
-        assert_eq!(Key::new(&[1; 32]).open(0, &[], &mut [0; 15]), None);
+        assert_eq!(Key::new(&[1; 32]).open(0, &[], &mut [0; 15], 0..), None);
+        assert_eq!(Key::new(&[1; 32]).open(0, &[], &mut [0; 31], 16..), None);
     }
 }

@@ -1,20 +1,22 @@
 //! The sessions of a device as one worker uses them: seals and opens packets, and tells the device what it has to know.
 //!
-//! No lock on the way but the one around the replay window of the session that opens, no allocation, no handshake: what
-//! costs more than a packet may wait is left to [`crate::Device`].
+//! No lock on the way but the one around the replay window of the session that opens, once for all that came together, no
+//! allocation, no handshake: what costs more than a packet may wait is left to [`crate::Device`].
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::OVERHEAD;
+use crate::arrival::{Arrival, Heard};
 use crate::config::PeerIndex;
 use crate::error::{OpenError, SealError};
 use crate::message::{Kind, RECEIVER, RESPONSE_RECEIVER, index};
-use crate::replay::{Order, Place};
-use crate::session::{Inner, Session, Unsealed};
+use crate::replay::Order;
+use crate::session::Unsealed;
 use crate::signal::{Signal, Signals};
-use crate::table::{PeerView, Published, Reader, Table};
+use crate::table::{Published, Reader, Table};
 use crate::traffic::{Tick, Traffic};
 
 /// What a received datagram turned out to be.
@@ -34,10 +36,25 @@ pub enum Opened {
     Handshake,
 }
 
+/// How datagrams came that stand back to back in one buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Where all of them came from.
+    pub from: SocketAddr,
+    /// Length of each in bytes; the last one may be shorter.
+    pub segment: usize,
+    /// Whether they came past others that their sender had sent before.
+    pub order: Order,
+}
+
 /// The sessions of a device in the hands of one worker.
 #[derive(Debug)]
 pub struct DataPath {
     reader: Reader,
+    /// What became of the datagrams of a run, as far as the caller has not asked.
+    opened: VecDeque<Result<Opened, OpenError>>,
+    /// What became of those that one session opens; empty between calls.
+    unsealed: Vec<Result<Unsealed, OpenError>>,
     /// Whether the table has changed since [`Self::refresh`] was called.
     changed: bool,
     padding_limit: usize,
@@ -51,6 +68,8 @@ impl DataPath {
     pub(crate) fn new(published: &Arc<Published>) -> Self {
         Self {
             reader: Reader::new(published),
+            opened: VecDeque::with_capacity(RUN_MAX),
+            unsealed: Vec::with_capacity(RUN_MAX),
             changed: false,
             padding_limit: 0,
             signals: Signals::new(),
@@ -165,45 +184,37 @@ impl DataPath {
         out: &mut [u8],
         now: Instant,
     ) -> Result<Opened, OpenError> {
-        self.open_in(Order::Kept, (from, datagram), out, now)
+        let out = out.get_mut(..datagram.len());
+        let out = out.ok_or(OpenError::OutputTooSmall)?;
+        out.copy_from_slice(datagram);
+        let (segment, order) = (datagram.len(), Order::Kept);
+        let run = Run {
+            from,
+            segment,
+            order,
+        };
+        self.open_run(run, out, now);
+        let opened = self.poll_opened();
+        opened.unwrap_or(Err(OpenError::UnknownType))
     }
 
-    /// Like [`Self::open`] for a datagram that came past others which its sender had sent before: it makes none of these too
-    /// old.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open_overtaking(
-        &mut self,
-        from: SocketAddr,
-        datagram: &[u8],
-        out: &mut [u8],
-        now: Instant,
-    ) -> Result<Opened, OpenError> {
-        self.open_in(Order::Overtaking, (from, datagram), out, now)
+    /// Opens datagrams that came together, each in place: an inner packet is at the start of its datagram then.
+    /// [`Self::poll_opened`] tells of each; what it was not asked about before is forgotten. More than [`RUN_MAX`] at once
+    /// cost an allocation.
+    pub fn open_run(&mut self, run: Run, datagrams: &mut [u8], now: Instant) {
+        self.opened.clear();
+        let mut rest = datagrams;
+        while !rest.is_empty() {
+            let len = group_len(rest, run.segment);
+            let (group, others) = rest.split_at_mut(len);
+            self.open_group(run, group, now);
+            rest = others;
+        }
     }
 
-    fn open_in(
-        &mut self,
-        order: Order,
-        (from, datagram): (SocketAddr, &[u8]),
-        out: &mut [u8],
-        now: Instant,
-    ) -> Result<Opened, OpenError> {
-        if out.len() < datagram.len() {
-            return Err(OpenError::OutputTooSmall);
-        }
-        match Kind::of(datagram).ok_or(OpenError::UnknownType)? {
-            Kind::Data => return self.open_data(order, (from, datagram), out, now),
-            Kind::Initiation => self.check_mac1(datagram)?,
-            Kind::Response => {
-                self.check_answered(index(datagram, RESPONSE_RECEIVER))?;
-                self.check_mac1(datagram)?;
-            }
-            // It has no mac1.
-            Kind::CookieReply => self.check_answered(index(datagram, RECEIVER))?,
-        }
-        Ok(Opened::Handshake)
+    /// Tells what became of the next datagram of the run opened last, in their order.
+    pub fn poll_opened(&mut self) -> Option<Result<Opened, OpenError>> {
+        self.opened.pop_front()
     }
 
     /// Takes the next word for [`crate::Device::handle_signal`]; to be asked after each batch until there is none. A
@@ -214,14 +225,22 @@ impl DataPath {
         self.signals.take()
     }
 
-    fn open_data(
-        &mut self,
-        order: Order,
-        (from, datagram): (SocketAddr, &[u8]),
-        out: &mut [u8],
-        now: Instant,
-    ) -> Result<Opened, OpenError> {
-        let local_index = index(datagram, RECEIVER);
+    /// Opens data for one session, or a datagram of another kind.
+    fn open_group(&mut self, run: Run, group: &mut [u8], now: Instant) {
+        let opened = match Kind::of(group) {
+            Some(Kind::Data) => match self.open_data(run, group, now) {
+                Ok(()) => return,
+                Err(refused) => Err(refused),
+            },
+            Some(kind) => self.check_handshake(kind, group),
+            None => Err(OpenError::UnknownType),
+        };
+        let count = group.len().div_ceil(run.segment.max(1));
+        self.opened.extend(std::iter::repeat_n(opened, count));
+    }
+
+    fn open_data(&mut self, run: Run, group: &mut [u8], now: Instant) -> Result<(), OpenError> {
+        let local_index = index(group, RECEIVER);
         let peer = self.find(|table| table.owner(local_index))?;
         let view = self.reader.table().peer(peer);
         let view = view.ok_or(OpenError::UnknownIndex)?;
@@ -229,22 +248,39 @@ impl DataPath {
             .session(local_index)
             .filter(|(session, _)| session.opens(now))
             .ok_or(OpenError::UnknownIndex)?;
-        let Unsealed { inner, place } = session.open(datagram, order, out)?;
+        session.open(group.chunks_mut(run.segment), run.order, &mut self.unsealed);
+        let (mut heard, opened) = (Heard::default(), &mut self.opened);
+        for unsealed in self.unsealed.drain(..) {
+            opened.push_back(unsealed.and_then(|unsealed| heard.note(unsealed, peer)));
+        }
+        if heard.messages == 0 {
+            return Ok(());
+        }
         let arrival = Arrival {
             peer,
             view,
             session,
             watched,
-            place,
-            from,
+            heard,
+            from: run.from,
         };
         let tick = tick(&mut self.latest, &view.traffic, now);
-        arrival.note(inner, &mut self.signals, (now, tick));
-        match inner {
-            Inner::Packet(len) => Ok(Opened::Packet { peer, len }),
-            Inner::Keepalive => Ok(Opened::Keepalive),
-            Inner::NotIp => Err(OpenError::NotIp),
+        arrival.note(&mut self.signals, (now, tick));
+        Ok(())
+    }
+
+    fn check_handshake(&mut self, kind: Kind, message: &[u8]) -> Result<Opened, OpenError> {
+        match kind {
+            Kind::Data => return Err(OpenError::UnknownType),
+            Kind::Initiation => self.check_mac1(message)?,
+            Kind::Response => {
+                self.check_answered(index(message, RESPONSE_RECEIVER))?;
+                self.check_mac1(message)?;
+            }
+            // It has no mac1.
+            Kind::CookieReply => self.check_answered(index(message, RECEIVER))?,
         }
+        Ok(Opened::Handshake)
     }
 
     /// Refuses an initiation or response whose sender does not know our public key (WireGuard paper section 5.4.4), so
@@ -277,59 +313,17 @@ impl DataPath {
     }
 }
 
-/// An authenticated message.
-struct Arrival<'a> {
-    peer: PeerIndex,
-    view: &'a PeerView,
-    session: &'a Session,
-    watched: bool,
-    place: Place,
-    from: SocketAddr,
-}
-
-impl Arrival<'_> {
-    /// Notes it in the traffic, and what the device has to know of it.
-    fn note(&self, inner: Inner, signals: &mut Signals, (now, tick): (Instant, Tick)) {
-        let (peer, traffic, from) = (self.peer, &self.view.traffic, self.from);
-        let session = self.session.local_index();
-        match inner {
-            Inner::Packet(len) => traffic.on_data_received(len, tick),
-            Inner::NotIp => traffic.on_data_received(0, tick),
-            Inner::Keepalive => traffic.on_received(tick),
-        }
-        if self.has_moved() {
-            let moved = Signal::PeerMoved {
-                peer,
-                session,
-                from,
-            };
-            signals.raise(moved, traffic, tick);
-        }
-        if self.watched {
-            signals.raise(Signal::SessionUsed { peer, session }, traffic, tick);
-        }
-        if self.session.old_for_receiving(now) && self.is_current() {
-            signals.raise(Signal::SessionOld { peer }, traffic, tick);
-        }
-        if inner != Inner::Keepalive {
-            signals.raise(Signal::DataFlows { peer }, traffic, tick);
-        }
+/// Returns how long the datagrams in front are together that are data for one session, or else the first datagram.
+fn group_len(datagrams: &[u8], segment: usize) -> usize {
+    let mut all = datagrams.chunks(segment.max(1));
+    let first = all.next().unwrap_or_default();
+    let is_data = |datagram: &&[u8]| Kind::of(datagram) == Some(Kind::Data);
+    if !is_data(&first) {
+        return first.len();
     }
-
-    /// Whether it shows that the peer is elsewhere. What comes late does not: it may have been sent before the peer moved,
-    /// and have waited in the queue of this worker.
-    fn has_moved(&self) -> bool {
-        let known = self.view.endpoint;
-        known != Some(self.from)
-            && (self.view.roaming || known.is_none())
-            && self.place == Place::Highest
-    }
-
-    /// Whether packets are sealed with its session.
-    fn is_current(&self) -> bool {
-        let current = self.view.current.as_deref();
-        current.is_some_and(|current| std::ptr::eq(current, self.session))
-    }
+    let same = |other: &&[u8]| is_data(other) && other[RECEIVER] == first[RECEIVER];
+    let others: usize = all.take_while(same).map(<[u8]>::len).sum();
+    first.len() + others
 }
 
 /// Returns `now` as all peers of the device note it.
@@ -343,3 +337,6 @@ fn tick(latest: &mut Option<(Instant, Tick)>, traffic: &Traffic, now: Instant) -
         }
     }
 }
+
+/// Datagrams that are opened at once without an allocation: what a kernel merges into one receive call at most.
+pub const RUN_MAX: usize = 64;

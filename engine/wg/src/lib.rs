@@ -11,10 +11,11 @@
 //!
 //! Driver contract, control side: after any mutating call, drain [`Device::poll_transmit`] and [`Device::poll_event`], then
 //! arrange for [`Device::handle_timeout`] at [`Device::poll_timeout`]. Worker side: call [`DataPath::refresh`] before each
-//! batch; after it hand what [`DataPath::poll_signal`] gives to [`Device::handle_signal`], and every datagram called
-//! [`Opened::Handshake`] to [`Device::handle_message`].
+//! batch, and [`DataPath::open_run`] for datagrams that came together; after the batch hand what [`DataPath::poll_signal`]
+//! gives to [`Device::handle_signal`], and every datagram called [`Opened::Handshake`] to [`Device::handle_message`].
 
 mod aead;
+mod arrival;
 mod config;
 mod cookie;
 mod data_path;
@@ -42,12 +43,13 @@ mod timers;
 mod traffic;
 
 pub use config::{PeerConfig, PeerIndex};
-pub use data_path::{DataPath, Opened};
+pub use data_path::{DataPath, Opened, RUN_MAX, Run};
 pub use device::{Device, Event};
 pub use error::{OpenError, SealError};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use message::HANDSHAKE_MAX;
 pub use outbox::Dropped;
+pub use replay::Order;
 pub use signal::Signal;
 pub use status::PeerStatus;
 pub use timers::TimerName;

@@ -165,7 +165,8 @@ impl snow::types::Cipher for ChaChaPoly {
         let mut buffer = Zeroizing::new([0; 32 + TAG_LEN]);
         let buffer = buffer.get_mut(..sealed.len()).ok_or(Error::Input)?;
         buffer.copy_from_slice(sealed);
-        let len = self.0.open(nonce, aad, buffer).ok_or(Error::Decrypt)?;
+        let len = self.0.open(nonce, aad, buffer, 0..);
+        let len = len.ok_or(Error::Decrypt)?;
         out.get_mut(..len)
             .ok_or(Error::Input)?
             .copy_from_slice(&buffer[..len]);

@@ -6,7 +6,7 @@
 
 /// How a message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// Behind what was sent before, as far as the network keeps order.
     Kept,
     /// Past what was sent before and waits.

@@ -33,6 +33,8 @@ pub(crate) enum Inner {
 /// A data message that was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unsealed {
+    /// Its counter.
+    counter: u64,
     /// What was inside.
     pub(crate) inner: Inner,
     /// Where it stands among the messages received on this session.
@@ -138,31 +140,50 @@ impl Session {
         Some(DATA_HEADER + padded + TAG_LEN)
     }
 
-    /// Opens a data message into `out`, which is as long as `datagram`. Every `Ok` is authenticated and new.
-    pub(crate) fn open(
+    /// Opens data messages in place, and adds what became of each to `opened`: an inner packet is at the start of its message
+    /// then. Every `Ok` is authenticated and new. The window is locked once for all of them.
+    pub(crate) fn open<'a>(
         &self,
-        datagram: &[u8],
+        messages: impl Iterator<Item = &'a mut [u8]>,
         order: Order,
-        out: &mut [u8],
-    ) -> Result<Unsealed, OpenError> {
+        opened: &mut Vec<Result<Unsealed, OpenError>>,
+    ) {
+        let before = opened.len();
+        opened.extend(messages.map(|message| self.decrypt(message)));
+        let opened = &mut opened[before..];
+        if opened.iter().all(Result::is_err) {
+            return;
+        }
+        // Marked only now: a forged counter must not move the window. A poisoned lock cannot be, nothing panics in it.
+        let mut window = self.window.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for result in opened {
+            if let Ok(unsealed) = result {
+                match window.mark(unsealed.counter, order) {
+                    Some(place) => unsealed.place = place,
+                    None => *result = Err(OpenError::Replay),
+                }
+            }
+        }
+        drop(window);
+        self.note_heard();
+    }
+
+    /// Decrypts a data message in place, whether its counter is new or not.
+    fn decrypt(&self, message: &mut [u8]) -> Result<Unsealed, OpenError> {
         let mut counter = [0; 8];
-        counter.copy_from_slice(&datagram[COUNTER]);
+        counter.copy_from_slice(&message[COUNTER]);
         let counter = u64::from_le_bytes(counter);
         if counter >= REJECT_AFTER_MESSAGES {
             return Err(OpenError::Replay);
         }
-        let sealed = &datagram[DATA_HEADER..];
-        let out = &mut out[..sealed.len()];
-        out.copy_from_slice(sealed);
-        let opened = self.open_key.open(counter, &[], out);
-        let len = opened.ok_or(OpenError::DecryptFailed)?;
-        // Marked only now: a forged counter must not move the window. A poisoned lock cannot be, nothing panics in it.
-        let mut window = self.window.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = window.mark(counter, order).ok_or(OpenError::Replay)?;
-        drop(window);
-        self.note_heard();
-        let inner = inner(&out[..len]);
-        Ok(Unsealed { inner, place })
+        let len = self.open_key.open(counter, &[], message, DATA_HEADER..);
+        let inner = inner(&message[..len.ok_or(OpenError::DecryptFailed)?]);
+        let place = Place::Late;
+        Ok(Unsealed {
+            counter,
+            inner,
+            place,
+        })
     }
 
     /// Returns the index under which the peer addresses this session.
@@ -325,41 +346,56 @@ mod tests {
     #[test]
     fn each_side_opens_what_the_other_seals_once() {
         let [initiator, responder] = pair();
-        let (mut sealed, mut opened) = ([0; 64], [0; 64]);
+        let mut sealed = [0; 64];
         let len = initiator.seal(&[], 0, &mut sealed).unwrap();
         assert!(!responder.heard());
+        let taken = Ok((Inner::Keepalive, Place::Highest));
         assert_eq!(
-            responder.open(&sealed[..len], Order::Kept, &mut opened),
-            Ok(highest(Inner::Keepalive))
+            open(&responder, &mut [&mut sealed[..len].to_vec()]),
+            [taken]
         );
         assert!(responder.heard());
-        assert_eq!(
-            responder.open(&sealed[..len], Order::Kept, &mut opened),
-            Err(OpenError::Replay)
-        );
+        let refused = Err(OpenError::Replay);
+        assert_eq!(open(&responder, &mut [&mut sealed[..len]]), [refused]);
         let len = responder.seal(&[9; 20], 32, &mut sealed).unwrap();
         assert_eq!(len, 64);
-        assert_eq!(
-            initiator.open(&sealed[..len], Order::Kept, &mut opened),
-            Ok(highest(Inner::NotIp))
-        );
-        assert_eq!(opened[..20], [9; 20]);
-        assert_eq!(opened[20..32], [0; 12]);
+        let taken = Ok((Inner::NotIp, Place::Highest));
+        assert_eq!(open(&initiator, &mut [&mut sealed]), [taken]);
+        assert_eq!(sealed[..20], [9; 20]);
+        assert_eq!(sealed[20..32], [0; 12]);
     }
 
     #[test]
     fn what_was_sent_before_the_newest_message_is_late() {
         let [initiator, responder] = pair();
-        let sealed = [(); 3].map(|()| {
-            let mut sealed = [0; 32];
-            initiator.seal(&[], 0, &mut sealed).unwrap();
-            sealed
-        });
-        let places = [1, 0, 2].map(|number: usize| {
-            let opened = responder.open(&sealed[number], Order::Kept, &mut [0; 32]);
-            opened.unwrap().place
-        });
-        assert_eq!(places, [Place::Highest, Place::Late, Place::Highest]);
+        let [mut first, mut second, mut third] = keepalives(&initiator);
+        let opened = open(&responder, &mut [&mut second, &mut first, &mut third]);
+        let places = [Place::Highest, Place::Late, Place::Highest];
+        assert_eq!(opened, places.map(|place| Ok((Inner::Keepalive, place))));
+    }
+
+    #[test]
+    fn of_a_counter_that_comes_twice_at_once_one_is_taken() {
+        let [initiator, responder] = pair();
+        let [mut first, mut second] = keepalives(&initiator);
+        let (mut again, mut later) = (first, second);
+        let opened = open(&responder, &mut [&mut first, &mut again, &mut second]);
+        let taken = Ok((Inner::Keepalive, Place::Highest));
+        assert_eq!(opened, [taken, Err(OpenError::Replay), taken]);
+        let opened = open(&responder, &mut [&mut later]);
+        assert_eq!(opened, [Err(OpenError::Replay)]);
+    }
+
+    #[test]
+    fn a_forged_message_among_others_moves_no_window() {
+        let [initiator, responder] = pair();
+        let [mut first, mut second] = keepalives(&initiator);
+        let mut forged = first;
+        forged[COUNTER].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+        let opened = open(&responder, &mut [&mut forged, &mut first]);
+        let taken = Ok((Inner::Keepalive, Place::Highest));
+        assert_eq!(opened, [Err(OpenError::DecryptFailed), taken]);
+        assert_eq!(open(&responder, &mut [&mut second]), [taken]);
     }
 
     #[test]
@@ -390,9 +426,26 @@ mod tests {
         assert!(!format!("{session:?}").contains("key"));
     }
 
-    fn highest(inner: Inner) -> Unsealed {
-        let place = Place::Highest;
-        Unsealed { inner, place }
+    /// Opens messages that came together.
+    fn open(
+        session: &Session,
+        messages: &mut [&mut [u8]],
+    ) -> Vec<Result<(Inner, Place), OpenError>> {
+        let mut opened = Vec::new();
+        let messages = messages.iter_mut().map(|message| &mut **message);
+        session.open(messages, Order::Kept, &mut opened);
+        let seen = |unsealed: Unsealed| (unsealed.inner, unsealed.place);
+        let seen = opened.into_iter().map(|result| result.map(seen));
+        seen.collect()
+    }
+
+    /// Seals messages with nothing in them.
+    fn keepalives<const N: usize>(session: &Session) -> [[u8; 32]; N] {
+        [(); N].map(|()| {
+            let mut sealed = [0; 32];
+            session.seal(&[], 0, &mut sealed).unwrap();
+            sealed
+        })
     }
 
     /// The two ends of a session, initiator first.

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
-use sam_wg::{OpenError, Opened, SealError};
+use sam_wg::{OpenError, Opened, Order, RUN_MAX, Run, SealError};
 use world::{A, B, PEER, World, packet};
 
 /// Passes everything on to the system and counts what the current thread asks for.
@@ -68,6 +68,31 @@ fn ten_thousand_packets_each_way_allocate_nothing() {
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     assert!(signals > 100, "{signals}");
+}
+
+#[test]
+fn whole_runs_of_packets_allocate_nothing() {
+    let world = World::established(1);
+    let mut paths = [A, B].map(|node| world.nodes[node].device.data_path());
+    let (inner, now, mut sealed) = (packet(1), world.now, [0; 64 * 56]);
+    let run = Run {
+        from: world.nodes[A].address,
+        segment: 56,
+        order: Order::Kept,
+    };
+    let before = ALLOCATIONS.get();
+    for _ in 0..200 {
+        for slot in sealed.chunks_mut(56) {
+            assert_eq!(paths[A].seal(PEER, &inner, slot, now), Ok(56));
+        }
+        // One that is not genuine, and one twice.
+        sealed[200] ^= 1;
+        sealed.copy_within(..56, 63 * 56);
+        paths[B].open_run(run, &mut sealed, now);
+        let opened = std::iter::from_fn(|| paths[B].poll_opened());
+        assert_eq!(opened.filter(Result::is_ok).count(), RUN_MAX - 2);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }
 
 #[test]

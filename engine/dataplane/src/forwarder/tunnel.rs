@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sam_wg::{DataPath, OpenError, Opened, PeerIndex, SealError};
+use sam_wg::{DataPath, OpenError, Opened, Order, PeerIndex, SealError};
 
 use super::plain::{frame, plain_passage};
 use super::{Forwarder, Run, Way};
@@ -39,29 +39,52 @@ pub(super) struct Outer {
 }
 
 impl Forwarder {
-    /// Handles one outer datagram.
-    pub(super) fn receive_datagram(
+    /// Handles outer datagrams of `segment` bytes each that came together.
+    pub(super) fn receive_run(
         &mut self,
         outer: Outer,
-        datagram: &[u8],
+        segment: usize,
+        datagrams: &mut [u8],
         io: &mut Io<'_>,
         now: Instant,
     ) {
         if let Some(tap) = &mut self.tap {
-            let seen = Seen::inbound(TapPoint::Outer, datagram, now);
+            let seen = Seen::inbound(TapPoint::Outer, datagrams, now);
             tap.record(seen.with_remote(outer.from, None));
         }
-        let Some(mut buffer) = io.pool.take() else {
-            return self.refuse_received(DropReason::BufferPoolEmpty);
-        };
-        let out = buffer.tail_mut();
-        let opened = if is_control(outer.tos) {
-            self.wg.open_overtaking(outer.from, datagram, out, now)
+        let order = if is_control(outer.tos) {
+            Order::Overtaking
         } else {
-            self.wg.open(outer.from, datagram, out, now)
+            Order::Kept
         };
+        let run = sam_wg::Run {
+            from: outer.from,
+            segment,
+            order,
+        };
+        self.wg.open_run(run, datagrams, now);
+        for datagram in datagrams.chunks(segment) {
+            if let Some(opened) = self.wg.poll_opened() {
+                self.receive_datagram(outer, datagram, opened, io, now);
+            }
+        }
+    }
+
+    /// Handles one outer datagram; an inner packet is at its start.
+    fn receive_datagram(
+        &mut self,
+        outer: Outer,
+        datagram: &[u8],
+        opened: Result<Opened, OpenError>,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
         match opened {
             Ok(Opened::Packet { peer, len }) => {
+                let Some(mut buffer) = io.pool.take() else {
+                    return self.refuse_received(DropReason::BufferPoolEmpty);
+                };
+                buffer.tail_mut()[..len].copy_from_slice(&datagram[..len]);
                 buffer.grow(len);
                 match self.tunnel_of(peer) {
                     Some(tunnel) => {
@@ -74,13 +97,9 @@ impl Forwarder {
             Ok(Opened::Keepalive) => {
                 self.stats.add(&self.stats.wg_control_received, 1);
                 self.judge(Verdict::Keepalive);
-                io.pool.give(buffer);
             }
-            Ok(Opened::Handshake) => {
-                io.pool.give(buffer);
-                self.pass_on(outer.from, datagram);
-            }
-            Err(error) => self.discard(buffer, open_reason(error), io, now),
+            Ok(Opened::Handshake) => self.pass_on(outer.from, datagram),
+            Err(error) => self.refuse_received(open_reason(error)),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::attack::sign;
 use crate::world::{A, B, PEER, World, millis, packet, secs};
-use sam_wg::{Event, Opened, SealError};
+use sam_wg::{Event, OpenError, Opened, SealError};
 
 #[test]
 fn authenticated_packets_of_every_kind_move_the_endpoint() {
@@ -102,6 +103,28 @@ fn an_unknown_endpoint_is_learned_even_without_roaming() {
     );
     assert_eq!(world.nodes[B].status().roams, 0);
     world.send(B, 0).unwrap();
+}
+
+#[test]
+fn who_only_knows_our_public_key_moves_no_endpoint() {
+    let elsewhere = "198.51.100.7:4444".parse().unwrap();
+    let mut world = World::connected(1);
+    let _no_session = world.send(A, 0);
+    // Everything is right but what takes a private key: an initiation, and a response to the one under way.
+    let started: [u8; 4] = world.flights.remove(0).bytes[4..8].try_into().unwrap();
+    for (kind, len) in [(1, 148), (2, 92)] {
+        let mut forged = vec![7; len];
+        forged[..4].copy_from_slice(&[kind, 0, 0, 0]);
+        forged[8..12].copy_from_slice(&started);
+        sign(&mut forged, world.nodes[A].public());
+        let refused = world.deliver(A, elsewhere, &forged);
+        assert_eq!(refused, Err(OpenError::HandshakeRejected), "kind {kind}");
+        assert_eq!(
+            world.nodes[A].path.endpoint(PEER),
+            Some(world.nodes[B].address)
+        );
+    }
+    assert_eq!(world.nodes[A].status().roams, 0);
 }
 
 #[test]
