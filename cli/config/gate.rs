@@ -22,6 +22,8 @@ mapping! {
         "preempt" => preempt: bool,
         /// Addresses of the other routers; multicast without.
         "peers" => peers: Vec<At<Ipv4Addr>>,
+        /// Addresses of routers of other makes that take part by multicast.
+        "routers" => routers: Vec<At<Ipv4Addr>>,
         /// Version of the protocol.
         "version" => version: u16,
         /// Penalties.

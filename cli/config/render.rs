@@ -346,6 +346,9 @@ fn active_when_text(active_when: &ActiveWhen) -> String {
     if !settings.peers.is_empty() {
         keys.push(("peers", list(&settings.peers)));
     }
+    if !settings.routers.is_empty() {
+        keys.push(("routers", list(&settings.routers)));
+    }
     let track = [
         ("bgp", track.bgp),
         ("tunnels", track.tunnels),

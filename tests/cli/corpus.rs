@@ -178,6 +178,33 @@ fn what_is_inside_of_wireguard_is_written_back_as_it_was_read() {
 }
 
 #[test]
+fn an_election_is_written_back_as_it_was_read() {
+    let scratch = scratch("election");
+    let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");
+    let file = scratch.join("minimal.yaml");
+    for more in [
+        "",
+        ", peers: [10.77.60.2, 10.77.60.3]",
+        ", routers: [10.77.60.2]",
+        ", version: 2, interval: 2s, preempt: true, priority: 255",
+        ", track: {bgp: 1, tunnels: 2, engine: 3}",
+    ] {
+        let gate = format!("{{vrrp: {{vrid: 60, address: 10.77.60.254{more}}}}}");
+        let text = minimal.replace("single-router", &gate);
+        fs::write(&file, text).expect("writable");
+        let loaded = load(&file, Secrets::Skip).expect("good");
+
+        fs::write(&file, render(&loaded)).expect("writable");
+
+        let again = load(&file, Secrets::Skip).expect("the effective configuration is good");
+        assert_eq!(again.config, loaded.config, "{more}");
+        let vrrp = again.config.vrrp().expect("an election");
+        let named = vrrp.settings.routers.len();
+        assert_eq!(named, usize::from(more.contains("routers")), "{more}");
+    }
+}
+
+#[test]
 fn orders_survive_a_restart_unless_the_file_says_none() {
     let scratch = scratch("state-file");
     let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");

@@ -162,14 +162,22 @@ fn foreign_trials() -> Vec<Trial> {
     trials
 }
 
-fn vrrp_trials() -> impl Iterator<Item = Trial> {
-    vrrp::Dialect::ALL.into_iter().map(|dialect| {
+fn vrrp_trials() -> Vec<Trial> {
+    let missing = requirement::missing(vrrp::PROGRAMS);
+    let mut trials = Vec::new();
+    for dialect in vrrp::Dialect::ALL {
         let name = format!("vrrp_keepalived_{}", dialect.name());
-        let missing = requirement::missing(vrrp::PROGRAMS);
-        trial(name, missing.as_deref(), move |scratch| {
+        trials.push(trial(name, missing.as_deref(), move |scratch| {
             vrrp::talk(dialect, scratch)
-        })
-    })
+        }));
+    }
+    for dialect in [vrrp::Dialect::V2, vrrp::Dialect::V3] {
+        let name = format!("vrrp_keepalived_preempts_{}", dialect.name());
+        trials.push(trial(name, missing.as_deref(), move |scratch| {
+            vrrp::preempt(dialect, scratch)
+        }));
+    }
+    trials
 }
 
 /// Sessions that are renewed in use, by either side.

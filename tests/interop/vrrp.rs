@@ -114,6 +114,63 @@ pub(crate) fn talk(dialect: Dialect, scratch: &Scratch) -> Result<()> {
     scene.keepalived_says("Entering MASTER STATE", 3)
 }
 
+/// Who has the better priority and preempts takes the role back when it returns, from a master that works: samctl, which
+/// hears everybody first (10 s), and keepalived. Who does not preempt leaves it.
+pub(crate) fn preempt(dialect: Dialect, scratch: &Scratch) -> Result<()> {
+    let mut scene = Scene::start_with(dialect, Terms::PREEMPTING, scratch)?;
+    scene.we_are("master", "silence")?;
+    scene.start_keepalived(150)?;
+    scene.keepalived_says("Entering BACKUP STATE", 1)?;
+    // 1. samctl comes back.
+    scene.ours()?.kill()?;
+    scene.keepalived_says("Entering MASTER STATE", 1)?;
+    scene.ours()?.start_again()?;
+    eventually("samctl follows a master that works", || {
+        let election = scene.election()?;
+        ensure!(
+            election["state"] == "backup" && election["heard"]["priority"] == 150,
+            "{election}"
+        );
+        Ok(())
+    })?;
+    scene.we_are("master", "silence")?;
+    scene.keepalived_says("Entering BACKUP STATE", 2)?;
+    // 2. keepalived comes back better, and does not preempt; then it does.
+    scene.stop_keepalived()?;
+    scene.start_keepalived_with(250, "  nopreempt\n")?;
+    scene.keepalived_says("Entering BACKUP STATE", 3)?;
+    scene.we_stay_master()?;
+    scene.stop_keepalived()?;
+    scene.start_keepalived(250)?;
+    scene.we_are("backup", "outranked")?;
+    scene.keepalived_says("Entering MASTER STATE", 2)?;
+    // 3. It leaves, and samctl is followed again.
+    scene.stop_keepalived()?;
+    scene.we_are("master", "relieved")
+}
+
+/// How our side takes part.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    priority: u8,
+    preempt: bool,
+    /// Nodes of its fabric; it runs alone, and one of several waits for the routes of others before it preempts.
+    nodes: u8,
+}
+
+impl Terms {
+    const USUAL: Self = Self {
+        priority: 100,
+        preempt: false,
+        nodes: 2,
+    };
+    const PREEMPTING: Self = Self {
+        priority: 200,
+        preempt: true,
+        nodes: 1,
+    };
+}
+
 /// samctl and keepalived.
 struct Scene {
     dialect: Dialect,
@@ -127,17 +184,24 @@ struct Scene {
 
 impl Scene {
     fn start(dialect: Dialect, scratch: &Scratch) -> Result<Self> {
+        Self::start_with(dialect, Terms::USUAL, scratch)
+    }
+
+    fn start_with(dialect: Dialect, terms: Terms, scratch: &Scratch) -> Result<Self> {
         let world = World::build(2)?;
-        let fabric = Fabric::new(2, None)?;
+        let fabric = Fabric::new(terms.nodes, None)?;
         let site = world.site(OURS)?;
-        let peers = if dialect.is_unicast() {
-            format!(", peers: [{THEIRS}]")
+        let others = if dialect.is_unicast() {
+            "peers"
         } else {
-            String::new()
+            "routers"
         };
         // The other site does not run, which is no reason to give way here.
         let gate = format!(
-            "{{vrrp: {{vrid: 60, address: {VIP}, priority: 100, version: {}, interval: {}{peers}, track: {{tunnels: 0}}}}}}",
+            "{{vrrp: {{vrid: 60, address: {VIP}, priority: {}, preempt: {}, version: {}, interval: {}, {others}: [{THEIRS}], \
+             track: {{tunnels: 0}}}}}}",
+            terms.priority,
+            terms.preempt,
             dialect.version(),
             dialect.interval().0
         );
@@ -155,6 +219,10 @@ impl Scene {
     fn election(&self) -> Result<Value> {
         let ours = self.ours.as_ref().context("samctl runs")?;
         Ok(ours.ask(&["vrrp"])?["election"].take())
+    }
+
+    fn ours(&mut self) -> Result<&mut Router> {
+        self.ours.as_mut().context("samctl runs")
     }
 
     fn we_are(&self, state: &str, cause: &str) -> Result<()> {
@@ -176,16 +244,37 @@ impl Scene {
         })
     }
 
+    /// For longer than an election takes.
+    fn we_stay_master(&self) -> Result<()> {
+        let sent = |election: &Value| election["sent"].as_u64();
+        let before = sent(&self.election()?).context("a count")?;
+        eventually("samctl has sent six more advertisements", || {
+            let election = self.election()?;
+            ensure!(sent(&election) >= Some(before + 6), "{election}");
+            Ok(())
+        })?;
+        self.we_are("master", "silence")
+    }
+
     /// Every advertisement was taken as it is.
     fn nothing_is_amiss(&self) -> Result<()> {
         let ours = self.ours.as_ref().context("samctl runs")?;
         let view = ours.ask(&["vrrp"])?;
         ensure!(view["counters"] == Value::Array(Vec::new()), "{view}");
         ensure!(view["election"]["conflicts"] == 0, "{view}");
+        let nobody = Value::Array(Vec::new());
+        ensure!(view["election"]["strangers"] == nobody, "{view}");
+        let events = ours.order(&["events"])?;
+        ensure!(!events.contains("vrrp-stranger"), "{events}");
         Ok(())
     }
 
     fn start_keepalived(&mut self, priority: u8) -> Result<()> {
+        self.start_keepalived_with(priority, "")
+    }
+
+    /// Starts it with another line in its configuration.
+    fn start_keepalived_with(&mut self, priority: u8, line: &str) -> Result<()> {
         let config = self.folder.join("keepalived.conf");
         let way = match self.dialect {
             Dialect::Unicast | Dialect::UnicastV2 => {
@@ -196,7 +285,7 @@ impl Scene {
         };
         let text = format!(
             "global_defs {{\n  vrrp_version {}\n}}\nvrrp_instance lan {{\n  state BACKUP\n  interface eth0\n  \
-             virtual_router_id 60\n  priority {priority}\n  advert_int {}\n{way}  virtual_ipaddress {{\n    {VIP}\n  }}\n}}\n",
+             virtual_router_id 60\n  priority {priority}\n  advert_int {}\n{way}{line}  virtual_ipaddress {{\n    {VIP}\n  }}\n}}\n",
             self.dialect.version(),
             self.dialect.interval().1,
         );

@@ -49,6 +49,11 @@ pub(crate) const CASES: &[Case] = &[
         run: stalled,
     },
     Case {
+        name: "vrrp::a_master_that_is_superseded_while_its_control_stands_still_is_silent_at_once",
+        needs: &[],
+        run: superseded,
+    },
+    Case {
         name: "vrrp::the_virtual_address_answers_pings_whoever_is_master",
         needs: &[],
         run: pinged,
@@ -346,6 +351,48 @@ fn stalled() {
     assert!(loss.gap <= GIVES_WAY, "{loss:?}");
     let log = router.log();
     assert!(log.contains("control stands still"), "{log}");
+    order.wait().expect("it was answered, or gave up");
+}
+
+/// Control stands still as before, but for less time than it takes to be missed; another router takes the role meanwhile.
+fn superseded() {
+    let pair = Pair::configured(samctl(), |fabric| {
+        fabric.edit(SECOND, "priority: 100", "priority: 100, preempt: true");
+    });
+    wait_until("no fence is left", ELECTION, || {
+        pair.fabric.router(SECOND).json("vrrp")["fenced"] == false
+    });
+    let router = pair.fabric.router(FIRST);
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let pipe = pair.fabric.path("onprem.state.new");
+    let pipe = pipe.display();
+    sh(pair.client(), &format!("mkfifo {pipe}")).success();
+    let mut order = router.command(&format!("announce {}", SECOND.client()));
+    let mut order = order.spawn().expect("samctl can be started");
+    let ordered = Instant::now();
+    wait_until("half a second went by", ELECTION, || {
+        ordered.elapsed() >= Duration::from_millis(500)
+    });
+
+    pair.fabric.edit(SECOND, "priority: 100", "priority: 200");
+    pair.fabric.router(SECOND).samctl("reload").success();
+    pair.wait_for(SECOND, "master");
+    let taken = Instant::now();
+    wait_until("questions were answered for two seconds", ELECTION, || {
+        taken.elapsed() >= Duration::from_secs(2)
+    });
+    let seen = asker.stop();
+    let allowed = INTERVAL + 4 * seen.longest_delay();
+    assert!(seen.longest_overlap() <= allowed, "{seen:?}");
+    wait_until("one router answers", TAKEOVER, || {
+        let answers = pair.who_has(FAR.client(), Duration::from_millis(200));
+        answers == [(FAR.client(), pair.mac(SECOND))]
+    });
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+
+    let state = sh(pair.client(), &format!("timeout 5 cat {pipe}")).success();
+    assert!(!state.is_empty(), "control waited all the time");
+    pair.wait_for(FIRST, "backup");
     order.wait().expect("it was answered, or gave up");
 }
 

@@ -14,12 +14,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sam_router::config::{ActiveWhen, ArpDiscovery, Capture, Config};
+use sam_router::config::{ActiveWhen, Capture, Config};
 use sam_router::{Command, Input};
 use sam_testkit::topology::{home, node_id};
 use sam_testkit::{Cache, Faults, Host, Rng, World};
 
-use crate::{come_up, converge, for_seeds};
+use crate::{converge, discovering_pair, for_seeds};
 
 /// Fabrics of each test, of 1000 seeds in all tests; with [`ROUNDS`] that makes 1024 schedules.
 const QUARTER: u64 = 32;
@@ -94,7 +94,7 @@ fn whatever_happens_one_router_acts_on_the_lan_last_quarter() {
 
 /// Lets one fabric live through some schedules, each with a seed of its own: most of a short life would be its beginning.
 fn live_through(seed: u64) {
-    let mut world = running(seed);
+    let mut world = discovering_pair(seed);
     for round in 0..ROUNDS {
         let mut rng = Rng::new(!(seed * ROUNDS + round));
         let schedule = (0..HAPPENINGS).map(|_| (draw(&mut rng), spacing(&mut rng)));
@@ -203,24 +203,6 @@ fn small(number: u64) -> u8 {
     u8::try_from(number).expect("few")
 }
 
-/// A fabric that has come up, with discovery everywhere.
-fn running(seed: u64) -> World {
-    let mut world = World::with_pair(4, seed);
-    for site in 0..4 {
-        let mut config = world.sites[site].config.clone();
-        if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
-            // Nobody is silent here, and a sweep would be most of what happens.
-            let sweep = 0;
-            *discovery = Some(ArpDiscovery {
-                sweep,
-                ..ArpDiscovery::default()
-            });
-        }
-        world.reload(site, config);
-    }
-    come_up(world)
-}
-
 fn happen(world: &mut World, happening: Happening) {
     match happening {
         Happening::Kill(at) if world.sites[at].up => world.kill(at),
@@ -293,11 +275,14 @@ fn with_priority(config: &Config, priority: u8, preempt: bool) -> Config {
 }
 
 /// Hands the configured host over, cable and address: to the site of `other`, or back to the LAN with two routers. The master
-/// is told, or named; the other one has to find out. An operator waits while one cannot, or the last order is not carried out.
+/// is told, or named; the other one has to find out, if it is down when the host leaves by its next start. An operator waits
+/// while one cannot, or the last order is not carried out.
 fn hand_over(world: &mut World, other: usize) {
     let acting = actors(world);
     let takes = |at: &usize| is_awake(world, *at) && !world.sites[*at].state.drained;
-    let reachable = [0, 1, other].iter().all(takes);
+    let leaves = world.site_of(home(SETTLED)) == Some(0);
+    let both = (0..2).filter(|at| !leaves || world.sites[*at].up);
+    let reachable = both.chain([other]).all(|at| takes(&at));
     let settled = is_known(world, home(SETTLED)) && world.faults.cut.is_empty();
     let whole = !world.partitioned.contains(&0) && world.sites.iter().all(|site| site.lan_up);
     let (&[master], true) = (acting.as_slice(), reachable && whole && settled) else {
@@ -331,7 +316,10 @@ fn order_handover(world: &mut World, from: usize, to: usize) {
         let (old, new) = (lan(world, from), lan(world, to));
         for at in 0..4 {
             if lan(world, at) == old {
-                world.withdraw(at, address);
+                // Who is down goes on with what its file says.
+                if world.sites[at].up {
+                    world.withdraw(at, address);
+                }
             } else if lan(world, at) == new {
                 world.announce(at, address);
             }

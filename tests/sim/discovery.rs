@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sam_router::Event;
-use sam_router::config::{ArpDiscovery, Capture};
+use sam_router::config::ArpDiscovery;
 use sam_testkit::topology::home;
 use sam_testkit::{Cache, Host, World};
 
-use crate::{assert_all_pairs_talk, come_up, for_seeds, pick};
+use crate::{assert_all_pairs_talk, discovering, for_seeds, pick};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 77);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 78);
@@ -20,7 +20,7 @@ const MOVE: Duration = Duration::from_millis(900);
 #[test]
 fn a_host_that_speaks_is_reached_from_everywhere_within_a_blink() {
     for_seeds(30, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         world.plug(Host::new(ADDRESS), site);
         world.speak_up(ADDRESS);
 
@@ -34,7 +34,7 @@ fn a_host_that_speaks_is_reached_from_everywhere_within_a_blink() {
 #[test]
 fn a_host_that_says_nothing_is_found_by_the_sweep() {
     for_seeds(4, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         world.plug(Host::new(ADDRESS), site);
 
         // 250 addresses, ten per second; the first round began when the fabric came up, the next one begins after 300 s.
@@ -45,7 +45,7 @@ fn a_host_that_says_nothing_is_found_by_the_sweep() {
 #[test]
 fn a_host_that_says_nothing_is_found_when_another_site_wants_it() {
     for_seeds(10, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         let far = (site + 1 + pick(seed / 4, 3)) % 4;
         world.plug(Host::new(ADDRESS), site);
 
@@ -61,7 +61,7 @@ fn a_host_that_says_nothing_is_found_when_another_site_wants_it() {
 #[test]
 fn a_host_that_leaves_is_forgotten_and_others_stay() {
     for_seeds(4, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         for address in [ADDRESS, SECOND] {
             world.plug(Host::new(address), site);
             world.speak_up(address);
@@ -83,7 +83,7 @@ fn a_host_that_leaves_is_forgotten_and_others_stay() {
 #[test]
 fn a_lan_that_falls_silent_or_is_cut_off_withdraws_no_more_than_it_must() {
     for_seeds(4, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         world.plug(Host::new(ADDRESS), site);
         world.speak_up(ADDRESS);
         known(&mut world, ADDRESS, site, BLINK);
@@ -111,7 +111,7 @@ fn a_lan_that_falls_silent_or_is_cut_off_withdraws_no_more_than_it_must() {
 #[test]
 fn a_host_that_moves_is_followed() {
     for_seeds(30, |seed| {
-        let (mut world, from) = (discovering(seed), pick(seed, 4));
+        let (mut world, from) = (listening(seed), pick(seed, 4));
         let to = (from + 1 + pick(seed / 4, 3)) % 4;
         world.plug(Host::new(ADDRESS), from);
         world.speak_up(ADDRESS);
@@ -136,7 +136,7 @@ fn a_host_that_moves_is_followed() {
 #[test]
 fn an_address_that_lives_elsewhere_is_not_taken_by_who_speaks_for_it() {
     for_seeds(20, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         let liar = (site + 1 + pick(seed / 4, 3)) % 4;
         world.plug(Host::new(ADDRESS), site);
         world.speak_up(ADDRESS);
@@ -177,7 +177,7 @@ fn an_address_that_lives_elsewhere_is_not_taken_by_who_speaks_for_it() {
 #[test]
 fn a_storm_of_forged_senders_takes_no_address_and_little_time() {
     for_seeds(4, |seed| {
-        let (mut world, site) = (discovering(seed), pick(seed, 4));
+        let (mut world, site) = (listening(seed), pick(seed, 4));
         world.plug(Host::new(ADDRESS), site);
         for index in 0..1_000_u32 {
             let [_, _, high, low] = index.to_be_bytes();
@@ -207,16 +207,8 @@ fn is_duplicate(event: &Event) -> bool {
 }
 
 /// Four sites that listen to their LANs.
-fn discovering(seed: u64) -> World {
-    let mut world = World::new(4, seed);
-    for site in 0..4 {
-        let mut config = world.sites[site].config.clone();
-        if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
-            *discovery = Some(ArpDiscovery::default());
-        }
-        world.reload(site, config);
-    }
-    come_up(world)
+fn listening(seed: u64) -> World {
+    discovering(World::new(4, seed), &ArpDiscovery::default())
 }
 
 /// Runs until every router takes `site` for the owner; returns how long that took.

@@ -11,11 +11,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sam_capture::ClaimState;
-use sam_router::config::{ArpDiscovery, Capture};
 use sam_testkit::topology::home;
 use sam_testkit::{Cache, Host, World};
 
-use crate::{come_up, converge, for_seeds};
+use crate::{converge, discovering_pair, for_seeds};
 
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -94,21 +93,9 @@ fn a_host_that_answers_neither_router_has_one_owner_all_the_same() {
     });
 }
 
-/// A fabric with discovery whose hosts on the LAN of the pair stand behind the second router's switch.
+/// A fabric whose hosts on the LAN of the pair stand behind the second router's switch.
 fn running(seed: u64) -> World {
-    let mut world = World::with_pair(4, seed);
-    for site in 0..4 {
-        let mut config = world.sites[site].config.clone();
-        if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
-            let sweep = 0;
-            *discovery = Some(ArpDiscovery {
-                sweep,
-                ..ArpDiscovery::default()
-            });
-        }
-        world.reload(site, config);
-    }
-    let mut world = come_up(world);
+    let mut world = discovering_pair(seed);
     set_island(&mut world, home(FIRST), true);
     let mut host = Host::new(HEARD);
     host.island = true;

@@ -1,6 +1,6 @@
 //! Whole fabrics on a virtual clock: the same `Router` and `Forwarder` as in production.
 //!
-//! Every scenario runs for its share of 1000 seeds, which sum up to all of them; `authority` draws 1024 of its own. `SIM_SEED=n` replays one,
+//! Every scenario runs for its share of 1000 seeds; the shares sum up to more than all of them. `authority` draws 1024 of its own. `SIM_SEED=n` replays one,
 //! `SIM_SEEDS=n` changes how many there are, `SIM_TRACE=1` shows what the routers tell. The invariants of
 //! `sam_testkit` are checked after every step.
 
@@ -9,6 +9,7 @@ mod chaos;
 mod discovery;
 mod divided;
 mod failures;
+mod given_away;
 mod hostile;
 mod live;
 mod operations;
@@ -22,6 +23,7 @@ mod vrrp;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sam_router::config::{ArpDiscovery, Capture};
 use sam_testkit::World;
 
 /// Runs `scenario` for its share of seeds, per mille of all; a failing seed is named.
@@ -59,6 +61,27 @@ fn come_up(mut world: World) -> World {
     assert!(took.is_some(), "no convergence within 30 s");
     world.run_for(Duration::from_secs(6));
     world
+}
+
+/// The same with routers that listen to their LANs.
+fn discovering(mut world: World, settings: &ArpDiscovery) -> World {
+    for site in 0..world.sites.len() {
+        let mut config = world.sites[site].config.clone();
+        if let Capture::ProxyArp { discovery, .. } = &mut config.local.capture {
+            *discovery = Some(settings.clone());
+        }
+        world.reload(site, config);
+    }
+    come_up(world)
+}
+
+/// Two routers on one LAN and two elsewhere, which listen to their LANs, and ask nobody who says nothing.
+fn discovering_pair(seed: u64) -> World {
+    let settings = ArpDiscovery {
+        sweep: 0,
+        ..ArpDiscovery::default()
+    };
+    discovering(World::with_pair(4, seed), &settings)
 }
 
 /// Lets a fabric converge; returns how long that took.

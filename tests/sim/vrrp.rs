@@ -333,6 +333,7 @@ impl Segment {
                 interval: INTERVAL,
                 preempt: false,
                 peers: BTreeSet::new(),
+                routers: BTreeSet::new(),
             },
             track: Track::default(),
         });

@@ -283,7 +283,10 @@ impl Instance {
     /// Who takes part that nobody named; with peers only they do, and strangers are those who try.
     fn strangers(&self) -> Vec<Ipv4Addr> {
         if self.settings.peers.is_empty() {
-            self.senders.strangers().collect()
+            let strangers = self.senders.strangers();
+            strangers
+                .filter(|address| !self.settings.routers.contains(address))
+                .collect()
         } else {
             self.senders.refused().collect()
         }
@@ -349,7 +352,7 @@ impl Instance {
     /// Counts what is odd. Both routers guard the same LAN, whatever they think its virtual address is: an election that
     /// ignored the other one would make two masters of a typing error.
     fn remark(&mut self, source: Ipv4Addr, packet: &Packet) {
-        let unnamed = self.settings.peers.is_empty();
+        let unnamed = self.settings.peers.is_empty() && !self.settings.routers.contains(&source);
         let odd = [
             (
                 Remark::Addresses,

@@ -227,6 +227,25 @@ fn who_never_sends_a_copy_is_a_stranger_unless_peers_are_named_and_there_are_not
 }
 
 #[test]
+fn a_router_of_another_make_that_was_named_is_no_stranger_and_counts_as_before() {
+    let mut bench = Bench::started(Settings {
+        routers: [HIGHER].into(),
+        ..settings(100)
+    });
+    for _ in 0..9 {
+        bench.hear(HIGHER, 150).unwrap();
+        bench.hear(LOWER, 120).unwrap();
+    }
+    assert_eq!(bench.instance.status().strangers, [LOWER]);
+    assert_eq!(bench.remark(Remark::UnknownSender), 5, "of the other one");
+    let heard = bench.instance.status().heard.map(|heard| heard.address);
+    assert_eq!(heard, Some(LOWER), "whoever takes part counts");
+
+    bench.instance.set_settings(settings(100), bench.now);
+    assert_eq!(bench.instance.status().strangers.len(), 2);
+}
+
+#[test]
 fn a_copy_decides_between_two_masters_as_a_packet_does() {
     for (from, priority, expected) in [
         (LOWER, 101, State::Backup),
@@ -597,6 +616,7 @@ fn settings(priority: u8) -> Settings {
         interval: INTERVAL,
         preempt: false,
         peers: [].into(),
+        routers: [].into(),
     }
 }
 

@@ -99,7 +99,7 @@ pub enum Remark {
     Interval,
     /// It came as a copy, and the packet itself did not.
     CopyOnly,
-    /// No peers are configured, and its sender is no router of our make.
+    /// Its sender is no router of our make, and nobody named it.
     UnknownSender,
 }
 
@@ -131,7 +131,7 @@ impl Remark {
             Self::Interval => "accepted, but with another interval than configured here",
             Self::CopyOnly => "accepted, but it came in an ARP frame only: its own packet was lost",
             Self::UnknownSender => {
-                "accepted, but from no router of this make, and no peers are configured"
+                "accepted, but from no router of this make, and nobody named its sender"
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Settings {
     pub preempt: bool,
     /// Who gets advertisements, each by unicast, and from whom they count; empty means multicast and anybody.
     pub peers: BTreeSet<Ipv4Addr>,
+    /// Routers of other makes that are expected to take part by multicast; whoever else does is a stranger.
+    pub routers: BTreeSet<Ipv4Addr>,
 }
 
 impl Settings {

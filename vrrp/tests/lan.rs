@@ -326,6 +326,7 @@ fn settings(priority: u8, preempt: bool) -> Settings {
         interval: INTERVAL,
         preempt,
         peers: BTreeSet::new(),
+        routers: BTreeSet::new(),
     }
 }
 

@@ -42,7 +42,15 @@ fn vrrp(raw: &gate::Vrrp, at: Span, findings: &mut Findings) -> Option<Vrrp> {
     };
     let version = version(raw, findings);
     let interval = interval(raw, version, findings);
-    let peers = peers(raw, findings);
+    let help = "leave `peers` out: multicast reaches all routers of the LAN";
+    let peers = others("peers", &raw.peers, help, findings);
+    let help = "leave `routers` out: `samctl vrrp` lists who is unknown";
+    let routers = others("routers", &raw.routers, help, findings);
+    if let Some(given) = raw.routers.given().filter(|_| !peers.is_empty()) {
+        findings
+            .error(given.span, "`routers` beside `peers`")
+            .help("`peers` names all other routers already: nobody else counts");
+    }
     let track = track(raw, findings);
     let settings = VrrpSettings {
         version,
@@ -52,6 +60,7 @@ fn vrrp(raw: &gate::Vrrp, at: Span, findings: &mut Findings) -> Option<Vrrp> {
         interval,
         preempt: raw.preempt.or(false),
         peers,
+        routers,
     };
     Some(Vrrp { settings, track })
 }
@@ -103,31 +112,46 @@ fn interval(raw: &gate::Vrrp, version: VrrpVersion, findings: &mut Findings) -> 
     wanted
 }
 
-fn peers(raw: &gate::Vrrp, findings: &mut Findings) -> BTreeSet<Ipv4Addr> {
-    let Some(peers) = raw.peers.given() else {
+/// Reads a list of the LAN's other routers; `without` says what to do instead of naming too many.
+fn others(
+    key: &str,
+    field: &Field<Vec<At<Ipv4Addr>>>,
+    without: &str,
+    findings: &mut Findings,
+) -> BTreeSet<Ipv4Addr> {
+    let Some(others) = field.given() else {
         return BTreeSet::new();
     };
-    if peers.value.is_empty() {
-        findings.error(peers.span, "`peers` is empty").help(
-            "name the other routers' addresses on the LAN, or leave `peers` out for multicast",
-        );
-    }
-    if peers.value.len() > MAX_PEERS {
+    if others.value.is_empty() {
+        let help = match key {
+            "peers" => {
+                "name the other routers' addresses on the LAN, or leave `peers` out for multicast"
+            }
+            _ => "name the addresses on the LAN of routers of other makes, or leave it out",
+        };
         findings
-            .error(peers.span, format!("more than {MAX_PEERS} `peers`"))
-            .help("leave `peers` out: multicast reaches all routers of the LAN");
+            .error(others.span, format!("`{key}` is empty"))
+            .help(help);
     }
-    let describe = |peer: &Ipv4Addr| format!("peer {peer}");
+    if others.value.len() > MAX_OTHERS {
+        findings
+            .error(others.span, format!("more than {MAX_OTHERS} `{key}`"))
+            .help(without);
+    }
+    let describe = |other: &Ipv4Addr| match key {
+        "peers" => format!("peer {other}"),
+        _ => format!("router {other}"),
+    };
     check_unique(
-        peers.value.iter().cloned(),
+        others.value.iter().cloned(),
         describe,
         "remove one of the two",
         findings,
     );
-    for peer in &peers.value {
-        check_host("peers", peer, findings);
+    for other in &others.value {
+        check_host(key, other, findings);
     }
-    peers.value.iter().map(|peer| peer.value).collect()
+    others.value.iter().map(|other| other.value).collect()
 }
 
 fn track(raw: &gate::Vrrp, findings: &mut Findings) -> Track {
@@ -178,5 +202,5 @@ pub(super) fn byte(
 
 /// The RFC's priority of a router that backs others up.
 const DEFAULT_PRIORITY: u8 = 100;
-/// Each of them gets every advertisement.
-const MAX_PEERS: usize = 16;
+/// Each of the peers gets every advertisement, and more senders than that are not told apart.
+const MAX_OTHERS: usize = 16;

@@ -62,16 +62,21 @@ impl Text for VrrpView {
 fn virtual_router(view: &VrrpView, configured: &VrrpConfigured) -> String {
     let interface = view.interface.as_deref().unwrap_or("-");
     let way = match configured.peers.as_slice() {
-        [] => "by multicast".to_owned(),
-        peers => {
-            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
-            format!("with {}", peers.join(", "))
-        }
+        [] => match configured.routers.as_slice() {
+            [] => "by multicast".to_owned(),
+            routers => format!("by multicast, also with {}", joined(routers)),
+        },
+        peers => format!("with {}", joined(peers)),
     };
     format!(
         "{} on {interface}, address {}, version {}, {way}",
         configured.vrid, configured.address, configured.version
     )
+}
+
+fn joined(addresses: &[Ipv4Addr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 fn election_lines(

@@ -168,6 +168,8 @@ impl Observation {
 #[derive(Debug, Clone, Copy)]
 struct Doubt {
     asked: u8,
+    /// After how many questions without an answer it is dispelled.
+    most: u8,
     next: Instant,
 }
 
@@ -175,6 +177,7 @@ impl Doubt {
     fn new(now: Instant) -> Self {
         Self {
             asked: 0,
+            most: QUESTIONS,
             next: now,
         }
     }
@@ -304,6 +307,7 @@ impl ArpResponder {
         }
         // A router that took itself for the one that answers may answer once more before it learns better. And what a host
         // claims no router confirms.
+        let flooded = self.is_flooded(now);
         let confirmed = upheld && self.doubts.get(&key).is_some_and(|doubt| doubt.asked > 1);
         let Some(observation) = self.observations.get_mut(&key) else {
             return false;
@@ -311,6 +315,13 @@ impl ArpResponder {
         if confirmed && (by_host || !observation.by_host) {
             (observation.believed, observation.dispelled) = (true, None);
             self.doubts.remove(&key);
+        } else if by_host
+            && !flooded
+            && let Some(doubt) = self.doubts.get_mut(&key)
+            && doubt.asked == QUESTIONS
+        {
+            // Whoever arrived after the last question has not been asked.
+            doubt.most = QUESTIONS + 1;
         }
         let is_due = observation
             .noticed
@@ -345,10 +356,15 @@ impl ArpResponder {
         }
     }
 
+    /// Tells whether claims had to wait a moment ago.
+    fn is_flooded(&self, now: Instant) -> bool {
+        self.flooded.is_some_and(|at| now < at + DISTRUST_TIME)
+    }
+
     /// Begins to ask about as many of the claims that wait as may be asked about.
     fn take_turns(&mut self, now: Instant) {
         // Where claims come one at a time, a host may have arrived since the last one was dispelled.
-        let flooded = self.flooded.is_some_and(|at| now < at + DISTRUST_TIME);
+        let flooded = self.is_flooded(now);
         while self.doubts.len() < DOUBT_LIMIT
             && let Some((_, port, address)) = self.waiting.pop_first()
         {
@@ -366,7 +382,7 @@ impl ArpResponder {
         self.take_turns(now);
         let mut doubts = self.doubts.iter_mut();
         let (&(port, address), doubt) = doubts.find(|(_, doubt)| doubt.next <= now)?;
-        if doubt.asked == QUESTIONS {
+        if doubt.asked == doubt.most {
             self.doubts.remove(&(port, address));
             if let Some(observation) = self.observations.get_mut(&(port, address)) {
                 (observation.believed, observation.dispelled) = (false, Some(now));
@@ -529,6 +545,30 @@ mod tests {
         assert_eq!(responder.poll_inquiry(end), dispelled);
         assert_eq!(responder.poll_timeout(), None);
         assert!(responder.answer(&request, &port, &fib, end).is_ok());
+    }
+
+    #[test]
+    fn who_claims_after_the_last_question_is_asked_once_more() {
+        for is_there in [true, false] {
+            let (mut responder, port, _, mut now) = setup();
+            let ask = Some(Inquiry::Ask(port.id, CAPTURED));
+            responder.observe(CAPTURED, HOST, false, &port, now);
+            for _ in 0..QUESTIONS {
+                assert_eq!(responder.poll_inquiry(now), ask);
+                now += ANSWER_TIME;
+            }
+            // It was elsewhere, and is back.
+            responder.observe(CAPTURED, HOST, false, &port, now - ANSWER_TIME / 2);
+            assert_eq!(responder.poll_inquiry(now), ask);
+
+            // However often it is claimed, without an answer it is asked about no more.
+            responder.observe(CAPTURED, HOST, is_there, &port, now);
+            now += ANSWER_TIME;
+            let dispelled = Inquiry::Dispelled(port.id, CAPTURED);
+            let end = (!is_there).then_some(dispelled);
+            assert_eq!(responder.poll_inquiry(now), end);
+            assert_eq!(responder.is_alive(port.id, CAPTURED, now), is_there);
+        }
     }
 
     #[test]

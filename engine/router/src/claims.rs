@@ -141,7 +141,8 @@ pub(crate) fn rivals(
             );
             let holds = matches!(owner.state, ClaimState::Active | ClaimState::Handover);
             let is_reliable = !stale && view.ineligible.is_none();
-            let ordered = holds && counts && is_reliable && owner.source == ClaimSource::Configured;
+            let by_order = owner.source == ClaimSource::Configured;
+            let ordered = holds && counts && is_reliable && by_order;
             let is_for_us = owner
                 .successor
                 .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
@@ -154,6 +155,7 @@ pub(crate) fn rivals(
                 ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 beside: rival.beside || (shares_lan && insists && !stale),
+                held_beside: rival.held_beside || (shares_lan && holds && is_reliable && by_order),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })

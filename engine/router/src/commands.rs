@@ -94,7 +94,7 @@ impl Router {
                     .admit(self.config.local.node, *address);
                 admitted.map_err(CommandRefusal::NotAdmitted)?;
                 let owns = self.told_to_own().contains(address);
-                if owns && !self.origination.is_left(*address) {
+                if owns && !self.is_given_away(*address) {
                     return Err(CommandRefusal::AlreadyOwned);
                 }
                 Ok(())
@@ -153,7 +153,6 @@ impl Router {
         self.forwarding_stale = true;
         match (command, verdict) {
             (Command::Announce(address), Ok(())) => {
-                self.origination.reclaim(*address);
                 self.state.announce(&self.config, *address);
             }
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),

@@ -82,7 +82,8 @@ pub enum Event {
         address: Ipv4Addr,
         /// The other node: the successor, at the successor the owner.
         node: NodeId,
-        /// offered, canceled, done; at the successor accepted or `refused: ` and why.
+        /// offered, canceled, done; at the successor accepted or `refused: ` and why; given-away: found out only afterwards by a
+        /// router whose LAN gave it away.
         step: String,
     },
     /// A BGP session reached Established.

@@ -63,7 +63,8 @@ impl Router {
     /// Step 2: another node's best path to an address may ask this node, or its LAN, to take it over.
     fn on_offer(&mut self, address: Ipv4Addr, from: NodeId, now: Instant) {
         let own = self.config.local.node;
-        if self.is_ours(from) || self.told_to_own().contains(&address) {
+        let has_it = self.told_to_own().contains(&address) && !self.is_given_away(address);
+        if self.is_ours(from) || has_it {
             return;
         }
         let admitted = self.speaker.policy().enrollment().admit(own, address);

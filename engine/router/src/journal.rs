@@ -35,6 +35,10 @@ pub struct RuntimeState {
     /// Addresses that another node offered and this one took, until that one claims them no more.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub accepted: BTreeMap<Ipv4Addr, NodeId>,
+    /// Addresses owned here by configuration or order that another site was found to hold by order, because its LAN gave them
+    /// away while this router was not there: claimed only if nobody else does.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub given_away: BTreeSet<Ipv4Addr>,
 }
 
 impl RuntimeState {
@@ -58,6 +62,7 @@ impl RuntimeState {
     pub fn announce(&mut self, config: &Config, address: Ipv4Addr) {
         self.handovers.remove(&address);
         self.accepted.remove(&address);
+        self.given_away.remove(&address);
         self.withdrawn.remove(&address);
         if !config.local.owned.contains(&address) {
             self.announced.insert(address);
@@ -68,6 +73,7 @@ impl RuntimeState {
     pub fn withdraw(&mut self, config: &Config, address: Ipv4Addr) {
         self.handovers.remove(&address);
         self.accepted.remove(&address);
+        self.given_away.remove(&address);
         self.announced.remove(&address);
         if config.local.owned.contains(&address) {
             self.withdrawn.insert(address);
@@ -82,6 +88,9 @@ impl RuntimeState {
             .retain(|address| !configured.contains(address));
         self.withdrawn
             .retain(|address| configured.contains(address));
+        let announced = &self.announced;
+        self.given_away
+            .retain(|address| configured.contains(address) || announced.contains(address));
         self.sessions
             .retain(|node| config.fabric.nodes.contains_key(node));
         self.handovers
@@ -129,9 +138,12 @@ mod tests {
         state.announce(&config, address(12));
         state.announce(&config, address(13));
 
+        state.given_away = [address(10), address(11), address(13)].into();
+
         config.local.owned = [address(11), address(12)].into();
         state.follow(&config);
 
+        assert_eq!(state.given_away, [address(11), address(13)].into());
         assert_eq!(state.announced, [address(13)].into());
         assert_eq!(state.withdrawn, BTreeSet::new());
         config.local.owned = [address(10)].into();

@@ -24,8 +24,6 @@ use crate::journal::RuntimeState;
 #[derive(Debug, Default)]
 pub(crate) struct Origination {
     routes: BTreeMap<Ipv4Net, Announcement>,
-    /// What is left to who holds it by order since this router took its LAN over.
-    left: BTreeSet<Ipv4Addr>,
 }
 
 /// A change to what is announced.
@@ -56,8 +54,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) hosts: &'a BTreeMap<Ipv4Addr, Mac>,
     /// Whether every address is to be left to whoever else claims it.
     pub(crate) drained: bool,
-    /// Whether this router begins to act on a LAN on which another one may have acted: what it was told may be old.
-    pub(crate) takes_over: bool,
+    /// Whether this router cannot know yet what its LAN gave away while it was not there.
+    pub(crate) uninformed: bool,
     /// How this router stands among those that capture in the cloud of its site; told with the marker.
     pub(crate) candidate: Candidate,
 }
@@ -81,6 +79,8 @@ pub(crate) struct Rival {
     pub(crate) offers: bool,
     /// Whether another router of our LAN claims the address too.
     pub(crate) beside: bool,
+    /// Whether one of these holds it by order.
+    pub(crate) held_beside: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }
@@ -98,7 +98,6 @@ impl Origination {
         mandate: &Mandate<'_>,
         state: &mut RuntimeState,
     ) -> Vec<Edit> {
-        self.leave(mandate);
         let mut wanted = BTreeMap::new();
         if let Some(epoch) = mandate.epoch {
             let own = mandate.config.own_node();
@@ -134,33 +133,6 @@ impl Origination {
         edits
     }
 
-    /// Notes what others hold by order when this router takes its LAN over. They may be away for a while, and nobody else
-    /// claims it then; only an order here ends it.
-    fn leave(&mut self, mandate: &Mandate<'_>) {
-        let is_ordered = |address: &Ipv4Addr| {
-            let rival = mandate.rivals.get(address);
-            rival.is_some_and(|rival| rival.ordered)
-        };
-        self.left.retain(|address| {
-            let rival = mandate.rivals.get(address);
-            mandate.owned.contains_key(address) && !rival.is_some_and(|rival| rival.offers)
-        });
-        if mandate.takes_over {
-            let ordered = mandate.owned.keys().copied().filter(is_ordered);
-            self.left.extend(ordered);
-        }
-    }
-
-    /// Tells whether an address of ours is left to others.
-    pub(crate) fn is_left(&self, address: Ipv4Addr) -> bool {
-        self.left.contains(&address)
-    }
-
-    /// Claims an address again that was left to others.
-    pub(crate) fn reclaim(&mut self, address: Ipv4Addr) {
-        self.left.remove(&address);
-    }
-
     /// Lists what is claimed now.
     pub(crate) fn claims(&self) -> impl Iterator<Item = (Ipv4Addr, Claim)> {
         let claim = |(prefix, announcement): (&Ipv4Net, &Announcement)| {
@@ -187,9 +159,15 @@ impl Origination {
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
         let mut state = state(mandate.drained, source, rival, former)?;
-        // 5. Who was not there when an address of its LAN was given away learns it from who has it now.
-        let is_left = self.left.contains(&address);
-        if state == ClaimState::Active && (is_absent || is_left) {
+        // 5. Who was not there when an address of its LAN was given away learns it from who has it now, and until then claims
+        //    no more than is needed where nobody else does. So it does when nobody has it any more.
+        let is_given_away = runtime.given_away.contains(&address);
+        if is_given_away && (rival.stands || rival.remembered) {
+            return None;
+        }
+        let is_ordered = source == ClaimSource::Configured;
+        let may_be_given_away = mandate.uninformed && is_ordered && !was_active(former);
+        if state == ClaimState::Active && (is_absent || is_given_away || may_be_given_away) {
             state = ClaimState::Standby;
         }
         let sequence = match former {
@@ -240,6 +218,10 @@ fn state(
         return Some(ClaimState::Standby);
     }
     Some(ClaimState::Active)
+}
+
+fn was_active(former: Option<Claim>) -> bool {
+    former.is_some_and(|former| former.state == ClaimState::Active)
 }
 
 /// Tells whether a claim that goes from one state to another takes the address anew.
@@ -429,6 +411,36 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_know_what_was_given_away_claims_what_it_is_told_as_standby() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.own(11, ClaimSource::Observed);
+        fixture.uninformed = true;
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 1)));
+        let heard = fixture.claim(11).map(|(state, _)| state);
+        assert_eq!(heard, Some(ClaimState::Active), "who hears a host knows");
+
+        fixture.uninformed = false;
+        fixture.state.given_away.insert(address(10));
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Standby, 1)));
+        fixture.rival(10, false, 5);
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), None, "its holder is there");
+        fixture.rivals.clear();
+        fixture.reconcile();
+        let alone = fixture.claim(10).map(|(state, _)| state);
+        assert_eq!(alone, Some(ClaimState::Standby), "in case that it is lost");
+        fixture.state.given_away.clear();
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 3)));
+
+        fixture.uninformed = true;
+        fixture.reconcile();
+        assert_eq!(fixture.claim(10), Some((ClaimState::Active, 3)));
+    }
+
+    #[test]
     fn a_stop_withdraws_everything() {
         let mut fixture = Fixture::new(&[10]);
         fixture.reconcile();
@@ -446,6 +458,7 @@ mod tests {
         owned: BTreeMap<Ipv4Addr, ClaimSource>,
         rivals: BTreeMap<Ipv4Addr, Rival>,
         absent: BTreeSet<Ipv4Addr>,
+        uninformed: bool,
         epoch: Option<u32>,
         state: RuntimeState,
         origination: Origination,
@@ -461,6 +474,7 @@ mod tests {
                     .collect(),
                 rivals: BTreeMap::new(),
                 absent: BTreeSet::new(),
+                uninformed: false,
                 epoch: Some(77),
                 state: RuntimeState::default(),
                 origination: Origination::default(),
@@ -501,7 +515,7 @@ mod tests {
                 mac: None,
                 hosts: &BTreeMap::new(),
                 drained: self.state.drained,
-                takes_over: false,
+                uninformed: self.uninformed,
                 candidate: Candidate::default(),
             };
             self.origination.reconcile(&mandate, &mut self.state)

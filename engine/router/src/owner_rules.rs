@@ -56,7 +56,7 @@ pub(crate) const RULES: [Rule; 13] = [
     Rule {
         number: 1,
         name: "duplicate-provider-home",
-        text: "several clouds confirm it; the lowest overlay address decides",
+        text: "several clouds confirm it: the owner with the lowest overlay address has it",
         holds: |e| e.equals > 0 && e.upheld(|w| w.source == ClaimSource::Provider),
     },
     Rule {
@@ -179,6 +179,7 @@ impl Router {
             winner.is_some_and(|winner| {
                 (other.source, other.state) == (winner.source, ClaimState::Active)
                     && other.node != winner.node
+                    && !self.config.share_cloud(other.node, winner.node)
             })
         });
         let lan_address = self.host.lan.as_ref().and_then(|lan| lan.address);
@@ -269,6 +270,14 @@ mod tests {
             let same = RULES.iter().filter(|other| other.name == rule.name);
             assert_eq!(same.count(), 1);
         }
+    }
+
+    #[test]
+    fn the_readme_lists_them_in_their_words() {
+        let readme = include_str!("../../../README.md");
+        let rows =
+            RULES.map(|rule| format!("| {} | `{}` | {} |\n", rule.number, rule.name, rule.text));
+        assert!(readme.contains(&rows.concat()), "{}", rows.concat());
     }
 
     proptest! {

@@ -121,7 +121,7 @@ pub struct Router {
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     pub(crate) gate: Option<Gate>,
-    /// Whether the gate was open when claims were decided last.
+    /// Whether the gate was open when claims were decided last, and everybody had been heard who tells routes.
     pub(crate) acted: bool,
     /// Whether it was told that this router is drained and does nothing any more.
     pub(crate) told_empty: bool,
@@ -480,7 +480,7 @@ impl Router {
         self.follow_contests(&rivals, now);
         let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
-        let takes_over = self.takes_over();
+        self.follow_given_away(&rivals, now);
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
@@ -490,7 +490,7 @@ impl Router {
             mac: self.host.lan.as_ref().map(|lan| lan.mac),
             hosts: &hosts,
             drained: self.state.drained,
-            takes_over,
+            uninformed: self.has_sibling() && self.fence.is_uninformed(),
             candidate: self.cloud.candidate,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);

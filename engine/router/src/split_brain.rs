@@ -206,6 +206,7 @@ mod tests {
             interval: Duration::from_millis(300),
             preempt,
             peers: [].into(),
+            routers: [].into(),
         }
     }
 

@@ -5,10 +5,17 @@
 //! would take the role by its priority alone waits for [`FLOOR`] besides, for what comes late; a master that gives way need not
 //! wait for that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be
 //! worse. A fence that is gone stays gone.
+//!
+//! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
+//! So it is uninformed until everybody has told routes who can, or some have and [`BOUND`] is over; what it claims by order
+//! before, it claims as standby (`crate::given_away`), which is enough where nobody else claims it.
 
 use std::time::{Duration, Instant};
 
+use sam_bgp::session::SessionState;
+
 use crate::Router;
+use crate::peers::{is_node, node_of};
 
 /// At least as long: tunnels come up, hosts of other sites are heard again.
 pub(crate) const FLOOR: Duration = Duration::from_secs(10);
@@ -22,6 +29,19 @@ pub(crate) struct StartupFence {
     up: bool,
     /// Whether [`FLOOR`] is not over.
     early: bool,
+    /// Whether [`BOUND`] is over.
+    late: bool,
+    /// Whether somebody's routes are missing that may say what was given away.
+    uninformed: bool,
+}
+
+/// Who has told all routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// All those with whom there is a session.
+    pub(crate) present: bool,
+    /// Everybody from whom routes may come.
+    pub(crate) all: bool,
 }
 
 impl StartupFence {
@@ -30,13 +50,18 @@ impl StartupFence {
             born: now,
             up: true,
             early: true,
+            late: false,
+            uninformed: true,
         }
     }
 
-    /// Follows the time, and whether all routes are `told`.
-    pub(crate) fn follow(&mut self, told: bool, now: Instant) {
+    /// Follows the time, and who has told all routes.
+    pub(crate) fn follow(&mut self, told: Told, now: Instant) {
         self.early &= now < self.born + FLOOR;
-        self.up &= !told && now < self.born + BOUND;
+        self.late |= now >= self.born + BOUND;
+        self.up &= !told.present && !self.late;
+        let informed = told.all || (told.present && self.late);
+        self.uninformed &= !informed;
     }
 
     /// Whether this router takes over from nobody who lives.
@@ -49,19 +74,50 @@ impl StartupFence {
         self.early
     }
 
+    /// Whether this router cannot know yet what was given away while it was not there.
+    pub(crate) fn is_uninformed(&self) -> bool {
+        self.uninformed
+    }
+
+    /// Whether there is nothing left to follow.
+    fn is_over(&self) -> bool {
+        !(self.early || self.up || self.uninformed)
+    }
+
     /// When time changes something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let floor = self.early.then(|| self.born + FLOOR);
-        floor.or_else(|| self.up.then(|| self.born + BOUND))
+        let waits = (self.up || self.uninformed) && !self.late;
+        floor.or_else(|| waits.then(|| self.born + BOUND))
     }
 }
 
 impl Router {
     /// Lets the fence follow what is known.
     pub(crate) fn follow_fence(&mut self, now: Instant) {
-        if self.fence.poll_timeout().is_some() {
-            let (_, told) = self.route_sources(false);
-            self.fence.follow(told, now);
+        if !self.fence.is_over() {
+            let (_, present) = self.route_sources(false);
+            let all = self.has_heard_all();
+            self.fence.follow(Told { present, all }, now);
+        }
+    }
+
+    /// Whether everybody has told all routes from whom they may come: one reflector, and to a reflector or in a mesh all nodes.
+    fn has_heard_all(&self) -> bool {
+        let reflectors = &self.config.fabric.bgp.route_reflectors;
+        let reflects = reflectors.contains(&self.config.local.node);
+        let peers = self.speaker.peers();
+        let mut nodes = peers
+            .iter()
+            .filter(|peer| is_node(&self.config, peer.id))
+            .map(|peer| {
+                let told = peer.state == SessionState::Established && peer.ipv4.end_of_rib;
+                (node_of(peer.id), told)
+            });
+        if reflects || reflectors.is_empty() {
+            nodes.all(|(_, told)| told)
+        } else {
+            nodes.any(|(node, told)| told && reflectors.contains(&node))
         }
     }
 }
@@ -69,6 +125,19 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOBODY: Told = Told {
+        present: false,
+        all: false,
+    };
+    const SOME: Told = Told {
+        present: true,
+        all: false,
+    };
+    const ALL: Told = Told {
+        present: true,
+        all: true,
+    };
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
@@ -80,14 +149,38 @@ mod tests {
             let due = fence.poll_timeout().map(|due| (due - start).as_secs());
             (fence.is_up(), fence.is_early(), due)
         };
-        assert_eq!(at(1, false), (true, true, Some(10)));
-        assert_eq!(at(9, true), (false, true, Some(10)));
-        assert_eq!(at(10, false), (false, false, None), "for good");
+        assert_eq!(at(1, NOBODY), (true, true, Some(10)));
+        assert_eq!(at(9, ALL), (false, true, Some(10)));
+        assert_eq!(at(10, NOBODY), (false, false, None), "for good");
 
         let mut fence = StartupFence::new(start);
-        fence.follow(false, start + FLOOR);
+        fence.follow(NOBODY, start + FLOOR);
         assert_eq!(fence.poll_timeout(), Some(start + BOUND));
-        fence.follow(false, start + BOUND);
+        fence.follow(NOBODY, start + BOUND);
         assert!(!fence.is_up());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn what_was_given_away_is_not_known_until_all_have_spoken_or_some_and_none_comes_any_more() {
+        let start = Instant::now();
+        for (told, until) in [
+            ([ALL, NOBODY, NOBODY], Some(1)),
+            ([SOME, ALL, NOBODY], Some(100)),
+            ([SOME, SOME, SOME], Some(120)),
+            ([NOBODY, SOME, SOME], Some(120)),
+            ([NOBODY, NOBODY, NOBODY], None),
+        ] {
+            let mut fence = StartupFence::new(start);
+            let informed = [1, 100, 120].into_iter().zip(told).find(|(second, told)| {
+                fence.follow(*told, start + Duration::from_secs(*second));
+                !fence.is_uninformed()
+            });
+            assert_eq!(informed.map(|(second, _)| second), until, "{told:?}");
+            if until.is_none() {
+                assert_eq!(fence.poll_timeout(), None, "it waits for routes alone");
+                assert!(!fence.is_over());
+            }
+        }
     }
 }

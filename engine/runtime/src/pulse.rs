@@ -55,16 +55,12 @@ pub(crate) struct EngineWatch {
 }
 
 impl EngineWatch {
-    /// Tells whether control stands still.
-    pub(crate) fn is_control_missed(&self, now: Instant) -> bool {
-        self.control.is_missed(CONTROL_PATIENCE, now)
-    }
-
     /// Names a thread that stands still, if there is one.
     pub(crate) fn missed(&self, now: Instant) -> Option<&str> {
         let mut workers = self.workers.iter();
         let missed = workers.find(|pulse| pulse.is_missed(WORKER_PATIENCE, now));
-        let control = self.is_control_missed(now).then_some(&self.control);
+        let control = &self.control;
+        let control = control.is_missed(CONTROL_PATIENCE, now).then_some(control);
         missed.or(control).map(|pulse| pulse.name.as_str())
     }
 }
@@ -84,15 +80,15 @@ mod tests {
         let later = now + WORKER_PATIENCE;
         assert_eq!(watch.missed(later), None);
         let later = later + Duration::from_millis(1);
-        assert!(!watch.is_control_missed(later), "control takes longer");
-        assert!(watch.is_control_missed(later + CONTROL_PATIENCE));
-
-        watch.control.beat(later);
         watch.workers[0].beat(later);
-
-        assert!(!watch.is_control_missed(later));
         assert_eq!(watch.missed(later), Some("worker 1"));
         watch.workers[1].beat(later);
+        assert_eq!(watch.missed(later), None, "control takes longer");
+
+        let later = now + CONTROL_PATIENCE + Duration::from_millis(1);
+        watch.workers.iter().for_each(|pulse| pulse.beat(later));
+        assert_eq!(watch.missed(later), Some("control"));
+        watch.control.beat(later);
         assert_eq!(watch.missed(later), None);
     }
 }

@@ -5,7 +5,7 @@
 //! silent on the LAN.
 //!
 //! It runs on while others stand still. So it looks after them ([`EngineWatch`]): a router of which a thread stands still steps
-//! back, and where control cannot close the gate of a role that is lost, this thread has the workers be silent.
+//! back. And it has the workers be silent from the moment in which the role is lost until control has closed the gate.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -209,7 +209,7 @@ impl Thread {
             self.look_at_engine(Instant::now());
             self.send();
             self.tell();
-            self.follow_mute(Instant::now());
+            self.follow_mute();
             if stop {
                 return;
             }
@@ -280,13 +280,13 @@ impl Thread {
         plan.penalty.saturating_add(engine)
     }
 
-    /// Has the workers be silent from the moment in which a control that stands still has lost the role until it knows.
-    fn follow_mute(&mut self, now: Instant) {
+    /// Has the workers be silent from the moment in which the role is lost until control has closed the gate, however long
+    /// that takes it.
+    fn follow_mute(&mut self) {
         let election = self.election.as_ref();
         let is_backup =
             election.is_some_and(|election| election.instance.status().state == State::Backup);
-        let errs = is_backup && self.acknowledged == Some(State::Master);
-        let muted = errs && (self.muted || self.engine.is_control_missed(now));
+        let muted = is_backup && self.acknowledged == Some(State::Master);
         if muted != self.muted {
             self.muted = muted;
             self.mute.set(muted);

@@ -132,6 +132,7 @@ impl Topology {
             interval: ADVERTISEMENT_INTERVAL,
             preempt: false,
             peers: BTreeSet::new(),
+            routers: BTreeSet::new(),
         };
         let track = Track::default();
         ActiveWhen::Vrrp(Vrrp { settings, track })

@@ -60,7 +60,9 @@ impl Router {
         let homes = self.discovery.homes().keys();
         let homes = homes.chain(self.cloud_homes.known().keys());
         let homes = homes.copied().filter(holds);
-        self.told_to_own().into_iter().chain(homes).collect()
+        let told = self.told_to_own().into_iter();
+        let told = told.filter(|address| !self.is_given_away(*address));
+        told.chain(homes).collect()
     }
 
     /// Does what discovery has to do by now.

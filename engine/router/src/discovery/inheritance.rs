@@ -110,14 +110,8 @@ impl Router {
         homes.map(|(address, home)| (*address, home.mac)).collect()
     }
 
-    /// Tells whether this router, if it claims anything now, begins to act on a LAN on which another one may have acted.
-    pub(crate) fn takes_over(&mut self) -> bool {
-        let acts = self.gate().open;
-        let acted = std::mem::replace(&mut self.acted, acts);
-        self.has_sibling() && acts && !acted
-    }
-
-    fn has_sibling(&self) -> bool {
+    /// Tells whether another router stands on our LAN.
+    pub(crate) fn has_sibling(&self) -> bool {
         let mut nodes = self.config.fabric.nodes.keys();
         nodes.any(|node| self.config.shares_lan_with(*node))
     }

@@ -42,6 +42,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) owners: OwnersView,
     /// Configured addresses that an operator withdrew.
     pub(crate) withdrawn: Vec<std::net::Ipv4Addr>,
+    /// Addresses that our LAN gave to another site, as was found out.
+    pub(crate) given_away: Vec<std::net::Ipv4Addr>,
     pub(crate) routes: RoutesView,
     pub(crate) neighbors: BgpNeighborsView,
     /// Routes refused now: peer, prefix, reason.
@@ -79,6 +81,7 @@ impl Router {
             facts,
             owners: self.owners(now),
             withdrawn: self.state.withdrawn.iter().copied().collect(),
+            given_away: self.state.given_away.iter().copied().collect(),
             routes: self.routes(),
             neighbors: self.bgp_neighbors(now),
             rejected: rejected.collect(),

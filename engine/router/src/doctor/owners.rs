@@ -9,6 +9,7 @@ const AREA: &str = "owners";
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(duplicates(evidence));
     checks.push(unannounced(evidence));
+    checks.extend(given_away(evidence));
     checks.extend(drained(&evidence.drain));
     checks.extend(on_offer(&evidence.handovers));
 }
@@ -24,6 +25,19 @@ fn drained(view: &DrainView) -> Option<CheckRow> {
     };
     let remedy = "`samctl drain` shows what is left; `samctl drain off` when the work is done";
     Some(warn(AREA, NAME, message).remedy(remedy))
+}
+
+/// A file that says what its LAN gave away is old, or that of the holder is wrong.
+fn given_away(evidence: &Evidence<'_>) -> Option<CheckRow> {
+    let addresses = &evidence.given_away;
+    let count = addresses.len();
+    let message =
+        format!("{count} addresses are to be owned here, but another site holds them by order");
+    (!addresses.is_empty()).then(|| {
+        warn(AREA, "given-away", message)
+            .detail(listed(addresses))
+            .remedy("take them out of self.owned, or `samctl announce ADDRESS` to have them again")
+    })
 }
 
 /// An offer that stands was not taken.

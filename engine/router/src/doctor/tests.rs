@@ -193,6 +193,9 @@ fn each_fault_of_the_fabric_is_found() {
         ("owners/unannounced", Warn, |e| {
             e.withdrawn = vec![address(10)];
         }),
+        ("owners/given-away", Warn, |e| {
+            e.given_away.push(address(10))
+        }),
         ("routes/rib-fib", Fail, |e| {
             e.routes
                 .routes

@@ -143,7 +143,8 @@ fn strangers(view: &VrrpView) -> CheckRow {
     } else {
         (
             "routers take part in the election that nobody named",
-            "name all routers of the LAN in `peers`, so that nobody else counts; or find out who that is",
+            "name them in `routers` if they are routers of another make that belong there, or all routers of the LAN in `peers`, so \
+             that nobody else counts; or find out who that is",
         )
     };
     warn(AREA, NAME, message)

@@ -189,6 +189,7 @@ fn backup(priority: u8) -> (Net, Facts) {
                 interval: std::time::Duration::from_millis(300),
                 preempt: false,
                 peers: [].into(),
+                routers: [].into(),
             },
             track: Track {
                 bgp: 20,

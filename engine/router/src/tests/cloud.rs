@@ -17,6 +17,7 @@ use crate::config::{
     DEFAULT_RELEASE_HOLD, ProviderDiscovery,
 };
 
+mod agreement;
 mod machines;
 mod site;
 mod slow;

@@ -163,8 +163,9 @@ fn a_router_that_was_down_during_a_handover_does_not_take_the_address_back() {
 
     assert_eq!(net.owner(3, address(ADDRESS)), Some(3));
     let claim = net.stations[&2].router.claim_on(address(ADDRESS));
-    assert_eq!(claim, Some(ClaimState::Standby), "in case that it dies");
-    assert!(net.station(2).told("duplicate-owner"), "its file is old");
+    assert_eq!(claim, None, "its holder is there");
+    assert!(net.station(2).told("handover"), "its file is old");
+    assert!(net.answers(2, address(ADDRESS)), "it lives elsewhere");
 
     let holder = (
         net.station(3).router.config().clone(),
@@ -181,6 +182,101 @@ fn a_router_that_was_down_during_a_handover_does_not_take_the_address_back() {
     net.command(2, Command::Announce(address(ADDRESS)));
     let claim = net.stations[&2].router.claim_on(address(ADDRESS));
     assert_eq!(claim, Some(ClaimState::Active), "by order");
+}
+
+#[test]
+fn a_router_that_begins_on_its_own_leaves_what_its_lan_gave_away_while_it_was_down() {
+    for holder_is_late in [false, true] {
+        let mut net = elected();
+        let restart = |net: &mut Net, id: u32| {
+            let station = net.station(id);
+            let (config, state) = (station.router.config().clone(), station.state.clone());
+            net.kill(id);
+            move |net: &mut Net| net.start(id, config, state)
+        };
+        let start = restart(&mut net, 2);
+        net.run(5);
+        net.command(1, hand_over(ADDRESS, 3));
+        net.kill(1);
+        net.run(15);
+        let start_holder = holder_is_late.then(|| restart(&mut net, 3));
+
+        start(&mut net);
+        elect(&mut net, 2, State::Master, Cause::Silence);
+        let claim = |net: &Net| net.stations[&2].router.claim_on(address(ADDRESS));
+        assert_eq!(claim(&net), Some(ClaimState::Standby), "nobody was heard");
+        assert_eq!(net.owner(2, address(ADDRESS)), Some(2));
+        if let Some(start) = start_holder {
+            net.run(200);
+            assert_eq!(claim(&net), Some(ClaimState::Standby));
+            start(&mut net);
+        }
+        net.station(3).events.clear();
+        net.run(20);
+
+        assert_eq!(net.owner(2, address(ADDRESS)), Some(3));
+        assert_eq!(net.owner(3, address(ADDRESS)), Some(3));
+        assert!(net.answers(2, address(ADDRESS)), "it lives elsewhere");
+        let lost = |event: &Event| matches!(event, Event::OwnerChanged { to, .. } if *to == Some(NodeId(2)));
+        assert!(!net.station(3).events.iter().any(lost));
+        let given_away = [address(ADDRESS)].into();
+        assert_eq!(net.station(2).state.given_away, given_away);
+        assert!(net.station(2).told("handover"));
+        net.run(200);
+        assert_eq!(claim(&net), None, "time changes nothing");
+    }
+}
+
+#[test]
+fn who_stands_by_learns_what_was_given_away_and_what_came_back() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(1, hand_over(ADDRESS, 3));
+    net.start(2, config.clone(), state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(10);
+    let given_away = [address(ADDRESS)].into();
+    assert_eq!(net.station(2).state.given_away, given_away);
+
+    // Down when it comes back, too.
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(3, hand_over(ADDRESS, 1));
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(1));
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(10);
+    assert_eq!(net.station(2).state.given_away, [].into());
+    net.kill(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(1);
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2));
+}
+
+#[test]
+fn what_a_router_claims_before_it_heard_everybody_it_claims_in_full_afterwards() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    for id in [1, 2, 3] {
+        net.kill(id);
+    }
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    let far = fixture::config(3, 3, FULL_MESH);
+    net.start(3, far, RuntimeState::default());
+    net.run(20);
+    let claim = |net: &Net| net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim(&net), Some(ClaimState::Standby), "node 1 is missing");
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2), "and enough");
+
+    net.run(101);
+
+    assert_eq!(claim(&net), Some(ClaimState::Active));
 }
 
 #[test]

@@ -457,6 +457,7 @@ pub(super) fn vrrp() -> Vrrp {
             interval: Duration::from_millis(300),
             preempt: false,
             peers: [].into(),
+            routers: [].into(),
         },
         track: Track {
             bgp: 20,

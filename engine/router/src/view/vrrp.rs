@@ -56,6 +56,9 @@ pub struct VrrpConfigured {
     pub preempt: bool,
     /// Unicast peers; empty means multicast.
     pub peers: Vec<Ipv4Addr>,
+    /// Routers of other makes that are expected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<Ipv4Addr>,
 }
 
 /// Two masters at once, as the election ended it.
@@ -107,6 +110,7 @@ impl Router {
                 interval_ms: vrrp.settings.interval.as_secs_f64() * 1e3,
                 preempt: vrrp.settings.preempt,
                 peers: vrrp.settings.peers.iter().copied().collect(),
+                routers: vrrp.settings.routers.iter().copied().collect(),
             }),
             gate_open: gate.open,
             gate_reason: gate.reason.into(),
@@ -120,7 +124,7 @@ impl Router {
                 last_s: seconds_ago(split.at, now),
             }),
             absent: self.contests.absent().collect(),
-            fenced: vrrp.is_some() && self.fence.poll_timeout().is_some(),
+            fenced: vrrp.is_some() && (self.fence.is_up() || self.fence.is_early()),
             tracked: tracked
                 .map(|condition| TrackedRow {
                     name: condition.name.into(),

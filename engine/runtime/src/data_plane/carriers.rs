@@ -25,6 +25,17 @@ pub(super) struct CarrierSockets {
 }
 
 impl CarrierSockets {
+    /// Closes the sockets of all carriers but these, and the lanes if they are not wanted.
+    pub(super) fn retain(&mut self, kept: &BTreeSet<Carrier>, keeps_lanes: bool) {
+        self.receivers.retain(|(carrier, _)| kept.contains(carrier));
+        for raw in &mut self.raw {
+            raw.retain(|&(protocol, _)| kept.contains(&Carrier::Ip { protocol }));
+        }
+        if !keeps_lanes {
+            self.lanes = Default::default();
+        }
+    }
+
     /// Adds sockets that were opened later.
     pub(super) fn extend(&mut self, other: Self) {
         self.receivers.extend(other.receivers);

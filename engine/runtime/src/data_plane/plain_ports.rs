@@ -9,7 +9,7 @@ use sam_dataplane::{BufferPool, Carrier, Lane, Stats};
 use sam_net::{Epoll, Interest, UdpSocket};
 use sam_router::Offloads;
 
-use super::carriers::{CarrierSockets, have_udp};
+use super::carriers::CarrierSockets;
 use super::underlay::Underlay;
 use crate::StartError;
 
@@ -95,26 +95,27 @@ impl PlainPorts {
         Ok(Member { token, underlay })
     }
 
-    /// Closes the sockets of all carriers but these.
+    /// Closes the sockets of all carriers but these, and the lanes if they are not wanted.
     pub(super) fn close(
         &mut self,
-        wanted: &BTreeSet<Carrier>,
+        kept: &BTreeSet<Carrier>,
+        keeps_lanes: bool,
         pool: &mut BufferPool,
         stats: &Stats,
     ) {
         let is_unwanted = |receiver: &mut Member| {
             let carrier = receiver.underlay.carrier();
-            carrier.is_none_or(|carrier| !wanted.contains(&carrier))
+            carrier.is_none_or(|carrier| !kept.contains(&carrier))
         };
         let mut closed: Vec<Member> = self.receivers.extract_if(.., is_unwanted).collect();
         for raw in &mut self.raw {
             let unwanted = raw.extract_if(.., |(protocol, _)| {
                 let protocol = *protocol;
-                !wanted.contains(&Carrier::Ip { protocol })
+                !kept.contains(&Carrier::Ip { protocol })
             });
             closed.extend(unwanted.map(|(_, member)| member));
         }
-        if !have_udp(wanted) {
+        if !keeps_lanes {
             closed.extend(self.lanes.iter_mut().flat_map(std::mem::take));
         }
         for member in closed {

@@ -117,7 +117,7 @@ impl Ports {
     /// are.
     ///
     /// # Errors
-    /// When a new one cannot be watched.
+    /// When a new one cannot be watched; some tunnels have no sockets then.
     pub(super) fn change_sockets(
         &mut self,
         mut change: SocketChange,
@@ -129,7 +129,8 @@ impl Ports {
             self.set_wireguard(sockets, epoll, pool, stats)?;
         }
         let opened = std::mem::take(&mut change.opened);
-        self.plain.close(&change.carriers, pool, stats);
+        let (kept, keeps_lanes) = (&change.kept, change.keeps_lanes);
+        self.plain.close(kept, keeps_lanes, pool, stats);
         self.plain.open(opened, self.wanted, epoll)
     }
 

@@ -11,7 +11,7 @@ use sam_router::Config;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::carriers::{self, CarrierSockets};
+use super::carriers::{self, CarrierSockets, have_udp};
 use crate::StartError;
 
 /// Which sockets there are to be.
@@ -37,9 +37,11 @@ pub(super) struct OpenedSockets {
 pub(super) struct SocketChange {
     /// Of WireGuard, in place of all former ones; `None`: they stay.
     pub(super) wireguard: Option<WireGuardSockets>,
-    /// Serve these tunnels without encryption; close the sockets of all others.
-    pub(super) carriers: BTreeSet<Carrier>,
-    /// Their sockets that were not there before.
+    /// Tunnels without encryption whose sockets stay; all others are closed.
+    pub(super) kept: BTreeSet<Carrier>,
+    /// Whether the lanes stay, by which those over UDP send.
+    pub(super) keeps_lanes: bool,
+    /// Sockets that are new, to be served once the others are closed.
     pub(super) opened: CarrierSockets,
     /// Dropped when it is done.
     done: Vec<oneshot::Sender<()>>,
@@ -72,11 +74,10 @@ impl WantedSockets {
         present: Option<&Self>,
         count: usize,
     ) -> Result<OpenedSockets, StartError> {
-        let change = || SocketChange {
-            carriers: self.carriers.clone(),
-            ..SocketChange::default()
-        };
-        let mut workers: Vec<SocketChange> = (0..count).map(|_| change()).collect();
+        let none = BTreeSet::new();
+        let carriers = present.map_or(&none, |present| &present.carriers);
+        let mut workers: Vec<SocketChange> =
+            (0..count).map(|_| self.keeping_of(carriers)).collect();
         // Before the carriers, whose senders take any port that is free, this one too.
         let same = present.is_some_and(|present| present.port == self.port);
         let senders = if same {
@@ -84,14 +85,21 @@ impl WantedSockets {
         } else {
             Some(open_wireguard(self.port, &mut workers)?)
         };
-        let none = BTreeSet::new();
-        let carriers = present.map_or(&none, |present| &present.carriers);
         let opened = carriers::open(&self.carriers, carriers, count)
             .context("cannot open a socket of fabric.transport")?;
         for (worker, opened) in workers.iter_mut().zip(opened) {
             worker.opened = opened;
         }
         Ok(OpenedSockets { senders, workers })
+    }
+
+    /// What stays of the sockets that are `present`; nothing is opened.
+    fn keeping_of(&self, present: &BTreeSet<Carrier>) -> SocketChange {
+        SocketChange {
+            kept: present & &self.carriers,
+            keeps_lanes: have_udp(present) && have_udp(&self.carriers),
+            ..SocketChange::default()
+        }
     }
 }
 
@@ -103,13 +111,16 @@ impl SocketChange {
         answer
     }
 
-    /// Adds what changes after this.
+    /// Adds what changes after this, which nobody has carried out yet: what was opened for it and does not stay is closed at
+    /// once, and what was to be closed is closed, though it is opened again.
     pub(super) fn then(&mut self, later: Self) {
         if later.wireguard.is_some() {
             self.wireguard = later.wireguard;
         }
-        self.carriers = later.carriers;
+        self.opened.retain(&later.kept, later.keeps_lanes);
         self.opened.extend(later.opened);
+        self.kept.retain(|carrier| later.kept.contains(carrier));
+        self.keeps_lanes &= later.keeps_lanes;
         self.done.extend(later.done);
     }
 }
@@ -146,4 +157,96 @@ fn open_wireguard(port: u16, workers: &mut [SocketChange]) -> Result<Vec<UdpSock
         }
     }
     Ok(senders)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const FIRST: Carrier = Carrier::Udp { port: 6080 };
+    const SECOND: Carrier = Carrier::Udp { port: 6081 };
+    const RAW: Carrier = Carrier::Ip { protocol: 47 };
+
+    #[test]
+    fn changes_that_wait_are_as_good_as_one_after_the_other() {
+        // What the worker serves, and two changes.
+        let cases: [[&[Carrier]; 3]; 7] = [
+            [&[], &[FIRST], &[]],
+            [&[], &[FIRST], &[SECOND]],
+            [&[FIRST], &[SECOND], &[SECOND, RAW]],
+            [&[FIRST], &[FIRST, SECOND], &[FIRST]],
+            [&[FIRST], &[RAW], &[FIRST]],
+            [&[RAW], &[], &[RAW]],
+            [&[RAW, FIRST], &[FIRST], &[RAW]],
+        ];
+        for case in cases {
+            let [present, former, later] = case.map(|carriers| carriers.iter().copied().collect());
+            let mut served = Served::default();
+            served.carry_out(change(&BTreeSet::new(), &present));
+            let mut one_by_one = served.clone();
+            one_by_one.carry_out(change(&present, &former));
+            one_by_one.carry_out(change(&former, &later));
+
+            let mut both = change(&present, &former);
+            both.then(change(&former, &later));
+            served.carry_out(both);
+
+            assert_eq!(served, one_by_one, "{case:?}");
+            let receivers: BTreeSet<Carrier> = served.receivers.keys().copied().collect();
+            assert_eq!(receivers, later, "{case:?}");
+            let twice = served.receivers.values().chain(served.senders.values());
+            assert!(twice.clone().all(|count| *count == 1), "{served:?}");
+        }
+    }
+
+    /// Makes a change as [`WantedSockets::open`] does, with other sockets, for those want no permission.
+    fn change(present: &BTreeSet<Carrier>, wanted: &BTreeSet<Carrier>) -> SocketChange {
+        let settings = WantedSockets {
+            port: 51_820,
+            carriers: wanted.clone(),
+        };
+        let mut change = settings.keeping_of(present);
+        let socket = || {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            UdpSocket::bind(address).expect("loopback has ports")
+        };
+        for carrier in wanted.difference(present) {
+            change.opened.receivers.push((*carrier, socket()));
+            if let Carrier::Ip { protocol } = carrier {
+                change.opened.raw[0].push((*protocol, socket()));
+            }
+        }
+        if have_udp(wanted) && !have_udp(present) {
+            change.opened.lanes[0].push(socket());
+        }
+        change
+    }
+
+    /// How many sockets of each kind a worker serves.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    struct Served {
+        receivers: BTreeMap<Carrier, usize>,
+        senders: BTreeMap<u8, usize>,
+        lanes: usize,
+    }
+
+    impl Served {
+        /// As the worker does: first closes, then opens.
+        fn carry_out(&mut self, change: SocketChange) {
+            let kept = change.kept;
+            self.receivers.retain(|carrier, _| kept.contains(carrier));
+            self.senders
+                .retain(|&protocol, _| kept.contains(&Carrier::Ip { protocol }));
+            self.lanes *= usize::from(change.keeps_lanes);
+            for (carrier, _) in change.opened.receivers {
+                *self.receivers.entry(carrier).or_default() += 1;
+            }
+            for (protocol, _) in change.opened.raw.into_iter().flatten() {
+                *self.senders.entry(protocol).or_default() += 1;
+            }
+            self.lanes += change.opened.lanes.into_iter().flatten().count();
+        }
+    }
 }

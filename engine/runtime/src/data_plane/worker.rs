@@ -17,7 +17,7 @@ use sam_dataplane::{
 use sam_net::{Epoll, Interest, Tun};
 use sam_router::Offloads;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::courtesy::Courtesy;
 use super::handshake_thread::HandshakeBox;
@@ -162,7 +162,11 @@ impl Worker {
                 if letters.stop {
                     return;
                 }
-                self.read(letters, now);
+                // Half a router would draw traffic and lose it: control ends with this thread.
+                if let Err(error) = self.read(letters, now) {
+                    error!("{error:#}");
+                    return;
+                }
             }
             for &token in &failed {
                 self.ports.take_path_errors(token, &mut self.forwarder, now);
@@ -250,19 +254,18 @@ impl Worker {
     }
 
     /// Does what control wants. An empty letter says that a session came up.
-    fn read(&mut self, letters: Letters, now: Instant) {
+    ///
+    /// # Errors
+    /// When sockets that tunnels need cannot be served.
+    fn read(&mut self, letters: Letters, now: Instant) -> Result<(), StartError> {
         for (port, sockets) in letters.lans {
             self.ports
                 .set_lan(port, sockets, &self.epoll, &mut self.pool);
         }
         // Before the snapshot that sends by them.
         if let Some(change) = letters.sockets {
-            let changed =
-                self.ports
-                    .change_sockets(change, &self.epoll, &mut self.pool, &self.stats);
-            if let Err(error) = changed {
-                warn!("{error:#}");
-            }
+            self.ports
+                .change_sockets(change, &self.epoll, &mut self.pool, &self.stats)?;
         }
         let muted = letters.muted.unwrap_or(self.muted);
         let is_news = letters.snapshot.is_some() || muted != self.muted;
@@ -308,6 +311,7 @@ impl Worker {
             // Whoever asked may have given up.
             reply.send(self.report()).ok();
         }
+        Ok(())
     }
 
     /// The snapshot in force; with closed gates while this router has to be silent.

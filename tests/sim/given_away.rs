@@ -1,0 +1,110 @@
+//! A site of two routers that gave an address away while one of them was off, and loses its power later.
+//!
+//! ```text
+//!   switch ──┬── router 0 ══╗
+//!            │              ╠══ router 2 ── host of 10.77.60.10
+//!            └── router 1 ══╝══ router 3 ── host
+//! ```
+//! The file of router 1 says that 10.77.60.10 is its own, nobody told it anything else, and it has the lower router id.
+
+use std::time::Duration;
+
+use sam_testkit::topology::home;
+use sam_testkit::{Cache, World};
+
+use crate::{come_up, converge, for_seeds, pick};
+
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const HOLDER: usize = 2;
+const OBSERVER: usize = 3;
+const ELECTION: Duration = Duration::from_millis(1_500);
+/// Until all have called each other again by BGP.
+const REST: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_was_given_away_stays_where_it_is_when_both_routers_of_the_lan_begin_anew() {
+    for_seeds(20, |seed| {
+        let mut world = given_away(seed);
+        world.kill(FIRST);
+        world.run_for(Duration::from_secs(seed % 12));
+        let both = seed % 3 == 0;
+        let later = [0, 2, 20, 150][pick(seed / 3, 4)];
+
+        // The LAN has power before the way to the others is there.
+        let returning = if both {
+            [FIRST, SECOND].as_slice()
+        } else {
+            &[SECOND]
+        };
+        for &site in returning {
+            world.isolate(site);
+            world.restart(site);
+        }
+        world.run_for(Duration::from_secs(later));
+        returning.iter().for_each(|site| world.reconnect(*site));
+
+        assert_it_stays(&mut world, REST);
+        assert_eq!(world.owner_at(SECOND, home(FIRST)), Some(HOLDER));
+        reach(&mut world);
+        // The first one dies again, and the second one alone decides.
+        world.kill(FIRST);
+        assert_it_stays(&mut world, ELECTION + Duration::from_secs(10));
+        assert!(world.sites[SECOND].gate_open());
+        reach(&mut world);
+    });
+}
+
+#[test]
+fn what_one_router_was_told_it_knows_after_its_next_start_though_the_holder_is_away() {
+    for_seeds(5, |seed| {
+        let mut world = given_away(seed);
+        world.restart(SECOND);
+        converge(&mut world, Duration::from_secs(20));
+        for site in [FIRST, SECOND, HOLDER] {
+            world.kill(site);
+        }
+        world.run_for(Duration::from_secs(1 + seed % 12));
+        world.restart(SECOND);
+        world.run_for(Duration::from_secs(130));
+
+        world.restart(HOLDER);
+        let held = |world: &World| world.owner_at(OBSERVER, home(FIRST)) == Some(HOLDER);
+        assert!(world.run_until(Duration::from_secs(30), held).is_some());
+        assert_it_stays(&mut world, Duration::from_secs(30));
+        reach(&mut world);
+    });
+}
+
+/// The second router is off while the first one hands the address over.
+fn given_away(seed: u64) -> World {
+    let reflectors: [&[usize]; 3] = [&[], &[OBSERVER], &[FIRST, SECOND]];
+    let world = World::with_pair_of(4, reflectors[pick(seed, 3)], seed);
+    let mut world = come_up(world);
+    world.kill(SECOND);
+    world.run_for(Duration::from_secs(15));
+    world.replug(home(FIRST), HOLDER, Cache::Forgotten);
+    world.disbelieve(SECOND, home(FIRST));
+    world.hand_over(FIRST, home(FIRST), HOLDER);
+    converge(&mut world, Duration::from_secs(5));
+    assert_eq!(world.owner_at(OBSERVER, home(FIRST)), Some(HOLDER));
+    // What the others forward meanwhile they learned.
+    world.run_for(Duration::from_secs(6));
+    world
+}
+
+fn assert_it_stays(world: &mut World, time: Duration) {
+    let lost = |world: &World| world.owner_at(HOLDER, home(FIRST)) != Some(HOLDER);
+    assert_eq!(world.run_until(time, lost), None, "its holder gave it up");
+    assert_eq!(world.owner_at(OBSERVER, home(FIRST)), Some(HOLDER));
+}
+
+fn reach(world: &mut World) {
+    let answered = (0..2).any(|_| {
+        let ping = world.ping(home(OBSERVER), home(FIRST));
+        let limit = Duration::from_secs(4);
+        let took = world.run_until(limit, |world| world.answered.contains(&ping));
+        took.is_some()
+    });
+    assert!(answered, "its host is not reached");
+}
