@@ -94,7 +94,7 @@ impl Reflector {
             return Err(NO_ADVERTISE);
         }
         if let PeerRole::External(peer) = target.role {
-            return external::export::<N>(attributes, source == PathSource::Local, peer);
+            return external::export::<N>(attributes, peer);
         }
         let mut exported = match (source, source_role) {
             // What comes from outside goes to everybody inside, and is not reflected: it was not inside before.
