@@ -39,8 +39,15 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
     },
-    /// The session left Established, or an attempt failed after the OPEN.
+    /// The session left Established.
     Down {
+        /// The peer.
+        peer: PeerId,
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// A session was not reached: an attempt failed after the OPEN. What was known of the peer before holds on.
+    AttemptFailed {
         /// The peer.
         peer: PeerId,
         /// Why, in a few words.

@@ -536,6 +536,10 @@ impl<P: Policies> Speaker<P> {
                 self.outputs
                     .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
+            SessionOutput::AttemptFailed(reason) => {
+                self.outputs
+                    .push_back(Output::Event(Event::AttemptFailed { peer: id, reason }));
+            }
             SessionOutput::Update(message) => self.receive(id, *message),
             SessionOutput::Refresh(Family::Ipv4Unicast) => self.tables.refresh(id),
             SessionOutput::Refresh(Family::Ipv6Unicast) => self.ipv6.refresh(id),

@@ -452,12 +452,14 @@ impl PeerSession {
                 Some(cause) if farewell || cause.is_hard_reset() => SessionEnding::Final,
                 Some(_) => SessionEnding::Notified,
             };
-            let fate = match connection.established_at {
-                None => Fates::UNTOUCHED,
-                Some(_) => Fates::of_session(restart, ended, connection.is_silent(now)),
-            };
             self.outbox.statistics.last_down = Some(reason.clone());
-            self.outbox.push(SessionOutput::Down(reason, fate));
+            self.outbox.push(match connection.established_at {
+                None => SessionOutput::AttemptFailed(reason),
+                Some(_) => {
+                    let fates = Fates::of_session(restart, ended, connection.is_silent(now));
+                    SessionOutput::Down(reason, fates)
+                }
+            });
         } else if collision && ending == Ending::Notify {
             self.outbox.push(SessionOutput::Refused("collision"));
         }

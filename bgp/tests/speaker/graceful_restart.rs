@@ -206,6 +206,12 @@ fn a_failed_attempt_to_come_back_is_no_second_loss() {
 
     assert_eq!(outcome.changes, []);
     assert_eq!(bench.view(2).ipv4.stale, 2);
+    let reason = "connection closed".to_owned();
+    let failed = Event::AttemptFailed {
+        peer: peer(2),
+        reason,
+    };
+    assert_eq!(outcome.events, [failed]);
 }
 
 #[test]

@@ -324,7 +324,7 @@ fn an_unacceptable_open_is_refused_and_followed_by_a_growing_idle_hold() {
             outcome.notifications(connection),
             [(2, subcode::BAD_BGP_IDENTIFIER)]
         );
-        assert!(matches!(outcome.events[..], [Event::Down { .. }]));
+        assert!(matches!(outcome.events[..], [Event::AttemptFailed { .. }]));
         let (at, timer) = bench.speaker.poll_timeout().unwrap();
         assert_eq!(
             (bench.view(2).state, timer),
