@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::SessionState;
-use super::collision::{Contender, Direction, Verdict, judge};
+use super::collision::{Contender, Direction, Rivals, Verdict, judge};
 use super::connection::Connection;
 use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
@@ -17,7 +17,7 @@ use super::outbox::{Outbox, SessionOutput};
 use super::restart::{Fates, OpenRestart, SessionEnding};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
-use crate::config::{PeerConfig, SpeakerConfig};
+use crate::config::{PeerConfig, PeerRole, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{
@@ -503,7 +503,7 @@ impl PeerSession {
                 .iter()
                 .filter_map(|c| c.contender(now))
                 .collect();
-            match judge(&contenders, self.local.router_id, now) {
+            match judge(&contenders, self.rivals(), now) {
                 Verdict::Drop(id) => {
                     let occasion = self.lost_race(id);
                     self.step(id, occasion, now);
@@ -521,6 +521,18 @@ impl PeerSession {
             .find(|c| c.state == ConnectionState::Confirmed);
         if let Some(id) = waiting.map(|connection| connection.id) {
             self.step(id, Occasion::plain(ConnectionEvent::CollisionWon, ""), now);
+        }
+    }
+
+    fn rivals(&self) -> Rivals {
+        let own = self.local.asn;
+        Rivals {
+            router_id: self.local.router_id,
+            asn: match self.peer.role {
+                PeerRole::Client | PeerRole::NonClient => own,
+                PeerRole::External(external) => external.local_asn,
+            },
+            peer_asn: self.peer.role.asn(own),
         }
     }
 
