@@ -102,10 +102,12 @@ impl Model {
         prefix: Ipv4Net,
         attributes: PathAttributes,
     ) -> Option<PathAttributes> {
+        let nowhere = matches!(attributes.next_hop.octets()[0], 0 | 127 | 224..);
         let looped = attributes.originator_id == Some(router(1))
             || attributes.cluster_list.contains(&router(1));
         let mut attributes = Cow::Owned(attributes);
-        let accepted = !looped
+        let accepted = !nowhere
+            && !looped
             && self
                 .rules
                 .import(peer(from), prefix, &mut attributes)
