@@ -127,4 +127,6 @@ pub enum TimerName {
     Restart,
     /// The end of the time for which stale routes are kept.
     Stale,
+    /// A peer may be asked again for routes that were forgotten.
+    Recall,
 }
