@@ -315,17 +315,13 @@ impl<P: Policies> Speaker<P> {
         let restart = self.restart.as_ref().map(|restart| restart.until);
         let stale = [self.tables.stale_deadline(), self.ipv6.stale_deadline()];
         let recall = [self.tables.recall_deadline(), self.ipv6.recall_deadline()];
+        let recall = recall.into_iter().flatten();
         self.peers
             .values()
             .filter_map(|peer| peer.session.poll_timeout())
             .chain(restart.map(|at| (at, TimerName::Restart)))
             .chain(stale.into_iter().flatten().map(|at| (at, TimerName::Stale)))
-            .chain(
-                recall
-                    .into_iter()
-                    .flatten()
-                    .map(|at| (at, TimerName::Recall)),
-            )
+            .chain(recall.map(|at| (at, TimerName::Recall)))
             .min_by_key(|(at, _)| *at)
     }
 

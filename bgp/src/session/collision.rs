@@ -10,6 +10,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use crate::config::{PeerConfig, PeerRole, SpeakerConfig};
 use crate::input::ConnectionId;
 
 /// How long a winner may take to deliver its OPEN.
@@ -50,6 +51,21 @@ pub(crate) struct Rivals {
     pub(crate) asn: u32,
     /// The peer's AS.
     pub(crate) peer_asn: u32,
+}
+
+impl Rivals {
+    /// Names us and a peer.
+    pub(crate) fn between(local: &SpeakerConfig, peer: &PeerConfig) -> Self {
+        let asn = match peer.role {
+            PeerRole::Client | PeerRole::NonClient => local.asn,
+            PeerRole::External(external) => external.local_asn,
+        };
+        Self {
+            router_id: local.router_id,
+            asn,
+            peer_asn: peer.role.asn(local.asn),
+        }
+    }
 }
 
 /// What to do about a race.

@@ -17,7 +17,7 @@ use super::outbox::{Outbox, SessionOutput};
 use super::restart::{Fates, OpenRestart, SessionEnding};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
-use crate::config::{PeerConfig, PeerRole, SpeakerConfig};
+use crate::config::{PeerConfig, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{
@@ -497,13 +497,14 @@ impl PeerSession {
         {
             return;
         }
+        let rivals = Rivals::between(&self.local, &self.peer);
         loop {
             let contenders: Vec<Contender> = self
                 .connections
                 .iter()
                 .filter_map(|c| c.contender(now))
                 .collect();
-            match judge(&contenders, self.rivals(), now) {
+            match judge(&contenders, rivals, now) {
                 Verdict::Drop(id) => {
                     let occasion = self.lost_race(id);
                     self.step(id, occasion, now);
@@ -521,18 +522,6 @@ impl PeerSession {
             .find(|c| c.state == ConnectionState::Confirmed);
         if let Some(id) = waiting.map(|connection| connection.id) {
             self.step(id, Occasion::plain(ConnectionEvent::CollisionWon, ""), now);
-        }
-    }
-
-    fn rivals(&self) -> Rivals {
-        let own = self.local.asn;
-        Rivals {
-            router_id: self.local.router_id,
-            asn: match self.peer.role {
-                PeerRole::Client | PeerRole::NonClient => own,
-                PeerRole::External(external) => external.local_asn,
-            },
-            peer_asn: self.peer.role.asn(own),
         }
     }
 

