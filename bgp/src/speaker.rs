@@ -6,6 +6,7 @@
 //! allowed; what is sent is then packed together. `now` is when bytes were read from the socket, and what was read is
 //! handed in before [`Speaker::handle_timeout`]: hold timers are judged by it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -325,13 +326,14 @@ impl<P: Policies> Speaker<P> {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Closes all sessions with Cease/2 (administrative shutdown) and refuses new ones.
-    pub fn shutdown(&mut self, now: Instant) {
+    /// Closes all sessions with Cease/2 (administrative shutdown), which tells the far operators `why` (RFC 9003), and
+    /// refuses new ones.
+    pub fn shutdown(&mut self, why: &str, now: Instant) {
         self.now = now;
         self.templates.clear();
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
-            self.stop(id, subcode::ADMIN_SHUTDOWN, "administrative shutdown");
+            self.stop(id, subcode::ADMIN_SHUTDOWN, why.to_owned());
         }
         self.conclude();
     }

@@ -327,7 +327,7 @@ impl Run {
         );
         self.check();
 
-        self.speaker.shutdown(self.now);
+        self.speaker.shutdown("", self.now);
         self.drain();
         assert_eq!(self.wires, BTreeMap::new());
         assert_eq!(self.speaker.poll_timeout(), None);

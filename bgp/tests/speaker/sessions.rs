@@ -468,8 +468,11 @@ fn a_changed_peer_is_reset_and_a_removed_one_is_told_so() {
 #[test]
 fn shutdown_ends_all_sessions_for_good() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2), peer_config(3)]);
-    bench.speaker.shutdown(bench.now);
+    bench.speaker.shutdown("the last one out", bench.now);
     let outcome = bench.drain();
+    let told = bench.view(2).last_sent;
+    let text = told.as_ref().and_then(|cease| cease.shutdown_text());
+    assert_eq!(text, Some("the last one out"));
     for connection in &connections {
         assert_eq!(
             outcome.notifications(*connection),
