@@ -6,7 +6,6 @@
 //! allowed; what is sent is then packed together. `now` is when bytes were read from the socket, and what was read is
 //! handed in before [`Speaker::handle_timeout`]: hold timers are judged by it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -333,7 +332,7 @@ impl<P: Policies> Speaker<P> {
         self.templates.clear();
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
-            self.stop(id, subcode::ADMIN_SHUTDOWN, why.to_owned());
+            self.stop(id, subcode::ADMIN_SHUTDOWN, why);
         }
         self.conclude();
     }
@@ -412,9 +411,9 @@ impl<P: Policies> Speaker<P> {
         self.with_session(id, |session, _| session.handle_accepted(connection, now));
     }
 
-    pub(crate) fn stop(&mut self, id: PeerId, subcode: u8, reason: impl Into<Cow<'static, str>>) {
-        let (now, reason) = (self.now, reason.into());
-        self.with_session(id, |session, _| session.stop(subcode, &reason, now));
+    pub(crate) fn stop(&mut self, id: PeerId, subcode: u8, reason: &str) {
+        let now = self.now;
+        self.with_session(id, |session, _| session.stop(subcode, reason, now));
     }
 
     fn set_congested(&mut self, connection: ConnectionId, congested: bool) {

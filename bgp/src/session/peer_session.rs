@@ -4,7 +4,6 @@
 //! moves only through [`Self::step`](PeerSession), which asks the table in `fsm.rs`; races are judged by
 //! `collision.rs` after every step. UPDATEs leave as [`SessionOutput::Update`], in the order in which they came.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use super::SessionState;
@@ -172,11 +171,11 @@ impl PeerSession {
     }
 
     /// Ends all connections for good.
-    pub(crate) fn stop(&mut self, subcode: u8, reason: &Cow<'static, str>, now: Instant) {
+    pub(crate) fn stop(&mut self, subcode: u8, reason: &str, now: Instant) {
         self.dialing.stop();
         let ids: Vec<ConnectionId> = self.connections.iter().map(|c| c.id).collect();
         for id in ids {
-            self.step(id, Occasion::stopped(subcode, reason.clone()), now);
+            self.step(id, Occasion::stopped(subcode, reason), now);
         }
         self.conclude(now);
     }
@@ -185,7 +184,7 @@ impl PeerSession {
     /// new ones are welcome.
     pub(crate) fn handle_path_down(&mut self, now: Instant) {
         if let Some(id) = self.established().map(|connection| connection.id) {
-            let occasion = Occasion::stopped(subcode::BFD_DOWN, "BFD down".into());
+            let occasion = Occasion::stopped(subcode::BFD_DOWN, "BFD down");
             self.step(id, occasion, now);
             self.conclude(now);
         }
