@@ -43,18 +43,18 @@ pub(crate) fn check<N: Prefix>(
     Ok(())
 }
 
-/// Returns the attributes with which a route is told to an external peer. `local`: the route is our own.
+/// Returns the attributes with which a route is told to an external peer.
 ///
 /// 1. A route that may not leave the AS stays (RFC 1997), and one that passed the peer's AS would be refused there.
 /// 2. Our AS is prepended (RFC 4271 section 5.1.2), we are the next hop (section 5.1.3).
-/// 3. LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are of our AS; a MED goes no further than the AS that it was told to
-///    (section 5.1.4), so that only one of our own, or set by policy afterwards, leaves.
+/// 3. LOCAL_PREF, ORIGINATOR_ID and CLUSTER_LIST are of our AS. So is any MED: a learned one goes no further than the AS
+///    that it was told to (section 5.1.4), and the one with which we originate ranks claims among ourselves. Told by the
+///    originator alone, it would make every other border router the better way in. Policy may set one afterwards.
 ///
 /// # Errors
 /// Why it is not told.
 pub(crate) fn export<N: Prefix>(
     attributes: &PathAttributes<N::NextHop>,
-    local: bool,
     peer: ExternalPeer,
 ) -> Result<PathAttributes<N::NextHop>, Rejection> {
     let confined = [
@@ -75,7 +75,7 @@ pub(crate) fn export<N: Prefix>(
     Ok(PathAttributes {
         as_path: prepended(&attributes.as_path, peer.local_asn),
         next_hop: N::own_next_hop(&peer).ok_or(NO_NEXT_HOP)?,
-        med: attributes.med.filter(|_| local),
+        med: None,
         local_pref: None,
         originator_id: None,
         cluster_list: Vec::new(),
@@ -144,7 +144,7 @@ mod tests {
             ..attributes(2, 300)
         };
 
-        let told = export::<Ipv4Net>(&inside, false, PEER).unwrap();
+        let told = export::<Ipv4Net>(&inside, PEER).unwrap();
 
         let expected = PathAttributes {
             as_path: vec![AsPathSegment(vec![64512])],
@@ -155,17 +155,6 @@ mod tests {
     }
 
     #[test]
-    fn a_med_of_our_own_is_told_and_a_learned_one_is_not() {
-        let costly = PathAttributes {
-            med: Some(7),
-            ..path(&[])
-        };
-        for (local, med) in [(true, Some(7)), (false, None)] {
-            assert_eq!(export::<Ipv4Net>(&costly, local, PEER).unwrap().med, med);
-        }
-    }
-
-    #[test]
     fn confined_routes_and_those_of_the_peers_as_are_not_told() {
         for value in [0xffff_ff01, 0xffff_ff02, 0xffff_ff03] {
             let confined = PathAttributes {
@@ -173,25 +162,25 @@ mod tests {
                 ..path(&[])
             };
             assert_eq!(
-                export::<Ipv4Net>(&confined, true, PEER),
+                export::<Ipv4Net>(&confined, PEER),
                 Err(NO_EXPORT),
                 "{value:x}"
             );
         }
         let passed = path(&[65002, 65001]);
-        assert_eq!(export::<Ipv4Net>(&passed, false, PEER), Err(AS_LOOP));
+        assert_eq!(export::<Ipv4Net>(&passed, PEER), Err(AS_LOOP));
     }
 
     #[test]
     fn a_full_segment_gets_a_new_one_in_front() {
         let long = path(&[7; 255]);
 
-        let told = export::<Ipv4Net>(&long, false, PEER).unwrap();
+        let told = export::<Ipv4Net>(&long, PEER).unwrap();
 
         assert_eq!(told.as_path[0].0, [64512]);
         assert_eq!(told.as_path[1].0.len(), 255);
         assert_eq!(
-            export::<Ipv4Net>(&told, false, PEER).unwrap().as_path[0].0,
+            export::<Ipv4Net>(&told, PEER).unwrap().as_path[0].0,
             [64512, 64512]
         );
     }

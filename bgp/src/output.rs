@@ -39,8 +39,15 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
     },
-    /// The session left Established, or an attempt failed after the OPEN.
+    /// The session left Established.
     Down {
+        /// The peer.
+        peer: PeerId,
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// A session was not reached: an attempt failed after the OPEN. What was known of the peer before holds on.
+    AttemptFailed {
         /// The peer.
         peer: PeerId,
         /// Why, in a few words.
@@ -120,4 +127,6 @@ pub enum TimerName {
     Restart,
     /// The end of the time for which stale routes are kept.
     Stale,
+    /// A peer may be asked again for routes that were forgotten.
+    Recall,
 }

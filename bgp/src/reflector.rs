@@ -15,6 +15,9 @@ pub(crate) const ORIGINATOR_LOOP: Rejection = Rejection("originator-loop");
 /// The route passed our cluster already.
 pub(crate) const CLUSTER_LOOP: Rejection = Rejection("cluster-loop");
 
+/// The next hop can be no host: unspecified, loopback or multicast (RFC 4271 section 6.3).
+pub(crate) const NO_HOST: Rejection = Rejection("no-host-next-hop");
+
 /// The route may be told to nobody (RFC 1997).
 pub(crate) const NO_ADVERTISE: Rejection = Rejection("no-advertise");
 /// A route of a peer that is no client is for clients only (RFC 4456 section 6).
@@ -56,7 +59,7 @@ pub(crate) fn originator<A>(
 }
 
 impl Reflector {
-    /// Refuses a received route that has been here before, or that its sender cannot have.
+    /// Refuses a received route that leads nowhere, has been here before, or that its sender cannot have.
     ///
     /// # Errors
     /// Why.
@@ -65,6 +68,9 @@ impl Reflector {
         attributes: &PathAttributes<N::NextHop>,
         sender: PeerRole,
     ) -> Result<(), Rejection> {
+        if !N::is_host(attributes.next_hop) {
+            return Err(NO_HOST);
+        }
         if let PeerRole::External(peer) = sender {
             return external::check::<N>(attributes, peer);
         }
@@ -94,7 +100,7 @@ impl Reflector {
             return Err(NO_ADVERTISE);
         }
         if let PeerRole::External(peer) = target.role {
-            return external::export::<N>(attributes, source == PathSource::Local, peer);
+            return external::export::<N>(attributes, peer);
         }
         let mut exported = match (source, source_role) {
             // What comes from outside goes to everybody inside, and is not reflected: it was not inside before.

@@ -20,6 +20,8 @@ use crate::wire::Family;
 pub(crate) struct Restart {
     /// Whose End-of-RIB is missing.
     pub(crate) awaited: BTreeSet<PeerId>,
+    /// Who is waited for no more, and was not heard.
+    missing: BTreeSet<PeerId>,
     /// When we go on without.
     pub(crate) until: Instant,
     /// Whether all that we had announced was forwarded meanwhile.
@@ -47,9 +49,26 @@ impl<P: Policies> Speaker<P> {
         }
         self.restart = Some(Restart {
             awaited: restart.awaited,
+            missing: BTreeSet::new(),
             until: now + config.deferral_time,
             forwarding: restart.forwarding,
         });
+    }
+
+    /// Declares which peers are not there, as far as something else than BGP knows: our restart waits for none of them
+    /// whose session is not up. Nothing else follows.
+    pub fn await_no_more(&mut self, absent: &BTreeSet<PeerId>, now: Instant) {
+        self.now = now;
+        if let Some(restart) = &mut self.restart {
+            let peers = &self.peers;
+            let is_up = |id: &PeerId| peers.get(id).is_some_and(is_established);
+            let (gone, awaited): (BTreeSet<PeerId>, _) = std::mem::take(&mut restart.awaited)
+                .into_iter()
+                .partition(|id| absent.contains(id) && !is_up(id));
+            restart.awaited = awaited;
+            restart.missing.extend(gone);
+            self.conclude();
+        }
     }
 
     /// Shows our own restart while it is under way.
@@ -89,7 +108,9 @@ impl<P: Policies> Speaker<P> {
             peer.is_some_and(|peer| is_awaited(peer, all_told))
         });
         if restart.awaited.is_empty() || restart.until <= self.now {
-            let missing = restart.awaited.iter().copied().collect();
+            let is_up = |id: &&PeerId| peers.get(id).is_some_and(is_established);
+            let absent = restart.missing.iter().filter(|id| !is_up(id));
+            let missing = restart.awaited.iter().chain(absent).copied().collect();
             self.restart = None;
             self.tables.end_deferral();
             self.ipv6.end_deferral();
@@ -102,11 +123,14 @@ impl<P: Policies> Speaker<P> {
     }
 }
 
+fn is_established(peer: &Peer) -> bool {
+    peer.session.state().0 == SessionState::Established
+}
+
 /// Tells whether a peer that was there before may still send what it knows. One that restarts itself, or does not offer
 /// graceful restart, is not waited for. `all_told`: the End-of-RIB of each family came.
 fn is_awaited(peer: &Peer, all_told: bool) -> bool {
-    let established = peer.session.state().0 == SessionState::Established;
-    if !established {
+    if !is_established(peer) {
         return true;
     }
     let restart = peer.session.negotiated().and_then(|agreed| agreed.restart);

@@ -23,10 +23,7 @@ use crate::rib::{Export, NeighborIdentity, Tables};
 use crate::session::{ConnectionIds, Jitter, OpenRestart, PeerSession, SessionOutput};
 use crate::strangers::Strangers;
 use crate::template::PeerTemplate;
-use crate::wire::{
-    DecodeContext, Family, Ipv6Context, Message, Notification, PathAttributes, Prefix, Update,
-    code, subcode,
-};
+use crate::wire::{Family, Ipv6Context, Message, PathAttributes, Prefix, Update, subcode};
 
 pub use crate::config::{
     ExternalPeer, GracefulRestartConfig, OwnRestart, PeerConfig, PeerId, PeerRole, SpeakerConfig,
@@ -42,7 +39,7 @@ pub struct Speaker<P> {
     pub(crate) peers: BTreeMap<PeerId, Peer>,
     /// Which peer a living connection belongs to.
     owners: BTreeMap<ConnectionId, PeerId>,
-    strangers: Strangers,
+    pub(crate) strangers: Strangers,
     /// Routes of IPv4 unicast.
     pub(crate) tables: Tables<P>,
     /// Routes of IPv6 unicast.
@@ -154,16 +151,8 @@ impl<P: Policies> Speaker<P> {
     pub fn set_policy(&mut self, policy: P, now: Instant) {
         self.now = now;
         let policy = Arc::new(policy);
-        for peer in self.tables.set_policy(Arc::clone(&policy)) {
-            self.with_session(peer, |session, _| {
-                session.request_refresh(Family::Ipv4Unicast)
-            });
-        }
-        for peer in self.ipv6.set_policy(policy) {
-            self.with_session(peer, |session, _| {
-                session.request_refresh(Family::Ipv6Unicast)
-            });
-        }
+        self.tables.set_policy(Arc::clone(&policy));
+        self.ipv6.set_policy(policy);
         self.conclude();
     }
 
@@ -325,21 +314,25 @@ impl<P: Policies> Speaker<P> {
     pub fn poll_timeout(&self) -> Option<(Instant, TimerName)> {
         let restart = self.restart.as_ref().map(|restart| restart.until);
         let stale = [self.tables.stale_deadline(), self.ipv6.stale_deadline()];
+        let recall = [self.tables.recall_deadline(), self.ipv6.recall_deadline()];
+        let recall = recall.into_iter().flatten();
         self.peers
             .values()
             .filter_map(|peer| peer.session.poll_timeout())
             .chain(restart.map(|at| (at, TimerName::Restart)))
             .chain(stale.into_iter().flatten().map(|at| (at, TimerName::Stale)))
+            .chain(recall.map(|at| (at, TimerName::Recall)))
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Closes all sessions with Cease/2 (administrative shutdown) and refuses new ones.
-    pub fn shutdown(&mut self, now: Instant) {
+    /// Closes all sessions with Cease/2 (administrative shutdown), which tells the far operators `why` (RFC 9003), and
+    /// refuses new ones.
+    pub fn shutdown(&mut self, why: &str, now: Instant) {
         self.now = now;
         self.templates.clear();
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
-            self.stop(id, subcode::ADMIN_SHUTDOWN, "administrative shutdown");
+            self.stop(id, subcode::ADMIN_SHUTDOWN, why);
         }
         self.conclude();
     }
@@ -418,30 +411,7 @@ impl<P: Policies> Speaker<P> {
         self.with_session(id, |session, _| session.handle_accepted(connection, now));
     }
 
-    /// RFC 4486 section 4: a connection from nobody we know is answered with Cease/5.
-    fn reject_stranger(&mut self, connection: ConnectionId, from: Ipv4Addr, reason: &'static str) {
-        let notification = Notification::new(code::CEASE, subcode::CONNECTION_REJECTED);
-        let context = DecodeContext {
-            four_octet_as: true,
-            ibgp: true,
-            add_path: false,
-            extended: false,
-            ipv6: None,
-        };
-        let bytes = Message::Notification(notification).encode(context);
-        self.outputs
-            .extend([Output::Send(connection, bytes), Output::Close(connection)]);
-        if let Some(count) = self.strangers.note(self.now) {
-            self.outputs
-                .push_back(Output::Event(Event::ConnectionRefused {
-                    from,
-                    reason,
-                    count,
-                }));
-        }
-    }
-
-    pub(crate) fn stop(&mut self, id: PeerId, subcode: u8, reason: &'static str) {
+    pub(crate) fn stop(&mut self, id: PeerId, subcode: u8, reason: &str) {
         let now = self.now;
         self.with_session(id, |session, _| session.stop(subcode, reason, now));
     }
@@ -536,6 +506,10 @@ impl<P: Policies> Speaker<P> {
                 self.outputs
                     .push_back(Output::Event(Event::Down { peer: id, reason }));
             }
+            SessionOutput::AttemptFailed(reason) => {
+                self.outputs
+                    .push_back(Output::Event(Event::AttemptFailed { peer: id, reason }));
+            }
             SessionOutput::Update(message) => self.receive(id, *message),
             SessionOutput::Refresh(Family::Ipv4Unicast) => self.tables.refresh(id),
             SessionOutput::Refresh(Family::Ipv6Unicast) => self.ipv6.refresh(id),
@@ -568,6 +542,17 @@ impl<P: Policies> Speaker<P> {
         }
     }
 
+    /// Asks peers for routes that were forgotten.
+    fn recall(&mut self) {
+        let ipv4 = (self.tables.take_recalled(self.now), Family::Ipv4Unicast);
+        let ipv6 = (self.ipv6.take_recalled(self.now), Family::Ipv6Unicast);
+        for (peers, family) in [ipv4, ipv6] {
+            for peer in peers {
+                self.with_session(peer, |session, _| session.request_refresh(family));
+            }
+        }
+    }
+
     /// Removes all that is known from a peer.
     pub(crate) fn forget(&mut self, id: PeerId) {
         self.tables.forget(id);
@@ -577,6 +562,7 @@ impl<P: Policies> Speaker<P> {
     /// Decides once for all that one input changed. UPDATEs follow in [`Self::poll_output`].
     pub(crate) fn conclude(&mut self) {
         self.advance_restart();
+        self.recall();
         let events = self.tables.take_events().into_iter();
         for event in events.chain(self.ipv6.take_events()) {
             if let Event::Rejected { peer, reason, .. } | Event::Malformed { peer, reason, .. } =

@@ -3,7 +3,14 @@
 //! Anyone who reaches the port can connect as often as they like; what is told of it has one rate for all of them, so
 //! that they cannot drown other news.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+
+use crate::input::ConnectionId;
+use crate::output::{Event, Output};
+use crate::policy::Policies;
+use crate::speaker::Speaker;
+use crate::wire::{DecodeContext, Message, Notification, code, subcode};
 
 /// Least time between two events.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -25,6 +32,36 @@ impl Strangers {
         }
         self.told_at = Some(now);
         Some(std::mem::take(&mut self.untold))
+    }
+}
+
+impl<P: Policies> Speaker<P> {
+    /// RFC 4486 section 4: a connection from nobody we know is answered with Cease/5.
+    pub(crate) fn reject_stranger(
+        &mut self,
+        connection: ConnectionId,
+        from: Ipv4Addr,
+        reason: &'static str,
+    ) {
+        let notification = Notification::new(code::CEASE, subcode::CONNECTION_REJECTED);
+        let context = DecodeContext {
+            four_octet_as: true,
+            ibgp: true,
+            add_path: false,
+            extended: false,
+            ipv6: None,
+        };
+        let bytes = Message::Notification(notification).encode(context);
+        self.outputs
+            .extend([Output::Send(connection, bytes), Output::Close(connection)]);
+        if let Some(count) = self.strangers.note(self.now) {
+            self.outputs
+                .push_back(Output::Event(Event::ConnectionRefused {
+                    from,
+                    reason,
+                    count,
+                }));
+        }
     }
 }
 

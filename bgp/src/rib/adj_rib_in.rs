@@ -80,6 +80,8 @@ pub(crate) struct AdjRibIn<N: Prefix> {
     waiting: BTreeSet<Nlri<N>>,
     /// Whether routes were forgotten.
     overflowed: bool,
+    /// Whether some of them were forgotten for the limit of all.
+    overfull: bool,
 }
 
 impl<N: Prefix> AdjRibIn<N> {
@@ -92,6 +94,7 @@ impl<N: Prefix> AdjRibIn<N> {
             max_prefixes,
             waiting: BTreeSet::new(),
             overflowed: false,
+            overfull: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl<N: Prefix> AdjRibIn<N> {
             && let Some(limit) = self.memory_limit(route, standing)
         {
             let first = !std::mem::replace(&mut self.overflowed, true);
+            self.overfull |= limit == MAX_PREFIXES;
             let reason = verdict.err().unwrap_or(limit);
             return Change {
                 path: PathUpdate::Keep,
@@ -217,7 +221,15 @@ impl<N: Prefix> AdjRibIn<N> {
 
     /// Tells whether routes were forgotten since the last time, and forgets that.
     pub(crate) fn take_overflowed(&mut self) -> bool {
+        self.overfull = false;
         std::mem::take(&mut self.overflowed)
+    }
+
+    /// Tells whether there is room by now for routes that were forgotten for the limit of all. Those beyond the limit of
+    /// their prefix are not missed: as many others are there.
+    pub(crate) fn misses_routes(&self) -> bool {
+        let has_room = self.accepted < self.max_prefixes && self.len() < self.capacity();
+        self.overfull && has_room && self.waiting.is_empty()
     }
 
     /// Enters a route that replaces `accepted` or one that was refused or none.

@@ -16,6 +16,7 @@ mod loc_rib;
 mod neighbor;
 mod path;
 mod pending;
+mod recall;
 mod retention;
 mod sources;
 mod tables;

@@ -12,6 +12,7 @@ use super::adj_rib_out::AdjRibOut;
 use super::loc_rib::LocRib;
 use super::path::{Path, PathKey, PathSource};
 use super::pending::Pending;
+use super::recall::Recall;
 use crate::config::{PeerId, PeerRole};
 use crate::policy::Rejection;
 use crate::reflector::Target;
@@ -74,6 +75,8 @@ pub(crate) struct Neighbor<N: Prefix> {
     pub(crate) stale_until: Option<Instant>,
     /// Whether it is told nothing, because much waits to be written.
     pub(crate) congested: bool,
+    /// What was forgotten of its routes, and is to be asked for.
+    pub(super) recall: Recall,
 }
 
 impl<N: Prefix> Neighbor<N> {
@@ -88,6 +91,7 @@ impl<N: Prefix> Neighbor<N> {
             established: true,
             stale_until: None,
             congested: false,
+            recall: Recall::default(),
         }
     }
 

@@ -63,7 +63,6 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     /// Ends a session: its paths go, or stay as stale.
     pub(crate) fn peer_down(&mut self, peer: PeerId, fate: RouteFate, now: Instant) {
         match fate {
-            RouteFate::Untouched => {}
             RouteFate::Forgotten => self.forget(peer),
             RouteFate::Retained { time, silent } => {
                 let routes = self.retain(peer, now + time);

@@ -175,26 +175,21 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         }
     }
 
-    /// Replaces the policy and looks at everything again. Returns the neighbors that must be asked for their routes,
-    /// because some were forgotten.
-    pub(crate) fn set_policy(&mut self, policy: Arc<P>) -> Vec<PeerId> {
+    /// Replaces the policy and looks at everything again; neighbors some of whose routes were forgotten are recalled.
+    pub(crate) fn set_policy(&mut self, policy: Arc<P>) {
         self.policy = policy;
-        let mut forgetful = Vec::new();
         let peers: Vec<PeerId> = self.neighbors.keys().copied().collect();
         for peer in peers {
             let Some(neighbor) = self.neighbors.get_mut(&peer) else {
                 continue;
             };
             neighbor.pending.all = neighbor.established;
-            if neighbor.adj_rib_in.take_overflowed() {
-                forgetful.push(peer);
-            }
+            neighbor.recall.ordered |= neighbor.adj_rib_in.take_overflowed();
             for (route, received, _) in self.received(peer) {
                 self.enter(peer, route, received);
             }
             self.promote(peer);
         }
-        forgetful
     }
 
     /// Believes every next hop to be reachable.

@@ -3,13 +3,14 @@
 //! 1. An Established connection stays, unless it yields and the other one has delivered an OPEN: then the peer has
 //!    restarted. It yields when nothing was heard on it for a keepalive interval, and at any time to a peer that offers
 //!    graceful restart (RFC 4724 section 5).
-//! 2. Otherwise the connection opened by the side with the higher BGP identifier wins, as soon as an OPEN was
-//!    received on it. Until then the other one waits: so both sides judge alike, whatever the order of arrival.
+//! 2. Otherwise the connection opened by the side with the higher BGP identifier wins, or of the larger AS where two of
+//!    different ones have the same (RFC 6286 section 2.3), as soon as an OPEN was received on it. Until then the other one waits: so both sides judge alike, whatever the order of arrival.
 //! 3. A winner without OPEN for two seconds is half-dead and loses.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use crate::config::{PeerConfig, PeerRole, SpeakerConfig};
 use crate::input::ConnectionId;
 
 /// How long a winner may take to deliver its OPEN.
@@ -41,6 +42,32 @@ pub(crate) struct Contender {
     pub(crate) opened_at: Instant,
 }
 
+/// Between whom the race is, as far as that is known before any OPEN.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rivals {
+    /// Our BGP identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// Our AS, as the peer knows it.
+    pub(crate) asn: u32,
+    /// The peer's AS.
+    pub(crate) peer_asn: u32,
+}
+
+impl Rivals {
+    /// Names us and a peer.
+    pub(crate) fn between(local: &SpeakerConfig, peer: &PeerConfig) -> Self {
+        let asn = match peer.role {
+            PeerRole::Client | PeerRole::NonClient => local.asn,
+            PeerRole::External(external) => external.local_asn,
+        };
+        Self {
+            router_id: local.router_id,
+            asn,
+            peer_asn: peer.role.asn(local.asn),
+        }
+    }
+}
+
 /// What to do about a race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -53,7 +80,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges the race between `contenders`, of which there is at most one per direction besides an Established one.
-pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant) -> Verdict {
+pub(crate) fn judge(contenders: &[Contender], rivals: Rivals, now: Instant) -> Verdict {
     if let Some(established) = contenders.iter().find(|contender| contender.established) {
         return judge_established(established, contenders);
     }
@@ -69,7 +96,8 @@ pub(crate) fn judge(contenders: &[Contender], router_id: Ipv4Addr, now: Instant)
     let Some(peer_router_id) = outgoing.peer_router_id.or(incoming.peer_router_id) else {
         return Verdict::Settled;
     };
-    let (winner, loser) = if router_id > peer_router_id {
+    let ours = (rivals.router_id, rivals.asn);
+    let (winner, loser) = if ours > (peer_router_id, rivals.peer_asn) {
         (outgoing, incoming)
     } else {
         (incoming, outgoing)
@@ -204,12 +232,20 @@ mod tests {
         }
     }
 
-    fn higher() -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, 9)
+    fn higher() -> Rivals {
+        internal(9)
     }
 
-    fn lower() -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, 1)
+    fn lower() -> Rivals {
+        internal(1)
+    }
+
+    fn internal(host: u8) -> Rivals {
+        Rivals {
+            router_id: Ipv4Addr::new(10, 0, 0, host),
+            asn: 64512,
+            peer_asn: 64512,
+        }
     }
 
     fn start() -> Instant {

@@ -65,12 +65,17 @@ impl Occasion {
         }
     }
 
-    /// An end that we want; `subcode` is one of Cease (RFC 4486).
-    pub(crate) fn stopped(subcode: u8, reason: &'static str) -> Self {
+    /// An end that we want; `subcode` is one of Cease (RFC 4486). The far operator is told the reason where that has a place
+    /// (RFC 9003).
+    pub(crate) fn stopped(subcode: u8, reason: &str) -> Self {
+        let notification = match subcode {
+            subcode::ADMIN_SHUTDOWN => Notification::cease_with_text(subcode, reason),
+            _ => Notification::new(code::CEASE, subcode),
+        };
         Self {
             event: ConnectionEvent::Stop,
-            notification: Some(Notification::new(code::CEASE, subcode)),
-            reason: reason.into(),
+            notification: Some(notification),
+            reason: reason.to_owned().into(),
         }
     }
 }

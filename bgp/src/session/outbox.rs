@@ -34,8 +34,10 @@ pub(crate) enum SessionOutput {
         /// What is to be told, and how.
         send: DecodeContext,
     },
-    /// The session left Established, or an attempt failed after the OPEN: why, and what becomes of the routes.
+    /// The session left Established: why, and what becomes of the routes.
     Down(String, Fates),
+    /// An attempt failed after the OPEN: why. Routes were never exchanged on it.
+    AttemptFailed(String),
     /// What the peer told: a message of routes.
     Update(Box<Message>),
     /// The peer wants everything of a family again.

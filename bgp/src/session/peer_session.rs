@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::SessionState;
-use super::collision::{Contender, Direction, Verdict, judge};
+use super::collision::{Contender, Direction, Rivals, Verdict, judge};
 use super::connection::Connection;
 use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
@@ -171,7 +171,7 @@ impl PeerSession {
     }
 
     /// Ends all connections for good.
-    pub(crate) fn stop(&mut self, subcode: u8, reason: &'static str, now: Instant) {
+    pub(crate) fn stop(&mut self, subcode: u8, reason: &str, now: Instant) {
         self.dialing.stop();
         let ids: Vec<ConnectionId> = self.connections.iter().map(|c| c.id).collect();
         for id in ids {
@@ -452,12 +452,14 @@ impl PeerSession {
                 Some(cause) if farewell || cause.is_hard_reset() => SessionEnding::Final,
                 Some(_) => SessionEnding::Notified,
             };
-            let fate = match connection.established_at {
-                None => Fates::UNTOUCHED,
-                Some(_) => Fates::of_session(restart, ended, connection.is_silent(now)),
-            };
             self.outbox.statistics.last_down = Some(reason.clone());
-            self.outbox.push(SessionOutput::Down(reason, fate));
+            self.outbox.push(match connection.established_at {
+                None => SessionOutput::AttemptFailed(reason),
+                Some(_) => {
+                    let fates = Fates::of_session(restart, ended, connection.is_silent(now));
+                    SessionOutput::Down(reason, fates)
+                }
+            });
         } else if collision && ending == Ending::Notify {
             self.outbox.push(SessionOutput::Refused("collision"));
         }
@@ -495,13 +497,14 @@ impl PeerSession {
         {
             return;
         }
+        let rivals = Rivals::between(&self.local, &self.peer);
         loop {
             let contenders: Vec<Contender> = self
                 .connections
                 .iter()
                 .filter_map(|c| c.contender(now))
                 .collect();
-            match judge(&contenders, self.local.router_id, now) {
+            match judge(&contenders, rivals, now) {
                 Verdict::Drop(id) => {
                     let occasion = self.lost_race(id);
                     self.step(id, occasion, now);

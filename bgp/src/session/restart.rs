@@ -120,11 +120,9 @@ impl PeerRestart {
     }
 }
 
-/// What becomes of a peer's routes when one of its connections ends.
+/// What becomes of a peer's routes when its session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RouteFate {
-    /// Nothing: routes were never exchanged on it.
-    Untouched,
     /// They are forgotten.
     Forgotten,
     /// They are kept as stale.
@@ -146,12 +144,6 @@ pub(crate) struct Fates {
 }
 
 impl Fates {
-    /// Nothing becomes of them.
-    pub(crate) const UNTOUCHED: Self = Self {
-        ipv4: RouteFate::Untouched,
-        ipv6: RouteFate::Untouched,
-    };
-
     /// Decides what becomes of the routes of an Established session (RFC 4724 section 4.2, RFC 8538 section 4).
     pub(crate) fn of_session(
         restart: Option<PeerRestart>,

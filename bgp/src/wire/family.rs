@@ -75,6 +75,9 @@ pub trait Prefix: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpNet> + 
     /// Reads a next hop of MP_REACH_NLRI; `None` when its length is wrong.
     fn next_hop(octets: &[u8]) -> Option<Self::NextHop>;
 
+    /// Tells whether an address can be one of a host, and so a next hop (RFC 4271 section 6.3).
+    fn is_host(next_hop: Self::NextHop) -> bool;
+
     /// Returns our own address as an external peer is told it; `None` where there is none.
     fn own_next_hop(peer: &ExternalPeer) -> Option<Self::NextHop>;
 }
@@ -104,6 +107,11 @@ impl Prefix for Ipv4Net {
 
     fn next_hop(octets: &[u8]) -> Option<Ipv4Addr> {
         <[u8; 4]>::try_from(octets).ok().map(Ipv4Addr::from)
+    }
+
+    /// Not one of "this network", loopback, multicast or the reserved rest (RFC 6890).
+    fn is_host(next_hop: Ipv4Addr) -> bool {
+        !matches!(next_hop.octets()[0], 0 | 127 | 224..)
     }
 
     fn own_next_hop(peer: &ExternalPeer) -> Option<Ipv4Addr> {
@@ -142,6 +150,13 @@ impl Prefix for Ipv6Net {
             _ => return None,
         };
         Some(Ipv6Addr::from(*global))
+    }
+
+    /// Not unspecified, loopback or multicast; one that maps an address of IPv4 is what that is.
+    fn is_host(next_hop: Ipv6Addr) -> bool {
+        let mapped = next_hop.to_ipv4_mapped();
+        let never = next_hop.is_unspecified() || next_hop.is_loopback() || next_hop.is_multicast();
+        !never && mapped.is_none_or(<Ipv4Net as Prefix>::is_host)
     }
 
     fn own_next_hop(peer: &ExternalPeer) -> Option<Ipv6Addr> {

@@ -197,7 +197,7 @@ impl World {
     /// Ends the sessions of a node in good order, then the node.
     pub(crate) fn stop(&mut self, node: usize) {
         let now = self.now;
-        self.act(node, |speaker| speaker.shutdown(now));
+        self.act(node, |speaker| speaker.shutdown("stopped", now));
         self.kill(node);
     }
 

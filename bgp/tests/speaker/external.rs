@@ -39,6 +39,29 @@ fn a_peer_of_another_as_may_have_our_identifier() {
     );
 }
 
+/// RFC 6286 section 2.3: of two connections, the one that the larger AS opened stays.
+#[test]
+fn the_larger_as_wins_a_race_between_equal_identifiers() {
+    for (asn, ours_stays) in [(64000, true), (65002, false)] {
+        let caller = PeerConfig {
+            active: true,
+            role: external(asn),
+            ..outside(2)
+        };
+        let (mut bench, outcome) = Bench::new(vec![caller]);
+        let ours = outcome.connects[0];
+        bench.input(sam_bgp::Input::Connected(ours));
+        let (theirs, _) = bench.accept(router(2));
+        let mut closed = Vec::new();
+        for connection in [ours, theirs] {
+            let open = Message::Open(open_of(asn, router(1)));
+            closed.extend(bench.send(connection, &open).closed);
+        }
+        let loser = if ours_stays { theirs } else { ours };
+        assert_eq!(closed, [loser], "AS {asn}");
+    }
+}
+
 #[test]
 fn our_route_leaves_with_our_as_and_our_address() {
     let mut bench = Bench::new(vec![outside(2)]).0;
@@ -240,15 +263,19 @@ fn who_came_before_a_range_grew_counts_in_it() {
 /// A passive peer of AS 6500`host`; we are 10.0.0.200 to it.
 fn outside(host: u8) -> PeerConfig {
     PeerConfig {
-        role: PeerRole::External(ExternalPeer {
-            asn: 65000 + u32::from(host),
-            local_asn: AS,
-            next_hop: router(200),
-            next_hop_ipv6: None,
-        }),
+        role: external(65000 + u32::from(host)),
         active: false,
         ..peer_config(host)
     }
+}
+
+fn external(asn: u32) -> PeerRole {
+    PeerRole::External(ExternalPeer {
+        asn,
+        local_asn: AS,
+        next_hop: router(200),
+        next_hop_ipv6: None,
+    })
 }
 
 fn range(limit: usize) -> PeerTemplate {

@@ -206,6 +206,12 @@ fn a_failed_attempt_to_come_back_is_no_second_loss() {
 
     assert_eq!(outcome.changes, []);
     assert_eq!(bench.view(2).ipv4.stale, 2);
+    let reason = "connection closed".to_owned();
+    let failed = Event::AttemptFailed {
+        peer: peer(2),
+        reason,
+    };
+    assert_eq!(outcome.events, [failed]);
 }
 
 #[test]
@@ -415,6 +421,22 @@ fn who_does_not_come_back_is_waited_for_a_limited_time() {
         Some((false, true)),
         "R is over, F holds from now on"
     );
+}
+
+#[test]
+fn who_is_known_to_be_absent_is_not_waited_for_unless_its_session_is_up() {
+    let (mut bench, _) = restarted_reflector();
+    let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
+    let absent = BTreeSet::from([peer(2), peer(3)]);
+    bench.speaker.await_no_more(&absent, bench.now);
+    let awaited = bench.speaker.restarting().map(|restart| restart.awaited);
+    assert_eq!(awaited, Some(vec![peer(2)]), "it is heard");
+
+    let outcome = finish(&mut bench, first);
+
+    let missing = vec![peer(3)];
+    assert!(outcome.events.contains(&Event::RestartOver { missing }));
+    assert!(outcome.updates(first)[0].is_end_of_rib());
 }
 
 #[test]

@@ -60,6 +60,29 @@ fn a_route_is_reflected_to_clients_that_speak_the_family_and_to_nobody_else() {
     assert_eq!(bench.speaker.ipv6().prefixes(), []);
 }
 
+/// RFC 4271 section 6.3: such a route is ignored, and the session stays. Nobody looks after next hops of this family, so
+/// that nothing else would keep it from being chosen and reflected.
+#[test]
+fn a_route_whose_next_hop_is_no_host_is_refused_and_takes_the_former_one_along() {
+    for next_hop in ["::", "::1", "ff02::1", "::ffff:127.0.0.1"] {
+        let (mut bench, connections) = speaking(&[2, 3]);
+        let from = connections[0];
+        announce(&mut bench, from, &[destination(1)], route_ipv6(2, 100));
+        let lost = PathAttributes {
+            next_hop: next_hop.parse().unwrap(),
+            ..route_ipv6(2, 100)
+        };
+
+        let outcome = announce(&mut bench, from, &[destination(1)], lost);
+
+        assert_eq!(bench.speaker.ipv6().prefixes(), [], "{next_hop}");
+        let told = outcome.ipv6_updates(connections[1]);
+        assert_eq!(told[0].withdrawn, [destination(1).into()]);
+        let rejected = bench.speaker.ipv6().rejected(peer(2));
+        assert_eq!(rejected[0].reason, "no-host-next-hop");
+    }
+}
+
 #[test]
 fn a_family_that_one_side_does_not_offer_is_not_exchanged() {
     for (we, they) in [(true, false), (false, true)] {

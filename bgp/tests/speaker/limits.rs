@@ -1,12 +1,16 @@
 //! The limit of prefixes: never exceeded, and always used up, whatever comes, goes or is refused meanwhile.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
+use sam_bgp::ConnectionId;
 use sam_bgp::speaker::PeerConfig;
+use sam_bgp::wire::Message;
 
-use crate::bench::Bench;
-use crate::vocabulary::{Rules, peer, peer_config, prefix, route};
+use crate::bench::{Bench, Outcome};
+use crate::vocabulary::{Rules, numbered, peer, peer_config, prefix, route, seconds};
 
 const LIMIT: usize = 3;
 
@@ -15,6 +19,80 @@ enum Step {
     Announce(u8, u32),
     Withdraw(u8),
     Refuse(Vec<u8>),
+}
+
+/// More than this is not kept of a peer with this limit, refused routes included: twice the limit and 1024.
+const KEPT: u32 = 1_030;
+
+#[test]
+fn routes_that_were_forgotten_are_asked_for_when_there_is_room() {
+    let (mut bench, connection) = overflowed();
+
+    let outcome = withdraw(&mut bench, connection, 0..KEPT);
+
+    assert_eq!(bench.speaker.prefixes().len(), 0);
+    assert_eq!(requests(&outcome, connection), 1);
+    let outcome = announce(&mut bench, connection, KEPT..KEPT + 2);
+    assert_eq!(bench.speaker.prefixes().len(), 2);
+    assert_eq!(requests(&outcome, connection), 0, "nothing is missing");
+}
+
+#[test]
+fn a_peer_is_asked_for_what_was_forgotten_twice_a_minute_at_most() {
+    let (mut bench, connection) = overflowed();
+    withdraw(&mut bench, connection, 0..KEPT);
+    announce(&mut bench, connection, 0..KEPT + 2);
+
+    let outcome = withdraw(&mut bench, connection, 0..KEPT);
+
+    assert_eq!(requests(&outcome, connection), 0);
+    let outcome = bench.pass_alive(connection, seconds(29));
+    assert_eq!(requests(&outcome, connection), 0);
+    let outcome = bench.pass_alive(connection, seconds(2));
+    assert_eq!(requests(&outcome, connection), 1);
+    let outcome = bench.pass_alive(connection, seconds(60));
+    assert_eq!(requests(&outcome, connection), 0);
+}
+
+/// A session whose peer told two routes more than are kept.
+fn overflowed() -> (Bench, ConnectionId) {
+    let config = PeerConfig {
+        max_prefixes: LIMIT,
+        ..peer_config(2)
+    };
+    let (mut bench, connections) = Bench::established(vec![config]);
+    let outcome = announce(&mut bench, connections[0], 0..KEPT + 2);
+    assert_eq!(requests(&outcome, connections[0]), 0, "there is no room");
+    (bench, connections[0])
+}
+
+fn announce(bench: &mut Bench, connection: ConnectionId, numbers: Range<u32>) -> Outcome {
+    each_part(numbers, |part| {
+        bench.announce(connection, part, route(2, 100))
+    })
+}
+
+fn withdraw(bench: &mut Bench, connection: ConnectionId, numbers: Range<u32>) -> Outcome {
+    each_part(numbers, |part| bench.withdraw(connection, part))
+}
+
+/// Speaks of as many prefixes at a time as a message holds.
+fn each_part(numbers: Range<u32>, mut act: impl FnMut(&[Ipv4Net]) -> Outcome) -> Outcome {
+    let prefixes: Vec<Ipv4Net> = numbers.map(numbered).collect();
+    let mut total = Outcome::default();
+    for part in prefixes.chunks(500) {
+        total.extend(act(part));
+    }
+    total
+}
+
+/// Counts the ROUTE-REFRESH messages that were sent.
+fn requests(outcome: &Outcome, connection: ConnectionId) -> usize {
+    let sent = outcome.messages.iter();
+    let asking = |(id, message): &&(ConnectionId, Message)| {
+        *id == connection && matches!(message, Message::RouteRefresh(_))
+    };
+    sent.filter(asking).count()
 }
 
 proptest! {

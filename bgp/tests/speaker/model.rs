@@ -21,8 +21,12 @@ pub(crate) type Routes = BTreeMap<Ipv4Net, PathAttributes>;
 pub(crate) struct Model {
     /// Role of each configured peer.
     pub(crate) roles: BTreeMap<u8, PeerRole>,
-    /// What each peer with a session announced.
+    /// What each peer announced: with a session, or as far as it is remembered (RFC 4724).
     pub(crate) heard: BTreeMap<u8, Routes>,
+    /// What of it was not told again since its session ended.
+    pub(crate) stale: BTreeSet<(u8, Ipv4Net)>,
+    /// Peers whose session is up and whose End-of-RIB came.
+    pub(crate) complete: BTreeSet<u8>,
     /// What is originated here.
     pub(crate) own: Routes,
     /// The policy.
@@ -36,6 +40,7 @@ pub(crate) struct Model {
 pub(crate) struct Candidate {
     pub(crate) from: Option<u8>,
     pub(crate) attributes: PathAttributes,
+    pub(crate) stale: bool,
 }
 
 impl Model {
@@ -47,10 +52,51 @@ impl Model {
         known.into_iter().filter(with_path).collect()
     }
 
+    /// A session with a peer ended: its routes are remembered as stale, but those that were stale already go (RFC 4724
+    /// section 4.2).
+    pub(crate) fn remember(&mut self, peer: u8) {
+        self.complete.remove(&peer);
+        self.forget_stale(|from, _| from == peer);
+        let routes = self.heard.get(&peer).into_iter().flatten();
+        self.stale.extend(routes.map(|(prefix, _)| (peer, *prefix)));
+        self.let_nodes_speak();
+    }
+
+    /// The End-of-RIB of a peer came: what it did not tell again is gone.
+    pub(crate) fn end_of_rib(&mut self, peer: u8) {
+        if self.complete.insert(peer) {
+            self.forget_stale(|from, _| from == peer);
+            self.let_nodes_speak();
+        }
+    }
+
+    /// Nobody remembers what a node that is heard itself would tell.
+    fn let_nodes_speak(&mut self) {
+        let heard = self.complete.iter().map(|peer| (router(*peer), *peer));
+        let heard: BTreeMap<Ipv4Addr, u8> = heard.collect();
+        self.forget_stale(|from, next_hop| heard.get(&next_hop).is_some_and(|node| *node != from));
+    }
+
+    fn forget_stale(&mut self, goes: impl Fn(u8, Ipv4Addr) -> bool) {
+        let heard = &mut self.heard;
+        self.stale.retain(|(from, prefix)| {
+            let routes = heard.get_mut(from).expect("a table for each stale route");
+            let gone = goes(*from, routes[prefix].next_hop);
+            if gone {
+                routes.remove(prefix);
+            }
+            !gone
+        });
+    }
+
     /// The best path of a prefix.
     pub(crate) fn best(&self, prefix: Ipv4Net) -> Option<Candidate> {
         let mut left = self.candidates(prefix);
         left.retain(|it| it.from.is_none() || self.reachable.contains(&it.attributes.next_hop));
+        // What a living session tells overrules all that is only remembered.
+        if left.iter().any(|it| it.from.is_some() && !it.stale) {
+            left.retain(|it| !it.stale);
+        }
         keep_least(&mut left, |it| {
             u32::MAX - it.attributes.local_pref.unwrap_or(100)
         });
@@ -87,11 +133,13 @@ impl Model {
             Some(Candidate {
                 from: Some(*from),
                 attributes,
+                stale: self.stale.contains(&(*from, prefix)),
             })
         });
         let own = self.own.get(&prefix).map(|attributes| Candidate {
             from: None,
             attributes: attributes.clone(),
+            stale: false,
         });
         heard.chain(own).collect()
     }
@@ -102,10 +150,12 @@ impl Model {
         prefix: Ipv4Net,
         attributes: PathAttributes,
     ) -> Option<PathAttributes> {
+        let nowhere = matches!(attributes.next_hop.octets()[0], 0 | 127 | 224..);
         let looped = attributes.originator_id == Some(router(1))
             || attributes.cluster_list.contains(&router(1));
         let mut attributes = Cow::Owned(attributes);
-        let accepted = !looped
+        let accepted = !nowhere
+            && !looped
             && self
                 .rules
                 .import(peer(from), prefix, &mut attributes)
@@ -117,6 +167,7 @@ impl Model {
         let Candidate {
             from,
             mut attributes,
+            ..
         } = self.best(prefix)?;
         if let Some(from) = from {
             let client = |peer| self.roles[&peer] == PeerRole::Client;

@@ -1,23 +1,26 @@
 //! Whatever happens, the speaker knows and tells what the naive model does, after every single step.
 //!
-//! Router 1 reflects for clients 2 and 3; 4 and 5 are no clients. What a peer knows is computed from the bytes that it
+//! Router 1 reflects for clients 2 and 3; 4 and 5 are no clients. All of them restart gracefully (RFC 4724), or none does. What a peer knows is computed from the bytes that it
 //! received, so the encoder and every withdrawal count too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sam_bgp::session::SessionState;
-use sam_bgp::speaker::{PeerConfig, PeerRole};
+use sam_bgp::speaker::{GracefulRestartConfig, PeerConfig, PeerRole, SpeakerConfig};
 use sam_bgp::wire::{
-    AsPathSegment, HEADER_LEN, Message, Nlri, Notification, Origin, RouteRefresh, Update,
+    AsPathSegment, Capability, GracefulRestart, HEADER_LEN, Message, Nlri, Notification, Open,
+    Origin, RestartFamily, RouteRefresh, Update,
 };
-use sam_bgp::{ConnectionId, Input, PathAttributes};
+use sam_bgp::{ConnectionId, Input, PathAttributes, Speaker};
 
 use crate::bench::{Bench, CONTEXT, Outcome, announcement};
 use crate::model::{Model, Routes};
-use crate::vocabulary::{Rules, peer, peer_config, prefix, route, router, seconds};
+use crate::vocabulary::{
+    Rules, peer, peer_config, prefix, route, router, seconds, speaker_config, start,
+};
 
 /// One step. Hosts are peers, prefixes are numbered 0 to 2.
 #[derive(Debug, Clone)]
@@ -38,6 +41,7 @@ enum Saying {
     Damaged(Vec<u8>, Box<PathAttributes>, Index, u8),
     Withdraw(u8),
     Refresh,
+    EndOfRib,
 }
 
 /// What is changed here.
@@ -58,8 +62,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn the_speaker_knows_and_tells_what_the_model_does(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut run = Run::new();
+    fn the_speaker_knows_and_tells_what_the_model_does(
+        graceful in any::<bool>(),
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut run = Run::new(graceful);
         for step in steps {
             run.take(step);
             run.compare();
@@ -68,16 +75,20 @@ proptest! {
     }
 }
 
+/// Longer than any run takes.
+const RESTART_SECONDS: u16 = 4095;
+
 struct Run {
     bench: Bench,
     model: Model,
+    graceful: bool,
     connections: BTreeMap<u8, ConnectionId>,
     /// What each peer with a session knows from us.
     known: BTreeMap<u8, Routes>,
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(graceful: bool) -> Self {
         let roles = [
             (2, PeerRole::Client),
             (3, PeerRole::Client),
@@ -89,10 +100,20 @@ impl Run {
             active: false,
             ..peer_config(host)
         });
-        let (bench, _) = Bench::new(peers.into());
+        let config = SpeakerConfig {
+            graceful_restart: graceful.then_some(GracefulRestartConfig {
+                restart_time: seconds(RESTART_SECONDS.into()),
+                deferral_time: seconds(20),
+            }),
+            ..speaker_config(1)
+        };
+        let speaker = Speaker::new(config, Rules::default(), 1, start());
+        let (bench, _) = Bench::with_speaker(speaker, peers.into());
         let model = Model {
             roles: roles.into(),
             heard: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            complete: BTreeSet::new(),
             own: Routes::new(),
             rules: Rules::default(),
             reachable: (0..=255).map(router).collect(),
@@ -100,6 +121,7 @@ impl Run {
         Self {
             bench,
             model,
+            graceful,
             connections: BTreeMap::new(),
             known: BTreeMap::new(),
         }
@@ -152,6 +174,7 @@ impl Run {
                     drop(heard.remove(&prefix(number)))
                 });
             }
+            Saying::EndOfRib => self.end_of_rib(from),
             Saying::Refresh => {
                 let refresh = RouteRefresh {
                     afi: 1,
@@ -208,10 +231,9 @@ impl Run {
         }
         self.sit_out_idle_hold(host);
         let (connection, _) = self.bench.accept(router(host));
-        self.bench
-            .send(connection, &Message::Open(crate::bench::open(router(host))));
+        self.bench.send(connection, &Message::Open(self.open(host)));
         self.connections.insert(host, connection);
-        self.model.heard.insert(host, Routes::new());
+        self.model.heard.entry(host).or_default();
         self.known.insert(host, Routes::new());
         let outcome = self.bench.send(connection, &Message::Keepalive);
         self.note(&outcome);
@@ -219,22 +241,59 @@ impl Run {
 
     fn down(&mut self, host: u8) {
         if let Some(connection) = self.connections.remove(&host) {
-            self.model.heard.remove(&host);
-            self.known.remove(&host);
+            self.forget(host);
             let outcome = self.bench.input(Input::Closed(connection));
             self.note(&outcome);
         }
     }
 
-    /// Has a peer say something, if it has a session.
+    /// The session with a peer ended.
+    fn forget(&mut self, host: u8) {
+        self.known.remove(&host);
+        if self.graceful {
+            self.model.remember(host);
+        } else {
+            self.model.complete.remove(&host);
+            self.model.heard.remove(&host);
+        }
+    }
+
+    fn open(&self, host: u8) -> Open {
+        let mut open = crate::bench::open(router(host));
+        open.capabilities.extend(self.graceful.then(|| {
+            Capability::GracefulRestart(GracefulRestart {
+                restarted: false,
+                notification: true,
+                restart_time_s: RESTART_SECONDS,
+                families: vec![RestartFamily {
+                    afi: 1,
+                    safi: 1,
+                    forwarding: true,
+                }],
+            })
+        }));
+        open
+    }
+
+    fn end_of_rib(&mut self, from: u8) {
+        if self.connections.contains_key(&from) {
+            self.model.end_of_rib(from);
+        }
+        let message = Message::Update(Update::default()).encode(CONTEXT);
+        self.hear(from, &message, |_| {});
+    }
+
+    /// Has a peer say something, if it has a session. What `effect` leaves as it was said before is told again where it was
+    /// said by `message`, and so not stale any more.
     fn hear(&mut self, from: u8, message: &[u8], effect: impl FnOnce(&mut Routes)) {
         if let Some(connection) = self.connections.get(&from) {
-            effect(
-                self.model
-                    .heard
-                    .get_mut(&from)
-                    .expect("a table for each session"),
-            );
+            let routes = self.model.heard.get_mut(&from);
+            let routes = routes.expect("a table for each session");
+            effect(routes);
+            let said = told_by(message);
+            self.model.stale.retain(|(peer, prefix)| {
+                *peer != from || routes.contains_key(prefix) && !said.contains(prefix)
+            });
             let outcome = self.bench.receive(*connection, message);
             self.note(&outcome);
         }
@@ -243,6 +302,9 @@ impl Run {
     /// Has a peer say what may be malformed: it means what the decoder says, or the end of the session.
     fn hear_damaged(&mut self, from: u8, message: &[u8]) {
         match Message::decode(message, CONTEXT) {
+            Ok(Message::Update(update)) if update.is_end_of_rib() && update.faults.is_empty() => {
+                self.end_of_rib(from);
+            }
             Ok(Message::Update(update)) => self.hear(from, message, |heard| {
                 heard.retain(|prefix, _| !update.withdrawn.contains(&(*prefix).into()));
                 let attributes = update.attributes.clone();
@@ -258,8 +320,7 @@ impl Run {
                 let Some(connection) = self.connections.remove(&from) else {
                     return;
                 };
-                self.model.heard.remove(&from);
-                self.known.remove(&from);
+                self.forget(from);
                 let mut outcome = self.bench.receive(connection, message);
                 let Notification { code, subcode, .. } = error.notification;
                 assert_eq!(outcome.notifications(connection), [(code, subcode)]);
@@ -305,11 +366,11 @@ impl Run {
         for prefix in [0, 1, 2].map(prefix) {
             let best = speaker
                 .best(prefix)
-                .map(|path| (path.source.peer(), (*path.attributes).clone()));
+                .map(|path| (path.source.peer(), (*path.attributes).clone(), path.stale));
             let expected = self
                 .model
                 .best(prefix)
-                .map(|it| (it.from.map(peer), it.attributes));
+                .map(|it| (it.from.map(peer), it.attributes, it.stale));
             assert_eq!(best, expected, "{prefix}");
         }
         for (host, known) in &self.known {
@@ -331,6 +392,9 @@ impl Run {
         for number in 0..3 {
             self.take(Step::Change(Change::Withdraw(number)));
         }
+        for host in 2..6 {
+            self.up(host);
+        }
         for (from, routes) in self.model.heard.clone() {
             let withdrawn = routes.into_keys().map(Nlri::from).collect();
             let message = Message::Update(Update {
@@ -348,6 +412,14 @@ impl Run {
             );
         }
         assert!(self.known.values().all(BTreeMap::is_empty));
+    }
+}
+
+/// The prefixes that a message announces.
+fn told_by(message: &[u8]) -> Vec<Ipv4Net> {
+    match Message::decode(message, CONTEXT) {
+        Ok(Message::Update(update)) => update.announced.iter().map(|it| it.prefix).collect(),
+        Ok(_) | Err(_) => Vec::new(),
     }
 }
 
@@ -370,6 +442,7 @@ fn saying() -> impl Strategy<Value = Saying> {
             .prop_map(|(numbers, attributes, at, bits)| Saying::Damaged(numbers, attributes, at, bits)),
         4 => (0..3_u8).prop_map(Saying::Withdraw),
         1 => Just(Saying::Refresh),
+        4 => Just(Saying::EndOfRib),
     ]
 }
 

@@ -382,6 +382,31 @@ fn a_malformed_attribute_withdraws_the_route_and_the_session_stays() {
     assert!(!bench.view(2).ipv4.end_of_rib);
 }
 
+/// RFC 4271 section 6.3.
+#[test]
+fn a_route_whose_next_hop_is_no_host_is_refused_and_takes_the_former_one_along() {
+    for next_hop in [
+        [0, 0, 0, 0],
+        [0, 1, 2, 3],
+        [127, 0, 0, 1],
+        [224, 0, 0, 5],
+        [255, 255, 255, 255],
+    ] {
+        let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
+        bench.announce(connections[0], &[prefix(1)], route(2, 100));
+        let lost = PathAttributes {
+            next_hop: next_hop.into(),
+            ..route(2, 100)
+        };
+
+        bench.announce(connections[0], &[prefix(1)], lost);
+
+        assert_eq!(bench.view(2).ipv4.accepted, 0, "{next_hop:?}");
+        let rejected = bench.speaker.rejected(peer(2));
+        assert_eq!(rejected[0].reason, "no-host-next-hop");
+    }
+}
+
 #[test]
 fn an_update_that_cannot_be_survived_ends_the_session_with_its_notification() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);

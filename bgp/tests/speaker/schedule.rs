@@ -1,18 +1,25 @@
 //! Whatever order connections, bytes, deadlines and changes come in: the driver never gets an order that it cannot
-//! carry out, nothing grows without bound, no route outlives its session, no deadline is forgotten, and in the end a
-//! peer that behaves has its session.
+//! carry out, nothing grows without bound, no route outlives its session but as a stale one and for its time, no deadline
+//! is forgotten, who listens knows what it is to know, and in the end a peer that behaves has its session.
+//!
+//! Each schedule meets two speakers: a plain one, and one that grants graceful restart (RFC 4724) and has just restarted.
 //!
 //! The input is a list of steps: a kind, an argument, and for some kinds more bytes. The fuzz target `bgp_schedule`
 //! searches for inputs that break this; `fuzzed.rs` replays its seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
 
 use sam_bgp::session::SessionState;
-use sam_bgp::speaker::{PeerConfig, PeerRole, PeerView};
+use sam_bgp::speaker::{
+    GracefulRestartConfig, OwnRestart, PeerConfig, PeerRole, PeerView, SpeakerConfig,
+};
 use sam_bgp::wire::{
-    Capability, DecodeContext, Message, Notification, Open, RouteRefresh, Update, frame,
+    Capability, DecodeContext, GracefulRestart, Message, Notification, Open, RestartFamily,
+    RouteRefresh, Update, frame,
 };
 use sam_bgp::{ConnectionId, Input, Output, Speaker};
 
@@ -36,7 +43,11 @@ const MAX_PREFIXES: usize = 8;
 /// # Panics
 /// When the speaker breaks a promise.
 pub(crate) fn check(data: &[u8]) {
-    let mut run = Run::new();
+    carry_out(Run::new(None), data);
+    carry_out(Run::new(Some(RESTART)), data);
+}
+
+fn carry_out(mut run: Run, data: &[u8]) {
     let mut input = data;
     for _ in 0..STEPS {
         let Some(([kind, argument], rest)) = input.split_first_chunk() else {
@@ -49,38 +60,61 @@ pub(crate) fn check(data: &[u8]) {
     run.aftermath();
 }
 
+/// Graceful restart as one of the speakers grants it.
+const RESTART: GracefulRestartConfig = GracefulRestartConfig {
+    restart_time: Duration::from_secs(5),
+    deferral_time: Duration::from_secs(3),
+};
+
 /// A connection as its driver sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wire {
     host: u8,
     up: bool,
+    /// Whether much waits to be written.
+    congested: bool,
 }
 
 struct Run {
     speaker: Speaker<Rules>,
     now: Instant,
+    /// What is originated.
+    own: BTreeSet<Ipv4Net>,
+    /// Next hops that do not answer.
+    silent: BTreeSet<Ipv4Addr>,
     wires: BTreeMap<ConnectionId, Wire>,
     next_accepted: u64,
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(graceful_restart: Option<GracefulRestartConfig>) -> Self {
         let now = start();
+        let config = SpeakerConfig {
+            graceful_restart,
+            ..speaker_config(1)
+        };
         let mut run = Self {
-            speaker: Speaker::new(speaker_config(1), Rules::default(), 1, now),
+            speaker: Speaker::new(config, Rules::default(), 1, now),
             now,
+            own: BTreeSet::new(),
+            silent: BTreeSet::new(),
             wires: BTreeMap::new(),
             next_accepted: 2,
         };
         run.speaker
             .set_next_hops((0..=255).map(router).collect(), now);
+        let restart = OwnRestart {
+            awaited: [2, 3].map(peer).into(),
+            forwarding: true,
+        };
+        run.speaker.begin_restart(restart, now);
         run.speaker.set_peers(peers(), now);
         run.drain();
         run
     }
 
     fn step(&mut self, kind: u8, argument: u8, input: &mut &[u8]) {
-        match kind % 16 {
+        match kind % 18 {
             0 | 1 => drop(self.accept(2 + argument % 3)),
             2 => self.on_wire(argument, |wire| !wire.up, Input::Connected),
             3 => self.on_wire(argument, |_| true, Input::Closed),
@@ -103,14 +137,19 @@ impl Run {
                 }
             }
             14 => self.change(argument),
-            _ => self.late_event(argument),
+            15 => self.late_event(argument),
+            16 if argument & 1 == 0 => {
+                self.on_wire(argument >> 1, |wire| wire.up, Input::Congested);
+            }
+            16 => self.on_wire(argument >> 1, |wire| wire.congested, Input::Relieved),
+            _ => self.notice(argument),
         }
     }
 
     fn accept(&mut self, host: u8) -> ConnectionId {
         let connection = ConnectionId(self.next_accepted);
         self.next_accepted += 2;
-        self.wires.insert(connection, Wire { host, up: true });
+        self.wires.insert(connection, Wire::up(host));
         self.input(Input::Accepted {
             connection,
             from: router(host),
@@ -136,10 +175,13 @@ impl Run {
             Input::Closed(id) | Input::Stalled(id) => {
                 self.wires.remove(&id);
             }
-            Input::Accepted { .. }
-            | Input::Received(..)
-            | Input::Congested(_)
-            | Input::Relieved(_) => {}
+            Input::Congested(id) | Input::Relieved(id) => {
+                let congested = matches!(input, Input::Congested(_));
+                self.wires
+                    .entry(id)
+                    .and_modify(|wire| wire.congested = congested);
+            }
+            Input::Accepted { .. } | Input::Received(..) => {}
         }
         self.input(input);
     }
@@ -163,8 +205,14 @@ impl Run {
         let (number, now) = (argument >> 4, self.now);
         let speaker = &mut self.speaker;
         match argument % 6 {
-            0 => speaker.originate(prefix(number % 4), route(1, 100 + u32::from(number)), now),
-            1 => speaker.withdraw(prefix(number % 4), now),
+            0 => {
+                self.own.insert(prefix(number % 4));
+                speaker.originate(prefix(number % 4), route(1, 100 + u32::from(number)), now);
+            }
+            1 => {
+                self.own.remove(&prefix(number % 4));
+                speaker.withdraw(prefix(number % 4), now);
+            }
             2 => speaker.set_next_hops(BTreeSet::from([router(2 + number % 3)]), now),
             3 => {
                 let rules = Rules {
@@ -189,6 +237,24 @@ impl Run {
                     now,
                 );
             }
+        }
+        self.drain();
+    }
+
+    /// Has something else than BGP know of other routers.
+    fn notice(&mut self, argument: u8) {
+        let hosts = (2..5).filter(|host| argument >> host & 1 == 1);
+        let now = self.now;
+        match argument % 4 {
+            0 => {
+                self.silent = hosts.map(router).collect();
+                self.speaker.set_silent_next_hops(self.silent.clone(), now);
+            }
+            1 => self
+                .speaker
+                .set_unsteady_next_hops(hosts.map(router).collect(), now),
+            2 => self.speaker.await_no_more(&hosts.map(peer).collect(), now),
+            _ => hosts.for_each(|host| self.speaker.handle_path_down(peer(host), now)),
         }
         self.drain();
     }
@@ -238,8 +304,8 @@ impl Run {
                 } => {
                     assert!(!connection.0.is_multiple_of(2), "{connection:?}");
                     let wire = Wire {
-                        host: address.octets()[3],
                         up: false,
+                        ..Wire::up(address.octets()[3])
                     };
                     assert_eq!(self.wires.insert(connection, wire), None);
                 }
@@ -274,27 +340,64 @@ impl Run {
             let mut wires = self.wires.values().filter(|wire| wire.up);
             assert!(wires.any(|wire| peer(wire.host) == view.id), "{view:?}");
         }
+        let remembered: BTreeSet<_> = views
+            .iter()
+            .filter(|view| view.ipv4.stale_until.is_some())
+            .map(|view| view.id)
+            .collect();
+        let mut paths = 0;
         for prefix in self.speaker.prefixes() {
-            let sources = self
-                .speaker
-                .paths(prefix)
-                .into_iter()
-                .filter_map(|path| path.path.source.peer());
-            sources.for_each(|source| assert!(alive.contains(&source), "{prefix} from {source:?}"));
+            for view in self.speaker.paths(prefix) {
+                paths += 1;
+                let Some(source) = view.path.source.peer() else {
+                    continue;
+                };
+                let rightful = if view.path.stale {
+                    remembered.contains(&source)
+                } else {
+                    alive.contains(&source)
+                };
+                assert!(rightful, "{prefix} from {source:?}");
+                let relied_on = view.best && view.path.stale;
+                assert!(!relied_on || !self.silent.contains(&view.path.attributes.next_hop));
+            }
         }
         for view in &views {
             assert!(view.ipv4.accepted <= MAX_PREFIXES, "{view:?}");
-            assert!(
-                alive.contains(&view.id) || view.ipv4.received + view.ipv4.advertised == 0,
-                "{view:?}"
-            );
+            let latest = self.now + RESTART.restart_time;
+            let timely = |until| until > self.now && until <= latest;
+            assert!(view.ipv4.stale_until.is_none_or(timely), "{view:?}");
+            if alive.contains(&view.id) {
+                self.check_listener(view, paths);
+            } else {
+                assert_eq!(view.ipv4.advertised, 0, "{view:?}");
+                let kept = view.ipv4.received > 0;
+                assert!(!kept || remembered.contains(&view.id), "{view:?}");
+            }
         }
+        let restarting = self.speaker.restarting();
+        assert!(restarting.is_none_or(|restart| restart.until > self.now));
         let next = self.speaker.poll_timeout().map(|(at, _)| at);
         let planned = next.is_some_and(|at| at <= self.now + seconds(120));
         assert!(
             planned || next.is_none() && self.wires.is_empty(),
             "{next:?}"
         );
+    }
+
+    /// A peer that takes what it is told knows each of all `paths`, or there is a reason; during our restart none of others.
+    fn check_listener(&self, view: &PeerView, paths: usize) {
+        let mut wires = self.wires.values();
+        if wires.any(|wire| wire.congested && peer(wire.host) == view.id) {
+            return;
+        }
+        let advertised = self.speaker.advertised(view.id);
+        let withheld = self.speaker.withheld(view.id);
+        assert_eq!(advertised.len() + withheld.len(), paths, "{view:?}");
+        if self.speaker.restarting().is_some() {
+            let mut told = advertised.iter();
+            assert!(told.all(|(route, _)| self.own.contains(&route.prefix)));
+        }
     }
 
     /// Silence ends all sessions; then a peer that behaves gets its own, and the shutdown ends everything.
@@ -305,6 +408,9 @@ impl Run {
         self.speaker.set_peers(peers(), self.now);
         self.drain();
         self.pass(200_000);
+        let learned = |view: &PeerView| view.ipv4.received > 0;
+        assert!(!self.speaker.peers().iter().any(learned), "nothing is kept");
+        assert_eq!(self.speaker.restarting(), None);
         assert_eq!(
             self.wires.values().filter(|wire| wire.up).count(),
             0,
@@ -327,10 +433,20 @@ impl Run {
         );
         self.check();
 
-        self.speaker.shutdown(self.now);
+        self.speaker.shutdown("", self.now);
         self.drain();
         assert_eq!(self.wires, BTreeMap::new());
         assert_eq!(self.speaker.poll_timeout(), None);
+    }
+}
+
+impl Wire {
+    fn up(host: u8) -> Self {
+        Self {
+            host,
+            up: true,
+            congested: false,
+        }
     }
 }
 
@@ -376,6 +492,9 @@ fn message(kind: u8, host: u8) -> Vec<u8> {
             attributes: Some(route(host, 200)),
             ..Update::default()
         }),
+        12 => Message::Open(restartable(router(host), false)),
+        13 => Message::Open(restartable(router(host), true)),
+        14 => Message::Notification(Notification::new(6, 2).hard_reset()),
         _ => Message::Keepalive,
     };
     message.encode(CONTEXT)
@@ -401,6 +520,23 @@ fn open(router_id: Ipv4Addr, hold_time_s: u16, capable: bool) -> Open {
         router_id,
         capabilities: if capable { capabilities } else { Vec::new() },
     }
+}
+
+/// The OPEN of a peer that restarts gracefully, or has just done so.
+fn restartable(router_id: Ipv4Addr, restarted: bool) -> Open {
+    let mut open = open(router_id, 9, true);
+    open.capabilities
+        .push(Capability::GracefulRestart(GracefulRestart {
+            restarted,
+            notification: true,
+            restart_time_s: 4,
+            families: vec![RestartFamily {
+                afi: 1,
+                safi: 1,
+                forwarding: true,
+            }],
+        }));
+    open
 }
 
 fn spoil(message: &mut [u8], at: &[u8], value: &[u8]) {

@@ -324,7 +324,7 @@ fn an_unacceptable_open_is_refused_and_followed_by_a_growing_idle_hold() {
             outcome.notifications(connection),
             [(2, subcode::BAD_BGP_IDENTIFIER)]
         );
-        assert!(matches!(outcome.events[..], [Event::Down { .. }]));
+        assert!(matches!(outcome.events[..], [Event::AttemptFailed { .. }]));
         let (at, timer) = bench.speaker.poll_timeout().unwrap();
         assert_eq!(
             (bench.view(2).state, timer),
@@ -468,8 +468,11 @@ fn a_changed_peer_is_reset_and_a_removed_one_is_told_so() {
 #[test]
 fn shutdown_ends_all_sessions_for_good() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2), peer_config(3)]);
-    bench.speaker.shutdown(bench.now);
+    bench.speaker.shutdown("the last one out", bench.now);
     let outcome = bench.drain();
+    let told = bench.view(2).last_sent;
+    let text = told.as_ref().and_then(|cease| cease.shutdown_text());
+    assert_eq!(text, Some("the last one out"));
     for connection in &connections {
         assert_eq!(
             outcome.notifications(*connection),

@@ -185,7 +185,8 @@ impl Router {
                 // Withdrawals first, then the end of the sessions.
                 self.originate(now);
                 self.write_out();
-                self.speaker.shutdown(now);
+                let why = self.farewell();
+                self.speaker.shutdown(&why, now);
             }
             (
                 Command::Shutdown

@@ -33,6 +33,16 @@ impl Router {
         }
     }
 
+    /// Returns what the operators of the neighbors read of an orderly stop (RFC 9003).
+    pub(crate) fn farewell(&self) -> String {
+        let name = &self.config.own_node().name;
+        if self.state.drained {
+            format!("{name} stops, drained before")
+        } else {
+            format!("{name} stops")
+        }
+    }
+
     /// Tells operators when a drained router does nothing any more, once.
     pub(crate) fn tell_drained(&mut self, now: Instant) {
         let done = self.state.drained && !self.stopping && self.is_empty();

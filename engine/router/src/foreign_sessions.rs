@@ -20,6 +20,7 @@ impl Router {
         let peer = match event {
             BgpEvent::Established { peer }
             | BgpEvent::Down { peer, .. }
+            | BgpEvent::AttemptFailed { peer, .. }
             | BgpEvent::Retained { peer, .. }
             | BgpEvent::StaleRemoved { peer, .. }
             | BgpEvent::Rejected { peer, .. }

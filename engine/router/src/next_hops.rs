@@ -9,6 +9,7 @@ use crate::Router;
 use crate::config::Node;
 use crate::next_hop_group::Deaths;
 use crate::output::Output;
+use crate::peers::peer_of;
 
 impl Router {
     /// Has the choice of paths follow the state of the tunnels; nothing happens when that is the same.
@@ -29,6 +30,8 @@ impl Router {
         self.speaker.set_next_hops(reachable, now);
         let unsteady = self.path_watch.unsteady(&self.config);
         self.speaker.set_unsteady_next_hops(unsteady, now);
+        let absent = self.path_watch.absent().into_iter().map(peer_of);
+        self.speaker.await_no_more(&absent.collect(), now);
     }
 
     /// Publishes routes that use no next hop which is known to be dead; tells whether any did.

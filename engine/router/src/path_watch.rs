@@ -5,6 +5,9 @@
 //! 3. Up again: reachable at once, but for a while other paths are preferred, longer after each failure.
 //! 4. Held down by an operator at either end: says nothing about the path, so nothing follows.
 //!
+//! Only our own restart makes something of the first case: who is not up after a while then is not waited for, unless its
+//! BGP session is.
+//!
 //! A verdict also ends when something else proves it wrong: a new BGP session, whose TCP passes the same tunnel, another
 //! run of the node, or another transport to it, of which nothing is known yet. So a node that no longer answers BFD is not lost for good.
 
@@ -26,6 +29,8 @@ use crate::peers::{other_nodes, peer_of};
 const HOLD_UP: Duration = Duration::from_secs(3);
 /// The longest hold-up.
 const HOLD_UP_MAX: Duration = Duration::from_secs(60);
+/// How long a node may take to come up, the first packets of its tunnel being lost.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Failures within this time count.
 pub(crate) const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// Failures remembered.
@@ -54,6 +59,10 @@ struct NodePath {
     failed: bool,
     /// BFD says that packets pass.
     up: bool,
+    /// It was not up for long enough that it may be taken for absent.
+    absent: bool,
+    /// When that is so, unless it is up before.
+    absent_at: Option<Instant>,
     /// Other paths are preferred until then.
     steady_at: Option<Instant>,
     flaps: VecDeque<Instant>,
@@ -133,7 +142,7 @@ impl PathWatch {
         self.epochs.retain(|node, _| known(node));
     }
 
-    /// Ends hold-ups that are over; tells whether there were any.
+    /// Ends hold-ups that are over, and the patience with who does not come up; tells whether there were any.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         let mut any = false;
         for path in self.nodes.values_mut() {
@@ -141,13 +150,29 @@ impl PathWatch {
                 path.steady_at = None;
                 any = true;
             }
+            if path.absent_at.is_some_and(|at| at <= now) {
+                path.absent_at = None;
+                path.absent = true;
+                any = true;
+            }
         }
         any
     }
 
-    /// Returns when the next hold-up is over.
+    /// Returns when the next hold-up is over, or the next node to be taken for absent.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.nodes.values().filter_map(|path| path.steady_at).min()
+        let times = self.nodes.values();
+        times
+            .flat_map(|path| [path.steady_at, path.absent_at])
+            .flatten()
+            .min()
+    }
+
+    /// Lists the nodes that are not there, as far as BFD knows: they failed, or never came up.
+    pub(crate) fn absent(&self) -> BTreeSet<NodeId> {
+        let nodes = self.nodes.iter();
+        let absent = nodes.filter(|(_, path)| path.failed || path.absent);
+        absent.map(|(node, _)| *node).collect()
     }
 
     /// Tells whether packets to a node are lost, as far as BFD knows.
@@ -189,6 +214,7 @@ impl NodePath {
             self.discriminator = session.local_discriminator;
             (self.ups, self.failures, self.last_down) = (0, 0, None);
             self.failed = false;
+            (self.absent, self.absent_at) = (false, Some(now + PATIENCE));
         }
         let mut changes = Vec::new();
         let down = session
@@ -208,6 +234,7 @@ impl NodePath {
         // Who says that its operator holds it down is heard, and the path is no matter of BFD any more.
         if session.state == State::Up || session.remote_state == State::AdminDown {
             self.recover(now);
+            (self.absent, self.absent_at) = (false, None);
         }
         self.up = session.state == State::Up;
         self.ups = session.ups;

@@ -112,7 +112,7 @@ impl From<sam_bgp::speaker::Event> for Event {
             Bgp::Established { peer } => Self::SessionUp {
                 node: node_of(peer),
             },
-            Bgp::Down { peer, reason } => Self::SessionDown {
+            Bgp::Down { peer, reason } | Bgp::AttemptFailed { peer, reason } => Self::SessionDown {
                 node: node_of(peer),
                 reason,
             },

@@ -194,7 +194,9 @@ impl Router {
             BgpEvent::RestartOver { missing } => {
                 sessions.retain(|node| !missing.iter().any(|peer| node_of(*peer) == *node));
             }
-            BgpEvent::Rejected { .. }
+            // The peer may still come back to what it left.
+            BgpEvent::AttemptFailed { .. }
+            | BgpEvent::Rejected { .. }
             | BgpEvent::Malformed { .. }
             | BgpEvent::ConnectionRefused { .. } => {}
         }

@@ -278,6 +278,7 @@ async fn accept(listener: TcpListener, door: Door, events: mpsc::Sender<BgpEvent
 
 #[cfg(test)]
 mod tests {
+    use std::net::Shutdown;
     use std::sync::atomic::Ordering::Relaxed;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -379,6 +380,42 @@ mod tests {
         }
     }
 
+    /// Who ends a session says why, and closes: what we still had to say cannot be written any more.
+    #[tokio::test]
+    async fn the_last_words_of_a_peer_that_takes_no_more_are_heard_before_its_end() {
+        let (io, mut events, mut far, near) = watched(Duration::from_secs(60)).await;
+        far.write_all(b"first").await.expect("writable");
+        let Some(BgpEvent::Received(ID, first)) = events.recv().await else {
+            panic!("bytes are expected");
+        };
+        far.write_all(b"last words").await.expect("writable");
+        drop(far);
+        near.shutdown(Shutdown::Write).expect("connected");
+        io.open[&ID].queue(b"unheard".to_vec()).expect("room");
+        // Not read on, because the first piece is not done with, until the writer has failed.
+        while io.open[&ID].waiting.load(Relaxed) > 0 {
+            assert!(events.try_recv().is_err(), "it is not over yet");
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        let Some(BgpEvent::Received(ID, last)) = events.recv().await else {
+            panic!("the last words are expected");
+        };
+        assert_eq!(last.bytes, b"last words");
+        drop(last);
+        assert!(matches!(events.recv().await, Some(BgpEvent::Closed(ID))));
+    }
+
+    /// The far end may be gone without a word: nobody waits for that.
+    #[tokio::test]
+    async fn a_peer_that_takes_no_more_and_says_nothing_is_given_up() {
+        let (io, mut events, far, near) = watched(Duration::from_secs(60)).await;
+        near.shutdown(Shutdown::Write).expect("connected");
+        io.open[&ID].queue(b"unheard".to_vec()).expect("room");
+        assert!(matches!(events.recv().await, Some(BgpEvent::Closed(ID))));
+        drop(far);
+    }
+
     #[test]
     fn send_hold_is_twice_the_hold_time_and_never_short() {
         let table = [(3, 30), (9, 30), (15, 30), (90, 180)];
@@ -390,12 +427,28 @@ mod tests {
 
     /// A connection to a peer on this host, whose end is returned.
     async fn connected(send_hold: Duration) -> (BgpIo, mpsc::Receiver<BgpEvent>, TcpStream) {
+        let (io, events, far, _) = watched(send_hold).await;
+        (io, events, far)
+    }
+
+    /// The same, with a second handle of our end.
+    async fn watched(
+        send_hold: Duration,
+    ) -> (
+        BgpIo,
+        mpsc::Receiver<BgpEvent>,
+        TcpStream,
+        std::net::TcpStream,
+    ) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port is free");
         let address = listener.local_addr().expect("bound");
         let near = TcpStream::connect(address).await.expect("connects");
         let (far, _) = listener.accept().await.expect("accepted");
+        let near = near.into_std().expect("registered");
+        let handle = near.try_clone().expect("a handle is free");
+        let near = TcpStream::from_std(near).expect("registers");
         let (sender, events) = mpsc::channel(8);
         let mut io = BgpIo {
             events: sender,
@@ -409,6 +462,6 @@ mod tests {
             next_accepted: 2,
         };
         io.attach(ID, near, send_hold);
-        (io, events, far)
+        (io, events, far, handle)
     }
 }

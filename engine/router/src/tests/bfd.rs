@@ -287,7 +287,7 @@ impl Net {
 pub(super) struct Session(SessionStatus);
 
 impl Session {
-    fn new(node: u32) -> Self {
+    pub(super) fn new(node: u32) -> Self {
         let now = Net::empty().now;
         Self(SessionStatus {
             peer: overlay(node),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::facts::Facts;
+use crate::peers::peer_of;
 
 #[test]
 fn leaves_believe_in_each_other_while_their_reflector_is_away_and_say_so() {
@@ -108,6 +109,45 @@ fn a_reflector_that_comes_back_waits_for_those_who_were_there() {
     let leaf = net.station(3).router.bgp_neighbor(NodeId(1), &facts, now);
     let leaf = leaf.unwrap();
     assert!(leaf.end_of_rib);
+}
+
+#[test]
+fn a_reflector_that_comes_back_waits_five_seconds_for_who_does_not_answer_bfd() {
+    let mut net = owned_by_two();
+    let state = net.station(1).state.clone();
+    let config = net.station(1).router.config().clone();
+    net.kill(1);
+    net.kill(2);
+    net.run(1);
+    net.start(1, config, state);
+    let dead = bfd::Session::new(2);
+    net.bfd(1, &dead);
+    net.run(4);
+    let now = net.now;
+    let restarting = |net: &Net| net.stations[&1].router.bgp_neighbors(now).restarting;
+    assert!(restarting(&net).is_some());
+
+    net.run(2);
+
+    assert!(restarting(&net).is_none());
+    assert!(net.station(1).told("restart-over"));
+    let sessions = &net.station(1).state.sessions;
+    assert_eq!(*sessions, BTreeSet::from([NodeId(3)]), "n2 is gone");
+}
+
+/// What is remembered of peers outlives more than one start.
+#[test]
+fn a_peer_whose_attempt_to_come_back_fails_stays_remembered() {
+    let mut net = owned_by_two();
+    let reason = "connection closed".to_owned();
+    let peer = peer_of(NodeId(2));
+    let failed = sam_bgp::speaker::Event::AttemptFailed { peer, reason };
+    let now = net.now;
+
+    net.station(1).router.on_bgp_event(&failed, now);
+
+    let sessions = &net.station(1).router.state.sessions;
+    assert_eq!(*sessions, BTreeSet::from([NodeId(2), NodeId(3)]));
 }
 
 #[test]

@@ -456,6 +456,7 @@ fn timer_name(timer: TimerName) -> &'static str {
         TimerName::Refresh => "refresh",
         TimerName::Restart => "restart",
         TimerName::Stale => "stale",
+        TimerName::Recall => "recall",
     }
 }
 

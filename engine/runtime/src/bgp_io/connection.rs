@@ -23,6 +23,8 @@ pub(super) const CONGESTED_BYTES: usize = 1024 * 1024;
 pub(super) const RELIEVED_BYTES: usize = 256 * 1024;
 /// Pieces that may wait, so that very small ones are bounded too.
 const WAITING_PIECES: usize = 16_384;
+/// How long the last words of a peer that takes no more are listened to.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Bytes read at once: what one peer says in a piece holds the others up for as long as it takes.
 pub(super) const READ_BYTES: usize = 16 * 1024;
 
@@ -160,12 +162,29 @@ impl Writer {
                     }
                     continue;
                 }
-                Ok(Err(_)) => BgpEvent::Closed(self.connection),
+                Ok(Err(_)) => {
+                    self.waiting.fetch_sub(bytes.len(), Relaxed);
+                    if self.hear_out().await {
+                        return;
+                    }
+                    BgpEvent::Closed(self.connection)
+                }
                 Err(_) => BgpEvent::Stalled(self.connection),
             };
             self.events.send(end).await.ok();
             return;
         }
         self.socket.shutdown().await.ok();
+    }
+
+    /// Writes nothing any more, and lets the reader come to the end, which it tells: the peer may have said why before it
+    /// closed. Tells whether the connection is closed since.
+    async fn hear_out(&mut self) -> bool {
+        let discard = async {
+            while let Some(bytes) = self.pieces.recv().await {
+                self.waiting.fetch_sub(bytes.len(), Relaxed);
+            }
+        };
+        tokio::time::timeout(LAST_WORDS, discard).await.is_ok()
     }
 }
