@@ -69,10 +69,7 @@ pub(crate) fn our_routes_arrive(scene: &Scene) -> Result<()> {
 pub(crate) fn withdrawals_are_followed(scene: &mut Scene) -> Result<()> {
     let route = Announcement::claim(THEIRS, u32::from(THEIRS.0));
     scene.tell()?.withdraw(route.prefix)?;
-    for router in [Some(&scene.ours), scene.third.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for router in routers(scene) {
         eventually("the daemon's withdrawn route is gone", || {
             ensure!(router.paths(route.prefix)?.is_empty(), "still in the RIB");
             ensure!(router.route(route.prefix)?.is_none(), "still installed");
@@ -102,7 +99,8 @@ pub(crate) fn withdrawals_are_followed(scene: &mut Scene) -> Result<()> {
     })
 }
 
-/// Routes without tags or in another's name are refused, each by its reason, and never installed.
+/// Routes without tags or in another's name are refused by every router that hears them, each by its reason, and never
+/// installed anywhere. A reflecting samctl does not pass them on, so that site 3 hears them from a reflecting daemon only.
 pub(crate) fn unbelievable_routes_are_refused(scene: &mut Scene) -> Result<()> {
     let foreign = match scene.cast {
         Cast::Client => (u32::from(THIRD.0), "node-id-not-peer"),
@@ -111,32 +109,56 @@ pub(crate) fn unbelievable_routes_are_refused(scene: &mut Scene) -> Result<()> {
     };
     let claim = |claimant| Announcement::claim(NOBODY, claimant);
     let cases = [
-        (claim(u32::from(THEIRS.0)).untagged(), "node-id-missing"),
-        (claim(u32::from(OURS.0)), "node-id-is-ours"),
-        (claim(foreign.0), foreign.1),
+        (
+            claim(u32::from(THEIRS.0)).untagged(),
+            ["node-id-missing", "node-id-missing"],
+        ),
+        (
+            claim(u32::from(OURS.0)),
+            ["node-id-is-ours", "originator-not-node"],
+        ),
+        (claim(foreign.0), [foreign.1, "node-id-is-ours"]),
     ];
-    for (route, reason) in cases {
+    for (route, reasons) in cases {
         scene.tell()?.announce(&route)?;
-        eventually(reason, || {
-            let found = refusal(&scene.ours, route.prefix)?;
-            ensure!(found.as_deref() == Some(reason), "refused for {found:?}");
-            Ok(())
-        })?;
-        ensure!(
-            scene.ours.paths(route.prefix)?.is_empty(),
-            "a refused route is in the RIB"
-        );
-        ensure!(
-            scene.ours.route(route.prefix)?.is_none(),
-            "a refused route is installed"
-        );
+        for (router, reason) in hearers(scene).zip(reasons) {
+            eventually(reason, || {
+                let found = refusal(router, route.prefix)?;
+                ensure!(found.as_deref() == Some(reason), "refused for {found:?}");
+                Ok(())
+            })?;
+        }
+        for router in routers(scene) {
+            ensure!(
+                router.paths(route.prefix)?.is_empty(),
+                "a refused route is in a RIB"
+            );
+            ensure!(
+                router.route(route.prefix)?.is_none(),
+                "a refused route is installed"
+            );
+        }
     }
     let prefix = NOBODY.client_route();
     scene.tell()?.withdraw(prefix)?;
-    eventually("a withdrawn route is refused no more", || {
-        ensure!(refusal(&scene.ours, prefix)?.is_none(), "still refused");
-        Ok(())
-    })
+    for router in hearers(scene) {
+        eventually("a withdrawn route is refused no more", || {
+            ensure!(refusal(router, prefix)?.is_none(), "still refused");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The samctls, site 1 first.
+fn routers(scene: &Scene) -> impl Iterator<Item = &Router> {
+    std::iter::once(&scene.ours).chain(&scene.third)
+}
+
+/// Those that have a session with the daemon.
+fn hearers(scene: &Scene) -> impl Iterator<Item = &Router> {
+    let all = scene.cast == Cast::Reflector;
+    routers(scene).take(if all { 2 } else { 1 })
 }
 
 /// samctl at site 1 has exactly one path to the daemon's route, with everything it was given.
