@@ -16,6 +16,7 @@ mod doctor;
 mod egress;
 mod exposure;
 mod failure;
+mod forgery;
 mod graceful;
 mod identity;
 mod inspection;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         egress::CASES,
         exposure::CASES,
         failure::CASES,
+        forgery::CASES,
         graceful::CASES,
         identity::CASES,
         inspection::CASES,

@@ -190,6 +190,10 @@ impl Forwarder {
         self.traffic.follow(&former, &self.snapshot);
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
+        let mut ports: Vec<u16> = self.snapshot.carrier_ports().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        self.coalescer.set_alone(ports);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
         self.neighbors
@@ -232,7 +236,7 @@ impl Forwarder {
     ) {
         self.refresh_sessions(io, now);
         let outer = tunnel::Outer { from, tos };
-        for datagram in buffer.bytes().chunks(segment.max(1)) {
+        for datagram in datagrams_of(buffer.bytes(), segment) {
             self.receive_datagram(outer, datagram, io, now);
         }
         io.pool.give(buffer);
@@ -510,3 +514,10 @@ pub(crate) use tunnel::open_reason;
 const RUNS: usize = RUNS_MAX + 1;
 /// Length of the longest wire packet in bytes.
 const WIRE_PACKET: usize = 65_535;
+
+/// Cuts what arrived from one sender into its datagrams. What is empty is one empty datagram, to be refused like any other
+/// that makes no sense.
+fn datagrams_of(bytes: &[u8], segment: usize) -> impl Iterator<Item = &[u8]> {
+    let empty = bytes.is_empty().then_some(bytes);
+    empty.into_iter().chain(bytes.chunks(segment.max(1)))
+}

@@ -1,10 +1,12 @@
 //! The worker's attachments: TUN, underlay sockets, LAN ports; batches in, batches out.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::Context;
+use sam_dataplane::tx::datagrams;
 use sam_dataplane::{
     BufferPool, DropReason, Egress, Forwarder, Io, Lane, Merging, PortId, Role, Stats, TxQueue,
     Unit,
@@ -125,6 +127,11 @@ impl Ports {
         let opened = std::mem::take(&mut change.opened);
         self.plain.close(&change.carriers, pool, stats);
         self.plain.open(opened, self.wanted, epoll)
+    }
+
+    /// Makes packets without encryption leave with an address of this host, or with the kernel's choice.
+    pub(super) fn set_outer_source(&mut self, source: Option<IpAddr>) {
+        self.plain.set_source(source);
     }
 
     /// Serves the sockets of the WireGuard port, in place of former ones.
@@ -346,7 +353,8 @@ impl Ports {
                         Lane::Udp(_) | Lane::Ip { .. } => self.plain.sender(lane, to.is_ipv6()),
                     };
                     let Some(underlay) = underlay else {
-                        stats.drop(DropReason::SendFailed);
+                        let packets = datagrams(buffer.len(), segment);
+                        stats.drop_many(DropReason::SendFailed, packets);
                         pool.give(buffer);
                         continue;
                     };
