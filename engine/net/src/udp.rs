@@ -16,6 +16,7 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
+use crate::segmentation::Segmentation;
 use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 
@@ -425,31 +426,6 @@ impl AsFd for UdpSocket {
     }
 }
 
-/// Whether trains may leave as trains. EINVAL alone does not tell a kernel that refuses from a train too big for its
-/// path, so only a run of them without a success in between counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Segmentation {
-    Allowed { refusals: u8 },
-    Refused,
-}
-
-impl Segmentation {
-    fn refused(&mut self) {
-        *self = match *self {
-            Self::Allowed { refusals } if refusals + 1 < REFUSALS => Self::Allowed {
-                refusals: refusals + 1,
-            },
-            Self::Allowed { .. } | Self::Refused => Self::Refused,
-        };
-    }
-
-    fn accepted(&mut self) {
-        if let Self::Allowed { refusals } = self {
-            *refusals = 0;
-        }
-    }
-}
-
 /// Where a call of [`UdpSocket::send_trains`] stands.
 #[derive(Debug, Default)]
 struct Sending {
@@ -612,8 +588,6 @@ const SEND_BUFFER: i32 = 4 << 20;
 const MAX_BYTES_IPV4: usize = 65_507;
 /// A train is one IPv6 packet inside the kernel, header included in its 65 535 bytes.
 const MAX_BYTES_IPV6: usize = 65_487;
-/// How many EINVAL in a row make a socket give up on trains.
-const REFUSALS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -665,21 +639,6 @@ mod tests {
         };
         let lengths: Vec<_> = chunks(&trains, alone).map(|m| m.bytes.len()).collect();
         assert_eq!(lengths, [1000, 1000, 500, 2500]);
-    }
-
-    #[test]
-    fn segmentation_is_given_up_after_a_run_of_refusals_only() {
-        let mut state = Segmentation::Allowed { refusals: 0 };
-        state.refused();
-        state.refused();
-        state.accepted();
-        state.refused();
-        state.refused();
-        assert_ne!(state, Segmentation::Refused);
-        state.refused();
-        assert_eq!(state, Segmentation::Refused);
-        state.accepted();
-        assert_eq!(state, Segmentation::Refused);
     }
 
     fn train_of(segment: u16, bytes: usize) -> Train {

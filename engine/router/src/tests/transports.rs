@@ -193,7 +193,7 @@ fn the_packet_path_learns_which_far_end_is_reached_over_the_lan_and_by_which_add
 {
     let mut net = Net::new(2, FULL_MESH);
     set_transport(&mut net, GUE);
-    net.host(1, crate::fixture::lan(true));
+    net.host(1, fixture::lan(true));
     let ports = &net.station(1).snapshot.lans;
     assert_eq!(ports[0].interface, 2);
     for (interface, expected) in [(3, false), (2, true), (0, false)] {
