@@ -17,6 +17,7 @@ mod doctor;
 mod egress;
 mod exposure;
 mod failure;
+mod forgery;
 mod graceful;
 mod identity;
 mod inspection;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         egress::CASES,
         exposure::CASES,
         failure::CASES,
+        forgery::CASES,
         graceful::CASES,
         identity::CASES,
         inspection::CASES,

@@ -8,6 +8,7 @@ use sam_testkit::netns::{Capture, Fabric, GATEWAY, Site, sh, wait_until};
 use serde_json::Value;
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
+use crate::tunnel_fragments::dropped;
 
 const NEEDS: &[Need] = &[Need::Tool("tcpdump"), Need::Tool("tshark")];
 
@@ -108,6 +109,11 @@ pub(crate) const CASES: &[Case] = &[
                 routed_into_itself(transport);
             }
         },
+    },
+    Case {
+        name: "transports::a_secondary_address_is_the_endpoint",
+        needs: &[],
+        run: secondary_address,
     },
     Case {
         name: "transports::over_ipv6",
@@ -260,11 +266,14 @@ fn strangers_are_not_heard(fabric: &Fabric) {
     let (here, there) = (Site::ONPREM, Site::AWS);
     let (router, client) = (fabric.topology.router(here), fabric.topology.client(here));
     let before = dropped(fabric, there, STRANGER);
-    let disguise = format!(
-        "ip address add 203.0.113.99/24 dev wan0 && ip route add {}/32 dev wan0 src 203.0.113.99",
-        there.underlay()
-    );
-    sh(router, &disguise).success();
+    // Without the address of its endpoint it sends with what it has.
+    let readdress = |from: &str, to: &str| {
+        let command =
+            format!("ip address delete {from}/24 dev wan0 && ip address add {to}/24 dev wan0");
+        sh(router, &command).success();
+    };
+    let (own, other) = (here.underlay().to_string(), "203.0.113.99");
+    readdress(&own, other);
 
     let ping = format!("ping -n -c 2 -i 0.2 -W 1 {}", there.client());
     assert_ne!(sh(client, &ping).code, 0, "a stranger was heard");
@@ -272,12 +281,26 @@ fn strangers_are_not_heard(fabric: &Fabric) {
         dropped(fabric, there, STRANGER) >= before + 2
     });
 
-    sh(
-        router,
-        &format!("ip route delete {}/32 dev wan0", there.underlay()),
-    )
-    .success();
+    readdress(other, &own);
     wait_for_ping(client, there.client(), PATIENCE);
+}
+
+/// The far router knows ours by its endpoint, which is not the address that the kernel would choose.
+fn secondary_address() {
+    for transport in ["encap: gue", "encap: gre", "encap: ipip"] {
+        let mut fabric = Fabric::new(samctl(), 2);
+        configure(&fabric, &format!("{transport}, trustedUnderlay: true"));
+        let (here, there) = (Site::ONPREM, Site::AWS);
+        let add = "ip address add 203.0.113.99/24 dev wan0";
+        sh(fabric.topology.router(here), add).success();
+        let endpoint = format!("{}:51820", here.underlay());
+        fabric.edit_all(&endpoint, "203.0.113.99:51820");
+        fabric.start_all();
+
+        wait_for_ping(fabric.topology.client(here), there.client(), PATIENCE);
+        assert!(bulk(&fabric, here, there) == BULK, "not all bytes arrived");
+        assert_eq!(dropped(&fabric, there, STRANGER), 0, "{transport}");
+    }
 }
 
 /// ```text
@@ -456,16 +479,5 @@ fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
     let rows = view["tunnels"].as_array().cloned().unwrap_or_default();
     let mut rows = rows.into_iter();
     rows.find(|row| row["node"]["name"] == to.name())
-        .unwrap_or_default()
-}
-
-/// How many packets a router dropped for a reason.
-fn dropped(fabric: &Fabric, at: Site, reason: &str) -> u64 {
-    let view = fabric.router(at).json("counters");
-    let drops = view["drops"].as_array().cloned().unwrap_or_default();
-    let mut drops = drops.into_iter();
-    drops
-        .find(|row| row["reason"] == reason)
-        .and_then(|row| row["total"].as_u64())
         .unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use sam_net::Namespace;
 use sam_testkit::netns::{Capture, Fabric, Site, send_ipv4, sh, wait_until};
 use sam_testkit::packet::{Ipv4, Mac};
 
@@ -16,12 +17,12 @@ pub(crate) const CASES: &[Case] = &[Case {
 
 const HERE: Site = Site::ONPREM;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-const UDP: u8 = 17;
-const GRE: u8 = 47;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const GRE: u8 = 47;
 const GUE_PORT: u16 = 6080;
 const WIREGUARD_PORT: u16 = 51820;
 /// Port where nothing answers.
-const DISCARD: u16 = 9;
+pub(crate) const DISCARD: u16 = 9;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const DONT_FRAGMENT: u16 = 0x4000;
 /// Bytes of a fragment but the last.
@@ -66,13 +67,13 @@ fn fragments() {
     let client = fabric.topology.client(HERE);
     let filter = format!("udp dst port {DISCARD}");
     let seen = Capture::start(client, "eth0", &filter, &fabric.path("client.pcap"));
-    let mac = wan_mac(&fabric);
+    let mac = mac(fabric.topology.router(HERE), "wan0");
     let unjoined = || reassembly_failures(&fabric);
     let before = unjoined();
 
     let samples = samples();
     let reasons = ["encap-unknown-source", "too-big", "wg-unknown-type"];
-    let counted = || reasons.map(|reason| dropped(&fabric, reason));
+    let counted = || reasons.map(|reason| dropped(&fabric, HERE, reason));
     let expected = reasons.map(|reason| {
         let fates = samples.iter().map(|sample| sample.fate);
         fates.filter(|fate| *fate == Fate::Dropped(reason)).count() as u64
@@ -197,7 +198,7 @@ const NO_MESSAGE: Shape = Shape {
     length: 100,
     fate: Fate::Dropped("wg-unknown-type"),
     cut: |outer| {
-        let body = udp(WIREGUARD_PORT, &[9; 1400]);
+        let body = udp_to(WIREGUARD_PORT, &[9; 1400]);
         Outer { body, ..outer }.pieces()
     },
 };
@@ -233,10 +234,10 @@ impl List {
         let inner = inner.packet(
             of.client(),
             HERE.client(),
-            &udp(DISCARD, &vec![7; shape.length]),
+            &udp_to(DISCARD, &vec![7; shape.length]),
         );
         let body = match protocol {
-            UDP => udp(GUE_PORT, &inner),
+            UDP => udp_to(GUE_PORT, &inner),
             _ => [&[0, 0, 8, 0], &inner[..]].concat(),
         };
         let outer = Outer {
@@ -295,17 +296,16 @@ impl Outer {
 }
 
 /// A datagram without checksum.
-fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp_to(port: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).expect("short");
     let words = [40_000, port, length, 0];
     let header = words.iter().flat_map(|word| word.to_be_bytes());
     header.chain(payload.iter().copied()).collect()
 }
 
-/// The MAC address of our router's underlay.
-fn wan_mac(fabric: &Fabric) -> Mac {
-    let router = fabric.topology.router(HERE);
-    let shown = sh(router, "ip -br link show wan0").success();
+/// The MAC address of an interface of a router.
+pub(crate) fn mac(router: &Namespace, interface: &str) -> Mac {
+    let shown = sh(router, &format!("ip -br link show {interface}")).success();
     let text = shown.split_whitespace().nth(2).expect("name, state, MAC");
     let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
     let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().expect("hexadecimal");
@@ -325,9 +325,9 @@ fn reassembly_failures(fabric: &Fabric) -> u64 {
     field.expect("a counter").1.parse().expect("a number")
 }
 
-/// How many packets our router dropped for a reason.
-fn dropped(fabric: &Fabric, reason: &str) -> u64 {
-    let view = fabric.router(HERE).json("counters");
+/// How many packets the router of a site dropped for a reason.
+pub(crate) fn dropped(fabric: &Fabric, site: Site, reason: &str) -> u64 {
+    let view = fabric.router(site).json("counters");
     let drops = view["drops"].as_array().cloned().unwrap_or_default();
     let mut drops = drops.into_iter();
     drops

@@ -963,6 +963,7 @@ mod tests {
     fn setup() -> (ArpResponder, LanPort, Fib, Instant) {
         let port = LanPort {
             id: PortId(1),
+            interface: 2,
             name: "lan0".to_owned(),
             mac: OURS,
             address: Some(Ipv4Addr::new(10, 77, 60, 1)),

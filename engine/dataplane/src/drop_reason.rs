@@ -75,6 +75,7 @@ drop_reasons! {
     WgQueueFull = "wg-queue-full": "Too many WireGuard handshake messages wait for the thread that answers them",
     WgNotIp = "wg-not-ip": "The decrypted payload is no IP packet",
     EncapUnknownSource = "encap-unknown-source": "A tunnel packet without encryption comes from an address that is no node's endpoint",
+    EncapFromInside = "encap-from-inside": "A tunnel packet without encryption came in by the LAN or the TUN, where the way to its source does not lead",
     EncapMalformed = "encap-malformed": "The header of the tunnel packet is broken or says what is not understood",
     EncapWrongKey = "encap-wrong-key": "The tunnel packet has another GRE key or VXLAN network than configured",
     EncapChecksum = "encap-checksum": "The GRE checksum of the tunnel packet is wrong, or that of UDP inside of WireGuard",

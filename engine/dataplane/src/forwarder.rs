@@ -197,6 +197,10 @@ impl Forwarder {
         self.traffic.follow(&former, &self.snapshot);
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
+        let mut ports: Vec<u16> = self.snapshot.carrier_ports().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        self.coalescer.set_alone(ports);
         // 3. Neighbors whose addresses moved away are forgotten.
         let fib = &self.snapshot.fib;
         self.neighbors
@@ -241,6 +245,9 @@ impl Forwarder {
         self.stats.add(&self.stats.trains_received, 1);
         let outer = tunnel::Outer { from, tos };
         let segment = segment.max(1);
+        if buffer.is_empty() {
+            self.receive_run(outer, segment, &mut [], io, now);
+        }
         // Who watches sees each datagram before what becomes of it.
         let together = if self.tap.is_some() { 1 } else { RUN_MAX };
         for run in buffer.bytes_mut().chunks_mut(segment * together) {
@@ -533,3 +540,10 @@ pub(crate) use tunnel::open_reason;
 const RUNS: usize = RUNS_MAX + 1;
 /// Length of the longest wire packet in bytes.
 const WIRE_PACKET: usize = 65_535;
+
+/// Cuts what arrived from one sender into its datagrams. What is empty is one empty datagram, to be refused like any other
+/// that makes no sense.
+fn datagrams_of(bytes: &[u8], segment: usize) -> impl Iterator<Item = &[u8]> {
+    let empty = bytes.is_empty().then_some(bytes);
+    empty.into_iter().chain(bytes.chunks(segment.max(1)))
+}

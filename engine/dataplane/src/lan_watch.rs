@@ -207,6 +207,7 @@ mod tests {
         LanPort {
             id: PORT,
             name: "lan0".to_owned(),
+            interface: 2,
             mac: [2, 0, 0, 0, 0, 1],
             address: Some(address(1)),
             subnet: "10.77.60.0/24".parse().unwrap(),

@@ -41,11 +41,9 @@ impl Outlet<'_, '_> {
         let Err(egress) = self.io.tx.push(egress) else {
             return true;
         };
-        self.stats.drop(DropReason::TxQueueFull);
-        self.io.pool.give(match egress {
-            Egress::Port { unit, .. } => unit.buffer,
-            Egress::Train { buffer, .. } => buffer,
-        });
+        self.stats
+            .drop_many(DropReason::TxQueueFull, egress.packets());
+        self.io.pool.give(egress.into_buffer());
         false
     }
 }

@@ -152,6 +152,7 @@ mod tests {
             beside: Vec::new(),
             discovers: false,
             asks: false,
+            interface: 2,
         };
         Snapshot {
             fib: fib.build(),

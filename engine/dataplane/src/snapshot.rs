@@ -1,11 +1,11 @@
 //! Everything the packet path reads: built by the control plane, immutable, published as a whole.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
 use crate::dscp::Dscp;
-use crate::encap::{Nested, Plain};
+use crate::encap::{Carrier, Nested, Plain};
 use crate::fib::{AddressSet, Fib};
 use crate::ids::{PortId, TunnelId};
 use crate::notice::Mac;
@@ -18,6 +18,8 @@ pub struct LanPort {
     pub id: PortId,
     /// Interface name, for people.
     pub name: String,
+    /// The kernel's number of the interface; 0 while there is none.
+    pub interface: u32,
     /// Our MAC address on it.
     pub mac: Mac,
     /// Our IPv4 address on it, owned by the kernel; sender of our ARP requests and ICMP errors. `None`: no address.
@@ -92,6 +94,8 @@ pub struct TunPort {
     pub id: PortId,
     /// Interface name.
     pub name: String,
+    /// The kernel's number of the interface.
+    pub interface: u32,
     /// The router's overlay address, assigned to the device.
     pub address: Ipv4Addr,
     /// Device MTU.
@@ -157,6 +161,9 @@ pub struct Snapshot {
     pub tun: Option<TunPort>,
     /// Tunnels by id.
     pub tunnels: Vec<Tunnel>,
+    /// Outer source of tunnels without encryption, because far ends know us by it; `None`, or of another address family:
+    /// the kernel's choice.
+    pub outer_source: Option<IpAddr>,
 }
 
 impl Snapshot {
@@ -165,6 +172,23 @@ impl Snapshot {
     pub fn is_mobile(&self, address: Ipv4Addr) -> bool {
         let mut pools = self.lans.iter().flat_map(|lan| &lan.pools);
         pools.any(|pool| pool.contains(&address))
+    }
+
+    /// Lists the UDP ports of tunnels with GUE, FOU or VXLAN.
+    pub fn carrier_ports(&self) -> impl Iterator<Item = u16> {
+        let carriers = self.tunnels.iter().flat_map(|tunnel| {
+            let plain = match tunnel.encap {
+                Encap::WireGuard(_) => None,
+                Encap::Plain(plain) => Some(plain.carrier),
+            };
+            plain
+                .into_iter()
+                .chain(tunnel.nested.map(|nested| nested.carrier))
+        });
+        carriers.filter_map(|carrier| match carrier {
+            Carrier::Udp { port } => Some(port),
+            Carrier::Ip { .. } => None,
+        })
     }
 
     /// Tells whether the routers behind two tunnels share a LAN.

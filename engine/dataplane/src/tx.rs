@@ -33,6 +33,34 @@ pub enum Egress {
     },
 }
 
+impl Egress {
+    /// Returns how many packets are lost with it; a superpacket counts as one, as wherever it is dropped.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        match self {
+            Self::Port { .. } => 1,
+            Self::Train {
+                segment, buffer, ..
+            } => datagrams(buffer.len(), *segment),
+        }
+    }
+
+    /// Returns the buffer.
+    #[must_use]
+    pub fn into_buffer(self) -> Buffer {
+        match self {
+            Self::Port { unit, .. } => unit.buffer,
+            Self::Train { buffer, .. } => buffer,
+        }
+    }
+}
+
+/// Returns how many datagrams of `segment` bytes, the last perhaps shorter, `bytes` are.
+#[must_use]
+pub fn datagrams(bytes: usize, segment: u16) -> u64 {
+    bytes.div_ceil(usize::from(segment.max(1))) as u64
+}
+
 /// Bounded queue of pending sends; order within it is the order on the wire.
 #[derive(Debug)]
 pub struct TxQueue {

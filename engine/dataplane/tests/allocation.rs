@@ -67,6 +67,7 @@ fn without_encryption_nothing_is_allocated_either() {
                 carrier,
                 framing: Framing::Gre(gre),
                 to: Some(lab::socket(far)),
+                by_lan: false,
             });
             router.install(now, |snapshot| snapshot.tunnels[0].encap = encap);
         }
@@ -152,6 +153,7 @@ fn round(lab: &mut Lab, plain: &[u8], long: &[u8]) {
         let datagrams = PlainDatagrams {
             carrier,
             from,
+            interface: 0,
             tos,
             segment,
             buffer: copy,

@@ -4,8 +4,9 @@
 //! word, on every libc. Malformed input ends the iteration; it never panics.
 
 use std::mem::size_of;
+use std::net::IpAddr;
 
-/// Bytes of room per message: enough for two small values to send, four to receive.
+/// Bytes of room per message: enough for a source and two small values to send, an interface and three to receive.
 pub(crate) const CAPACITY: usize = 128;
 
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
@@ -39,6 +40,24 @@ impl Control {
         rest[8..8 + value.len()].copy_from_slice(value);
         end
     }
+
+    /// Like [`Self::push`], for the source address of the packet (IP_PKTINFO, RFC 3542 section 6.2).
+    pub(crate) fn push_source(&mut self, used: usize, source: IpAddr) -> usize {
+        match source {
+            // Interface, source, destination: 0 leaves the way to the route.
+            IpAddr::V4(source) => {
+                let mut info = [0; 12];
+                info[4..8].copy_from_slice(&source.octets());
+                self.push(used, libc::SOL_IP, libc::IP_PKTINFO, &info)
+            }
+            // Source, interface.
+            IpAddr::V6(source) => {
+                let mut info = [0; 20];
+                info[..16].copy_from_slice(&source.octets());
+                self.push(used, libc::SOL_IPV6, libc::IPV6_PKTINFO, &info)
+            }
+        }
+    }
 }
 
 /// Walks over received ancillary data and yields (level, type, value).
@@ -51,6 +70,17 @@ pub(crate) fn iterate(mut data: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])
         data = data.get(align(length)..).unwrap_or_default();
         Some((level, kind, &message[HEADER..]))
     })
+}
+
+/// Reads by which interface a packet came, out of the value that says so.
+pub(crate) fn interface(level: i32, kind: i32, value: &[u8]) -> Option<u32> {
+    let at = match (level, kind) {
+        (libc::SOL_IP, libc::IP_PKTINFO) => 0,
+        (libc::SOL_IPV6, libc::IPV6_PKTINFO) => 16,
+        _ => return None,
+    };
+    let index = value.get(at..)?.first_chunk().copied()?;
+    Some(u32::from_ne_bytes(index))
 }
 
 /// Reads an `int` value; some options carry one byte instead.

@@ -45,6 +45,7 @@ pub mod netns;
 pub mod packet_socket;
 pub mod process;
 mod raw_ip;
+mod segmentation;
 mod send_failure;
 mod socket_option;
 mod spare;

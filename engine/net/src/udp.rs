@@ -16,6 +16,7 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
+use crate::segmentation::Segmentation;
 use crate::send_failure::SendFailure;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 use crate::spare::Spare;
@@ -39,6 +40,8 @@ pub struct Datagrams {
     pub from: SocketAddr,
     /// TOS byte or traffic class: the lower two bits are ECN.
     pub tos: u8,
+    /// The kernel's number of the interface that they came in by.
+    pub interface: u32,
 }
 
 /// Datagrams to send to one destination: all `segment` bytes long, the last perhaps shorter.
@@ -61,6 +64,8 @@ pub struct UdpSocket {
     /// Whether received packets begin with their IPv4 header.
     begins_with_ip: bool,
     local: SocketAddr,
+    /// Address that packets leave with; `None`: the kernel chooses.
+    source: Option<IpAddr>,
     receive_buffer: usize,
     inbound: MessageBatch,
     outbound: MessageBatch,
@@ -79,6 +84,13 @@ impl UdpSocket {
     /// EADDRINUSE, EADDRNOTAVAIL, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
     pub fn bind(address: SocketAddr) -> Result<Self, NetError> {
         Self::bind_with(address, false, RECEIVE_BUFFER)
+    }
+
+    /// Makes packets leave with an address of this host as their source; with `None`, or one of the other family, with
+    /// that which the kernel chooses by the route.
+    pub fn set_source(&mut self, source: Option<IpAddr>) {
+        let ipv4 = self.local.is_ipv4();
+        self.source = source.filter(|source| source.is_ipv4() == ipv4);
     }
 
     /// Returns the address that stands for any of a family, with a port.
@@ -159,6 +171,7 @@ impl UdpSocket {
             socket,
             begins_with_ip: false,
             local,
+            source: None,
             receive_buffer,
             inbound: MessageBatch::new(RECEIVE_BATCH),
             outbound: MessageBatch::new(SEND_BATCH),
@@ -311,8 +324,12 @@ impl UdpSocket {
                 send.advance();
                 continue;
             }
-            let segmented = self.segments();
-            let messages = chunks(&trains[send.next..], segmented, send.alone);
+            let manner = Manner {
+                segmented: self.segments(),
+                alone: send.alone,
+                source: self.source,
+            };
+            let messages = chunks(&trains[send.next..], manner);
             match self.outbound.send(self.socket.as_fd(), messages) {
                 Ok(sent) => self.account(trains, &mut send, sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return send.next,
@@ -334,8 +351,12 @@ impl UdpSocket {
             if self.begins_with_ip {
                 raw_ip::trim_header(&mut buffer);
             }
-            let (mut segment, mut tos) = (buffer.len(), 0);
+            let (mut segment, mut tos, mut interface) = (buffer.len(), 0, 0);
             for (level, kind, value) in control_message::iterate(incoming.control) {
+                if let Some(index) = control_message::interface(level, kind, value) {
+                    interface = index;
+                    continue;
+                }
                 let Some(value) = control_message::integer(value) else {
                     continue;
                 };
@@ -351,15 +372,16 @@ impl UdpSocket {
                 }
             }
             match incoming.from {
-                Some(from) if !incoming.truncated && segment > 0 => {
+                Some(from) if !incoming.truncated => {
                     out.push(Datagrams {
                         buffer,
                         segment,
                         from,
                         tos,
+                        interface,
                     });
                 }
-                // An empty datagram carries nothing; a cut one would be misread.
+                // What was cut would be misread.
                 _ => {
                     self.truncated += u64::from(incoming.truncated);
                     pool.give(buffer);
@@ -418,31 +440,6 @@ impl AsFd for UdpSocket {
     }
 }
 
-/// Whether trains may leave as trains. EINVAL alone does not tell a kernel that refuses from a train too big for its
-/// path, so only a run of them without a success in between counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Segmentation {
-    Allowed { refusals: u8 },
-    Refused,
-}
-
-impl Segmentation {
-    fn refused(&mut self) {
-        *self = match *self {
-            Self::Allowed { refusals } if refusals + 1 < REFUSALS => Self::Allowed {
-                refusals: refusals + 1,
-            },
-            Self::Allowed { .. } | Self::Refused => Self::Refused,
-        };
-    }
-
-    fn accepted(&mut self) {
-        if let Self::Allowed { refusals } = self {
-            *refusals = 0;
-        }
-    }
-}
-
 /// Where a call of [`UdpSocket::send_trains`] stands.
 #[derive(Debug, Default)]
 struct Sending {
@@ -483,10 +480,22 @@ impl Sending {
     }
 }
 
-/// Cuts trains into messages; the first train into single datagrams when `alone`.
-fn chunks(trains: &[Train], segmented: bool, alone: bool) -> impl Iterator<Item = Outgoing<'_>> {
+/// How trains leave.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manner {
+    /// As trains.
+    segmented: bool,
+    /// But the first as single datagrams.
+    alone: bool,
+    /// With this source.
+    source: Option<IpAddr>,
+}
+
+/// Cuts trains into messages.
+fn chunks(trains: &[Train], manner: Manner) -> impl Iterator<Item = Outgoing<'_>> {
+    let source = manner.source;
     trains.iter().enumerate().flat_map(move |(index, train)| {
-        let segmented = segmented && !(alone && index == 0);
+        let segmented = manner.segmented && !(manner.alone && index == 0);
         let mut rest = train.buffer.bytes();
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -494,7 +503,7 @@ fn chunks(trains: &[Train], segmented: bool, alone: bool) -> impl Iterator<Item 
             }
             let (bytes, left) = rest.split_at(chunk_length(train, rest.len(), segmented));
             rest = left;
-            let control = control_of(train, bytes.len());
+            let control = control_of(train, bytes.len(), source);
             Some(Outgoing {
                 prefix: None,
                 bytes,
@@ -524,7 +533,7 @@ fn chunk_length(train: &Train, rest: usize, segmented: bool) -> usize {
 
 /// UDP_SEGMENT only where there is something to cut: with a single datagram some devices refuse it. TOS only where
 /// it differs from the socket's.
-fn control_of(train: &Train, length: usize) -> (Control, usize) {
+fn control_of(train: &Train, length: usize, source: Option<IpAddr>) -> (Control, usize) {
     let (mut control, mut used) = (Control::new(), 0);
     if length > usize::from(train.segment) {
         let segment = train.segment.to_ne_bytes();
@@ -536,6 +545,9 @@ fn control_of(train: &Train, length: usize) -> (Control, usize) {
             IpAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TCLASS),
         };
         used = control.push(used, level, kind, &i32::from(train.tos).to_ne_bytes());
+    }
+    if let Some(source) = source {
+        used = control.push_source(used, source);
     }
     (control, used)
 }
@@ -556,6 +568,7 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
     set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
     // PROBE sets DF and ignores the kernel's path MTU: the tunnel's MTU is ours to find, by the error queue.
     if ipv4 {
+        set(fd, libc::SOL_IP, libc::IP_PKTINFO, 1)?;
         set(fd, libc::SOL_IP, libc::IP_RECVTOS, 1)?;
         set(fd, libc::SOL_IP, libc::IP_RECVERR, 1)?;
         set(fd, libc::SOL_IP, libc::IP_TTL, OUTER_TTL)?;
@@ -566,6 +579,7 @@ pub(crate) fn configure(fd: BorrowedFd<'_>, ipv4: bool, receive_buffer: i32) -> 
             libc::IP_PMTUDISC_PROBE,
         )?;
     } else {
+        set(fd, libc::SOL_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         set(fd, libc::SOL_IPV6, libc::IPV6_RECVERR, 1)?;
         set(fd, libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, OUTER_TTL)?;
@@ -588,12 +602,16 @@ const SEND_BUFFER: i32 = 4 << 20;
 const MAX_BYTES_IPV4: usize = 65_507;
 /// A train is one IPv6 packet inside the kernel, header included in its 65 535 bytes.
 const MAX_BYTES_IPV6: usize = 65_487;
-/// How many EINVAL in a row make a socket give up on trains.
-const REFUSALS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TRAINS: Manner = Manner {
+        segmented: true,
+        alone: false,
+        source: None,
+    };
 
     #[test]
     fn trains_are_cut_at_63_datagrams_and_at_the_largest_packet() {
@@ -607,7 +625,7 @@ mod tests {
             (40_000, 65_507, vec![40_000, 25_507]),
         ] {
             let train = [train_of(segment, bytes)];
-            let lengths: Vec<_> = chunks(&train, true, false).map(|m| m.bytes.len()).collect();
+            let lengths: Vec<_> = chunks(&train, TRAINS).map(|m| m.bytes.len()).collect();
             assert_eq!(lengths, expected, "{segment} {bytes}");
         }
     }
@@ -619,33 +637,22 @@ mod tests {
             train_of(1400, 1400),
             train_of(1400, 600),
         ];
-        let segmented: Vec<_> = chunks(&trains, true, false)
+        let segmented: Vec<_> = chunks(&trains, TRAINS)
             .map(|message| message.control.1 > 0)
             .collect();
         assert_eq!(segmented, [true, false, false]);
-        assert!(chunks(&trains, false, false).all(|message| message.control.1 == 0));
+        assert!(chunks(&trains, Manner::default()).all(|message| message.control.1 == 0));
     }
 
     #[test]
     fn a_train_that_must_go_alone_does_not_affect_the_next() {
         let trains = [train_of(1000, 2500), train_of(1000, 2500)];
-        let lengths: Vec<_> = chunks(&trains, true, true).map(|m| m.bytes.len()).collect();
+        let alone = Manner {
+            alone: true,
+            ..TRAINS
+        };
+        let lengths: Vec<_> = chunks(&trains, alone).map(|m| m.bytes.len()).collect();
         assert_eq!(lengths, [1000, 1000, 500, 2500]);
-    }
-
-    #[test]
-    fn segmentation_is_given_up_after_a_run_of_refusals_only() {
-        let mut state = Segmentation::Allowed { refusals: 0 };
-        state.refused();
-        state.refused();
-        state.accepted();
-        state.refused();
-        state.refused();
-        assert_ne!(state, Segmentation::Refused);
-        state.refused();
-        assert_eq!(state, Segmentation::Refused);
-        state.accepted();
-        assert_eq!(state, Segmentation::Refused);
     }
 
     #[test]
@@ -669,7 +676,7 @@ mod tests {
             }
         };
         without_checksums(&sender, 1);
-        for _ in 0..REFUSALS {
+        for _ in 0..crate::segmentation::REFUSALS {
             assert!(sender.segments());
             exchange(&mut sender);
         }
@@ -678,7 +685,7 @@ mod tests {
 
         without_checksums(&sender, 0);
         sender.allow_segmentation();
-        for _ in 0..=REFUSALS {
+        for _ in 0..=crate::segmentation::REFUSALS {
             exchange(&mut sender);
             assert!(sender.segments());
         }

@@ -126,6 +126,7 @@ impl Encapsulation {
             carrier,
             framing,
             to: host.map(|host| SocketAddr::new(host, port)),
+            by_lan: false,
         })
     }
 }

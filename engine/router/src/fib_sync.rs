@@ -19,7 +19,7 @@
 //! Markers are signals and never installed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -84,6 +84,8 @@ pub(crate) struct Ports {
     pub(crate) tun: Option<TunPort>,
     /// Tunnels by number.
     pub(crate) tunnels: Vec<Tunnel>,
+    /// Outer source of tunnels without encryption.
+    pub(crate) outer_source: Option<IpAddr>,
 }
 
 /// The published forwarding state.
@@ -172,7 +174,12 @@ impl FibSync {
         }
         self.changed = false;
         self.ports = ports;
-        let Ports { lans, tun, tunnels } = self.ports.clone();
+        let Ports {
+            lans,
+            tun,
+            tunnels,
+            outer_source,
+        } = self.ports.clone();
         self.snapshot = Arc::new(Snapshot {
             generation: self.generation() + 1,
             fib: self
@@ -181,6 +188,7 @@ impl FibSync {
             lans,
             tun,
             tunnels,
+            outer_source,
         });
         Some(Arc::clone(&self.snapshot))
     }

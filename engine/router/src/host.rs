@@ -3,7 +3,7 @@
 //! Facts only; what follows from them is decided elsewhere. [`Gate`] is the one conclusion that several need.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use sam_capture::NodeId;
@@ -20,12 +20,23 @@ use crate::input::HostEvent;
 pub(crate) struct Host {
     /// The capture interface, once it is present.
     pub(crate) lan: Option<Lan>,
-    /// MTU of the TUN device, once it exists.
-    pub(crate) tun_mtu: Option<u16>,
+    /// The TUN device, once it exists.
+    pub(crate) tun: Option<Tun>,
+    /// The address of our own endpoint, if this host has it.
+    pub(crate) outer_source: Option<IpAddr>,
     /// Where nodes are and how.
     paths: BTreeMap<NodeId, UnderlayPath>,
     /// Whether tunnels can carry packets; absent while nothing is known.
     tunnels: BTreeMap<NodeId, bool>,
+}
+
+/// The TUN device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tun {
+    /// The kernel's number of it.
+    pub(crate) index: u32,
+    /// MTU in bytes.
+    pub(crate) mtu: u16,
 }
 
 /// The capture interface.
@@ -51,6 +62,8 @@ struct UnderlayPath {
     /// Whether the route to `roamed` leads into our own TUN device.
     roamed_into_tun: bool,
     mtu: Option<u16>,
+    /// The kernel's number of the interface that the route to `resolved` leads out by.
+    interface: u32,
     /// Whether the route to `resolved` leads into our own TUN device.
     into_tun: bool,
 }
@@ -116,16 +129,19 @@ impl Host {
                     });
                 }
             }
-            HostEvent::Tun { mtu } => self.tun_mtu = Some(mtu),
+            HostEvent::Tun { index, mtu } => self.tun = Some(Tun { index, mtu }),
+            HostEvent::OuterSource(source) => self.outer_source = source,
             HostEvent::Endpoint {
                 node,
                 address,
+                interface,
                 underlay_mtu,
                 into_tun,
             } => {
                 if config.fabric.nodes.contains_key(&node) && node != config.local.node {
                     let path = self.paths.entry(node).or_default();
                     path.resolved = Some(address);
+                    path.interface = interface;
                     path.into_tun = into_tun;
                     // The MTU of our own device says nothing about an underlay.
                     if !into_tun {
@@ -241,6 +257,15 @@ impl Host {
             Some(roamed) if !path.is_at_home(roamed) => path.roamed_into_tun,
             Some(_) | None => path.into_tun,
         }
+    }
+
+    /// Tells whether the way to a node's endpoint leads out by the LAN.
+    #[must_use]
+    pub(crate) fn leads_by_lan(&self, node: NodeId) -> bool {
+        let path = self.paths.get(&node);
+        let lan = self.lan.as_ref().filter(|lan| lan.index != 0);
+        lan.zip(path)
+            .is_some_and(|(lan, path)| lan.index == path.interface)
     }
 
     /// Returns the MTU of the underlay to a node.

@@ -1,6 +1,6 @@
 //! The complete list of what goes into the [`crate::Router`].
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -53,9 +53,13 @@ pub enum HostEvent {
     },
     /// The TUN device exists.
     Tun {
+        /// The kernel's number of it.
+        index: u32,
         /// MTU in bytes.
         mtu: u16,
     },
+    /// Whether this host has the address of its own node's endpoint, and which that is.
+    OuterSource(Option<IpAddr>),
     /// Where a node was last seen is not its configured endpoint, and this is about the way there.
     Roamed {
         /// Whose.
@@ -71,6 +75,8 @@ pub enum HostEvent {
         node: NodeId,
         /// Its address.
         address: SocketAddr,
+        /// The kernel's number of the interface that the route to it leads out by; 0: there is none.
+        interface: u32,
         /// MTU of the underlay route to it, in bytes.
         underlay_mtu: u16,
         /// Whether that route leads into the router's own TUN device.

@@ -59,13 +59,15 @@ impl Router {
     fn ports(&self, plans: &BTreeMap<NodeId, TunnelPlan>) -> Ports {
         Ports {
             lans: self.lan_port().into_iter().collect(),
-            tun: self.host.tun_mtu.map(|mtu| TunPort {
+            tun: self.host.tun.map(|tun| TunPort {
                 id: TUN_PORT,
                 name: self.config.local.tun.clone(),
+                interface: tun.index,
                 address: self.config.own_node().overlay,
-                mtu,
+                mtu: tun.mtu,
             }),
             tunnels: tunnel_table(&self.config, plans),
+            outer_source: self.host.outer_source,
         }
     }
 
@@ -102,6 +104,7 @@ impl Router {
         Some(LanPort {
             id: LAN_PORT,
             name: interface,
+            interface: lan.index,
             mac: lan.mac,
             address: self.lan_address(),
             subnet: subnet.trunc(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use sam_bgp::session::SessionState;
 use sam_capture::NodeId;
-use sam_dataplane::encap::Nested;
+use sam_dataplane::encap::{Nested, Plain};
 use sam_dataplane::snapshot::{Encap, Tunnel};
 use sam_dataplane::{Dscp, TunnelId};
 use sam_wg::{PeerConfig, PeerIndex};
@@ -94,8 +94,12 @@ fn plan_to(config: &Config, node: &Node, numbering: &Numbering, host: &Host) -> 
     let own = config.own_node().overlay;
     // Nobody roams without authentication: only the configured address counts.
     let fixed = host.endpoint(config, node.id).map(|endpoint| endpoint.ip());
-    let (encap, endpoint) = match transport.encapsulation.plain(own, node.overlay, fixed) {
-        Some(plain) => (Encap::Plain(plain), plain.to),
+    let plain = transport.encapsulation.plain(own, node.overlay, fixed);
+    let (encap, endpoint) = match plain {
+        Some(plain) => {
+            let by_lan = host.leads_by_lan(node.id);
+            (Encap::Plain(Plain { by_lan, ..plain }), plain.to)
+        }
         None => (
             Encap::WireGuard(peer),
             host.current_endpoint(config, node.id),

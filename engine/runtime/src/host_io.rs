@@ -48,6 +48,8 @@ struct LanSocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Underlay {
     address: SocketAddr,
+    /// Index of the link that it leads out by; 0: there is no way.
+    interface: u32,
     mtu: u16,
     /// Whether it leads into our own TUN device.
     into_tun: bool,
@@ -67,6 +69,7 @@ pub(crate) struct HostIo {
     told_lan: Option<HostEvent>,
     resolver: Resolver,
     told_endpoints: BTreeMap<NodeId, Underlay>,
+    told_source: Option<IpAddr>,
     routed: Vec<Ipv4Addr>,
 }
 
@@ -97,6 +100,7 @@ impl HostIo {
             told_lan: None,
             resolver: Resolver::new(),
             told_endpoints: BTreeMap::new(),
+            told_source: None,
             routed: Vec::new(),
         };
         host.route_overlays(config)
@@ -131,6 +135,7 @@ impl HostIo {
         if self.told_tun_mtu != self.tun_mtu {
             self.told_tun_mtu = self.tun_mtu;
             events.push(HostEvent::Tun {
+                index: self.tun_index,
                 mtu: to_u16(self.tun_mtu),
             });
         }
@@ -226,11 +231,11 @@ impl HostIo {
             Ok(link) => link,
             Err(error) if error.errno() == Some(ENODEV) => {
                 self.lan = None;
-                return absent(name);
+                return absent(name, 0);
             }
             Err(error) => {
                 warn!("cannot look at the LAN interface {name}: {error}");
-                return self.told_lan.clone().unwrap_or_else(|| absent(name));
+                return self.told_lan.clone().unwrap_or_else(|| absent(name, 0));
             }
         };
         let pools: Vec<Ipv4Net> = config.fabric.pools.iter().map(|pool| pool.prefix).collect();
@@ -262,7 +267,7 @@ impl HostIo {
                     }
                     // The former socket goes on, as long as it is one of this interface.
                     if !self.lan.as_ref().is_some_and(|lan| lan.serves(link.index)) {
-                        return absent(name);
+                        return absent(name, link.index);
                     }
                 }
             }
@@ -278,14 +283,12 @@ impl HostIo {
     }
 
     fn look_at_endpoints(&mut self, router: &Router, events: &mut Vec<HostEvent>) {
-        let own = router.config().local.node;
-        let known: Vec<(NodeId, SocketAddr)> = self
+        let mut known = self
             .resolver
             .poll(router.config(), |node| router.tunnel_up(node))
-            .iter()
-            .filter(|(node, _)| **node != own)
-            .map(|(node, address)| (*node, *address))
-            .collect();
+            .clone();
+        let own = known.remove(&router.config().local.node);
+        self.look_at_source(own.map(|own| own.ip()), events);
         for (node, address) in known {
             let route = self.netlink.route_to(address.ip());
             let into_tun = route
@@ -293,6 +296,7 @@ impl HostIo {
                 .is_ok_and(|answer| answer.interface == self.tun_index);
             let way = Underlay {
                 address,
+                interface: route.as_ref().map_or(0, |answer| answer.interface),
                 mtu: route.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu)),
                 into_tun,
             };
@@ -300,10 +304,24 @@ impl HostIo {
                 events.push(HostEvent::Endpoint {
                     node,
                     address,
+                    interface: way.interface,
                     underlay_mtu: way.mtu,
                     into_tun,
                 });
             }
+        }
+    }
+
+    /// Asks the kernel whether this host has the address by which the other nodes know it; behind NAT it has not.
+    fn look_at_source(&mut self, endpoint: Option<IpAddr>, events: &mut Vec<HostEvent>) {
+        let Ok(held) = self.netlink.local_addresses() else {
+            return;
+        };
+        let is_held = |address: &IpAddr| held.iter().any(|held| held.network.addr() == *address);
+        let source = endpoint.filter(is_held);
+        if self.told_source != source {
+            self.told_source = source;
+            events.push(HostEvent::OuterSource(source));
         }
     }
 
@@ -466,10 +484,11 @@ fn capability_names() -> Option<Vec<String>> {
     )
 }
 
-fn absent(name: &str) -> HostEvent {
+/// A LAN that cannot be served, with the number of the interface, or 0 where there is none.
+fn absent(name: &str, index: u32) -> HostEvent {
     HostEvent::Lan {
         interface: name.to_owned(),
-        index: 0,
+        index,
         mac: [0; 6],
         address: None,
         mtu: DEFAULT_UNDERLAY_MTU,

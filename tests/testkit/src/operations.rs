@@ -199,11 +199,18 @@ impl World {
     /// Tells a router about its host.
     pub(crate) fn introduce(&mut self, site: usize) {
         let lan_up = self.sites[site].lan_up;
-        let mut facts = vec![self.lan_fact(site, lan_up), HostEvent::Tun { mtu: 1440 }];
+        let mut facts = vec![
+            self.lan_fact(site, lan_up),
+            HostEvent::Tun {
+                index: 4,
+                mtu: 1440,
+            },
+        ];
         let others = (0..self.sites.len()).filter(|other| *other != site);
         facts.extend(others.map(|other| HostEvent::Endpoint {
             node: node_id(other),
             address: underlay(other),
+            interface: 0,
             underlay_mtu: UNDERLAY_MTU,
             into_tun: false,
         }));

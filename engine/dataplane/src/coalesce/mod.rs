@@ -26,6 +26,8 @@ pub const RUNS_MAX: usize = 16;
 pub struct Coalescer<K> {
     /// Open runs in the order of their first packets, at most one per flow.
     open: Vec<(Flow<K>, Run)>,
+    /// UDP ports whose datagrams travel alone, besides [`TUNNEL_PORTS`].
+    alone: Vec<u16>,
 }
 
 /// Packets that must stay in order.
@@ -45,7 +47,13 @@ impl<K: Copy + Eq> Coalescer<K> {
     pub fn new() -> Self {
         Self {
             open: Vec::with_capacity(RUNS_MAX),
+            alone: Vec::new(),
         }
+    }
+
+    /// Lets datagrams from and to these ports travel alone, besides those of [`TUNNEL_PORTS`].
+    pub fn set_alone(&mut self, ports: Vec<u16>) {
+        self.alone = ports;
     }
 
     /// Takes one complete IPv4 packet (no pending work) and emits the units that it ends.
@@ -63,6 +71,7 @@ impl<K: Copy + Eq> Coalescer<K> {
         let packet = packet.get(..classified.total).unwrap_or(packet);
         let flow = Flow::of(key, packet, classified);
         let candidate = Candidate::of(packet, classified);
+        let candidate = candidate.filter(|candidate| !candidate.uses(&self.alone));
         if candidate.is_some_and(|candidate| self.extend(&flow, &candidate, emit)) {
             return Ok(());
         }

@@ -20,9 +20,9 @@ use crate::unit::{Checksum, Gso, Offload, Unit};
 /// Most packets in one superpacket; kernels refuse more UDP datagrams (64 until Linux 6.10).
 pub const MERGED_MAX: usize = 64;
 
-/// UDP ports of tunnels (IPsec, VXLAN, GUE, Geneve, Linux VXLAN, WireGuard): receivers of these do not expect merged
+/// UDP ports of tunnels (IPsec, VXLAN, FOU, GUE, Geneve, Linux VXLAN, WireGuard): receivers of these do not expect merged
 /// datagrams (tailscale #11026).
-pub const TUNNEL_PORTS: [u16; 6] = [4500, 4789, 6080, 6081, 8472, 51820];
+pub const TUNNEL_PORTS: [u16; 7] = [4500, 4789, 5555, 6080, 6081, 8472, 51820];
 
 /// A packet that may be merged with its neighbors.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,12 @@ impl<'a> Candidate<'a> {
             classified,
             transport,
         })
+    }
+
+    /// Tells whether the packet is a datagram from or to one of these ports.
+    pub(super) fn uses(&self, ports: &[u16]) -> bool {
+        let port = |at| ports.contains(&word(self.packet, at));
+        self.transport == Transport::Udp && (port(IPV4_HEADER) || port(IPV4_HEADER + 2))
     }
 
     /// Tells whether others may be appended to this packet.

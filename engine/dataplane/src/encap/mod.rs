@@ -3,7 +3,7 @@
 //!
 //! Each file writes and parses one format on plain bytes. [`Framing`] chooses among them, [`Carrier`] says in what a
 //! framed packet travels, [`Plain`] is the whole of one tunnel, [`Nested`] one inside of WireGuard. Nothing here authenticates: a packet belongs to the
-//! tunnel whose far end has exactly its outer source address.
+//! tunnel whose far end has exactly its outer source address, and the forwarder takes none from a LAN.
 
 pub mod carrier;
 pub mod gre;
@@ -36,6 +36,8 @@ pub struct Plain {
     pub framing: Framing,
     /// The far end; only its address counts for received packets. The port of an IP carrier is 0. `None`: not known.
     pub to: Option<SocketAddr>,
+    /// Whether the way to the far end leads out by a LAN: only then its packets may come in there.
+    pub by_lan: bool,
 }
 
 /// What stands between the header of the carrier and the inner packet.

@@ -1,9 +1,9 @@
 //! Tunnels without encryption: who may send into them, and how a packet is framed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::Forwarder;
+use super::{Forwarder, datagrams_of};
 use crate::buffer::Buffer;
 use crate::drop_reason::DropReason;
 use crate::encap::lane::udp_lane;
@@ -27,6 +27,8 @@ pub struct PlainDatagrams {
     pub from: SocketAddr,
     /// Outer TOS byte.
     pub tos: u8,
+    /// The kernel's number of the interface that they came in by.
+    pub interface: u32,
     /// Bytes per packet, without the header of the carrier.
     pub segment: usize,
     /// The packets.
@@ -42,22 +44,42 @@ impl Forwarder {
             carrier,
             from,
             tos,
+            interface,
             segment,
             buffer,
         } = datagrams;
-        let found = self.sources.find(carrier, from.ip());
-        for packet in buffer.bytes().chunks(segment.max(1)) {
+        let found = self.far_end(carrier, from.ip(), interface);
+        for packet in datagrams_of(buffer.bytes(), segment) {
             if let Some(tap) = &mut self.tap {
                 let seen = Seen::inbound(TapPoint::Outer, packet, now);
                 tap.record(seen.with_remote(from, Some(carrier)));
             }
             match found {
-                Some((tunnel, plain)) => self.receive_framed(tunnel, plain, tos, packet, io, now),
-                None => self.refuse_received(DropReason::EncapUnknownSource),
+                Ok((tunnel, plain)) => self.receive_framed(tunnel, plain, tos, packet, io, now),
+                Err(reason) => self.refuse_received(reason),
             }
         }
         io.pool.give(buffer);
         self.drain_neighbors(io, now);
+    }
+
+    /// Finds the tunnel whose far end sent a packet. Whoever is on a LAN can write any source; so nothing that comes in by it
+    /// counts, but for tunnels that lead out there, nor what our own kernel got from the TUN.
+    fn far_end(
+        &self,
+        carrier: Carrier,
+        source: IpAddr,
+        interface: u32,
+    ) -> Result<(TunnelId, Plain), DropReason> {
+        let found = self.sources.find(carrier, source);
+        let (tunnel, plain) = found.ok_or(DropReason::EncapUnknownSource)?;
+        let (mut lans, mut tun) = (self.snapshot.lans.iter(), self.snapshot.tun.iter());
+        let by_lan = lans.any(|lan| lan.interface == interface);
+        let by_tun = tun.any(|tun| tun.interface == interface);
+        if by_tun || by_lan && !plain.by_lan {
+            return Err(DropReason::EncapFromInside);
+        }
+        Ok((tunnel, plain))
     }
 
     fn receive_framed(

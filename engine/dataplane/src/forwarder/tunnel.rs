@@ -52,6 +52,9 @@ impl Forwarder {
             let seen = Seen::inbound(TapPoint::Outer, datagrams, now);
             tap.record(seen.with_remote(outer.from, None));
         }
+        if datagrams.is_empty() {
+            return self.receive_datagram(outer, &[], Err(OpenError::UnknownType), io, now);
+        }
         let order = if is_control(outer.tos) {
             Order::Overtaking
         } else {

@@ -132,6 +132,7 @@ fn transports() -> Vec<Lab> {
                 carrier,
                 framing: towards(framing, far),
                 to: Some(SocketAddr::from((far.underlay.0, port))),
+                by_lan: false,
             });
         })
     });
@@ -183,6 +184,7 @@ fn connect_c(lab: &mut Lab) {
                 carrier: GUE,
                 framing: Framing::Gue(Gue::Variant1),
                 to: Some(C.into()),
+                by_lan: false,
             }),
             nested: None,
             mtu: MTU,
@@ -306,6 +308,7 @@ fn arrive(router: &mut Router, input: &Input, now: Instant) {
                         from: *from,
                         tos: 0,
                         segment: *segment,
+                        interface: 0,
                         buffer,
                     };
                     forwarder.handle_plain(datagrams, io, now);
@@ -359,6 +362,7 @@ fn carry(from: &mut Router, to: &mut Router, sender: Site, now: Instant) {
                     from,
                     tos,
                     segment,
+                    interface: 0,
                     buffer,
                 };
                 forwarder.handle_plain(datagrams, io, now);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sam_dataplane::{Buffer, Carrier, Lane, Offload, PlainDatagrams, Unit};
 
-use super::{LAN, Router, Train};
+use super::{LAN, Router, Train, WAN_INTERFACE};
 
 impl Router {
     pub(crate) fn unit(&mut self, bytes: &[u8], offload: Offload) -> Unit {
@@ -59,11 +59,25 @@ impl Router {
         bytes: &[u8],
         now: Instant,
     ) {
+        let sender = (carrier, from, WAN_INTERFACE);
+        self.plain_by(sender, tos, segment, bytes, now);
+    }
+
+    /// Lets datagrams arrive from a sender, by an interface.
+    pub(crate) fn plain_by(
+        &mut self,
+        (carrier, from, interface): (Carrier, SocketAddr, u32),
+        tos: u8,
+        segment: usize,
+        bytes: &[u8],
+        now: Instant,
+    ) {
         let mut buffer: Buffer = self.pool.take().expect("a free buffer");
         assert!(buffer.append(bytes));
         let datagrams = PlainDatagrams {
             carrier,
             from,
+            interface,
             tos,
             segment,
             buffer,

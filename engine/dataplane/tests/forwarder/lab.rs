@@ -31,6 +31,10 @@ mod arrivals;
 
 pub(crate) const LAN: PortId = PortId(1);
 pub(crate) const TUN: PortId = PortId(9);
+/// Interfaces, by the kernel's numbers.
+pub(crate) const WAN_INTERFACE: u32 = 2;
+pub(crate) const LAN_INTERFACE: u32 = 3;
+pub(crate) const TUN_INTERFACE: u32 = 4;
 pub(crate) const TUNNEL: TunnelId = TunnelId(0);
 pub(crate) const PEER: PeerIndex = PeerIndex(5);
 pub(crate) const MTU: u16 = 1420;
@@ -507,6 +511,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
         lans: vec![LanPort {
             id: LAN,
             name: "lan0".to_owned(),
+            interface: LAN_INTERFACE,
             mac: site.router_mac,
             address: Some(site.router),
             subnet: "10.77.60.0/24".parse().unwrap(),
@@ -525,6 +530,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
         tun: Some(TunPort {
             id: TUN,
             name: "rtun0".to_owned(),
+            interface: TUN_INTERFACE,
             address: site.overlay,
             mtu: MTU,
         }),
@@ -539,6 +545,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             dscp: Dscp::default(),
             site: TUNNEL.0,
         }],
+        outer_source: None,
     }
 }
 

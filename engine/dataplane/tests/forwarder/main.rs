@@ -7,6 +7,7 @@ mod errors;
 mod fitting;
 mod forwarding;
 mod hosts;
+mod isolation;
 mod lab;
 mod neighbors;
 mod nested;

@@ -63,6 +63,7 @@ fn a_tunnel_without_encryption_hears_errors_about_its_far_end() {
             carrier: Carrier::IPIP,
             framing: Framing::Ipip,
             to: Some(to),
+            by_lan: false,
         });
     });
     lab.a.forwarder.handle_path_error(to, 1300, lab.now);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use sam_dataplane::encap::{Framing, Gre, Gue, Payload, Plain, Vxlan};
+use sam_dataplane::packet::checksum::{Sum, pseudo_header};
 use sam_dataplane::snapshot::Encap;
 use sam_dataplane::{Carrier, Checksum, DropReason, Gso, Lane, Offload, Snapshot};
 
@@ -23,6 +24,7 @@ impl Lab {
                 carrier,
                 framing,
                 to: Some(to),
+                by_lan: false,
             });
             move |snapshot: &mut Snapshot| {
                 snapshot.tunnels[0].encap = encap;
@@ -51,7 +53,7 @@ fn mirrored(framing: Framing) -> Framing {
 pub(crate) const GUE: Carrier = Carrier::Udp { port: 6080 };
 
 /// Every transport, and the bytes that it adds to an inner packet over IPv4 (data-plane.md section 6.1).
-fn transports() -> [(Carrier, Framing, u16); 11] {
+pub(crate) fn transports() -> [(Carrier, Framing, u16); 11] {
     let (fou, vxlan) = (Carrier::Udp { port: 5555 }, Carrier::Udp { port: 4789 });
     let gre = |key, checksum| Framing::Gre(Gre { key, checksum });
     let ends = Vxlan::between(77, A.overlay, B.overlay);
@@ -244,6 +246,94 @@ fn only_the_address_of_the_far_end_counts_and_the_port_does_not() {
 }
 
 #[test]
+fn whoever_is_on_the_lan_does_not_speak_for_a_far_end() {
+    for (carrier, framing, _) in transports() {
+        for (interface, by_lan, passes) in [
+            (WAN_INTERFACE, false, true),
+            (LAN_INTERFACE, false, false),
+            (TUN_INTERFACE, false, false),
+            (WAN_INTERFACE, true, true),
+            (LAN_INTERFACE, true, true),
+            (TUN_INTERFACE, true, false),
+        ] {
+            let mut lab = Lab::plain(carrier, framing);
+            lab.a.install(lab.now, |snapshot| {
+                if let Encap::Plain(plain) = &mut snapshot.tunnels[0].encap {
+                    plain.by_lan = by_lan;
+                }
+            });
+            let packet = framed_by_b(framing, &udp(B.host, A.host, 64, b"x"));
+            let sender = (carrier, socket(B), interface);
+            lab.a.plain_by(sender, 0, packet.len(), &packet, lab.now);
+            lab.settle();
+
+            let refused = lab.a.dropped(DropReason::EncapFromInside);
+            let seen = (lab.at_client().len(), refused);
+            let expected = if passes { (1, 0) } else { (0, 1) };
+            assert_eq!(seen, expected, "{framing:?} {interface} {by_lan}");
+            lab.assert_no_buffer_is_lost();
+        }
+    }
+}
+
+#[test]
+fn a_train_that_finds_no_place_is_as_many_drops_as_it_has_packets() {
+    let mut lab = Lab::plain(GUE, Framing::Gue(Gue::Variant1));
+    lab.a.tx = sam_dataplane::TxQueue::new(0);
+    let sent = partial(tcp(A.host, B.host, 1, &[7; 4000]));
+    lab.send_a_with(&sent, superpacket(1000));
+    assert_eq!(lab.a.drops(), [(DropReason::TxQueueFull, 4)]);
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn an_empty_tunnel_packet_is_refused_by_name() {
+    for (carrier, framing, _) in transports() {
+        let mut lab = Lab::plain(carrier, framing);
+        lab.a.plain(carrier, socket(B), 0, 0, &[], lab.now);
+        let stranger = "192.0.2.9:1".parse().unwrap();
+        lab.a.plain(carrier, stranger, 0, 0, &[], lab.now);
+        let counted: u64 = lab.a.drops().iter().map(|(_, count)| count).sum();
+        assert_eq!(counted, 2, "{framing:?} {:?}", lab.a.drops());
+        assert_eq!(lab.a.dropped(DropReason::EncapUnknownSource), 1);
+    }
+    let mut lab = Lab::connected();
+    lab.a.datagrams(socket(B), 0, 0, &[], lab.now);
+    assert_eq!(lab.a.drops(), [(DropReason::WgUnknownType, 1)]);
+}
+
+#[test]
+fn datagrams_of_tunnels_are_not_merged_whatever_their_port() {
+    for (port, configured, merged) in [(7000, 6080, true), (7000, 7000, false), (5555, 6080, false)]
+    {
+        let carrier = Carrier::Udp { port: configured };
+        let mut lab = Lab::plain(carrier, Framing::Gue(Gue::Variant1));
+        let mut packet = udp(B.host, A.host, 64, &[7; 1000]);
+        packet[22..24].copy_from_slice(&u16::to_be_bytes(port));
+        // Whoever merges verifies.
+        let sum = checksum_of(&packet);
+        packet[26..28].copy_from_slice(&sum.to_be_bytes());
+        let packet = framed_by_b(Framing::Gue(Gue::Variant1), &packet);
+        let train = [&packet[..], &packet].concat();
+        lab.a
+            .plain(carrier, socket(B), 0, packet.len(), &train, lab.now);
+        lab.settle();
+        let count = if merged { 1 } else { 2 };
+        assert_eq!(lab.at_client().len(), count, "{port} {configured}");
+    }
+}
+
+/// The checksum that a datagram of an IPv4 packet is to have.
+fn checksum_of(packet: &[u8]) -> u16 {
+    let mut datagram = packet[20..].to_vec();
+    datagram[6..8].fill(0);
+    let length = u16::try_from(datagram.len()).unwrap();
+    let address = |at: usize| <[u8; 4]>::try_from(&packet[at..at + 4]).unwrap().into();
+    let pseudo = pseudo_header(address(12), address(16), 17, length);
+    pseudo.plus(Sum::of(&datagram)).checksum()
+}
+
+#[test]
 fn inner_sources_must_live_behind_the_tunnel() {
     for (carrier, framing, _) in transports() {
         let mut lab = Lab::plain(carrier, framing);
@@ -306,7 +396,7 @@ fn what_the_kernel_merged_before_a_raw_socket_arrives_as_a_superpacket_in_order(
 }
 
 /// Frames an inner packet as B does.
-fn framed_by_b(framing: Framing, inner: &[u8]) -> Vec<u8> {
+pub(crate) fn framed_by_b(framing: Framing, inner: &[u8]) -> Vec<u8> {
     let mut packet = [&vec![0; framing.header()][..], inner].concat();
     mirrored(framing).write(&mut packet);
     packet

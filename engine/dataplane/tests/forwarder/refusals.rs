@@ -243,6 +243,11 @@ const CASES: &[(DropReason, Case)] = &[
         let now = lab.now;
         lab.a.plain(GUE, socket(A), 0, 40, &[0x45; 40], now);
     }),
+    (DropReason::EncapFromInside, |lab| {
+        *lab = Lab::plain(GUE, Framing::Gue(Gue::Variant1));
+        let (now, sender) = (lab.now, (GUE, socket(B), LAN_INTERFACE));
+        lab.a.plain_by(sender, 0, 40, &[0x45; 40], now);
+    }),
     (DropReason::EncapMalformed, |lab| {
         framed(lab, GUE, Framing::Gue(Gue::Variant1), &[0xc0; 40])
     }),

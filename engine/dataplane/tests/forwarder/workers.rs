@@ -153,6 +153,7 @@ impl Team {
                     carrier: GUE,
                     framing: Framing::Gue(Gue::Variant1),
                     to: Some((B.underlay.0, 6080).into()),
+                    by_lan: false,
                 });
             });
             router

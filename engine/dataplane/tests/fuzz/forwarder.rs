@@ -8,16 +8,41 @@
 #[path = "../forwarder/lab.rs"]
 mod lab;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sam_dataplane::encap::{Framing, Gre, Gue, Plain};
+use sam_dataplane::encap::{Framing, Gre, Gue, Payload, Plain, Vxlan};
 use sam_dataplane::packet::arp::ArpPacket;
 use sam_dataplane::snapshot::Encap;
-use sam_dataplane::{Carrier, Checksum, Gso, NextHop, Offload};
+use sam_dataplane::trace::TapPoint;
+use sam_dataplane::{Carrier, Checksum, Gso, NextHop, Offload, TunnelId, Verdict};
 
-use lab::{A, B, BROADCAST, Lab, TUNNEL, peer, silent, socket, superpacket, tcp, udp};
+use lab::{
+    A, B, BROADCAST, LAN_INTERFACE, Lab, TUNNEL, WAN_INTERFACE, peer, silent, socket, superpacket,
+    tcp, udp,
+};
 
-const CARRIERS: [Carrier; 3] = [Carrier::Udp { port: 6080 }, Carrier::GRE, Carrier::IPIP];
+/// A router that only B's neighbor A knows, once its tunnels have no encryption.
+const C: ([u8; 4], u16) = ([192, 0, 2, 3], 40_000);
+const C_HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 60, 30);
+const TO_C: TunnelId = TunnelId(1);
+/// Ways to B and C: each way is that of B with its place, and that of C with the place before.
+const TRANSPORTS: [(Carrier, Framing); 5] = [
+    (Carrier::Udp { port: 6080 }, Framing::Gue(Gue::Variant1)),
+    (Carrier::GRE, Framing::Gre(Gre::PLAIN)),
+    (Carrier::IPIP, Framing::Ipip),
+    (Carrier::Udp { port: 5555 }, Framing::Fou(Payload::Ipip)),
+    (
+        Carrier::Udp { port: 4789 },
+        Framing::Vxlan(Vxlan {
+            vni: 7,
+            from: [2, 0, 0, 0, 0, 1],
+            to: [2, 0, 0, 0, 0, 2],
+        }),
+    ),
+];
+/// The kind of step that publishes another forwarding state.
+const CHANGE: u8 = 10;
 /// Steps of one input that are carried out; more would only be slow.
 const STEPS: usize = 64;
 
@@ -30,7 +55,7 @@ pub(crate) fn check(data: &[u8]) {
             break;
         };
         step(&mut lab, kind, argument, &mut input);
-        everything_received_is_judged(&mut lab);
+        everything_received_is_judged(&mut lab, kind % 13 != CHANGE);
         lab.clear();
         lab.a.notices();
         lab.b.notices();
@@ -38,11 +63,18 @@ pub(crate) fn check(data: &[u8]) {
     aftermath(&mut lab);
 }
 
-/// A listener learns what became of each packet that it sees coming.
-fn everything_received_is_judged(lab: &mut Lab) {
+/// A listener learns what became of each packet that it sees coming, and what is forwarded came by the tunnel behind which
+/// its source lives; `settled` tells whether the forwarding state is that of all of them.
+fn everything_received_is_judged(lab: &mut Lab, settled: bool) {
     let tap = lab.a.forwarder.tap().unwrap();
     for record in std::iter::from_fn(|| tap.pop()).filter(|record| !record.outbound) {
         assert!(record.verdict.is_some(), "{record:?}");
+        let forwarded = matches!(record.verdict, Some(Verdict::Forwarded(_)));
+        if let (TapPoint::Inner(tunnel), true, true) = (record.point, settled, forwarded) {
+            let source: [u8; 4] = record.data[12..16].try_into().unwrap();
+            let home = lab.a.snapshot.fib.lookup(source.into());
+            assert_eq!(home, Some(NextHop::Tunnel(tunnel)), "{record:?}");
+        }
     }
     assert_eq!(tap.take_missed(), 0);
 }
@@ -87,12 +119,19 @@ fn step(lab: &mut Lab, kind: u8, argument: u8, input: &mut Input<'_>) {
             lab.a.frame_with(&bytes, Offload::default(), now);
         }
         9 => lab.advance(Duration::from_millis(u64::from(argument) * 20)),
-        10 => change(lab, argument),
+        CHANGE => change(lab, argument),
         12 => {
             let [tos, segment] = input.array().unwrap_or_default();
-            let (bytes, carrier) = (input.bytes(argument), CARRIERS[usize::from(argument % 3)]);
-            lab.a
-                .plain(carrier, socket(B), tos, segment.into(), bytes, now);
+            let bytes = input.bytes(argument);
+            let (carrier, _) = TRANSPORTS[usize::from(tos >> 2) % TRANSPORTS.len()];
+            let from = if tos & 0x80 == 0 { socket(B) } else { C.into() };
+            let interface = if tos & 0x40 == 0 {
+                WAN_INTERFACE
+            } else {
+                LAN_INTERFACE
+            };
+            let sender = (carrier, from, interface);
+            lab.a.plain_by(sender, tos & 3, segment.into(), bytes, now);
         }
         _ => {
             (lab.underlay_up, lab.hosts_up) = (argument & 1 == 0, argument & 2 == 0);
@@ -111,20 +150,19 @@ fn change(lab: &mut Lab, argument: u8) {
         lab.a.handshakes.set_peers(&[peer(B)], now);
     }
     if argument.is_multiple_of(5) {
-        // The way to B has no encryption from now on; B goes on as before.
-        let carrier = CARRIERS[usize::from(argument % 3)];
-        let framing = match carrier {
-            Carrier::Udp { .. } => Framing::Gue(Gue::Variant1),
-            Carrier::Ip { .. } => Framing::Gre(Gre::PLAIN),
-        };
+        // The way to B has no encryption from now on, and there is one to C; B goes on as before.
+        let place = usize::from(argument / 5) % TRANSPORTS.len();
+        let before = (place + TRANSPORTS.len() - 1) % TRANSPORTS.len();
         lab.a.install(now, |snapshot| {
-            for tunnel in &mut snapshot.tunnels {
-                tunnel.encap = Encap::Plain(Plain {
-                    carrier,
-                    framing,
-                    to: Some(socket(B)),
-                });
-            }
+            let Some(mut to_b) = snapshot.tunnels.first().cloned() else {
+                return;
+            };
+            let mut to_c = to_b.clone();
+            to_b.encap = plain(TRANSPORTS[place], socket(B));
+            to_c.encap = plain(TRANSPORTS[before], C.into());
+            (to_c.id, to_c.site) = (TO_C, TO_C.0);
+            snapshot.tunnels = vec![to_b, to_c];
+            lab::add_route(snapshot, C_HOST, NextHop::Tunnel(TO_C));
         });
         return;
     }
@@ -147,6 +185,15 @@ fn change(lab: &mut Lab, argument: u8) {
         6 => lab::add_route(snapshot, B.host, NextHop::Tunnel(TUNNEL)),
         _ => *snapshot = lab::snapshot(A, B),
     });
+}
+
+fn plain((carrier, framing): (Carrier, Framing), to: SocketAddr) -> Encap {
+    Encap::Plain(Plain {
+        carrier,
+        framing,
+        to: Some(to),
+        by_lan: false,
+    })
 }
 
 /// Everything comes back: buffers once nothing is forwarded any more, traffic once all is as at the start.
@@ -226,16 +273,17 @@ impl<'a> Input<'a> {
 }
 
 /// One of the addresses that mean something in the lab.
-fn address(choice: u8) -> std::net::Ipv4Addr {
+fn address(choice: u8) -> Ipv4Addr {
     let known = [
         A.host,
         B.host,
         A.router,
         B.router,
         A.overlay,
+        C_HOST,
         silent(A),
         silent(B),
-        std::net::Ipv4Addr::UNSPECIFIED,
+        Ipv4Addr::UNSPECIFIED,
     ];
     known[usize::from(choice) % known.len()]
 }

@@ -10,6 +10,9 @@ mod forwarder;
 mod mss;
 mod segment;
 
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -64,6 +67,35 @@ proptest! {
     fn routers_survive_everything_that_can_be_sent(data in bytes(300)) {
         forwarder::check(&data);
     }
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_targets_hold() {
+    let targets: [(&str, fn(&[u8])); 7] = [
+        ("arp", arp::check),
+        ("classify", classify::check),
+        ("coalesce", coalesce::check),
+        ("encap", encap::check),
+        ("forwarder", forwarder::check),
+        ("mss", mss::check),
+        ("segment", segment::check),
+    ];
+    for (target, check) in targets {
+        replay(target, check);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the seeds are files")]
+fn replay(target: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fuzz/seeds")
+        .join(target);
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).expect("a folder of seeds") {
+        check(&fs::read(entry.expect("an entry").path()).expect("a seed"));
+        count += 1;
+    }
+    assert!(count > 0, "no seeds in {}", folder.display());
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {

@@ -6,7 +6,7 @@ use crate::view::CheckRow;
 const AREA: &str = "drops";
 
 /// Reasons that point at a fault, with what to do. The others are ordinary life.
-const TELLING: [(&str, &str); 13] = [
+const TELLING: [(&str, &str); 19] = [
     (
         "source-not-allowed",
         "a host uses a source address that lives elsewhere: announce it here, or look for spoofing",
@@ -34,6 +34,30 @@ const TELLING: [(&str, &str); 13] = [
     (
         "wg-decrypt-failed",
         "packets are altered on the way, or two routers share one key",
+    ),
+    (
+        "encap-unknown-source",
+        "a router sends from another address than its endpoint, or a stranger does: compare fabric.nodes with `samctl pcap`",
+    ),
+    (
+        "encap-from-inside",
+        "a host of the LAN forges tunnel packets; if it is a router of yours, its underlay must not lead over the LAN",
+    ),
+    (
+        "encap-wrong-key",
+        "the routers of a tunnel differ in key or vni: compare fabric.transport and fabric.pairs on both sides",
+    ),
+    (
+        "encap-checksum",
+        "packets are altered on the way: look for a device or driver that damages them",
+    ),
+    (
+        "encap-malformed",
+        "the routers of a tunnel differ in encap, variant or inner: compare fabric.transport and fabric.pairs on both sides",
+    ),
+    (
+        "encap-missing",
+        "the far router sends by WireGuard alone: compare fabric.transport and fabric.pairs on both sides",
     ),
     (
         "buffer-pool-empty",

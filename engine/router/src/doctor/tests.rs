@@ -254,6 +254,55 @@ fn one_dead_node_of_several_is_a_warning_and_all_of_them_a_failure() {
 }
 
 #[test]
+fn a_tunnel_without_encryption_is_told_of_in_its_own_words() {
+    let (net, facts) = healthy();
+    let spoils: [(&str, Spoil); 2] = [
+        ("has no endpoint", |e| {
+            e.tunnels.tunnels[0].up = false;
+            e.tunnels.tunnels[0].endpoint = None;
+        }),
+        ("nothing comes by the tunnel to n2 (gre)", |e| {
+            e.bfd.as_mut().unwrap().sessions[0].session.state = "down".into();
+        }),
+    ];
+    for (words, spoil) in spoils {
+        let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+        let tunnel = &mut evidence.tunnels.tunnels[0];
+        (tunnel.encap, tunnel.encrypted, tunnel.up) = ("gre".into(), false, true);
+        assert_eq!(
+            status_of(&evidence, "handshake-n2"),
+            Some(CheckStatus::Pass)
+        );
+
+        spoil(&mut evidence);
+
+        let view = examine(&evidence);
+        let mut checks = view.checks.iter();
+        let check = checks.find(|check| check.name == "handshake-n2").unwrap();
+        assert!(check.status >= CheckStatus::Warn, "{check:?}");
+        assert!(check.message.contains(words), "{check:?}");
+        let told = format!("{check:?}");
+        assert!(!told.contains("session") && !told.contains("key"), "{told}");
+    }
+}
+
+#[test]
+fn tunnel_packets_that_are_refused_point_at_a_fault_whatever_the_reason() {
+    let reasons = sam_dataplane::DropReason::ALL.iter();
+    for reason in reasons.filter(|reason| reason.name().starts_with("encap-")) {
+        let (net, mut facts) = healthy();
+        facts.drops.push(DropFacts {
+            reason: reason.name().into(),
+            last_minute: 1,
+            ..DropFacts::default()
+        });
+        let evidence = net.stations[&1].router.evidence(&facts, net.now);
+        let status = status_of(&evidence, reason.name());
+        assert_eq!(status, Some(CheckStatus::Warn), "{}", reason.name());
+    }
+}
+
+#[test]
 fn a_sighting_of_long_ago_is_forgiven() {
     let (net, facts) = healthy();
     let mut evidence = net.stations[&1].router.evidence(&facts, net.now);

@@ -36,9 +36,8 @@ fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> 
                 "`ip route get {endpoint}` must not say `dev {tun}`: remove that route, or add a narrower one to the underlay"
             ));
     }
-    if tunnel.up && !tunnel.encrypted {
-        let message = format!("the tunnel to {node} needs no handshake ({})", tunnel.encap);
-        return pass(AREA, &name, message);
+    if !tunnel.encrypted {
+        return without_session(evidence, tunnel, &name, down);
     }
     if tunnel.up {
         let age = tunnel
@@ -68,6 +67,39 @@ fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> 
             "check that UDP reaches {endpoint} and comes back to port {}, and that both keys match",
             evidence.tunnels.listen_port
         ))
+}
+
+/// A tunnel without encryption is there when the far end has an address; whether it carries packets is BFD's to say.
+fn without_session(
+    evidence: &Evidence<'_>,
+    tunnel: &TunnelRow,
+    name: &str,
+    down: CheckStatus,
+) -> CheckRow {
+    let (node, encap) = (&tunnel.node.name, &tunnel.encap);
+    let Some(endpoint) = tunnel.endpoint.filter(|_| tunnel.up) else {
+        let configured = tunnel
+            .configured_endpoint
+            .as_deref()
+            .unwrap_or("its endpoint");
+        let message = format!("the tunnel to {node} has no endpoint");
+        return result(AREA, name, down, message).remedy(format!(
+            "{configured} does not resolve: check the name and the resolver"
+        ));
+    };
+    let mut sessions = evidence.bfd.iter().flat_map(|view| &view.sessions);
+    if sessions.any(|row| row.node == tunnel.node && !row.session.is_up()) {
+        let far = endpoint.ip();
+        let message = format!("nothing comes by the tunnel to {node} ({encap})");
+        return result(AREA, name, down, message)
+            .detail(format!("BFD does not hear {node} at {far}"))
+            .remedy(format!(
+                "check that {encap} passes to {far} and back, that fabric.transport is the same there, and that it sends \
+                 from its endpoint; `samctl counters` shows encap- reasons of what is refused"
+            ));
+    }
+    let message = format!("the tunnel to {node} needs no handshake ({encap})");
+    pass(AREA, name, message)
 }
 
 /// BFD that goes up and down: too fast for the host or the path, or the path is bad.

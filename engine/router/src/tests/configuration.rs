@@ -132,6 +132,7 @@ fn the_tunnel_mtu_follows_underlay_and_address_family() {
     let endpoint = |host: &str, underlay_mtu| HostEvent::Endpoint {
         node: NodeId(2),
         address: host.parse().unwrap(),
+        interface: 0,
         underlay_mtu,
         into_tun: false,
     };

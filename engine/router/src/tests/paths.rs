@@ -57,6 +57,7 @@ fn no_error_lowers_a_tunnel_below_what_every_underlay_carries() {
     let over_ipv6 = HostEvent::Endpoint {
         node: NodeId(2),
         address: "[2001:db8::2]:51820".parse().unwrap(),
+        interface: 0,
         underlay_mtu: 1500,
         into_tun: false,
     };

@@ -71,6 +71,7 @@ fn each_transport_has_its_carrier_framing_and_mtu() {
             carrier,
             framing,
             to: Some(SocketAddr::new(host, port)),
+            by_lan: false,
         };
         let tunnel = &net.station(1).snapshot.tunnels[0];
         assert_eq!(tunnel.encap, Encap::Plain(plain));
@@ -178,12 +179,41 @@ fn a_tunnel_without_sessions_is_up_while_its_endpoint_is_known() {
     let resolved = HostEvent::Endpoint {
         node: NodeId(2),
         address: "[2001:db8::2]:51820".parse().unwrap(),
+        interface: 0,
         underlay_mtu: 1500,
         into_tun: false,
     };
     net.host(1, resolved);
     assert_eq!(shown(&net), ("gue".to_owned(), true, None));
     assert_eq!(mtu(&net), 1452);
+}
+
+#[test]
+fn the_packet_path_learns_which_far_end_is_reached_over_the_lan_and_by_which_address_we_are_known()
+{
+    let mut net = Net::new(2, FULL_MESH);
+    set_transport(&mut net, GUE);
+    net.host(1, fixture::lan(true));
+    let ports = &net.station(1).snapshot.lans;
+    assert_eq!(ports[0].interface, 2);
+    for (interface, expected) in [(3, false), (2, true), (0, false)] {
+        let way = HostEvent::Endpoint {
+            node: NodeId(2),
+            address: "192.0.2.2:51820".parse().unwrap(),
+            interface,
+            underlay_mtu: 1500,
+            into_tun: false,
+        };
+        net.host(1, way);
+        let Encap::Plain(plain) = net.station(1).snapshot.tunnels[0].encap else {
+            panic!("plain")
+        };
+        assert_eq!(plain.by_lan, expected, "{interface}");
+    }
+    for source in [Some("192.0.2.1".parse().unwrap()), None] {
+        net.host(1, HostEvent::OuterSource(source));
+        assert_eq!(net.station(1).snapshot.outer_source, source);
+    }
 }
 
 #[test]
@@ -235,6 +265,7 @@ fn a_tunnel_that_would_be_routed_into_itself_is_refused_until_the_route_is_right
         let way = |into_tun, underlay_mtu| HostEvent::Endpoint {
             node: NodeId(2),
             address: underlay.unwrap(),
+            interface: 0,
             underlay_mtu,
             into_tun,
         };
@@ -302,6 +333,7 @@ fn a_node_that_roamed_to_where_the_route_is_right_is_not_refused() {
     let event = HostEvent::Endpoint {
         node: NodeId(2),
         address: configured.parse().unwrap(),
+        interface: 0,
         underlay_mtu: 1500,
         into_tun: true,
     };

@@ -299,7 +299,13 @@ fn arp_says_why_this_router_is_silent() {
 
 pub(super) fn net() -> Net {
     let mut net = Net::new(2, &[]);
-    net.host(1, HostEvent::Tun { mtu: 1440 });
+    net.host(
+        1,
+        HostEvent::Tun {
+            index: 4,
+            mtu: 1440,
+        },
+    );
     net.command(2, Command::Announce(address(10)));
     net.command(1, Command::Announce(address(11)));
     net

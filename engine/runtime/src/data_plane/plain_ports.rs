@@ -1,6 +1,7 @@
 //! One worker's sockets of tunnels without encryption: which receives, and which a train leaves by.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ pub(super) struct PlainPorts {
     /// Per address family.
     lanes: [Vec<Member>; 2],
     raw: [Vec<(u8, Member)>; 2],
+    /// Address that packets leave with; `None`: the kernel chooses.
+    source: Option<IpAddr>,
     /// Of the next socket: none is used twice, because a turn may still hold that of a closed one.
     next_token: u64,
 }
@@ -39,6 +42,7 @@ impl PlainPorts {
             receivers: Vec::new(),
             lanes: Default::default(),
             raw: Default::default(),
+            source: None,
             next_token: PLAIN,
         }
     }
@@ -78,7 +82,18 @@ impl PlainPorts {
         offloads: Offloads,
         epoll: &Epoll,
     ) -> Result<Member, StartError> {
-        self.watch(Underlay::new(socket, offloads), Interest::Nothing, epoll)
+        let mut underlay = Underlay::new(socket, offloads);
+        underlay.set_source(self.source);
+        self.watch(underlay, Interest::Nothing, epoll)
+    }
+
+    /// Makes packets leave with an address of this host, or with the kernel's choice.
+    pub(super) fn set_source(&mut self, source: Option<IpAddr>) {
+        self.source = source;
+        let raw = self.raw.iter_mut().flatten().map(|(_, member)| member);
+        for member in self.lanes.iter_mut().flatten().chain(raw) {
+            member.underlay.set_source(source);
+        }
     }
 
     fn watch(

@@ -1,10 +1,12 @@
 //! The worker's attachments: TUN, underlay sockets, LAN ports; batches in, batches out.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::Context;
+use sam_dataplane::tx::datagrams;
 use sam_dataplane::{
     BufferPool, DropReason, Egress, Forwarder, Io, Lane, MergePolicy, Merging, PortId, Role, Stats,
     TxQueue, Unit,
@@ -132,6 +134,11 @@ impl Ports {
         let (kept, keeps_lanes) = (&change.kept, change.keeps_lanes);
         self.plain.close(kept, keeps_lanes, pool, stats);
         self.plain.open(opened, self.wanted, epoll)
+    }
+
+    /// Makes packets without encryption leave with an address of this host, or with the kernel's choice.
+    pub(super) fn set_outer_source(&mut self, source: Option<IpAddr>) {
+        self.plain.set_source(source);
     }
 
     /// Serves the sockets of the WireGuard port, in place of former ones.
@@ -370,7 +377,8 @@ impl Ports {
                         Lane::Udp(_) | Lane::Ip { .. } => self.plain.sender(lane, to.is_ipv6()),
                     };
                     let Some(underlay) = underlay else {
-                        stats.drop(DropReason::SendFailed);
+                        let packets = datagrams(buffer.len(), segment);
+                        stats.drop_many(DropReason::SendFailed, packets);
                         pool.give(buffer);
                         continue;
                     };

@@ -4,9 +4,11 @@
 //! counted.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use sam_dataplane::tx::datagrams;
 use sam_dataplane::{BufferPool, Carrier, DropReason, Forwarder, Io, PlainDatagrams, Stats};
 use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
@@ -96,6 +98,7 @@ impl Underlay {
             segment,
             from,
             tos,
+            interface,
         } = train;
         match self.carrier {
             None => forwarder.handle_datagrams(from, tos, segment, buffer, io, now),
@@ -104,6 +107,7 @@ impl Underlay {
                     carrier,
                     from,
                     tos,
+                    interface,
                     segment,
                     buffer,
                 };
@@ -111,6 +115,11 @@ impl Underlay {
             }
         }
         true
+    }
+
+    /// Makes trains leave with a source of their own, or with the kernel's choice.
+    pub(super) fn set_source(&mut self, source: Option<IpAddr>) {
+        self.socket.set_source(source);
     }
 
     /// Queues a train for [`Self::send`].
@@ -176,8 +185,8 @@ impl Underlay {
     fn shed(&mut self, most: usize, pool: &mut BufferPool, stats: &Stats) {
         let excess = self.pending.len().saturating_sub(most);
         for train in self.pending.drain(..excess) {
-            let packets = train.buffer.len().div_ceil(train.segment.max(1).into());
-            stats.drop_many(DropReason::SendBusy, packets as u64);
+            let packets = datagrams(train.buffer.len(), train.segment);
+            stats.drop_many(DropReason::SendBusy, packets);
             pool.give(train.buffer);
         }
     }

@@ -275,6 +275,7 @@ impl Worker {
         }
         if is_news {
             let snapshot = self.permitted();
+            self.ports.set_outer_source(snapshot.outer_source);
             let mut io = Io {
                 pool: &mut self.pool,
                 tx: &mut self.tx,
