@@ -194,6 +194,9 @@ impl Worker {
         if self.ports.has_pending() {
             return BUSY_WAIT;
         }
+        if self.courtesy.lingers() {
+            return Duration::ZERO;
+        }
         let now = Instant::now();
         self.forwarder
             .poll_timeout()
