@@ -33,6 +33,8 @@ const ROWS: &[Row] = &[
     ("tcp-1", "resident_mib", "resident memory in TCP 1, MiB", 1),
     ("tcp-1", "drops", "packets dropped in TCP 1", 0),
     ("udp-64", "lost_percent", "lost of UDP 64 B, %", 2),
+    ("udp-512", "lost_percent", "lost of UDP 512 B, %", 2),
+    ("udp-1400", "lost_percent", "lost of UDP 1400 B, %", 2),
     ("flood-64", "drops", "packets dropped in the flood", 0),
     ("flood-64", "lost_percent", "lost of the flood, %", 1),
     ("tcp-1", "bad_checksums", "bad checksums in TCP 1", 0),

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::carried::{Carried, Datagrams};
 use crate::lab::{CLIENTS, Lab};
 
+/// Of the first window; each has a port of its own, so that nothing late of one counts for the next.
 const PORT: u16 = 5400;
 /// Packets in flight, tried one after the other; the best counts.
 const WINDOWS: [u64; 3] = [64, 256, 1024];
@@ -38,8 +39,8 @@ struct Outcome {
 pub(crate) fn measure(lab: &Lab, size: usize, time: Duration) -> Result<Carried> {
     let share = time / u32::try_from(WINDOWS.len())?;
     let mut outcomes = Vec::new();
-    for window in WINDOWS {
-        outcomes.push(carry(lab, size - IP_AND_UDP, window, share)?);
+    for (port, window) in (PORT..).zip(WINDOWS) {
+        outcomes.push(carry(lab, port, size - IP_AND_UDP, window, share)?);
     }
     let received: u64 = outcomes.iter().map(|outcome| outcome.received).sum();
     let best = best(&outcomes).context("no packet arrived")?;
@@ -86,13 +87,13 @@ struct Progress {
     over: AtomicBool,
 }
 
-fn carry(lab: &Lab, payload: usize, window: u64, time: Duration) -> Result<Outcome> {
-    let receiver = lab.clients[1].enter(|| UdpSocket::bind((CLIENTS[1], PORT)))??;
+fn carry(lab: &Lab, port: u16, payload: usize, window: u64, time: Duration) -> Result<Outcome> {
+    let receiver = lab.clients[1].enter(|| UdpSocket::bind((CLIENTS[1], port)))??;
     // The default holds fewer small packets than the largest window.
     sam_net::set_receive_buffer(receiver.as_fd(), RECEIVE_BUFFER)?;
     receiver.set_read_timeout(Some(STALL))?;
     let sender = lab.clients[0].enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
-    sender.connect((CLIENTS[1], PORT))?;
+    sender.connect((CLIENTS[1], port))?;
     let progress = Progress::default();
     let sending = thread::current();
     thread::scope(|scope| {

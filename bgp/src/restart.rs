@@ -93,6 +93,12 @@ impl<P: Policies> Speaker<P> {
             self.ipv6.begin_deferral();
         }
         let (peers, ipv4, ipv6) = (&self.peers, &self.tables, &self.ipv6);
+        // Who comes all the same has something to tell.
+        let is_back = |id: &PeerId| peers.get(id).is_some_and(is_established);
+        let missing = std::mem::take(&mut restart.missing);
+        let (back, missing): (BTreeSet<PeerId>, _) = missing.into_iter().partition(is_back);
+        restart.awaited.extend(back);
+        restart.missing = missing;
         restart.awaited.retain(|id| {
             let peer = peers.get(id);
             let told = |end_of_rib: Option<bool>, family| {
@@ -108,9 +114,7 @@ impl<P: Policies> Speaker<P> {
             peer.is_some_and(|peer| is_awaited(peer, all_told))
         });
         if restart.awaited.is_empty() || restart.until <= self.now {
-            let is_up = |id: &&PeerId| peers.get(id).is_some_and(is_established);
-            let absent = restart.missing.iter().filter(|id| !is_up(id));
-            let missing = restart.awaited.iter().chain(absent).copied().collect();
+            let missing = restart.awaited.union(&restart.missing).copied().collect();
             self.restart = None;
             self.tables.end_deferral();
             self.ipv6.end_deferral();

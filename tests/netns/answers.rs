@@ -74,10 +74,10 @@ impl Answers {
             at_far.look(|packet| packet[9] == UDP && addresses(packet).0 == from);
             at_far.count() == 5 * flows
         });
-        let dropped = "pool-withheld";
         wait_until("all is counted", PATIENCE, || {
             let grown = growth(&before, &counters(&fabric));
-            grown.get(dropped) == Some(&u64::from(FLOWS))
+            let is_whole = |reason: &str| grown.get(reason) == Some(&u64::from(FLOWS));
+            is_whole("pool-withheld") && is_whole("source-not-allowed")
         });
         let [near, far] = eyes.map(|eye| eye.seen);
         Self {

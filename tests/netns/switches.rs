@@ -138,7 +138,6 @@ impl Eyes {
             lan: open(client, "eth0"),
             wan: open(router, "wan0"),
             tun: open(router, "sam0"),
-            // Each socket keeps 32.
             pool: BufferPool::new(128),
         }
     }

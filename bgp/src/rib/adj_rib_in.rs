@@ -228,7 +228,10 @@ impl<N: Prefix> AdjRibIn<N> {
     /// Tells whether there is room by now for routes that were forgotten for the limit of all. Those beyond the limit of
     /// their prefix are not missed: as many others are there.
     pub(crate) fn misses_routes(&self) -> bool {
-        let has_room = self.accepted < self.max_prefixes && self.len() < self.capacity();
+        // Not for the sake of a few: the answer is the whole table, and would overflow again.
+        let few = self.max_prefixes / 8;
+        let has_room =
+            self.accepted + few < self.max_prefixes && self.len() + few < self.capacity();
         self.overfull && has_room && self.waiting.is_empty()
     }
 

@@ -424,22 +424,6 @@ fn who_does_not_come_back_is_waited_for_a_limited_time() {
 }
 
 #[test]
-fn who_is_known_to_be_absent_is_not_waited_for_unless_its_session_is_up() {
-    let (mut bench, _) = restarted_reflector();
-    let (first, _) = bench.establish_with(offering(2, OpenBits::default()));
-    let absent = BTreeSet::from([peer(2), peer(3)]);
-    bench.speaker.await_no_more(&absent, bench.now);
-    let awaited = bench.speaker.restarting().map(|restart| restart.awaited);
-    assert_eq!(awaited, Some(vec![peer(2)]), "it is heard");
-
-    let outcome = finish(&mut bench, first);
-
-    let missing = vec![peer(3)];
-    assert!(outcome.events.contains(&Event::RestartOver { missing }));
-    assert!(outcome.updates(first)[0].is_end_of_rib());
-}
-
-#[test]
 fn who_restarts_as_well_or_does_not_know_how_is_not_waited_for() {
     let (mut bench, _) = restarted_reflector();
     bench.establish_with(restarting(true));
@@ -475,7 +459,7 @@ fn a_first_start_is_no_restart() {
 }
 
 #[derive(Clone, Copy)]
-struct OpenBits {
+pub(crate) struct OpenBits {
     restarted: bool,
     notification: bool,
     forwarding: bool,
@@ -491,7 +475,7 @@ impl Default for OpenBits {
     }
 }
 
-fn offering(host: u8, bits: OpenBits) -> Open {
+pub(crate) fn offering(host: u8, bits: OpenBits) -> Open {
     let mut open = open(router(host));
     open.capabilities
         .push(Capability::GracefulRestart(GracefulRestart {
@@ -539,7 +523,7 @@ fn graceful(peers: Vec<PeerConfig>) -> (Bench, Outcome) {
     restarted(peers, &[])
 }
 
-fn restarted_reflector() -> (Bench, Outcome) {
+pub(crate) fn restarted_reflector() -> (Bench, Outcome) {
     let client = |host| PeerConfig {
         role: PeerRole::Client,
         active: false,
@@ -566,7 +550,7 @@ fn restarted(peers: Vec<PeerConfig>, awaited: &[u8]) -> (Bench, Outcome) {
     Bench::with_speaker(speaker, peers)
 }
 
-fn finish(bench: &mut Bench, connection: ConnectionId) -> Outcome {
+pub(crate) fn finish(bench: &mut Bench, connection: ConnectionId) -> Outcome {
     bench.now += millis(1);
     bench.send(connection, &Message::Update(Update::default()))
 }

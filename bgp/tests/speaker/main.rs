@@ -3,6 +3,7 @@
 //! `fabric` joins whole speakers by in-memory pipes; `bench` holds one speaker whose peers are played by the test,
 //! message by message.
 
+mod absent_peers;
 mod add_path;
 mod backpressure;
 mod bench;

@@ -319,7 +319,7 @@ pub(super) const SLOW_TIMERS: (Duration, Duration) =
 const MAX_RESTART_SECONDS: u64 = 4_095;
 const DEFAULT_GRACEFUL_RESTART: GracefulRestartConfig = GracefulRestartConfig {
     restart_time: Duration::from_secs(120),
-    deferral_time: Duration::from_secs(10),
+    deferral_time: Duration::from_secs(20),
 };
 /// What the kernel's filter of the LAN port can hold.
 const MAX_POOLS: usize = 16;

@@ -47,6 +47,7 @@ pub mod process;
 mod raw_ip;
 mod segmentation;
 mod send_failure;
+mod sending;
 mod socket_option;
 mod spare;
 pub mod sysctl;

@@ -23,7 +23,7 @@ use crate::socket_option::{self, set, set_program, set_receive_buffer, set_send_
 use crate::spare::Spare;
 use crate::vnet_hdr::{self, LinkType, VnetError};
 
-/// Frames per system call, and buffers that a socket keeps from its pool between calls.
+/// Frames per system call.
 pub const BATCH: usize = 32;
 
 /// Names why a received frame is not handed over. Each counts as one lost frame.

@@ -5,6 +5,7 @@
 //! into 64 KiB buffers: a shorter one would lose the rest of a train. One socket serves one address family.
 
 use std::io;
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -18,10 +19,11 @@ use crate::message_batch::{MessageBatch, Outgoing, Prefix};
 use crate::raw_ip;
 use crate::segmentation::Segmentation;
 use crate::send_failure::SendFailure;
+use crate::sending::Sending;
 use crate::socket_option::{set, set_program, set_receive_buffer, set_send_buffer};
 use crate::spare::Spare;
 
-/// Trains received per system call, and buffers that a socket keeps from its pool between calls.
+/// Trains received per system call.
 pub const RECEIVE_BATCH: usize = 32;
 /// Messages sent per system call.
 pub const SEND_BATCH: usize = 64;
@@ -34,7 +36,7 @@ pub const MAX_SEGMENTS: usize = 63;
 pub struct Datagrams {
     /// The datagrams, back to back.
     pub buffer: Buffer,
-    /// Bytes per datagram; equals the buffer length when there is one.
+    /// Bytes per datagram; equals the buffer length when there is one, and is 0 of an empty one.
     pub segment: usize,
     /// Sender.
     pub from: SocketAddr,
@@ -398,6 +400,10 @@ impl UdpSocket {
             if length > usize::from(train.segment) {
                 self.segmentation.accepted();
             }
+            // It was the train that the kernel refused.
+            if mem::take(&mut send.suspect) {
+                self.segmentation.refused();
+            }
             train.buffer.trim_front(length);
             if train.buffer.is_empty() {
                 send.advance();
@@ -424,10 +430,8 @@ impl UdpSocket {
             // The device cannot finish the checksums of segments.
             Some(libc::EIO) if length > segment => self.segmentation = Segmentation::Refused,
             // Too many bytes for the path, or a kernel that says EINVAL for the same reason: let each datagram try.
-            Some(libc::EINVAL) if length > segment => {
-                self.segmentation.refused();
-                send.alone = true;
-            }
+            // So it says of an address that is not ours as well: refused is a train whose datagrams are not.
+            Some(libc::EINVAL) if length > segment => (send.alone, send.suspect) = (true, true),
             Some(libc::EMSGSIZE) if length > segment => send.alone = true,
             _ => send.fail(train, length, segment, error, failures),
         }
@@ -437,46 +441,6 @@ impl UdpSocket {
 impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// Where a call of [`UdpSocket::send_trains`] stands.
-#[derive(Debug, Default)]
-struct Sending {
-    /// First train not dealt with.
-    next: usize,
-    /// Whether that train must leave as single datagrams.
-    alone: bool,
-    /// Whether an error was taken for one of an earlier packet, and the train tried again.
-    told: bool,
-}
-
-impl Sending {
-    /// Gives the first message of the train up.
-    fn fail(
-        &mut self,
-        train: &mut Train,
-        length: usize,
-        segment: usize,
-        error: io::Error,
-        failures: &mut Vec<SendFailure>,
-    ) {
-        failures.push(SendFailure {
-            index: self.next,
-            packets: length.div_ceil(segment),
-            error,
-        });
-        train.buffer.trim_front(length);
-        if train.buffer.is_empty() {
-            self.advance();
-        }
-    }
-
-    fn advance(&mut self) {
-        *self = Self {
-            next: self.next + 1,
-            ..Self::default()
-        };
     }
 }
 

@@ -29,8 +29,9 @@ use crate::peers::{other_nodes, peer_of};
 const HOLD_UP: Duration = Duration::from_secs(3);
 /// The longest hold-up.
 const HOLD_UP_MAX: Duration = Duration::from_secs(60);
-/// How long a node may take to come up, the first packets of its tunnel being lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a node may take to come up: one that this router cannot call goes on with the session from before its restart,
+/// and calls when nothing came for 15 s (WireGuard's keepalive and rekey timeouts).
+const PATIENCE: Duration = Duration::from_secs(17);
 /// Failures within this time count.
 pub(crate) const FLAP_WINDOW: Duration = Duration::from_secs(600);
 /// Failures remembered.
@@ -89,6 +90,15 @@ impl PathWatch {
         let mut changes = Vec::new();
         // Who is not watched any more is not known to be up.
         self.nodes.values_mut().for_each(|path| path.up = false);
+        let watched = sessions
+            .iter()
+            .filter_map(|session| by_address.get(&session.peer));
+        let watched: BTreeSet<NodeId> = watched.copied().collect();
+        for (node, path) in &mut self.nodes {
+            if !watched.contains(node) {
+                (path.absent, path.absent_at) = (false, None);
+            }
+        }
         for session in sessions {
             if let Some(node) = by_address.get(&session.peer) {
                 let path = self.nodes.entry(*node).or_default();

@@ -74,7 +74,7 @@ impl Forwarder {
         let found = self.sources.find(carrier, source);
         let (tunnel, plain) = found.ok_or(DropReason::EncapUnknownSource)?;
         let (mut lans, mut tun) = (self.snapshot.lans.iter(), self.snapshot.tun.iter());
-        let by_lan = lans.any(|lan| lan.interface == interface);
+        let by_lan = lans.any(|lan| lan.interface != 0 && lan.interface == interface);
         let by_tun = tun.any(|tun| tun.interface == interface);
         if by_tun || by_lan && !plain.by_lan {
             return Err(DropReason::EncapFromInside);

@@ -41,7 +41,7 @@ const TELLING: [(&str, &str); 19] = [
     ),
     (
         "encap-from-inside",
-        "a host of the LAN forges tunnel packets; if it is a router of yours, its underlay must not lead over the LAN",
+        "a host of the LAN forges tunnel packets; if it is a router of yours, this router's route to it must lead out by that LAN too",
     ),
     (
         "encap-wrong-key",

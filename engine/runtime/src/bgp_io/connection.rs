@@ -1,5 +1,6 @@
 //! One TCP connection: a task that reads, a task that writes, and what waits between them and the control loop.
 
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -162,9 +163,11 @@ impl Writer {
                     }
                     continue;
                 }
-                Ok(Err(_)) => {
+                Ok(Err(error)) => {
                     self.waiting.fetch_sub(bytes.len(), Relaxed);
-                    if self.hear_out().await {
+                    // The peer closed; after any other error nothing is left to be read.
+                    let closed = matches!(error.kind(), BrokenPipe | ConnectionReset);
+                    if closed && self.hear_out().await {
                         return;
                     }
                     BgpEvent::Closed(self.connection)

@@ -120,6 +120,11 @@ impl Underlay {
     /// Makes trains leave with a source of their own, or with the kernel's choice.
     pub(super) fn set_source(&mut self, source: Option<IpAddr>) {
         self.socket.set_source(source);
+        // What the kernel refused may have been the address, not the trains.
+        if self.wants_trains {
+            self.refused = None;
+            self.socket.allow_segmentation();
+        }
     }
 
     /// Queues a train for [`Self::send`].
