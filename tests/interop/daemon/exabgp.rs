@@ -158,13 +158,16 @@ impl Daemon for Exabgp {
         Ok(())
     }
 
+    /// ExaBGP 4.2 stumbles over the text of RFC 9003 (it joins bytes and text), and says which message it was.
     fn saw_shutdown(&self, neighbor: Place) -> Result<bool> {
+        const STUMBLED: &str = "can not decode update message of type \"3\"";
         let heard = self.heard()?;
         Ok(heard.iter().any(|line| {
             let notification = &line["neighbor"]["notification"];
-            peer(line) == Some(neighbor.overlay().to_string().as_str())
-                && notification["code"] == 6
-                && notification["subcode"] == 2
+            let told = notification["code"] == 6 && notification["subcode"] == 2;
+            let reason = line["neighbor"]["reason"].as_str();
+            let stumbled = reason.is_some_and(|reason| reason.contains(STUMBLED));
+            peer(line) == Some(neighbor.overlay().to_string().as_str()) && (told || stumbled)
         }))
     }
 
