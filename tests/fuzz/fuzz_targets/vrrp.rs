@@ -25,6 +25,7 @@ fuzz_target!(|input: &[u8]| {
         interval: Duration::from_secs(1),
         preempt: false,
         peers: [].into(),
+        routers: [].into(),
     };
     let mut instance = Instance::new(settings, OWN, now);
     instance.handle_startup(now);
