@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use sam_dataplane::BufferPool;
 use sam_dataplane::packet::arp::ArpPacket;
-use sam_net::{Namespace, Netlink, PacketSocket};
+use sam_net::{Namespace, PacketSocket};
 use sam_testkit::netns::{Fabric, GATEWAY, Site, send_arp, send_ipv4, wait_until};
-use sam_testkit::packet::{ARP, Ipv4, Mac, addresses, ether_type, ipv4_of};
+use sam_testkit::packet::{ARP, Ipv4, addresses, ether_type, ipv4_of};
 
 use crate::case::{Case, samctl, wait_for_ping};
+use crate::tunnel_fragments::mac;
 
 pub(crate) const CASES: &[Case] = &[Case {
     name: "answers::of_one_and_of_four_workers_are_the_same",
@@ -192,14 +193,6 @@ fn label(packet: &[u8]) -> String {
         _ if is_fragment => format!("fragments of {:?}", &packet[4..6]),
         _ => format!("flow {:?}", &packet[20..24]),
     }
-}
-
-fn mac(namespace: &Namespace, link: &str) -> Mac {
-    let link = namespace.enter(|| Netlink::open()?.link(link));
-    link.expect("a namespace")
-        .expect("a link")
-        .mac
-        .expect("Ethernet")
 }
 
 /// Drops, and counters of what the router makes itself.

@@ -9,7 +9,7 @@ use sam_testkit::netns::{Capture, Fabric, GATEWAY, Site, send_ipv4, sh, wait_unt
 use sam_testkit::packet::Ipv4;
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
-use crate::tunnel_fragments::{DISCARD, GRE, UDP, dropped, mac, udp_to};
+use crate::tunnel_fragments::{DISCARD, GRE, UDP, mac, udp_to};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -81,7 +81,7 @@ fn forged(transport: &str, framing: Framing, outer: Outer) {
         );
     }
     wait_until("both are refused", PATIENCE, || {
-        dropped(&fabric, HERE, REASON) == 2
+        fabric.router(HERE).dropped(REASON) == 2
     });
 
     // The same from the router that it says it is from.
@@ -90,7 +90,7 @@ fn forged(transport: &str, framing: Framing, outer: Outer) {
     send_ipv4(far, "wan0", mac(router, "wan0"), [&packet[..]].into_iter());
     wait_until("the true one arrives", PATIENCE, || !ids(&seen).is_empty());
     assert_eq!(ids(&seen), [3], "{transport}");
-    assert_eq!(dropped(&fabric, HERE, REASON), 2, "{transport}");
+    assert_eq!(fabric.router(HERE).dropped(REASON), 2, "{transport}");
 }
 
 /// ```text
@@ -109,7 +109,7 @@ fn leaks() {
     let filter = format!("udp dst port {DISCARD}");
     let seen = Capture::start(client, "eth0", &filter, &fabric.path("client.pcap"));
     let reasons = ["source-not-allowed", "encap-unknown-source"];
-    let counted = || reasons.map(|reason| dropped(&fabric, HERE, reason));
+    let counted = || reasons.map(|reason| fabric.router(HERE).dropped(reason));
     let before = counted();
 
     let (stranger, own) = (THERE.client(), Site::AZURE.client());

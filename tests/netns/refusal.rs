@@ -198,7 +198,7 @@ fn carries(name: &str) {
     let pings = format!("ping -n -c 3 -i 0.2 -W 2 {}", Site::AWS.client());
     let pinged = sh(client, &pings).success();
     assert!(!pinged.contains("DUP"), "{name}: {pinged}");
-    let before = drops(fabric.router(Site::AWS));
+    let before = fabric.router(Site::AWS).drops();
 
     for (from, to) in [(Site::ONPREM, Site::AWS), (Site::AWS, Site::ONPREM)] {
         let topology = &fabric.topology;
@@ -211,7 +211,7 @@ fn carries(name: &str) {
     }
 
     let router = fabric.router(Site::AWS);
-    assert_eq!(drops(router), before, "{name}: packets were dropped");
+    assert_eq!(router.drops(), before, "{name}: packets were dropped");
     assert_shown(refusal, router);
     let log = router.log();
     assert_eq!(log.matches(refusal.told).count(), 1, "{name}: {log}");
@@ -250,16 +250,6 @@ fn assert_shown(refusal: &Refusal, router: &RouterProcess) {
         let problems = status["problems"].as_array().expect("a list");
         assert!(problems.contains(&message.into()), "{name}: {status}");
     }
-}
-
-/// Drops by reason. The host's own IPv6 does not count.
-fn drops(router: &RouterProcess) -> Vec<(String, u64)> {
-    let counters = router.json("counters");
-    let rows = counters["drops"].as_array().expect("a list").iter();
-    let rows = rows.filter_map(|row| Some((row["reason"].as_str()?, row["total"].as_u64()?)));
-    rows.filter(|(reason, total)| *total > 0 && *reason != "not-ipv4")
-        .map(|(reason, total)| (reason.to_owned(), total))
-        .collect()
 }
 
 /// Becomes the program of the arguments behind the filter that they name, if they do. Returns when that fails.

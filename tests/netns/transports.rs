@@ -8,7 +8,6 @@ use sam_testkit::netns::{Capture, Fabric, GATEWAY, Site, sh, wait_until};
 use serde_json::Value;
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
-use crate::tunnel_fragments::dropped;
 
 const NEEDS: &[Need] = &[Need::Tool("tcpdump"), Need::Tool("tshark")];
 
@@ -181,7 +180,7 @@ fn nested(transport: &str, mtu: usize) {
     assert!(explained.text().contains(&expected), "{}", explained.text());
     for site in [here, there] {
         assert_eq!(
-            dropped(&fabric, site, "encap-missing"),
+            fabric.router(site).dropped("encap-missing"),
             0,
             "{}",
             site.name()
@@ -265,7 +264,7 @@ fn is_counted(row: &Value, end: Site) {
 fn strangers_are_not_heard(fabric: &Fabric) {
     let (here, there) = (Site::ONPREM, Site::AWS);
     let (router, client) = (fabric.topology.router(here), fabric.topology.client(here));
-    let before = dropped(fabric, there, STRANGER);
+    let before = fabric.router(there).dropped(STRANGER);
     // Without the address of its endpoint it sends with what it has.
     let readdress = |from: &str, to: &str| {
         let command =
@@ -278,7 +277,7 @@ fn strangers_are_not_heard(fabric: &Fabric) {
     let ping = format!("ping -n -c 2 -i 0.2 -W 1 {}", there.client());
     assert_ne!(sh(client, &ping).code, 0, "a stranger was heard");
     wait_until("the refusals are counted", PATIENCE, || {
-        dropped(fabric, there, STRANGER) >= before + 2
+        fabric.router(there).dropped(STRANGER) >= before + 2
     });
 
     readdress(other, &own);
@@ -299,7 +298,7 @@ fn secondary_address() {
 
         wait_for_ping(fabric.topology.client(here), there.client(), PATIENCE);
         assert!(bulk(&fabric, here, there) == BULK, "not all bytes arrived");
-        assert_eq!(dropped(&fabric, there, STRANGER), 0, "{transport}");
+        assert_eq!(fabric.router(there).dropped(STRANGER), 0, "{transport}");
     }
 }
 

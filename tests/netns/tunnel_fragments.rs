@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use sam_net::Namespace;
+use sam_net::{Namespace, Netlink};
 use sam_testkit::netns::{Capture, Fabric, Site, send_ipv4, sh, wait_until};
 use sam_testkit::packet::{Ipv4, Mac};
 
@@ -73,7 +73,7 @@ fn fragments() {
 
     let samples = samples();
     let reasons = ["encap-unknown-source", "too-big", "wg-unknown-type"];
-    let counted = || reasons.map(|reason| dropped(&fabric, HERE, reason));
+    let counted = || reasons.map(|reason| fabric.router(HERE).dropped(reason));
     let expected = reasons.map(|reason| {
         let fates = samples.iter().map(|sample| sample.fate);
         fates.filter(|fate| *fate == Fate::Dropped(reason)).count() as u64
@@ -303,13 +303,13 @@ pub(crate) fn udp_to(port: u16, payload: &[u8]) -> Vec<u8> {
     header.chain(payload.iter().copied()).collect()
 }
 
-/// The MAC address of an interface of a router.
-pub(crate) fn mac(router: &Namespace, interface: &str) -> Mac {
-    let shown = sh(router, &format!("ip -br link show {interface}")).success();
-    let text = shown.split_whitespace().nth(2).expect("name, state, MAC");
-    let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
-    let bytes: Vec<u8> = bytes.collect::<Result<_, _>>().expect("hexadecimal");
-    bytes.try_into().expect("six bytes")
+/// The MAC address of an interface.
+pub(crate) fn mac(namespace: &Namespace, interface: &str) -> Mac {
+    let link = namespace.enter(|| Netlink::open()?.link(interface));
+    link.expect("a namespace")
+        .expect("a link")
+        .mac
+        .expect("Ethernet")
 }
 
 /// How often the kernel of our router gave fragments up (RFC 4293, ipSystemStatsReasmFails).
@@ -323,15 +323,4 @@ fn reassembly_failures(fabric: &Fabric) -> u64 {
     let mut fields = names.split(' ').zip(values.split(' '));
     let field = fields.find(|(name, _)| *name == "ReasmFails");
     field.expect("a counter").1.parse().expect("a number")
-}
-
-/// How many packets the router of a site dropped for a reason.
-pub(crate) fn dropped(fabric: &Fabric, site: Site, reason: &str) -> u64 {
-    let view = fabric.router(site).json("counters");
-    let drops = view["drops"].as_array().cloned().unwrap_or_default();
-    let mut drops = drops.into_iter();
-    drops
-        .find(|row| row["reason"] == reason)
-        .and_then(|row| row["total"].as_u64())
-        .unwrap_or_default()
 }

@@ -267,26 +267,17 @@ fn trace() {
         assert_eq!(verdict["outcome"], outcome, "{foretold}");
         assert_eq!(verdict["reason"].as_str(), reason, "{foretold}");
 
-        let before = reason.map(|reason| dropped(&fabric, reason));
-        let unseen = dropped(&fabric, "no-route");
+        let before = reason.map(|reason| router.dropped(reason));
+        let unseen = router.dropped("no-route");
         let answered = sh(client, &format!("ping -n -c 1 -W 2 {ping}")).code == 0;
         assert_eq!(answered, arrives, "ping {ping}");
-        assert_eq!(dropped(&fabric, "no-route"), unseen, "{outcome}");
+        assert_eq!(router.dropped("no-route"), unseen, "{outcome}");
         if let (Some(reason), Some(before)) = (reason, before) {
             wait_until(&format!("{reason} is counted"), PATIENCE, || {
-                dropped(&fabric, reason) > before
+                router.dropped(reason) > before
             });
         }
     }
-}
-
-/// Packets that the first router dropped for a reason.
-fn dropped(fabric: &Fabric, reason: &str) -> u64 {
-    let view = fabric.router(Site::ONPREM).json("counters");
-    let mut rows = view["drops"].as_array().into_iter().flatten();
-    let row = rows.find(|row| row["reason"] == reason);
-    row.and_then(|row| row["total"].as_u64())
-        .unwrap_or_else(|| panic!("no drop reason {reason} in {view}"))
 }
 
 /// ```text

@@ -102,14 +102,18 @@ fn without_offloads() {
     let each = SWITCHES.map(|name| format!("{name}: false"));
     for off in each.into_iter().chain([all_off]) {
         let fabric = fabric(&format!("offloads: {{{off}}}"));
-        let before = drops(&fabric);
+        let before = fabric.router(Site::ONPREM).drops();
         exchange(&fabric, 2);
         let status = fabric.router(Site::ONPREM).json("status");
         let shown = status["offloads_off"].to_string();
         for name in SWITCHES.iter().filter(|name| off.contains(*name)) {
             assert!(shown.contains(name), "{name} of {off} is not in {shown}");
         }
-        assert_eq!(drops(&fabric), before, "{off}: packets were dropped");
+        assert_eq!(
+            fabric.router(Site::ONPREM).drops(),
+            before,
+            "{off}: packets were dropped"
+        );
     }
 }
 
@@ -134,7 +138,9 @@ fn icmp_rate() {
     }
 
     let refused = || {
-        drops(&fabric)
+        fabric
+            .router(Site::ONPREM)
+            .drops()
             .into_iter()
             .find(|(reason, _)| reason == "ttl-exceeded")
     };
@@ -145,14 +151,4 @@ fn icmp_rate() {
     // Twenty at once, then ten per second.
     let most = 21 + start.elapsed().as_millis() / 100;
     assert!((20..=most).contains(&u128::from(sent)), "{sent} errors");
-}
-
-/// Drops at the first router, by reason. The host's own IPv6 does not count.
-fn drops(fabric: &Fabric) -> Vec<(String, u64)> {
-    let counters = fabric.router(Site::ONPREM).json("counters");
-    let rows = counters["drops"].as_array().expect("a list").iter();
-    let rows = rows.filter_map(|row| Some((row["reason"].as_str()?, row["total"].as_u64()?)));
-    rows.filter(|(reason, total)| *total > 0 && *reason != "not-ipv4")
-        .map(|(reason, total)| (reason.to_owned(), total))
-        .collect()
 }

@@ -288,6 +288,8 @@ impl HostIo {
             .poll(router.config(), |node| router.tunnel_up(node))
             .clone();
         let own = known.remove(&router.config().local.node);
+        // Only tunnels without encryption ask for it.
+        let own = own.filter(|_| !router.config().carriers().is_empty());
         self.look_at_source(own.map(|own| own.ip()), events);
         for (node, address) in known {
             let route = self.netlink.route_to(address.ip());
@@ -314,11 +316,14 @@ impl HostIo {
 
     /// Asks the kernel whether this host has the address by which the other nodes know it; behind NAT it has not.
     fn look_at_source(&mut self, endpoint: Option<IpAddr>, events: &mut Vec<HostEvent>) {
-        let Ok(held) = self.netlink.local_addresses() else {
-            return;
-        };
-        let is_held = |address: &IpAddr| held.iter().any(|held| held.network.addr() == *address);
-        let source = endpoint.filter(is_held);
+        let mut source = None;
+        if let Some(endpoint) = endpoint {
+            let Ok(held) = self.netlink.local_addresses() else {
+                return;
+            };
+            let is_held = held.iter().any(|held| held.network.addr() == endpoint);
+            source = is_held.then_some(endpoint);
+        }
         if self.told_source != source {
             self.told_source = source;
             events.push(HostEvent::OuterSource(source));

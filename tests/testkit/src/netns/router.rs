@@ -1,5 +1,6 @@
 //! One `samctl run`, and the verbs that talk to it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -114,6 +115,33 @@ impl RouterProcess {
         let outcome = self.samctl(&format!("-o json {arguments}"));
         serde_json::from_str(&outcome.stdout)
             .unwrap_or_else(|error| panic!("{arguments}: {error}: {}", outcome.text()))
+    }
+
+    /// Packets that it dropped, by reason. The hosts' own IPv6 does not count.
+    ///
+    /// # Panics
+    /// When the router does not answer.
+    #[must_use]
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        let counters = self.json("counters");
+        let rows = counters["drops"].as_array().expect("a list").iter();
+        let rows = rows.filter_map(|row| Some((row["reason"].as_str()?, row["total"].as_u64()?)));
+        rows.filter(|(reason, total)| *total > 0 && *reason != "not-ipv4")
+            .map(|(reason, total)| (reason.to_owned(), total))
+            .collect()
+    }
+
+    /// Packets that it dropped for a reason.
+    ///
+    /// # Panics
+    /// When the router does not answer, or knows no such reason.
+    #[must_use]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let counters = self.json("counters");
+        let mut rows = counters["drops"].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["reason"] == reason);
+        row.and_then(|row| row["total"].as_u64())
+            .unwrap_or_else(|| panic!("no drop reason {reason} in {counters}"))
     }
 
     /// Row of `samctl owners` for an address; `Null` when there is none or the router does not answer.
