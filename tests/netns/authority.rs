@@ -372,7 +372,7 @@ fn reloaded() {
     let pings = Pings::start(pair.client(), FAR.client());
     let told = || routers.map(|router| (router.samctl("events").stdout, router.log()));
     let before = told();
-    let promotions = pair.fabric.router(FIRST).json("vrrp")["election"]["promotions"].clone();
+    let promotions = pair.vrrp(FIRST)["election"]["promotions"].clone();
 
     for turn in 0..RELOADS {
         routers[turn % 2].samctl("reload").success();
@@ -382,7 +382,7 @@ fn reloaded() {
     assert!(loss.lost <= LOST, "{loss:?}");
     assert_eq!(told(), before, "no event, no log line");
     assert_eq!(seen.macs().len(), 1, "{seen:?}");
-    let view = pair.fabric.router(FIRST).json("vrrp");
+    let view = pair.vrrp(FIRST);
     assert_eq!(view["election"]["promotions"], promotions);
     assert_eq!(
         [pair.state(FIRST), pair.state(SECOND)],

@@ -40,7 +40,7 @@ fn lost() {
 
     pair.lose_multicast(true);
     wait_until("only ARP brings advertisements", ELECTION, || {
-        let view = pair.fabric.router(SECOND).json("vrrp");
+        let view = pair.vrrp(SECOND);
         view["election"]["heard"]["by_arp_only"] == true
     });
     stays_alone(&pair);
@@ -51,7 +51,7 @@ fn lost() {
     assert!(doctor.contains("only ARP brings them"), "{doctor}");
     pair.lose_multicast(false);
     wait_until("advertisements arrive", ELECTION, || {
-        let view = pair.fabric.router(SECOND).json("vrrp");
+        let view = pair.vrrp(SECOND);
         view["election"]["heard"]["by_arp_only"] == false
     });
 }
@@ -62,7 +62,7 @@ fn arp_only() {
     pair.split(true);
     // Who was master for a second or more did not just take over.
     wait_until("the second router is master for a while", ELECTION, || {
-        let election = pair.fabric.router(SECOND).json("vrrp")["election"].clone();
+        let election = pair.vrrp(SECOND)["election"].clone();
         election["state"] == "master" && election["since_s"].as_f64() > Some(1.5)
     });
     assert_eq!(pair.state(FIRST), "master");
@@ -131,7 +131,7 @@ fn until_one_answers(pair: &Pair) -> Duration {
 
 /// Asserts that the first router alone answers, again and again, and that nobody changes its part.
 fn stays_alone(pair: &Pair) {
-    let promotions = |site| pair.fabric.router(site).json("vrrp")["election"]["promotions"].clone();
+    let promotions = |site| pair.vrrp(site)["election"]["promotions"].clone();
     let before = [promotions(FIRST), promotions(SECOND)];
     let (until, first) = (Instant::now() + CALM, BTreeSet::from([pair.mac(FIRST)]));
     let mut answered = 0;

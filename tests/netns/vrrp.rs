@@ -89,7 +89,7 @@ fn one_answers() {
     );
 
     let backup = pair.fabric.router(SECOND);
-    let view = backup.json("vrrp");
+    let view = pair.vrrp(SECOND);
     assert_eq!(view["gate_open"], false, "{view}");
     assert_eq!(view["election"]["heard"]["address"], "10.77.60.1", "{view}");
     let why = backup.json(&format!("bgp why {}/32", FIRST.client()));
@@ -182,7 +182,7 @@ fn stopped() {
     wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
     let loss = pings.stop();
     assert!(loss.lost <= LOST, "{loss:?}");
-    let cause = pair.fabric.router(SECOND).json("vrrp")["election"]["cause"].clone();
+    let cause = pair.vrrp(SECOND)["election"]["cause"].clone();
     assert_eq!(cause, "relieved");
 }
 
@@ -280,7 +280,7 @@ fn unplugged() {
     let loss = pings.stop();
     assert!(loss.gap <= TAKEOVER, "{loss:?}");
     wait_until("it knows", ELECTION, || {
-        let view = pair.fabric.router(FIRST).json("vrrp");
+        let view = pair.vrrp(FIRST);
         view["gate_reason"] == "interface is down"
     });
 
@@ -311,7 +311,7 @@ fn cut_off() {
 
     let pings = start_pings(&pair);
     sh(first, "ip link set wan0 up").success();
-    let whole = || pair.fabric.router(FIRST).json("vrrp")["election"]["priority"] == 150;
+    let whole = || pair.vrrp(FIRST)["election"]["priority"] == 150;
     wait_until("it has its priority again", ELECTION, whole);
     assert_eq!(pair.state(SECOND), "master");
     let loss = pings.stop();
@@ -360,7 +360,7 @@ fn superseded() {
         fabric.edit(SECOND, "priority: 100", "priority: 100, preempt: true");
     });
     wait_until("no fence is left", ELECTION, || {
-        pair.fabric.router(SECOND).json("vrrp")["fenced"] == false
+        pair.vrrp(SECOND)["fenced"] == false
     });
     let router = pair.fabric.router(FIRST);
     let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sam_net::Namespace;
+use serde_json::Value;
 
 use super::arp::ask_who_has;
 use super::fabric::Fabric;
@@ -141,10 +142,25 @@ impl Pair {
         self.fabric.topology.client(FIRST)
     }
 
+    /// `samctl vrrp` of a router, from its election thread: a machine that stood still for longer than the router waits for
+    /// that thread is asked again.
+    ///
+    /// # Panics
+    /// When the thread does not answer within fifteen seconds.
+    #[must_use]
+    pub fn vrrp(&self, site: Site) -> Value {
+        let mut view = Value::Null;
+        wait_until("the election thread answers", ELECTION, || {
+            view = self.fabric.router(site).json("vrrp");
+            view["failure"] != "the thread does not answer"
+        });
+        view
+    }
+
     /// Which part a router plays.
     #[must_use]
     pub fn state(&self, site: Site) -> String {
-        let view = self.fabric.router(site).json("vrrp");
+        let view = self.vrrp(site);
         view["election"]["state"]
             .as_str()
             .unwrap_or_default()
