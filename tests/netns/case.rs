@@ -12,6 +12,11 @@ use sam_net::{Capabilities, Capability, Namespace};
 use sam_testkit::guest::Image;
 use sam_testkit::netns::{is_installed, sh, wait_until};
 
+use crate::turns::{Share, Turns};
+
+/// All tests of this program share it.
+static TURNS: Turns = Turns::new();
+
 /// Something that a test needs beside root over namespaces and /dev/net/tun.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need {
@@ -40,14 +45,15 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Makes the trial; ignored, with the reason on standard error, where something is missing.
-    pub(crate) fn trial(&self) -> Trial {
+    /// Makes the trial, which waits for its turn; ignored, with the reason on standard error, where something is missing.
+    pub(crate) fn trial(&self, share: Share) -> Trial {
         let run = self.run;
         let missing = missing(self.needs);
         if let Some(reason) = &missing {
             writeln!(io::stderr(), "skipped: {}: {reason}", self.name).ok();
         }
         Trial::test(self.name, move || {
+            let _turn = TURNS.take(share);
             run();
             Ok(())
         })

@@ -1,7 +1,7 @@
 //! The real program in real networks: namespaces, real hosts, real tools. Each test draws its topology.
 //!
-//! A test whose tools or privileges are missing says why and counts as ignored. Two tests run at a time unless
-//! `--test-threads` says otherwise; everything happens in namespaces without names, so nothing is left behind.
+//! A test whose tools or privileges are missing says why and counts as ignored. Four tests run at a time, two of
+//! those that measure time; everything happens in namespaces without names, so nothing is left behind.
 
 mod answers;
 mod authority;
@@ -43,6 +43,7 @@ mod transparency;
 mod transport_change;
 mod transports;
 mod tunnel_fragments;
+mod turns;
 mod two_sites;
 mod unprivileged;
 mod verbs;
@@ -55,48 +56,51 @@ use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
-/// More would disturb those that measure time.
-const THREADS: usize = 2;
+use turns::{Share, Turns};
 
 fn main() -> ExitCode {
     if let Some(failure) = refusal::become_refused() {
         return failure;
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    let areas = [
-        answers::CASES,
+    arguments.test_threads.get_or_insert(Turns::ROOM);
+    let measured = [
         authority::CASES,
         bench::CASES,
         bfd::CASES,
         cloud::CASES,
         congestion::CASES,
         demo::CASES,
+        failure::CASES,
+        graceful::CASES,
+        moving::CASES,
+        overload::CASES,
+        pmtu::CASES,
+        split_brain::CASES,
+        steady::CASES,
+        vrrp::CASES,
+        workers::CASES,
+    ];
+    let areas = [
+        answers::CASES,
         discovery::CASES,
         doctor::CASES,
         egress::CASES,
         exposure::CASES,
-        failure::CASES,
         forgery::CASES,
-        graceful::CASES,
         identity::CASES,
         inspection::CASES,
         kernel::CASES,
         lan_offloads::CASES,
         mixed::CASES,
-        moving::CASES,
         mtu::CASES,
         order::CASES,
-        overload::CASES,
         path_test::CASES,
-        pmtu::CASES,
         readme::CASES,
         refusal::CASES,
         reload::CASES,
         secrets::CASES,
-        split_brain::CASES,
         start::CASES,
-        steady::CASES,
         switches::CASES,
         transparency::CASES,
         transport_change::CASES,
@@ -105,11 +109,14 @@ fn main() -> ExitCode {
         two_sites::CASES,
         unprivileged::CASES,
         verbs::CASES,
-        vrrp::CASES,
         watching::CASES,
         wireguard::CASES,
-        workers::CASES,
     ];
-    let trials = areas.into_iter().flatten().map(case::Case::trial).collect();
+    let measured = measured.into_iter().flatten();
+    let others = areas.into_iter().flatten();
+    let trials = measured
+        .map(|case| case.trial(Share::Half))
+        .chain(others.map(|case| case.trial(Share::Quarter)))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
