@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 
-use sam_wg::{HANDSHAKE_MAX, Signal};
+use sam_wg::{HANDSHAKE_MAX, Signal, Source};
 
 /// Messages and signals that may wait in a worker until its batch ends.
 pub const POSTS_MAX: usize = 64;
+
+/// One source of messages may fill one part in so many of the room for messages.
+const SOURCE_SHARE: usize = 8;
 
 /// Something for [`crate::Handshakes`].
 #[derive(Debug, Clone, Copy)]
@@ -82,19 +85,30 @@ impl Posts {
         self.posts.is_empty()
     }
 
-    /// Queues; returns `false` when the queue is full. Messages leave half of the room to signals, because anybody
-    /// can send messages.
+    /// Queues; returns `false` when there is no room. Messages leave half of the room to signals, because anybody can send
+    /// messages; and those of one source leave most of theirs to other sources.
     #[must_use]
     pub fn push(&mut self, post: HandshakePost) -> bool {
-        let limit = match post {
-            HandshakePost::Message(_) => self.limit / 2,
-            HandshakePost::Signal(_) => self.limit,
+        let has_room = match &post {
+            HandshakePost::Message(message) => {
+                self.posts.len() < self.limit / 2 && self.has_room_for(message.from.ip().into())
+            }
+            HandshakePost::Signal(_) => self.has_room(),
         };
-        let has_room = self.posts.len() < limit;
         if has_room {
             self.posts.push_back(post);
         }
         has_room
+    }
+
+    /// Tells whether fewer messages of this source wait than one source may fill. The queue is short, so it is counted.
+    fn has_room_for(&self, source: Source) -> bool {
+        let share = self.limit / 2 / SOURCE_SHARE;
+        let of_source = |post: &&HandshakePost| match post {
+            HandshakePost::Message(message) => Source::from(message.from.ip()) == source,
+            HandshakePost::Signal(_) => false,
+        };
+        self.posts.len() < share || self.posts.iter().filter(of_source).count() < share
     }
 
     /// Takes the oldest.
@@ -105,20 +119,37 @@ impl Posts {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
     #[test]
     fn a_flood_of_messages_is_bounded() {
-        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
-        let message = HandshakeMessage::new(from, &[1; HANDSHAKE_MAX]).expect("fits");
         let mut queue = Posts::new(POSTS_MAX);
-        let taken = (0..1000).filter(|_| queue.push(HandshakePost::Message(message)));
+        let taken = (0..1000).filter(|n| queue.push(message(Ipv4Addr::from(*n).into())));
         assert_eq!(taken.count(), POSTS_MAX / 2);
         let drained = std::iter::from_fn(|| queue.pop()).count();
         assert_eq!(drained, POSTS_MAX / 2);
-        assert!(queue.push(HandshakePost::Message(message)));
+        assert!(queue.push(message(Ipv4Addr::LOCALHOST.into())));
+    }
+
+    #[test]
+    fn a_flood_from_one_source_leaves_room_to_others() {
+        let of_one_prefix = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, n, 0, 0, n).into();
+        let floods: [&dyn Fn(u16) -> IpAddr; 2] = [&|_| Ipv4Addr::LOCALHOST.into(), &of_one_prefix];
+        for source in floods {
+            let mut queue = Posts::new(POSTS_MAX);
+            let taken = (0..1000).filter(|n| queue.push(message(source(*n))));
+            assert_eq!(taken.count(), POSTS_MAX / 2 / SOURCE_SHARE);
+            assert!(queue.push(message(Ipv4Addr::new(192, 0, 2, 1).into())));
+            let other_prefix = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1);
+            assert!(queue.push(message(other_prefix.into())));
+        }
+    }
+
+    fn message(from: IpAddr) -> HandshakePost {
+        let from = SocketAddr::from((from, 7));
+        HandshakePost::Message(HandshakeMessage::new(from, &[1; HANDSHAKE_MAX]).expect("fits"))
     }
 
     #[test]

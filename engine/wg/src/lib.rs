@@ -36,6 +36,7 @@ mod replay;
 mod ring;
 mod session;
 mod signal;
+mod source;
 mod status;
 mod table;
 mod tai64n;
@@ -51,6 +52,7 @@ pub use message::HANDSHAKE_MAX;
 pub use outbox::Dropped;
 pub use replay::Order;
 pub use signal::Signal;
+pub use source::Source;
 pub use status::PeerStatus;
 pub use timers::TimerName;
 
