@@ -49,7 +49,7 @@ use crate::outlet::{Io, Outlet};
 use crate::packet::classify;
 use crate::packet::ipv4::decrement_ttl;
 use crate::path_watch::PathWatch;
-use crate::recent_way::RecentWay;
+use crate::recent_ways::RecentWays;
 use crate::role::Role;
 use crate::segment::segment_size;
 use crate::snapshot::Snapshot;
@@ -85,7 +85,7 @@ pub struct NeighborView {
 pub struct Forwarder {
     snapshot: Arc<Snapshot>,
     /// The latest decision by this snapshot.
-    recent: RecentWay,
+    recent: RecentWays,
     stats: Arc<Stats>,
     role: Role,
     wg: sam_wg::DataPath,
@@ -146,7 +146,7 @@ impl Forwarder {
     ) -> Self {
         Self {
             snapshot: Arc::default(),
-            recent: RecentWay::default(),
+            recent: RecentWays::default(),
             stats,
             role,
             wg,
@@ -181,7 +181,7 @@ impl Forwarder {
         // 1. What is on its way leaves by the old state.
         self.flush(io, now);
         let former = std::mem::replace(&mut self.snapshot, snapshot);
-        self.recent = RecentWay::default();
+        self.recent = RecentWays::default();
         // 2. Tunnels that changed their peer lose what waits for them.
         self.discard_misled(&former, io, now);
         let tap = self.tap.as_mut();

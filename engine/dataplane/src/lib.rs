@@ -44,7 +44,7 @@ pub mod packet;
 pub mod packet_filter;
 pub mod path_probe;
 pub mod path_watch;
-mod recent_way;
+mod recent_ways;
 pub mod role;
 #[cfg(test)]
 mod sample;

@@ -1,5 +1,5 @@
-//! The latest routing decision: packets of one flow follow each other, above all those of a train from a tunnel, and need
-//! one between them.
+//! The latest routing decisions: packets of one flow come shortly after each other, above all those of a train from a tunnel,
+//! and need one between them, also where a few flows take turns.
 //!
 //! A decision follows from the snapshot, from where the packet comes and goes, and from what differs within a flow: TTL and
 //! size. Where these could speak against the way, the decision is made anew.
@@ -10,9 +10,12 @@ use crate::decision::Way;
 use crate::ingress::Ingress;
 use crate::packet::Classified;
 
-/// The way of the packet that was decided about last; good for one snapshot.
+/// Decisions that are remembered.
+const SLOTS: usize = 8;
+
+/// The ways of packets that were decided about lately; good for one snapshot. Ends that share a slot push each other out.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct RecentWay(Option<(Ends, Way)>);
+pub(crate) struct RecentWays([Option<(Ends, Way)>; SLOTS]);
 
 /// Where a packet comes from and goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +25,20 @@ struct Ends {
     destination: Ipv4Addr,
 }
 
-impl RecentWay {
+impl RecentWays {
     /// Returns the way of a packet whose longest wire packet has `size` bytes, if it is known without a decision.
     pub(crate) fn find(&self, ingress: Ingress, packet: &Classified, size: usize) -> Option<Way> {
-        let (ends, way) = self.0?;
+        let wanted = Ends::of(ingress, packet);
+        let (ends, way) = self.0[wanted.slot()]?;
         let lives = packet.ttl > 1 || ingress == Ingress::Host || way == Way::Host;
         let fits = size <= usize::from(way.mtu());
-        (ends == Ends::of(ingress, packet) && lives && fits).then_some(way)
+        (ends == wanted && lives && fits).then_some(way)
     }
 
-    /// Remembers a decision, in place of the one before.
+    /// Remembers a decision, in place of the one in its slot.
     pub(crate) fn note(&mut self, ingress: Ingress, packet: &Classified, way: Way) {
-        self.0 = Some((Ends::of(ingress, packet), way));
+        let ends = Ends::of(ingress, packet);
+        self.0[ends.slot()] = Some((ends, way));
     }
 }
 
@@ -44,6 +49,12 @@ impl Ends {
             source: packet.source,
             destination: packet.destination,
         }
+    }
+
+    /// Both ways of a flow, and neighbors in a subnet, have slots of their own.
+    fn slot(&self) -> usize {
+        let mixed = u32::from(self.source).wrapping_mul(3) ^ u32::from(self.destination);
+        mixed as usize % SLOTS
     }
 }
 
@@ -66,7 +77,7 @@ mod tests {
         #[test]
         fn what_is_remembered_is_what_would_be_decided(packets in prop::collection::vec(packet(), 1..200)) {
             let snapshot = snapshot();
-            let mut recent = RecentWay::default();
+            let mut recent = RecentWays::default();
             for (ingress, packet, size) in &packets {
                 let decided = decide(&snapshot, *ingress, packet, *size);
                 if let Some(way) = recent.find(*ingress, packet, *size) {

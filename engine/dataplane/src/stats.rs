@@ -44,7 +44,7 @@ counters! {
     wg_control_received = "wg-control-received": "WireGuard handshakes, cookies and keepalives received",
     trains_received = "trains-received": "Batches of outer datagrams received in one operation",
     trains_sent = "trains-sent": "Batches of outer datagrams sent in one operation",
-    routing_decisions = "routing-decisions": "Routing decisions: one for superpackets, and for packets of one flow that follow each other",
+    routing_decisions = "routing-decisions": "Routing decisions: one for a superpacket, and for packets of a flow that come shortly after each other",
     arp_requests_received = "arp-requests-received": "ARP requests seen on LAN ports",
     arp_replies_received = "arp-replies-received": "ARP replies seen on LAN ports",
     arp_replies_sent = "arp-replies-sent": "Proxy ARP replies sent",
