@@ -41,6 +41,18 @@ fn every_file_keeps_the_rules() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// A rule about a file that has moved would hold for nothing.
+#[test]
+fn every_path_that_packets_take_is_there() {
+    let sources = sources();
+    let is_there = |path: &&&str| sources.iter().any(|source| source.name.starts_with(**path));
+    let gone: Vec<&&str> = rules::PACKET_PATH
+        .iter()
+        .filter(|path| !is_there(path))
+        .collect();
+    assert!(gone.is_empty(), "PACKET_PATH names {gone:?}");
+}
+
 /// R5: a drop that no test provokes is one that nobody knows.
 #[test]
 fn every_drop_reason_is_provoked_by_a_test() {
