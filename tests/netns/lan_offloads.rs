@@ -1,4 +1,4 @@
-//! LAN ports that do one thing less, on the hosts' side and on the router's: the same bytes arrive.
+//! LAN ports that do one thing less, or nothing at all, on the hosts' side and on the router's: the same bytes arrive.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::case::{Case, Need, samctl, wait_for_ping};
 
 pub(crate) const CASES: &[Case] = &[
     Case {
-        name: "lan_offloads::each_off_in_turn_through_wireguard",
+        name: "lan_offloads::each_off_in_turn_and_all_through_wireguard",
         needs: NEEDS,
         run: || each_off("encap: wireguard"),
     },
     Case {
-        name: "lan_offloads::each_off_in_turn_through_gue",
+        name: "lan_offloads::each_off_in_turn_and_all_through_gue",
         needs: NEEDS,
         run: || each_off("encap: gue, trustedUnderlay: true"),
     },
@@ -54,20 +54,27 @@ fn each_off(transport: &str) {
             (topology.router(site), "lan0"),
         ]
     });
-    for feature in FEATURES {
-        let set = |value| {
-            for (namespace, link) in links.as_flattened() {
-                switch(namespace, link, feature, value);
-            }
-        };
-        set("off");
+    let set = |feature, value| {
+        for (namespace, link) in links.as_flattened() {
+            switch(namespace, link, feature, value);
+        }
+    };
+    let bytes_arrive = || {
         for (from, to) in [(sites[0], sites[1]), (sites[1], sites[0])] {
             let (near, far) = (topology.client(from), topology.client(to));
             bulk::tcp(near, far, to.client(), 2, BULK);
             bulk::udp(near, far, to.client(), &SIZES);
         }
-        set("on");
+    };
+    for feature in FEATURES {
+        set(feature, "off");
+        bytes_arrive();
+        set(feature, "on");
     }
+    for feature in FEATURES {
+        set(feature, "off");
+    }
+    bytes_arrive();
 }
 
 /// Switches a feature of a link, and looks whether that had an effect.

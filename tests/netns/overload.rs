@@ -35,12 +35,12 @@ const FLOOD: Duration = Duration::from_secs(6);
 const FLOWS: u16 = 10_000;
 /// Buffers that an idle worker keeps in its sockets.
 const KEPT: u64 = 120;
-/// All buffers of two workers that have been used once, and what else grows while flows are new.
-const GROWTH_KIB: u64 = (2 * 16 + 16) << 10;
+/// What a router may have in memory, however much is offered.
+const RESIDENT_KIB: u64 = 64 << 10;
+/// What a second flood may add: everything that grows with flows and buffers has grown in the first.
+const GROWTH_KIB: u64 = 4 << 10;
 /// A transfer that shows how fast a path is.
-const TRANSFER: usize = 8 << 20;
-/// What a busy machine may take more for it.
-const SLACK: Duration = Duration::from_secs(2);
+const TRANSFER: usize = 16 << 20;
 
 /// ```text
 /// .10 flood ── lan1 ── router onprem ══ wan ══ router aws ── lan2 ── .11
@@ -54,8 +54,7 @@ fn flood() {
     for to in [Site::AWS, Site::AZURE] {
         wait_for_ping(client, to.client(), START);
     }
-    let quiet = transfer(&fabric);
-    let before = resident(&fabric);
+    let quiet = speed_of(&fabric);
     let begin = Instant::now();
 
     let sent = flooded(&fabric, || {
@@ -73,10 +72,8 @@ fn flood() {
 
     assert!(sent > u64::from(FLOWS), "{sent} datagrams are no flood");
     assert_steady(&fabric, begin.elapsed());
-    for (site, before) in fabric.topology.sites().into_iter().zip(before) {
-        let now = Usage::of(fabric.router(site).id()).resident_kib;
-        assert!(now <= before + GROWTH_KIB, "{site:?}: {before}, {now} KiB");
-    }
+    let [near, far] = resident(&fabric);
+    assert!(near.max(far) <= RESIDENT_KIB, "{near}, {far} KiB");
     let dropped = dropped(fabric.router(Site::AWS));
     assert_eq!(dropped["wg-replay"], 0, "{dropped:?}");
     let lost: u64 = dropped.values().sum();
@@ -95,14 +92,12 @@ fn flood() {
             START,
         );
     });
+    let again = resident(&fabric);
+    assert!(again[0] <= near + GROWTH_KIB, "{near}, {again:?} KiB");
+    assert!(again[1] <= far + GROWTH_KIB, "{far}, {again:?} KiB");
     drop(newcomer);
     fabric.start(Site::AZURE);
-    assert_recovered(&fabric);
-    let after = transfer(&fabric);
-    assert!(
-        after < 4 * quiet + SLACK,
-        "{quiet:?} before, {after:?} after"
-    );
+    assert_recovered(&fabric, quiet);
 }
 
 /// ```text
@@ -115,6 +110,7 @@ fn slow() {
     for to in [Site::AWS, Site::AZURE] {
         wait_for_ping(client, to.client(), START);
     }
+    let quiet = speed_of(&fabric);
     let begin = Instant::now();
     let aws = fabric.topology.router(Site::AWS);
     let narrow = "tc qdisc add dev lan0 root handle 1: htb default 1 && \
@@ -135,7 +131,7 @@ fn slow() {
 
     assert_steady(&fabric, begin.elapsed());
     sh(aws, "tc qdisc del dev lan0 root").success();
-    assert_recovered(&fabric);
+    assert_recovered(&fabric, quiet);
 }
 
 /// ```text
@@ -148,6 +144,7 @@ fn blocked() {
     for to in [Site::AWS, Site::AZURE] {
         wait_for_ping(client, to.client(), START);
     }
+    let quiet = speed_of(&fabric);
     let begin = Instant::now();
     let far = fabric.topology.client(Site::AWS);
     sh(far, "ip link set eth0 down").success();
@@ -168,7 +165,7 @@ fn blocked() {
     });
     wait_for_ping(client, Site::AWS.client(), START);
     assert_steady(&fabric, begin.elapsed());
-    assert_recovered(&fabric);
+    assert_recovered(&fabric, quiet);
 }
 
 /// Floods the client of AWS from that on-prem for as long as `meanwhile` takes; returns how many packets that were.
@@ -193,7 +190,12 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// How long a transfer takes.
+/// How long a transfer takes that is not disturbed: the fastest of some.
+fn speed_of(fabric: &Fabric) -> Duration {
+    let times = (0..3).map(|_| transfer(fabric));
+    times.min().expect("some")
+}
+
 fn transfer(fabric: &Fabric) -> Duration {
     let (near, far) = (
         fabric.topology.client(Site::ONPREM),
@@ -204,12 +206,9 @@ fn transfer(fabric: &Fabric) -> Duration {
     begin.elapsed()
 }
 
-/// What each router has in memory, in KiB.
-fn resident(fabric: &Fabric) -> Vec<u64> {
-    let sites = fabric.topology.sites().into_iter();
-    sites
-        .map(|site| Usage::of(fabric.router(site).id()).resident_kib)
-        .collect()
+/// What the two routers on the way of a flood have in memory, in KiB.
+fn resident(fabric: &Fabric) -> [u64; 2] {
+    [Site::ONPREM, Site::AWS].map(|site| Usage::of(fabric.router(site).id()).resident_kib)
 }
 
 /// How many packets a router dropped, by reason.
@@ -255,8 +254,9 @@ fn assert_steady(fabric: &Fabric, span: Duration) {
     }
 }
 
-/// Nothing is lost in queues, and packets flow at full size.
-fn assert_recovered(fabric: &Fabric) {
+/// Nothing is lost in queues, packets flow at full size, and a transfer is as fast as before the flood: a machine that is
+/// busy otherwise may take twice the time.
+fn assert_recovered(fabric: &Fabric, quiet: Duration) {
     for site in fabric.topology.sites() {
         wait_until("buffers are back", START, || {
             let counters = fabric.router(site).json("counters");
@@ -274,4 +274,7 @@ fn assert_recovered(fabric: &Fabric) {
     );
     bulk::tcp(near, far, Site::AWS.client(), 2, 4 << 20);
     bulk::tcp(far, near, Site::ONPREM.client(), 2, 4 << 20);
+    wait_until("a transfer is fast again", START, || {
+        transfer(fabric) <= 2 * quiet
+    });
 }
