@@ -56,7 +56,7 @@ impl FrameFilter {
         }
         let mut code = Assembler::default();
         code.load(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE));
-        // A fanout group sees what this host sends, whatever its members were told to ignore.
+        // On older kernels a fanout group sees what this host sends, whatever it was told to ignore.
         code.jump_if_equal(u32::from(libc::PACKET_OUTGOING), DROPPED);
         if !self.other_macs {
             code.jump_if_equal(u32::from(libc::PACKET_OTHERHOST), DROPPED);

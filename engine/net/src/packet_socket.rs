@@ -401,8 +401,10 @@ fn outgoing(unit: &Unit, prefix: Prefix) -> Option<Outgoing<'_>> {
 const ETHERNET: u16 = 14;
 /// EtherType of IPv4.
 const IPV4: [u8; 2] = [0x08, 0x00];
-/// Distribution by flow, in the upper half of the option's value.
-const FANOUT_HASH: u32 = libc::PACKET_FANOUT_HASH << 16;
+/// Distribution by flow, in the upper half of the option's value. A group hears what this host sends unless it says so itself,
+/// whatever its members said: a flow hash and a filter for each frame sent. Linux before 5.15 takes no notice of the flag.
+const FANOUT_HASH: u32 =
+    (libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING) << 16;
 /// Bytes of receive buffer that a socket asks for: 10 Gb/s for 10 ms and some.
 pub const RECEIVE_BUFFER: i32 = 16 << 20;
 const SEND_BUFFER: i32 = 4 << 20;

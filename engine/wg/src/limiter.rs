@@ -104,7 +104,7 @@ const PER_SOURCE: Limit = Limit {
     burst: 5,
 };
 
-/// 200 per second in total; at half a millisecond of computing per answer a tenth of a core.
+/// 200 per second in total; at a quarter of a millisecond of computing per answer a twentieth of a core.
 const TOTAL: Limit = Limit {
     interval: Duration::from_millis(5),
     burst: 200,
