@@ -655,6 +655,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_device_that_finishes_no_checksums_of_segments_ends_trains_at_once() {
+        let mut sender = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        for (bytes, segments, failed) in [(250, false, 0), (100, true, 1)] {
+            sender.allow_segmentation();
+            let (mut train, mut failures) = ([train_of(100, bytes)], Vec::new());
+            let mut send = Sending::default();
+            for told in [false, true] {
+                assert_eq!((send.told, sender.segments()), (told, true));
+                let error = io::Error::from_raw_os_error(libc::EIO);
+                sender.recover(&mut train, &mut send, error, &mut failures);
+            }
+            let left = train[0].buffer.len();
+            assert_eq!((sender.segments(), failures.len()), (segments, failed));
+            assert_eq!(left, if failed == 0 { bytes } else { 0 });
+        }
+    }
+
     fn train_of(segment: u16, bytes: usize) -> Train {
         let mut buffer = Buffer::new();
         assert!(buffer.append(&vec![7; bytes]));
