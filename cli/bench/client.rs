@@ -37,8 +37,10 @@ use super::traffic::{Socket, Traffic};
 pub fn measure(server: SocketAddr, parameters: &Parameters) -> Result<Report, Fault> {
     let cookie = new_cookie()?;
     let mut control = Control::connect(server)?;
-    control.send(&cookie)?;
-    control.expect(State::ParamExchange, "ask for parameters")?;
+    let admitted = control
+        .send(&cookie)
+        .and_then(|()| control.expect(State::ParamExchange, "ask for parameters"));
+    admitted.map_err(Fault::of_admission)?;
     control.send_document(&parameters.document())?;
     control.expect(State::CreateStreams, "ask for streams")?;
     let roles = parameters.roles_of_client();

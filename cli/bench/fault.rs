@@ -42,6 +42,25 @@ pub enum Fault {
     Stream(#[source] io::Error),
 }
 
+impl Fault {
+    /// What it means when it ends a connection that has just begun: iperf3 turns a client away without reading its cookie, so
+    /// that the kernel resets the connection and the word that says why is lost.
+    #[must_use]
+    pub fn of_admission(self) -> Self {
+        match self {
+            Self::Io(_, error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                Self::Busy
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = match &fault {

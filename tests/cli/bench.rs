@@ -136,6 +136,25 @@ fn streams_without_the_cookie_have_no_part_and_others_are_told_to_wait() {
     );
 }
 
+/// As iperf3 turns a client away: it reads no cookie, so that the kernel resets the connection, and the client may miss the byte.
+#[test]
+fn a_server_that_resets_who_comes_while_it_measures_is_busy() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let server = thread::spawn(move || {
+        for _ in 0..20 {
+            let (stream, _) = listener.accept().expect("accepted");
+            // Until the cookie is there.
+            stream.peek(&mut [0]).expect("heard");
+        }
+    });
+    for _ in 0..20 {
+        let turned_away = client::measure(address, &one_second());
+        assert!(matches!(turned_away, Err(Fault::Busy)), "{turned_away:?}");
+    }
+    server.join().expect("no panic");
+}
+
 #[test]
 fn datagrams_of_others_open_no_stream() {
     let (address, served) = serve(1);

@@ -183,9 +183,15 @@ fn our_server(fabric: &Fabric) -> Daemon {
     server
 }
 
+/// A server that has not ended its last test yet turns a client away.
 fn our_client(fabric: &Fabric, target: &str, options: &str) -> Value {
     let command = format!("-o json bench {target} --time 1 {options}");
-    let text = run(fabric, &command).success();
+    let mut outcome = None;
+    wait_until("the server has time", Duration::from_secs(10), || {
+        let tried = outcome.insert(run(fabric, &command));
+        !tried.text().contains("measures with another client")
+    });
+    let text = outcome.expect("tried").success();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{command}: {error}: {text}"))
 }
 
