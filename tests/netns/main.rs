@@ -44,6 +44,7 @@ mod transport_change;
 mod transports;
 mod tunnel_fragments;
 mod two_sites;
+mod undelivered;
 mod unprivileged;
 mod verbs;
 mod vrrp;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
         transports::CASES,
         tunnel_fragments::CASES,
         two_sites::CASES,
+        undelivered::CASES,
         unprivileged::CASES,
         verbs::CASES,
         vrrp::CASES,

@@ -374,6 +374,7 @@ impl Forwarder {
                 }
                 if let Way::Tunnel { tunnel, mtu } = way {
                     self.watch_size(&packet, size, (tunnel, mtu), now);
+                    self.warn_sender(&packet, tunnel, io, now);
                 }
                 self.judge(Verdict::Forwarded(way));
                 self.send(packet, way, io, now);

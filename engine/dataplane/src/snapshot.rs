@@ -1,5 +1,6 @@
 //! Everything the packet path reads: built by the control plane, immutable, published as a whole.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
@@ -161,6 +162,9 @@ pub struct Snapshot {
     pub tun: Option<TunPort>,
     /// Tunnels by id.
     pub tunnels: Vec<Tunnel>,
+    /// Tunnels through which nothing arrives for the moment, as the underlay says. Who sends into them is told so; as nobody
+    /// vouches for it, what is sent goes out all the same.
+    pub unreachable: BTreeSet<TunnelId>,
     /// Outer source of tunnels without encryption, because far ends know us by it; `None`, or of another address family:
     /// the kernel's choice.
     pub outer_source: Option<IpAddr>,

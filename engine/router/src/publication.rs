@@ -23,6 +23,7 @@ impl Router {
         self.tell_faults(&plans, now);
         self.path_mtus.follow(&plans);
         self.path_mtus.limit(&mut plans);
+        self.complaints.follow(&plans);
         let peers = wireguard_peers(&self.config, &plans, &self.host);
         if self.wireguard.as_ref() != Some(&peers) {
             self.wireguard = Some(peers.clone());
@@ -67,6 +68,7 @@ impl Router {
                 mtu: tun.mtu,
             }),
             tunnels: tunnel_table(&self.config, plans),
+            unreachable: self.unreachable_tunnels(plans),
             outer_source: self.host.outer_source,
         }
     }
