@@ -197,7 +197,7 @@ impl Forwarder {
         self.traffic.follow(&former, &self.snapshot);
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
-        let mut ports: Vec<u16> = self.snapshot.carrier_ports().collect();
+        let mut ports: Vec<u16> = self.snapshot.tunnel_ports().collect();
         ports.sort_unstable();
         ports.dedup();
         self.coalescer.set_alone(ports);

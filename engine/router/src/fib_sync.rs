@@ -86,6 +86,8 @@ pub(crate) struct Ports {
     pub(crate) tunnels: Vec<Tunnel>,
     /// Tunnels through which nothing arrives, as the underlay says.
     pub(crate) unreachable: BTreeSet<TunnelId>,
+    /// UDP ports of WireGuard, at any end.
+    pub(crate) wireguard_ports: BTreeSet<u16>,
     /// Outer source of tunnels without encryption.
     pub(crate) outer_source: Option<IpAddr>,
 }
@@ -181,6 +183,7 @@ impl FibSync {
             tun,
             tunnels,
             unreachable,
+            wireguard_ports,
             outer_source,
         } = self.ports.clone();
         self.snapshot = Arc::new(Snapshot {
@@ -192,6 +195,7 @@ impl FibSync {
             tun,
             tunnels,
             unreachable,
+            wireguard_ports,
             outer_source,
         });
         Some(Arc::clone(&self.snapshot))
