@@ -45,6 +45,7 @@ mod transports;
 mod tunnel_fragments;
 mod turns;
 mod two_sites;
+mod undelivered;
 mod unprivileged;
 mod verbs;
 mod vrrp;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         transports::CASES,
         tunnel_fragments::CASES,
         two_sites::CASES,
+        undelivered::CASES,
         unprivileged::CASES,
         verbs::CASES,
         watching::CASES,

@@ -7,6 +7,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
@@ -94,12 +95,22 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         run: || swallows("encap: fou, trustedUnderlay: true", WAN_IPV6, 48),
     },
+    Case {
+        name: "pmtu::all_other_transports_shrink_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || others_shrink(&OTHERS, WAN),
+    },
+    Case {
+        name: "pmtu::all_other_transports_over_ipv6_shrink_in_mid_transfer_without_a_stall",
+        needs: &[],
+        run: || others_shrink(&OTHERS_IPV6, WAN_IPV6),
+    },
 ];
 
-const HERE: Site = Site::ONPREM;
-const THERE: Site = Site::AWS;
+pub(crate) const HERE: Site = Site::ONPREM;
+pub(crate) const THERE: Site = Site::AWS;
 /// Time for a tunnel to carry packets.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest silence at the receiver when packets become too long, whether the underlay says so or not.
 const STALL: Duration = Duration::from_secs(1);
 /// What a busy machine can hold up until a transfer goes on: a probe, its answer, the snapshot, the error, what is sent then.
@@ -108,6 +119,8 @@ const HOLD_UPS: u32 = 5;
 const GIVE_UP: Duration = Duration::from_secs(30);
 /// Time between two packets of a steady stream.
 const BEAT: Duration = Duration::from_millis(10);
+/// MTU of all links.
+const WIDE: u64 = 1500;
 /// Exactness of a search.
 const STEP: u64 = 8;
 /// Bytes written at once.
@@ -119,42 +132,107 @@ const PROGRESS: u64 = 4 << 20;
 
 /// What is between the routers.
 #[derive(Clone, Copy)]
-struct Wan {
-    is_ipv6: bool,
+pub(crate) struct Wan {
+    pub(crate) is_ipv6: bool,
     /// To what the path shrinks.
     narrow: [u64; 2],
 }
 
-const WAN: Wan = Wan {
+pub(crate) const WAN: Wan = Wan {
     is_ipv6: false,
     narrow: [1300, 1100],
 };
 /// No IPv6 path is narrower than 1280 bytes (RFC 8200 section 5).
-const WAN_IPV6: Wan = Wan {
+pub(crate) const WAN_IPV6: Wan = Wan {
     is_ipv6: true,
     narrow: [1400, 1280],
 };
 
-/// The path shrinks twice, while a transfer runs in each direction.
+/// The transports that have no case of their own, and what they add to a packet.
+const OTHERS: [(&str, u64); 9] = [
+    (
+        "encap: gre, key: 42, checksum: true, trustedUnderlay: true",
+        32,
+    ),
+    ("encap: ipip, trustedUnderlay: true", 20),
+    ("encap: fou, trustedUnderlay: true", 28),
+    ("encap: fou, inner: gre, trustedUnderlay: true", 32),
+    ("encap: gue, variant: 0, trustedUnderlay: true", 32),
+    (
+        "encap: gue, variant: 0, inner: gre, trustedUnderlay: true",
+        36,
+    ),
+    ("encap: vxlan, vni: 77, trustedUnderlay: true", 50),
+    ("encap: gre, over: wireguard", 84),
+    ("encap: gue, over: wireguard", 88),
+];
+const OTHERS_IPV6: [(&str, u64); 6] = [
+    ("encap: ipip, trustedUnderlay: true", 40),
+    ("encap: fou, trustedUnderlay: true", 48),
+    ("encap: gue, variant: 0, trustedUnderlay: true", 52),
+    ("encap: vxlan, vni: 77, trustedUnderlay: true", 70),
+    ("encap: gre, over: wireguard", 104),
+    ("encap: gue, over: wireguard", 108),
+];
+
+/// One fabric for all, because routers that run exchange their tunnels.
+fn others_shrink(transports: &[(&str, u64)], wan: Wan) {
+    let (mut former, _) = transports[0];
+    let (fabric, between) = behind(former, wan);
+    let mut failed = Vec::new();
+    for &(transport, overhead) in transports {
+        if transport != former {
+            exchange(&fabric, former, transport);
+            former = transport;
+        }
+        let shrink = AssertUnwindSafe(|| shrink(&fabric, &between, wan, overhead));
+        if panic::catch_unwind(shrink).is_err() {
+            failed.push(transport);
+        }
+        narrow(&between, wan, WIDE);
+        // What clients learnt lasts ten minutes.
+        for site in [HERE, THERE] {
+            sh(fabric.topology.client(site), "ip route flush cache").success();
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Has both routers exchange the tunnel between them.
+fn exchange(fabric: &Fabric, former: &str, transport: &str) {
+    fabric.edit_all(&format!("{{{former}}}"), &format!("{{{transport}}}"));
+    for site in [HERE, THERE] {
+        fabric.router(site).samctl("reload").success();
+    }
+    for (from, to) in [(HERE, THERE), (THERE, HERE)] {
+        wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
+    }
+}
+
 fn shrinks(transport: &str, wan: Wan, overhead: u64) {
     let (fabric, between) = behind(transport, wan);
+    shrink(&fabric, &between, wan, overhead);
+}
+
+/// The path shrinks twice, while a transfer runs in each direction.
+fn shrink(fabric: &Fabric, between: &Namespace, wan: Wan, overhead: u64) {
     let flows = [Flow::default(), Flow::default()];
     let beats = Flow::default();
     let ends = [(HERE, THERE), (THERE, HERE)];
     thread::scope(|scope| {
         let _stop = (Stop(&flows), Stop(std::slice::from_ref(&beats)));
-        beats.beat(scope, &fabric, HERE, THERE);
+        beats.beat(scope, fabric, HERE, THERE);
         for (flow, (from, to)) in flows.iter().zip(ends) {
-            flow.start(scope, &fabric, from, to);
+            flow.start(scope, fabric, from, to);
         }
         go_on(&flows, PATIENCE);
         for mtu in wan.narrow {
-            narrow(&between, wan, mtu);
+            narrow(between, wan, mtu);
             go_on(&flows, PATIENCE);
             for (from, to) in ends {
                 let expected = mtu - overhead;
                 wait_until("the tunnel follows", PATIENCE, || {
-                    tunnel(&fabric, from, to)["mtu"] == expected
+                    tunnel(fabric, from, to)["mtu"] == expected
                 });
             }
         }
@@ -165,7 +243,7 @@ fn shrinks(transport: &str, wan: Wan, overhead: u64) {
     }
 
     let [_, last] = wan.narrow;
-    let row = tunnel(&fabric, HERE, THERE);
+    let row = tunnel(fabric, HERE, THERE);
     assert_eq!(
         (&row["path_mtu"], &row["underlay_mtu"]),
         (&last.into(), &1500.into())
@@ -419,6 +497,11 @@ fn go_on(flows: &[Flow], patience: Duration) {
 
 /// Starts two routers with a router of the underlay between them, which is returned.
 fn behind(transport: &str, wan: Wan) -> (Fabric, Namespace) {
+    behind_with(&format!("transport: {{{transport}}}"), wan)
+}
+
+/// The same with other lines of the fabric's settings.
+pub(crate) fn behind_with(settings: &str, wan: Wan) -> (Fabric, Namespace) {
     let mut fabric = Fabric::new(samctl(), 2);
     let between = fabric.topology.put_behind(THERE);
     fabric.edit_all(
@@ -428,7 +511,7 @@ fn behind(transport: &str, wan: Wan) -> (Fabric, Namespace) {
     if wan.is_ipv6 {
         number_ipv6(&fabric, &between);
     }
-    fabric.edit_all("  bgp:", &format!("  transport: {{{transport}}}\n  bgp:"));
+    fabric.edit_all("  bgp:", &format!("  {settings}\n  bgp:"));
     fabric.start_all();
     for (from, to) in [(HERE, THERE), (THERE, HERE)] {
         wait_for_ping(fabric.topology.client(from), to.client(), PATIENCE);
@@ -466,7 +549,7 @@ fn narrow(between: &Namespace, wan: Wan, mtu: u64) {
 }
 
 /// IPv6 addresses of the two routers, the link to each, and the address of the router between on it.
-const WAY_IPV6: [(&str, &str, &str); 2] = [
+pub(crate) const WAY_IPV6: [(&str, &str, &str); 2] = [
     ("2001:db8:1::11", "near", "2001:db8:1::1"),
     ("2001:db8:2::12", "far", "2001:db8:2::1"),
 ];
@@ -481,7 +564,7 @@ fn ping(client: &Namespace, size: u64) -> (i32, String) {
     (outcome.code, outcome.text())
 }
 
-fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
+pub(crate) fn tunnel(fabric: &Fabric, at: Site, to: Site) -> Value {
     let view = fabric.router(at).json("tunnels");
     let rows = view["tunnels"].as_array().cloned().unwrap_or_default();
     let mut rows = rows.into_iter();

@@ -36,6 +36,10 @@ impl Text for TunnelsView {
             ));
         }
         for tunnel in &self.tunnels {
+            if let Some(said) = tunnel.complaint() {
+                let (text, count) = (said.text(&node(&tunnel.node)), said.count);
+                page.line(format!("{text} ({count} times)"));
+            }
             for text in [tunnel.fault_text(), tunnel.path_mtu_text()]
                 .into_iter()
                 .flatten()

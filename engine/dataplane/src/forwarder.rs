@@ -197,7 +197,7 @@ impl Forwarder {
         self.traffic.follow(&former, &self.snapshot);
         self.tunnel_of_peer = tunnels_by_peer(&self.snapshot);
         self.sources = Sources::of(&self.snapshot);
-        let mut ports: Vec<u16> = self.snapshot.carrier_ports().collect();
+        let mut ports: Vec<u16> = self.snapshot.tunnel_ports().collect();
         ports.sort_unstable();
         ports.dedup();
         self.coalescer.set_alone(ports);
@@ -374,6 +374,7 @@ impl Forwarder {
                 }
                 if let Way::Tunnel { tunnel, mtu } = way {
                     self.watch_size(&packet, size, (tunnel, mtu), now);
+                    self.warn_sender(&packet, tunnel, io, now);
                 }
                 self.judge(Verdict::Forwarded(way));
                 self.send(packet, way, io, now);

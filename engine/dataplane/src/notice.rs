@@ -1,9 +1,10 @@
 //! What the packet path tells the control plane: rare facts, delivered through a bounded queue.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::ids::{PortId, TunnelId};
+use crate::path_error::Undelivered;
 
 /// MAC address.
 pub type Mac = [u8; 6];
@@ -112,6 +113,15 @@ pub enum Notice {
         /// Longest packet that fits, outer IP header included; 0 when the refusal does not tell.
         mtu: u16,
     },
+    /// The underlay says that packets to the far end of a tunnel were not delivered.
+    Undelivered {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Why.
+        why: Undelivered,
+        /// Who says so.
+        by: Option<IpAddr>,
+    },
     /// Packets go into a tunnel that are long enough to depend on its MTU; told once in a while.
     LongPackets {
         /// The tunnel.
@@ -153,6 +163,7 @@ impl Notice {
             Self::SessionUp { .. }
             | Self::SessionDown { .. }
             | Self::PathTooNarrow { .. }
+            | Self::Undelivered { .. }
             | Self::LongPackets { .. }
             | Self::EndpointChanged { .. } => false,
         }

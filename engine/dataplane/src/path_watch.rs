@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub const BASE_SIZE: u16 = 1200;
 /// Time between two notices about long packets of one tunnel.
 pub const LONG_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between two notices about one refused size.
+/// Time between two notices about one refused size, and between two about packets that were not delivered.
 pub const REFUSAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The path of one tunnel, as this worker told of it.
@@ -14,6 +14,8 @@ pub const REFUSAL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct PathWatch {
     /// The size told last, and when.
     refused: Option<(u16, Instant)>,
+    /// When it was told last that packets were not delivered.
+    undelivered: Option<Instant>,
     long: Option<Instant>,
 }
 
@@ -25,6 +27,17 @@ impl PathWatch {
             .is_none_or(|(told, at)| mtu < told || now >= at + REFUSAL_INTERVAL);
         if is_news {
             self.refused = Some((mtu, now));
+        }
+        is_news
+    }
+
+    /// Tells whether it is worth telling that packets were not delivered.
+    pub fn on_undelivered(&mut self, now: Instant) -> bool {
+        let is_news = self
+            .undelivered
+            .is_none_or(|at| now >= at + REFUSAL_INTERVAL);
+        if is_news {
+            self.undelivered = Some(now);
         }
         is_news
     }

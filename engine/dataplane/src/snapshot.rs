@@ -1,5 +1,6 @@
 //! Everything the packet path reads: built by the control plane, immutable, published as a whole.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
@@ -161,6 +162,11 @@ pub struct Snapshot {
     pub tun: Option<TunPort>,
     /// Tunnels by id.
     pub tunnels: Vec<Tunnel>,
+    /// Tunnels through which nothing arrives for the moment, as the underlay says. Who sends into them is told so; as nobody
+    /// vouches for it, what is sent goes out all the same.
+    pub unreachable: BTreeSet<TunnelId>,
+    /// UDP ports that the WireGuard of the fabric has, at any end.
+    pub wireguard_ports: BTreeSet<u16>,
     /// Outer source of tunnels without encryption, because far ends know us by it; `None`, or of another address family:
     /// the kernel's choice.
     pub outer_source: Option<IpAddr>,
@@ -174,8 +180,8 @@ impl Snapshot {
         pools.any(|pool| pool.contains(&address))
     }
 
-    /// Lists the UDP ports of tunnels with GUE, FOU or VXLAN.
-    pub fn carrier_ports(&self) -> impl Iterator<Item = u16> {
+    /// Lists the UDP ports of tunnels of the fabric; one may come more than once.
+    pub fn tunnel_ports(&self) -> impl Iterator<Item = u16> {
         let carriers = self.tunnels.iter().flat_map(|tunnel| {
             let plain = match tunnel.encap {
                 Encap::WireGuard(_) => None,
@@ -185,10 +191,11 @@ impl Snapshot {
                 .into_iter()
                 .chain(tunnel.nested.map(|nested| nested.carrier))
         });
-        carriers.filter_map(|carrier| match carrier {
+        let ports = carriers.filter_map(|carrier| match carrier {
             Carrier::Udp { port } => Some(port),
             Carrier::Ip { .. } => None,
-        })
+        });
+        ports.chain(self.wireguard_ports.iter().copied())
     }
 
     /// Tells whether the routers behind two tunnels share a LAN.

@@ -20,21 +20,6 @@ pub const TRAIN_SEGMENTS: usize = 63;
 pub const TRAIN_BYTES: usize = 65_507;
 /// Most bytes in a train: the largest UDP payload over IPv6.
 pub const TRAIN_BYTES_IPV6: usize = 65_487;
-/// Bytes by which sealing makes a packet longer: header and tag, and padding to 16 at most.
-pub const SEALING: Growth = Growth {
-    least: sam_wg::OVERHEAD,
-    most: sam_wg::OVERHEAD + 15,
-};
-
-/// Bytes by which encapsulation makes a packet longer.
-#[derive(Debug, Clone, Copy)]
-pub struct Growth {
-    /// At least.
-    pub least: usize,
-    /// At most.
-    pub most: usize,
-}
-
 /// Where an encapsulated packet goes and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Passage {
@@ -46,8 +31,8 @@ pub struct Passage {
     pub to: SocketAddr,
     /// Outer TOS byte.
     pub tos: u8,
-    /// What encapsulation adds.
-    pub growth: Growth,
+    /// Bytes that encapsulation adds, padding included.
+    pub growth: usize,
 }
 
 /// A train that still grows.
@@ -77,8 +62,6 @@ impl Train {
     }
 
     /// Tells whether an inner packet of `len` bytes may follow.
-    ///
-    /// Padding does not matter here: it rounds up to a length that the first packet was rounded up to, or less.
     fn accepts(&self, len: usize, passage: Passage) -> bool {
         let limit = if passage.to.is_ipv6() {
             TRAIN_BYTES_IPV6
@@ -86,8 +69,8 @@ impl Train {
             TRAIN_BYTES
         };
         (self.lane, self.to, self.tos) == (passage.lane, passage.to, passage.tos)
-            && len + passage.growth.least <= self.segment
-            && self.buffer.len() + len + passage.growth.most <= limit
+            && len + passage.growth <= self.segment
+            && self.buffer.len() + len + passage.growth <= limit
     }
 
     /// Takes in a packet written at the start of the tail; returns whether the train is complete.
@@ -145,7 +128,7 @@ impl Trains {
         outlet: &mut Outlet<'_, '_>,
         write: impl FnOnce(&mut [u8]) -> Result<usize, DropReason>,
     ) -> Result<(), DropReason> {
-        if len + passage.growth.most > TRAIN_BYTES_IPV6 {
+        if len + passage.growth > TRAIN_BYTES_IPV6 {
             return Err(DropReason::TooBig);
         }
         let place = self.open.get_mut(place(passage));

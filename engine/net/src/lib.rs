@@ -11,7 +11,7 @@
 //! | `udp` | underlay: datagram trains by UDP_SEGMENT and UDP_GRO |
 //! | `udp_group` | the sockets of one port: one per worker, one for control messages |
 //! | `raw_ip` | underlay of GRE and IPIP: raw sockets |
-//! | `error_queue` | what the underlay says about packets that were too long |
+//! | `error_queue` | what the underlay says about packets that it did not carry |
 //! | `hop_socket` | UDP of one hop: TTL 255 out, the TTL of what comes in |
 //! | `tcp_guard` | TCP of BGP to others: hop limits, MD5 signatures, TCP-AO |
 //! | `link_socket` | raw IPv4 of one protocol on one interface: TTL 255 out, header and all in |
@@ -61,7 +61,6 @@ pub mod vnet_hdr;
 pub use caps::{Capabilities, Capability};
 pub use epoll::{Epoll, EventFd, Interest};
 pub use error::NetError;
-pub use error_queue::PathError;
 pub use filter::{Filter, FrameFilter};
 pub use hop_socket::{Arrival, HopSocket};
 pub use link_socket::{LinkPacket, LinkSocket};

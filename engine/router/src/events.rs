@@ -2,7 +2,7 @@
 //!
 //! They leave by [`crate::event_queue::Events`].
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use sam_capture::{ClaimState, NodeId};
@@ -208,6 +208,17 @@ pub enum Event {
         /// What tells: `error` (ICMP, or a refusal of the kernel), `probe`, or `underlay` (nothing speaks against it).
         by: String,
     },
+    /// The underlay says that packets to a node are not delivered, and said nothing like that for a while. Nobody vouches for
+    /// it: the tunnel is used all the same.
+    Undelivered {
+        /// The far node.
+        node: NodeId,
+        /// Why: `net-unreachable`, `host-unreachable`, `protocol-unreachable`, `port-unreachable`, `prohibited`,
+        /// `time-exceeded`, `source-route-failed` or `parameter-problem`.
+        reason: String,
+        /// Who says so.
+        by: Option<IpAddr>,
+    },
     /// An address of another site is on our network interface in the cloud.
     Captured {
         /// The address.
@@ -412,6 +423,7 @@ impl Event {
             Self::CaptureNoRoom { .. } => "capture-no-room",
             Self::EndpointMoved { .. } => "endpoint-moved",
             Self::PathMtu { .. } => "path-mtu",
+            Self::Undelivered { .. } => "undelivered",
             Self::VrrpStranger { .. } => "vrrp-stranger",
             Self::SplitBrain { .. } => "split-brain",
             Self::LanDivided { .. } => "lan-divided",
@@ -443,6 +455,7 @@ impl Event {
             | Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::TunnelDown { .. }
+            | Self::Undelivered { .. }
             | Self::BfdDown { .. }
             | Self::CaptureLost { .. }
             | Self::CaptureRefused { .. }
@@ -528,6 +541,7 @@ impl Event {
             | Self::BfdUp { .. }
             | Self::BfdDown { .. }
             | Self::PathMtu { .. }
+            | Self::Undelivered { .. }
             | Self::IdentityConflict { .. }
             | Self::Captured { .. }
             | Self::Released { .. }

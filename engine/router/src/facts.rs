@@ -267,6 +267,8 @@ pub struct HostFacts {
     pub unprivileged_port_start: Option<u16>,
     /// All addresses assigned on the host; `None` when unreadable.
     pub addresses: Option<Vec<AddressFacts>>,
+    /// Tunnels of the kernel itself, of GRE and IP in IP; `None` when unreadable.
+    pub tunnels: Option<Vec<KernelTunnelFacts>>,
     /// The TUN device; `None` when it does not exist.
     pub tun: Option<TunFacts>,
     /// The capture interface; `None` when it does not exist or none is configured.
@@ -280,6 +282,19 @@ pub struct AddressFacts {
     pub interface: String,
     /// Address.
     pub address: IpAddr,
+}
+
+/// A tunnel of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelTunnelFacts {
+    /// Interface name.
+    pub interface: String,
+    /// Kind by the kernel's name: `gre`, `ip6gre`, `ipip`, `ip6tnl`, `sit`.
+    pub kind: String,
+    /// Its own address; `None`: any.
+    pub local: Option<IpAddr>,
+    /// The far one; `None`: any.
+    pub remote: Option<IpAddr>,
 }
 
 /// The TUN device.

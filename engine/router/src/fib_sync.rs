@@ -26,7 +26,7 @@ use ipnet::Ipv4Net;
 use sam_bgp::{Cursor, News, Path, Speaker};
 use sam_capture::{NodeId, Owner};
 use sam_dataplane::snapshot::{LanPort, TunPort, Tunnel};
-use sam_dataplane::{AddressSet, FibBuilder, NextHop, PortId, Snapshot};
+use sam_dataplane::{AddressSet, FibBuilder, NextHop, PortId, Snapshot, TunnelId};
 
 use crate::answer_set::AnswerRules;
 use crate::config::Config;
@@ -84,6 +84,10 @@ pub(crate) struct Ports {
     pub(crate) tun: Option<TunPort>,
     /// Tunnels by number.
     pub(crate) tunnels: Vec<Tunnel>,
+    /// Tunnels through which nothing arrives, as the underlay says.
+    pub(crate) unreachable: BTreeSet<TunnelId>,
+    /// UDP ports of WireGuard, at any end.
+    pub(crate) wireguard_ports: BTreeSet<u16>,
     /// Outer source of tunnels without encryption.
     pub(crate) outer_source: Option<IpAddr>,
 }
@@ -178,6 +182,8 @@ impl FibSync {
             lans,
             tun,
             tunnels,
+            unreachable,
+            wireguard_ports,
             outer_source,
         } = self.ports.clone();
         self.snapshot = Arc::new(Snapshot {
@@ -188,6 +194,8 @@ impl FibSync {
             lans,
             tun,
             tunnels,
+            unreachable,
+            wireguard_ports,
             outer_source,
         });
         Some(Arc::clone(&self.snapshot))

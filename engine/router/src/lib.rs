@@ -76,6 +76,7 @@ mod tests;
 mod trace;
 mod tunnel_fault;
 mod tunnels;
+mod undelivered;
 
 pub use cloud_control::{CloudInput, capture_holds};
 pub use commands::CommandRefusal;

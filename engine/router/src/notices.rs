@@ -59,6 +59,7 @@ impl Router {
                 }
                 None
             }
+            Notice::Undelivered { tunnel, why, by } => self.on_undelivered(tunnel, why, by, now),
             Notice::LongPackets { tunnel } => {
                 if let Some(node) = self.numbering.node(tunnel) {
                     self.path_mtus.handle_traffic(node, now);

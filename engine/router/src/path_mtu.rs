@@ -171,6 +171,21 @@ impl Router {
             .handle(node, |prober| prober.handle_error(size, now));
     }
 
+    /// Does what is due on any path.
+    pub(crate) fn time_paths(&mut self, now: Instant) {
+        self.path_mtus.handle_timeout(now);
+        self.forwarding_stale |= self.complaints.handle_timeout(now);
+    }
+
+    /// Returns when [`Self::time_paths`] wants to be called.
+    pub(crate) fn paths_due(&self) -> Option<Instant> {
+        let due = [
+            self.path_mtus.poll_timeout(),
+            self.complaints.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
     /// Makes tunnels and events follow what became of the paths.
     pub(crate) fn tell_paths(&mut self, now: Instant) {
         while let Some(Change { node, size, source }) = self.path_mtus.poll_change() {

@@ -282,6 +282,8 @@ impl Router {
         let changes = self.path_watch.on_sessions(sessions, &self.config, now);
         self.path_changes.extend(changes);
         self.next_hops_stale = true;
+        // Who is heard refutes what others say.
+        self.forwarding_stale |= self.complaints.poll_timeout().is_some();
     }
 
     /// Has paths, sessions and operators follow what became of the ways to other nodes. A failed path is out of the FIB

@@ -14,7 +14,8 @@
 //! A confirmation that is not answered in time is sent again together with smaller sizes ([`PLATEAUS`]). What is lost
 //! while a smaller packet that left later is answered, is too long; what is lost while nothing is answered tells nothing.
 //! So no estimate of the round trip can lower a size; a wrong one only costs probes. A search begins with the former
-//! size, which restores it if chance alone had lost it.
+//! size, which restores it if chance alone had lost it, and judges in the same way: with what it asks goes the size in
+//! force.
 //!
 //! An ICMP error lowers the size at once (to [`Limits::floor`] at least). As anybody on the path can forge one, the
 //! former size is tried once more ([`State::Doubt`]); an answer restores it. The size rises only by answers, and where
@@ -350,8 +351,10 @@ impl Prober {
                 let lost = size.saturating_add(1);
                 self.ask(State::Search { lost }, size, now);
             }
+            (State::Search { .. }, _) if !self.is_heard => self.forget(now),
+            (State::Search { .. }, Some(_)) => self.search(size, now),
             // Perhaps the way has become longer, or all copies met one gap.
-            (State::Confirm, None) if self.round_trip.take().is_some() => {
+            (State::Confirm | State::Search { .. }, None) if self.round_trip.take().is_some() => {
                 self.sends.push_back(flight.probe);
                 self.sends.extend(&self.smaller);
                 self.flight = Some(Flight {
@@ -370,8 +373,16 @@ impl Prober {
                 self.confirm_after = Some(now + pause);
             }
             (State::Doubt, _) => self.settle(now),
-            (State::Search { .. }, _) if !self.is_heard => self.forget(now),
-            (State::Search { .. }, _) => self.search(size, now),
+            (State::Search { .. }, None) => {
+                let is_waited_for = self.is_busy(now);
+                self.settle(now);
+                let pause = if is_waited_for {
+                    PROBE_TIMER
+                } else {
+                    SILENCE_INTERVAL
+                };
+                self.raise_at = Some(now + pause);
+            }
         }
     }
 
@@ -427,6 +438,10 @@ impl Prober {
         self.state = state;
         self.smaller.clear();
         self.sends = VecDeque::from([probe]);
+        if let State::Search { .. } = state {
+            self.smaller.push(Probe::new((self.size, self.next_id)));
+            self.next_id = self.next_id.wrapping_add(1);
+        }
     }
 
     fn settle(&mut self, now: Instant) {

@@ -1,6 +1,6 @@
 //! What goes to the packet path: WireGuard peers, tunnels, ports and routes, put together from all parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -23,6 +23,7 @@ impl Router {
         self.tell_faults(&plans, now);
         self.path_mtus.follow(&plans);
         self.path_mtus.limit(&mut plans);
+        self.complaints.follow(&plans);
         let peers = wireguard_peers(&self.config, &plans, &self.host);
         if self.wireguard.as_ref() != Some(&peers) {
             self.wireguard = Some(peers.clone());
@@ -67,8 +68,19 @@ impl Router {
                 mtu: tun.mtu,
             }),
             tunnels: tunnel_table(&self.config, plans),
+            unreachable: self.unreachable_tunnels(plans),
+            wireguard_ports: self.wireguard_ports(),
             outer_source: self.host.outer_source,
         }
+    }
+
+    /// Ports that WireGuard is configured to have here and elsewhere. What NATs make of them on the way is not known to any
+    /// host that could send from behind us.
+    fn wireguard_ports(&self) -> BTreeSet<u16> {
+        let endpoints = self.config.fabric.nodes.values();
+        let endpoints = endpoints.filter_map(|node| node.endpoint.as_ref());
+        let ports = endpoints.map(|endpoint| endpoint.port);
+        ports.chain([self.config.local.listen_port]).collect()
     }
 
     /// The address that the master answers for; not where the host has it and answers by itself.

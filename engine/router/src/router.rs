@@ -40,6 +40,7 @@ use crate::stale_hops::StaleHops;
 use crate::startup_fence::StartupFence;
 use crate::tunnel_fault::TunnelFault;
 use crate::tunnels::{TunnelPlan, plan};
+use crate::undelivered::Complaints;
 
 /// What a router starts from.
 #[derive(Debug)]
@@ -59,8 +60,8 @@ pub enum TimerName {
     Bgp(sam_bgp::TimerName),
     /// Look for addresses with several claimants.
     ClaimScan,
-    /// Probe the size of a path.
-    PathMtu,
+    /// Probe the size of a path, or forget what was said about it.
+    Paths,
     /// Ask whether the next hops of stale routes are there.
     StaleHops,
     /// A next hop that came back is as good as any.
@@ -99,6 +100,7 @@ pub struct Router {
     pub(crate) router_macs: BTreeMap<NodeId, Mac>,
     pub(crate) numbering: Numbering,
     pub(crate) path_mtus: PathMtus,
+    pub(crate) complaints: Complaints,
     pub(crate) stale_hops: StaleHops,
     /// Next hops on which no stale path relies, as the speaker was told.
     pub(crate) silent_hops: BTreeSet<Ipv4Addr>,
@@ -160,6 +162,7 @@ impl Router {
             },
             epoch,
             path_mtus: PathMtus::new(epoch),
+            complaints: Complaints::default(),
             stale_hops: StaleHops::new(epoch.rotate_left(16)),
             silent_hops: BTreeSet::new(),
             path_watch: PathWatch::default(),
@@ -252,7 +255,7 @@ impl Router {
         {
             self.speaker.handle_timeout(now);
         }
-        self.path_mtus.handle_timeout(now);
+        self.time_paths(now);
         self.ask_stale_hops(now);
         self.time_discovery(now);
         self.time_contests(now);
@@ -305,8 +308,7 @@ impl Router {
             .poll_timeout()
             .map(|(due, name)| (due, TimerName::Bgp(name)));
         let scan = self.duplicates.due().map(|due| (due, TimerName::ClaimScan));
-        let path = self.path_mtus.poll_timeout();
-        let path = path.map(|due| (due, TimerName::PathMtu));
+        let path = self.paths_due().map(|due| (due, TimerName::Paths));
         let steady = self.path_watch.poll_timeout();
         let steady = steady.map(|due| (due, TimerName::HoldUp));
         let hops = self.stale_hops.poll_timeout();

@@ -3,6 +3,8 @@
 //! Writes only what belongs to the router itself: its TUN device, the overlay address on it and the routes to the
 //! other overlay addresses. No sysctl, no firewall, nothing on the LAN interface.
 
+mod facts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -13,10 +15,7 @@ use sam_dataplane::Snapshot;
 use sam_net::netlink::{Link, Route};
 use sam_net::packet_socket::RECEIVE_BUFFER;
 use sam_net::tun::TunOffloads;
-use sam_net::{
-    Capabilities, Capability, Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun, sysctl,
-};
-use sam_router::facts::{AddressFacts, HostFacts, LanFacts, TunFacts};
+use sam_net::{Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun};
 use sam_router::{Config, HostEvent, LAN_PORT, Router};
 use tracing::warn;
 
@@ -370,54 +369,6 @@ impl HostIo {
         }
         Ok(removed)
     }
-
-    /// Facts for views and `doctor`.
-    pub(crate) fn facts(&mut self, config: &Config) -> HostFacts {
-        let links = self.netlink.links().unwrap_or_default();
-        let name_of = |index| links.iter().find(|link| link.index == index);
-        let addresses = self.netlink.local_addresses().ok();
-        let lan = config.local.capture.interface().and_then(|interface| {
-            let link = links.iter().find(|link| link.name == interface);
-            link.map(lan_facts)
-        });
-        let tun = links
-            .iter()
-            .find(|link| link.index == self.tun_index)
-            .map(|link| TunFacts {
-                name: link.name.clone(),
-                up: link.up,
-                mtu: to_u16(link.mtu),
-                addresses: addresses
-                    .iter()
-                    .flatten()
-                    .filter(|address| address.interface == link.index)
-                    .filter_map(|address| match address.network.addr() {
-                        IpAddr::V4(address) => Some(address),
-                        IpAddr::V6(_) => None,
-                    })
-                    .collect(),
-            });
-        HostFacts {
-            hostname: sam_net::process::host_name(),
-            ip_forward: sysctl::ip_forward().ok(),
-            proxy_arp_all: sysctl::proxy_arp("all").ok(),
-            capabilities: capability_names(),
-            unprivileged_port_start: sysctl::read("ipv4/ip_unprivileged_port_start")
-                .ok()
-                .and_then(|port| u16::try_from(port).ok()),
-            addresses: addresses.map(|all| {
-                all.iter()
-                    .map(|address| AddressFacts {
-                        interface: name_of(address.interface)
-                            .map_or_else(String::new, |link| link.name.clone()),
-                        address: address.network.addr(),
-                    })
-                    .collect()
-            }),
-            tun,
-            lan,
-        }
-    }
 }
 
 /// What the kernel says about a device that was there.
@@ -456,37 +407,6 @@ fn lan_address(addresses: &[IpNet], pools: &[Ipv4Net]) -> Option<Ipv4Net> {
             .any(|pool| pool.contains(&network.trunc()) || network.contains(pool))
     };
     on_lan().find(overlaps).or_else(|| on_lan().next())
-}
-
-fn lan_facts(link: &Link) -> LanFacts {
-    let flag = |setting: &str| {
-        sysctl::ipv4_conf(&link.name, setting)
-            .ok()
-            .map(|value| value != 0)
-    };
-    LanFacts {
-        name: link.name.clone(),
-        up: link.up && link.carrier,
-        mtu: to_u16(link.mtu),
-        forwarding: flag("forwarding"),
-        proxy_arp: flag("proxy_arp"),
-        send_redirects: flag("send_redirects"),
-        arp_ignore: sysctl::ipv4_conf(&link.name, "arp_ignore")
-            .ok()
-            .and_then(|value| u8::try_from(value).ok()),
-    }
-}
-
-/// Kernel names of the capabilities in force, of those that the router has a use for.
-fn capability_names() -> Option<Vec<String>> {
-    let effective = Capabilities::effective().ok()?;
-    Some(
-        Capability::ALL
-            .into_iter()
-            .filter(|capability| effective.has(*capability))
-            .map(|capability| capability.to_string())
-            .collect(),
-    )
 }
 
 /// A LAN that cannot be served, with the number of the interface, or 0 where there is none.

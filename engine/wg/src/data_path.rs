@@ -91,6 +91,12 @@ impl DataPath {
         self.padding_limit = limit;
     }
 
+    /// Returns the length of the datagram that [`Self::seal`] makes of an inner packet of `len` bytes.
+    #[must_use]
+    pub fn sealed_len(&self, len: usize) -> usize {
+        self.padded(len) + OVERHEAD
+    }
+
     /// Whether the device has published this peer yet.
     #[must_use]
     pub fn has_peer(&self, peer: PeerIndex) -> bool {
@@ -143,7 +149,7 @@ impl DataPath {
         now: Instant,
     ) -> Result<usize, SealError> {
         let view = self.reader.table().peer(peer).ok_or(SealError::NoPeer)?;
-        let padded = len.next_multiple_of(16).min(self.padding_limit).max(len);
+        let padded = self.padded(len);
         if out.len() < padded + OVERHEAD {
             return Err(SealError::OutputTooSmall);
         }
@@ -223,6 +229,10 @@ impl DataPath {
     /// the queue is said by a later packet.
     pub fn poll_signal(&mut self) -> Option<Signal> {
         self.signals.take()
+    }
+
+    fn padded(&self, len: usize) -> usize {
+        len.next_multiple_of(16).min(self.padding_limit).max(len)
     }
 
     /// Opens data for one session, or a datagram of another kind.

@@ -1,6 +1,5 @@
 //! The size of a tunnel's path: what the underlay refuses, what depends on it, and probes of it.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Forwarder;
@@ -11,16 +10,19 @@ use crate::ingress::Ingress;
 use crate::ip_packet::IpPacket;
 use crate::notice::Notice;
 use crate::outlet::Io;
+use crate::packet::icmp::IcmpError;
 use crate::packet::{Classified, classify};
+use crate::path_error::{PathError, PathErrorKind};
 use crate::path_probe::{PROBE_MIN, PathProbe, answered};
 use crate::path_watch::is_long;
 use crate::snapshot::Encap;
 use crate::unit::Unit;
 
 impl Forwarder {
-    /// Takes in that the underlay refused a packet to `to`, because only `mtu` bytes fit (0: it did not say). Port 0
-    /// stands for any. Only the far end of a tunnel is believed.
-    pub fn handle_path_error(&mut self, to: SocketAddr, mtu: u16, now: Instant) {
+    /// Takes in what the underlay says about a packet. Port 0 stands for any; what is not about the far end of a tunnel is
+    /// not believed.
+    pub fn handle_path_error(&mut self, error: PathError, now: Instant) {
+        let PathError { to, by, kind } = error;
         let mut is_known = false;
         for index in 0..self.snapshot.tunnels.len() {
             let tunnel = &self.snapshot.tunnels[index];
@@ -35,17 +37,39 @@ impl Forwarder {
                 continue;
             }
             is_known = true;
-            let tunnel = tunnel.id;
-            if self.paths[index].on_refusal(mtu, now) {
-                self.notify(Notice::PathTooNarrow { tunnel, mtu });
+            let (tunnel, path) = (tunnel.id, &mut self.paths[index]);
+            let notice = match kind {
+                PathErrorKind::TooLong { mtu } => path
+                    .on_refusal(mtu, now)
+                    .then_some(Notice::PathTooNarrow { tunnel, mtu }),
+                PathErrorKind::Undelivered(why) => path
+                    .on_undelivered(now)
+                    .then_some(Notice::Undelivered { tunnel, why, by }),
+            };
+            if let Some(notice) = notice {
+                self.notify(notice);
             }
         }
-        let counter = if is_known {
-            &self.stats.path_errors
-        } else {
-            &self.stats.path_errors_foreign
+        let counter = match kind {
+            _ if !is_known => &self.stats.path_errors_foreign,
+            PathErrorKind::TooLong { .. } => &self.stats.path_errors,
+            PathErrorKind::Undelivered(_) => &self.stats.path_undelivered,
         };
         self.stats.add(counter, 1);
+    }
+
+    /// Tells the sender of a packet that it goes to where nothing arrives, as the underlay says (RFC 2003 section 4). The host's
+    /// own kernel is not told: BGP must not give up what is tried all the same.
+    pub(super) fn warn_sender(
+        &mut self,
+        packet: &IpPacket,
+        tunnel: TunnelId,
+        io: &mut Io<'_>,
+        now: Instant,
+    ) {
+        if self.snapshot.unreachable.contains(&tunnel) && packet.ingress != Ingress::Host {
+            self.report(packet, IcmpError::HostUnreachable, io, now);
+        }
     }
 
     /// Sends a probe, whatever the MTU of its tunnel.

@@ -13,7 +13,7 @@ use crate::ip_packet::IpPacket;
 use crate::merged::offload_of;
 use crate::outlet::Io;
 use crate::trace::{Seen, TapPoint};
-use crate::train::{Growth, Passage};
+use crate::train::Passage;
 use crate::unit::{Offload, Unit};
 use crate::verdict::Verdict;
 use crate::wire_packet::WirePacket;
@@ -117,7 +117,6 @@ pub(super) fn plain_passage(
     plain: Plain,
     tos: u8,
 ) -> Result<Passage, DropReason> {
-    let header = plain.framing.header();
     let lane = match plain.carrier {
         Carrier::Udp { .. } => Lane::Udp(udp_lane(packet.unit.buffer.bytes(), &packet.classified)),
         Carrier::Ip { protocol } => Lane::Ip { protocol },
@@ -127,10 +126,7 @@ pub(super) fn plain_passage(
         lane,
         to: plain.to.ok_or(DropReason::TunnelNoEndpoint)?,
         tos,
-        growth: Growth {
-            least: header,
-            most: header,
-        },
+        growth: plain.framing.header(),
     })
 }
 

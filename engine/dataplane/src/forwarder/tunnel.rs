@@ -24,7 +24,7 @@ use crate::segment::Segments;
 use crate::snapshot::{Encap, Tunnel};
 use crate::stats::Stats;
 use crate::trace::{Seen, Tap, TapPoint};
-use crate::train::{Growth, Passage, SEALING};
+use crate::train::Passage;
 use crate::unit::{Gso, Offload, Unit};
 use crate::verdict::Verdict;
 use crate::wire_packet::WirePacket;
@@ -334,20 +334,19 @@ impl Forwarder {
         match *encap {
             Encap::WireGuard(peer) => {
                 let around = nested.map_or(0, |nested| usize::from(nested.header()));
-                let passage = Passage {
-                    tunnel,
-                    lane: Lane::WireGuard,
-                    to: wg.endpoint(peer).ok_or_else(|| no_endpoint(wg, peer))?,
-                    tos,
-                    growth: Growth {
-                        least: SEALING.least + around,
-                        most: SEALING.most + around,
-                    },
-                };
+                wg.pad_up_to(usize::from(mtu) + around);
+                let to = wg.endpoint(peer).ok_or_else(|| no_endpoint(wg, peer))?;
                 let flow = nested.map_or(0, |_| {
                     udp_lane(packet.unit.buffer.bytes(), &packet.classified)
                 });
                 for_each_wire_packet(packet, mtu, scratch, stats, |inner| {
+                    let passage = Passage {
+                        tunnel,
+                        lane: Lane::WireGuard,
+                        to,
+                        tos,
+                        growth: wg.sealed_len(inner.len() + around) - inner.len(),
+                    };
                     let sealed = match nested {
                         Some(nested) => WirePacket::Whole(nested.write(&inner, tos, flow, shell)?),
                         None => inner,

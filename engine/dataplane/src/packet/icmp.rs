@@ -66,9 +66,16 @@ pub const ICMP_HEADER: usize = 8;
 pub const DESTINATION_UNREACHABLE: u8 = 3;
 /// Type of time exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
+/// Type of parameter problem.
+pub const PARAMETER_PROBLEM: u8 = 12;
+/// Type of destination unreachable of IPv6 (RFC 4443).
+pub const V6_DESTINATION_UNREACHABLE: u8 = 1;
+/// Type of time exceeded of IPv6.
+pub const V6_TIME_EXCEEDED: u8 = 3;
+/// Type of parameter problem of IPv6.
+pub const V6_PARAMETER_PROBLEM: u8 = 4;
 const SOURCE_QUENCH: u8 = 4;
 const REDIRECT: u8 = 5;
-const PARAMETER_PROBLEM: u8 = 12;
 
 #[cfg(test)]
 mod tests {

@@ -267,6 +267,7 @@ fn no_counter_is_without_a_case() {
         ("path-errors-foreign", "paths.rs"),
         ("path-probes-answered", "paths.rs"),
         ("path-probes-sent", "paths.rs"),
+        ("path-undelivered", "paths.rs"),
         ("questions-unawaited", "hosts.rs"),
         ("segments-merged", "forwarding.rs"),
         ("superpackets-refused", "of the driver"),

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use sam_dataplane::{DropReason, NextHop};
+use sam_dataplane::encap::{Framing, Gre};
+use sam_dataplane::{Carrier, DropReason, NextHop, PathProbe, Unit};
 
 use crate::lab::*;
 
@@ -211,4 +212,74 @@ fn a_packet_too_big_for_a_second_tunnel_is_answered_through_the_first() {
 fn assert_checksums_of_header(packet: &[u8]) {
     let (header, _) = etherparse::Ipv4Header::from_slice(packet).unwrap();
     assert_eq!(header.header_checksum, header.calc_header_checksum());
+}
+
+#[test]
+fn wireguard_hides_the_length_of_packets_within_sixteen_bytes_and_the_mtu() {
+    let mut lab = Lab::connected();
+    for (length, sealed) in [
+        (28, 32),
+        (32, 32),
+        (33, 48),
+        (1400, 1408),
+        (1409, MTU),
+        (1420, MTU),
+    ] {
+        lab.clear();
+        let packet = udp(A.host, B.host, 64, &vec![7; length - 28]);
+        lab.send_a(&packet);
+        assert_eq!(
+            lab.trains[0].bytes.len(),
+            usize::from(sealed) + 32,
+            "{length}"
+        );
+        let [(arrived, _)] = &lab.at_server()[..] else {
+            panic!("one packet")
+        };
+        assert_eq!(arrived.len(), length, "padding does not travel on");
+    }
+    assert_eq!((lab.a.drops(), lab.b.drops()), (vec![], vec![]));
+}
+
+#[test]
+fn nested_tunnels_are_padded_as_a_whole() {
+    let mut lab = Lab::nested(Carrier::GRE, Framing::Gre(Gre::PLAIN));
+    let mtu = usize::from(lab.a.snapshot.tunnels[0].mtu);
+    for length in [28, 100, mtu - 1, mtu] {
+        lab.clear();
+        lab.send_a(&udp(A.host, B.host, 64, &vec![7; length - 28]));
+        let sealed = (length + 24).next_multiple_of(16).min(mtu + 24) + 32;
+        assert_eq!(lab.trains[0].bytes.len(), sealed, "{length}");
+        assert_eq!(lab.at_server()[0].0.len(), length);
+    }
+}
+
+#[test]
+fn a_probe_is_no_longer_than_it_says_and_no_packet_of_its_train_is() {
+    let mut lab = Lab::connected();
+    let (now, size) = (lab.now, 1290);
+    let probe = PathProbe {
+        tunnel: TUNNEL,
+        to: B.overlay,
+        size,
+        id: 7,
+    };
+    lab.a.with(|forwarder, io| {
+        forwarder.send_probe(&probe, io, now);
+        for length in [1290, 1285, 1300] {
+            let mut buffer = io.pool.take().unwrap();
+            let packet = udp(A.overlay, B.overlay, 64, &vec![7; length - 28]);
+            assert!(buffer.append(&packet));
+            forwarder.handle_host_packet(Unit::plain(buffer), io, now);
+        }
+    });
+    lab.a.flush(now);
+    lab.settle();
+    let trains: Vec<_> = lab
+        .trains
+        .iter()
+        .map(|train| (train.segment, train.bytes.len()))
+        .collect();
+    // Each packet but the probe is longer by its padding, and so begins a train of its own or joins one of its length.
+    assert_eq!(trains, [(1322, 1322), (1328, 2 * 1328), (1344, 1344)]);
 }

@@ -506,7 +506,6 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
         fib.insert(address.into(), next_hop);
     }
     Snapshot {
-        generation: 0,
         fib: fib.build(),
         lans: vec![LanPort {
             id: LAN,
@@ -545,7 +544,7 @@ pub(crate) fn snapshot(site: Site, other: Site) -> Snapshot {
             dscp: Dscp::default(),
             site: TUNNEL.0,
         }],
-        outer_source: None,
+        ..Snapshot::default()
     }
 }
 

@@ -24,7 +24,7 @@ impl Lab {
         }
     }
 
-    fn nested(carrier: Carrier, framing: Framing) -> Self {
+    pub(crate) fn nested(carrier: Carrier, framing: Framing) -> Self {
         let mut lab = Self::connected();
         lab.nest(carrier, framing);
         lab

@@ -1,12 +1,14 @@
 //! The size of a tunnel's path: errors of the underlay, long packets, probes and their answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sam_dataplane::encap::{Framing, Plain};
 use sam_dataplane::path_watch::LONG_INTERVAL;
 use sam_dataplane::snapshot::Encap;
-use sam_dataplane::{Carrier, DropReason, Notice, PathProbe};
+use sam_dataplane::{
+    Carrier, DropReason, Notice, PathError, PathErrorKind, PathProbe, TunnelId, Undelivered,
+};
 
 use crate::lab::*;
 
@@ -26,13 +28,17 @@ fn an_error_about_the_far_end_of_a_tunnel_is_told_once() {
         mtu,
     };
     for mtu in [1400, 1400, 1300, 1400] {
-        lab.a.forwarder.handle_path_error(socket(B), mtu, now);
+        lab.a
+            .forwarder
+            .handle_path_error(too_long(socket(B), mtu), now);
     }
     assert_eq!(lab.a.notices(), [too_narrow(1400), too_narrow(1300)]);
     // The kernel's own refusals do not name a port.
     let any_port = SocketAddr::new(socket(B).ip(), 0);
     let later = now + Duration::from_secs(1);
-    lab.a.forwarder.handle_path_error(any_port, 1300, later);
+    lab.a
+        .forwarder
+        .handle_path_error(too_long(any_port, 1300), later);
     assert_eq!(lab.a.notices(), [too_narrow(1300)]);
     assert_eq!(lab.a.counter("path-errors"), 5);
 }
@@ -48,11 +54,101 @@ fn an_error_about_anybody_else_is_counted_and_ignored() {
         other_port,
         "[2001:db8::1]:51820".parse().unwrap(),
     ] {
-        lab.a.forwarder.handle_path_error(to, 1300, now);
+        for error in [too_long(to, 1300), undelivered(to)] {
+            lab.a.forwarder.handle_path_error(error, now);
+        }
     }
     assert_eq!(lab.a.notices(), []);
-    assert_eq!(lab.a.counter("path-errors-foreign"), 3);
+    assert_eq!(lab.a.counter("path-errors-foreign"), 6);
 }
+
+#[test]
+fn that_nothing_is_delivered_is_told_ten_times_a_second_at_most() {
+    let mut lab = Lab::connected();
+    for _ in 0..1000 {
+        let error = undelivered(socket(B));
+        lab.a.forwarder.handle_path_error(error, lab.now);
+        lab.advance(Duration::from_millis(1));
+    }
+    let told = Notice::Undelivered {
+        tunnel: TUNNEL,
+        why: Undelivered::HostUnreachable,
+        by: Some(ROUTER),
+    };
+    assert_eq!(lab.a.notices(), vec![told; 10]);
+    assert_eq!(lab.a.counter("path-undelivered"), 1000);
+    assert_eq!(lab.a.counter("path-errors"), 0);
+}
+
+#[test]
+fn who_sends_to_where_nothing_arrives_is_told_and_what_he_sends_goes_out() {
+    let mut lab = Lab::connected();
+    unreachable(&mut lab);
+    let packet = udp(A.host, B.host, 64, b"lost, perhaps");
+    lab.send_a(&packet);
+
+    let errors = lab.at_client();
+    let [(error, _)] = &errors[..] else {
+        panic!("one error: {errors:?}")
+    };
+    assert_eq!(icmp_of(error), (A.router, A.host, 3, 1, 0));
+    assert_eq!(error[28..], packet);
+    assert_eq!((lab.trains.len(), lab.a.drops()), (1, vec![]));
+    lab.assert_no_buffer_is_lost();
+}
+
+#[test]
+fn a_sender_is_told_no_oftener_than_of_any_other_error() {
+    let mut lab = Lab::connected();
+    unreachable(&mut lab);
+    for _ in 0..100 {
+        lab.send_a(&udp(A.host, B.host, 64, b"lost, perhaps"));
+    }
+    assert_eq!(lab.at_client().len(), 20);
+    assert_eq!(lab.trains.len(), 100, "all are sent");
+}
+
+#[test]
+fn neither_our_host_nor_who_sends_elsewhere_is_told() {
+    let mut lab = Lab::connected();
+    unreachable(&mut lab);
+    let now = lab.now;
+    lab.a.host_packet(&udp(A.overlay, B.overlay, 64, b""), now);
+    lab.send_b(&udp(B.host, A.host, 64, b""));
+    assert_eq!(lab.a.counter("icmp-errors-sent"), 0);
+    lab.a
+        .install(now, |snapshot| snapshot.unreachable = [TunnelId(7)].into());
+    lab.send_a(&udp(A.host, B.host, 64, b""));
+    assert_eq!(lab.a.counter("icmp-errors-sent"), 0);
+}
+
+/// The underlay says so.
+fn unreachable(lab: &mut Lab) {
+    let now = lab.now;
+    lab.a
+        .install(now, |snapshot| snapshot.unreachable = [TUNNEL].into());
+    lab.settle();
+    lab.clear();
+}
+
+fn too_long(to: SocketAddr, mtu: u16) -> PathError {
+    PathError {
+        to,
+        by: None,
+        kind: PathErrorKind::TooLong { mtu },
+    }
+}
+
+fn undelivered(to: SocketAddr) -> PathError {
+    PathError {
+        to,
+        by: Some(ROUTER),
+        kind: PathErrorKind::Undelivered(Undelivered::HostUnreachable),
+    }
+}
+
+/// Somebody on the way.
+const ROUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 99));
 
 #[test]
 fn a_tunnel_without_encryption_hears_errors_about_its_far_end() {
@@ -66,7 +162,9 @@ fn a_tunnel_without_encryption_hears_errors_about_its_far_end() {
             by_lan: false,
         });
     });
-    lab.a.forwarder.handle_path_error(to, 1300, lab.now);
+    lab.a
+        .forwarder
+        .handle_path_error(too_long(to, 1300), lab.now);
     let told = Notice::PathTooNarrow {
         tunnel: TUNNEL,
         mtu: 1300,

@@ -302,12 +302,22 @@ fn an_empty_tunnel_packet_is_refused_by_name() {
     assert_eq!(lab.a.drops(), [(DropReason::WgUnknownType, 1)]);
 }
 
+/// A port that the WireGuard of the fabric has.
+const CUSTOM_WIREGUARD: u16 = 7001;
+
 #[test]
 fn datagrams_of_tunnels_are_not_merged_whatever_their_port() {
-    for (port, configured, merged) in [(7000, 6080, true), (7000, 7000, false), (5555, 6080, false)]
-    {
+    for (port, configured, merged) in [
+        (7000, 6080, true),
+        (7000, 7000, false),
+        (5555, 6080, false),
+        (CUSTOM_WIREGUARD, 6080, false),
+    ] {
         let carrier = Carrier::Udp { port: configured };
         let mut lab = Lab::plain(carrier, Framing::Gue(Gue::Variant1));
+        lab.a.install(lab.now, |snapshot| {
+            snapshot.wireguard_ports = [CUSTOM_WIREGUARD].into();
+        });
         let mut packet = udp(B.host, A.host, 64, &[7; 1000]);
         packet[22..24].copy_from_slice(&u16::to_be_bytes(port));
         // Whoever merges verifies.

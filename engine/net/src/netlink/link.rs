@@ -1,11 +1,13 @@
 //! Links: what an interface is and does, and how to make, join, move and remove one.
 
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+    InfoData, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVeth, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage, State,
 };
 
 use crate::error::{Context, NetError};
@@ -47,6 +49,17 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Kind of virtual link, such as `veth`, `bridge`, `tun`.
     pub kind: Option<String>,
+    /// Where it leads, if it is a tunnel of GRE or IP in IP.
+    pub tunnel: Option<TunnelEnds>,
+}
+
+/// Ends of a tunnel of the kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TunnelEnds {
+    /// Our address; `None`: any.
+    pub local: Option<IpAddr>,
+    /// The far one; `None`: any.
+    pub remote: Option<IpAddr>,
 }
 
 impl Netlink {
@@ -246,6 +259,7 @@ fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
         tx_queue_length: 0,
         controller: None,
         kind: None,
+        tunnel: None,
     };
     for attribute in &message.attributes {
         #[expect(
@@ -259,7 +273,10 @@ fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::TxQueueLen(length) => link.tx_queue_length = *length,
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::OperState(state) => link.state = oper_state(*state),
-            LinkAttribute::LinkInfo(parts) => link.kind = parts.iter().find_map(kind_name),
+            LinkAttribute::LinkInfo(parts) => {
+                link.kind = parts.iter().find_map(kind_name);
+                link.tunnel = parts.iter().find_map(tunnel_ends);
+            }
             _ => {}
         }
     }
@@ -274,6 +291,40 @@ fn kind_name(part: &LinkInfo) -> Option<String> {
     }
 }
 
+fn tunnel_ends(part: &LinkInfo) -> Option<TunnelEnds> {
+    let LinkInfo::Data(data) = part else {
+        return None;
+    };
+    let mut ends = TunnelEnds::default();
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "three of many kinds of links, and two of many attributes of each"
+    )]
+    match data {
+        InfoData::GreTun(parts) => parts.iter().for_each(|part| match part {
+            InfoGre::Local(address) => ends.local = specified((*address).into()),
+            InfoGre::Remote(address) => ends.remote = specified((*address).into()),
+            _ => {}
+        }),
+        InfoData::GreTun6(parts) => parts.iter().for_each(|part| match part {
+            InfoGre6::Local(address) => ends.local = specified((*address).into()),
+            InfoGre6::Remote(address) => ends.remote = specified((*address).into()),
+            _ => {}
+        }),
+        InfoData::IpTunnel(parts) => parts.iter().for_each(|part| match part {
+            InfoIpTunnel::Local(address) => ends.local = specified(*address),
+            InfoIpTunnel::Remote(address) => ends.remote = specified(*address),
+            _ => {}
+        }),
+        _ => return None,
+    }
+    Some(ends)
+}
+
+fn specified(address: IpAddr) -> Option<IpAddr> {
+    (!address.is_unspecified()).then_some(address)
+}
+
 fn oper_state(state: State) -> OperState {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -283,5 +334,52 @@ fn oper_state(state: State) -> OperState {
         State::Up => OperState::Up,
         State::Unknown => OperState::Unknown,
         _ => OperState::Down,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_tunnels_are_read_and_any_is_none() {
+        let (local, remote) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let ipv6: [u16; 8] = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 2];
+        let ends = |local: Option<IpAddr>, remote: Option<IpAddr>| TunnelEnds { local, remote };
+        for (kind, data, expected) in [
+            (
+                InfoKind::GreTun,
+                InfoData::GreTun(vec![
+                    InfoGre::Ttl(64),
+                    InfoGre::Local(local.into()),
+                    InfoGre::Remote(remote.into()),
+                ]),
+                Some(ends(Some(local.into()), Some(remote.into()))),
+            ),
+            (
+                InfoKind::GreTun6,
+                InfoData::GreTun6(vec![InfoGre6::Remote(ipv6.into())]),
+                Some(ends(None, Some(ipv6.into()))),
+            ),
+            (
+                InfoKind::IpIp,
+                InfoData::IpTunnel(vec![
+                    InfoIpTunnel::Local(IpAddr::from([0; 4])),
+                    InfoIpTunnel::Remote(IpAddr::from(remote)),
+                ]),
+                Some(ends(None, Some(remote.into()))),
+            ),
+            (
+                InfoKind::Veth,
+                InfoData::Veth(InfoVeth::Peer(LinkMessage::default())),
+                None,
+            ),
+        ] {
+            let mut message = LinkMessage::default();
+            let parts = vec![LinkInfo::Kind(kind.clone()), LinkInfo::Data(data)];
+            message.attributes.push(LinkAttribute::LinkInfo(parts));
+            let link = as_link(&RouteNetlinkMessage::NewLink(message)).unwrap();
+            assert_eq!(link.tunnel, expected, "{kind:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a narrow path tells the sockets of the underlay.
+//! What a path tells the sockets of the underlay that is narrow, or leads nowhere.
 //!
 //! ```text
 //!   left 10.9.0.1 ──── 10.9.0.2 right, a router: 10.8.0.1 ── MTU 1300 ── 10.8.0.2
@@ -7,9 +7,9 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use sam_dataplane::Buffer;
+use sam_dataplane::{Buffer, PathError, PathErrorKind, Undelivered};
 use sam_net::netlink::Route;
-use sam_net::{Epoll, Interest, NetError, Netlink, PathError, Train, UdpSocket};
+use sam_net::{Epoll, Interest, NetError, Netlink, Train, UdpSocket};
 
 use crate::cable::{Cable, LEFT, set_up, wait_for};
 
@@ -17,7 +17,12 @@ use crate::cable::{Cable, LEFT, set_up, wait_for};
 type Open = fn() -> Result<UdpSocket, NetError>;
 
 const FAR: &str = "10.8.0.2";
+const ROUTER: &str = "10.9.0.2";
+/// Behind the router, as our end takes it; but there is no such network.
+const LOST: &str = "10.8.9.9";
 const GRE: u8 = 47;
+/// A protocol that no kernel knows (RFC 3692).
+const EXPERIMENT: u8 = 253;
 
 #[test]
 fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
@@ -33,7 +38,7 @@ fn a_narrow_path_is_told_with_its_size_to_each_kind_of_socket() {
 
         assert_eq!(send(&mut socket, to, 1400), 0, "nobody knows yet");
 
-        let expected = PathError { to, mtu: 1300 };
+        let expected = too_long(to, ROUTER);
         assert_eq!(errors(&socket), [expected]);
         // The error is told once, and what is sent next does not suffer from it.
         assert_eq!(send(&mut socket, to, 1000), 0);
@@ -80,7 +85,36 @@ fn a_narrow_path_over_ipv6_is_told_too() {
 
     assert_eq!(send(&mut socket, to, 1400), 0);
 
-    assert_eq!(errors(&socket), [PathError { to, mtu: 1300 }]);
+    assert_eq!(errors(&socket), [too_long(to, "2001:db8:9::2")]);
+}
+
+#[test]
+fn who_does_not_deliver_is_told_with_the_reason_to_each_kind_of_socket() {
+    let Some(cable) = narrow() else { return };
+    let sockets: [(Open, u16); 3] = [
+        (|| UdpSocket::bind(UdpSocket::any(false, 6080)), 6080),
+        (|| UdpSocket::bind_sender(false), 9),
+        (|| UdpSocket::open_raw(EXPERIMENT, false), 0),
+    ];
+    // The router has no route to the one, and is itself the other: nobody there knows port or protocol.
+    for (open, port) in sockets {
+        let mut socket = cable.left.enter(open).unwrap().unwrap();
+        let nobody = if port == 0 {
+            Undelivered::ProtocolUnreachable
+        } else {
+            Undelivered::PortUnreachable
+        };
+        for (host, why) in [(LOST, Undelivered::NetUnreachable), (ROUTER, nobody)] {
+            let to = SocketAddr::new(host.parse().unwrap(), port);
+            assert_eq!(send(&mut socket, to, 100), 0);
+            let expected = PathError {
+                to,
+                by: Some(ROUTER.parse().unwrap()),
+                kind: PathErrorKind::Undelivered(why),
+            };
+            assert_eq!(errors(&socket), [expected]);
+        }
+    }
 }
 
 #[test]
@@ -98,7 +132,11 @@ fn a_link_that_is_too_narrow_is_told_at_once() {
     let [error] = errors(&socket)[..] else {
         panic!("one error, however often it was tried")
     };
-    assert_eq!((error.to.ip(), error.mtu), (to.ip(), 1500));
+    let mtu = 1500;
+    assert_eq!(
+        (error.to.ip(), error.kind),
+        (to.ip(), PathErrorKind::TooLong { mtu })
+    );
 }
 
 #[test]
@@ -121,13 +159,21 @@ fn what_the_kernel_learnt_is_not_taken_for_the_mtu_of_the_route() {
     assert_eq!(answer.mtu, 1500);
 }
 
+fn too_long(to: SocketAddr, by: &str) -> PathError {
+    PathError {
+        to,
+        by: Some(by.parse().unwrap()),
+        kind: PathErrorKind::TooLong { mtu: 1300 },
+    }
+}
+
 /// Lays the cable and makes its right end a router with a narrow link.
 fn narrow() -> Option<Cable> {
     let cable = Cable::lay(Some("10.9.0.1/24"), Some("10.9.0.2/24"))?;
     let route = || {
         let mut netlink = Netlink::open()?;
         let index = netlink.link(LEFT)?.index;
-        let network = "10.8.0.0/24".parse().unwrap();
+        let network = "10.8.0.0/16".parse().unwrap();
         let gateway = Some("10.9.0.2".parse().unwrap());
         netlink.add_route(&Route {
             gateway,
@@ -137,6 +183,8 @@ fn narrow() -> Option<Cable> {
     assert!(cable.left.enter(route).unwrap().unwrap());
     let narrow = || {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        // What no route leads to has a limit of its own.
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
         Netlink::open()
             .unwrap()
             .create_veth("far", "end", None)

@@ -18,6 +18,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     for tunnel in &evidence.tunnels.tunnels {
         checks.push(handshake(evidence, tunnel, away(isolated)));
         checks.push(mtu(evidence, tunnel));
+        checks.extend(delivery(tunnel));
     }
     checks.push(bfd(evidence));
 }
@@ -100,6 +101,41 @@ fn without_session(
     }
     let message = format!("the tunnel to {node} needs no handshake ({encap})");
     pass(AREA, name, message)
+}
+
+/// What the underlay says about packets that it does not deliver; it may be wrong, or lie.
+fn delivery(tunnel: &TunnelRow) -> Option<CheckRow> {
+    let (node, said) = (&tunnel.node.name, tunnel.complaint()?);
+    let told = if said.senders_told {
+        "hosts that send there are told"
+    } else {
+        "hosts are not told"
+    };
+    let (count, age) = (said.count, said.last_s);
+    let by = said
+        .by
+        .map_or_else(|| "the underlay".into(), |by| by.to_string());
+    let to = tunnel
+        .endpoint
+        .map_or_else(|| node.clone(), |to| to.ip().to_string());
+    let encap = &tunnel.encap;
+    let remedy = match said.reason.as_str() {
+        "port-unreachable" | "protocol-unreachable" => format!(
+            "see that samctl runs at {to} with {encap} and that no firewall there rejects it"
+        ),
+        "prohibited" => format!("have {by} let {encap} to {to} pass"),
+        "time-exceeded" => {
+            format!("routes to {to} go round in a loop: `traceroute {to}` shows where")
+        }
+        "net-unreachable" | "host-unreachable" => format!("mend the route to {to} at {by}"),
+        _ => format!("see what {by} does to the header of packets to {to}"),
+    };
+    let row = warn(AREA, &format!("delivery-{node}"), said.text(node))
+        .detail(format!(
+            "{count} times in a row, {age:.0} s ago; the tunnel is used all the same, {told}"
+        ))
+        .remedy(remedy);
+    Some(row)
 }
 
 /// BFD that goes up and down: too fast for the host or the path, or the path is bad.

@@ -162,3 +162,16 @@ fn the_tunnel_mtu_follows_underlay_and_address_family() {
     });
     assert_eq!(mtu(&net), 1300);
 }
+
+#[test]
+fn the_packet_path_knows_all_ports_of_wireguard() {
+    let mut net = Net::new(3, FULL_MESH);
+    reconfigure(&mut net, 1, |config| {
+        let node = config.fabric.nodes.get_mut(&NodeId(2)).unwrap();
+        node.endpoint.as_mut().unwrap().port = 7001;
+    });
+    assert_eq!(
+        net.station(1).snapshot.wireguard_ports,
+        [7001, 51_820].into()
+    );
+}

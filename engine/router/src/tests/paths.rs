@@ -1,9 +1,15 @@
 //! What was learnt about a path: tunnels, views and events follow.
 
-use sam_dataplane::PathProbe;
+use std::net::IpAddr;
 
+use sam_dataplane::{PathProbe, Snapshot, Undelivered};
+
+use super::bfd::Session;
 use super::*;
+use crate::encapsulation::{Encapsulation, Gre};
 use crate::facts::Facts;
+use crate::undelivered::{HOLD, LEAST, MEMORY, SPACING};
+use crate::view::TunnelRow;
 
 const TUNNEL: TunnelId = TunnelId(0);
 
@@ -133,3 +139,133 @@ fn too_narrow(net: &mut Net, mtu: u16) {
     };
     net.input(1, Input::Notice(notice));
 }
+
+#[test]
+fn senders_into_a_plain_tunnel_are_told_for_a_while_what_the_underlay_says() {
+    let mut net = by(Encapsulation::Gre(Gre::PLAIN));
+    reconfigure(&mut net, 1, |config| config.fabric.bfd = None);
+    let generation = snapshot(&net).generation;
+    lose(&mut net, LEAST - 1);
+    assert_eq!(snapshot(&net).unreachable, [].into(), "perhaps once only");
+
+    lose(&mut net, 1);
+
+    assert_eq!(snapshot(&net).unreachable, [TUNNEL].into());
+    let shown = row(&net);
+    assert_eq!(
+        (shown.up, shown.fault),
+        (true, None),
+        "it is used all the same"
+    );
+    let said = shown.undelivered.expect("the underlay said so");
+    assert_eq!(
+        (&*said.reason, said.by, said.count),
+        ("host-unreachable", Some(ROUTER), LEAST)
+    );
+    assert!(said.senders_told);
+    assert!(warns(&net, 1, "delivery-n2"));
+    let told = Event::Undelivered {
+        node: NodeId(2),
+        reason: "host-unreachable".into(),
+        by: Some(ROUTER),
+    };
+    let events = net.stations[&1].events.iter();
+    assert_eq!(events.filter(|event| **event == told).count(), 1);
+
+    net.run(HOLD.as_secs());
+    assert_eq!(snapshot(&net).unreachable, [].into());
+    assert_eq!(snapshot(&net).generation, generation + 2);
+    assert!(row(&net).undelivered.is_some_and(|said| !said.senders_told));
+    net.run(MEMORY.as_secs());
+    assert_eq!(row(&net).undelivered, None);
+}
+
+#[test]
+fn what_the_underlay_says_about_wireguard_is_shown_and_told_to_no_sender() {
+    let mut net = Net::new(2, FULL_MESH);
+    reconfigure(&mut net, 1, |config| config.fabric.bfd = None);
+    lose(&mut net, 2 * LEAST);
+    assert_eq!(snapshot(&net).unreachable, [].into());
+    let said = row(&net).undelivered.expect("the underlay said so");
+    assert_eq!((said.count, said.senders_told), (2 * LEAST, false));
+}
+
+#[test]
+fn what_bfd_hears_refutes_what_the_underlay_says() {
+    let mut net = by(Encapsulation::Ipip);
+    let mut session = Session::up(&mut net, 1, 2);
+    lose(&mut net, 2 * LEAST);
+    assert_eq!(snapshot(&net).unreachable, [].into());
+    assert!(row(&net).undelivered.is_some_and(|said| !said.senders_told));
+
+    session.fail(&net);
+    net.bfd(1, &session);
+    lose(&mut net, 1);
+    assert_eq!(snapshot(&net).unreachable, [TUNNEL].into());
+}
+
+#[test]
+fn a_new_way_to_a_node_has_no_past() {
+    let mut net = by(Encapsulation::Ipip);
+    reconfigure(&mut net, 1, |config| config.fabric.bfd = None);
+    lose(&mut net, LEAST);
+    assert_eq!(snapshot(&net).unreachable, [TUNNEL].into());
+    reconfigure(&mut net, 1, |config| {
+        let node = config.fabric.nodes.get_mut(&NodeId(2)).unwrap();
+        node.endpoint.as_mut().unwrap().host = Host::Address([192, 0, 2, 77].into());
+    });
+    assert_eq!(snapshot(&net).unreachable, [].into());
+    assert_eq!(row(&net).undelivered, None);
+}
+
+#[test]
+fn what_was_said_is_over_once_something_came_by_the_tunnel() {
+    let mut net = by(Encapsulation::Ipip);
+    lose(&mut net, LEAST);
+    let mut shown = row(&net);
+    for (said, heard, stands) in [
+        (1.0, Some(0.5), true),
+        (4.0, Some(0.5), false),
+        (4.0, Some(4.5), true),
+        (20.0, None, true),
+    ] {
+        shown.undelivered.as_mut().expect("said so").last_s = said;
+        shown.last_received_s = heard;
+        assert_eq!(shown.complaint().is_some(), stands, "{said} {heard:?}");
+    }
+}
+
+/// Two routers, the first of which reaches the second so.
+fn by(encapsulation: Encapsulation) -> Net {
+    let mut net = Net::new(2, FULL_MESH);
+    reconfigure(&mut net, 1, |config| {
+        config.fabric.transport.encapsulation = encapsulation;
+    });
+    net
+}
+
+/// Has the underlay say some times that nothing arrives.
+fn lose(net: &mut Net, times: u32) {
+    for _ in 0..times {
+        net.run_for(2 * SPACING);
+        let notice = Notice::Undelivered {
+            tunnel: TUNNEL,
+            why: Undelivered::HostUnreachable,
+            by: Some(ROUTER),
+        };
+        net.input(1, Input::Notice(notice));
+    }
+}
+
+fn row(net: &Net) -> TunnelRow {
+    let router = &net.stations[&1].router;
+    let mut view = router.tunnels(&Facts::default(), net.now);
+    view.tunnels.remove(0)
+}
+
+fn snapshot(net: &Net) -> &Snapshot {
+    &net.stations[&1].snapshot
+}
+
+/// Somebody on the way.
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));

@@ -63,7 +63,7 @@ pub use trace::{
     LiveTraceEnd, LiveTraceView, StageResult, TraceOutcome, TraceProtocol, TraceQuery, TraceStage,
     TraceVerdict, TraceView,
 };
-pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView};
+pub use tunnels::{IdentityConflictRow, TunnelRow, TunnelsView, UndeliveredRow};
 pub use vrrp::{SplitBrainRow, TrackedRow, VrrpConfigured, VrrpView};
 
 /// A node, as named in views.

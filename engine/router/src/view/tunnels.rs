@@ -1,8 +1,9 @@
 //! `samctl tunnels`: the ways to the other nodes.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+use sam_capture::NodeId;
 use sam_dataplane::snapshot::Encap;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,8 @@ pub struct TunnelRow {
     pub path_mtu: Option<u16>,
     /// How that is known: `error` (an ICMP error, or a refusal of the kernel) or `probe`.
     pub path_mtu_by: Option<String>,
+    /// What the underlay said in the last half minute about packets that it did not deliver.
+    pub undelivered: Option<UndeliveredRow>,
     /// Bytes that encapsulation adds.
     pub overhead: u16,
     /// Largest inner packet.
@@ -80,6 +83,22 @@ pub struct TunnelRow {
     pub preshared_key: bool,
     /// Interval of persistent keepalives in seconds.
     pub keepalive_s: Option<f64>,
+}
+
+/// What the underlay says about packets that it did not deliver. Nobody vouches for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UndeliveredRow {
+    /// The latest reason: `net-unreachable`, `host-unreachable`, `protocol-unreachable`, `port-unreachable`, `prohibited`,
+    /// `time-exceeded`, `source-route-failed` or `parameter-problem`.
+    pub reason: String,
+    /// Who gave it.
+    pub by: Option<IpAddr>,
+    /// How often, counted ten times a second at most.
+    pub count: u32,
+    /// Seconds since the last time.
+    pub last_s: f64,
+    /// Whether hosts that send into the tunnel are told that nothing arrives.
+    pub senders_told: bool,
 }
 
 /// A node as which two routers seem to run.
@@ -104,7 +123,7 @@ impl Router {
                 .fabric
                 .nodes
                 .get(&id)
-                .map(|node| self.tunnel_row(node, &plan, facts))
+                .map(|node| self.tunnel_row(node, &plan, facts, now))
         };
         let conflict = |conflict: Conflict| IdentityConflictRow {
             node: NodeRef::new(&self.config, conflict.node),
@@ -124,7 +143,7 @@ impl Router {
         }
     }
 
-    fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts) -> TunnelRow {
+    fn tunnel_row(&self, node: &Node, plan: &TunnelPlan, facts: &Facts, now: Instant) -> TunnelRow {
         let peer = facts.peers.iter().find(|peer| peer.index == plan.peer.0);
         let traffic = facts
             .tunnels
@@ -167,15 +186,53 @@ impl Router {
             underlay_mtu: plan.underlay_mtu,
             path_mtu: plan.learnt.map(|learnt| learnt.size + plan.overhead),
             path_mtu_by: plan.learnt.map(|learnt| learnt.source.name().into()),
+            undelivered: self.undelivered_row(node.id, plan, now),
             overhead: plan.overhead,
             mtu: plan.mtu,
             preshared_key: self.config.local.preshared_keys.contains_key(&node.id),
             keepalive_s: transport.keepalive.map(|every| every.as_secs_f64()),
         }
     }
+
+    fn undelivered_row(
+        &self,
+        node: NodeId,
+        plan: &TunnelPlan,
+        now: Instant,
+    ) -> Option<UndeliveredRow> {
+        let said = self.complaints.about(node, now)?;
+        Some(UndeliveredRow {
+            reason: said.why.name().into(),
+            by: said.by,
+            count: said.count,
+            last_s: seconds_ago(said.last, now),
+            senders_told: self.tells_senders(node, plan),
+        })
+    }
+}
+
+impl UndeliveredRow {
+    /// Writes it as a sentence about packets to a node.
+    #[must_use]
+    pub fn text(&self, node: &str) -> String {
+        let by = self
+            .by
+            .map_or_else(|| "the underlay".into(), |by| by.to_string());
+        let reason = &self.reason;
+        format!("{by} says that packets to {node} are not delivered: {reason}")
+    }
 }
 
 impl TunnelRow {
+    /// Returns what the underlay says, unless it is over: it said no more for some seconds, and since then something came by
+    /// the tunnel.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&UndeliveredRow> {
+        let said = self.undelivered.as_ref()?;
+        let heard_since = self.last_received_s.is_some_and(|ago| ago < said.last_s);
+        (!heard_since || said.last_s < REPEATED_S).then_some(said)
+    }
+
     /// Writes the MTU as the sum that it is: `1240 = 1500 - 200 - 60`; the middle is what was learnt about the path.
     #[must_use]
     pub fn mtu_sum(&self) -> String {
@@ -209,6 +266,9 @@ impl TunnelRow {
         Some(format!("its path carries {} bytes, {by}", self.path_mtu?))
     }
 }
+
+/// Seconds within which a router of the underlay repeats itself: many say one thing a second at most.
+const REPEATED_S: f64 = 3.0;
 
 fn endpoint_text(endpoint: &Endpoint) -> String {
     match &endpoint.host {

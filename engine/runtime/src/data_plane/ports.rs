@@ -241,7 +241,7 @@ impl Ports {
         self.receive_datagrams(token, forwarder, io, stats, now)
     }
 
-    /// Hands over what the underlay says about packets that were too long, if `token` is one of its sockets.
+    /// Hands over what the underlay says about packets that it did not carry, if `token` is one of its sockets.
     pub(super) fn take_path_errors(&mut self, token: u64, forwarder: &mut Forwarder, now: Instant) {
         let underlay = if token >= PLAIN {
             self.plain.socket(token)

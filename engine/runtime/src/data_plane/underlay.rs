@@ -9,8 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use sam_dataplane::tx::datagrams;
-use sam_dataplane::{BufferPool, Carrier, DropReason, Forwarder, Io, PlainDatagrams, Stats};
-use sam_net::{Datagrams, PathError, SendFailure, Train, UdpSocket};
+use sam_dataplane::{
+    BufferPool, Carrier, DropReason, Forwarder, Io, PathError, PlainDatagrams, Stats,
+};
+use sam_net::{Datagrams, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
 use tracing::{info, warn};
 
@@ -196,11 +198,11 @@ impl Underlay {
         }
     }
 
-    /// Hands over what the underlay says about packets that were too long.
+    /// Hands over what the underlay says about packets that it did not carry.
     pub(super) fn take_path_errors(&mut self, forwarder: &mut Forwarder, now: Instant) {
         self.socket.take_path_errors(&mut self.errors);
-        for PathError { to, mtu } in self.errors.drain(..) {
-            forwarder.handle_path_error(to, mtu, now);
+        for error in self.errors.drain(..) {
+            forwarder.handle_path_error(error, now);
         }
     }
 

@@ -336,6 +336,7 @@ fn padding_fills_sixteen_bytes_up_to_the_limit_and_is_cut_off_again() {
         let path = &mut world.nodes[A].path;
         path.pad_up_to(limit);
         let len = path.seal(PEER, &bytes, &mut out, world.now).unwrap();
+        assert_eq!(len, path.sealed_len(inner));
         let opened = world.deliver(B, source, &out[..len]);
         let expected = Opened::Packet {
             peer: PEER,
