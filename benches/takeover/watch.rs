@@ -93,12 +93,14 @@ fn figures(losses: &[Loss], stream: Stream) -> BTreeMap<String, f64> {
         ),
         ("longest gap, ms".to_owned(), gap.fold(0.0, f64::max)),
     ]);
-    match stream.stop() {
-        Ok(longest) => figures.insert("TCP waited at most, ms".to_owned(), milliseconds(longest)),
-        Err(error) => {
-            eprintln!("the stream broke: {error}");
-            figures.insert("TCP streams broken".to_owned(), 1.0)
+    let waited = stream.stop();
+    let broken = if waited.is_err() { 1.0 } else { 0.0 };
+    figures.insert("TCP streams broken".to_owned(), broken);
+    match waited {
+        Ok(longest) => {
+            figures.insert("TCP waited at most, ms".to_owned(), milliseconds(longest));
         }
-    };
+        Err(error) => eprintln!("the stream broke: {error}"),
+    }
     figures
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sam_testkit::netns::pair::{FAR, FIRST, Pair, SECOND, VIP};
-use sam_testkit::netns::{Answerers, GATEWAY, Pings, Site, Stream, sh, wait_until};
+use sam_testkit::netns::{Answerers, Daemon, GATEWAY, Pings, Site, Stream, sh, wait_until};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -52,6 +52,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "vrrp::a_master_that_is_superseded_while_its_control_stands_still_is_silent_at_once",
         needs: &[],
         run: superseded,
+    },
+    Case {
+        name: "vrrp::a_master_whose_election_stands_still_is_silent_and_says_why",
+        needs: &[Need::Tool("perl")],
+        run: unelected,
     },
     Case {
         name: "vrrp::the_virtual_address_answers_pings_whoever_is_master",
@@ -394,6 +399,73 @@ fn superseded() {
     assert!(!state.is_empty(), "control waited all the time");
     pair.wait_for(FIRST, "backup");
     order.wait().expect("it was answered, or gave up");
+}
+
+/// The thread of the election is held as a debugger holds it; every other thread runs on.
+fn unelected() {
+    let pair = Pair::running(samctl());
+    let router = pair.fabric.router(FIRST);
+    let asker = Answerers::start(pair.client(), FIRST.client(), FAR.client());
+    let thread = thread_named(router.id(), "vrrp");
+    let log = pair.fabric.path("held.log");
+    let mut holder = Daemon::sh(pair.client(), &hold_command(thread), &log);
+
+    pair.wait_for(SECOND, "master");
+    wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
+    let doctor = router.samctl("doctor lan");
+    assert_ne!(doctor.code, 0);
+    let doctor = doctor.text();
+    assert!(
+        doctor.contains("the thread of the election stands still"),
+        "{doctor}"
+    );
+    let view = router.json("vrrp");
+    assert_eq!(
+        (&view["gate_open"], &view["silent"]),
+        (&false.into(), &true.into()),
+        "{view}"
+    );
+    let seen = asker.stop();
+    let allowed = INTERVAL + 4 * seen.longest_delay();
+    assert!(seen.longest_overlap() <= allowed, "{seen:?}");
+    let answers = pair.who_has(FAR.client(), Duration::from_millis(500));
+    assert_eq!(answers, [(FAR.client(), pair.mac(SECOND))]);
+
+    assert_eq!(holder.exit_code(), None, "{}", holder.log());
+    holder.kill();
+    pair.wait_for(FIRST, "backup");
+    assert_eq!(pair.state(SECOND), "master");
+    let view = router.json("vrrp");
+    assert_eq!(view["silent"], false, "{view}");
+}
+
+/// The number of a thread of a process.
+fn thread_named(process: u32, name: &str) -> u32 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let mut threads = threads.flatten().map(|thread| thread.path());
+    let is_called = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let path = threads.find(is_called).expect("it has such a thread");
+    let number = path.file_name().and_then(|name| name.to_str());
+    number
+        .and_then(|name| name.parse().ok())
+        .expect("threads are numbered")
+}
+
+/// Seizes a thread and interrupts it (ptrace(2)), which stops it alone, until the command ends.
+fn hold_command(thread: u32) -> String {
+    let ptrace = if cfg!(target_arch = "x86_64") {
+        101
+    } else {
+        117
+    };
+    let call = |request| format!("syscall({ptrace}, {request}, {thread}, 0, 0) == 0 or die $!;");
+    format!(
+        "exec perl -e '{} {} sleep 600'",
+        call("0x4206"),
+        call("0x4207")
+    )
 }
 
 fn pinged() {

@@ -7,8 +7,10 @@
 //! ```
 //! The file of router 1 says that 10.77.60.10 is its own, nobody told it anything else, and it has the lower router id.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sam_capture::ClaimState;
 use sam_testkit::topology::home;
 use sam_testkit::{Cache, World};
 
@@ -76,11 +78,66 @@ fn what_one_router_was_told_it_knows_after_its_next_start_though_the_holder_is_a
     });
 }
 
+#[test]
+fn what_was_given_away_stays_with_a_holder_that_is_heard_again_after_the_lan_was_taken_over() {
+    for_seeds(6, |seed| {
+        let mut world = given_away(seed);
+        world.isolate(HOLDER);
+        world.restart(SECOND);
+        world.run_for(Duration::from_secs(150));
+        world.kill(FIRST);
+        world.run_for(ELECTION + Duration::from_secs(seed % 12));
+        // Where a reflector keeps the routes of the holder it may have told them.
+        if reflectors(seed).is_empty() {
+            let claim = world.sites[SECOND].router.claim_on(home(FIRST));
+            assert_eq!(claim, Some(ClaimState::Active), "nobody says else");
+        }
+
+        world.reconnect(HOLDER);
+
+        converge(&mut world, REST);
+        assert_it_stays(&mut world, REST);
+        reach(&mut world);
+    });
+}
+
+#[test]
+fn what_came_to_the_lan_while_one_router_was_off_is_claimed_by_it_when_it_acts() {
+    for_seeds(9, |seed| {
+        let mut world = come_up(World::with_pair_of(4, reflectors(seed), seed));
+        let came = home(HOLDER);
+        world.kill(SECOND);
+        world.run_for(Duration::from_secs(15));
+        world.replug(came, FIRST, Cache::Forgotten);
+        world.hand_over(HOLDER, came, FIRST);
+        converge(&mut world, Duration::from_secs(5));
+        // It comes back beside the router that knows, and is told nothing by anybody.
+        world.believe(SECOND, came);
+        world.restart(SECOND);
+        converge(&mut world, Duration::from_secs(20));
+        world.run_for(Duration::from_secs(seed % 12));
+        assert_eq!(world.owner_at(OBSERVER, came), Some(FIRST));
+
+        if seed % 2 == 0 {
+            world.stop(FIRST);
+        } else {
+            world.kill(FIRST);
+        }
+        let follows = |world: &World| world.owner_at(OBSERVER, came) == Some(SECOND);
+        assert!(world.run_until(REST, follows).is_some(), "it is lost");
+        converge(&mut world, REST);
+        world.run_for(Duration::from_secs(6));
+        reach_of(&mut world, came);
+    });
+}
+
+fn reflectors(seed: u64) -> &'static [usize] {
+    [&[][..], &[OBSERVER], &[FIRST, SECOND]][pick(seed, 3)]
+}
+
 /// The second router is off while the first one hands the address over.
 fn given_away(seed: u64) -> World {
-    let reflectors: [&[usize]; 3] = [&[], &[OBSERVER], &[FIRST, SECOND]];
-    let world = World::with_pair_of(4, reflectors[pick(seed, 3)], seed);
-    let mut world = come_up(world);
+    let mut world = come_up(World::with_pair_of(4, reflectors(seed), seed));
     world.kill(SECOND);
     world.run_for(Duration::from_secs(15));
     world.replug(home(FIRST), HOLDER, Cache::Forgotten);
@@ -100,8 +157,12 @@ fn assert_it_stays(world: &mut World, time: Duration) {
 }
 
 fn reach(world: &mut World) {
+    reach_of(world, home(FIRST));
+}
+
+fn reach_of(world: &mut World, address: Ipv4Addr) {
     let answered = (0..2).any(|_| {
-        let ping = world.ping(home(OBSERVER), home(FIRST));
+        let ping = world.ping(home(OBSERVER), address);
         let limit = Duration::from_secs(4);
         let took = world.run_until(limit, |world| world.answered.contains(&ping));
         took.is_some()

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use sam_bgp::speaker::PathView;
 use sam_bgp::wire::Origin;
-use sam_bgp::{Cursor, News, PathSource, STALE_SUPERSEDED, Speaker};
+use sam_bgp::{Cursor, DecisionStep, News, PathSource, STALE_SUPERSEDED, Speaker};
 use sam_capture::{ClaimSource, ClaimState, NodeId, Owner};
 
 use crate::config::Config;
@@ -131,7 +131,7 @@ pub(crate) fn rivals(
             let is_sibling = shares_lan || config.share_cloud(config.local.node, owner.node);
             let counts = !is_sibling && is_upheld(view);
             let own_overlay = config.own_node().overlay;
-            let wins = counts && beats_us(view, source, own_overlay);
+            let wins = counts && wins_by(view, source, own_overlay).is_some();
             let stands = counts && !view.path.stale && owner.state != ClaimState::Draining;
             let waits = owner.state == ClaimState::Seizing && !precedes(view, source, own_overlay);
             let stale = view.path.stale;
@@ -143,6 +143,9 @@ pub(crate) fn rivals(
             let is_reliable = !stale && view.ineligible.is_none();
             let by_order = owner.source == ClaimSource::Configured;
             let ordered = holds && counts && is_reliable && by_order;
+            let ordered_beside = shares_lan && is_reliable && by_order;
+            let held_beside = ordered_beside && holds;
+            let draining = owner.state == ClaimState::Draining;
             let is_for_us = owner
                 .successor
                 .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
@@ -155,7 +158,8 @@ pub(crate) fn rivals(
                 ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 beside: rival.beside || (shares_lan && insists && !stale),
-                held_beside: rival.held_beside || (shares_lan && holds && is_reliable && by_order),
+                held_beside: rival.held_beside || held_beside,
+                ordered_beside: rival.ordered_beside || (ordered_beside && (holds || draining)),
                 sequence: rival.sequence.max(owner.sequence),
             })
         })
@@ -166,18 +170,64 @@ pub(crate) fn rivals(
         .collect()
 }
 
-/// Tells whether a third node would prefer this path over an active claim of ours from `source`. These are the steps of the decision
-/// process that do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no AS_PATH).
-fn beats_us(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool {
-    let attributes = &view.path.attributes;
-    let ours = ClaimState::Active.local_pref();
-    if attributes.preference() != ours {
-        return attributes.preference() > ours;
-    }
-    precedes(view, source, own_overlay)
+/// A claim that wins against an active one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Winner {
+    /// Who makes it.
+    pub(crate) node: NodeId,
+    /// By which step of the decision process.
+    pub(crate) step: DecisionStep,
+    /// It is only remembered: the session that told it has ended.
+    pub(crate) stale: bool,
 }
 
-/// The same between claims of equal LOCAL_PREF.
+/// Returns the best of the claims of other nodes that win against an active one of ours from `source`.
+pub(crate) fn winner(
+    speaker: &Speaker<FabricPolicy>,
+    config: &Config,
+    address: Ipv4Addr,
+    source: ClaimSource,
+) -> Option<Winner> {
+    let prefix = Ipv4Net::from(address);
+    let paths = speaker.paths(prefix);
+    let mut others = paths
+        .iter()
+        .filter(|view| view.path.source != PathSource::Local);
+    others.find_map(|view| {
+        let owner = Owner::from_path(config.fabric.asn, prefix, &view.path)?;
+        let is_sibling =
+            config.shares_lan_with(owner.node) || config.share_cloud(config.local.node, owner.node);
+        let step = wins_by(view, source, config.own_node().overlay)?;
+        (!is_sibling && is_upheld(view)).then_some(Winner {
+            node: owner.node,
+            step,
+            stale: view.path.stale,
+        })
+    })
+}
+
+/// Tells by which step a third node would prefer this path over an active claim of ours from `source`, if it would. These are
+/// the steps of the decision process that do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no
+/// AS_PATH).
+fn wins_by(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> Option<DecisionStep> {
+    let attributes = &view.path.attributes;
+    let ours = ClaimState::Active.local_pref();
+    let med = attributes.med.unwrap_or(0);
+    let steps = [
+        (DecisionStep::LocalPref, ours.cmp(&attributes.preference())),
+        (DecisionStep::Origin, attributes.origin.cmp(&Origin::Igp)),
+        (DecisionStep::Med, med.cmp(&source.med())),
+        (
+            DecisionStep::RouterId,
+            attributes.next_hop.cmp(&own_overlay),
+        ),
+    ];
+    let mut decides = steps.into_iter().filter(|(_, order)| order.is_ne());
+    let (step, order) = decides.next()?;
+    order.is_lt().then_some(step)
+}
+
+/// Tells whether it would between claims of equal LOCAL_PREF.
 fn precedes(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool {
     let attributes = &view.path.attributes;
     let rest = (
@@ -216,7 +266,7 @@ fn claimants(paths: &[PathView], prefix: Ipv4Net, config: &Config) -> Vec<NodeId
 mod tests {
     use std::sync::Arc;
 
-    use sam_bgp::{DecisionStep, PathAttributes, PathId, PeerId};
+    use sam_bgp::{PathAttributes, PathId, PeerId};
     use sam_capture::provider::NicId;
     use sam_capture::{Claim, RouteKind, RouteTags};
 
@@ -226,24 +276,28 @@ mod tests {
     #[test]
     fn the_winner_is_the_same_wherever_one_stands() {
         type Change = fn(&mut PathAttributes);
-        let cases: &[(u32, Change, bool)] = &[
-            (1, |_| {}, true),
-            (3, |_| {}, false),
-            (3, |a| a.local_pref = Some(500), true),
-            (1, |a| a.local_pref = Some(300), false),
-            (1, |a| a.local_pref = None, false),
-            (1, |a| a.med = Some(10), false),
-            (3, |a| a.med = Some(0), false),
-            (1, |a| a.origin = Origin::Incomplete, false),
+        let cases: &[(u32, Change, Option<DecisionStep>)] = &[
+            (1, |_| {}, Some(DecisionStep::RouterId)),
+            (3, |_| {}, None),
+            (
+                3,
+                |a| a.local_pref = Some(500),
+                Some(DecisionStep::LocalPref),
+            ),
+            (1, |a| a.local_pref = Some(300), None),
+            (1, |a| a.local_pref = None, None),
+            (1, |a| a.med = Some(10), None),
+            (3, |a| a.med = Some(0), None),
+            (1, |a| a.origin = Origin::Incomplete, None),
         ];
-        for (index, (node, change, wins)) in cases.iter().enumerate() {
+        for (index, (node, change, step)) in cases.iter().enumerate() {
             let mut attributes = attributes(*node);
             change(&mut attributes);
             let view = view(*node, attributes);
 
             assert_eq!(
-                beats_us(&view, ClaimSource::Configured, overlay(2)),
-                *wins,
+                wins_by(&view, ClaimSource::Configured, overlay(2)),
+                *step,
                 "case {index}"
             );
         }
@@ -256,17 +310,18 @@ mod tests {
             attributes.med = Some(med);
             view(node, attributes)
         };
-        for (node, theirs, ours, wins) in [
-            (3, ClaimSource::Configured, ClaimSource::Observed, true),
-            (3, ClaimSource::Provider, ClaimSource::Observed, true),
-            (1, ClaimSource::Observed, ClaimSource::Provider, false),
-            (1, ClaimSource::Provider, ClaimSource::Configured, false),
-            (1, ClaimSource::Observed, ClaimSource::Observed, true),
+        let (med, id) = (Some(DecisionStep::Med), Some(DecisionStep::RouterId));
+        for (node, theirs, ours, step) in [
+            (3, ClaimSource::Configured, ClaimSource::Observed, med),
+            (3, ClaimSource::Provider, ClaimSource::Observed, med),
+            (1, ClaimSource::Observed, ClaimSource::Provider, None),
+            (1, ClaimSource::Provider, ClaimSource::Configured, None),
+            (1, ClaimSource::Observed, ClaimSource::Observed, id),
         ] {
             let view = said(node, theirs.med());
             assert_eq!(
-                beats_us(&view, ours, overlay(2)),
-                wins,
+                wins_by(&view, ours, overlay(2)),
+                step,
                 "{theirs:?} {ours:?}"
             );
         }

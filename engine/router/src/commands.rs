@@ -94,7 +94,8 @@ impl Router {
                     .admit(self.config.local.node, *address);
                 admitted.map_err(CommandRefusal::NotAdmitted)?;
                 let owns = self.told_to_own().contains(address);
-                if owns && !self.is_given_away(*address) {
+                let is_firm = !self.is_given_away(*address) && !self.is_inherited(*address);
+                if owns && is_firm {
                     return Err(CommandRefusal::AlreadyOwned);
                 }
                 Ok(())

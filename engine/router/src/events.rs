@@ -82,8 +82,8 @@ pub enum Event {
         address: Ipv4Addr,
         /// The other node: the successor, at the successor the owner.
         node: NodeId,
-        /// offered, canceled, done; at the successor accepted or `refused: ` and why; given-away: found out only afterwards by a
-        /// router whose LAN gave it away.
+        /// offered, canceled, done; at the successor accepted or `refused: ` and why. Found out only afterwards by a router of
+        /// the LAN: given-away; inherited from the router that acts there, or forgotten with it.
         step: String,
     },
     /// A BGP session reached Established.

@@ -49,6 +49,9 @@ pub struct VrrpFacts {
     pub failure: Option<String>,
     /// A thread of this router that stands still.
     pub stalled: Option<String>,
+    /// Whether the thread of the election itself does, so that nobody knows who is master.
+    #[serde(default)]
+    pub silent: bool,
     /// Advertisements that did not count, or were odd, by reason.
     pub counters: Vec<CounterFacts>,
 }

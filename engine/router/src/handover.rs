@@ -160,7 +160,7 @@ impl Router {
     }
 
     /// What is claimed of an address, as far as it can be relied on.
-    fn living_claims(&self, address: Ipv4Addr) -> Vec<Owner> {
+    pub(crate) fn living_claims(&self, address: Ipv4Addr) -> Vec<Owner> {
         let prefix = Ipv4Net::from(address);
         let paths = self.speaker.paths(prefix);
         let living = paths

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use sam_capture::{Enrollment, NodeId};
+use sam_dataplane::notice::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -39,14 +40,22 @@ pub struct RuntimeState {
     /// away while this router was not there: claimed only if nobody else does.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub given_away: BTreeSet<Ipv4Addr>,
+    /// Addresses not owned here by configuration or order that the acting router of our LAN was seen to own by order, because
+    /// they were handed to the LAN while this router was not there.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub inherited: BTreeSet<Ipv4Addr>,
+    /// MACs of the other routers of our LAN: what they say there is about no host, also before BGP tells them again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub router_macs: BTreeMap<NodeId, Mac>,
 }
 
 impl RuntimeState {
-    /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, as far as it may.
+    /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, and what it inherited, as far as it may.
     #[must_use]
     pub fn owned(&self, config: &Config, enrollment: &Enrollment) -> BTreeSet<Ipv4Addr> {
         let told = config.local.owned.union(&self.announced).copied();
         told.filter(|address| !self.withdrawn.contains(address))
+            .chain(self.inherited.iter().copied())
             .filter(|address| enrollment.admit(config.local.node, *address).is_ok())
             .collect()
     }
@@ -63,6 +72,7 @@ impl RuntimeState {
         self.handovers.remove(&address);
         self.accepted.remove(&address);
         self.given_away.remove(&address);
+        self.inherited.remove(&address);
         self.withdrawn.remove(&address);
         if !config.local.owned.contains(&address) {
             self.announced.insert(address);
@@ -74,6 +84,7 @@ impl RuntimeState {
         self.handovers.remove(&address);
         self.accepted.remove(&address);
         self.given_away.remove(&address);
+        self.inherited.remove(&address);
         self.announced.remove(&address);
         if config.local.owned.contains(&address) {
             self.withdrawn.insert(address);
@@ -88,9 +99,17 @@ impl RuntimeState {
             .retain(|address| !configured.contains(address));
         self.withdrawn
             .retain(|address| configured.contains(address));
-        let announced = &self.announced;
-        self.given_away
-            .retain(|address| configured.contains(address) || announced.contains(address));
+        let (announced, withdrawn) = (&self.announced, &self.withdrawn);
+        self.inherited
+            .retain(|address| !configured.contains(address) || withdrawn.contains(address));
+        let inherited = &self.inherited;
+        self.given_away.retain(|address| {
+            [configured, announced, inherited]
+                .into_iter()
+                .any(|told| told.contains(address))
+        });
+        self.router_macs
+            .retain(|node, _| config.shares_lan_with(*node));
         self.sessions
             .retain(|node| config.fabric.nodes.contains_key(node));
         self.handovers
@@ -149,6 +168,26 @@ mod tests {
         config.local.owned = [address(10)].into();
         state.follow(&config);
         assert_eq!(owned(&state, &config), [address(10), address(13)].into());
+    }
+
+    #[test]
+    fn what_was_inherited_is_owned_until_an_order_or_a_file_says_what_this_router_is_told_itself() {
+        let mut config = fixture::config(1, 2, &[]);
+        config.local.owned = [address(10), address(11)].into();
+        let mut state = RuntimeState::default();
+        state.withdraw(&config, address(10));
+        state.withdraw(&config, address(11));
+        state.inherited = [10, 11, 12, 13, 14].map(address).into();
+        assert_eq!(owned(&state, &config), state.inherited);
+
+        state.announce(&config, address(13));
+        state.withdraw(&config, address(14));
+        config.local.owned.insert(address(12));
+        state.follow(&config);
+
+        assert_eq!(state.inherited, [address(10), address(11)].into());
+        let all = [10, 11, 12, 13].map(address).into();
+        assert_eq!(owned(&state, &config), all);
     }
 
     #[test]

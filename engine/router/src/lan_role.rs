@@ -147,6 +147,12 @@ impl LanRole {
         self.split_brain.as_ref()
     }
 
+    /// Whether another router is heard to be the master.
+    pub(crate) fn follows_master(&self) -> bool {
+        let follows = |status: &Status| status.state == State::Backup && status.heard.is_some();
+        self.status.as_ref().is_some_and(follows)
+    }
+
     /// Whether this router is the one that answers, and why.
     pub(crate) fn is_master(&self) -> (bool, &'static str) {
         let Some(status) = &self.status else {

@@ -11,7 +11,7 @@
 //! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
 //! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `contests` which hosts are on its side when the LAN is cut, `startup_fence` what it must know before it takes a role from another, `drain` what it leaves to others before
 //! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `handover` how an address moves by order,
-//! `given_away` how a router that was not there learns of that.
+//! `lan_orders` how a router that was not there learns of that.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -45,11 +45,11 @@ mod fib_sync;
 mod fixture;
 mod foreign_policy;
 mod foreign_sessions;
-mod given_away;
 mod graceful_shutdown;
 mod handover;
 mod host;
 mod identity;
+mod lan_orders;
 mod lan_role;
 mod next_hop_group;
 mod next_hops;

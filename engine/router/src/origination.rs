@@ -81,6 +81,8 @@ pub(crate) struct Rival {
     pub(crate) beside: bool,
     /// Whether one of these holds it by order.
     pub(crate) held_beside: bool,
+    /// The same, or it did and is to be emptied.
+    pub(crate) ordered_beside: bool,
     /// Highest sequence among them.
     pub(crate) sequence: u32,
 }

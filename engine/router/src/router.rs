@@ -26,6 +26,7 @@ use crate::host::{Gate, Host};
 use crate::identity::IdentityWatch;
 use crate::input::Input;
 use crate::journal::RuntimeState;
+use crate::lan_orders::LanOrders;
 use crate::lan_role::LanRole;
 use crate::numbering::Numbering;
 use crate::origination::{Edit, Mandate, Origination};
@@ -123,8 +124,8 @@ pub struct Router {
     pub(crate) forwarding_stale: bool,
     /// The gate as last told.
     pub(crate) gate: Option<Gate>,
-    /// Whether the gate was open when claims were decided last, and everybody had been heard who tells routes.
-    pub(crate) acted: bool,
+    /// Orders of which this router has to learn from the claims of others.
+    pub(crate) lan_orders: LanOrders,
     /// Whether it was told that this router is drained and does nothing any more.
     pub(crate) told_empty: bool,
     /// State as last handed to the journal.
@@ -152,14 +153,15 @@ impl Router {
         let policy = FabricPolicy::new(&config, state.is_leaving(&config));
         // The low half of the seed: random per start, so that two routers of one identity differ.
         let epoch = u32::try_from(seed & u64::from(u32::MAX)).expect("masked to 32 bits");
+        let journaled = state.clone();
+        // The file may have been edited while no router ran.
+        state.follow(&config);
         let mut router = Self {
             speaker: Speaker::new(speaker_config(&config), policy, seed, now),
-            journaled: state.clone(),
-            state: {
-                // The file may have been edited while no router ran.
-                state.follow(&config);
-                state
-            },
+            journaled,
+            // Of nobody else's, for who is on another LAN cannot be taken for a host of ours.
+            router_macs: state.router_macs.clone(),
+            state,
             epoch,
             path_mtus: PathMtus::new(epoch),
             complaints: Complaints::default(),
@@ -180,7 +182,6 @@ impl Router {
             fence: StartupFence::new(now),
             discovery: Discovery::default(),
             contests: Contests::default(),
-            router_macs: BTreeMap::new(),
             numbering: Numbering::default(),
             fib: FibSync::default(),
             identity: IdentityWatch::default(),
@@ -191,7 +192,7 @@ impl Router {
             events: Events::default(),
             forwarding_stale: true,
             gate: None,
-            acted: false,
+            lan_orders: LanOrders::default(),
             told_empty: false,
             wireguard: None,
             bfd_peers: BTreeMap::new(),
@@ -383,6 +384,7 @@ impl Router {
             self.set_peers(now);
         }
         self.state.follow(&self.config);
+        self.lan_orders.reread();
         self.duplicates.on_config(now);
         self.reconfigure_cloud(now);
         self.forwarding_stale = true;
@@ -482,7 +484,7 @@ impl Router {
         self.follow_contests(&rivals, now);
         let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
-        self.follow_given_away(&rivals, now);
+        self.follow_lan_orders(&rivals, now);
         let mandate = Mandate {
             config: &self.config,
             owned: &owned,
@@ -583,7 +585,7 @@ impl Router {
         })) = tags
             && node != self.config.local.node
         {
-            self.router_macs.extend(mac.map(|mac| (node, mac)));
+            self.on_router_mac(node, mac);
             self.path_watch.on_epoch(node, epoch);
             let conflict = self.identity.on_epoch(node, epoch, now);
             conflict

@@ -78,6 +78,18 @@ impl SplitBrain {
 }
 
 impl Router {
+    /// Takes in the MAC that another node has on its LAN, as its marker says. That of a router of our LAN is saved: what it says
+    /// there must not be taken for the words of a host while BGP cannot tell it.
+    pub(crate) fn on_router_mac(&mut self, node: NodeId, mac: Option<Mac>) {
+        let Some(mac) = mac else {
+            return;
+        };
+        self.router_macs.insert(node, mac);
+        if self.config.shares_lan_with(node) {
+            self.state.router_macs.insert(node, mac);
+        }
+    }
+
     /// The node on our LAN that has this MAC there, by what nodes told.
     pub(crate) fn sibling_at(&self, mac: Mac) -> Option<NodeId> {
         let mut siblings = siblings(&self.config, &self.router_macs);

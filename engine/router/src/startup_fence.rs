@@ -8,7 +8,7 @@
 //!
 //! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
 //! So it is uninformed until everybody has told routes who can, or some have and [`BOUND`] is over; what it claims by order
-//! before, it claims as standby (`crate::given_away`), which is enough where nobody else claims it.
+//! before, it claims as standby (`crate::lan_orders`), which is enough where nobody else claims it.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 //!
 //! Bytes need [`DELAY`] and keep their order. Every drain is checked against the order of the contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ pub(crate) struct Net {
     pub(crate) stations: BTreeMap<u32, Station>,
     in_flight: BTreeMap<(Instant, u64), Delivery>,
     pipes: BTreeMap<(u32, ConnectionId), (u32, ConnectionId)>,
+    /// Routers that reach nobody.
+    cut: BTreeSet<u32>,
     serial: u64,
 }
 
@@ -92,6 +94,7 @@ impl Net {
             stations: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             pipes: BTreeMap::new(),
+            cut: BTreeSet::new(),
             serial: 0,
         }
     }
@@ -131,15 +134,31 @@ impl Net {
     /// Stops a router without a word; its connections break.
     pub(crate) fn kill(&mut self, id: u32) {
         self.stations.remove(&id);
+        self.disconnect(id);
+    }
+
+    /// Breaks the connections of a router, and lets it make none.
+    pub(crate) fn cut_off(&mut self, id: u32) {
+        self.cut.insert(id);
+        self.disconnect(id);
+    }
+
+    /// Lets a router that was cut off reach the others again.
+    pub(crate) fn rejoin(&mut self, id: u32) {
+        self.cut.remove(&id);
+    }
+
+    fn disconnect(&mut self, id: u32) {
         let broken: Vec<_> = self
             .pipes
             .iter()
             .filter(|((from, _), _)| *from == id)
             .map(|(a, b)| (*a, *b))
             .collect();
-        for (near, (far, connection)) in broken {
-            self.pipes.remove(&near);
+        for ((near, its), (far, connection)) in broken {
+            self.pipes.remove(&(near, its));
             self.pipes.remove(&(far, connection));
+            self.deliver(Delivery::Closed(near, its));
             self.deliver(Delivery::Closed(far, connection));
         }
     }
@@ -386,7 +405,8 @@ impl Net {
                     .stations
                     .iter()
                     .find(|(_, station)| fixture_overlay(station) == address)
-                    .map(|(far, _)| *far);
+                    .map(|(far, _)| *far)
+                    .filter(|far| !self.cut.contains(far) && !self.cut.contains(&id));
                 let Some(far) = far else {
                     return self.deliver(Delivery::Closed(id, connection));
                 };

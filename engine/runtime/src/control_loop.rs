@@ -26,7 +26,7 @@ use sam_router::output::BgpOrder;
 use sam_router::path_test::TEST_PORT;
 use sam_router::restart_only;
 use sam_router::router::Start;
-use sam_router::{CloudInput, Command, Config, Input, Output, Router};
+use sam_router::{CloudInput, Command, Config, Input, Output, Router, VrrpReport};
 use sam_vrrp::{State, Status};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
@@ -41,7 +41,7 @@ use crate::facts::FactSource;
 use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::path_test;
-use crate::pulse::{EngineWatch, Pulse};
+use crate::pulse::{ElectionNews, EngineWatch, Pulse};
 use crate::signals::{Order, Signals};
 use crate::vrrp_thread::{self, Vrrp};
 use crate::{Reload, StartError};
@@ -125,14 +125,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
             changed = inbox.vrrp.changed() => match changed {
                 Ok(()) => {
                     let report = inbox.vrrp.borrow_and_update().clone();
-                    control.input(Input::Vrrp(&report));
-                    // Whoever stands still from here on is taken for the master by the workers already, or soon.
-                    let acts = |status: &Status| status.state == State::Master;
-                    if report.status.as_ref().is_some_and(acts) {
-                        control.vrrp.acknowledge(&report);
-                    }
-                    control.drive();
-                    control.vrrp.acknowledge(&report);
+                    control.on_election(&report);
                 }
                 Err(_) => bail!("the thread of VRRP ended, its last words are on standard error; start the router again"),
             },
@@ -152,6 +145,7 @@ async fn serve(control: &mut Control, inbox: &mut Inbox) -> Result<(), StartErro
                 control.router.handle_timeout(Instant::now());
             }
             _ = tick.tick() => control.refresh_host()?,
+            () = sleep_until(control.vrrp.watch.due()) => control.look_at_election(&inbox.vrrp),
             order = inbox.signals.next() => match order {
                 Order::Stop => return Ok(()),
                 Order::Reload => {
@@ -273,6 +267,43 @@ impl Control {
     /// Seconds since start.
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Does what the election says.
+    fn on_election(&mut self, report: &VrrpReport) {
+        self.vrrp.watch_as(report);
+        self.input(Input::Vrrp(report));
+        // Whoever stands still from here on is taken for the master by the workers already, or soon.
+        let acts = |status: &Status| status.state == State::Master;
+        if report.status.as_ref().is_some_and(acts) {
+            self.vrrp.acknowledge(report);
+        }
+        self.drive();
+        self.vrrp.acknowledge(report);
+    }
+
+    /// Closes the gate when nothing is heard of the thread of the election, for who is master is unknown then.
+    fn look_at_election(&mut self, changes: &vrrp_thread::Changes) {
+        let report = changes.borrow().clone();
+        match self.vrrp.watch.look(Instant::now()) {
+            Some(ElectionNews::Silent) => {
+                warn!(
+                    "the thread of the election stands still: this router keeps silent on its LAN"
+                );
+                let unknown = VrrpReport {
+                    status: None,
+                    ..report
+                };
+                self.input(Input::Vrrp(&unknown));
+                self.drive();
+                self.vrrp.acknowledge(&unknown);
+            }
+            Some(ElectionNews::Awake) => {
+                warn!("the thread of the election runs again");
+                self.on_election(&report);
+            }
+            None => {}
+        }
     }
 
     fn on_bgp(&mut self, event: BgpEvent) {

@@ -5,7 +5,8 @@
 //! silent on the LAN.
 //!
 //! It runs on while others stand still. So it looks after them ([`EngineWatch`]): a router of which a thread stands still steps
-//! back. And it has the workers be silent from the moment in which the role is lost until control has closed the gate.
+//! back. And it has the workers be silent from the moment in which the role is lost until control has closed the gate. Control
+//! looks after this thread ([`ElectionWatch`]), and closes the gate when nothing is heard of it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use anyhow::Context;
 use sam_net::{Epoll, Interest, LinkSocket};
 use sam_router::facts::{CounterFacts, ElectionFacts, VrrpFacts};
 use sam_router::{VrrpPlan, VrrpReport};
-use sam_vrrp::{Arrival, GROUP, Instance, PROTOCOL, State};
+use sam_vrrp::{Arrival, GROUP, Instance, PROTOCOL, State, Status};
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
 use crate::StartError;
 use crate::data_plane::Mute;
 use crate::mailbox::Mailbox;
-use crate::pulse::EngineWatch;
+use crate::pulse::{ElectionWatch, EngineWatch, Pulse};
 use crate::vrrp_arp::VrrpArp;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
@@ -60,6 +61,10 @@ struct Letters {
 pub(crate) struct Vrrp {
     mailbox: Arc<Mailbox<Letters>>,
     handle: Option<JoinHandle<()>>,
+    /// Generation of the election to take part in, and the interval of its advertisements.
+    election: Option<(u64, Duration)>,
+    /// Whether the thread runs.
+    pub(crate) watch: ElectionWatch,
 }
 
 /// What the election says, after each change; closed when the thread is gone.
@@ -80,7 +85,9 @@ impl Vrrp {
             generation: 0,
             status: None,
         });
+        let pulse = Pulse::new("the election".to_owned(), Instant::now());
         let thread = Thread {
+            pulse: Arc::clone(&pulse),
             plan: None,
             election: None,
             failure: None,
@@ -104,6 +111,8 @@ impl Vrrp {
         let vrrp = Self {
             mailbox,
             handle: Some(handle),
+            election: None,
+            watch: ElectionWatch::new(pulse),
         };
         Ok((vrrp, changes))
     }
@@ -115,13 +124,40 @@ impl Vrrp {
             .post(|letters| letters.acknowledged = Some(state));
     }
 
+    /// Looks after the thread from what it says on.
+    pub(crate) fn watch_as(&mut self, report: &VrrpReport) {
+        let is_master = |status: &Status| status.state == State::Master;
+        let is_master = report.status.as_ref().is_some_and(is_master);
+        let interval = self.election.map(|(_, interval)| interval);
+        self.watch
+            .follow(interval.filter(|_| is_master), Instant::now());
+    }
+
     /// Takes part in this election, in no other.
-    pub(crate) fn set_plan(&self, plan: Option<VrrpPlan>) {
+    pub(crate) fn set_plan(&mut self, plan: Option<VrrpPlan>) {
+        let election = plan
+            .as_ref()
+            .map(|plan| (plan.generation, plan.settings.interval));
+        let now = Instant::now();
+        match (self.election, election) {
+            (Some((former, _)), Some((generation, interval))) if former == generation => {
+                self.watch.set_interval(interval, now);
+            }
+            (_, _) => self.watch.follow(None, now),
+        }
+        self.election = election;
         self.mailbox.post(|letters| letters.plan = Some(plan));
     }
 
     /// Asks how things are.
     pub(crate) async fn report(&self) -> VrrpFacts {
+        if self.watch.is_silent() {
+            return VrrpFacts {
+                failure: Some("the thread of the election stands still".to_owned()),
+                silent: true,
+                ..VrrpFacts::default()
+            };
+        }
         let (sender, receiver) = oneshot::channel();
         self.mailbox.post(|letters| letters.report = Some(sender));
         let answer = tokio::time::timeout(REPORT_PATIENCE, receiver).await;
@@ -146,7 +182,8 @@ impl Vrrp {
 impl Drop for Vrrp {
     fn drop(&mut self) {
         self.mailbox.post(|letters| letters.stop = true);
-        if let Some(handle) = self.handle.take() {
+        // Who stands still would be waited for without end.
+        if let Some(handle) = self.handle.take().filter(|_| !self.watch.is_silent()) {
             // A thread that panicked has said so.
             handle.join().ok();
         }
@@ -163,6 +200,8 @@ struct Election {
 
 /// The thread, ready to run.
 struct Thread {
+    /// Where it shows that it runs.
+    pulse: Arc<Pulse>,
     plan: Option<VrrpPlan>,
     /// Absent without a plan, or while the socket cannot be opened; then the reason stands in `failure`.
     election: Option<Election>,
@@ -210,19 +249,24 @@ impl Thread {
             self.send();
             self.tell();
             self.follow_mute();
+            // What it had to say is said.
+            self.pulse.beat(Instant::now());
             if stop {
                 return;
             }
         }
     }
 
-    /// How long nothing needs to be done; `None`: until something comes.
+    /// How long nothing needs to be done; `None`: until something comes. In an election not longer than an interval, to show that
+    /// this thread runs.
     fn wait(&self) -> Option<Duration> {
         let Some(election) = &self.election else {
             return self.plan.is_some().then_some(RETRY);
         };
         let due = election.instance.poll_timeout()?;
-        Some(due.saturating_duration_since(Instant::now()))
+        let wait = due.saturating_duration_since(Instant::now());
+        let interval = self.plan.as_ref().map(|plan| plan.settings.interval);
+        Some(interval.map_or(wait, |interval| wait.min(interval)))
     }
 
     /// Asks to run before ordinary threads.
@@ -488,6 +532,7 @@ impl Thread {
             election: instance.map(|instance| ElectionFacts::new(&instance.status(), now)),
             failure: self.failure.clone(),
             stalled: self.stalled.clone(),
+            silent: false,
             counters: refusals
                 .chain(remarks)
                 .chain(ours)

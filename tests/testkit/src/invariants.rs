@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | I1 | one answer to an ARP request per LAN, and one router that would give it | [`Watch::on_answer`], [`Watch::on_answerers`] |
 //! | I3, I4 | a router never claims an address that it owns, or that it heard on its LAN | [`check_claim`], [`Watch`] |
-//! | I5 | what another router says on the LAN is never taken for a host that lives there | [`check_homes`] |
+//! | I5 | no router of a LAN, and nobody who is forged, is ever taken for a host that lives there | [`check_homes`] |
 //! | I6 | who was not elected does not act on the LAN | [`check_role`] |
 //! | I8 | nobody's address: no route, no answer | [`check_forwarding`], [`check_claim`] |
 //! | I9 | only /32 of a pool and markers, in every RIB and on every wire | [`check_rib`], [`check_message`] |
@@ -32,6 +32,7 @@ use sam_router::{Event, LAN_PORT, Output};
 
 use crate::forgery::CONTEXT;
 use crate::host::Host;
+use crate::operations::FORGED;
 use crate::packet::{Arp, Mac, aged};
 use crate::site::Site;
 use crate::topology::{
@@ -245,17 +246,23 @@ pub(crate) fn check_role(site: &Site, addresses: &BTreeSet<Ipv4Addr>) {
     }
 }
 
-/// Checks that nobody takes a router for a host of the LAN (I5).
+/// Checks that nobody takes a router for a host of the LAN, nor who does not exist (I5).
 pub(crate) fn check_homes(site: &Site, now: Instant) {
     if !site.snapshot.lans.iter().any(|lan| lan.discovers) {
         return;
     }
     for home in site.router.discovery(now).homes {
-        let router = (0..MOST_ROUTERS).find(|at| mac_text(router_mac(*at)) == home.mac);
-        assert_eq!(
-            router, None,
-            "I5: site {} takes {} for a host",
-            site.index, home.address
+        let is_router = (0..MOST_ROUTERS).any(|at| mac_text(router_mac(at)) == home.mac);
+        let [first, second, third] = FORGED;
+        let is_forged = home
+            .mac
+            .starts_with(&format!("{first:02x}:{second:02x}:{third:02x}:"));
+        assert!(
+            !is_router && !is_forged,
+            "I5: site {} takes {} for the host of {}",
+            site.index,
+            home.mac,
+            home.address
         );
     }
 }
@@ -332,7 +339,9 @@ impl Watch {
         // How long two routers may act is checked where it begins.
         let overlap = self.overlaps.get(&lan);
         let excused = overlap.is_some_and(|overlap| now - overlap.until <= SAME_REQUEST);
-        if let Some((other, at)) = last.filter(|_| !excused) {
+        // Two hosts with one address are their own fault.
+        let accused = last.filter(|(other, _)| !excused && (is_router(mac) || is_router(*other)));
+        if let Some((other, at)) = accused {
             assert!(
                 other == mac || now - at > SAME_REQUEST,
                 "I1: {mac:x?} and {other:x?} answer for {address} on LAN {lan}"
@@ -431,6 +440,10 @@ fn is_claim(config: &Config, prefix: Ipv4Net) -> bool {
 /// As in the views.
 fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn is_router(mac: Mac) -> bool {
+    (0..MOST_ROUTERS).any(|at| router_mac(at) == mac)
 }
 
 /// Most routers of a simulation.

@@ -7,7 +7,8 @@ use sam_router::config::Config;
 use sam_router::{Command, HostEvent, Input};
 
 use crate::host::Host;
-use crate::topology::{LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
+use crate::packet::Arp;
+use crate::topology::{GATEWAY, LAN, UNDERLAY_MTU, node_id, router_mac, underlay};
 use crate::world::World;
 
 /// What a host remembers when its cable is moved.
@@ -18,6 +19,11 @@ pub enum Cache {
     /// Everything: a virtual machine that moved while it ran.
     Kept,
 }
+
+/// How the MACs of [`World::storm`] begin.
+pub(crate) const FORGED: [u8; 3] = [2, 0xba, 0xd0];
+/// The second byte of the MAC of a host that has the address of another one.
+const DUPLICATE: u8 = 0xd0;
 
 impl World {
     /// Hands an input to a router and lets everything that follows at once happen.
@@ -66,6 +72,51 @@ impl World {
     /// Sends a frame on a LAN, whoever its sender is.
     pub fn shout(&mut self, site: usize, frame: Vec<u8>) {
         self.send_host_frame(site, false, frame);
+    }
+
+    /// Plugs another host with the address of one beside it, which announces itself.
+    ///
+    /// # Panics
+    /// When no host has the address.
+    pub fn duplicate(&mut self, address: Ipv4Addr) {
+        let site = self.site_of(address).expect("the host is on a LAN");
+        let mut hosts = self.sites[site].hosts.iter();
+        let first = hosts.find(|host| host.address == address);
+        let mut host = Host::new(address);
+        host.mac[1] = DUPLICATE;
+        host.island = first.expect("just found").island;
+        let (island, announcement) = (host.island, host.announcement());
+        self.plug(host, site);
+        self.send_host_frame(site, island, announcement);
+    }
+
+    /// Removes all hosts that [`Self::duplicate`] plugged in with an address; tells whether there were any.
+    pub fn remove_duplicates(&mut self, address: Ipv4Addr) -> bool {
+        let mut found = false;
+        for site in &mut self.sites {
+            let before = site.hosts.len();
+            let is_second = |host: &Host| host.address == address && host.mac[1] == DUPLICATE;
+            site.hosts.retain(|host| !is_second(host));
+            found |= site.hosts.len() < before;
+        }
+        found
+    }
+
+    /// Has hosts that do not exist claim addresses on a LAN, each with a MAC of its own: by question, announcement and reply to
+    /// everybody. Who forges answers to questions that he does not see is believed (decision 0034).
+    pub fn storm(&mut self, site: usize, addresses: impl Iterator<Item = Ipv4Addr>) {
+        for (number, address) in (0_u16..).zip(addresses) {
+            let [high, low] = number.to_be_bytes();
+            let [first, second, third] = FORGED;
+            let sender = ([first, second, third, 0, high, low], address);
+            let mut frame = Arp::request(sender, address);
+            match number % 3 {
+                0 => {}
+                1 => frame.target.1 = GATEWAY,
+                _ => (frame.operation, frame.target) = (2, sender),
+            }
+            self.send_host_frame(site, false, frame.frame());
+        }
     }
 
     /// Stops owning an address at a site, as `samctl withdraw` does.

@@ -92,11 +92,20 @@ impl Router {
 
     /// Tells discovery what became of its findings, if anything is claimed anew, and whom other nodes claim.
     pub(crate) fn tell_discovery(&mut self, changed: bool, challenged: &[Ipv4Addr], now: Instant) {
-        let homes = self.discovery.homes().keys().filter(|_| changed);
-        let homes: Vec<Ipv4Addr> = homes.copied().collect();
+        // A claim that loses wins without a change of its own when the others end.
+        let homes = self.discovery.homes().iter();
+        let homes = homes.filter(|(_, home)| changed || home.refused_since.is_some());
+        let homes: Vec<Ipv4Addr> = homes.map(|(address, _)| *address).collect();
         for address in homes {
             let claim = self.origination.claim_on(address);
-            let loses = |state| matches!(state, ClaimState::Seizing | ClaimState::Standby);
+            // Who asks has not lost while its claim is the best: who stands by for the address may be dead, and gives no answer.
+            let is_best = self.owners.holding(address);
+            let is_best = is_best.is_some_and(|holding| holding.owner.local);
+            let loses = |state| match state {
+                ClaimState::Seizing => !is_best,
+                ClaimState::Standby => true,
+                ClaimState::Active | ClaimState::Draining | ClaimState::Handover => false,
+            };
             // Who is on the other side of a LAN that is cut in two is not refused.
             let is_absent = self.contests.is_absent(address);
             let wins = is_absent || !claim.is_some_and(|claim| loses(claim.state));

@@ -27,8 +27,10 @@ pub(crate) struct Home {
     /// Its last frame.
     pub(crate) seen: Instant,
     check: Option<Check>,
-    /// Before that, neither another MAC nor another node's claim has the host asked again.
+    /// Before that, another MAC does not have the host asked again.
     quiet_until: Option<Instant>,
+    /// Before that, another node's claim does not. A dispute between two MACs says nothing about it: hosts move after one.
+    respite_until: Option<Instant>,
     /// Since when our claim does not win.
     pub(crate) refused_since: Option<Instant>,
     /// While this router stands by: since when nobody on this LAN claims the address; `None`: another router does.
@@ -81,6 +83,7 @@ impl Home {
             seen: now,
             check: None,
             quiet_until: None,
+            respite_until: None,
             refused_since: None,
             unclaimed_since: None,
         }
@@ -92,7 +95,7 @@ impl Home {
         match self.check.take()?.why {
             Why::Silence => None,
             Why::OtherNode => {
-                self.quiet_until = self.quiet_until.max(Some(now + RESPITE));
+                self.respite_until = Some(now + RESPITE);
                 None
             }
             Why::OtherMac(mac, _) => {
@@ -135,7 +138,8 @@ impl Home {
         let asked = self
             .check
             .is_some_and(|check| !matches!(check.why, Why::Silence));
-        if !asked && !self.is_quiet(now) {
+        let rests = self.respite_until.is_some_and(|until| now < until);
+        if !asked && !rests {
             self.begin(Why::OtherNode, URGENT, now);
         }
     }
@@ -219,7 +223,8 @@ impl Home {
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
-        self.quiet_until.is_some_and(|until| now < until)
+        let until = self.quiet_until.max(self.respite_until);
+        until.is_some_and(|until| now < until)
     }
 
     fn begin(&mut self, why: Why, interval: Duration, now: Instant) {

@@ -178,6 +178,24 @@ fn two_hosts_with_one_address_are_an_alarm_and_the_first_keeps_it() {
 }
 
 #[test]
+fn a_host_that_moves_after_another_mac_had_its_address_is_followed() {
+    let mut lan = Lan::new();
+    lan.learn(ADDRESS, HOST);
+    lan.frame(ADDRESS, RIVAL);
+    lan.frame(ADDRESS, HOST);
+    lan.news();
+
+    // Both leave, and another node claims the address from now on.
+    let left = lan.now;
+    while lan.now < left + PATIENCE {
+        lan.discovery.challenge(ADDRESS, lan.now);
+        lan.run(Duration::from_millis(100));
+    }
+
+    assert_eq!(lan.news(), [News::Lost(ADDRESS, HOST, "moved")]);
+}
+
+#[test]
 fn forged_frames_change_no_mac() {
     let mut lan = Lan::new();
     lan.learn(ADDRESS, HOST);

@@ -42,6 +42,9 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
 fn election(view: &VrrpView) -> CheckRow {
     const NAME: &str = "vrrp";
     match (&view.election, &view.failure) {
+        (_, Some(failure)) if view.silent => fail(AREA, NAME, failure.clone())
+            .detail("who is master is unknown: this router keeps silent on its LAN")
+            .remedy("restart this router, and report what its thread `vrrp` waits for (/proc/PID/task/TID/stack)"),
         (_, Some(failure)) => fail(AREA, NAME, "the election on the LAN cannot be held")
             .detail(failure.clone())
             .remedy("grant CAP_NET_RAW, and look at the LAN interface (see lan/interface)"),

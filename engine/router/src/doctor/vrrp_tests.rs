@@ -40,6 +40,9 @@ fn each_fault_of_the_election_is_found() {
     use CheckStatus::{Fail, Skip, Warn};
     let cases: &[(&str, CheckStatus, Spoil)] = &[
         ("vrrp", Fail, |view| view.failure = Some("no socket".into())),
+        ("vrrp", Fail, |view| {
+            (view.silent, view.failure) = (true, Some("it stands still".into()));
+        }),
         ("vrrp", Warn, |view| view.election = None),
         ("vrrp-rival", Skip, |view| view.election = None),
         ("vrrp-rival", Fail, |view| {

@@ -5,6 +5,7 @@
 //! 7. What shows that nothing is rewritten?
 
 mod arp;
+mod claim;
 mod drops;
 #[cfg(test)]
 mod tests;
@@ -49,16 +50,9 @@ impl Router {
         let mut view = explain(&evidence, address, route);
         let rule = self.owner_rule(address);
         let line = format!("rule {} of 13, {}: {}", rule.number, rule.name, rule.text);
-        let held_back = self.is_held_back(address).then_some(
-            "claimed here as standby until all nodes have told their routes: this LAN may have given it away",
-        );
-        let given_away = self.is_given_away(address).then_some(
-            "this LAN gave it away, as this router found out: it is claimed here only if nobody else does; `samctl announce` takes it back",
-        );
         if let Some(ownership) = view.questions.first_mut() {
             ownership.evidence.push(line);
-            let more = given_away.or(held_back).map(String::from);
-            ownership.evidence.extend(more);
+            ownership.evidence.extend(self.claim_remark(address));
         }
         view
     }

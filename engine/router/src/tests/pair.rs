@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sam_vrrp::{Cause, State};
+use sam_vrrp::{Cause, Heard, State, Status};
 
-use super::vrrp::{FAR, elect, site, tunnel_to};
+use super::vrrp::{FAR, elect, report, site, status, tunnel_to};
 use super::*;
 use crate::config::ArpDiscovery;
 
@@ -299,6 +299,202 @@ fn the_next_master_goes_on_with_what_the_former_one_offered_or_took_back() {
         assert_eq!(net.owner(2, address(ADDRESS)), Some(owner), "{canceled}");
         assert_eq!(net.station(2).router.handovers().handovers, []);
     }
+}
+
+#[test]
+fn what_came_to_the_lan_while_a_router_was_down_it_claims_when_it_acts() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(3, hand_over(FAR, 1));
+    assert_eq!(net.owner(3, address(FAR)), Some(1));
+    net.start(2, config.clone(), state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(10);
+    assert_eq!(net.stations[&2].router.claim_on(address(FAR)), None);
+    let inherited = [address(FAR)].into();
+    assert_eq!(net.station(2).state.inherited, inherited);
+    assert!(net.station(2).told("handover"));
+
+    // It remembers that, and an operator may say it again.
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.kill(1);
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(200);
+    assert_eq!(net.owner(3, address(FAR)), Some(2));
+    let lan = NextHop::Lan(crate::LAN_PORT);
+    assert_eq!(net.next_hop(2, address(FAR)), Some(lan));
+    let view = net.stations[&2]
+        .router
+        .explain(address(FAR), &crate::Facts::default(), net.now);
+    let evidence = view.questions[0].evidence.join("\n");
+    assert!(evidence.contains("has it by order"), "{evidence}");
+    net.command(2, Command::Announce(address(FAR)));
+    assert_eq!(net.station(2).state.inherited, [].into());
+    assert_eq!(net.station(2).state.announced, [address(FAR)].into());
+}
+
+#[test]
+fn what_the_acting_router_gives_up_the_other_one_forgets_after_a_while() {
+    let mut net = elected();
+    for last in [20, 21] {
+        net.command(1, Command::Announce(address(last)));
+    }
+    let both = [20, 21].map(address).into();
+    assert_eq!(net.station(2).state.inherited, both);
+    // Withdrawn here it stays so, though the other router has it.
+    net.command(2, Command::Withdraw(address(21)));
+    assert_eq!(net.station(2).state.inherited, [address(20)].into());
+    net.command(1, Command::Withdraw(address(20)));
+    net.run(60);
+    assert_eq!(
+        net.station(2).state.inherited,
+        [address(20)].into(),
+        "nobody knows whether there is a master"
+    );
+
+    stand_by_beside_a_master(&mut net, 2);
+    net.run(5);
+
+    assert_eq!(net.station(2).state.inherited, [].into());
+    // A router that dies says nothing by that.
+    net.command(1, Command::Announce(address(20)));
+    net.kill(1);
+    net.run(200);
+    assert_eq!(net.station(2).state.inherited, [address(20)].into());
+}
+
+#[test]
+fn a_claim_that_ends_for_a_moment_is_not_forgotten() {
+    let mut net = elected();
+    stand_by_beside_a_master(&mut net, 2);
+    net.command(1, Command::Announce(address(20)));
+    // The cable of the acting router is pulled; nothing is said about its orders.
+    net.host(1, fixture::lan(false));
+    net.run(2);
+    assert_eq!(net.owner(2, address(20)), None);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(60);
+    assert_eq!(net.owner(3, address(20)), Some(2));
+}
+
+#[test]
+fn what_a_node_holds_that_was_not_heard_when_the_lan_was_taken_over_is_given_away() {
+    let mut net = elected();
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(2);
+    net.run(5);
+    net.command(1, hand_over(ADDRESS, 3));
+    net.cut_off(3);
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Backup, Cause::Started);
+    net.run(200);
+    net.kill(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(5);
+    let claim = |net: &Net| net.stations[&2].router.claim_on(address(ADDRESS));
+    assert_eq!(claim(&net), Some(ClaimState::Active), "nobody says else");
+
+    net.rejoin(3);
+    net.run(30);
+
+    assert_eq!(claim(&net), None);
+    for id in [2, 3] {
+        assert_eq!(net.owner(id, address(ADDRESS)), Some(3), "at {id}");
+    }
+    assert_eq!(net.station(2).state.given_away, [address(ADDRESS)].into());
+}
+
+/// A claim of somebody who was there all the time is judged as ever.
+#[test]
+fn what_is_claimed_elsewhere_long_after_the_lan_was_taken_over_is_a_duplicate() {
+    let mut net = elected();
+    net.kill(1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(60);
+
+    net.command(3, Command::Announce(address(ADDRESS)));
+    net.run(10);
+
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(2), "by its router id");
+    assert_eq!(net.station(2).state.given_away, [].into());
+    assert!(net.station(2).told("duplicate-owner"));
+}
+
+#[test]
+fn who_begins_anew_takes_no_router_beside_it_for_a_host() {
+    const ROUTER: Mac = [2, 0, 0, 0, 7, 7];
+    let mut net = discovering_site();
+    let mut lan = fixture::lan(true);
+    if let HostEvent::Lan { mac, .. } = &mut lan {
+        *mac = ROUTER;
+    }
+    net.host(1, lan);
+    net.run(5);
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    net.kill(1);
+    net.kill(2);
+
+    // BGP tells nothing of it: the tunnel to it is cut.
+    net.start(2, config, state);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    hear(&mut net, 2, HEARD, ROUTER);
+    assert_eq!(states_of_homes(&net, 2), [""; 0]);
+    hear(&mut net, 2, HEARD, HOST);
+    assert_eq!(states_of_homes(&net, 2), ["present"]);
+}
+
+#[test]
+fn what_keeps_a_claim_back_is_said_with_the_rule_that_decides() {
+    let mut net = elected();
+    let remark = |net: &Net, id: u32| {
+        let facts = crate::Facts::default();
+        let view = net.stations[&id]
+            .router
+            .explain(address(ADDRESS), &facts, net.now);
+        let lines = view.questions[0].evidence.iter();
+        let remarks = lines.filter(|line| line.contains("claimed here as standby"));
+        remarks.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(remark(&net, 1), [""; 0]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let wins = "claimed here as standby: the claim of n1 wins (step router-id)";
+    assert_eq!(remark(&net, 3), [wins]);
+
+    // A router of the LAN that has just begun says so only where nobody else wins.
+    let config = net.station(2).router.config().clone();
+    for id in [1, 2] {
+        net.kill(id);
+    }
+    net.command(3, Command::Withdraw(address(ADDRESS)));
+    net.start(2, config, RuntimeState::default());
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.run(20);
+    let waits = "claimed here as standby: not all nodes have told their routes yet, and this LAN may have given it away";
+    assert_eq!(remark(&net, 2), [waits]);
+}
+
+/// Another router is heard to be the master.
+fn stand_by_beside_a_master(net: &mut Net, id: u32) {
+    let heard = Heard {
+        address: address(1),
+        priority: 150,
+        best_priority: 150,
+        interval: Duration::from_millis(300),
+        at: net.now,
+        copy_only: false,
+    };
+    let status = Status {
+        heard: Some(heard),
+        ..status(State::Backup, Cause::Started)
+    };
+    report(net, id, status);
 }
 
 fn states_of_homes(net: &Net, id: u32) -> Vec<String> {

@@ -77,9 +77,8 @@ fn the_next_master_is_active_at_once_though_bgp_still_knows_the_former_one() {
 fn a_router_never_answers_for_what_another_one_of_its_lan_serves() {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
-    net.command(1, Command::Announce(address(12)));
     elect(&mut net, 2, State::Master, Cause::Silence);
-    net.run(1);
+    net.command(1, Command::Announce(address(12)));
     assert_eq!(net.owner(2, address(12)), Some(1));
     assert!(!net.answers(2, address(12)), "it lives on the same LAN");
 }
@@ -505,7 +504,7 @@ fn dispute(net: &mut Net, conflicts: u64) {
     report(net, 1, status);
 }
 
-fn report(net: &mut Net, id: u32, status: Status) {
+pub(super) fn report(net: &mut Net, id: u32, status: Status) {
     let report = VrrpReport {
         generation: plan(net, id).generation,
         status: Some(status),
@@ -517,7 +516,7 @@ fn report(net: &mut Net, id: u32, status: Status) {
     clippy::disallowed_methods,
     reason = "times of a status are only shown"
 )]
-fn status(state: State, cause: Cause) -> Status {
+pub(super) fn status(state: State, cause: Cause) -> Status {
     Status {
         state,
         since: std::time::Instant::now(),

@@ -25,6 +25,9 @@ pub struct VrrpView {
     pub election: Option<ElectionFacts>,
     /// Why no election can be held, if it should be.
     pub failure: Option<String>,
+    /// Whether the thread of the election stands still, so that nobody knows who is master.
+    #[serde(default)]
+    pub silent: bool,
     /// `real-time`, or why not.
     pub scheduling: String,
     /// The last time that two routers were master at once, if there was one.
@@ -116,6 +119,7 @@ impl Router {
             gate_reason: gate.reason.into(),
             election: facts.vrrp.election.clone(),
             failure: facts.vrrp.failure.clone(),
+            silent: facts.vrrp.silent,
             scheduling: facts.vrrp.scheduling.clone(),
             split_brain: self.lan_role.split_brain().map(|split| SplitBrainRow {
                 rival: split.rival,
