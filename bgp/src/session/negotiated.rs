@@ -8,12 +8,10 @@ use std::time::Duration;
 use super::restart::{OpenRestart, PeerRestart};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::wire::{
-    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Family, Ipv6Context,
-    Notification, Open, code, subcode,
+    AS_TRANS, AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Family,
+    Ipv6Context, Notification, Open, code, subcode,
 };
 
-/// Stands for a four-octet AS number in two octets (RFC 6793).
-const AS_TRANS: u16 = 23456;
 /// Shortest hold time that is accepted or proposed.
 const HOLD_TIME_MIN_S: u16 = 3;
 /// Longest name in the FQDN capability.
