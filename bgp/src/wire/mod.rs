@@ -110,6 +110,16 @@ impl Message {
         }
     }
 
+    /// Lists what was malformed in it but survived (RFC 7606).
+    #[must_use]
+    pub fn faults(&self) -> &[AttributeFault] {
+        match self {
+            Self::Update(update) => &update.faults,
+            Self::Ipv6Update(update) => &update.ipv6.faults,
+            Self::Open(_) | Self::Notification(_) | Self::Keepalive | Self::RouteRefresh(_) => &[],
+        }
+    }
+
     /// Encodes the message, header included. An UPDATE beyond the longest message becomes several
     /// messages in a row, those of [`Update::encode_split`].
     #[must_use]
