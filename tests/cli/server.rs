@@ -111,6 +111,9 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
         "/v1/announce" | "/v1/withdraw" | "/v1/handover/cancel" | "/v1/bgp/graceful-shutdown" => {
             return ("200 OK", body.as_bytes().to_vec());
         }
+        _ if target.starts_with("/v1/bgp/neighbors/aws/") && !body.is_empty() => {
+            return ("200 OK", body.as_bytes().to_vec());
+        }
         "/v1/bgp/neighbors/nobody" => {
             return refuse(
                 "404 Not Found",

@@ -172,6 +172,14 @@ fn each_fault_of_the_fabric_is_found() {
         ("bgp/session-n2", Warn, |e| {
             e.neighbors.neighbors[0].degraded = Some("no-addpath".into());
         }),
+        ("bgp/session-n2", Fail, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            (neighbor.state, neighbor.disabled) = ("idle".into(), true);
+        }),
+        ("bgp/max-prefixes-n2", Warn, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            neighbor.max_prefixes = Some(neighbor.accepted);
+        }),
         ("bgp/rejected-routes", Warn, |e| reject(e, "outside-pool")),
         ("identity/foreign-claims", Fail, |e| {
             reject(e, "node-id-not-peer")
