@@ -283,7 +283,10 @@ fn story(outcome: &Outcome, connection: ConnectionId) -> Vec<String> {
             other => format!("refresh {other}"),
         },
         Message::Update(update) => format!("update {}", update.announced.len()),
-        other => format!("{other:?}"),
+        other @ (Message::Open(_)
+        | Message::Ipv6Update(_)
+        | Message::Notification(_)
+        | Message::Keepalive) => format!("{other:?}"),
     });
     words.collect()
 }

@@ -49,7 +49,7 @@ fn a_route_of_a_node_is_judged_by_what_the_fabric_demands() {
         rows,
         expected.map(|(way, route, passes)| (way.into(), route.into(), passes))
     );
-    assert_eq!(verdicts[1].reason.as_deref(), Some("split-horizon"));
+    assert_eq!(verdicts[1].reason.as_deref(), Some("not-reflected"));
     assert!(verdicts.iter().all(|it| it.term.starts_with("fixed")));
     assert_eq!(router.bgp_policy_test(host_route(), Some(NodeId(9))), None);
 }
