@@ -115,30 +115,6 @@ fn orders_are_given_and_confirmed() {
             "neighbors of other ASes are asked no longer to use other ways\n",
         ),
         (
-            &["bgp", "neighbor", "aws", "refresh"],
-            "aws is asked for its routes, and told ours again\n",
-        ),
-        (
-            &["bgp", "neighbor", "aws", "refresh", "in"],
-            "aws is asked for its routes\n",
-        ),
-        (
-            &["bgp", "neighbor", "aws", "refresh", "out"],
-            "aws is told our routes again\n",
-        ),
-        (
-            &["bgp", "neighbor", "aws", "reset", "--hard"],
-            "the session with aws is reset; it comes up again by itself\n",
-        ),
-        (
-            &["bgp", "neighbor", "aws", "disable"],
-            "the session with aws is disabled until it is enabled, or this router restarts\n",
-        ),
-        (
-            &["bgp", "neighbor", "aws", "enable"],
-            "the session with aws is allowed again\n",
-        ),
-        (
             &["handover", "10.77.60.9", "--to", "aws"],
             "10.77.60.9 is offered to aws: `samctl handover` shows whether it is still\n",
         ),
@@ -167,12 +143,6 @@ fn orders_are_given_and_confirmed() {
         r#"POST /v1/drain {"on":false}"#,
         r#"POST /v1/bgp/graceful-shutdown {"on":true}"#,
         r#"POST /v1/bgp/graceful-shutdown {"on":false}"#,
-        "POST /v1/bgp/neighbors/aws/refresh {}",
-        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"in"}"#,
-        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"out"}"#,
-        r#"POST /v1/bgp/neighbors/aws/reset {"hard":true}"#,
-        "POST /v1/bgp/neighbors/aws/disable {}",
-        "POST /v1/bgp/neighbors/aws/enable {}",
         r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
         r#"POST /v1/handover/cancel {"address":"10.77.60.9"}"#,
         r#"POST /v1/handover {"address":"10.77.60.9","to":"aws"}"#,
@@ -189,6 +159,53 @@ fn orders_are_given_and_confirmed() {
     ]);
     let answer: Value = serde_json::from_str(&printed.stdout).expect("JSON");
     assert_eq!(answer["address"], "10.77.60.9");
+}
+
+#[test]
+fn orders_about_a_neighbor_are_given_and_confirmed() {
+    let server = Server::start("neighbor-orders");
+    let orders = [
+        (
+            &["bgp", "neighbor", "aws", "refresh"][..],
+            "aws is asked for its routes, and told ours again\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "refresh", "in"],
+            "aws is asked for its routes\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "refresh", "out"],
+            "aws is told our routes again\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "reset", "--hard"],
+            "the session with aws is reset; it comes up again by itself\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "disable"],
+            "the session with aws is disabled until it is enabled, or this router restarts\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "enable"],
+            "the session with aws is allowed again\n",
+        ),
+    ];
+    for (arguments, confirmation) in orders {
+        let printed = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(
+            (printed.exit, printed.stdout.as_str()),
+            (Exit::Ok, confirmation)
+        );
+    }
+    let given = [
+        "POST /v1/bgp/neighbors/aws/refresh {}",
+        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"in"}"#,
+        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"out"}"#,
+        r#"POST /v1/bgp/neighbors/aws/reset {"hard":true}"#,
+        "POST /v1/bgp/neighbors/aws/disable {}",
+        "POST /v1/bgp/neighbors/aws/enable {}",
+    ];
+    assert_eq!(server.asked(), given);
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn long_as_path(segments: &[&[u16]]) -> Vec<u8> {
 fn narrow(segments: &[&[u16]]) -> Vec<u8> {
     let mut value = Vec::new();
     for numbers in segments {
-        value.extend([2, u8::try_from(numbers.len()).unwrap()]);
+        value.extend([2, u8::try_from(numbers.len()).expect("short")]);
         value.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
     }
     value
@@ -237,7 +237,7 @@ fn narrow(segments: &[&[u16]]) -> Vec<u8> {
 fn as4_path(segments: &[&[u32]]) -> Vec<u8> {
     let mut value = Vec::new();
     for numbers in segments {
-        value.extend([2, u8::try_from(numbers.len()).unwrap()]);
+        value.extend([2, u8::try_from(numbers.len()).expect("short")]);
         value.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
     }
     attribute(0xc0, 17, &value)
