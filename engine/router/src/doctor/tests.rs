@@ -172,14 +172,6 @@ fn each_fault_of_the_fabric_is_found() {
         ("bgp/session-n2", Warn, |e| {
             e.neighbors.neighbors[0].degraded = Some("no-addpath".into());
         }),
-        ("bgp/session-n2", Fail, |e| {
-            let neighbor = &mut e.neighbors.neighbors[0];
-            (neighbor.state, neighbor.disabled) = ("idle".into(), true);
-        }),
-        ("bgp/max-prefixes-n2", Warn, |e| {
-            let neighbor = &mut e.neighbors.neighbors[0];
-            neighbor.max_prefixes = Some(neighbor.accepted);
-        }),
         ("bgp/rejected-routes", Warn, |e| reject(e, "outside-pool")),
         ("identity/foreign-claims", Fail, |e| {
             reject(e, "node-id-not-peer")
@@ -225,6 +217,26 @@ fn each_fault_of_the_fabric_is_found() {
         let view = examine(&evidence);
 
         assert_eq!(found(&view, name), Some(*status), "case {index}: {name}");
+    }
+}
+
+#[test]
+fn a_session_that_is_disabled_or_whose_limit_is_near_is_found() {
+    let cases: [(&str, CheckStatus, Spoil); 2] = [
+        ("bgp/session-n2", CheckStatus::Fail, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            (neighbor.state, neighbor.disabled) = ("idle".into(), true);
+        }),
+        ("bgp/max-prefixes-n2", CheckStatus::Warn, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            neighbor.max_prefixes = Some(neighbor.accepted);
+        }),
+    ];
+    for (name, status, spoil) in cases {
+        let (net, facts) = healthy();
+        let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+        spoil(&mut evidence);
+        assert_eq!(found(&examine(&evidence), name), Some(status), "{name}");
     }
 }
 
