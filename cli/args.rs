@@ -14,7 +14,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use sam_router::view::TraceQuery;
 
-pub use self::bgp::{BgpCommand, DecodeArgs, Family, MrtCommand, RouteTable, Topic};
+pub use self::bgp::{
+    BgpCommand, DecodeArgs, Direction, Family, MrtCommand, NeighborTopic, PolicyCommand, Topic,
+};
 pub use self::cloud::{
     AwsPolicyArgs, AzureRoleArgs, CaptureCommand, FakecloudArgs, IamPolicyCommand, LabCommand,
     OciPolicyArgs, RehearseArgs,

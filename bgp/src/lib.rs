@@ -9,10 +9,12 @@ mod external;
 pub mod feed;
 mod input;
 pub mod mrt;
+mod orders;
 mod output;
 mod peer;
 pub mod policy;
 mod reflector;
+mod refresh;
 mod restart;
 pub mod rib;
 mod rib_view;
@@ -27,10 +29,13 @@ mod view;
 pub mod wire;
 
 pub use feed::{Cursor, Feed, News, Stamp};
+pub use orders::{OrderRefusal, PeerOrder};
 pub use policy::{Policies, Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
-pub use rib::{Alternatives, BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED};
+pub use rib::{
+    Alternatives, BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED, is_near_limit,
+};
 pub use rib_view::RibView;
 pub use speaker::{
     ConnectionId, Event, ExternalPeer, GracefulRestartConfig, Input, Output, OwnRestart,

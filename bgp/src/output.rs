@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::config::PeerId;
 use crate::input::ConnectionId;
 use crate::rib::BestPathChange;
+use crate::wire::Family;
 
 /// What comes out.
 #[derive(Debug)]
@@ -86,6 +87,16 @@ pub enum Event {
         prefix: IpNet,
         /// The reason's name.
         reason: &'static str,
+    },
+    /// A peer tells almost as many routes of a family as are accepted from it: beyond the limit they are refused. Sent when
+    /// their number reaches three quarters of it.
+    LimitNear {
+        /// The peer.
+        peer: PeerId,
+        /// The family.
+        family: Family,
+        /// How many are accepted at most.
+        limit: usize,
     },
     /// A malformed attribute was survived (RFC 7606).
     Malformed {

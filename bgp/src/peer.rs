@@ -62,6 +62,7 @@ impl Peer {
                 .map(|negotiated| negotiated.router_id)
                 .or(config.router_id),
             state,
+            disabled: false,
             since,
             role: config.role,
             range: self.range,
@@ -81,6 +82,8 @@ impl Peer {
             last_sent: statistics.last_sent.clone(),
             last_received: statistics.last_received.clone(),
             last_down: statistics.last_down.clone(),
+            errors: statistics.errors.latest(),
+            max_prefixes: config.max_prefixes,
             ipv4: FamilyView {
                 negotiated: negotiated.is_some(),
                 add_path_receive: receive.is_some_and(|context| context.add_path),

@@ -8,9 +8,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::config::PeerId;
 use crate::feed::Feed;
-use crate::rib::{Alternatives, Path, Tables};
+use crate::policy::Rejection;
+use crate::rib::{Alternatives, NeighborIdentity, Path, Tables, Tried};
 use crate::speaker::Speaker;
-use crate::view::{self, PathView, ReceivedView, RejectedView, WithheldView};
+use crate::view::{self, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
 use crate::wire::{Nlri, PathAttributes, Prefix};
 use crate::{Policies, Policy};
 
@@ -150,6 +151,42 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
             .collect()
     }
 
+    /// Tells what import would make of a route of a peer, whether its session is up or not. Limits are not tried.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn try_import(
+        &self,
+        peer: &PeerView,
+        prefix: N,
+        attributes: &PathAttributes<N::NextHop>,
+    ) -> Result<PathAttributes<N::NextHop>, Rejection> {
+        self.0.try_import((peer.id, peer.role), prefix, attributes)
+    }
+
+    /// Tells for each path to a prefix, best first, what a peer would be told, or why it would not.
+    #[must_use]
+    pub fn try_export(
+        &self,
+        peer: &PeerView,
+        prefix: N,
+    ) -> Vec<(Path<N::NextHop>, Tried<N::NextHop>)> {
+        self.0.try_export(identity(peer), prefix)
+    }
+
+    /// Tells what a peer would be told of a route if we originated it.
+    ///
+    /// # Errors
+    /// Why it would not be told.
+    pub fn try_originating(
+        &self,
+        peer: &PeerView,
+        prefix: N,
+        attributes: &PathAttributes<N::NextHop>,
+    ) -> Result<PathAttributes<N::NextHop>, Rejection> {
+        self.0.try_originating(identity(peer), prefix, attributes)
+    }
+
     /// Paths that a peer is not told, by prefix, each with the reason; worked out at the question.
     #[must_use]
     pub fn withheld(&self, peer: PeerId) -> Vec<WithheldView<N>> {
@@ -161,5 +198,18 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
                 reason: reason.0,
             })
             .collect()
+    }
+}
+
+/// Who a peer is, as far as it is known without a session.
+fn identity(peer: &PeerView) -> NeighborIdentity {
+    NeighborIdentity {
+        peer: peer.id,
+        router_id: peer.router_id.unwrap_or(peer.address),
+        address: peer.address,
+        role: peer.role,
+        max_prefixes: peer.max_prefixes,
+        reflector: false,
+        all_paths: peer.ipv4.add_path_send,
     }
 }

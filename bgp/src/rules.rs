@@ -124,6 +124,18 @@ impl AnyCommunity {
 }
 
 impl Rules {
+    /// Returns the place of the rule that decides about a route; `None` if none matches.
+    #[must_use]
+    pub fn deciding<N: Prefix>(
+        &self,
+        neighbor: Ipv4Addr,
+        prefix: N,
+        attributes: &PathAttributes<N::NextHop>,
+    ) -> Option<usize> {
+        let mut rules = self.0.iter();
+        rules.position(|rule| rule.matches.holds(neighbor, prefix, attributes))
+    }
+
     /// Judges a route at the session with `neighbor`, and changes it as the rule says.
     ///
     /// # Errors
@@ -134,9 +146,8 @@ impl Rules {
         prefix: N,
         attributes: &mut PathAttributes<N::NextHop>,
     ) -> Result<(), Rejection> {
-        let mut rules = self.0.iter();
-        let found = rules.find(|rule| rule.matches.holds(neighbor, prefix, attributes));
-        let rule = found.ok_or(NO_RULE)?;
+        let found = self.deciding(neighbor, prefix, attributes);
+        let rule = found.and_then(|place| self.0.get(place)).ok_or(NO_RULE)?;
         match rule.verdict {
             Verdict::Accept => rule.set.apply(attributes),
             Verdict::Reject => return Err(REFUSED),

@@ -30,7 +30,9 @@ pub use crate::config::{
 };
 pub use crate::input::{ConnectionId, Input};
 pub use crate::output::{Event, Output, TimerName};
-pub use crate::view::{FamilyView, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
+pub use crate::view::{
+    ErrorView, FamilyView, PathView, PeerView, ReceivedView, RejectedView, WithheldView,
+};
 
 /// A BGP speaker.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Speaker<P> {
     pub(crate) restart: Option<Restart>,
     /// Ranges of addresses from which peers may come.
     pub(crate) templates: Vec<PeerTemplate>,
+    /// Peers without sessions by order.
+    pub(crate) disabled: BTreeSet<PeerId>,
     /// Peers that came, went or changed their state.
     pub(crate) peer_feed: Feed<PeerId>,
     pub(crate) outputs: VecDeque<Output>,
@@ -80,6 +84,7 @@ impl<P: Policies> Speaker<P> {
             told_last: Family::Ipv6Unicast,
             restart: None,
             templates: Vec::new(),
+            disabled: BTreeSet::new(),
             peer_feed: Feed::default(),
             outputs: VecDeque::new(),
             connection_ids: ConnectionIds::new(),
@@ -97,6 +102,7 @@ impl<P: Policies> Speaker<P> {
         for peer in peers {
             wanted.entry(peer.id).or_insert(peer);
         }
+        self.disabled.retain(|id| wanted.contains_key(id));
         let outdated: Vec<PeerId> = self
             .peers
             .iter()
@@ -137,6 +143,9 @@ impl<P: Policies> Speaker<P> {
                         },
                         now,
                     );
+                }
+                if self.disabled.contains(&id) {
+                    session.disable("", now);
                 }
                 let mut peer = Peer::new(session);
                 peer.stamp = self.peer_feed.note(id, None, true);
@@ -306,7 +315,7 @@ impl<P: Policies> Speaker<P> {
 
     fn send_export<N: Prefix>(&mut self, export: &Export<N>) {
         self.with_session(export.peer, |session, _| {
-            session.send_updates(&export.updates, export.end_of_rib);
+            session.send_updates(&export.updates, export.marks);
         });
     }
 
@@ -353,13 +362,15 @@ impl<P: Policies> Speaker<P> {
         self.peers
             .iter()
             .map(|(id, peer)| {
-                peer.view(
+                let mut view = peer.view(
                     (
                         self.tables.neighbor(*id),
                         ipv4.get(id).copied().unwrap_or(0),
                     ),
                     (self.ipv6.neighbor(*id), ipv6.get(id).copied().unwrap_or(0)),
-                )
+                );
+                view.disabled = self.disabled.contains(id);
+                view
             })
             .collect()
     }
@@ -430,7 +441,11 @@ impl<P: Policies> Speaker<P> {
     }
 
     /// Acts on a session, then does what it wants done.
-    fn with_session(&mut self, id: PeerId, act: impl FnOnce(&mut PeerSession, &mut ConnectionIds)) {
+    pub(crate) fn with_session(
+        &mut self,
+        id: PeerId,
+        act: impl FnOnce(&mut PeerSession, &mut ConnectionIds),
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -511,8 +526,7 @@ impl<P: Policies> Speaker<P> {
                     .push_back(Output::Event(Event::AttemptFailed { peer: id, reason }));
             }
             SessionOutput::Update(message) => self.receive(id, *message),
-            SessionOutput::Refresh(Family::Ipv4Unicast) => self.tables.refresh(id),
-            SessionOutput::Refresh(Family::Ipv6Unicast) => self.ipv6.refresh(id),
+            SessionOutput::Refresh(family, step) => self.on_refresh(id, family, step),
             SessionOutput::Refused(reason) => {
                 let refused = Event::ConnectionRefused {
                     from: address,
@@ -548,7 +562,9 @@ impl<P: Policies> Speaker<P> {
         let ipv6 = (self.ipv6.take_recalled(self.now), Family::Ipv6Unicast);
         for (peers, family) in [ipv4, ipv6] {
             for peer in peers {
-                self.with_session(peer, |session, _| session.request_refresh(family));
+                self.with_session(peer, |session, _| {
+                    session.request_refresh(family);
+                });
             }
         }
     }

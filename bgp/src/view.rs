@@ -26,6 +26,8 @@ pub struct PeerView {
     pub router_id: Option<Ipv4Addr>,
     /// Session state.
     pub state: SessionState,
+    /// Whether there is no session by order.
+    pub disabled: bool,
     /// Since when.
     pub since: Instant,
     /// Role.
@@ -60,10 +62,31 @@ pub struct PeerView {
     pub last_received: Option<Notification>,
     /// Why the session last went down.
     pub last_down: Option<String>,
+    /// What was wrong with its messages lately, the latest first.
+    pub errors: Vec<ErrorView>,
+    /// Paths of each family that are accepted at most.
+    pub max_prefixes: usize,
     /// Routes of IPv4 unicast.
     pub ipv4: FamilyView,
     /// Routes of IPv6 unicast; `None` where it is not offered.
     pub ipv6: Option<FamilyView>,
+}
+
+/// What was wrong with messages of a peer, and the last one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorView {
+    /// When it came.
+    pub at: Instant,
+    /// Type code of the attribute that was wrong, if it was one; 0 for the list of them.
+    pub attribute: Option<u8>,
+    /// What was wrong, in a few words.
+    pub reason: String,
+    /// How many of them came.
+    pub count: u64,
+    /// Bytes of the message.
+    pub length: usize,
+    /// Its first bytes, header included.
+    pub sample: Vec<u8>,
 }
 
 /// What is shown of a peer and the routes of one family.

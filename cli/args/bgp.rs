@@ -13,17 +13,25 @@ use super::values::parse_prefix;
 pub enum BgpCommand {
     /// Show all neighbors
     Neighbors,
-    /// Show one neighbor, or one of its tables of routes
+    /// Show one neighbor or one of its tables of routes, or do something with its session
+    ///
+    /// What is ordered holds until this router stops: after a restart no session is disabled.
     Neighbor {
         /// Name or overlay address of the node
         #[arg(value_name = "NAME|ADDRESS")]
         neighbor: String,
-        /// Which table
-        #[arg(value_enum)]
-        table: Option<RouteTable>,
-        /// Only routes of this family
-        #[arg(short = 'a', long, value_enum, requires = "table")]
+        /// Which table, or what to do
+        #[arg(value_enum, value_name = "TABLE|ORDER")]
+        topic: Option<NeighborTopic>,
+        /// Of a refresh: which way; both without
+        #[arg(value_enum, requires = "topic")]
+        direction: Option<Direction>,
+        /// Only routes of this family, of a table
+        #[arg(short = 'a', long, value_enum, requires = "topic")]
         family: Option<Family>,
+        /// Of a reset: routes go at once, where both sides would keep them until the session is back (RFC 8538)
+        #[arg(long, requires = "topic")]
+        hard: bool,
     },
     /// Show all paths
     Rib {
@@ -54,11 +62,33 @@ pub enum BgpCommand {
         #[arg(value_enum)]
         order: DrainOrder,
     },
+    /// Show which routes may pass, or try one
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Show why a path is the best, step by step
     Why {
         /// Prefix; an address means itself
         #[arg(value_parser = parse_prefix)]
         prefix: IpNet,
+    },
+}
+
+/// `samctl bgp policy`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Show the rules of each neighbor, in order: the first that matches decides
+    Show,
+    /// Say what would become of a route, and which term decides; nothing is sent or changed
+    ///
+    /// Tried is the route that the neighbor told, and each path that it may be told; without one, of neighbors of other ASes
+    /// a plain route.
+    Test {
+        /// Prefix; an address means itself
+        #[arg(value_parser = parse_prefix)]
+        prefix: IpNet,
+        /// Only at this neighbor
+        #[arg(value_name = "NAME|ADDRESS")]
+        neighbor: Option<String>,
     },
 }
 
@@ -116,9 +146,9 @@ pub enum Family {
     Ipv6,
 }
 
-/// A table of a neighbor.
+/// A table of a neighbor, or an order about its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RouteTable {
+pub enum NeighborTopic {
     /// What it told us, before policy
     Received,
     /// What of it is used
@@ -129,4 +159,21 @@ pub enum RouteTable {
     Advertised,
     /// What we do not tell it, and why
     Withheld,
+    /// Have it tell all its routes again, and tell it all of ours
+    Refresh,
+    /// End the session, which comes up again by itself
+    Reset,
+    /// End the session until it is enabled
+    Disable,
+    /// Allow the session again
+    Enable,
+}
+
+/// Which way routes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Its routes, to us
+    In,
+    /// Our routes, to it
+    Out,
 }

@@ -14,6 +14,7 @@ pub mod lab;
 mod lines;
 pub mod monitor;
 pub mod mrt;
+pub mod neighbor;
 pub mod order;
 pub mod pcap;
 pub mod rehearse;
@@ -25,15 +26,15 @@ pub mod version;
 mod wait;
 
 use sam_router::view::{
-    ActionView, ActionsView, ArpView, BfdView, BgpNeighborView, BgpNeighborsView, BgpRibView,
-    BgpTableView, BgpWhyView, CapturesView, CheckStatus, CountersView, DiscoveryView, DoctorView,
-    DrainView, ExplainView, OwnersView, RoutesView, StatusView, TunnelsView, VrrpView,
+    ActionView, ActionsView, ArpView, BfdView, BgpNeighborsView, BgpRibView, BgpWhyView,
+    CapturesView, CheckStatus, CountersView, DiscoveryView, DoctorView, DrainView, ExplainView,
+    OwnersView, PolicyTestView, PolicyView, RoutesView, StatusView, TunnelsView, VrrpView,
 };
 
 use crate::Streams;
 use crate::args::{
     ActionsCommand, Args, BgpCommand, CaptureCommand, Command, DrainOrder, Family, LabCommand,
-    RouteTable,
+    PolicyCommand,
 };
 use crate::client::{Client, escape};
 use crate::exit::{Exit, Failure};
@@ -127,19 +128,17 @@ fn bgp(
         BgpCommand::Neighbors => show::<BgpNeighborsView>(view, "/v1/bgp/neighbors", streams),
         BgpCommand::Neighbor {
             neighbor,
-            table,
+            topic,
+            direction,
             family,
+            hard,
         } => {
-            let path = format!("/v1/bgp/neighbors/{}", escape(neighbor));
-            match table {
-                None => show::<BgpNeighborView>(view, &path, streams),
-                Some(table) => {
-                    let family = family.map(|family| format!("?family={}", family_name(family)));
-                    let table = table_name(*table);
-                    let path = format!("{path}/{table}{}", family.unwrap_or_default());
-                    show::<BgpTableView>(view, &path, streams)
-                }
-            }
+            let particulars = neighbor::Particulars {
+                direction: *direction,
+                family: *family,
+                hard: *hard,
+            };
+            neighbor::neighbor(neighbor, *topic, particulars, view, streams)
         }
         BgpCommand::Rib { prefix, family } => {
             let family = family.map(|family| format!("family={}", family_name(family)));
@@ -156,8 +155,26 @@ fn bgp(
         BgpCommand::Decode(args) => decode::bgp_decode(args, view.format, streams),
         BgpCommand::Monitor { topic } => monitor::monitor(*topic, view, streams),
         BgpCommand::GracefulShutdown { order } => order::graceful_shutdown(*order, view, streams),
+        BgpCommand::Policy(command) => policy(command, view, streams),
         BgpCommand::Why { prefix } => {
             show::<BgpWhyView>(view, &format!("/v1/bgp/why?prefix={prefix}"), streams)
+        }
+    }
+}
+
+fn policy(
+    command: &PolicyCommand,
+    view: &show::Request<'_>,
+    streams: &mut Streams<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        PolicyCommand::Show => show::<PolicyView>(view, "/v1/bgp/policy", streams),
+        PolicyCommand::Test { prefix, neighbor } => {
+            let neighbor = neighbor.as_deref();
+            let neighbor = neighbor.map(|name| format!("&neighbor={}", escape(name)));
+            let neighbor = neighbor.unwrap_or_default();
+            let path = format!("/v1/bgp/policy/test?prefix={prefix}{neighbor}");
+            show::<PolicyTestView>(view, &path, streams)
         }
     }
 }
@@ -166,16 +183,6 @@ const fn family_name(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
         Family::Ipv6 => "ipv6",
-    }
-}
-
-const fn table_name(table: RouteTable) -> &'static str {
-    match table {
-        RouteTable::Received => "received",
-        RouteTable::Accepted => "accepted",
-        RouteTable::Rejected => "rejected",
-        RouteTable::Advertised => "advertised",
-        RouteTable::Withheld => "withheld",
     }
 }
 

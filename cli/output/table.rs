@@ -18,6 +18,7 @@ mod explain;
 mod monitor;
 mod mrt;
 mod owners;
+mod policy;
 mod rehearsal;
 mod routes;
 mod status;

@@ -89,6 +89,11 @@ fn answer(mut stream: UnixStream, log: &Mutex<Vec<String>>) {
     );
 }
 
+/// Paths of orders that are questions when nothing is said with them.
+fn is_order(target: &str) -> bool {
+    matches!(target, "/v1/drain" | "/v1/handover") || target.starts_with("/v1/bgp/neighbors/aws/")
+}
+
 /// Finds the answer: a view by its path, or one of the router's refusals.
 fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
     let refuse = |status, error: &str, remedy: &str| {
@@ -104,8 +109,7 @@ fn content(target: &str, body: &str) -> (&'static str, Vec<u8>) {
                 "see `samctl owners`",
             );
         }
-        // An order has a body, the question what is left has none.
-        "/v1/drain" | "/v1/handover" if !body.is_empty() => {
+        _ if !body.is_empty() && is_order(target) => {
             return ("200 OK", body.as_bytes().to_vec());
         }
         "/v1/announce" | "/v1/withdraw" | "/v1/handover/cancel" | "/v1/bgp/graceful-shutdown" => {

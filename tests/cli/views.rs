@@ -62,6 +62,8 @@ fn verbs_ask_for_the_documented_paths() {
         "GET /v1/bgp/neighbors/aws/advertised",
         "GET /v1/bgp/neighbors/aws/withheld",
         "GET /v1/bgp/rib",
+        "GET /v1/bgp/policy",
+        "GET /v1/bgp/policy/test?prefix=198.51.100.0/24&neighbor=upstream",
         "GET /v1/bgp/why?prefix=10.77.60.20/32",
         "GET /v1/bgp/why?prefix=10.77.60.21/32",
         "GET /v1/bfd",
@@ -157,6 +159,53 @@ fn orders_are_given_and_confirmed() {
     ]);
     let answer: Value = serde_json::from_str(&printed.stdout).expect("JSON");
     assert_eq!(answer["address"], "10.77.60.9");
+}
+
+#[test]
+fn orders_about_a_neighbor_are_given_and_confirmed() {
+    let server = Server::start("neighbor-orders");
+    let orders = [
+        (
+            &["bgp", "neighbor", "aws", "refresh"][..],
+            "aws is asked for its routes, and told ours again\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "refresh", "in"],
+            "aws is asked for its routes\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "refresh", "out"],
+            "aws is told our routes again\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "reset", "--hard"],
+            "the session with aws is reset; it comes up again by itself\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "disable"],
+            "the session with aws is disabled until it is enabled, or this router restarts\n",
+        ),
+        (
+            &["bgp", "neighbor", "aws", "enable"],
+            "the session with aws is allowed again\n",
+        ),
+    ];
+    for (arguments, confirmation) in orders {
+        let printed = run(&[&["--socket", server.socket()], arguments].concat());
+        assert_eq!(
+            (printed.exit, printed.stdout.as_str()),
+            (Exit::Ok, confirmation)
+        );
+    }
+    let given = [
+        "POST /v1/bgp/neighbors/aws/refresh {}",
+        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"in"}"#,
+        r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"out"}"#,
+        r#"POST /v1/bgp/neighbors/aws/reset {"hard":true}"#,
+        "POST /v1/bgp/neighbors/aws/disable {}",
+        "POST /v1/bgp/neighbors/aws/enable {}",
+    ];
+    assert_eq!(server.asked(), given);
 }
 
 #[test]
@@ -340,6 +389,22 @@ fn the_version_names_program_and_router() {
 }
 
 #[test]
+fn what_does_not_go_together_about_a_neighbor_is_refused_before_anybody_is_asked() {
+    let server = Server::start("topics");
+    for (arguments, words) in [
+        (&["received", "in"][..], "ways of a refresh"),
+        (&["disable", "--hard"], "for a reset"),
+        (&["enable", "-a", "ipv4"], "for a table"),
+    ] {
+        let verb = ["--socket", server.socket(), "bgp", "neighbor", "aws"];
+        let printed = run(&[&verb, arguments].concat());
+        assert_eq!(printed.exit, Exit::Usage);
+        assert!(printed.stderr.contains(words), "{}", printed.stderr);
+    }
+    assert_eq!(server.asked(), Vec::<String>::new());
+}
+
+#[test]
 fn a_packet_that_no_protocol_has_is_refused() {
     let server = Server::start("trace");
     let addresses = ["trace", "10.77.60.10", "10.77.60.20"];
@@ -414,6 +479,11 @@ const VERBS: &[(&[&str], &str)] = &[
         "bgp-neighbors-aws-withheld",
     ),
     (&["bgp", "rib"], "bgp-rib"),
+    (&["bgp", "policy", "show"], "bgp-policy"),
+    (
+        &["bgp", "policy", "test", "198.51.100.0/24", "upstream"],
+        "bgp-policy-test",
+    ),
     (&["bgp", "why", "10.77.60.20"], "bgp-why"),
     (&["bgp", "why", "10.77.60.21"], "bgp-why-nobody"),
     (&["bfd"], "bfd"),

@@ -172,6 +172,17 @@ impl Kind {
         self != Self::Gobgp
     }
 
+    /// Whether it says where a refresh begins and ends (RFC 7313). ExaBGP 4.2 agrees to, and fails over the first mark that it
+    /// has to write.
+    pub(crate) fn marks_refreshes(self) -> bool {
+        matches!(self, Self::Bird | Self::Frr)
+    }
+
+    /// Whether it can be asked for its routes again.
+    pub(crate) fn answers_refresh(self) -> bool {
+        self != Self::Exabgp
+    }
+
     /// CLUSTER_LIST and ORIGINATOR_ID are for reflected routes (RFC 4456 section 8); GoBGP as a reflector puts itself
     /// into both on routes of its own as well.
     pub(crate) fn reflects_its_own(self) -> bool {

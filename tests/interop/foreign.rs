@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 pub(crate) use daemon::Kind;
-use daemon::{Daemon, Guard};
+use daemon::{Daemon, FAR_ASN, Manner, asn};
 
 use crate::fabric::{ASN, Fabric};
 use crate::router::Router;
@@ -26,7 +26,7 @@ pub(crate) type Test = fn(Kind, &Scratch) -> Result<()>;
 /// Nothing passes without a policy (RFC 8212); with one, what it admits and nothing of the fabric's; all without a new
 /// session. A graceful shutdown is heard (RFC 8326).
 pub(crate) fn policy_decides(kind: Kind, scratch: &Scratch) -> Result<()> {
-    let scene = Scene::start(kind, Guard::None, &neighbor(""), scratch)?;
+    let scene = Scene::start(kind, Manner::Plain, &neighbor(""), scratch)?;
     scene.wait_until_established("upstream")?;
     eventually("everything is refused for want of a policy", || {
         ensure!(
@@ -94,7 +94,7 @@ pub(crate) fn strangers_stay_out(kind: Kind, scratch: &Scratch) -> Result<()> {
     let terms = format!(
         "{POLICY}        ttlSecurity: 1\n        authentication: {{type: md5, keyFile: upstream.key}}\n"
     );
-    let scene = Scene::start(kind, Guard::Signed, &neighbor(&terms), scratch)?;
+    let scene = Scene::start(kind, Manner::Signed, &neighbor(&terms), scratch)?;
     eventually("the kernel refuses segments with a wrong signature", || {
         let refused = scene.signature_failures()?;
         ensure!(refused > 0, "none yet");
@@ -115,6 +115,46 @@ pub(crate) fn strangers_stay_out(kind: Kind, scratch: &Scratch) -> Result<()> {
     scene.stays_well()
 }
 
+/// A session that is disabled stays away until it is enabled; one that is reset comes back by itself.
+pub(crate) fn orders_are_followed(kind: Kind, scratch: &Scratch) -> Result<()> {
+    let scene = Scene::start(kind, Manner::Plain, &neighbor(POLICY), scratch)?;
+    scene.wait_until_established("upstream")?;
+    let order = |order| scene.ours.order(&["bgp", "neighbor", "upstream", order]);
+
+    order("disable")?;
+    eventually("the daemon has no session", || {
+        ensure!(!scene.theirs.established()?, "still up");
+        Ok(())
+    })?;
+    let view = scene.neighbor("upstream")?;
+    ensure!(
+        view["disabled"] == true && view["state"] == "idle",
+        "{view}"
+    );
+    ensure!(
+        order("disable").is_err() && order("reset").is_err(),
+        "not refused"
+    );
+    ensure!(
+        scene.ours.paths(NETWORK.parse()?)?.is_empty(),
+        "still routed"
+    );
+
+    order("enable")?;
+    scene.wait_until_established("upstream")?;
+    order("reset")?;
+    eventually("the session has come back", || {
+        let view = scene.neighbor("upstream")?;
+        ensure!(view["established_count"] == 3, "{view}");
+        ensure!(view["state"] == "established", "{view}");
+        Ok(())
+    })?;
+    eventually("routes are here", || {
+        ensure!(!scene.ours.paths(NETWORK.parse()?)?.is_empty(), "not yet");
+        Ok(())
+    })
+}
+
 /// Whoever comes from the range is a neighbor, and gone when the session ends.
 pub(crate) fn a_range_admits(kind: Kind, scratch: &Scratch) -> Result<()> {
     let range = format!(
@@ -122,7 +162,7 @@ pub(crate) fn a_range_admits(kind: Kind, scratch: &Scratch) -> Result<()> {
          \x20       asn: {THEIR_ASN}\n        localAddress: {}\n{POLICY}",
         OURS.underlay()
     );
-    let mut scene = Scene::start(kind, Guard::None, &range, scratch)?;
+    let mut scene = Scene::start(kind, Manner::Plain, &range, scratch)?;
     let name = THEIRS.underlay().to_string();
     scene.wait_until_established(&name)?;
     let view = scene.neighbor(&name)?;
@@ -152,24 +192,19 @@ pub(crate) fn a_range_admits(kind: Kind, scratch: &Scratch) -> Result<()> {
 /// Three thousand routes that share their attributes leave in messages of more than 4096 bytes, which the daemon takes. Those
 /// that it sends itself are as long as it likes.
 pub(crate) fn long_messages_pass(scratch: &Scratch) -> Result<()> {
-    let terms = |name: &str, place: Place, asn: u32| {
-        format!(
-            "      - name: {name}\n        address: {}\n        asn: {asn}\n        localAddress: {}\n{POLICY}",
-            place.underlay(),
-            OURS.underlay()
-        )
-    };
-    let both = format!(
-        "{POLICIES}    neighbors:\n{}{}",
-        terms("upstream", THEIRS, THEIR_ASN),
-        terms("downstream", THIRD, THEIR_ASN + 1)
-    );
+    let both = two_neighbors();
     let world = World::build(3)?;
     let fabric = Fabric::new(1, None)?;
     let many: Vec<String> = (0..MANY)
         .map(|number| format!("198.18.{}.{}/32", number / 256, number % 256))
         .collect();
-    let upstream = Daemon::start(Kind::Bird, Guard::None, world.site(THEIRS)?, &many, scratch)?;
+    let upstream = Daemon::start(
+        Kind::Bird,
+        Manner::Plain,
+        world.site(THEIRS)?,
+        &many,
+        scratch,
+    )?;
     let ours = Router::start_with(world.site(OURS)?, &fabric, scratch, &both)?;
     eventually("all routes have come", || {
         let view = ours.ask(&["bgp", "neighbor", "upstream"])?;
@@ -177,7 +212,7 @@ pub(crate) fn long_messages_pass(scratch: &Scratch) -> Result<()> {
         ensure!(view["accepted"] == MANY, "{}", view["accepted"]);
         Ok(())
     })?;
-    let downstream = Daemon::start(Kind::Bird, Guard::None, world.site(THIRD)?, &[], scratch)?;
+    let downstream = Daemon::start(Kind::Bird, Manner::Plain, world.site(THIRD)?, &[], scratch)?;
     eventually("all routes have passed through", || {
         let known = downstream.count()?;
         ensure!(known >= MANY, "{known} of {MANY}");
@@ -195,6 +230,104 @@ pub(crate) fn long_messages_pass(scratch: &Scratch) -> Result<()> {
     Ok(())
 }
 
+/// A neighbor that knows AS numbers of two octets only hands on those of four, and is told them, by AS4_PATH (RFC 6793).
+pub(crate) fn long_as_numbers_pass(scratch: &Scratch) -> Result<()> {
+    const BEHIND_OLD: &str = "198.18.2.0/24";
+    const BEHIND_NEW: &str = "198.18.3.0/24";
+    let world = World::build(3)?;
+    let fabric = Fabric::new(1, None)?;
+    let start = |manner, place, route: &str| {
+        Daemon::start(
+            Kind::Bird,
+            manner,
+            world.site(place)?,
+            &[route.to_owned()],
+            scratch,
+        )
+    };
+    let old = start(Manner::TwoOctets, THEIRS, BEHIND_OLD)?;
+    let new = start(Manner::Plain, THIRD, BEHIND_NEW)?;
+    let ours = Router::start_with(world.site(OURS)?, &fabric, scratch, &two_neighbors())?;
+
+    eventually("we know the whole path", || {
+        let paths = ours.paths(BEHIND_OLD.parse()?)?;
+        let path = paths.first().context("no path")?;
+        let whole = serde_json::json!([THEIR_ASN, FAR_ASN]);
+        ensure!(path["as_path"] == whole, "{path}");
+        Ok(())
+    })?;
+    for (daemon, route, path) in [
+        (&new, BEHIND_OLD, format!("{ASN} {THEIR_ASN} {FAR_ASN}")),
+        (&old, BEHIND_NEW, format!("{ASN} {}", asn(THIRD))),
+    ] {
+        eventually("the daemons know the whole path", || {
+            let shown = daemon.show(route)?;
+            ensure!(shown.contains(&format!("BGP.as_path: {path}\n")), "{shown}");
+            Ok(())
+        })?;
+    }
+    let view = ours.ask(&["bgp", "neighbor", "upstream"])?;
+    let offered = view["capabilities_received"].to_string();
+    ensure!(!offered.contains("four-octet-as"), "{offered}");
+    Ok(())
+}
+
+/// Whatever capability the daemon lacks, the session comes up, routes pass both ways, and what is lacking is not used.
+pub(crate) fn any_capability_may_be_missing(scratch: &Scratch) -> Result<()> {
+    for (option, lacking) in [
+        (
+            "enable route refresh off",
+            &["route-refresh", "enhanced-route-refresh"][..],
+        ),
+        ("enable as4 off", &["four-octet-as"]),
+        ("enable extended messages off", &["extended-message"]),
+        ("graceful restart off", &["graceful-restart"]),
+        (
+            "capabilities off",
+            &[
+                "multiprotocol",
+                "route-refresh",
+                "four-octet-as",
+                "extended-message",
+            ],
+        ),
+    ] {
+        let scene = Scene::start(Kind::Bird, Manner::With(option), &neighbor(POLICY), scratch)?;
+        scene.wait_until_established("upstream")?;
+        let view = scene.neighbor("upstream")?;
+        let offered = view["capabilities_received"].to_string();
+        println!("{option}: {offered}");
+        for name in lacking {
+            ensure!(
+                !offered.contains(&format!("\"{name}")),
+                "{option}: {offered}"
+            );
+        }
+        let extended = offered.contains("extended-message");
+        let expected = if extended { "both" } else { "receive" };
+        ensure!(view["extended_messages"] == expected, "{option}: {view}");
+        eventually("routes pass both ways", || {
+            let paths = scene.ours.paths(NETWORK.parse()?)?;
+            let path = paths.first().context("theirs not yet")?;
+            ensure!(path["as_path"] == serde_json::json!([THEIR_ASN]), "{path}");
+            ensure!(scene.theirs.knows(OWN)?, "ours not yet");
+            Ok(())
+        })?;
+        let asked = scene
+            .ours
+            .order(&["bgp", "neighbor", "upstream", "refresh", "in"]);
+        let able = offered.contains("\"route-refresh");
+        ensure!(asked.is_ok() == able, "{option}: {asked:?}");
+        scene
+            .ours
+            .order(&["bgp", "neighbor", "upstream", "refresh", "out"])?;
+        scene.stays_well()?;
+        let view = scene.neighbor("upstream")?;
+        ensure!(view["established_count"] == 1, "{option}: {view}");
+    }
+    Ok(())
+}
+
 /// samctl and the daemon.
 struct Scene {
     ours: Router,
@@ -204,12 +337,12 @@ struct Scene {
 
 impl Scene {
     /// Starts both; `more` is samctl's own part beyond the usual.
-    fn start(kind: Kind, guard: Guard, more: &str, scratch: &Scratch) -> Result<Self> {
+    fn start(kind: Kind, manner: Manner, more: &str, scratch: &Scratch) -> Result<Self> {
         let world = World::build(2)?;
         let fabric = Fabric::new(1, None)?;
         let routes = [NETWORK.to_owned(), FORGED.to_owned()];
         Ok(Self {
-            theirs: Daemon::start(kind, guard, world.site(THEIRS)?, &routes, scratch)?,
+            theirs: Daemon::start(kind, manner, world.site(THEIRS)?, &routes, scratch)?,
             ours: Router::start_with(world.site(OURS)?, &fabric, scratch, more)?,
             world,
         })
@@ -285,6 +418,20 @@ fn neighbor(terms: &str) -> String {
         THEIRS.underlay(),
         OURS.underlay()
     )
+}
+
+/// Two daemons as the neighbors `upstream` and `downstream`.
+fn two_neighbors() -> String {
+    let terms = |name: &str, place: Place| {
+        format!(
+            "      - name: {name}\n        address: {}\n        asn: {}\n        localAddress: {}\n{POLICY}",
+            place.underlay(),
+            asn(place),
+            OURS.underlay()
+        )
+    };
+    let (one, other) = (terms("upstream", THEIRS), terms("downstream", THIRD));
+    format!("{POLICIES}    neighbors:\n{one}{other}")
 }
 
 /// samctl.

@@ -95,6 +95,7 @@ fn talk(cast: Cast, kind: Kind, add_path: bool, scratch: &Scratch) -> Result<()>
     several_paths::are_told_as_agreed(&mut scene)?;
     session::nothing_is_amiss(&scene)?;
     session::refresh_is_answered(&mut scene)?;
+    session::their_refresh_is_understood(&scene)?;
     session::nobody_complained(&scene)?;
     let routes = [Announcement::claim(THEIRS, u32::from(THEIRS.0))];
     session::their_goodbye_is_shown(&mut scene, &routes)?;
@@ -141,8 +142,9 @@ fn foreign_trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in foreign::Kind::ALL {
         let missing = requirement::missing_of(kind.programs());
-        let tests: [(&str, foreign::Test); 3] = [
+        let tests: [(&str, foreign::Test); 4] = [
             ("neighbor", foreign::policy_decides),
+            ("ordered_neighbor", foreign::orders_are_followed),
             ("signed_neighbor", foreign::strangers_stay_out),
             ("dynamic_neighbor", foreign::a_range_admits),
         ];
@@ -154,11 +156,16 @@ fn foreign_trials() -> Vec<Trial> {
         }
     }
     let missing = requirement::missing_of(foreign::Kind::Bird.programs());
-    trials.push(trial(
-        "foreign_long_messages".into(),
-        missing.as_deref(),
-        foreign::long_messages_pass,
-    ));
+    let tests: [(&str, Test); 3] = [
+        ("foreign_long_messages", foreign::long_messages_pass),
+        ("foreign_long_as_numbers", foreign::long_as_numbers_pass),
+        (
+            "foreign_capabilities",
+            foreign::any_capability_may_be_missing,
+        ),
+    ];
+    let tests = tests.into_iter();
+    trials.extend(tests.map(|(name, test)| trial(name.into(), missing.as_deref(), test)));
     trials
 }
 

@@ -96,13 +96,67 @@ pub(crate) fn refresh_is_answered(scene: &mut Scene) -> Result<()> {
     scene.tell()?.ask_refresh(OURS)?;
     eventually("our routes are sent again", || {
         let now = scene.ours.neighbor(THEIRS)?;
-        let grew = |messages: &str, kind: &str| {
-            now[messages][kind].as_u64() > before[messages][kind].as_u64()
-        };
-        ensure!(grew("messages_received", "route_refresh"), "not asked");
-        ensure!(grew("messages_sent", "update"), "not answered");
+        let grew = |messages, kind| grown(&before, &now, messages, kind);
+        ensure!(grew("messages_received", "route_refresh") > 0, "not asked");
+        ensure!(grew("messages_sent", "update") > 0, "not answered");
+        let marks = if marks_refreshes(&now) { 2 } else { 0 };
+        let sent = grew("messages_sent", "route_refresh");
+        ensure!(sent == marks, "{sent} marks around the answer");
         Ok(())
     })?;
+    session_held(scene, &before)
+}
+
+/// We ask the daemon for all its routes again: where it can, it says where the answer begins and ends (RFC 7313), and no
+/// route goes with the end.
+pub(crate) fn their_refresh_is_understood(scene: &Scene) -> Result<()> {
+    if !scene.kind.answers_refresh() {
+        println!("{} does not survive the question", scene.kind.name());
+        return Ok(());
+    }
+    let before = scene.ours.neighbor(THEIRS)?;
+    let marked = marks_refreshes(&before);
+    ensure!(
+        marked || !scene.kind.marks_refreshes(),
+        "{} does not offer enhanced route refresh",
+        scene.kind.name()
+    );
+    let order = ["bgp", "neighbor", &THEIRS.name(), "refresh", "in"];
+    scene.ours.order(&order)?;
+    eventually("the daemon has answered", || {
+        let now = scene.ours.neighbor(THEIRS)?;
+        let grew = |messages, kind| grown(&before, &now, messages, kind);
+        ensure!(grew("messages_sent", "route_refresh") > 0, "not asked");
+        ensure!(grew("messages_received", "update") > 0, "not answered");
+        let marks = grew("messages_received", "route_refresh");
+        ensure!(!marked || marks == 2, "{marks} marks around the answer");
+        ensure!(
+            now["routes_accepted"] == before["routes_accepted"],
+            "before {}, now {}",
+            before["routes_accepted"],
+            now["routes_accepted"]
+        );
+        Ok(())
+    })?;
+    let events = scene.ours.order(&["events"])?;
+    ensure!(!events.contains("stale-removed"), "{events}");
+    session_held(scene, &before)
+}
+
+/// Whether the daemon says where a refresh begins and ends, and wants to be told.
+fn marks_refreshes(view: &Value) -> bool {
+    texts(&view["capabilities_received"])
+        .iter()
+        .any(|text| text == "enhanced-route-refresh")
+}
+
+/// How many messages came or went meanwhile.
+fn grown(before: &Value, now: &Value, messages: &str, kind: &str) -> u64 {
+    let count = |view: &Value| view[messages][kind].as_u64().unwrap_or_default();
+    count(now).saturating_sub(count(before))
+}
+
+fn session_held(scene: &Scene, before: &Value) -> Result<()> {
     let after = scene.ours.neighbor(THEIRS)?;
     ensure!(
         after["state"] == "established"

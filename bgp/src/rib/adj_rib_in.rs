@@ -68,6 +68,13 @@ pub(crate) struct Change<A> {
     pub(crate) rejected: Option<Rejection>,
 }
 
+/// Tells whether so many accepted routes are three quarters of the limit or more: the owner of the limit should know before
+/// routes are refused.
+#[must_use]
+pub const fn is_near_limit(accepted: usize, limit: usize) -> bool {
+    accepted > 0 && accepted >= limit - limit / 4
+}
+
 /// The table.
 #[derive(Debug)]
 pub(crate) struct AdjRibIn<N: Prefix> {
@@ -82,6 +89,8 @@ pub(crate) struct AdjRibIn<N: Prefix> {
     overflowed: bool,
     /// Whether some of them were forgotten for the limit of all.
     overfull: bool,
+    /// Whether the limit of accepted ones was near when that was last looked at.
+    near_limit: bool,
 }
 
 impl<N: Prefix> AdjRibIn<N> {
@@ -95,6 +104,7 @@ impl<N: Prefix> AdjRibIn<N> {
             waiting: BTreeSet::new(),
             overflowed: false,
             overfull: false,
+            near_limit: false,
         }
     }
 
@@ -146,6 +156,13 @@ impl<N: Prefix> AdjRibIn<N> {
             self.waiting.remove(&route);
             self.refused.remove(&route);
         }
+    }
+
+    /// Tells whether the number of accepted routes has come near the limit since the last time it was asked.
+    pub(crate) fn take_approach(&mut self) -> Option<usize> {
+        let near = is_near_limit(self.accepted, self.max_prefixes);
+        let was_near = std::mem::replace(&mut self.near_limit, near);
+        (near && !was_near).then_some(self.max_prefixes)
     }
 
     /// Changes how many routes are accepted from now on; what is accepted already stays.

@@ -13,6 +13,7 @@ use super::loc_rib::LocRib;
 use super::path::{Path, PathKey, PathSource};
 use super::pending::Pending;
 use super::recall::Recall;
+use super::refresh::Refresh;
 use crate::config::{PeerId, PeerRole};
 use crate::policy::Rejection;
 use crate::reflector::Target;
@@ -77,6 +78,10 @@ pub(crate) struct Neighbor<N: Prefix> {
     pub(crate) congested: bool,
     /// What was forgotten of its routes, and is to be asked for.
     pub(super) recall: Recall,
+    /// Whether its End-of-RIB is to be expected: it restarts gracefully.
+    pub(super) promises_end_of_rib: bool,
+    /// What it tells again, while it does.
+    pub(super) refresh: Option<Refresh<N>>,
 }
 
 impl<N: Prefix> Neighbor<N> {
@@ -92,6 +97,8 @@ impl<N: Prefix> Neighbor<N> {
             stale_until: None,
             congested: false,
             recall: Recall::default(),
+            promises_end_of_rib: false,
+            refresh: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::destinations::Slot;
+use crate::session::Marks;
 
 /// Destinations that are written out at once, so that what a slow peer leaves unread stays bounded.
 pub(super) const PART: usize = 8192;
@@ -21,10 +22,14 @@ pub(crate) struct Pending {
     queued: Vec<u64>,
     /// All destinations.
     pub(crate) all: bool,
-    /// Tell even what the peer knows (RFC 2918).
-    pub(crate) repeat: bool,
     /// Tell that the initial routes are complete (RFC 4724 section 2).
     pub(crate) end_of_rib: bool,
+    /// Tell even what the peer knows (RFC 2918).
+    repeat: bool,
+    /// No part of that was taken yet.
+    repeat_begins: bool,
+    /// Begin with that when the initial routes are complete (RFC 7313 section 4).
+    repeat_next: bool,
 }
 
 /// What is looked at next.
@@ -34,8 +39,8 @@ pub(crate) struct Part {
     pub(crate) slots: Vec<Slot>,
     /// As in [`Pending`].
     pub(crate) repeat: bool,
-    /// As in [`Pending`]; only with the last part.
-    pub(crate) end_of_rib: bool,
+    /// What stands around what is told of them.
+    pub(crate) marks: Marks,
 }
 
 impl Pending {
@@ -73,8 +78,18 @@ impl Pending {
         queue.push_back(slot);
     }
 
-    /// Takes out what is looked at next; End-of-RIB comes with the last part.
-    pub(crate) fn take_part(&mut self) -> Part {
+    /// Has all destinations told, even those that the neighbor knows.
+    pub(crate) fn tell_again(&mut self) {
+        if self.end_of_rib {
+            self.repeat_next = true;
+            return;
+        }
+        self.repeat_begins |= !self.repeat;
+        (self.repeat, self.all) = (true, true);
+    }
+
+    /// Takes out what is looked at next; End-of-RIB comes with the last part, but not while `deferring`.
+    pub(crate) fn take_part(&mut self, deferring: bool) -> Part {
         // A part of each part is for the rest of the table, or it might never leave.
         let reserved = self.unknown.len().min(PART / 4);
         let known = self.known.len().min(PART - reserved);
@@ -88,15 +103,22 @@ impl Pending {
             self.queued[slot.index() / 64] &= !(1 << (slot.index() % 64));
         }
         let last = self.known.is_empty() && self.unknown.is_empty();
-        let part = Part {
-            slots,
-            repeat: self.repeat,
-            end_of_rib: self.end_of_rib && last,
+        let marks = Marks {
+            begin_refresh: std::mem::take(&mut self.repeat_begins),
+            end_of_rib: last && self.end_of_rib && !deferring,
+            end_refresh: last && self.repeat,
         };
-        if last {
-            (self.repeat, self.end_of_rib) = (false, false);
+        let repeat = self.repeat;
+        self.repeat &= !last;
+        self.end_of_rib &= !marks.end_of_rib;
+        if !self.end_of_rib && std::mem::take(&mut self.repeat_next) {
+            self.tell_again();
         }
-        part
+        Part {
+            slots,
+            repeat,
+            marks,
+        }
     }
 }
 
@@ -113,10 +135,10 @@ mod tests {
         for (slot, known) in [(0, false), (1, false), (2, true), (1, true), (3, false)] {
             pending.push(slots[slot], known);
         }
-        let part = pending.take_part();
+        let part = pending.take_part(false);
         assert_eq!(part.slots, [slots[2], slots[0], slots[1], slots[3]]);
         pending.push(slots[1], false);
-        assert_eq!(pending.take_part().slots, [slots[1]]);
+        assert_eq!(pending.take_part(false).slots, [slots[1]]);
         assert!(pending.is_empty(false));
     }
 
@@ -124,17 +146,49 @@ mod tests {
     fn end_of_rib_comes_with_the_last_part() {
         let mut pending = Pending {
             end_of_rib: true,
-            repeat: true,
             ..Pending::default()
         };
         for slot in slots(PART + 1) {
             pending.push(slot, false);
         }
-        let first = pending.take_part();
-        assert_eq!((first.slots.len(), first.end_of_rib), (PART, false));
-        let last = pending.take_part();
-        assert_eq!((last.slots.len(), last.end_of_rib), (1, true));
+        let first = pending.take_part(false);
+        assert_eq!((first.slots.len(), first.marks.end_of_rib), (PART, false));
+        let last = pending.take_part(false);
+        assert_eq!((last.slots.len(), last.marks.end_of_rib), (1, true));
+        assert!(!last.repeat && pending.is_empty(false));
+    }
+
+    #[test]
+    fn marks_stand_around_all_parts_of_a_refresh() {
+        let mut pending = Pending::default();
+        pending.tell_again();
+        assert!(std::mem::take(&mut pending.all));
+        for slot in slots(PART + 1) {
+            pending.push(slot, true);
+        }
+        let (first, last) = (pending.take_part(false), pending.take_part(false));
+        let around = |part: &Part| (part.marks.begin_refresh, part.marks.end_refresh);
         assert!(first.repeat && last.repeat && pending.is_empty(false));
+        assert_eq!(
+            (around(&first), around(&last)),
+            ((true, false), (false, true))
+        );
+        assert_eq!(pending.take_part(false).marks, Marks::default());
+    }
+
+    /// RFC 7313 section 4: BoRR comes behind End-of-RIB.
+    #[test]
+    fn a_refresh_begins_when_the_initial_routes_are_complete() {
+        let mut pending = Pending::everything();
+        pending.all = false;
+        pending.tell_again();
+        let deferred = pending.take_part(true);
+        assert_eq!(deferred.marks, Marks::default());
+        let initial = pending.take_part(false);
+        assert!(initial.marks.end_of_rib && !initial.marks.begin_refresh && !initial.repeat);
+        assert!(std::mem::take(&mut pending.all), "everything again");
+        let refresh = pending.take_part(false);
+        assert!(refresh.marks.begin_refresh && refresh.marks.end_refresh && refresh.repeat);
     }
 
     #[test]
@@ -144,7 +198,7 @@ mod tests {
         for (place, slot) in slots.iter().enumerate() {
             pending.push(*slot, place != 5);
         }
-        assert!(pending.take_part().slots.contains(&slots[5]));
+        assert!(pending.take_part(false).slots.contains(&slots[5]));
     }
 
     fn slots(count: usize) -> Vec<Slot> {

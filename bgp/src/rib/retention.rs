@@ -29,7 +29,10 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         now: Instant,
     ) {
         let peer = identity.peer;
-        let fresh = Neighbor::new(identity);
+        let fresh = Neighbor {
+            promises_end_of_rib: restart.is_some(),
+            ..Neighbor::new(identity)
+        };
         if self
             .neighbors
             .get(&peer)
@@ -103,13 +106,15 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
                 self.forget(peer);
             }
         }
+        self.expire_refreshes(now);
         self.promote_all();
     }
 
     /// Returns when [`Self::expire_stale`] is due.
     pub(crate) fn stale_deadline(&self) -> Option<Instant> {
+        let ends = |neighbor: &Neighbor<N>| [neighbor.stale_until, neighbor.refresh_deadline()];
         let neighbors = self.neighbors.values();
-        neighbors.filter_map(|neighbor| neighbor.stale_until).min()
+        neighbors.flat_map(ends).flatten().min()
     }
 
     /// Returns the next hops of all accepted stale routes.
@@ -148,6 +153,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         };
         neighbor.established = false;
         neighbor.end_of_rib = false;
+        neighbor.refresh = None;
         self.pool.note_released(neighbor.adj_rib_out.len());
         neighbor.forget_told(&mut self.loc_rib);
         neighbor.stale_until = Some(until);
@@ -229,7 +235,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         self.tell_removed(peer, gone, reason);
     }
 
-    fn tell_removed(&mut self, peer: PeerId, routes: usize, reason: &'static str) {
+    pub(super) fn tell_removed(&mut self, peer: PeerId, routes: usize, reason: &'static str) {
         if routes > 0 {
             self.events.push(Event::StaleRemoved {
                 peer,

@@ -26,6 +26,7 @@ use crate::config::PeerId;
 use crate::output::Event;
 use crate::policy::{Policy, Rejection};
 use crate::reflector::Reflector;
+use crate::session::Marks;
 use crate::wire::{Nlri, PathAttributes, Prefix, Update};
 
 /// What a neighbor is to be told.
@@ -35,8 +36,8 @@ pub(crate) struct Export<N: Prefix> {
     pub(crate) peer: PeerId,
     /// Withdrawals and routes; possibly none.
     pub(crate) updates: Vec<Update<N>>,
-    /// Whether End-of-RIB follows.
-    pub(crate) end_of_rib: bool,
+    /// What stands around them.
+    pub(crate) marks: Marks,
 }
 
 /// All tables and the policy.
@@ -149,6 +150,9 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             let (kind, reason) = (fault.kind, fault.reason);
             self.events.push(Event::Malformed { peer, kind, reason });
         }
+        if let Some(refresh) = &mut neighbor.refresh {
+            refresh.note(update.withdrawn.iter().chain(&update.announced));
+        }
         self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
             neighbor.withdraw(&mut self.loc_rib, route);
@@ -165,13 +169,22 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             }
         }
         self.promote(peer);
+        if let Some(neighbor) = self.neighbors.get_mut(&peer)
+            && let Some(limit) = neighbor.adj_rib_in.take_approach()
+        {
+            let family = N::FAMILY;
+            self.events.push(Event::LimitNear {
+                peer,
+                family,
+                limit,
+            });
+        }
     }
 
     /// Has everything told to a neighbor again.
     pub(crate) fn refresh(&mut self, peer: PeerId) {
         if let Some(neighbor) = self.neighbors.get_mut(&peer) {
-            neighbor.pending.all = true;
-            neighbor.pending.repeat = true;
+            neighbor.pending.tell_again();
         }
     }
 
@@ -288,10 +301,8 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         let Part {
             slots,
             repeat,
-            end_of_rib,
-        } = neighbor.pending.take_part();
-        // End-of-RIB waits.
-        neighbor.pending.end_of_rib |= end_of_rib && deferring;
+            marks,
+        } = neighbor.pending.take_part(deferring);
         let mut exporter = Exporter {
             to: identity,
             reflector: self.reflector,
@@ -321,7 +332,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         Some(Export {
             peer,
             updates,
-            end_of_rib: end_of_rib && !deferring,
+            marks,
         })
     }
 
@@ -384,7 +395,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     }
 
     /// Accepts routes that waited for room under the limit.
-    fn promote(&mut self, peer: PeerId) {
+    pub(super) fn promote(&mut self, peer: PeerId) {
         while let Some((route, received)) = self
             .neighbors
             .get(&peer)

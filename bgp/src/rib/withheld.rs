@@ -6,7 +6,7 @@ use super::attribute_pool::AttributePool;
 use super::destination::{Entry, Ineligible};
 use super::destinations::Slot;
 use super::export::{Before, Exporter};
-use super::neighbor::Neighbor;
+use super::neighbor::{Neighbor, NeighborIdentity};
 use super::path::{Path, PathSource};
 use super::tables::Tables;
 use crate::config::PeerId;
@@ -26,7 +26,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         let mut pool = AttributePool::new(0);
         let mut question = neighbor
             .filter(|neighbor| neighbor.established)
-            .map(|neighbor| (neighbor, self.exporter(neighbor, &mut pool)));
+            .map(|neighbor| (neighbor, self.exporter(neighbor.identity, &mut pool)));
         let mut withheld = Vec::new();
         for (slot, prefix, paths) in self.loc_rib.all() {
             let mut before = Before::default();
@@ -43,13 +43,14 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         withheld
     }
 
-    fn exporter<'a>(
+    /// Judges what a neighbor is to be told; for questions.
+    pub(super) fn exporter<'a>(
         &'a self,
-        neighbor: &Neighbor<N>,
+        to: NeighborIdentity,
         pool: &'a mut AttributePool<N::NextHop>,
     ) -> Exporter<'a, P, N> {
         Exporter {
-            to: neighbor.identity,
+            to,
             reflector: self.reflector,
             policy: &*self.policy,
             neighbors: &self.neighbors,

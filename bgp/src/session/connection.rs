@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) refreshing: Refreshing,
     stream: Vec<u8>,
     consumed: usize,
+    /// Where the message begins that was looked at last.
+    latest: usize,
 }
 
 impl Connection {
@@ -59,6 +61,7 @@ impl Connection {
             refreshing: Refreshing::default(),
             stream: Vec::new(),
             consumed: 0,
+            latest: 0,
         }
     }
 
@@ -85,6 +88,7 @@ impl Connection {
 
     /// Takes the next whole message out.
     pub(crate) fn next_message(&mut self) -> Option<Result<Message, DecodeError>> {
+        self.latest = self.consumed;
         let rest = self.stream.get(self.consumed..)?;
         let context = self.receive_context();
         let length = match frame(rest, context) {
@@ -94,6 +98,16 @@ impl Connection {
         let message = Message::decode(rest.get(..length)?, context);
         self.consumed += length;
         Some(message)
+    }
+
+    /// Returns the bytes of the message that was looked at last; all that came when it has no end.
+    pub(crate) fn latest_message(&self) -> &[u8] {
+        let end = if self.consumed > self.latest {
+            self.consumed
+        } else {
+            self.stream.len()
+        };
+        self.stream.get(self.latest..end).unwrap_or_default()
     }
 
     /// Tells whether routes are exchanged on it.

@@ -138,7 +138,15 @@ impl Dialing {
         }
     }
 
-    /// Ends all dialing and accepting for good.
+    /// Begins anew, as if nothing had happened before: dials at once if the peer is active.
+    pub(crate) fn start_again(&mut self, now: Instant) {
+        self.phase = Phase::Running;
+        self.connect_retry.reset();
+        self.idle_hold.reset();
+        self.connect_at = self.active.then_some(now);
+    }
+
+    /// Ends all dialing and accepting, until [`Self::start_again`].
     pub(crate) fn stop(&mut self) {
         self.phase = Phase::Stopped;
     }

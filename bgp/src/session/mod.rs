@@ -6,6 +6,7 @@
 mod collision;
 mod connection;
 mod dialing;
+mod error_log;
 mod fsm;
 mod negotiated;
 mod occasion;
@@ -16,8 +17,9 @@ mod restart;
 mod statistics;
 mod timers;
 
-pub(crate) use outbox::SessionOutput;
+pub(crate) use outbox::{Marks, SessionOutput};
 pub(crate) use peer_session::PeerSession;
+pub(crate) use refreshing::RefreshStep;
 pub(crate) use restart::{FamilyRestart, OpenRestart, RouteFate};
 pub(crate) use timers::{ConnectionIds, Jitter};
 

@@ -8,12 +8,10 @@ use std::time::Duration;
 use super::restart::{OpenRestart, PeerRestart};
 use crate::config::{PeerConfig, SpeakerConfig};
 use crate::wire::{
-    AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Family, Ipv6Context,
-    Notification, Open, code, subcode,
+    AS_TRANS, AddPathDirection, AddPathFamily, Capability, DecodeContext, DecodeError, Family,
+    Ipv6Context, Notification, Open, code, subcode,
 };
 
-/// Stands for a four-octet AS number in two octets (RFC 6793).
-const AS_TRANS: u16 = 23456;
 /// Shortest hold time that is accepted or proposed.
 const HOLD_TIME_MIN_S: u16 = 3;
 /// Longest name in the FQDN capability.
@@ -32,6 +30,8 @@ pub(crate) struct Negotiated {
     pub(crate) send: DecodeContext,
     /// Whether the peer understands ROUTE-REFRESH.
     pub(crate) route_refresh: bool,
+    /// Whether it tells, and wants to be told, where a refresh begins and ends (RFC 7313).
+    pub(crate) enhanced_refresh: bool,
     /// What the peer said about its restarts; `None` unless both sides offer graceful restart.
     pub(crate) restart: Option<PeerRestart>,
     /// All capabilities that the peer sent.
@@ -77,6 +77,7 @@ pub(crate) fn own_capabilities(
     let mut capabilities: Vec<Capability> = families.collect();
     capabilities.extend([
         Capability::RouteRefresh,
+        Capability::EnhancedRouteRefresh,
         Capability::FourOctetAs(config.asn),
         Capability::Fqdn {
             host: shortened(&config.hostname),
@@ -158,6 +159,9 @@ pub(crate) fn negotiate(
             write_extended,
         ),
         route_refresh: open.capabilities.contains(&Capability::RouteRefresh),
+        enhanced_refresh: open
+            .capabilities
+            .contains(&Capability::EnhancedRouteRefresh),
         restart: PeerRestart::negotiate(config, peer.role, &open.capabilities),
         capabilities: open.capabilities.clone(),
     })

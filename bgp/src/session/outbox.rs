@@ -8,13 +8,27 @@ use std::net::Ipv4Addr;
 
 use super::connection::Connection;
 use super::negotiated::initial_context;
+use super::refreshing::RefreshStep;
 use super::restart::{Fates, PeerRestart};
 use super::statistics::Statistics;
 use crate::input::ConnectionId;
-use crate::wire::{DecodeContext, Family, Message, Notification, Prefix, Update, code};
+use crate::wire::{
+    DecodeContext, Family, Message, Notification, Prefix, RouteRefresh, Update, code,
+};
 
 /// UPDATEs are handed out in pieces of about this size.
 const CHUNK_BYTES: usize = 65_536;
+
+/// What stands around routes that are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Marks {
+    /// Before them: everything is told again from here on (RFC 7313).
+    pub(crate) begin_refresh: bool,
+    /// Behind them: the initial routes are complete (RFC 4724 section 2).
+    pub(crate) end_of_rib: bool,
+    /// Behind them: everything has been told again.
+    pub(crate) end_refresh: bool,
+}
 
 /// What a session wants done.
 #[derive(Debug)]
@@ -40,8 +54,8 @@ pub(crate) enum SessionOutput {
     AttemptFailed(String),
     /// What the peer told: a message of routes.
     Update(Box<Message>),
-    /// The peer wants everything of a family again.
-    Refresh(Family),
+    /// The peer speaks of a refresh of a family.
+    Refresh(Family, RefreshStep),
     /// A connection was refused, or lost a race.
     Refused(&'static str),
 }
@@ -81,18 +95,21 @@ impl Outbox {
         self.push(SessionOutput::Refused(reason));
     }
 
-    /// Sends routes, then End-of-RIB if wanted.
+    /// Sends routes and what stands around them.
     pub(crate) fn send_updates<N: Prefix>(
         &mut self,
         connection: &Connection,
         updates: &[Update<N>],
-        end_of_rib: bool,
+        marks: Marks,
     ) {
+        if marks.begin_refresh {
+            self.mark_refresh::<N>(connection, RouteRefresh::BEGIN);
+        }
         let context = connection.send_context();
         let routes = updates
             .iter()
             .flat_map(|update| update.encode_split(context));
-        let marker = end_of_rib.then(Update::<N>::default);
+        let marker = marks.end_of_rib.then(Update::<N>::default);
         let marker = marker
             .iter()
             .flat_map(|marker| marker.encode_split(context));
@@ -107,6 +124,18 @@ impl Outbox {
         }
         if !chunk.is_empty() {
             self.push(SessionOutput::Send(connection.id, chunk));
+        }
+        if marks.end_refresh {
+            self.mark_refresh::<N>(connection, RouteRefresh::END);
+        }
+    }
+
+    /// Tells where a refresh begins or ends, if the peer wants to know.
+    fn mark_refresh<N: Prefix>(&mut self, connection: &Connection, subtype: u8) {
+        let agreed = connection.negotiated.as_ref();
+        if agreed.is_some_and(|agreed| agreed.enhanced_refresh) {
+            let mark = RouteRefresh::of(N::FAMILY, subtype);
+            self.send(connection, &Message::RouteRefresh(mark));
         }
     }
 }

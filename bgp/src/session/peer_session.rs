@@ -4,6 +4,9 @@
 //! moves only through [`Self::step`](PeerSession), which asks the table in `fsm.rs`; races are judged by
 //! `collision.rs` after every step. UPDATEs leave as [`SessionOutput::Update`], in the order in which they came.
 
+mod orders;
+mod refresh;
+
 use std::time::Instant;
 
 use super::SessionState;
@@ -13,7 +16,7 @@ use super::dialing::Dialing;
 use super::fsm::{Action, ConnectionEvent, ConnectionState, Ending, Transition, transition};
 use super::negotiated::{Negotiated, negotiate, own_capabilities, own_open};
 use super::occasion::{self, Occasion};
-use super::outbox::{Outbox, SessionOutput};
+use super::outbox::{Marks, Outbox, SessionOutput};
 use super::restart::{Fates, OpenRestart, SessionEnding};
 use super::statistics::Statistics;
 use super::timers::{ConnectionIds, Jitter};
@@ -21,7 +24,7 @@ use crate::config::{PeerConfig, SpeakerConfig};
 use crate::input::ConnectionId;
 use crate::output::TimerName;
 use crate::wire::{
-    Capability, Family, Message, Notification, Prefix, RouteRefresh, Update, code, subcode,
+    Capability, DecodeError, Family, Message, Notification, Prefix, Update, code, subcode,
 };
 
 /// The session with one peer.
@@ -124,9 +127,7 @@ impl PeerSession {
         while let Some(message) = self.connection_mut(id).and_then(Connection::next_message) {
             match message {
                 Ok(message) => self.handle_message(id, message, now),
-                Err(error) => {
-                    self.step(id, Occasion::malformed(error), now);
-                }
+                Err(error) => self.refuse_message(id, error, now),
             }
             self.settle(now);
         }
@@ -190,30 +191,11 @@ impl PeerSession {
         }
     }
 
-    /// Sends routes on the Established connection.
-    pub(crate) fn send_updates<N: Prefix>(&mut self, updates: &[Update<N>], end_of_rib: bool) {
+    /// Sends routes on the Established connection, and what stands around them.
+    pub(crate) fn send_updates<N: Prefix>(&mut self, updates: &[Update<N>], marks: Marks) {
         let connections = &self.connections;
         if let Some(connection) = connections.iter().find(|c| c.is_established()) {
-            self.outbox.send_updates(connection, updates, end_of_rib);
-        }
-    }
-
-    /// Asks the peer for all its routes of a family, if it knows how.
-    pub(crate) fn request_refresh(&mut self, family: Family) {
-        let (afi, safi) = family.on_wire();
-        let refresh = Message::RouteRefresh(RouteRefresh {
-            afi,
-            subtype: 0,
-            safi,
-        });
-        let able = self.established().filter(|connection| {
-            connection
-                .negotiated
-                .as_ref()
-                .is_some_and(|negotiated| negotiated.route_refresh && negotiated.speaks(family))
-        });
-        if let Some(id) = able.map(|connection| connection.id) {
-            self.send(id, &refresh);
+            self.outbox.send_updates(connection, updates, marks);
         }
     }
 
@@ -301,9 +283,7 @@ impl PeerSession {
                         now,
                     );
                 }
-                Err(error) => {
-                    self.step(id, Occasion::malformed(error), now);
-                }
+                Err(error) => self.refuse_message(id, error, now),
             },
             Message::Keepalive => {
                 let occasion = Occasion::plain(ConnectionEvent::Keepalive, "unexpected KEEPALIVE");
@@ -313,35 +293,29 @@ impl PeerSession {
                 self.step(id, Occasion::received(notification), now);
             }
             Message::Update(_) | Message::Ipv6Update(_) => {
+                for fault in message.faults() {
+                    self.note_error(id, Some(fault.kind), fault.reason, now);
+                }
                 let occasion = Occasion::plain(ConnectionEvent::Update, "unexpected UPDATE");
                 if self.step(id, occasion, now) == Some(ConnectionState::Established) {
                     self.outbox.push(SessionOutput::Update(Box::new(message)));
                 }
             }
-            Message::RouteRefresh(refresh) => {
-                let occasion =
-                    Occasion::plain(ConnectionEvent::RouteRefresh, "unexpected ROUTE-REFRESH");
-                let state = self.step(id, occasion, now);
-                let asked = Family::from_wire(refresh.afi, refresh.safi);
-                let asked = asked.filter(|_| refresh.subtype == 0);
-                if let Some(family) = asked
-                    && state == Some(ConnectionState::Established)
-                {
-                    if let Some(connection) = self.connection_mut(id) {
-                        connection.refreshing.ask(family, now);
-                    }
-                    self.refresh(now);
-                }
-            }
+            Message::RouteRefresh(refresh) => self.handle_refresh(id, refresh, now),
         }
     }
 
-    /// Has everything sent again if the peer asked for it and its time has come.
-    fn refresh(&mut self, now: Instant) {
-        for connection in &mut self.connections {
-            while let Some(family) = connection.refreshing.take_due(now) {
-                self.outbox.push(SessionOutput::Refresh(family));
-            }
+    /// Ends a connection because of what came on it.
+    fn refuse_message(&mut self, id: ConnectionId, error: DecodeError, now: Instant) {
+        self.note_error(id, None, error.reason, now);
+        self.step(id, Occasion::malformed(error), now);
+    }
+
+    /// Remembers what is wrong with the latest message of a connection.
+    fn note_error(&mut self, id: ConnectionId, kind: Option<u8>, reason: &str, now: Instant) {
+        if let Some(connection) = self.connections.iter().find(|c| c.id == id) {
+            let errors = &mut self.outbox.statistics.errors;
+            errors.note(connection.latest_message(), kind, reason, now);
         }
     }
 
@@ -426,6 +400,9 @@ impl PeerSession {
             Ending::Notify => occasion.notification.clone(),
             Ending::Unexpected(subcode) => Some(Notification::new(code::FSM, subcode)),
         };
+        if let Ending::Unexpected(_) = ending {
+            self.note_error(id, None, &occasion.reason, now);
+        }
         let restart = self.connection_mut(id).and_then(|c| c.restart());
         let farewell = notification.as_ref().is_some_and(occasion::is_farewell);
         let notification =

@@ -1,4 +1,5 @@
-//! How often a peer hears everything of a family again (RFC 2918): at most once a second, however often it asks.
+//! Refreshes of a family (RFC 2918, RFC 7313), and how often a peer hears everything again: at most once a second,
+//! however often it asks.
 //!
 //! An answer is the whole table, a question 23 bytes; who asks on and on must not keep us writing. What is asked
 //! meanwhile is answered once, at the end of the second.
@@ -10,6 +11,17 @@ use crate::wire::Family;
 
 /// Least time between two answers.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a ROUTE-REFRESH of the peer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefreshStep {
+    /// It wants to hear everything again.
+    Asked,
+    /// It tells everything again from here on (BoRR).
+    Begins,
+    /// It has told everything again (EoRR).
+    Ends,
+}
 
 /// What one connection asked for, and when it was last answered.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 //!
 //! Counters of messages and the last words of both sides, over all connections. Nothing here influences anything.
 
+use super::error_log::ErrorLog;
 use crate::wire::{Message, Notification};
 
 /// Counters and last words of a session, over all its connections.
@@ -19,6 +20,8 @@ pub(crate) struct Statistics {
     pub(crate) last_received: Option<Notification>,
     /// Why the session last went down.
     pub(crate) last_down: Option<String>,
+    /// What was wrong with messages of the peer.
+    pub(crate) errors: ErrorLog,
 }
 
 impl Statistics {

@@ -2,7 +2,7 @@
 //!
 //! Survivable faults are collected with what they make of the routes. Errors are only those after
 //! which it is unknown which routes the UPDATE is about, i.e. a broken or repeated MP_REACH_NLRI or
-//! MP_UNREACH_NLRI. AS4_PATH and AS4_AGGREGATOR (RFC 6793) are not evaluated.
+//! MP_UNREACH_NLRI.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,9 +11,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::DecodeContext;
 use super::attribute_kind as kind;
 use super::attribute_value as value;
-use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
+use super::attributes::{Aggregator, AsPathSegment, Origin, PathAttributes, RawAttribute};
 use super::error::DecodeError;
 use super::family::{Family, Prefix};
+use super::four_octet_as::{self, AS_TRANS};
 use super::nlri::{self, Nlri};
 use super::notification::{code, subcode};
 use super::reader::Reader;
@@ -27,10 +28,14 @@ pub(super) struct AttributeDecoder {
     /// Whether there is anything but MP_UNREACH_NLRI.
     describes_routes: bool,
     /// Bytes so far, with headers of four bytes; MP_REACH_NLRI counts as the NEXT_HOP that it stands
-    /// for, MP_UNREACH_NLRI not at all.
+    /// for, MP_UNREACH_NLRI not at all, the path of a two-octet peer as we would send it.
     len: usize,
     origin: Option<Origin>,
     as_path: Option<Vec<AsPathSegment>>,
+    /// AS4_PATH of a two-octet peer.
+    as4_path: Option<Vec<AsPathSegment>>,
+    /// AS4_AGGREGATOR of a two-octet peer.
+    as4_aggregator: Option<Aggregator>,
     next_hop: Option<Ipv4Addr>,
     /// Everything that is not mandatory.
     optional: PathAttributes<()>,
@@ -93,6 +98,8 @@ impl AttributeDecoder {
             len: 0,
             origin: None,
             as_path: None,
+            as4_path: None,
+            as4_aggregator: None,
             next_hop: None,
             optional: PathAttributes::local(()),
             ipv4: Multiprotocol::default(),
@@ -185,6 +192,9 @@ impl AttributeDecoder {
     /// Ends the walk of an UPDATE that announces routes.
     fn finish_with_routes(mut self, announcing: Announcing) -> Finished {
         let mut finished = Finished::default();
+        if !self.context.four_octet_as {
+            self.restore_four_octets();
+        }
         if !self.is_withdraw() {
             let next_hop = self.next_hop_of_routes(announcing.in_body);
             let attributes = match (self.origin, self.as_path.take(), next_hop) {
@@ -216,6 +226,39 @@ impl AttributeDecoder {
         }
     }
 
+    /// Puts in what the peer could not tell in two octets (RFC 6793 section 4.2.3).
+    fn restore_four_octets(&mut self) {
+        let (as4_path, as4_aggregator) = (self.as4_path.take(), self.as4_aggregator.take());
+        let mut discard = |kind, reason| self.faults.push(AttributeFault::discarded(kind, reason));
+        // 1. Who aggregated the route without knowing of AS4_AGGREGATOR left AS4_PATH behind, too.
+        let outdated = match (&mut self.optional.aggregator, as4_aggregator) {
+            (Some(known), Some(_)) if known.asn != u32::from(AS_TRANS) => {
+                discard(kind::AS4_AGGREGATOR, "AS4_AGGREGATOR is outdated");
+                true
+            }
+            (Some(known), Some(real)) => {
+                *known = real;
+                false
+            }
+            (None, Some(_)) => {
+                discard(kind::AS4_AGGREGATOR, "AS4_AGGREGATOR without AGGREGATOR");
+                false
+            }
+            (_, None) => false,
+        };
+        // 2. Who shortened the path did not know of AS4_PATH.
+        if let (Some(as_path), Some(as4_path)) = (&mut self.as_path, as4_path) {
+            match four_octet_as::restored(as_path, as4_path).filter(|_| !outdated) {
+                Some(restored) => *as_path = restored,
+                None => discard(kind::AS4_PATH, "AS4_PATH is outdated"),
+            }
+        }
+        let as_path = self.as_path.iter();
+        self.len += as_path
+            .map(|path| four_octet_as::encoded_len(path, ATTRIBUTE_HEADER_LEN))
+            .sum::<usize>();
+    }
+
     /// Judges one attribute in the order of RFC 7606 section 3.
     fn attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), DecodeError> {
         let Attribute { flags, kind, value } = *attribute;
@@ -229,7 +272,8 @@ impl AttributeDecoder {
             return Ok(());
         }
         self.describes_routes |= kind != kind::MP_UNREACH_NLRI;
-        if !multiprotocol {
+        let is_path = matches!(kind, kind::AS_PATH | kind::AS4_PATH);
+        if !multiprotocol && (self.context.four_octet_as || !is_path) {
             self.len += ATTRIBUTE_HEADER_LEN + value.len();
         }
         // 2. Attributes without a meaning in this session.
@@ -254,7 +298,7 @@ impl AttributeDecoder {
             kind::MP_UNREACH_NLRI => self.unreach(attribute),
             _ => {
                 if let Err(reason) = self.value(kind, value) {
-                    self.fault(kind, disposition(kind), reason);
+                    self.fault(kind, disposition(kind, reason), reason);
                 }
                 Ok(())
             }
@@ -280,6 +324,8 @@ impl AttributeDecoder {
             kind::EXTENDED_COMMUNITIES => {
                 optional.extended_communities = value::extended_communities(value)?;
             }
+            kind::AS4_PATH => self.as4_path = Some(value::as4_path(value)?),
+            kind::AS4_AGGREGATOR => self.as4_aggregator = Some(value::as4_aggregator(value)?),
             kind::LARGE_COMMUNITIES => {
                 optional.large_communities = value::large_communities(value)?;
             }
@@ -291,9 +337,10 @@ impl AttributeDecoder {
     /// Names the reason when an attribute is to be discarded unread.
     const fn unwanted(&self, kind: u8) -> Option<&'static str> {
         match kind {
-            // RFC 6793 section 6 discards them from a four-octet peer; from a two-octet one they could
-            // be merged, which is left out.
-            kind::AS4_PATH | kind::AS4_AGGREGATOR => Some("not evaluated"),
+            // RFC 6793 section 6.
+            kind::AS4_PATH | kind::AS4_AGGREGATOR if self.context.four_octet_as => {
+                Some("two-octet attribute from a four-octet peer")
+            }
             // RFC 7606 sections 7.5, 7.9 and 7.10.
             kind::LOCAL_PREF | kind::ORIGINATOR_ID | kind::CLUSTER_LIST if !self.context.ibgp => {
                 Some("internal attribute from an external peer")
@@ -474,10 +521,14 @@ fn family(reader: &mut Reader<'_>) -> Option<(u16, u8)> {
     Some((reader.u16()?, reader.u8()?))
 }
 
-/// Says what a malformed value of a known type makes of the routes (RFC 7606 section 7).
-const fn disposition(kind: u8) -> Disposition {
+/// Says what a malformed value of a known type makes of the routes (RFC 7606 section 7, RFC 6793 section 6).
+fn disposition(kind: u8, reason: &str) -> Disposition {
     match kind {
-        kind::ATOMIC_AGGREGATE | kind::AGGREGATOR => Disposition::AttributeDiscard,
+        // RFC 9774 section 3.
+        kind::AS4_PATH if reason == value::AS_SET_IN_AS4_PATH => Disposition::TreatAsWithdraw,
+        kind::ATOMIC_AGGREGATE | kind::AGGREGATOR | kind::AS4_PATH | kind::AS4_AGGREGATOR => {
+            Disposition::AttributeDiscard
+        }
         _ => Disposition::TreatAsWithdraw,
     }
 }

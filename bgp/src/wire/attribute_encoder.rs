@@ -11,6 +11,7 @@ use super::DecodeContext;
 use super::attribute_kind as kind;
 use super::attributes::{AsPathSegment, Origin, PathAttributes, RawAttribute};
 use super::family::Prefix;
+use super::four_octet_as::{self, AS_TRANS};
 
 impl<A: Copy + Into<IpAddr>> PathAttributes<A> {
     /// Encodes the attributes as they stand in an UPDATE, without the length of the whole. A next hop of IPv6 is not
@@ -71,15 +72,10 @@ impl<A: Copy + Into<IpAddr>> PathAttributes<A> {
 
     /// Tells a two-octet peer's successors the AS numbers that it cannot see (RFC 6793 section 4.2.2).
     fn encode_four_octet_shadows(&self, writer: &mut AttributeWriter<'_>) {
-        if self
-            .as_path
-            .iter()
-            .flat_map(|segment| &segment.0)
-            .any(|asn| is_four_octet(*asn))
-        {
+        if four_octet_as::is_needed(&self.as_path) {
             writer.known(kind::AS4_PATH, |out| as_path(out, &self.as_path, true));
         }
-        if let Some(aggregator) = self.aggregator.filter(|it| is_four_octet(it.asn)) {
+        if let Some(aggregator) = self.aggregator.filter(|it| u16::try_from(it.asn).is_err()) {
             writer.known(kind::AS4_AGGREGATOR, |out| {
                 out.extend(aggregator.asn.to_be_bytes());
                 out.extend(aggregator.router.octets());
@@ -217,10 +213,6 @@ fn asn(out: &mut Vec<u8>, asn: u32, four_octet: bool) {
     }
 }
 
-const fn is_four_octet(asn: u32) -> bool {
-    asn > u16::MAX as u32
-}
-
 const fn origin_code(origin: Origin) -> u8 {
     match origin {
         Origin::Igp => 0,
@@ -242,8 +234,6 @@ fn sorted<T: Ord + Clone>(set: &[T]) -> Cow<'_, [T]> {
 
 /// AS_PATH segment type of an ordered list.
 const AS_SEQUENCE: u8 = 2;
-/// Stands for an AS number that does not fit two octets (RFC 6793).
-const AS_TRANS: u16 = 23456;
 
 #[cfg(test)]
 mod tests {

@@ -35,18 +35,44 @@ pub(super) fn as_path(value: &[u8], four_octet: bool) -> Value<Vec<AsPathSegment
             3 => return Err("confederation segment in AS_PATH"),
             _ => return Err("unknown segment type in AS_PATH"),
         }
-        let count = reader.u8().ok_or("AS_PATH is cut short")?;
-        if count == 0 {
-            return Err("empty segment in AS_PATH");
-        }
-        let numbers: Option<Vec<u32>> = (0..count).map(|_| asn(&mut reader, four_octet)).collect();
-        let numbers = numbers.ok_or("AS_PATH is cut short")?;
-        if numbers.contains(&0) {
-            return Err("AS 0 in AS_PATH");
-        }
-        path.push(AsPathSegment(numbers));
+        path.push(AsPathSegment(numbers(&mut reader, four_octet)?));
     }
     Ok(path)
+}
+
+/// Decodes AS4_PATH (RFC 6793 section 6). AS 0 (RFC 7607) and AS_SET (RFC 9774) are refused; confederation segments should
+/// not be there, and are left out.
+pub(super) fn as4_path(value: &[u8]) -> Value<Vec<AsPathSegment>> {
+    const MALFORMED: &str = "malformed AS4_PATH";
+    let mut reader = Reader::new(value);
+    let mut path = Vec::new();
+    while let Some(segment_type) = reader.u8() {
+        let numbers = numbers(&mut reader, true).map_err(|_| MALFORMED)?;
+        match segment_type {
+            2 => path.push(AsPathSegment(numbers)),
+            3 => {}
+            1 | 4 => return Err(AS_SET_IN_AS4_PATH),
+            _ => return Err(MALFORMED),
+        }
+    }
+    if value.is_empty() {
+        return Err(MALFORMED);
+    }
+    Ok(path)
+}
+
+/// Reads the AS numbers of a segment, behind its type.
+fn numbers(reader: &mut Reader<'_>, four_octet: bool) -> Value<Vec<u32>> {
+    let count = reader.u8().ok_or("AS_PATH is cut short")?;
+    if count == 0 {
+        return Err("empty segment in AS_PATH");
+    }
+    let numbers: Option<Vec<u32>> = (0..count).map(|_| asn(reader, four_octet)).collect();
+    let numbers = numbers.ok_or("AS_PATH is cut short")?;
+    if numbers.contains(&0) {
+        return Err("AS 0 in AS_PATH");
+    }
+    Ok(numbers)
 }
 
 /// Decodes an address of NEXT_HOP or ORIGINATOR_ID (RFC 7606 sections 7.3 and 7.9).
@@ -86,6 +112,11 @@ pub(super) fn aggregator(value: &[u8], four_octet: bool) -> Value<Aggregator> {
     } else {
         Ok(Aggregator { asn, router })
     }
+}
+
+/// Decodes AS4_AGGREGATOR (RFC 6793 section 6, RFC 7607).
+pub(super) fn as4_aggregator(value: &[u8]) -> Value<Aggregator> {
+    aggregator(value, true).map_err(|_| "malformed AS4_AGGREGATOR")
 }
 
 /// Decodes COMMUNITIES (RFC 7606 section 7.8).
@@ -154,6 +185,8 @@ fn items<const N: usize>(value: &[u8]) -> Value<&[[u8; N]]> {
     }
 }
 
+/// An AS4_PATH with an AS_SET.
+pub(super) const AS_SET_IN_AS4_PATH: &str = "AS_SET in AS4_PATH";
 /// Most communities of one kind that a route may carry.
 pub(super) const MAX_COMMUNITIES: usize = 64;
 /// Most cluster ids that a route may carry: reflectors on its way.

@@ -20,6 +20,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ipv4Unicast, Self::Ipv6Unicast];
+
     /// Returns address family and subsequent address family as they stand on the wire.
     #[must_use]
     pub const fn on_wire(self) -> (u16, u8) {

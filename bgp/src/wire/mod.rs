@@ -12,6 +12,7 @@ mod capability;
 mod community;
 mod error;
 mod family;
+mod four_octet_as;
 mod graceful_restart;
 mod header;
 mod nlri;
@@ -35,6 +36,7 @@ pub use route_refresh::RouteRefresh;
 pub use update::{AttributeFault, Disposition, Ipv6Update, Update};
 
 pub(crate) use attribute_encoder::abbreviated_reach;
+pub(crate) use four_octet_as::AS_TRANS;
 
 /// One BGP message.
 #[expect(
@@ -105,6 +107,16 @@ impl Message {
             MessageType::RouteRefresh => {
                 RouteRefresh::decode(body, message).map(Self::RouteRefresh)
             }
+        }
+    }
+
+    /// Lists what was malformed in it but survived (RFC 7606).
+    #[must_use]
+    pub fn faults(&self) -> &[AttributeFault] {
+        match self {
+            Self::Update(update) => &update.faults,
+            Self::Ipv6Update(update) => &update.ipv6.faults,
+            Self::Open(_) | Self::Notification(_) | Self::Keepalive | Self::RouteRefresh(_) => &[],
         }
     }
 

@@ -4,6 +4,7 @@
 //! ignore such a message, not the decoder. ORF entries (RFC 5291) are refused, never negotiated.
 
 use super::error::DecodeError;
+use super::family::Family;
 use super::header::{self, MessageType};
 use super::notification::{code, subcode};
 use super::reader::Reader;
@@ -13,13 +14,27 @@ use super::reader::Reader;
 pub struct RouteRefresh {
     /// Address family.
     pub afi: u16,
-    /// 0 request, 1 begin, 2 end.
+    /// [`Self::REQUEST`], [`Self::BEGIN`], [`Self::END`], or one that nobody has defined.
     pub subtype: u8,
     /// Subsequent address family.
     pub safi: u8,
 }
 
 impl RouteRefresh {
+    /// Everything is asked for again (RFC 2918).
+    pub const REQUEST: u8 = 0;
+    /// Everything is told again from here on (BoRR, RFC 7313).
+    pub const BEGIN: u8 = 1;
+    /// Everything has been told again (EoRR).
+    pub const END: u8 = 2;
+
+    /// Makes the message of this subtype for a family.
+    #[must_use]
+    pub fn of(family: Family, subtype: u8) -> Self {
+        let (afi, safi) = family.on_wire();
+        Self { afi, subtype, safi }
+    }
+
     /// Decodes the body of `message`, which the NOTIFICATION must carry (RFC 7313 section 5).
     pub(super) fn decode(body: &[u8], message: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);

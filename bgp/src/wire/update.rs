@@ -39,6 +39,17 @@ pub struct AttributeFault {
     pub reason: &'static str,
 }
 
+impl AttributeFault {
+    /// An attribute that is dropped while the routes stand.
+    pub(super) const fn discarded(kind: u8, reason: &'static str) -> Self {
+        Self {
+            kind,
+            disposition: Disposition::AttributeDiscard,
+            reason,
+        }
+    }
+}
+
 /// What an UPDATE says of the routes of one family. They have path ids exactly where the context says so. For IPv4 unicast,
 /// the fields of the message and MP_REACH_NLRI and MP_UNREACH_NLRI together.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
-use sam_bgp::ConnectionId;
-use sam_bgp::speaker::PeerConfig;
+use sam_bgp::speaker::{Event, PeerConfig};
 use sam_bgp::wire::Message;
+use sam_bgp::{ConnectionId, Family, is_near_limit};
 
 use crate::bench::{Bench, Outcome};
 use crate::vocabulary::{Rules, numbered, peer, peer_config, prefix, route, seconds};
@@ -52,6 +52,37 @@ fn a_peer_is_asked_for_what_was_forgotten_twice_a_minute_at_most() {
     assert_eq!(requests(&outcome, connection), 1);
     let outcome = bench.pass_alive(connection, seconds(60));
     assert_eq!(requests(&outcome, connection), 0);
+}
+
+#[test]
+fn three_quarters_of_the_limit_are_told_once_until_it_is_far_again() {
+    let config = PeerConfig {
+        max_prefixes: 8,
+        ..peer_config(2)
+    };
+    let (mut bench, connections) = Bench::established(vec![config]);
+    let connection = connections[0];
+    assert_eq!(near(&announce(&mut bench, connection, 0..5)), 0);
+    assert_eq!(near(&announce(&mut bench, connection, 5..7)), 1);
+    assert_eq!(near(&announce(&mut bench, connection, 7..12)), 0);
+    assert_eq!(near(&withdraw(&mut bench, connection, 0..10)), 0);
+    assert_eq!(near(&announce(&mut bench, connection, 0..4)), 1);
+    assert!(is_near_limit(6, 8) && !is_near_limit(5, 8));
+    assert!(is_near_limit(1, 1) && !is_near_limit(0, 1));
+}
+
+/// How often it was told that the limit is near.
+fn near(outcome: &Outcome) -> usize {
+    let near = Event::LimitNear {
+        peer: peer(2),
+        family: Family::Ipv4Unicast,
+        limit: 8,
+    };
+    outcome
+        .events
+        .iter()
+        .filter(|event| **event == near)
+        .count()
 }
 
 /// A session whose peer told two routes more than are kept.

@@ -480,7 +480,16 @@ fn message(kind: u8, host: u8) -> Vec<u8> {
         }),
         5 => Message::RouteRefresh(RouteRefresh {
             afi: 1,
-            subtype: 0,
+            subtype: if kind < 16 {
+                RouteRefresh::REQUEST
+            } else {
+                RouteRefresh::BEGIN
+            },
+            safi: 1,
+        }),
+        6 if kind >= 16 => Message::RouteRefresh(RouteRefresh {
+            afi: 1,
+            subtype: RouteRefresh::END,
             safi: 1,
         }),
         7 => Message::Notification(Notification::new(6, 4)),
@@ -512,6 +521,7 @@ fn open(router_id: Ipv4Addr, hold_time_s: u16, capable: bool) -> Open {
     let capabilities = vec![
         Capability::Multiprotocol { afi: 1, safi: 1 },
         Capability::RouteRefresh,
+        Capability::EnhancedRouteRefresh,
         Capability::FourOctetAs(AS),
     ];
     Open {

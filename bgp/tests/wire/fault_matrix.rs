@@ -61,7 +61,9 @@ const MATRIX: &[(DecodeContext, u8, u8, &[u8], &str)] = &[
     (INTERNAL,  0x80, 15, &[0, 1, 1, 24, 10, 77, 61],                                  "a wwarrrrra"),
     (INTERNAL,  0xc0, 16, &[0, 2, 0xfd, 0xe9, 0, 0, 0, 1],                             "a wwawwwdwa"),
     (INTERNAL,  0xc0, 17, &[2, 1, 0, 1, 0x11, 0x70],                                   "d ddddddd wa"),
-    (TWO_OCTET, 0xc0, 17, &[2, 1, 0, 1, 0x11, 0x70],                                   "d ddddddd wa"),
+    // Beside an empty AS_PATH and no AGGREGATOR they are outdated.
+    (TWO_OCTET, 0xc0, 17, &[2, 1, 0, 1, 0x11, 0x70],                                   "d wwddddd wa"),
+    (TWO_OCTET, 0xc0, 18, &[0, 1, 0x11, 0x70, 192, 0, 2, 1],                           "d wwddddd wa"),
     (INTERNAL,  0xc0, 18, &[0, 1, 0x11, 0x70, 192, 0, 2, 1],                           "d ddddddd wa"),
     (INTERNAL,  0xc0, 32, &[0, 0, 0xfc, 0, 0, 0, 0, 1, 0, 0, 0, 7],                    "a wwawwwdwa"),
     // A type that nobody knows: well-known, it withdraws; optional, its value is nobody's matter.

@@ -9,3 +9,4 @@ mod message_errors;
 mod mutation;
 mod real_messages;
 mod rfc7606;
+mod two_octet_peer;

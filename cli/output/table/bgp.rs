@@ -1,7 +1,7 @@
 //! `samctl bgp neighbors`, `neighbor`, `rib` and `why`
 
 use sam_router::view::{
-    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, FamilyRow,
+    BgpNeighborView, BgpNeighborsView, BgpRibView, BgpWhyView, ComparisonView, ErrorRow, FamilyRow,
     ForeignView, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow, RejectedRow,
     TimerRow,
 };
@@ -53,8 +53,8 @@ fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
         neighbor.asn.unwrap_or(asn).to_string(),
         ago(neighbor.since_s),
         match neighbor.stale {
-            0 => neighbor.state.clone(),
-            stale => format!("{}, {stale} stale", neighbor.state),
+            0 => state(neighbor),
+            stale => format!("{}, {stale} stale", state(neighbor)),
         },
         neighbor.received.to_string(),
         neighbor.accepted.to_string(),
@@ -63,6 +63,14 @@ fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
         neighbor.established_count.to_string(),
         optional(neighbor.last_down.as_ref()),
     ]
+}
+
+/// The state of the session, and whether that is by order.
+fn state(neighbor: &NeighborSummary) -> String {
+    match neighbor.disabled {
+        true => format!("{} (disabled)", neighbor.state),
+        false => neighbor.state.clone(),
+    }
 }
 
 /// What a neighbor and its routes of IPv6 are, below its line.
@@ -100,7 +108,7 @@ impl Text for BgpNeighborView {
             ("router id", optional(self.router_id)),
             (
                 "state",
-                format!("{} for {}", summary.state, ago(summary.since_s)),
+                format!("{} for {}", state(summary), ago(summary.since_s)),
             ),
             ("role", summary.role.clone()),
             (
@@ -152,6 +160,7 @@ impl Text for BgpNeighborView {
             messages("sent", self.messages_sent),
         ];
         page.table(header, rows, "none");
+        write_errors(&self.errors, page);
         write_routes(self, page);
     }
 }
@@ -161,6 +170,28 @@ fn who(neighbor: &BgpNeighborView) -> String {
     match &neighbor.foreign {
         Some(_) => format!("{} (foreign)", node.name),
         None => format!("{} (node {})", node.name, node.id),
+    }
+}
+
+/// Each kind of error with the start of the last message that had it, for `samctl bgp decode`.
+fn write_errors(errors: &[ErrorRow], page: &mut Page) {
+    if errors.is_empty() {
+        return;
+    }
+    page.title("Errors");
+    for error in errors {
+        let attribute = match error.attribute {
+            Some(kind) => format!(", attribute {kind}"),
+            None => String::new(),
+        };
+        page.line(format!(
+            "{} ago, {} times: {}{attribute}; the last message, of {} bytes, began with",
+            ago(error.ago_s),
+            error.count,
+            error.reason,
+            error.length
+        ));
+        page.line(format!("  {}", error.sample_hex));
     }
 }
 

@@ -5,12 +5,15 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
+use sam_bgp::OrderRefusal;
 use sam_capture::{ClaimState, ImportRejection, NodeId};
 
 use crate::Router;
 use crate::drain::Presence;
 use crate::events::Event;
 use crate::input::Command;
+use crate::neighbor_orders;
+use crate::peers::peer_of;
 
 /// Why an order of the operator is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +57,8 @@ pub enum CommandRefusal {
     NotUndoable,
     /// This router has no neighbors of other ASes.
     NoForeignNeighbors,
+    /// What BGP says to an order about a neighbor.
+    Neighbor(OrderRefusal),
 }
 
 impl Router {
@@ -110,6 +115,10 @@ impl Router {
             Command::Approve(id) if !self.awaits_approval(*id) => Err(CommandRefusal::NotAwaited),
             Command::Release { address, .. } => self.check_release(*address),
             Command::Undo(id) => self.check_undo(*id),
+            Command::Neighbor(node, order) => {
+                let verdict = self.speaker.check_order(peer_of(*node), *order);
+                verdict.map_err(CommandRefusal::Neighbor)
+            }
             Command::GracefulShutdown(true) if self.config.local.foreign.is_empty() => {
                 Err(CommandRefusal::NoForeignNeighbors)
             }
@@ -159,6 +168,7 @@ impl Router {
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Drain(on), Ok(())) => self.set_drained(*on, now),
             (Command::GracefulShutdown(on), Ok(())) => self.set_graceful_shutdown(*on, now),
+            (Command::Neighbor(node, order), Ok(())) => self.order_neighbor(*node, *order, now),
             (Command::Handover { address, to }, Ok(())) => self.offer(*address, *to, now),
             (Command::CancelHandover(address), Ok(())) => self.take_back(*address, now),
             (
@@ -193,6 +203,7 @@ impl Router {
                 Command::Shutdown
                 | Command::Drain(_)
                 | Command::GracefulShutdown(_)
+                | Command::Neighbor(..)
                 | Command::Approve(_)
                 | Command::Release { .. }
                 | Command::Undo(_),
@@ -226,6 +237,7 @@ impl CommandRefusal {
             Self::ForwardingNeeded => "forwarding-needed",
             Self::NotUndoable => "not-undoable",
             Self::NoForeignNeighbors => "no-foreign-neighbors",
+            Self::Neighbor(refusal) => neighbor_orders::name(refusal),
         }
     }
 
@@ -269,6 +281,7 @@ impl CommandRefusal {
             Self::ForwardingNeeded => "`samctl release --all` puts the interface back as it was",
             Self::NotUndoable => "`samctl release ADDRESS` gives an address back that is held",
             Self::NoForeignNeighbors => "`samctl drain on` has the other nodes take over",
+            Self::Neighbor(refusal) => neighbor_orders::remedy(refusal),
         }
     }
 }
@@ -300,6 +313,7 @@ impl fmt::Display for CommandRefusal {
             Self::ForwardingNeeded => "captured addresses need that the interface forwards",
             Self::NotUndoable => "what this action did cannot be undone",
             Self::NoForeignNeighbors => "this router has no neighbors of other ASes to ask",
+            Self::Neighbor(refusal) => neighbor_orders::sentence(*refusal),
         })
     }
 }
@@ -334,6 +348,12 @@ mod tests {
             CommandRefusal::ForwardingNeeded,
             CommandRefusal::NotUndoable,
             CommandRefusal::NoForeignNeighbors,
+            CommandRefusal::Neighbor(OrderRefusal::NoPeer),
+            CommandRefusal::Neighbor(OrderRefusal::NotUp),
+            CommandRefusal::Neighbor(OrderRefusal::NoRouteRefresh),
+            CommandRefusal::Neighbor(OrderRefusal::OfRange),
+            CommandRefusal::Neighbor(OrderRefusal::Disabled),
+            CommandRefusal::Neighbor(OrderRefusal::NotDisabled),
         ] {
             let sentence = refusal.to_string();
             assert!(sentence.contains(' '), "{sentence}");

@@ -86,17 +86,40 @@ pub enum Event {
         /// the LAN: given-away; inherited from the router that acts there, or forgotten with it.
         step: String,
     },
+    /// An operator gave an order about the session with a BGP neighbor.
+    NeighborOrder {
+        /// The neighbor.
+        node: NodeId,
+        /// refresh-in, refresh-out, reset, hard-reset, disable, enable.
+        order: String,
+    },
     /// A BGP session reached Established.
     SessionUp {
         /// The peer.
         node: NodeId,
     },
-    /// A BGP session left Established, or an attempt failed after the OPEN.
+    /// A BGP session left Established.
     SessionDown {
         /// The peer.
         node: NodeId,
         /// Why.
         reason: String,
+    },
+    /// A BGP session was not reached: an attempt failed after the OPEN.
+    SessionAttemptFailed {
+        /// The peer.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Three quarters of the routes that are accepted from a peer are reached: beyond the limit they are refused.
+    MaxPrefixesNear {
+        /// The peer.
+        node: NodeId,
+        /// The family.
+        family: String,
+        /// How many are accepted at most.
+        limit: usize,
     },
     /// A BGP session ended, and the peer's routes are kept as stale for a limited time (RFC 4724).
     RoutesRetained {
@@ -399,8 +422,11 @@ impl Event {
             Self::GracefulShutdown { .. } => "graceful-shutdown",
             Self::Drained => "drained",
             Self::Handover { .. } => "handover",
+            Self::NeighborOrder { .. } => "neighbor-order",
             Self::SessionUp { .. } => "session-up",
             Self::SessionDown { .. } => "session-down",
+            Self::SessionAttemptFailed { .. } => "session-attempt-failed",
+            Self::MaxPrefixesNear { .. } => "max-prefixes-near",
             Self::RoutesRetained { .. } => "routes-retained",
             Self::StaleRemoved { .. } => "stale-removed",
             Self::RestartOver { .. } => "restart-over",
@@ -450,6 +476,8 @@ impl Event {
             | Self::CommandRefused { .. }
             | Self::DuplicateOwner { .. }
             | Self::SessionDown { .. }
+            | Self::SessionAttemptFailed { .. }
+            | Self::MaxPrefixesNear { .. }
             | Self::RoutesRetained { .. }
             | Self::NextHopSilent { .. }
             | Self::RouteRejected { .. }
@@ -484,6 +512,7 @@ impl Event {
             | Self::Drain { .. }
             | Self::GracefulShutdown { .. }
             | Self::Drained
+            | Self::NeighborOrder { .. }
             | Self::SessionUp { .. }
             | Self::TunnelUp { .. }
             | Self::BfdUp { .. }
@@ -507,6 +536,8 @@ impl Event {
             Self::RouteRejected { .. }
             | Self::AttributeMalformed { .. }
             | Self::ConnectionRefused { .. }
+            | Self::SessionAttemptFailed { .. }
+            | Self::MaxPrefixesNear { .. }
             | Self::ForeignAnswer { .. }
             | Self::VrrpConflict { .. }
             | Self::VrrpStranger { .. }
@@ -528,6 +559,7 @@ impl Event {
             | Self::GracefulShutdown { .. }
             | Self::Drained
             | Self::Handover { .. }
+            | Self::NeighborOrder { .. }
             | Self::SessionUp { .. }
             | Self::SessionDown { .. }
             | Self::RoutesRetained { .. }

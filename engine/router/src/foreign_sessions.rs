@@ -24,6 +24,7 @@ impl Router {
             | BgpEvent::Retained { peer, .. }
             | BgpEvent::StaleRemoved { peer, .. }
             | BgpEvent::Rejected { peer, .. }
+            | BgpEvent::LimitNear { peer, .. }
             | BgpEvent::Malformed { peer, .. } => peer,
             BgpEvent::RestartOver { .. } | BgpEvent::ConnectionRefused { .. } => return false,
         };

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use sam_bgp::PeerOrder;
 use sam_capture::NodeId;
 use sam_dataplane::Notice;
 use sam_dataplane::notice::Mac;
@@ -95,6 +96,8 @@ pub enum Command {
     Drain(bool),
     /// Ask neighbors of other ASes to use other ways, or no longer (RFC 8326).
     GracefulShutdown(bool),
+    /// Do something with the session of a BGP neighbor.
+    Neighbor(NodeId, PeerOrder),
     /// Give an owned address to another node.
     Handover {
         /// The address.

@@ -10,8 +10,8 @@
 //! carries, `stale_hops` whether kept routes lead anywhere, `foreign_policy` what passes between the fabric and routers of
 //! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
 //! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `contests` which hosts are on its side when the LAN is cut, `startup_fence` what it must know before it takes a role from another, `drain` what it leaves to others before
-//! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `handover` how an address moves by order,
-//! `lan_orders` how a router that was not there learns of that.
+//! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `neighbor_orders` what an operator does with one
+//! session, `handover` how an address moves by order, `lan_orders` how a router that was not there learns of that.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -51,6 +51,7 @@ mod host;
 mod identity;
 mod lan_orders;
 mod lan_role;
+mod neighbor_orders;
 mod next_hop_group;
 mod next_hops;
 mod notices;
@@ -94,5 +95,6 @@ pub use offloads::Offloads;
 pub use output::{BgpOrder, Output};
 pub use release::{DEFAULT_RELEASE, RELEASE_MAX};
 pub use router::{Router, Start, TimerName};
+pub use sam_bgp::PeerOrder;
 pub use secret::Secret;
 pub use trace::TraceRefusal;

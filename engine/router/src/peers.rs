@@ -112,9 +112,22 @@ impl From<sam_bgp::speaker::Event> for Event {
             Bgp::Established { peer } => Self::SessionUp {
                 node: node_of(peer),
             },
-            Bgp::Down { peer, reason } | Bgp::AttemptFailed { peer, reason } => Self::SessionDown {
+            Bgp::Down { peer, reason } => Self::SessionDown {
                 node: node_of(peer),
                 reason,
+            },
+            Bgp::AttemptFailed { peer, reason } => Self::SessionAttemptFailed {
+                node: node_of(peer),
+                reason,
+            },
+            Bgp::LimitNear {
+                peer,
+                family,
+                limit,
+            } => Self::MaxPrefixesNear {
+                node: node_of(peer),
+                family: family.name().into(),
+                limit,
             },
             Bgp::Retained {
                 peer,

@@ -196,6 +196,7 @@ impl Router {
             }
             // The peer may still come back to what it left.
             BgpEvent::AttemptFailed { .. }
+            | BgpEvent::LimitNear { .. }
             | BgpEvent::Rejected { .. }
             | BgpEvent::Malformed { .. }
             | BgpEvent::ConnectionRefused { .. } => {}

@@ -10,7 +10,7 @@ use sam_capture::{ClaimState, NodeId};
 use sam_dataplane::TunnelId;
 use sam_router::router::CommandRefusal;
 use sam_router::view::{RouteTable, TunnelRow, VersionView};
-use sam_router::{Command, Facts, Input, Router};
+use sam_router::{Command, Facts, Input, PeerOrder, Router};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -36,6 +36,7 @@ impl Control {
             Request::Withdraw(address) => self.command(Command::Withdraw(address)),
             Request::Drain(on) => self.command(Command::Drain(on)),
             Request::GracefulShutdown(on) => self.command(Command::GracefulShutdown(on)),
+            Request::Neighbor(name, orders) => self.order_neighbor(&name, &orders),
             Request::Handover(address, to) => match self.find_node(&to) {
                 Some(to) => self.command(Command::Handover { address, to }),
                 None => self.no_such_node(&to),
@@ -113,6 +114,7 @@ impl Control {
             | Command::Release { .. }
             | Command::Drain(_)
             | Command::GracefulShutdown(_)
+            | Command::Neighbor(..)
             | Command::Handover { .. }
             | Command::CancelHandover(_)
             | Command::Shutdown => None,
@@ -142,6 +144,26 @@ impl Control {
             answer["warning"] = format!("in force, but a restart forgets it: {unsaved}").into();
         }
         Reply::Json(answer)
+    }
+
+    /// Carries orders about a BGP neighbor out, all of them or none.
+    fn order_neighbor(&mut self, name: &str, orders: &[PeerOrder]) -> Reply {
+        let foreign = || self.router.config().local.foreign.find(name);
+        let Some(node) = self.find_node(name).or_else(foreign) else {
+            return self.no_such_node(name);
+        };
+        let commands = orders.iter().map(|order| Command::Neighbor(node, *order));
+        let refusal = commands
+            .clone()
+            .find_map(|command| self.router.check_command(&command).err());
+        if let Some(refusal) = refusal {
+            return refuse_command(refusal);
+        }
+        let mut last = None;
+        for command in commands {
+            last = Some(self.command(command));
+        }
+        last.unwrap_or_else(|| Reply::Json(json!({ "done": true })))
     }
 
     async fn view(&mut self, view: View) -> Reply {
@@ -183,6 +205,11 @@ impl Control {
                 Some(prefix) => document(&self.router.bgp_why(prefix, now)),
                 None => not_a_prefix(&prefix),
             },
+            View::BgpPolicy => document(&self.router.bgp_policy()),
+            View::BgpPolicyTest(prefix, neighbor) => match parse_prefix(&prefix) {
+                Some(prefix) => self.policy_test(prefix, neighbor.as_deref()),
+                None => not_a_prefix(&prefix),
+            },
             View::Tunnels => document(&self.router.tunnels(&facts, now)),
             View::Arp => document(&self.router.arp(&facts, now)),
             View::Discovery => document(&self.router.discovery(now)),
@@ -219,6 +246,15 @@ impl Control {
                 format!("node '{name}' is no BGP peer of this router"),
                 "`samctl bgp neighbors` lists the peers; others are reached by a reflector",
             ),
+        }
+    }
+
+    fn policy_test(&self, prefix: IpNet, neighbor: Option<&str>) -> Reply {
+        match neighbor {
+            Some(name) => self.of_neighbor(name, |router, node| {
+                router.bgp_policy_test(prefix, Some(node))
+            }),
+            None => document(&self.router.bgp_policy_test(prefix, None)),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Who may do what is decided by the kernel's word about the caller (SO_PEERCRED): root and the router's own user may
 //! change things, everybody else who can open the socket (mode 0660) may read.
 
+mod bgp;
 mod family;
 mod slow;
 
@@ -23,6 +24,7 @@ use axum::serve::IncomingStream;
 use sam_capture::NodeId;
 use sam_dataplane::PacketFilter;
 use sam_dataplane::trace::TapRecord;
+use sam_router::PeerOrder;
 use sam_router::RELEASE_MAX;
 use sam_router::path_test::{Findings, TestTarget};
 use sam_router::view::{PathTestView, Topic, TraceQuery, Watch};
@@ -50,6 +52,8 @@ pub(crate) enum Request {
     Drain(bool),
     /// `samctl bgp graceful-shutdown`
     GracefulShutdown(bool),
+    /// An order about the session with the BGP neighbor of this name.
+    Neighbor(String, Vec<PeerOrder>),
     /// Give an address to the node of this name.
     Handover(Ipv4Addr, String),
     /// Keep an address that is on offer.
@@ -116,6 +120,10 @@ pub(crate) enum View {
     BgpRib(Option<String>, Option<FamilyName>),
     /// `samctl bgp why`
     BgpWhy(String),
+    /// `samctl bgp policy show`
+    BgpPolicy,
+    /// `samctl bgp policy test`
+    BgpPolicyTest(String, Option<String>),
     /// `samctl tunnels`
     Tunnels,
     /// `samctl arp`
@@ -240,7 +248,7 @@ pub(crate) async fn serve(path: &FilePath, calls: mpsc::Sender<Call>) -> io::Res
 fn router(calls: mpsc::Sender<Call>) -> axum::Router {
     axum::Router::new()
         .merge(views())
-        .merge(bgp_views())
+        .merge(bgp::views())
         .merge(orders())
         .fallback(|| async {
             refused(
@@ -292,43 +300,6 @@ fn views() -> Routes {
         .route("/v1/actions/{id}", get(action))
 }
 
-fn bgp_views() -> Routes {
-    axum::Router::new()
-        .route(
-            "/v1/bgp/neighbors",
-            get(|State(s): Calls| view(s, View::BgpNeighbors)),
-        )
-        .route(
-            "/v1/bgp/neighbors/{name}",
-            get(|State(s): Calls, Path(name)| view(s, View::BgpNeighbor(name))),
-        )
-        .route(
-            "/v1/bgp/neighbors/{name}/{table}",
-            get(
-                |State(s): Calls, Path((name, table)), Query(q): Query<Prefix>| {
-                    view(s, View::BgpTable(name, table, q.family))
-                },
-            ),
-        )
-        .route(
-            "/v1/bgp/rib",
-            get(|State(s): Calls, Query(q): Query<Prefix>| {
-                view(s, View::BgpRib(q.prefix, q.family))
-            }),
-        )
-        .route(
-            "/v1/bgp/why",
-            get(|State(s): Calls, Query(q): Query<Prefix>| {
-                view(s, View::BgpWhy(q.prefix.unwrap_or_default()))
-            }),
-        )
-        .route(
-            "/v1/bgp/mrt",
-            get(|State(s): Calls| async { respond(ask(s, Request::TableDump).await) }),
-        )
-        .route("/v1/bgp/monitor", get(slow::monitor))
-}
-
 fn orders() -> Routes {
     axum::Router::new()
         .route("/v1/approve", post(approve))
@@ -353,12 +324,6 @@ fn orders() -> Routes {
 }
 
 type Calls = State<mpsc::Sender<Call>>;
-
-#[derive(Debug, Deserialize)]
-struct Prefix {
-    prefix: Option<String>,
-    family: Option<FamilyName>,
-}
 
 #[derive(Debug, Deserialize)]
 struct ActionId {

@@ -26,13 +26,18 @@ pub(crate) enum Kind {
     Gobgp,
 }
 
-/// What keeps strangers out.
+/// How it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// Nothing.
-    None,
-    /// MD5 with [`KEY`], and a hop limit of one (RFC 5082).
+pub(crate) enum Manner {
+    /// As it does by itself.
+    Plain,
+    /// With MD5 by [`KEY`], and a hop limit of one (RFC 5082).
     Signed,
+    /// Without the capability of AS numbers of four octets, which are in the paths of its routes: [`FAR_ASN`] is behind it.
+    /// BIRD only.
+    TwoOctets,
+    /// With this option. BIRD only.
+    With(&'static str),
 }
 
 /// A running daemon; dropping it stops it.
@@ -79,7 +84,7 @@ impl Daemon {
     /// Starts a daemon that announces `routes`, and waits until it answers.
     pub(crate) fn start(
         kind: Kind,
-        guard: Guard,
+        manner: Manner,
         site: &Site,
         routes: &[String],
         scratch: &Scratch,
@@ -88,9 +93,9 @@ impl Daemon {
         let name = format!("{}{}", kind.name(), place.0);
         let folder = scratch.subfolder(&name)?;
         let text = match kind {
-            Kind::Bird => bird(place, guard, routes),
-            Kind::Frr => frr(guard, routes),
-            Kind::Gobgp => gobgp(guard),
+            Kind::Bird => bird(place, manner, routes),
+            Kind::Frr => frr(manner, routes),
+            Kind::Gobgp => gobgp(manner),
         };
         let file = folder.join("conf");
         fs::write(&file, text)?;
@@ -211,12 +216,18 @@ impl Daemon {
     }
 }
 
-fn bird(place: Place, guard: Guard, routes: &[String]) -> String {
+fn bird(place: Place, manner: Manner, routes: &[String]) -> String {
     let own = place.underlay();
-    let asn = THEIR_ASN + u32::from(place.0 - THEIRS.0);
-    let guard = match guard {
-        Guard::None => String::new(),
-        Guard::Signed => format!("password \"{KEY}\"; ttl security on;"),
+    let asn = asn(place);
+    let manners = match manner {
+        Manner::Plain => String::new(),
+        Manner::Signed => format!("password \"{KEY}\"; ttl security on;"),
+        Manner::TwoOctets => "enable as4 off;".to_owned(),
+        Manner::With(option) => format!("{option};"),
+    };
+    let behind = match manner {
+        Manner::TwoOctets => format!("bgp_path.prepend({FAR_ASN});"),
+        Manner::Plain | Manner::Signed | Manner::With(_) => String::new(),
     };
     let routes: String = routes
         .iter()
@@ -226,17 +237,17 @@ fn bird(place: Place, guard: Guard, routes: &[String]) -> String {
         "router id {own};\nlog stderr all;\nprotocol device {{ }}\nprotocol direct {{ ipv4; interface \"wan0\"; }}\n\
          protocol static own {{ ipv4;\n{routes}}}\n\
          protocol bgp samctl {{ local {own} as {asn}; neighbor {us} as {ASN}; hold time 9; connect retry time 1;\n  \
-         connect delay time 1; error wait time 1, 2; enable extended messages on; {guard}\n  \
-         ipv4 {{ import all; export where source = RTS_STATIC; }}; }}\n",
+         connect delay time 1; error wait time 1, 2; enable extended messages on; {manners}\n  \
+         ipv4 {{ import all; export filter {{ if source != RTS_STATIC then reject; {behind} accept; }}; }}; }}\n",
         us = OURS.underlay()
     )
 }
 
-fn frr(guard: Guard, routes: &[String]) -> String {
+fn frr(manner: Manner, routes: &[String]) -> String {
     let (own, us) = (THEIRS.underlay(), OURS.underlay());
-    let guard = match guard {
-        Guard::None => String::new(),
-        Guard::Signed => {
+    let guard = match manner {
+        Manner::Plain | Manner::TwoOctets | Manner::With(_) => String::new(),
+        Manner::Signed => {
             format!(" neighbor {us} password {KEY}\n neighbor {us} ttl-security hops 1\n")
         }
     };
@@ -252,11 +263,11 @@ fn frr(guard: Guard, routes: &[String]) -> String {
     )
 }
 
-fn gobgp(guard: Guard) -> String {
+fn gobgp(manner: Manner) -> String {
     let (own, us) = (THEIRS.underlay(), OURS.underlay());
-    let (key, limit) = match guard {
-        Guard::None => (String::new(), String::new()),
-        Guard::Signed => (
+    let (key, limit) = match manner {
+        Manner::Plain | Manner::TwoOctets | Manner::With(_) => (String::new(), String::new()),
+        Manner::Signed => (
             format!("    auth-password = \"{KEY}\"\n"),
             "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n".to_owned(),
         ),
@@ -270,6 +281,17 @@ fn gobgp(guard: Guard) -> String {
     )
 }
 
+/// AS number of a daemon: two octets suffice for the first.
+pub(crate) fn asn(place: Place) -> u32 {
+    if place == THEIRS {
+        THEIR_ASN
+    } else {
+        4_200_000_000 + u32::from(place.0)
+    }
+}
+
+/// An AS of which a daemon with two octets has heard.
+pub(crate) const FAR_ASN: u32 = 4_200_000_077;
 /// The key that the daemons have.
 pub(crate) const KEY: &str = "correct-horse-battery";
 const API: &str = "127.0.0.1:50051";

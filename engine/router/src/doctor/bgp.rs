@@ -1,5 +1,6 @@
 //! BGP: sessions, refused routes, and nodes that are not who they say.
 
+use sam_bgp::is_near_limit;
 use sam_capture::IDENTITY_REASONS;
 
 use super::{Evidence, away, fail, listed, pass, result, skip, warn};
@@ -15,6 +16,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     let isolated = !nodes.iter().any(|neighbor| is_up(neighbor));
     checks.extend(nodes.iter().map(|neighbor| session(neighbor, isolated)));
     checks.extend(foreign.iter().map(|neighbor| session(neighbor, false)));
+    checks.extend(neighbors.iter().filter_map(near_limit));
     checks.extend(leaving(evidence.neighbors.graceful_shutdown.as_deref()));
     checks.push(rejections(evidence));
     checks.push(foreign_identity(evidence));
@@ -59,6 +61,12 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
         }
         return pass("bgp", &name, message);
     }
+    if neighbor.disabled {
+        let message = format!("the session with {node} is disabled by order");
+        return result("bgp", &name, away(isolated), message).remedy(format!(
+            "`samctl bgp neighbor {node} enable` when the work is done"
+        ));
+    }
     let down = result(
         "bgp",
         &name,
@@ -80,6 +88,24 @@ fn session(neighbor: &NeighborSummary, isolated: bool) -> CheckRow {
         Some(reason) => down.detail(format!("last down: {reason}")),
         None => down,
     }
+}
+
+/// Three quarters of what is accepted are reached in some family.
+fn near_limit(neighbor: &NeighborSummary) -> Option<CheckRow> {
+    let limit = neighbor.max_prefixes?;
+    let ipv6 = neighbor.ipv6.as_ref().map_or(0, |ipv6| ipv6.accepted);
+    let accepted = neighbor.accepted.max(ipv6);
+    is_near_limit(accepted, limit).then(|| {
+        let node = &neighbor.node.name;
+        let message = format!("{accepted} of at most {limit} routes are accepted from {node}");
+        warn("bgp", &format!("max-prefixes-{node}"), message)
+            .detail("beyond the limit routes are refused; the session stays")
+            .remedy(if is_foreign(neighbor) {
+                "raise `maxPrefixes` of the neighbor if it may tell so many"
+            } else {
+                "raise fabric.bgp.maxPrefixes on every router if the fabric has so many addresses"
+            })
+    })
 }
 
 /// Says for how long the routes of a lost session are kept.

@@ -264,6 +264,26 @@ fn a_tunnel_of_the_kernel_with_the_ends_of_ours_is_found_by_name() {
     }
 }
 
+#[test]
+fn a_session_that_is_disabled_or_whose_limit_is_near_is_found() {
+    let cases: [(&str, CheckStatus, Spoil); 2] = [
+        ("bgp/session-n2", CheckStatus::Fail, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            (neighbor.state, neighbor.disabled) = ("idle".into(), true);
+        }),
+        ("bgp/max-prefixes-n2", CheckStatus::Warn, |e| {
+            let neighbor = &mut e.neighbors.neighbors[0];
+            neighbor.max_prefixes = Some(neighbor.accepted);
+        }),
+    ];
+    for (name, status, spoil) in cases {
+        let (net, facts) = healthy();
+        let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+        spoil(&mut evidence);
+        assert_eq!(found(&examine(&evidence), name), Some(status), "{name}");
+    }
+}
+
 fn found(view: &DoctorView, name: &str) -> Option<CheckStatus> {
     let mut checks = view.checks.iter();
     let check = checks.find(|check| format!("{}/{}", check.area, check.name) == name);

@@ -118,9 +118,9 @@ fn ups(net: &Net) -> u64 {
     neighbors.iter().map(|row| row.established_count).sum()
 }
 
-const THEIRS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 10), 32);
+pub(super) const THEIRS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 10), 32);
 
-fn border() -> Net {
+pub(super) fn border() -> Net {
     let mut net = Net::empty();
     for id in [1, 2] {
         let mut config = fixture::config(id, 2, FULL_MESH);

@@ -35,6 +35,7 @@ mod graceful_shutdown;
 mod handover;
 mod identity;
 mod monitor;
+mod neighbor_orders;
 mod next_hops;
 mod ownership;
 mod pair;

@@ -42,6 +42,9 @@ pub struct NeighborSummary {
     pub address: Ipv4Addr,
     /// Session state (RFC 4271 section 8.2.2): idle, connect, active, open-sent, open-confirm, established.
     pub state: String,
+    /// Whether there is no session by order.
+    #[serde(default)]
+    pub disabled: bool,
     /// Seconds in this state.
     pub since_s: f64,
     /// Its AS number; ours when absent, as older routers say it.
@@ -56,6 +59,9 @@ pub struct NeighborSummary {
     pub received: usize,
     /// Paths accepted.
     pub accepted: usize,
+    /// Paths of each family that are accepted at most; unknown of older routers.
+    #[serde(default)]
+    pub max_prefixes: Option<usize>,
     /// Paths advertised to it.
     pub advertised: usize,
     /// Accepted prefixes kept from a session that ended (RFC 4724).
@@ -139,6 +145,9 @@ pub struct BgpNeighborView {
     pub last_sent: Option<NotificationView>,
     /// Last NOTIFICATION received.
     pub last_received: Option<NotificationView>,
+    /// What was wrong with its messages lately, the latest first.
+    #[serde(default)]
+    pub errors: Vec<ErrorRow>,
     /// Routes accepted from it.
     pub routes_accepted: Vec<BgpRouteRow>,
     /// Routes refused from it.
@@ -184,6 +193,23 @@ pub struct MessageCounts {
     pub keepalive: u64,
     /// ROUTE-REFRESH.
     pub route_refresh: u64,
+}
+
+/// What was wrong with messages of a neighbor, and the last one of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorRow {
+    /// Seconds since it came.
+    pub ago_s: f64,
+    /// How many of them came.
+    pub count: u64,
+    /// Type code of the attribute that was wrong, if it was one; 0 for the list of them.
+    pub attribute: Option<u8>,
+    /// What was wrong, in a few words.
+    pub reason: String,
+    /// Bytes of the message.
+    pub length: usize,
+    /// Its first bytes, header included, in hexadecimal.
+    pub sample_hex: String,
 }
 
 /// A timer that runs.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use sam_bgp::mrt::DumpHead;
 use sam_bgp::session::SessionState;
-use sam_bgp::speaker::{FamilyView, PathView, PeerView, RejectedView};
+use sam_bgp::speaker::{ErrorView, FamilyView, PathView, PeerView, RejectedView};
 use sam_bgp::wire::{AddPathFamily, Capability, GracefulRestart};
 use sam_bgp::{
     AddPathDirection, DecisionStep, Family, Nlri, Path, PathAttributes, PathId, PathSource, PeerId,
@@ -17,8 +17,8 @@ use sam_capture::{NodeId, RouteTags};
 use super::bgp_table::{as_path, hex, origin_name, texts};
 use super::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    FamilyRow, LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView, PathRow,
-    RejectedRow, RestartingView, RibEntry, StepView, TimerRow, seconds_ago, seconds_until,
+    ErrorRow, FamilyRow, LadderRow, MessageCounts, NeighborSummary, NodeRef, NotificationView,
+    PathRow, RejectedRow, RestartingView, RibEntry, StepView, TimerRow, seconds_ago, seconds_until,
 };
 use crate::Router;
 use crate::facts::Facts;
@@ -94,6 +94,7 @@ impl Router {
             messages_sent: message_counts(peer.messages_sent),
             last_sent: peer.last_sent.as_ref().map(NotificationView::from),
             last_received: peer.last_received.as_ref().map(NotificationView::from),
+            errors: peer.errors.iter().map(|it| error_row(it, now)).collect(),
             routes_accepted: routes.accepted,
             routes_rejected: routes.rejected,
             routes_advertised: routes.advertised,
@@ -194,14 +195,12 @@ impl Router {
             range: peer.range,
             address: peer.address,
             state: state_text(peer.state).into(),
+            disabled: peer.disabled,
             since_s: seconds_ago(peer.since, now),
-            role: match peer.role {
-                PeerRole::Client => "client".into(),
-                PeerRole::NonClient => "non-client".into(),
-                PeerRole::External(_) => "external".into(),
-            },
+            role: role_name(peer.role).into(),
             received: peer.ipv4.received,
             accepted: peer.ipv4.accepted,
+            max_prefixes: Some(peer.max_prefixes),
             advertised: peer.ipv4.advertised,
             stale: peer.ipv4.stale,
             stale_remaining_s: peer.ipv4.stale_until.map(|until| seconds_until(until, now)),
@@ -356,6 +355,17 @@ fn add_path(family: &FamilyView) -> &'static str {
     directions(family.add_path_receive, family.add_path_send)
 }
 
+fn error_row(error: &ErrorView, now: Instant) -> ErrorRow {
+    ErrorRow {
+        ago_s: seconds_ago(error.at, now),
+        count: error.count,
+        attribute: error.attribute,
+        reason: error.reason.clone(),
+        length: error.length,
+        sample_hex: hex(&error.sample),
+    }
+}
+
 fn family_row(family: &FamilyView, now: Instant) -> FamilyRow {
     FamilyRow {
         negotiated: family.negotiated,
@@ -432,6 +442,15 @@ fn message_counts(
         notification,
         keepalive,
         route_refresh,
+    }
+}
+
+/// Names what a peer is to us.
+pub(super) const fn role_name(role: PeerRole) -> &'static str {
+    match role {
+        PeerRole::Client => "client",
+        PeerRole::NonClient => "non-client",
+        PeerRole::External(_) => "external",
     }
 }
 

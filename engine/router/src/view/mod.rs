@@ -26,6 +26,7 @@ mod monitor;
 mod notification;
 mod owners;
 mod path_test;
+mod policy;
 mod routes;
 mod status;
 mod step;
@@ -37,8 +38,8 @@ pub use arp::{ArpView, ForeignAnswerRow, NeighborRow, SightingRow};
 pub use bfd::{BfdRow, BfdSummary, BfdView};
 pub use bgp::{
     BgpNeighborView, BgpNeighborsView, BgpRibView, BgpRouteRow, BgpWhyView, ComparisonView,
-    FamilyRow, ForeignView, LadderRow, MessageCounts, NeighborSummary, PathRow, RejectedRow,
-    RestartingView, RibEntry, TimerRow,
+    ErrorRow, FamilyRow, ForeignView, LadderRow, MessageCounts, NeighborSummary, PathRow,
+    RejectedRow, RestartingView, RibEntry, TimerRow,
 };
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use captures::{
@@ -54,6 +55,7 @@ pub use monitor::{MonitorView, Topic, Watch};
 pub use notification::NotificationView;
 pub use owners::{ClaimRow, OwnerRow, OwnersView};
 pub use path_test::{PathTestRow, PathTestView, SiteTestRow, TestCheck, TestMatrixView};
+pub use policy::{PolicyRow, PolicyTestView, PolicyVerdict, PolicyView};
 pub use routes::{RouteAction, RouteOrigin, RouteRow, RoutesView};
 pub use status::{
     API_VERSION, CaptureSummary, OffloadOff, PoolSummary, StatusView, UpCount, VersionView,
