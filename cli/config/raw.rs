@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use sam_capture::Role;
-use sam_router::config::CaptureMode;
+use sam_router::config::{CaptureMode, CapturePlacement};
 use sam_router::encapsulation::Payload;
 
 use super::finding::Findings;
@@ -423,6 +423,7 @@ macro_rules! read_words {
 }
 read_words!(
     CaptureMode,
+    CapturePlacement,
     Encap,
     Over,
     GueVariant,

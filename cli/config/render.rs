@@ -295,13 +295,16 @@ fn write_local(out: &mut String, config: &Config, key_files: &KeyFiles) -> fmt::
 fn write_cloud(out: &mut String, cloud: &CloudCapture) -> fmt::Result {
     let (kind, interface) = (cloud.provider.name(), quoted(&cloud.interface));
     let (mode, hold) = (cloud.mode.name(), duration_text(cloud.release_hold));
-    let priority = cloud.priority;
+    let (priority, placement) = (cloud.priority, cloud.placement.name());
     let (changes, journal) = (cloud.changes_per_minute, cloud.journal_file.as_deref());
     let journal = journal.map_or_else(|| "none".to_owned(), path);
     writeln!(
         out,
-        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    priority: {priority}\n    releaseHold: {hold}"
+        "  capture:\n    type: {kind}\n    interface: {interface}\n    mode: {mode}\n    priority: {priority}\n    placement: {placement}\n    releaseHold: {hold}"
     )?;
+    if let Some(most) = cloud.max_captures {
+        writeln!(out, "    maxCaptures: {most}")?;
+    }
     writeln!(
         out,
         "    changesPerMinute: {changes}\n    journalFile: {journal}"

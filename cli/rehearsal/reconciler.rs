@@ -62,6 +62,8 @@ impl Reconciler {
         let settings = settings.ok_or_else(|| Failure::new(Exit::Usage, "no cloud"))?;
         let settings = Settings {
             mode: Mode::Plan,
+            // Whether each change is right is tried here, not how many addresses there are.
+            max_captures: None,
             nic: Some(site.own.nic.clone()),
             members: [(site.other.nic.clone(), site.other.node)].into(),
             ..settings
@@ -78,6 +80,7 @@ impl Reconciler {
                 priority: 1,
             },
             siblings: [(site.other.node, Some(Candidate::default()))].into(),
+            loads: BTreeMap::new(),
             unheard: BTreeSet::new(),
             claims: BTreeMap::new(),
             released: BTreeSet::new(),

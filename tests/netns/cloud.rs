@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use sam_router::config::CloudKind;
 use sam_testkit::netns::cloud::{CLOUD, CloudLab, ELSEWHERE, STANDBY};
-use sam_testkit::netns::{Fabric, Pings, sh, wait_until};
-use serde_json::json;
+use sam_testkit::netns::{Fabric, Pings, Site, sh, wait_until};
+use serde_json::{Value, json};
 
 use crate::case::{Case, Need, samctl, wait_for_ping};
 
@@ -50,6 +50,11 @@ pub(crate) const CASES: &[Case] = &[
         name: "cloud::nobody_misses_an_address_that_azure_moves_in_one_change",
         needs: NEEDS,
         run: moves,
+    },
+    Case {
+        name: "cloud::two_active_routers_share_and_one_goes_on_as_far_as_it_has_room",
+        needs: NEEDS,
+        run: shares,
     },
     Case {
         name: "cloud::a_machine_that_aws_lists_is_reached_until_it_is_stopped",
@@ -184,6 +189,74 @@ fn start_at_once(cloud: CloudKind) {
         want(active).as_deref() == Some("capture") && want(standby).as_deref() == Some("keep")
     });
     assert_eq!(cloud.holder(address), Some(holder));
+}
+
+/// Seven addresses, and room for five at each router.
+fn shares() {
+    let more = ", placement: active-active, maxCaptures: 5";
+    let (mut fabric, cloud) = CloudLab::pair_with(samctl(), CloudKind::Aws, &json!({}), more);
+    for site in [ELSEWHERE, CLOUD, STANDBY] {
+        fabric.start(site);
+    }
+    for site in [CLOUD, STANDBY] {
+        wait_until("both routers capture", PATIENCE, || {
+            members(&fabric, site, "state") == [json!("captures"), json!("captures")]
+        });
+    }
+    let mut all = vec![ELSEWHERE.client()];
+    all.extend((20..26).map(|last| Ipv4Addr::new(10, 77, 60, last)));
+    for address in &all[1..] {
+        let announce = format!("announce {address}");
+        fabric.router(ELSEWHERE).samctl(&announce).success();
+    }
+    let held = |nic: &str| {
+        let held = all
+            .iter()
+            .filter(|at| cloud.holder(**at).as_deref() == Some(nic));
+        held.copied().collect::<Vec<_>>()
+    };
+    wait_until("everything is captured", PATIENCE, || {
+        held("nic-aws").len() + held("nic-azure").len() == all.len()
+    });
+    let (first, second) = (held("nic-aws"), held("nic-azure"));
+    assert!(
+        first.len() >= 2 && second.len() >= 2,
+        "{first:?} {second:?}"
+    );
+    wait_until("each knows what the other one has", PATIENCE, || {
+        let counts = [json!(first.len()), json!(second.len())];
+        members(&fabric, CLOUD, "held") == counts && members(&fabric, STANDBY, "held") == counts
+    });
+    let host = ELSEWHERE.client();
+    wait_for_ping(fabric.topology.client(CLOUD), host, PATIENCE);
+
+    fabric.take(CLOUD).daemon().kill();
+
+    wait_until("the other one is full", PATIENCE, || {
+        held("nic-azure").len() == 5
+    });
+    wait_for_ping(fabric.topology.client(CLOUD), host, PATIENCE);
+    let left = held("nic-aws");
+    assert_eq!(left.len(), 2);
+    assert!(
+        second.iter().all(|at| held("nic-azure").contains(at)),
+        "nothing moves"
+    );
+    let view = fabric.router(STANDBY).json("captures");
+    let rows = view["captures"].as_array().expect("rows");
+    let without = rows.iter().filter(|row| row["state"] == "no-room");
+    let without: Vec<_> = without.map(|row| row["address"].clone()).collect();
+    assert_eq!(json!(without), json!(left), "{view}");
+    let doctor = fabric.router(STANDBY).samctl("doctor capture").text();
+    let named = left.iter().all(|at| doctor.contains(&at.to_string()));
+    assert!(named && doctor.contains("`maxCaptures`"), "{doctor}");
+}
+
+/// What a router knows of those of its site, the first one first.
+fn members(fabric: &Fabric, site: Site, what: &str) -> Vec<Value> {
+    let view = fabric.router(site).json("captures");
+    let members = view["group"]["members"].as_array().into_iter().flatten();
+    members.map(|member| member[what].clone()).collect()
 }
 
 /// What a planned move may cost: five pings, one each 10 ms.

@@ -2,7 +2,6 @@
 //!
 //! No opinion is the answer to everything uncertain: lack of information never changes anything at the provider.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use crate::fence::{Authority, PathSignature};
 use crate::node::NodeId;
+use crate::placement::{Load, Member, Placement, are_shared, elected_first, place};
 
 /// What is wanted of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,10 @@ pub enum KeepReason {
     Isolated,
     /// The route is gone, perhaps not for long.
     Withdrawn,
-    /// Another router of the site takes it.
+    /// Another router of the site has it, or takes it.
     Sibling(NodeId),
+    /// No router of the site has room for it.
+    NoRoom,
     /// Several nodes say that they own it.
     Disputed,
     /// Its owner is about to change.
@@ -65,8 +67,9 @@ impl fmt::Display for Want {
             Self::Keep(KeepReason::Isolated) => f.write_str("no BGP session is up"),
             Self::Keep(KeepReason::Withdrawn) => f.write_str("its route is gone, not for long yet"),
             Self::Keep(KeepReason::Sibling(node)) => {
-                write!(f, "node {node} of this site takes new addresses")
+                write!(f, "it is left to node {node} of this site")
             }
+            Self::Keep(KeepReason::NoRoom) => f.write_str("no router of this site has room for it"),
             Self::Keep(KeepReason::Disputed) => f.write_str("several nodes own it"),
             Self::Keep(KeepReason::Unsettled) => f.write_str("its owner is about to change"),
         }
@@ -126,6 +129,8 @@ pub struct Landscape {
     pub candidate: Candidate,
     /// The other routers of our site, and how those that are there stand: marker present, path alive.
     pub siblings: BTreeMap<NodeId, Option<Candidate>>,
+    /// What each router of our site, ours among them, has captured and can; nothing is known of those that are missing.
+    pub loads: BTreeMap<NodeId, Load>,
     /// Those of them that are not heard of, while nothing says that the way to them is broken: it may be BGP alone.
     pub unheard: BTreeSet<NodeId>,
     /// Addresses of the pools that somebody owns.
@@ -149,19 +154,53 @@ pub struct Candidate {
 }
 
 impl Landscape {
-    /// Elects who takes addresses for our site, of those who are there: who captures at all, then who has done so, then
-    /// by priority, then the lowest id.
+    /// Elects who captures for our site, of those who are there: who captures at all, then who has done so, then by
+    /// priority, then the lowest id.
     #[must_use]
     pub fn elected(&self) -> NodeId {
+        let members = self.members();
+        let elected = elected_first(&members).first().map(|first| first.node);
+        elected.unwrap_or(self.own)
+    }
+
+    /// Tells whether the routers of our site share captures, instead of leaving them to the elected one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        are_shared(&self.members())
+    }
+
+    /// Places the addresses that live elsewhere on the routers of our site.
+    #[must_use]
+    pub fn place(&self) -> Placement {
+        let claims = self.claims.iter();
+        let elsewhere = claims.filter(|(_, claimed)| matches!(claimed, Claimed::Elsewhere(_)));
+        place(elsewhere.map(|(address, _)| *address), &self.members())
+    }
+
+    /// The routers of our site that are there, without ours if it is being emptied and others are there.
+    fn members(&self) -> Vec<Member<'_>> {
         let others = self.siblings.iter();
         let others = others.filter_map(|(node, candidate)| Some((*node, (*candidate)?)));
-        let others: Vec<_> = others.collect();
-        let ours = (!self.yields || others.is_empty()).then_some((self.own, self.candidate));
-        let all = others.into_iter().chain(ours);
-        let elected = all.max_by_key(|(node, candidate)| (*candidate, Reverse(*node)));
-        elected.map_or(self.own, |(node, _)| node)
+        let mut all: Vec<_> = others.collect();
+        if !self.yields || all.is_empty() {
+            all.push((self.own, self.candidate));
+        }
+        let members = all.into_iter().map(|(node, candidate)| Member {
+            node,
+            candidate,
+            load: self.loads.get(&node).unwrap_or(&UNKNOWN),
+        });
+        members.collect()
     }
 }
+
+/// The load of a router of which nothing is known.
+static UNKNOWN: Load = Load {
+    shares: false,
+    capacity: None,
+    held: BTreeSet::new(),
+    refused: BTreeSet::new(),
+};
 
 /// How long things must last before they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +221,7 @@ pub struct Desires {
     missing_since: BTreeMap<Ipv4Addr, Instant>,
     /// Siblings that are not there: since when, and for how long that must last.
     gone_since: BTreeMap<NodeId, (Instant, Duration)>,
+    placement: Placement,
 }
 
 impl Desires {
@@ -192,7 +232,14 @@ impl Desires {
             holds,
             missing_since: BTreeMap::new(),
             gone_since: BTreeMap::new(),
+            placement: Placement::new(),
         }
+    }
+
+    /// Where the addresses go that live elsewhere, as of the last update.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// Changes how long things must last.
@@ -230,11 +277,16 @@ impl Desires {
                 gone.1 = hold;
             }
         }
-        let elected = landscape.elected();
+        self.placement = landscape.place();
+        let placed = |address| match self.placement.get(&address).copied().flatten() {
+            Some(place) if place.node == landscape.own => None,
+            Some(place) => Some(KeepReason::Sibling(place.node)),
+            None => Some(KeepReason::NoRoom),
+        };
         let mut wants: BTreeMap<Ipv4Addr, Want> = landscape
             .claims
             .iter()
-            .map(|(address, claimed)| (*address, want(landscape, elected, claimed)))
+            .map(|(address, claimed)| (*address, want(landscape.view, claimed, placed(*address))))
             .collect();
         for address in held {
             if !wants.contains_key(address) {
@@ -284,12 +336,13 @@ impl Desires {
     }
 }
 
-fn want(landscape: &Landscape, elected: NodeId, claimed: &Claimed) -> Want {
+/// `left`: why an address that lives elsewhere is not for us to take.
+fn want(view: RibView, claimed: &Claimed, left: Option<KeepReason>) -> Want {
     // What our operator says needs no route.
     if *claimed == Claimed::ByUs {
         return Want::Absent(Absence::OwnedHere);
     }
-    match landscape.view {
+    match view {
         RibView::Incomplete => return Want::Keep(KeepReason::Incomplete),
         RibView::Isolated => return Want::Keep(KeepReason::Isolated),
         RibView::Complete => {}
@@ -298,10 +351,10 @@ fn want(landscape: &Landscape, elected: NodeId, claimed: &Claimed) -> Want {
         Claimed::ByUs | Claimed::AtOurSite => Want::Absent(Absence::OwnedHere),
         Claimed::Disputed => Want::Keep(KeepReason::Disputed),
         Claimed::Unsettled => Want::Keep(KeepReason::Unsettled),
-        Claimed::Elsewhere(_) if elected != landscape.own => {
-            Want::Keep(KeepReason::Sibling(elected))
-        }
-        Claimed::Elsewhere(signature) => Want::Capture(signature.clone()),
+        Claimed::Elsewhere(signature) => match left {
+            Some(reason) => Want::Keep(reason),
+            None => Want::Capture(signature.clone()),
+        },
     }
 }
 
@@ -371,6 +424,46 @@ mod tests {
             case.landscape.siblings = [(NodeId(2), None)].into();
             assert_eq!(case.landscape.elected(), NodeId(1), "{name}");
         }
+    }
+
+    #[test]
+    fn what_we_have_no_room_for_is_left_to_others_or_to_nobody() {
+        let mut case = Case::new();
+        case.landscape
+            .claims
+            .insert(address(11), Claimed::Elsewhere(signature(11)));
+        let ours = Load {
+            capacity: Some(1),
+            ..Load::default()
+        };
+        case.landscape.loads.insert(NodeId(2), ours);
+        assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
+        assert_eq!(case.want(11), Some(Want::Keep(KeepReason::NoRoom)));
+        assert_eq!(case.desires.placement()[&address(11)], None);
+
+        let idle = Some(Candidate::default());
+        case.landscape.siblings.insert(NodeId(3), idle);
+
+        let sibling = Want::Keep(KeepReason::Sibling(NodeId(3)));
+        assert_eq!(case.want(11), Some(sibling));
+    }
+
+    #[test]
+    fn what_a_router_has_stays_with_it_whoever_is_elected() {
+        let mut case = Case::new();
+        let idle = Some(Candidate::default());
+        case.landscape.siblings.insert(NodeId(1), idle);
+        let mut ours = Load::default();
+        ours.held.insert(address(10));
+
+        case.landscape.loads.insert(NodeId(2), ours);
+
+        assert_eq!(case.landscape.elected(), NodeId(1));
+        assert_eq!(case.want(10), Some(Want::Capture(signature(10))));
+        // Unless we are being emptied.
+        case.landscape.yields = true;
+        let sibling = Want::Keep(KeepReason::Sibling(NodeId(1)));
+        assert_eq!(case.want(10), Some(sibling));
     }
 
     #[test]
@@ -511,6 +604,7 @@ mod tests {
                     own: NodeId(2),
                     candidate: Candidate::default(),
                     siblings: BTreeMap::new(),
+                    loads: BTreeMap::new(),
                     unheard: BTreeSet::new(),
                     claims: claims.into(),
                     released: BTreeSet::new(),

@@ -99,6 +99,8 @@ pub struct Situation<'a> {
     pub wants: &'a BTreeMap<Ipv4Addr, Want>,
     /// How our NIC is; `None` plans nothing.
     pub observed: Option<&'a Observation>,
+    /// Most addresses of pools that may be on it, by the configuration.
+    pub max_captures: Option<usize>,
     /// Addresses that the journal says we put on it.
     pub marks: &'a BTreeSet<Ipv4Addr>,
     /// How it was before us in what is to be so again: whether it forwarded; `None` leaves that.
@@ -194,7 +196,7 @@ impl fmt::Display for Cause {
 pub struct Plan {
     /// At most one action of each kind, in order.
     pub actions: Vec<Action>,
-    /// Wanted addresses for which our NIC has no room.
+    /// Wanted addresses for which our NIC has no room, and those for which no router of our site has.
     pub no_room: BTreeSet<Ipv4Addr>,
 }
 
@@ -208,7 +210,8 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         return Plan::default();
     };
     let mut captures = situation.captures(observed);
-    let no_room = captures.split_off_beyond(situation.room(observed));
+    let mut no_room = captures.split_off_beyond(situation.room(observed));
+    no_room.extend(situation.without_place(observed));
     let mut actions = Vec::new();
     // One address is reason enough: forwarding is for all. Who may have to take over does it before, not then.
     let reason = { situation.wanted() }.chain(situation.stood_by()).next();
@@ -255,6 +258,16 @@ impl Situation<'_> {
         self.wants.iter().filter(stood_by)
     }
 
+    /// What no router of our site has room for, unless it is on our NIC as yet.
+    fn without_place(&self, observed: &Observation) -> impl Iterator<Item = Ipv4Addr> {
+        let no_room = Want::Keep(KeepReason::NoRoom);
+        let wants = self.wants.iter();
+        let without = wants.filter(move |(address, want)| {
+            **want == no_room && self.is_mobile(**address) && !self.is_present(observed, **address)
+        });
+        without.map(|(address, _)| *address)
+    }
+
     fn captures(&self, observed: &Observation) -> BTreeMap<Ipv4Addr, Want> {
         self.wanted()
             .filter(|(address, want)| {
@@ -298,23 +311,47 @@ impl Situation<'_> {
 
     /// Addresses that can be added to our NIC.
     fn room(&self, observed: &Observation) -> usize {
-        let Some(limit) = observed.limit else {
+        let Some(capacity) = capacity(self.pools, self.max_captures, observed) else {
             return usize::MAX;
         };
         let pending = self.pending.iter().filter(|(address, pending)| {
             self.now < pending.until && pending.present && !observed.entries.contains_key(address)
         });
-        limit.saturating_sub(observed.entries.len() + pending.count())
+        let held = captured(self.pools, observed).count();
+        capacity.saturating_sub(held + pending.count())
     }
 
     fn is_mobile(&self, address: Ipv4Addr) -> bool {
-        self.pools.iter().any(|pool| pool.admits(address))
+        admitted(self.pools, address)
     }
 
     fn is_cooling(&self, address: Ipv4Addr, want: &Want) -> bool {
         let cooldown = self.cooldowns.get(&address);
         cooldown.is_some_and(|cooldown| cooldown.want == *want && self.now < cooldown.until)
     }
+}
+
+fn admitted(pools: &[Pool], address: Ipv4Addr) -> bool {
+    pools.iter().any(|pool| pool.admits(address))
+}
+
+/// Addresses of pools on our NIC, whoever put them there.
+pub(crate) fn captured(pools: &[Pool], observed: &Observation) -> impl Iterator<Item = Ipv4Addr> {
+    let entries = observed.entries.iter();
+    let captured = entries.filter(|(at, entry)| !entry.primary && admitted(pools, **at));
+    captured.map(|(address, _)| *address)
+}
+
+/// Most addresses of pools that may be on our NIC: what the provider leaves beside its other addresses, and the operator
+/// allows. `None`: nobody knows of a limit.
+pub(crate) fn capacity(
+    pools: &[Pool],
+    max_captures: Option<usize>,
+    observed: &Observation,
+) -> Option<usize> {
+    let others = observed.entries.len() - captured(pools, observed).count();
+    let left = observed.limit.map(|limit| limit.saturating_sub(others));
+    left.into_iter().chain(max_captures).min()
 }
 
 /// Tells whether we put an address on our NIC: by its mark, else by our journal. Never the primary.
@@ -489,6 +526,44 @@ mod tests {
     }
 
     #[test]
+    fn the_operator_may_leave_less_room_than_the_provider() {
+        let mut case = Case::new();
+        // By hand, and outside of the pools.
+        case.entry(10, Some(false)).entry(5, Some(false));
+        case.observed.limit = Some(9);
+        for last in 10..14 {
+            case.want(last, capture(last));
+        }
+        case.pools[0].exclude.insert(address(5));
+        assert_eq!(case.kinds(), [(Kind::Capture, vec![11, 12, 13])]);
+
+        case.max_captures = Some(2);
+
+        assert_eq!(case.kinds(), [(Kind::Capture, vec![11])]);
+        assert_eq!(case.plan().no_room, [address(12), address(13)].into());
+        let until = case.now + Duration::from_secs(15);
+        let pending = Pending {
+            present: true,
+            seen: false,
+            until,
+        };
+        case.pending.insert(address(11), pending);
+        assert_eq!(case.kinds(), [], "it is there already, not seen yet");
+    }
+
+    #[test]
+    fn what_no_router_has_room_for_is_told() {
+        let mut case = Case::new();
+        case.want(10, Want::Keep(KeepReason::NoRoom));
+
+        assert_eq!(case.kinds(), []);
+        assert_eq!(case.plan().no_room, [address(10)].into());
+        // It is still here: others are to take it.
+        case.entry(10, Some(true));
+        assert_eq!(case.plan().no_room, [].into());
+    }
+
+    #[test]
     fn addresses_outside_of_the_pools_are_not_touched() {
         let mut case = Case::new();
         case.want(10, capture(10)).pools.clear();
@@ -502,6 +577,7 @@ mod tests {
         wants: BTreeMap<Ipv4Addr, Want>,
         observed: Observation,
         blind: bool,
+        max_captures: Option<usize>,
         marks: BTreeSet<Ipv4Addr>,
         forwarded: Option<bool>,
         pending: BTreeMap<Ipv4Addr, Pending>,
@@ -530,6 +606,7 @@ mod tests {
                     limit: None,
                 },
                 blind: false,
+                max_captures: None,
                 marks: BTreeSet::new(),
                 forwarded: None,
                 pending: BTreeMap::new(),
@@ -560,6 +637,7 @@ mod tests {
                 pools: &self.pools,
                 wants: &self.wants,
                 observed: (!self.blind).then_some(&self.observed),
+                max_captures: self.max_captures,
                 marks: &self.marks,
                 forwarded: self.forwarded,
                 pending: &self.pending,

@@ -45,6 +45,12 @@ pub mod function {
     pub const CAPTURES: u32 = 15;
     /// Term since which it has captured for its site, on its marker; optional.
     pub const TERM: u32 = 16;
+    /// 1 on the marker of a node that shares captures with the others of its site; optional.
+    pub const SHARES: u32 = 17;
+    /// Most addresses that it captures, on its marker; optional.
+    pub const CAPACITY: u32 = 18;
+    /// An address that it has captured, on its marker; any number of them (`held_tags`).
+    pub const HELD: u32 = 19;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -86,6 +92,10 @@ pub struct RouteTags {
     pub captures: Option<u8>,
     /// Term since which it does so alone; 0: it does not.
     pub term: u32,
+    /// Whether it shares captures with the other nodes of its site.
+    pub shares: bool,
+    /// Most addresses that it captures, where that is known.
+    pub capacity: Option<u32>,
 }
 
 /// What a route is.
@@ -206,6 +216,8 @@ impl RouteTags {
             drained: value(function::DRAINED)? == Some(1),
             captures: value(function::CAPTURES)?.and_then(|value| u8::try_from(value).ok()),
             term: value(function::TERM)?.unwrap_or(0),
+            shares: value(function::SHARES)? == Some(1),
+            capacity: value(function::CAPACITY)?,
         })
     }
 
@@ -222,6 +234,8 @@ impl RouteTags {
             drained: false,
             captures: None,
             term: 0,
+            shares: false,
+            capacity: None,
         }
     }
 
@@ -257,6 +271,8 @@ impl RouteTags {
         let captures = self.captures.map(u32::from);
         values.extend(captures.map(|priority| (function::CAPTURES, priority)));
         values.extend((self.term > 0).then_some((function::TERM, self.term)));
+        values.extend(self.shares.then_some((function::SHARES, 1)));
+        values.extend(self.capacity.map(|most| (function::CAPACITY, most)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -444,6 +460,8 @@ mod tests {
             drained: false,
             captures: None,
             term: 0,
+            shares: false,
+            capacity: None,
         };
 
         let text: Vec<String> = tags
@@ -585,7 +603,7 @@ mod tests {
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
             successor in any::<Option<u32>>(), drained in any::<bool>(), captures in any::<Option<u8>>(),
-            term in any::<u32>(),
+            term in any::<u32>(), shares in any::<bool>(), capacity in any::<Option<u32>>(),
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -603,6 +621,8 @@ mod tests {
                 drained,
                 captures,
                 term,
+                shares,
+                capacity,
                 ..RouteTags::new(NodeId(node), kinds[kind])
             };
 

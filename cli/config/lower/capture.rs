@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sam_router::config::{
-    CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind,
-    DEFAULT_CAPTURE_PRIORITY, DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD, Node,
+    CHANGES_PER_MINUTE_MAX, Capture, CaptureMode, CapturePlacement, CloudCapture, CloudEndpoints,
+    CloudKind, DEFAULT_CAPTURE_PRIORITY, DEFAULT_CHANGES_PER_MINUTE, DEFAULT_RELEASE_HOLD,
+    MAX_CAPTURES_MAX, Node,
 };
 
 use super::local::{NO_STATE_FILE, STATE_FOLDER, absolute, check_interface};
@@ -85,10 +86,12 @@ struct Scope<'a> {
     at: Span,
 }
 
-fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 6] {
+fn cloud_keys(raw: &raw::Capture) -> [(&'static str, Option<Span>); 8] {
     [
         ("mode", place(&raw.mode)),
         ("priority", place(&raw.priority)),
+        ("placement", place(&raw.placement)),
+        ("maxCaptures", place(&raw.max_captures)),
         ("releaseHold", place(&raw.release_hold)),
         ("changesPerMinute", place(&raw.changes_per_minute)),
         ("journalFile", place(&raw.journal_file)),
@@ -168,6 +171,7 @@ fn cloud(
     }
     let release_hold = release_hold(raw, findings);
     let changes_per_minute = changes_per_minute(raw, findings);
+    let max_captures = max_captures(raw, findings);
     let discovery = raw.discovery.given();
     let discovery = discovery.and_then(|raw| discovery::provider(raw, findings));
     let priority = match raw.priority.given() {
@@ -179,6 +183,8 @@ fn cloud(
         interface: interface?,
         mode,
         priority: priority?,
+        placement: raw.placement.or(CapturePlacement::default()),
+        max_captures: max_captures?,
         discovery,
         release_hold: release_hold?,
         changes_per_minute: changes_per_minute?,
@@ -271,6 +277,23 @@ fn release_hold(raw: &raw::Capture, findings: &mut Findings) -> Option<Duration>
         return None;
     }
     Some(written.value)
+}
+
+/// Nothing written is no limit but the provider's.
+fn max_captures(raw: &raw::Capture, findings: &mut Findings) -> Option<Option<usize>> {
+    let Some(written) = raw.max_captures.given() else {
+        return Some(None);
+    };
+    let count = usize::from(written.value);
+    if !(1..=MAX_CAPTURES_MAX).contains(&count) {
+        findings
+            .error(written.span, format!("`maxCaptures` cannot be {count}"))
+            .help(format!(
+                "write 1 to {MAX_CAPTURES_MAX}, or leave it out: then it is what the provider has room for"
+            ));
+        return None;
+    }
+    Some(Some(count))
 }
 
 fn changes_per_minute(raw: &raw::Capture, findings: &mut Findings) -> Option<usize> {

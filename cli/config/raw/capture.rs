@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sam_router::config::{CaptureMode, CloudKind};
+use sam_router::config::{CaptureMode, CapturePlacement, CloudKind};
 
 use crate::config::discovery::Discovery;
 use crate::config::finding::Findings;
@@ -29,6 +29,10 @@ mapping! {
         "mode" => mode: CaptureMode,
         /// Who captures for the site in a cloud: the one with the most.
         "priority" => priority: u16,
+        /// How the routers of the site divide what is to be captured in a cloud.
+        "placement" => placement: CapturePlacement,
+        /// Most addresses that this router captures in a cloud.
+        "maxCaptures" => max_captures: u16,
         /// How long a route may be missing before an address is given back.
         "releaseHold" => release_hold: Duration,
         /// Changes at the provider per minute.
@@ -74,6 +78,13 @@ impl Word for CaptureKind {
         ("none", Self::None),
     ];
     const LATER: &'static [&'static str] = &["gcp"];
+}
+
+impl Word for CapturePlacement {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("active-standby", Self::ActiveStandby),
+        ("active-active", Self::ActiveActive),
+    ];
 }
 
 impl Word for CaptureMode {

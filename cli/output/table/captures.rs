@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use sam_router::view::{
-    ActionRow, ActionView, ActionsView, CaptureRow, CapturesView, EndedRow, PermissionRow,
+    ActionRow, ActionView, ActionsView, CaptureMember, CaptureRow, CapturesView, EndedRow,
+    PermissionRow, ROOM_REMEDY,
 };
 
 use super::{Page, Text, ago};
@@ -45,15 +46,29 @@ impl Text for CapturesView {
         if self.journal_failed {
             pairs.push(("journal", "cannot be written: nothing is released".into()));
         }
+        let without = self.without_room().count();
+        if without > 0 {
+            pairs.push((
+                "no room",
+                format!("for {without} of the addresses: {ROOM_REMEDY}"),
+            ));
+        }
         page.pairs(&pairs);
         let looks = self.failing.iter();
         let looks = looks.map(|row| (&row.look, &row.class, row.times, row.since_s, &row.detail));
         failing(looks, page);
+        if let Some(group) = &self.group {
+            page.title(format!("Routers of this site: {}", group.placement));
+            let rows = group.members.iter().map(member_row).collect();
+            page.table(["NODE", "STATE", "HELD", "AT MOST"], rows, "");
+        }
         if !self.captures.is_empty() {
             page.title("Addresses");
             let rows = self.captures.iter().map(capture_row).collect();
             page.table(
-                ["ADDRESS", "WANT", "HELD BY", "STATE", "SINCE", "WHY"],
+                [
+                    "ADDRESS", "WANT", "HELD BY", "STATE", "RULE", "SINCE", "WHY",
+                ],
                 rows,
                 "",
             );
@@ -70,7 +85,17 @@ impl Text for CapturesView {
     }
 }
 
-fn capture_row(row: &CaptureRow) -> [String; 6] {
+fn member_row(row: &CaptureMember) -> [String; 4] {
+    [
+        row.node.name.clone(),
+        row.state.clone(),
+        row.held.to_string(),
+        row.capacity
+            .map_or_else(|| "?".into(), |most| most.to_string()),
+    ]
+}
+
+fn capture_row(row: &CaptureRow) -> [String; 7] {
     let holder = match (&row.node, &row.holder) {
         (Some(node), _) => node.name.clone(),
         (None, Some(nic)) => nic.to_string(),
@@ -81,6 +106,9 @@ fn capture_row(row: &CaptureRow) -> [String; 6] {
         row.want.clone(),
         holder,
         row.state.clone(),
+        row.place
+            .as_ref()
+            .map_or_else(|| "-".into(), |place| place.rule.clone()),
         row.since_s.map_or_else(|| "-".into(), ago),
         row.why.clone(),
     ]

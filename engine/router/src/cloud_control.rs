@@ -10,18 +10,17 @@ use std::time::{Duration, Instant};
 
 use sam_bgp::session::SessionState;
 use sam_capture::desired::{Claimed, Holds, RibView};
-use sam_capture::executor::{News, Rhythm, Settings};
-use sam_capture::provider::{Capabilities, NicId, Outcome, ProviderError};
-use sam_capture::{
-    Authority, Candidate, ClaimState, Desires, Executor, Landscape, NodeId, Owner, PathSignature,
-    Prior,
-};
+use sam_capture::executor::{Rhythm, Settings};
+use sam_capture::placement::Placement;
+use sam_capture::provider::{Capabilities, Outcome, ProviderError};
+use sam_capture::{Authority, Candidate, Desires, Executor, Landscape, Load, NodeId, Prior};
 
 use crate::Router;
-use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD, Node};
+use crate::cloud_site::Site;
+use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD};
 use crate::events::Event;
 use crate::output::Output;
-use crate::peers::{is_node, node_of, other_nodes};
+use crate::peers::{is_node, node_of};
 use crate::release::Releases;
 
 /// What comes from the provider's thread and the capture journal.
@@ -96,8 +95,12 @@ pub(crate) struct CloudControl {
     pub(crate) failure: Option<String>,
     /// How this router stands in the election of who captures for its site, as its marker tells.
     pub(crate) candidate: Candidate,
+    /// What this router has captured, and can, as its marker tells.
+    pub(crate) load: Load,
     /// Who captures for the site, as far as known.
     pub(crate) elected: Option<NodeId>,
+    /// Whether the routers of the site share captures.
+    shared: bool,
     /// What is left alone by order.
     pub(crate) releases: Releases,
     /// The latest term that anybody told.
@@ -121,6 +124,7 @@ struct Known {
     view: RibView,
     candidate: Candidate,
     siblings: BTreeMap<NodeId, Option<Candidate>>,
+    loads: BTreeMap<NodeId, Load>,
     unheard: BTreeSet<NodeId>,
     drained: bool,
     held: BTreeSet<Ipv4Addr>,
@@ -147,7 +151,9 @@ impl CloudControl {
             executor: None,
             failure: None,
             candidate: Candidate::default(),
+            load: Load::default(),
             elected: None,
+            shared: false,
             releases: Releases::default(),
             latest_term: 0,
             authority: Authority::default(),
@@ -171,6 +177,25 @@ impl CloudControl {
     /// Returns when there may be something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
+    }
+
+    /// The routers of our site, as of the last derivation.
+    pub(crate) fn site(&self) -> Option<Site> {
+        let known = self.known.as_ref()?;
+        let member = |(node, load): (&NodeId, &Load)| {
+            let sibling = known.siblings.get(node).copied();
+            let candidate = sibling.unwrap_or_else(|| (!known.drained).then_some(known.candidate));
+            (*node, candidate, load.clone())
+        };
+        Some(Site {
+            shared: self.shared,
+            members: known.loads.iter().map(member).collect(),
+        })
+    }
+
+    /// Where the addresses go that live elsewhere.
+    pub(crate) fn placement(&self) -> &Placement {
+        self.desires.placement()
     }
 
     /// Has everything derived anew.
@@ -206,13 +231,6 @@ impl Config {
         }
     }
 
-    /// The other routers that capture for our site.
-    fn siblings(&self) -> impl Iterator<Item = (&Node, &NicId)> {
-        let own = self.own_node();
-        let siblings = other_nodes(self).filter(|node| node.site == own.site);
-        siblings.filter_map(|node| Some((node, node.nic.as_ref()?)))
-    }
-
     /// What the reconciler is told by this configuration, where it captures in a cloud.
     #[must_use]
     pub fn capture_settings(&self) -> Option<Settings> {
@@ -240,6 +258,7 @@ impl Config {
                 .siblings()
                 .map(|(node, nic)| (nic.clone(), node.id))
                 .collect(),
+            max_captures: cloud.max_captures,
             budget: cloud.changes_per_minute,
             patience: cloud.provider.patience(),
             poll: leaving.unwrap_or(at_rest),
@@ -346,7 +365,8 @@ impl Router {
             return false;
         }
         let landscape = self.landscape(&known);
-        let is_news = self.run_for_office(&landscape);
+        let is_news = self.run_for_office(&landscape) | self.tell_load(&landscape);
+        self.cloud.shared = landscape.is_shared();
         // Who claims the machines of the site lists them more often.
         self.tell_settings(now);
         let control = &mut self.cloud;
@@ -393,6 +413,18 @@ impl Router {
         }
         let former = std::mem::replace(&mut self.cloud.candidate, candidate);
         former != candidate || claimed != self.cloud_homes.claims
+    }
+
+    /// Takes in what our own network interface has and may have; tells whether our marker says something else.
+    fn tell_load(&mut self, landscape: &Landscape) -> bool {
+        let own = landscape.loads.get(&landscape.own);
+        let load = Load {
+            // Nobody else is concerned by what we were refused.
+            refused: BTreeSet::new(),
+            ..own.cloned().unwrap_or_default()
+        };
+        let former = std::mem::replace(&mut self.cloud.load, load);
+        former != self.cloud.load
     }
 
     /// Lets the executor decide about its next call.
@@ -452,23 +484,12 @@ impl Router {
                 ..self.cloud.candidate
             },
             siblings: siblings.collect(),
+            loads: self.loads(now),
             unheard: unheard.collect(),
             drained: self.state.drained,
             held: executor.map(Executor::held).unwrap_or_default(),
             owners: self.owners.feed().generation(),
         }
-    }
-
-    /// How a router of our site stands in the election, if it is there: its marker is chosen, and BFD has not found the
-    /// way to it broken. One that is drained is as good as gone, as long as we are not drained ourselves.
-    fn candidate(&self, node: &Node) -> Option<Candidate> {
-        let marker = self.marker(node.id)?;
-        let is_there = !marker.drained || self.state.drained;
-        (is_there && !self.path_watch.has_failed(node.id)).then_some(Candidate {
-            captures: marker.captures.is_some(),
-            term: marker.term,
-            priority: marker.captures.unwrap_or(0),
-        })
     }
 
     /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh, or of
@@ -512,76 +533,11 @@ impl Router {
             yields: self.state.drained,
             candidate: known.candidate,
             siblings: known.siblings.clone(),
+            loads: known.loads.clone(),
             unheard: known.unheard.clone(),
             claims: claims.chain(mine).collect(),
             released: self.cloud.releases.addresses(),
             all_released: self.cloud.releases.all(),
-        }
-    }
-
-    fn claimed(&self, owner: &Owner, told: &BTreeSet<Ipv4Addr>) -> Claimed {
-        if owner.local || told.contains(&owner.address) {
-            return Claimed::ByUs;
-        }
-        if self.duplicates.contains(owner.address) {
-            return Claimed::Disputed;
-        }
-        let site = self
-            .config
-            .fabric
-            .nodes
-            .get(&owner.node)
-            .map(|node| node.site.as_str());
-        match owner.state {
-            ClaimState::Active
-            | ClaimState::Standby
-            | ClaimState::Draining
-            | ClaimState::Handover => {}
-            ClaimState::Seizing => return Claimed::Unsettled,
-        }
-        if site == Some(self.config.own_node().site.as_str()) {
-            return Claimed::AtOurSite;
-        }
-        Claimed::Elsewhere(PathSignature {
-            address: owner.address,
-            owner: owner.node,
-            site: site.unwrap_or_default().to_owned(),
-            next_hop: owner.next_hop,
-            sequence: owner.sequence,
-        })
-    }
-}
-
-impl From<News> for Event {
-    fn from(news: News) -> Self {
-        match news {
-            News::Captured(address) => Self::Captured { address },
-            News::Released(address) => Self::Released { address },
-            News::Lost(address, hold) => Self::CaptureLost {
-                address,
-                hold: hold.map(|hold| hold.as_secs()),
-            },
-            News::Fenced {
-                operation,
-                addresses,
-                why,
-            } => Self::CaptureFenced {
-                operation: operation.into(),
-                addresses: addresses.into_iter().collect(),
-                reason: why,
-            },
-            News::Refused {
-                operation,
-                addresses,
-                class,
-                detail,
-            } => Self::CaptureRefused {
-                operation: operation.into(),
-                addresses: addresses.into_iter().collect(),
-                class: class.into(),
-                reason: detail,
-            },
-            News::NoRoom(addresses) => Self::CaptureNoRoom { addresses },
         }
     }
 }

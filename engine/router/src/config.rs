@@ -13,6 +13,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 pub use sam_bfd::Timing as BfdTiming;
 pub use sam_bgp::GracefulRestartConfig;
 pub use sam_capture::Mode as CaptureMode;
+use sam_capture::held_tags::HELD_MAX;
 use sam_capture::provider::NicId;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
@@ -215,6 +216,10 @@ pub struct CloudCapture {
     pub mode: CaptureMode,
     /// Who captures for the site, where several can and none does so yet: the one with the most.
     pub priority: u8,
+    /// What it does where several routers of the site capture.
+    pub placement: CapturePlacement,
+    /// Most addresses that it captures; `None`: as many as the provider has room for.
+    pub max_captures: Option<usize>,
     /// How long a route may be missing before an address is given back.
     pub release_hold: Duration,
     /// Changes at the provider per minute.
@@ -225,6 +230,27 @@ pub struct CloudCapture {
     pub journal_file: Option<PathBuf>,
     /// Where the provider is, if not where everybody finds it.
     pub endpoints: CloudEndpoints,
+}
+
+/// How the routers of a site divide what is to be captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CapturePlacement {
+    /// One captures while it has room; the others stand by.
+    #[default]
+    ActiveStandby,
+    /// Each captures a share, where all of them are told so.
+    ActiveActive,
+}
+
+impl CapturePlacement {
+    /// Returns its name, as in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ActiveStandby => "active-standby",
+            Self::ActiveActive => "active-active",
+        }
+    }
 }
 
 /// Base URLs of a provider other than its usual ones: private endpoints, or a fake cloud.
@@ -244,6 +270,8 @@ pub struct CloudEndpoints {
 pub const DEFAULT_RELEASE_HOLD: Duration = Duration::from_secs(120);
 /// Priority among the routers that capture for a site, where nothing is written.
 pub const DEFAULT_CAPTURE_PRIORITY: u8 = 100;
+/// Most addresses that a router may be told to capture: no provider has more on one network interface.
+pub const MAX_CAPTURES_MAX: usize = HELD_MAX;
 /// Changes at the provider per minute, where nothing is written.
 pub const DEFAULT_CHANGES_PER_MINUTE: usize = 30;
 /// Most changes at the provider per minute.

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::Ipv4Net;
+use sam_bgp::Path;
 use sam_capture::{ClaimSource, Executor, NodeId, RouteKind, RouteTags};
 
 use crate::Router;
@@ -111,14 +112,23 @@ impl Router {
 
     /// The marker of a node, while it can be relied on.
     pub(crate) fn marker(&self, node: NodeId) -> Option<RouteTags> {
+        self.marker_path(node).map(|(tags, _)| tags)
+    }
+
+    /// The same, with the path that says it.
+    pub(crate) fn marker_path(&self, node: NodeId) -> Option<(RouteTags, Path)> {
         let overlay = self.config.fabric.nodes.get(&node)?.overlay;
         let asn = self.config.fabric.asn;
         let paths = self.speaker.paths(Ipv4Net::from(overlay));
-        let mut markers = paths
-            .iter()
-            .filter(|view| !view.path.stale && view.ineligible.is_none())
-            .filter_map(|view| RouteTags::parse(asn, &view.path.attributes.large_communities).ok())
-            .filter(|tags| tags.node == node && matches!(tags.kind, RouteKind::Marker { .. }));
+        let reliable = paths
+            .into_iter()
+            .filter(|view| !view.path.stale && view.ineligible.is_none());
+        let mut markers = reliable
+            .filter_map(|view| {
+                let communities = &view.path.attributes.large_communities;
+                Some((RouteTags::parse(asn, communities).ok()?, view.path))
+            })
+            .filter(|(tags, _)| tags.node == node && matches!(tags.kind, RouteKind::Marker { .. }));
         markers.next()
     }
 }

@@ -34,9 +34,11 @@ mod secret;
 pub mod view;
 
 mod answer_set;
+mod capture_news;
 mod claims;
 mod cloud_control;
 mod cloud_homes;
+mod cloud_site;
 mod commands;
 mod contests;
 mod drain;

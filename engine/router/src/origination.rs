@@ -14,7 +14,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
-use sam_capture::{Candidate, Claim, ClaimSource, ClaimState, RouteKind, RouteTags};
+use sam_capture::held_tags::held_communities;
+use sam_capture::{Candidate, Claim, ClaimSource, ClaimState, Load, RouteKind, RouteTags};
 use sam_dataplane::notice::Mac;
 
 use crate::config::Config;
@@ -58,6 +59,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) uninformed: bool,
     /// How this router stands among those that capture in the cloud of its site; told with the marker.
     pub(crate) candidate: Candidate,
+    /// What it has captured there, and can.
+    pub(crate) load: &'a Load,
 }
 
 /// Other nodes' claims on an address.
@@ -108,10 +111,8 @@ impl Origination {
             let candidate = mandate.candidate;
             tags.captures = candidate.captures.then_some(candidate.priority);
             tags.term = candidate.term;
-            wanted.insert(
-                Ipv4Net::from(own.overlay),
-                announcement(mandate.config, tags),
-            );
+            let marker = marker(mandate.config, tags, mandate.load);
+            wanted.insert(Ipv4Net::from(own.overlay), marker);
         }
         for (&address, &source) in mandate.owned {
             if let Some(kind) = self.claim(mandate, address, source, state) {
@@ -239,6 +240,18 @@ fn tags(config: &Config, kind: RouteKind) -> RouteTags {
         role: Some(own.role),
         ..RouteTags::new(own.id, kind)
     }
+}
+
+/// The marker, with what its node has captured and can.
+fn marker(config: &Config, mut tags: RouteTags, load: &Load) -> Announcement {
+    tags.shares = load.shares;
+    // What does not fit into the number is no limit.
+    tags.capacity = load.capacity.and_then(|most| u32::try_from(most).ok());
+    let mut marker = announcement(config, tags);
+    let communities = &mut marker.attributes.large_communities;
+    communities.extend(held_communities(config.fabric.asn, &load.held));
+    communities.sort_unstable();
+    marker
 }
 
 fn announcement(config: &Config, tags: RouteTags) -> Announcement {
@@ -519,6 +532,7 @@ mod tests {
                 drained: self.state.drained,
                 uninformed: self.uninformed,
                 candidate: Candidate::default(),
+                load: &Load::default(),
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

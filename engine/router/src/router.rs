@@ -496,6 +496,7 @@ impl Router {
             drained: self.state.drained,
             uninformed: self.has_sibling() && self.fence.is_uninformed(),
             candidate: self.cloud.candidate,
+            load: &self.cloud.load,
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();

@@ -213,6 +213,7 @@ pub(crate) fn settings(site: &Site) -> Settings {
         }],
         nic: Some(site.own.1.clone()),
         members: [(site.other.1.clone(), NodeId(2))].into(),
+        max_captures: None,
         budget: 600,
         patience: Duration::from_secs(600),
         poll: Rhythm::steady(Duration::from_secs(60)),

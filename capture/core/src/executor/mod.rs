@@ -10,6 +10,7 @@
 
 mod answer;
 mod consent;
+mod load;
 mod news;
 mod report;
 mod settings;
@@ -427,6 +428,7 @@ impl Executor {
             pools: &self.settings.pools,
             wants: &self.authority.wants,
             observed: self.observed.as_ref().map(|seen| &seen.observation),
+            max_captures: self.settings.max_captures,
             marks: &self.prior.marks,
             forwarded: self.prior.forwarding.filter(|_| self.authority.restores),
             pending: &self.pending,

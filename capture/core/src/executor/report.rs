@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Executor;
 use super::work::Work;
-use crate::desired::Want;
+use crate::desired::{KeepReason, Want};
 use crate::plan::{Cause, Kind, Mode};
 use crate::provider::{NicId, Observation, Operation, Permission};
 
@@ -25,7 +25,7 @@ pub enum State {
     Planned,
     /// Left alone for now.
     Waiting,
-    /// No room on our NIC.
+    /// No room on our NIC, nor elsewhere at the site.
     NoRoom,
     /// Not on our NIC.
     Absent,
@@ -261,7 +261,10 @@ impl Executor {
             return (State::Held, None);
         }
         if self.no_room.contains(&address) {
-            return (State::NoRoom, Some("the NIC has no room for it".to_owned()));
+            let nowhere = Want::Keep(KeepReason::NoRoom);
+            let here = "the NIC has no room for it";
+            let is_nowhere = self.authority.wants.get(&address) == Some(&nowhere);
+            return (State::NoRoom, (!is_nowhere).then(|| here.to_owned()));
         }
         match self.cooldowns.get(&address) {
             Some(cooldown) => (State::Waiting, Some(cooldown.cause.to_string())),

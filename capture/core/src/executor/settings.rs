@@ -19,6 +19,8 @@ pub struct Settings {
     pub nic: Option<NicId>,
     /// NICs of the other routers of our site.
     pub members: BTreeMap<NicId, NodeId>,
+    /// Most addresses of pools that may be on our NIC; `None`: as many as the provider has room for.
+    pub max_captures: Option<usize>,
     /// Changes per minute.
     pub budget: usize,
     /// How long a change may take from its decision to its last request.

@@ -9,6 +9,7 @@ use crate::pool::Pool;
 use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, ProviderError};
 
 mod case;
+mod load;
 mod rhythm;
 
 use self::case::*;

@@ -8,11 +8,23 @@ use sam_capture::provider::{
     Capabilities, Entry, ErrorClass, Holder, NicId, Observation, Operation, Outcome, Version,
 };
 
-/// How a provider differs from others.
+/// How a provider differs from others, and what its routers are told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     pub(crate) capabilities: Capabilities,
     pub(crate) limit: Option<usize>,
+    /// Whether the routers share captures.
+    pub(crate) shares: bool,
+    /// Most addresses that each may capture.
+    pub(crate) max_captures: Option<usize>,
+}
+
+impl Style {
+    /// Most captured addresses that a NIC may have beside its primary one.
+    pub(crate) fn capacity(self) -> Option<usize> {
+        let limit = self.limit.map(|limit| limit - 1);
+        limit.into_iter().chain(self.max_captures).min()
+    }
 }
 
 /// Who put an address on a NIC.

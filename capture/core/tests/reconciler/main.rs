@@ -51,11 +51,15 @@ fn what_an_operator_approves_is_as_safe() {
     assert!(sent.get() > 0, "nothing was ever approved");
 }
 
-/// Clouds that move addresses in one change and mark nothing, or the contrary; one with little room.
-const STYLES: [Style; 3] = [
+/// Clouds that move addresses in one change and mark nothing, or the contrary; with much room or little, by the provider or
+/// by order; with one router that captures, or all.
+const STYLES: [Style; 6] = [
     style(true, false, 50, None),
     style(false, true, 8, None),
     style(true, true, 2, Some(4)),
+    style(true, false, 50, None).sharing(None),
+    style(true, true, 2, Some(3)).sharing(None),
+    style(false, true, 8, Some(4)).sharing(Some(1)),
 ];
 
 const fn style(moves: bool, marks: bool, batch: usize, limit: Option<usize>) -> Style {
@@ -66,6 +70,19 @@ const fn style(moves: bool, marks: bool, batch: usize, limit: Option<usize>) -> 
             marks,
         },
         limit,
+        shares: false,
+        max_captures: None,
+    }
+}
+
+impl Style {
+    /// The same where all routers capture, each no more than that.
+    const fn sharing(self, max_captures: Option<usize>) -> Self {
+        Self {
+            shares: true,
+            max_captures,
+            ..self
+        }
     }
 }
 

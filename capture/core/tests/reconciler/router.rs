@@ -1,15 +1,19 @@
 //! One router of the model: what it has heard, and whether what it sends follows from that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_capture::desired::{Claimed, Landscape, RibView};
 use sam_capture::executor::Order;
+use sam_capture::placement::weight;
 use sam_capture::provider::{Operation, Outcome, ProviderError};
-use sam_capture::{Authority, Candidate, Desires, Executor, NodeId, PathSignature, Prior, Want};
+use sam_capture::{
+    Authority, Candidate, Desires, Executor, Load, NodeId, PathSignature, Prior, Want,
+};
 
-use crate::cloud::{address, nic_id};
+use crate::cloud::{Style, address, nic_id};
 
 /// Changes per minute that each run of a router may send.
 pub(crate) const BUDGET: usize = 5;
@@ -30,6 +34,8 @@ pub(crate) enum Home {
 pub(crate) struct Idea {
     pub(crate) homes: BTreeMap<Ipv4Addr, Home>,
     pub(crate) alive: BTreeMap<NodeId, bool>,
+    /// What the others have captured, and can.
+    pub(crate) loads: BTreeMap<NodeId, Load>,
     pub(crate) isolated: bool,
     pub(crate) complete: bool,
 }
@@ -48,6 +54,9 @@ pub(crate) struct Router {
     pub(crate) isolated: bool,
     /// The provider permits it no change.
     pub(crate) denied: bool,
+    /// It is to be emptied.
+    pub(crate) drained: bool,
+    pub(crate) style: Style,
     pub(crate) idea: Idea,
     /// Since when it takes siblings for gone.
     pub(crate) gone_since: BTreeMap<NodeId, Instant>,
@@ -63,8 +72,18 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn landscape(&self) -> Landscape {
+    /// What it has captured, and can, as it tells the others.
+    pub(crate) fn told(&self, now: Instant) -> Load {
+        Load {
+            refused: BTreeSet::new(),
+            ..self.executor.load(self.style.shares, now)
+        }
+    }
+
+    pub(crate) fn landscape(&self, now: Instant) -> Landscape {
         let own = node(self.number);
+        let mut loads = self.idea.loads.clone();
+        loads.insert(own, self.executor.load(self.style.shares, now));
         let siblings = self.idea.alive.iter().filter(|(node, _)| **node != own);
         let claims = self.idea.homes.iter().map(|(at, home)| {
             let claimed = match home {
@@ -74,7 +93,7 @@ impl Router {
             (*at, claimed)
         });
         Landscape {
-            yields: false,
+            yields: self.drained,
             generation: 1,
             view: match (self.idea.isolated, self.idea.complete) {
                 (true, _) => RibView::Isolated,
@@ -83,12 +102,13 @@ impl Router {
             },
             own,
             candidate: Candidate::default(),
+            loads,
             siblings: siblings
                 .map(|(node, alive)| (*node, alive.then(Candidate::default)))
                 .collect(),
-            unheard: std::collections::BTreeSet::new(),
+            unheard: BTreeSet::new(),
             claims: claims.collect(),
-            released: std::collections::BTreeSet::new(),
+            released: BTreeSet::new(),
             all_released: false,
         }
     }
@@ -132,10 +152,7 @@ impl Router {
         );
         let elsewhere = |at: &Ipv4Addr| {
             let home = self.idea.homes.get(at);
-            let lowest = self.idea.alive.iter().filter(|(_, alive)| **alive);
-            let lowest = lowest.map(|(node, _)| *node).min();
-            let elected = lowest.is_none_or(|lowest| lowest >= node(self.number));
-            assert!(elected, "{at} is for a sibling to take");
+            self.check_turn(*at);
             let Some(Home::Elsewhere { sequence }) = home else {
                 panic!("{at}: {home:?}");
             };
@@ -153,14 +170,19 @@ impl Router {
             assert!(now >= *since + SEIZE_HOLD, "{nic} is gone for too short");
         };
         match operation {
-            Operation::Assign { addresses, .. } => addresses.iter().for_each(elsewhere),
+            Operation::Assign { addresses, .. } => {
+                addresses.iter().for_each(elsewhere);
+                self.check_room(addresses, now);
+            }
             Operation::Seize { addresses } => {
                 addresses.keys().for_each(elsewhere);
                 addresses.values().for_each(|holder| gone(&holder.nic));
+                self.check_room(&addresses.keys().copied().collect(), now);
             }
             Operation::Strip { nic, addresses, .. } => {
                 addresses.iter().for_each(elsewhere);
                 gone(nic);
+                self.check_room(addresses, now);
             }
             Operation::Unassign { addresses, .. } => {
                 for at in addresses.keys() {
@@ -178,11 +200,51 @@ impl Router {
         }
     }
 
+    /// An address is not for this router if another one that is there has it, or comes first and has room for all.
+    fn check_turn(&self, at: Ipv4Addr) {
+        let own = node(self.number);
+        let rank = |node: NodeId| {
+            let weight = if self.style.shares {
+                weight(at, node)
+            } else {
+                0
+            };
+            (Reverse(weight), node)
+        };
+        let others = self.idea.alive.iter();
+        let others = others.filter(|(other, alive)| **alive && **other != own);
+        for (other, _) in others {
+            let load = self.idea.loads.get(other).cloned().unwrap_or_default();
+            assert!(!load.held.contains(&at), "{at} is where it belongs");
+            let ample = |most: usize| most >= load.held.len() + ADDRESSES.len();
+            if rank(*other) < rank(own) && load.capacity.is_none_or(ample) {
+                panic!("{at} is for node {other} to take");
+            }
+        }
+        assert!(
+            !self.drained || others_are_gone(&self.idea, own),
+            "{at}: it is drained"
+        );
+    }
+
+    /// Nothing is put on a NIC beyond what it may have.
+    fn check_room(&self, addresses: &BTreeSet<Ipv4Addr>, now: Instant) {
+        let load = self.executor.load(self.style.shares, now);
+        let then = load.held.union(addresses).count();
+        let most = self.style.capacity().unwrap_or(usize::MAX);
+        assert!(then <= most, "{then} captures where {most} may be");
+    }
+
     pub(crate) fn write_journal(&mut self) {
         while let Some(record) = self.executor.poll_record() {
             self.journal.apply(&record);
         }
     }
+}
+
+fn others_are_gone(idea: &Idea, own: NodeId) -> bool {
+    let mut others = idea.alive.iter().filter(|(node, _)| **node != own);
+    others.all(|(_, alive)| !alive)
 }
 
 pub(crate) fn node(number: u8) -> NodeId {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sam_capture::desired::Holds;
 use sam_capture::executor::{News, Order, Rhythm, Settings};
 use sam_capture::provider::{ErrorClass, Outcome, ProviderError};
-use sam_capture::{Authority, Desires, Executor, Mode, NodeId, Pool, Prior};
+use sam_capture::{Authority, Desires, Executor, Load, Mode, NodeId, Pool, Prior};
 
 use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
 use crate::router::{ADDRESSES, BUDGET, Home, Idea, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node};
@@ -50,6 +50,8 @@ impl World {
                 running: true,
                 isolated: false,
                 denied: false,
+                drained: false,
+                style,
                 idea: Idea::default(),
                 gone_since: BTreeMap::new(),
                 missing_since: BTreeMap::new(),
@@ -105,6 +107,10 @@ impl World {
                 self.learn_all();
             }
             35 => self.routers[index].denied ^= true,
+            37 => {
+                self.routers[index].drained ^= true;
+                self.learn_all();
+            }
             36 => (0..self.routers.len()).for_each(|index| self.restart(index)),
             _ => self.pass(
                 [20, 300, 1000, 3100, 15_000, 61_000, 130_000].map(Duration::from_millis)
@@ -118,15 +124,16 @@ impl World {
         self.cut = false;
         for index in 0..self.routers.len() {
             self.routers[index].isolated = false;
-            self.routers[index].denied = false;
+            (self.routers[index].denied, self.routers[index].drained) = (false, false);
             self.routers[index].old_look = false;
             if !self.routers[index].running {
                 self.toggle_running(index);
             }
         }
-        self.learn_all();
         let end = self.now + BOUND;
-        while let Some(wrong) = self.wrong() {
+        loop {
+            self.learn_all();
+            let Some(wrong) = self.wrong() else { break };
             assert!(self.now < end, "still not as wanted: {wrong}");
             for index in 0..self.routers.len() {
                 self.poll(index);
@@ -142,13 +149,33 @@ impl World {
             let tick = self.now + Duration::from_millis(20);
             self.pass(due.max(tick) - self.now);
         }
+        self.check_agreement();
+    }
+
+    /// All come to the same, unless one knows of an address that it was refused.
+    fn check_agreement(&self) {
+        let refused = |router: &Router| {
+            let load = router.executor.load(self.cloud.style.shares, self.now);
+            !load.refused.is_empty()
+        };
+        if self.routers.iter().any(refused) {
+            return;
+        }
+        let mut placements = self.routers.iter().map(|router| router.desires.placement());
+        let first = placements.next().expect("a router");
+        assert!(placements.all(|other| other == first), "they disagree");
     }
 
     /// What is not as wanted.
     fn wrong(&self) -> Option<String> {
-        let elected = &self.cloud.nics[&nic_id(1)];
-        let full = |limit: usize| elected.entries.len() + 1 >= limit;
-        let full = self.cloud.style.limit.is_some_and(full);
+        let nics = self
+            .routers
+            .iter()
+            .map(|router| &self.cloud.nics[&nic_id(router.number)]);
+        let full = self.cloud.style.capacity().is_some_and(|most| {
+            let mut nics = nics;
+            nics.all(|nic| nic.entries.len() >= most)
+        });
         ADDRESSES.map(address).find_map(|at| {
             let holder = self.cloud.holder_of(at);
             match (self.homes.get(&at), holder) {
@@ -373,15 +400,29 @@ impl World {
             .iter()
             .map(|router| (node(router.number), router.running && !router.isolated))
             .collect();
+        let drained: BTreeSet<NodeId> = self
+            .routers
+            .iter()
+            .filter(|router| router.drained)
+            .map(|router| node(router.number))
+            .collect();
+        let loads: BTreeMap<NodeId, Load> = self
+            .routers
+            .iter()
+            .map(|router| (node(router.number), router.told(self.now)))
+            .collect();
+        let own = &self.routers[index];
+        let is_left = |other: NodeId| drained.contains(&other) && !own.drained;
         let alone = |other: NodeId| self.cut && other != node(self.routers[index].number);
         let alive: BTreeMap<NodeId, bool> = alive
             .into_iter()
-            .map(|(other, alive)| (other, alive && !alone(other)))
+            .map(|(other, alive)| (other, alive && !alone(other) && !is_left(other)))
             .collect();
         let router = &mut self.routers[index];
         router.idea.isolated = router.isolated;
         if !router.isolated {
             router.idea.alive = alive;
+            router.idea.loads = loads;
             router.idea.homes = self.homes.clone();
             router.idea.complete = true;
         }
@@ -395,7 +436,7 @@ impl World {
         if !router.running {
             return;
         }
-        let landscape = router.landscape();
+        let landscape = router.landscape(now);
         router.note_gone(&landscape, now);
         let held = router.executor.held();
         let authority = router.desires.update(&landscape, &held, now);
@@ -468,6 +509,7 @@ fn executor(
         }],
         nic: Some(nic_id(number)),
         members: others.map(|other| (nic_id(other), node(other))).collect(),
+        max_captures: style.max_captures,
         budget: BUDGET,
         patience: Duration::from_secs(30),
         poll: Rhythm {

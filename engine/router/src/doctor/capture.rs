@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow};
+use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY};
 
 const AREA: &str = "capture";
 /// A look that is older than this is missing: regular ones come at least every twelve minutes.
@@ -25,7 +25,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
         return;
     };
     checks.push(forwarding(nic));
-    checks.push(room(view, nic));
+    checks.push(room(evidence, view, nic));
     checks.push(wanted(view, mode));
     checks.push(guest(evidence, view));
     checks.push(journal(evidence, view));
@@ -72,19 +72,31 @@ fn forwarding(nic: &CaptureNic) -> CheckRow {
     .remedy("the router changes that before the first capture; in mode plan it is for you to do")
 }
 
-fn room(view: &CapturesView, nic: &CaptureNic) -> CheckRow {
+fn room(evidence: &Evidence<'_>, view: &CapturesView, nic: &CaptureNic) -> CheckRow {
     const NAME: &str = "room";
-    let without = of_state(view, "no-room");
-    let limit = nic
-        .limit
-        .map_or_else(|| "?".to_owned(), |limit| limit.to_string());
-    let message = format!("{} of {limit} addresses are used", nic.used);
-    if without.is_empty() {
-        return pass(AREA, NAME, message);
+    let number = |most: Option<usize>| most.map_or_else(|| "?".to_owned(), |most| most.to_string());
+    let message = format!("{} of {} addresses are used", nic.used, number(nic.limit));
+    let without: Vec<_> = view.without_room().collect();
+    if !without.is_empty() {
+        return warn(
+            AREA,
+            NAME,
+            format!("{message}, and no router of the site has room for more"),
+        )
+        .detail(listed(without))
+        .remedy(ROOM_REMEDY);
     }
-    warn(AREA, NAME, format!("{message}, and more are wanted"))
-        .detail(listed(without.iter().map(|row| row.address)))
-        .remedy("take an instance type that may have more addresses, or exclude some from the pool")
+    let own = evidence.config.local.node;
+    let members = view.group.iter().flat_map(|group| &group.members);
+    let mut own = members.filter(|member| member.node.id == own);
+    match own.next() {
+        Some(own) if own.capacity.is_some_and(|most| own.held > most) => {
+            let most = number(own.capacity);
+            warn(AREA, NAME, format!("{} are captured, and {most} may be", own.held))
+                .remedy("nothing that works is given back: `samctl drain on` has other routers of the site take over")
+        }
+        Some(_) | None => pass(AREA, NAME, message),
+    }
 }
 
 fn wanted(view: &CapturesView, mode: &str) -> CheckRow {

@@ -1,17 +1,20 @@
 //! One row per fault of capture in a cloud.
 
+use sam_capture::NodeId;
 use sam_capture::provider::NicId;
 
 use crate::Facts;
 use crate::config::{
-    Capture, CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
-    DEFAULT_RELEASE_HOLD,
+    Capture, CaptureMode, CapturePlacement, CloudCapture, CloudEndpoints, CloudKind,
+    DEFAULT_CAPTURE_PRIORITY, DEFAULT_RELEASE_HOLD,
 };
 use crate::doctor::{Evidence, examine};
 use crate::facts::AddressFacts;
 use crate::fixture::address;
 use crate::testnet::Net;
-use crate::view::{CaptureNic, CaptureRow, CheckStatus, PermissionRow};
+use crate::view::{
+    CaptureGroup, CaptureMember, CaptureNic, CaptureRow, CheckStatus, NodeRef, PermissionRow,
+};
 
 type Spoil = fn(&mut Evidence<'_>);
 
@@ -55,6 +58,7 @@ fn each_fault_of_capture_is_found() {
         ("provider", Warn, |e| nic(e).seen_s = 901.0),
         ("forwarding", Warn, |e| nic(e).forwarding = false),
         ("room", Warn, |e| row(e).state = "no-room".into()),
+        ("room", Warn, |e| member(e).held = 4),
         ("wanted", Warn, |e| row(e).state = "waiting".into()),
         ("wanted", Warn, |e| row(e).state = "planned".into()),
         ("wanted", Warn, |e| row(e).state = "awaits-approval".into()),
@@ -124,6 +128,11 @@ fn nic<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureNic {
     evidence.captures.nic.as_mut().expect("a NIC")
 }
 
+fn member<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureMember {
+    let group = evidence.captures.group.as_mut().expect("a group");
+    &mut group.members[0]
+}
+
 /// What a provider has shown.
 fn fill(evidence: &mut Evidence<'_>) {
     evidence.captures.nic = Some(CaptureNic {
@@ -139,9 +148,19 @@ fn fill(evidence: &mut Evidence<'_>) {
         holder: Some(NicId("nic-1".into())),
         node: None,
         state: "held".into(),
+        place: None,
         why: "it lives elsewhere".into(),
         since_s: Some(5.0),
     }];
+    evidence.captures.group = Some(CaptureGroup {
+        placement: "active-standby".into(),
+        members: vec![CaptureMember {
+            node: NodeRef::new(evidence.config, NodeId(1)),
+            state: "captures".into(),
+            held: 3,
+            capacity: Some(3),
+        }],
+    });
     evidence.captures.permissions = vec![PermissionRow {
         action: "ec2:AssignPrivateIpAddresses".into(),
         granted: Some(true),
@@ -158,6 +177,8 @@ fn captured() -> (Net, Facts) {
         interface: "eth1".into(),
         mode: CaptureMode::Auto,
         priority: DEFAULT_CAPTURE_PRIORITY,
+        placement: CapturePlacement::ActiveStandby,
+        max_captures: None,
         discovery: None,
         release_hold: DEFAULT_RELEASE_HOLD,
         changes_per_minute: 30,

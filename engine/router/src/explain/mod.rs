@@ -18,8 +18,8 @@ use crate::Router;
 use crate::doctor::Evidence;
 use crate::facts::Facts;
 use crate::view::{
-    CapturesView, ExplainView, ForeignAnswerRow, OwnerRow, PathMtu, QuestionRow, RouteAction,
-    RouteRow, TunnelRow,
+    CapturePlace, CaptureRow, CapturesView, ExplainView, ForeignAnswerRow, OwnerRow, PathMtu,
+    QuestionRow, ROOM_REMEDY, RouteAction, RouteRow, TunnelRow,
 };
 
 /// What is known about the address in question.
@@ -389,6 +389,7 @@ fn cloud_capture(view: &CapturesView, address: Ipv4Addr) -> QuestionRow {
             let holder = holder.map_or_else(|| "nobody known".to_owned(), ToString::to_string);
             lines.push(format!("want {}: {}", row.want, row.why));
             lines.push(format!("held by {holder}"));
+            lines.extend(placement(row));
             match row.state.as_str() {
                 "held" => "its entry on our network interface".into(),
                 state => format!("nothing here: it is {state}"),
@@ -396,6 +397,18 @@ fn cloud_capture(view: &CapturesView, address: Ipv4Addr) -> QuestionRow {
         }
     };
     question(5, "What draws packets in here?", answer, lines)
+}
+
+/// Which router of the site is to capture it, and by which rule.
+fn placement(row: &CaptureRow) -> Option<String> {
+    match &row.place {
+        Some(CapturePlace { node, rule, why }) => {
+            let node = &node.name;
+            Some(format!("to be captured by {node}, rule {rule}: {why}"))
+        }
+        None if row.state == "no-room" => Some(format!("no room: {ROOM_REMEDY}")),
+        None => None,
+    }
 }
 
 fn fencing(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {

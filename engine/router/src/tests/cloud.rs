@@ -13,12 +13,13 @@ use sam_capture::{Prior, Want};
 use super::*;
 use crate::CloudInput;
 use crate::config::{
-    CaptureMode, CloudCapture, CloudEndpoints, CloudKind, DEFAULT_CAPTURE_PRIORITY,
-    DEFAULT_RELEASE_HOLD, ProviderDiscovery,
+    CaptureMode, CapturePlacement, CloudCapture, CloudEndpoints, CloudKind,
+    DEFAULT_CAPTURE_PRIORITY, DEFAULT_RELEASE_HOLD, ProviderDiscovery,
 };
 
 mod agreement;
 mod machines;
+mod sharing;
 mod site;
 mod slow;
 

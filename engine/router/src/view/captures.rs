@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use sam_capture::desired::KeepReason;
 use sam_capture::executor::{ActionReport, AddressReport, Done, State, StatusReport};
 use sam_capture::provider::NicId;
 use sam_capture::{Executor, Want};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago};
 use crate::Router;
+use crate::config::CapturePlacement;
 
 /// `samctl captures`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,10 +33,46 @@ pub struct CapturesView {
     pub journal_failed: bool,
     /// Addresses that are wanted, unwanted or held, in order.
     pub captures: Vec<CaptureRow>,
+    /// The routers of the site among which addresses are placed; `None` where nothing is captured in a cloud.
+    #[serde(default)]
+    pub group: Option<CaptureGroup>,
     /// Calls by operation, and failures by class.
     pub counters: Vec<CaptureCounter>,
     /// What the instance may do.
     pub permissions: Vec<PermissionRow>,
+}
+
+/// The routers of a site that capture for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureGroup {
+    /// `active-active`: they share what is captured; `active-standby`: one captures while it has room.
+    pub placement: String,
+    /// All of them that have a `nic`, by id, this router among them.
+    pub members: Vec<CaptureMember>,
+}
+
+/// A router that captures for the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureMember {
+    /// Which.
+    pub node: NodeRef,
+    /// captures, only-plans, or not-there: not heard of, or drained.
+    pub state: String,
+    /// Addresses of pools on its network interface, as far as it told.
+    pub held: usize,
+    /// Most that may be on it; `None`: nobody knows of a limit.
+    pub capacity: Option<usize>,
+}
+
+/// Where an address is to be captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturePlace {
+    /// By which router.
+    pub node: NodeRef,
+    /// incumbent, elected, rendezvous, overflow.
+    pub rule: String,
+    /// What the rule says, in words.
+    pub why: String,
 }
 
 /// A network interface.
@@ -100,6 +138,9 @@ pub struct CaptureRow {
     pub node: Option<NodeRef>,
     /// held, changing, due, awaits-approval, planned, waiting, no-room, absent.
     pub state: String,
+    /// Which router of the site is to capture it; `None`: it does not live elsewhere, or none has room for it.
+    #[serde(default)]
+    pub place: Option<CapturePlace>,
     /// Why, in words.
     pub why: String,
     /// Seconds in this state.
@@ -169,6 +210,19 @@ pub struct EndedRow {
     pub ago_s: f64,
 }
 
+/// What to do about addresses for which no router of the site has room.
+pub const ROOM_REMEDY: &str = "raise `maxCaptures`, take an instance type that may have more addresses, add a router to \
+                               the site, or exclude some from the pool";
+
+impl CapturesView {
+    /// Lists the addresses for which no router of the site has room.
+    pub fn without_room(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let rows = self.captures.iter();
+        let without = rows.filter(|row| row.state == State::NoRoom.name());
+        without.map(|row| row.address)
+    }
+}
+
 impl CaptureRow {
     /// Tells whether the address belongs to another site, and is drawn in here or is to be.
     #[must_use]
@@ -200,6 +254,7 @@ impl Router {
                 .map_or_else(Vec::new, |status| failing(status, now)),
             journal_failed: status.as_ref().is_some_and(|status| status.journal_failed),
             captures: rows.map(|row| self.capture_row(row, now)).collect(),
+            group: cloud.and_then(|_| self.capture_group()),
             counters: counters
                 .map(|(name, value)| CaptureCounter {
                     name: (*name).into(),
@@ -256,15 +311,54 @@ impl Router {
         });
         // Where our own interface is not named in the fabric, it is known by what was seen.
         let ours = (row.state == State::Held).then_some(self.config.local.node);
+        let place = self.cloud.placement().get(&row.address).copied().flatten();
+        let place = place.map(|place| CapturePlace {
+            node: NodeRef::new(&self.config, place.node),
+            rule: place.rule.name().into(),
+            why: self.with_names(&place.to_string()),
+        });
+        // Why it is left to others says more than that it is.
+        let is_left = matches!(row.want, Some(Want::Keep(KeepReason::Sibling(_))));
+        let why = place
+            .as_ref()
+            .filter(|_| is_left && row.state == State::Absent);
+        let why = why.map(|place| place.why.clone());
         CaptureRow {
             address: row.address,
             want: row.want.as_ref().map_or("unknown", Want::name).into(),
             holder: row.holder,
             node: node.or(ours).map(|node| NodeRef::new(&self.config, node)),
             state: row.state.name().into(),
-            why: self.with_names(&row.why),
+            place,
+            why: why.unwrap_or_else(|| self.with_names(&row.why)),
             since_s: row.since.map(|since| seconds_ago(since, now)),
         }
+    }
+
+    fn capture_group(&self) -> Option<CaptureGroup> {
+        let site = self.cloud.site()?;
+        let members = site.members.into_iter().map(|(node, candidate, load)| {
+            let state = match candidate {
+                Some(candidate) if candidate.captures => "captures",
+                Some(_) => "only-plans",
+                None => "not-there",
+            };
+            CaptureMember {
+                node: NodeRef::new(&self.config, node),
+                state: state.into(),
+                held: load.held.len(),
+                capacity: load.capacity,
+            }
+        });
+        let placement = if site.shared {
+            CapturePlacement::ActiveActive
+        } else {
+            CapturePlacement::ActiveStandby
+        };
+        Some(CaptureGroup {
+            placement: placement.name().into(),
+            members: members.collect(),
+        })
     }
 
     fn action_row(&self, action: &ActionReport, now: Instant) -> ActionRow {

@@ -105,6 +105,20 @@ impl CloudLab {
     /// When something refuses.
     #[must_use]
     pub fn pair(program: &Path, cloud: CloudKind, settings: &Value) -> (Fabric, Self) {
+        Self::pair_with(program, cloud, settings, "")
+    }
+
+    /// The same with `more` settings of both routers.
+    ///
+    /// # Panics
+    /// When something refuses.
+    #[must_use]
+    pub fn pair_with(
+        program: &Path,
+        cloud: CloudKind,
+        settings: &Value,
+        more: &str,
+    ) -> (Fabric, Self) {
         let fabric = Fabric::new(program, 3);
         fabric.edit_all(
             "name: azure, site: azure, role: azure",
@@ -113,7 +127,7 @@ impl CloudLab {
         fabric.edit(STANDBY, "owned: [10.77.60.12]", "owned: [10.77.60.11]");
         let lab = Self::start(program, &fabric, cloud, &[CLOUD, STANDBY], settings);
         for site in [CLOUD, STANDBY] {
-            lab.let_capture(&fabric, site, "");
+            lab.let_capture(&fabric, site, more);
         }
         (fabric, lab)
     }

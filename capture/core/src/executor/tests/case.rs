@@ -30,6 +30,7 @@ impl Case {
             }],
             nic: Some(NicId("nic-a".into())),
             members: BTreeMap::new(),
+            max_captures: None,
             budget: 30,
             patience: Duration::from_secs(30),
             poll: Rhythm::steady(Duration::from_secs(60)),

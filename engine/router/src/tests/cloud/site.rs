@@ -16,6 +16,8 @@ pub(super) struct Site {
     pub(super) denied: std::collections::BTreeSet<u32>,
     pub(super) cloud: std::collections::BTreeSet<(NicId, Ipv4Addr)>,
     pub(super) forwarding: BTreeMap<u32, bool>,
+    /// Most addresses of routers whose provider has a limit.
+    pub(super) limits: BTreeMap<u32, usize>,
     pub(super) changes: usize,
 }
 
@@ -44,6 +46,7 @@ impl Site {
             denied: std::collections::BTreeSet::new(),
             cloud: std::collections::BTreeSet::new(),
             forwarding: BTreeMap::new(),
+            limits: BTreeMap::new(),
             changes: 0,
         }
     }
@@ -61,6 +64,8 @@ impl Site {
                 interface: "eth1".into(),
                 mode: self.mode,
                 priority: DEFAULT_CAPTURE_PRIORITY,
+                placement: CapturePlacement::ActiveStandby,
+                max_captures: None,
                 discovery: None,
                 release_hold: DEFAULT_RELEASE_HOLD,
                 changes_per_minute: 30,
@@ -152,7 +157,7 @@ impl Site {
                     version: None,
                     forwarding: self.forwarding.get(&id).copied().unwrap_or(false),
                     entries: entries.chain([(primary, entry(true))]).collect(),
-                    limit: None,
+                    limit: self.limits.get(&id).copied(),
                 })
             }
             Operation::FindHolders(addresses) => {
@@ -229,10 +234,15 @@ impl Site {
     }
 
     pub(super) fn captures(&self, id: u32) -> Vec<crate::view::CaptureRow> {
-        self.net.stations[&id]
-            .router
-            .captures(self.net.now)
-            .captures
+        self.view(id).captures
+    }
+
+    pub(super) fn group(&self, id: u32) -> crate::view::CaptureGroup {
+        self.view(id).group.expect("a site in a cloud")
+    }
+
+    pub(super) fn view(&self, id: u32) -> crate::view::CapturesView {
+        self.net.stations[&id].router.captures(self.net.now)
     }
 }
 
