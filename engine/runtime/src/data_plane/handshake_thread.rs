@@ -306,7 +306,7 @@ mod tests {
         let (mut worker, mut pool, mut tx) = worker();
         let initiation = initiation();
         let mut refused = 0;
-        for source in 0..POSTS as u32 {
+        for (_, source) in (0..POSTS).zip(0_u32..) {
             let mut buffer = pool.take().expect("free buffer");
             assert!(buffer.append(&initiation));
             let from = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + source), 9));
