@@ -373,15 +373,13 @@ impl Prober {
                 self.confirm_after = Some(now + pause);
             }
             (State::Doubt, _) => self.settle(now),
+            // What is known stays known, and who sends long packets waits for an end.
+            (State::Search { lost }, None) if self.is_busy(now) => {
+                self.ask(State::Search { lost }, size, now);
+            }
             (State::Search { .. }, None) => {
-                let is_waited_for = self.is_busy(now);
                 self.settle(now);
-                let pause = if is_waited_for {
-                    PROBE_TIMER
-                } else {
-                    SILENCE_INTERVAL
-                };
-                self.raise_at = Some(now + pause);
+                self.raise_at = Some(now + SILENCE_INTERVAL);
             }
         }
     }
