@@ -2,6 +2,7 @@
 
 pub mod claim_source;
 pub mod desired;
+pub mod election;
 pub mod executor;
 pub mod fence;
 mod fights;
@@ -18,6 +19,7 @@ mod takeover;
 
 pub use claim_source::ClaimSource;
 pub use desired::{Candidate, Desires, Landscape, Want};
+pub use election::Election;
 pub use executor::Executor;
 pub use fence::{Authority, PathSignature, Stale, Ticket};
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};

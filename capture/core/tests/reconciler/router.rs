@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use sam_capture::desired::{Claimed, Landscape, RibView};
 use sam_capture::executor::Order;
 use sam_capture::provider::{Operation, Outcome, ProviderError};
-use sam_capture::{Authority, Candidate, Desires, Executor, NodeId, PathSignature, Prior, Want};
+use sam_capture::{
+    Authority, Candidate, Desires, Election, Executor, NodeId, PathSignature, Prior, Want,
+};
 
 use crate::cloud::{address, nic_id};
 
@@ -25,11 +27,19 @@ pub(crate) enum Home {
     Here,
 }
 
+/// What a router tells the others of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) candidate: Candidate,
+    pub(crate) drained: bool,
+}
+
 /// What a router has heard of the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Idea {
     pub(crate) homes: BTreeMap<Ipv4Addr, Home>,
-    pub(crate) alive: BTreeMap<NodeId, bool>,
+    /// The other routers of the site, as those that are there told last.
+    pub(crate) markers: BTreeMap<NodeId, Option<Marker>>,
     pub(crate) isolated: bool,
     pub(crate) complete: bool,
 }
@@ -48,6 +58,11 @@ pub(crate) struct Router {
     pub(crate) isolated: bool,
     /// The provider permits it no change.
     pub(crate) denied: bool,
+    /// An operator empties it.
+    pub(crate) drained: bool,
+    /// What operators prefer.
+    pub(crate) priority: u8,
+    pub(crate) election: Election,
     pub(crate) idea: Idea,
     /// Since when it takes siblings for gone.
     pub(crate) gone_since: BTreeMap<NodeId, Instant>,
@@ -63,9 +78,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn landscape(&self) -> Landscape {
-        let own = node(self.number);
-        let siblings = self.idea.alive.iter().filter(|(node, _)| **node != own);
+    pub(crate) fn landscape(&self, now: Instant) -> Landscape {
         let claims = self.idea.homes.iter().map(|(at, home)| {
             let claimed = match home {
                 Home::Here => Claimed::AtOurSite,
@@ -73,24 +86,66 @@ impl Router {
             };
             (*at, claimed)
         });
+        let captures = self.executor.is_able(now);
         Landscape {
-            yields: false,
+            yields: self.drained,
             generation: 1,
             view: match (self.idea.isolated, self.idea.complete) {
                 (true, _) => RibView::Isolated,
                 (false, false) => RibView::Incomplete,
                 (false, true) => RibView::Complete,
             },
-            own,
-            candidate: Candidate::default(),
-            siblings: siblings
-                .map(|(node, alive)| (*node, alive.then(Candidate::default)))
-                .collect(),
+            own: node(self.number),
+            candidate: Candidate {
+                captures,
+                priority: if captures { self.priority } else { 0 },
+                ..self.election.candidate()
+            },
+            siblings: self.siblings().collect(),
             unheard: std::collections::BTreeSet::new(),
             claims: claims.collect(),
             released: std::collections::BTreeSet::new(),
             all_released: false,
         }
+    }
+
+    /// What it tells the others now.
+    pub(crate) fn marker(&self) -> Marker {
+        Marker {
+            candidate: self.election.candidate(),
+            drained: self.drained,
+        }
+    }
+
+    /// The others, and how those that count as there stand: one that is drained is as good as gone to who is not.
+    fn siblings(&self) -> impl Iterator<Item = (NodeId, Option<Candidate>)> {
+        let markers = self.idea.markers.iter();
+        markers.map(|(node, marker)| {
+            let counts = marker.filter(|marker| !marker.drained || self.drained);
+            (*node, counts.map(|marker| marker.candidate))
+        })
+    }
+
+    /// Whether it is up to this router to take what is new, by what it has heard: the rule as operators are told it.
+    fn is_first(&self) -> bool {
+        let own = self.election.candidate();
+        let mut others = self
+            .siblings()
+            .filter_map(|(node, there)| Some((node, there?)));
+        if self.drained {
+            return others.next().is_none();
+        }
+        others.all(|(other, theirs)| {
+            if own.captures != theirs.captures {
+                own.captures
+            } else if own.term != theirs.term {
+                own.term > theirs.term
+            } else if own.priority != theirs.priority {
+                own.priority > theirs.priority
+            } else {
+                node(self.number) < other
+            }
+        })
     }
 
     pub(crate) fn note_gone(&mut self, landscape: &Landscape, now: Instant) {
@@ -132,10 +187,7 @@ impl Router {
         );
         let elsewhere = |at: &Ipv4Addr| {
             let home = self.idea.homes.get(at);
-            let lowest = self.idea.alive.iter().filter(|(_, alive)| **alive);
-            let lowest = lowest.map(|(node, _)| *node).min();
-            let elected = lowest.is_none_or(|lowest| lowest >= node(self.number));
-            assert!(elected, "{at} is for a sibling to take");
+            assert!(self.is_first(), "{at} is for a sibling to take");
             let Some(Home::Elsewhere { sequence }) = home else {
                 panic!("{at}: {home:?}");
             };
