@@ -270,7 +270,7 @@ impl Router {
             }
             CloudInput::Capabilities(capabilities) => {
                 if let Some(executor) = &mut self.cloud.executor {
-                    executor.set_capabilities(capabilities);
+                    executor.set_capabilities(capabilities, now);
                 }
             }
             CloudInput::Answer { order, answer } => {
