@@ -52,6 +52,8 @@ pub enum KeepReason {
     Disputed,
     /// Its owner is about to change.
     Unsettled,
+    /// Another router of the site goes on with it until it is known whether its owner can be reached from here.
+    Unproven,
 }
 
 impl fmt::Display for Want {
@@ -69,6 +71,9 @@ impl fmt::Display for Want {
             }
             Self::Keep(KeepReason::Disputed) => f.write_str("several nodes own it"),
             Self::Keep(KeepReason::Unsettled) => f.write_str("its owner is about to change"),
+            Self::Keep(KeepReason::Unproven) => {
+                f.write_str("whether its owner can be reached from here is not known yet")
+            }
         }
     }
 }
@@ -109,6 +114,8 @@ pub enum Claimed {
     Disputed,
     /// A node takes it over or gives it up.
     Unsettled,
+    /// It lives at another site, and whether that can be reached from here is not known yet.
+    Unproven,
 }
 
 /// What the router knows.
@@ -298,6 +305,7 @@ fn want(landscape: &Landscape, elected: NodeId, claimed: &Claimed) -> Want {
         Claimed::ByUs | Claimed::AtOurSite => Want::Absent(Absence::OwnedHere),
         Claimed::Disputed => Want::Keep(KeepReason::Disputed),
         Claimed::Unsettled => Want::Keep(KeepReason::Unsettled),
+        Claimed::Unproven => Want::Keep(KeepReason::Unproven),
         Claimed::Elsewhere(_) if elected != landscape.own => {
             Want::Keep(KeepReason::Sibling(elected))
         }

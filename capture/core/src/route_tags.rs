@@ -45,6 +45,8 @@ pub mod function {
     pub const CAPTURES: u32 = 15;
     /// Term since which it has captured for its site, on its marker; optional.
     pub const TERM: u32 = 16;
+    /// 1 on the marker of a node that carries what comes its way in its cloud; optional.
+    pub const READY: u32 = 17;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -86,6 +88,8 @@ pub struct RouteTags {
     pub captures: Option<u8>,
     /// Term since which it does so alone; 0: it does not.
     pub term: u32,
+    /// Whether the node carries what comes its way in its cloud; `false` where nothing is said of it.
+    pub ready: bool,
 }
 
 /// What a route is.
@@ -206,6 +210,7 @@ impl RouteTags {
             drained: value(function::DRAINED)? == Some(1),
             captures: value(function::CAPTURES)?.and_then(|value| u8::try_from(value).ok()),
             term: value(function::TERM)?.unwrap_or(0),
+            ready: value(function::READY)? == Some(1),
         })
     }
 
@@ -222,6 +227,7 @@ impl RouteTags {
             drained: false,
             captures: None,
             term: 0,
+            ready: false,
         }
     }
 
@@ -257,6 +263,7 @@ impl RouteTags {
         let captures = self.captures.map(u32::from);
         values.extend(captures.map(|priority| (function::CAPTURES, priority)));
         values.extend((self.term > 0).then_some((function::TERM, self.term)));
+        values.extend(self.ready.then_some((function::READY, 1)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -444,6 +451,7 @@ mod tests {
             drained: false,
             captures: None,
             term: 0,
+            ready: false,
         };
 
         let text: Vec<String> = tags
@@ -585,7 +593,7 @@ mod tests {
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
             successor in any::<Option<u32>>(), drained in any::<bool>(), captures in any::<Option<u8>>(),
-            term in any::<u32>(),
+            term in any::<u32>(), ready in any::<bool>(),
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -603,6 +611,7 @@ mod tests {
                 drained,
                 captures,
                 term,
+                ready,
                 ..RouteTags::new(NodeId(node), kinds[kind])
             };
 

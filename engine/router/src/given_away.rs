@@ -13,7 +13,7 @@
 //! anybody else does, and as standby when its holder is lost; an order here, an offer of the holder, or a claim of the
 //! router beside takes it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -41,7 +41,7 @@ impl Router {
             let told = told
                 .map(|address| (address, ClaimSource::Configured))
                 .collect();
-            let claims = rivals(&self.speaker, &self.config, &told);
+            let claims = rivals(&self.speaker, &self.config, &told, &BTreeSet::new());
             self.learn(&claims, |rival| rival.ordered && !rival.beside, now);
         }
     }

@@ -37,6 +37,7 @@ mod answer_set;
 mod claims;
 mod cloud_control;
 mod cloud_homes;
+mod cloud_readiness;
 mod commands;
 mod contests;
 mod drain;

@@ -52,12 +52,15 @@ impl Router {
         let held_back = self.is_held_back(address).then_some(
             "claimed here as standby until all nodes have told their routes: this LAN may have given it away",
         );
+        let unready = self.is_unready_for(address).then_some(
+            "claimed here as standby: this router cannot carry its packets yet, or another one of the site can already",
+        );
         let given_away = self.is_given_away(address).then_some(
             "this LAN gave it away, as this router found out: it is claimed here only if nobody else does; `samctl announce` takes it back",
         );
         if let Some(ownership) = view.questions.first_mut() {
             ownership.evidence.push(line);
-            let more = given_away.or(held_back).map(String::from);
+            let more = given_away.or(held_back).or(unready).map(String::from);
             ownership.evidence.extend(more);
         }
         view
