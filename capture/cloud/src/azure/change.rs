@@ -153,9 +153,9 @@ impl Azure {
             "addresses move in two changes from now on: {}",
             refused.message
         );
-        let class = match refused.class {
-            ErrorClass::Unknown => ErrorClass::Unknown,
-            _ => ErrorClass::PreconditionLost,
+        let class = match refused.class == ErrorClass::Unknown {
+            true => ErrorClass::Unknown,
+            false => ErrorClass::PreconditionLost,
         };
         ProviderError {
             class,
