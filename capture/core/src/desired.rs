@@ -157,7 +157,8 @@ pub struct Candidate {
 
 impl Landscape {
     /// Elects who takes addresses for our site, of those who are there: who captures at all, then who has done so, then
-    /// by priority, then the lowest id.
+    /// by priority, then the lowest id. A term counts for nothing once its router captures no more: the others hear of both
+    /// at once, and must not differ from it until then.
     #[must_use]
     pub fn elected(&self) -> NodeId {
         let others = self.siblings.iter();
@@ -165,7 +166,15 @@ impl Landscape {
         let others: Vec<_> = others.collect();
         let ours = (!self.yields || others.is_empty()).then_some((self.own, self.candidate));
         let all = others.into_iter().chain(ours);
-        let elected = all.max_by_key(|(node, candidate)| (*candidate, Reverse(*node)));
+        let standing = |candidate: Candidate| Candidate {
+            term: if candidate.captures {
+                candidate.term
+            } else {
+                0
+            },
+            ..candidate
+        };
+        let elected = all.max_by_key(|(node, candidate)| (standing(*candidate), Reverse(*node)));
         elected.map_or(self.own, |(node, _)| node)
     }
 }
@@ -362,6 +371,12 @@ mod tests {
             ),
             ("plans only", idle, plain, NodeId(2)),
             ("nobody else", idle, with(|c| c.captures = false), NodeId(1)),
+            (
+                "no more",
+                with(|c| c.captures = false),
+                with(|c| (c.captures, c.term) = (false, 1)),
+                NodeId(1),
+            ),
         ];
         for (name, one, two, elected) in cases {
             let mut case = Case::new();

@@ -138,7 +138,7 @@ impl Router {
         others.all(|(other, theirs)| {
             if own.captures != theirs.captures {
                 own.captures
-            } else if own.term != theirs.term {
+            } else if own.captures && own.term != theirs.term {
                 own.term > theirs.term
             } else if own.priority != theirs.priority {
                 own.priority > theirs.priority
