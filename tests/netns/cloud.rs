@@ -248,7 +248,10 @@ fn refuses_to_move() {
     let drain = "drain on --wait --timeout 60";
     fabric.router(CLOUD).samctl(drain).success();
 
-    assert_eq!(lab.holder(ELSEWHERE.client()).as_deref(), Some("nic-azure"));
+    // It is empty once the address is off its interface.
+    wait_until("the other router has the address", PATIENCE, || {
+        lab.holder(ELSEWHERE.client()).as_deref() == Some("nic-azure")
+    });
     let events = fabric.router(STANDBY).samctl("events").success();
     assert!(events.contains(code), "{events}");
 }
