@@ -47,17 +47,16 @@ impl Fault {
     /// that the kernel resets the connection and the word that says why is lost.
     #[must_use]
     pub fn of_admission(self) -> Self {
-        match self {
-            Self::Io(_, error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                Self::Busy
-            }
-            other => other,
+        let is_end = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            )
+        };
+        if matches!(&self, Self::Io(_, error) if is_end(error)) {
+            return Self::Busy;
         }
+        self
     }
 }
 

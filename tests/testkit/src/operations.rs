@@ -21,7 +21,7 @@ pub enum Cache {
 }
 
 /// How the MACs of [`World::storm`] begin.
-pub(crate) const FORGED: [u8; 3] = [2, 0xba, 0xd0];
+pub(crate) const FORGED: [u8; 3] = [2, 0xf0, 0x9e];
 /// The second byte of the MAC of a host that has the address of another one.
 const DUPLICATE: u8 = 0xd0;
 

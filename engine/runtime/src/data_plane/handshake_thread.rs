@@ -306,10 +306,10 @@ mod tests {
         let (mut worker, mut pool, mut tx) = worker();
         let initiation = initiation();
         let mut refused = 0;
-        for _ in 0..POSTS {
+        for (_, source) in (0..POSTS).zip(0_u32..) {
             let mut buffer = pool.take().expect("free buffer");
             assert!(buffer.append(&initiation));
-            let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+            let from = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + source), 9));
             let mut io = Io {
                 pool: &mut pool,
                 tx: &mut tx,
