@@ -290,7 +290,8 @@ impl Reconciler {
             self.orders.push(row(order, &answer));
         }
         let now = self.now();
-        self.executor.set_capabilities(self.provider.capabilities());
+        let capabilities = self.provider.capabilities();
+        self.executor.set_capabilities(capabilities, now);
         self.executor.handle_answer(order.id, answer, now);
     }
 }

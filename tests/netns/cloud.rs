@@ -57,6 +57,26 @@ pub(crate) const CASES: &[Case] = &[
         run: shares,
     },
     Case {
+        name: "cloud::a_drain_to_an_aws_router_that_has_just_started_loses_nothing",
+        needs: NEEDS,
+        run: || drains_early(CloudKind::Aws),
+    },
+    Case {
+        name: "cloud::a_drain_to_an_azure_router_that_has_just_started_loses_nothing",
+        needs: NEEDS,
+        run: || drains_early(CloudKind::Azure),
+    },
+    Case {
+        name: "cloud::a_drain_to_an_oci_router_that_has_just_started_loses_nothing",
+        needs: NEEDS,
+        run: || drains_early(CloudKind::Oci),
+    },
+    Case {
+        name: "cloud::azure_that_refuses_to_move_is_drained_in_two_changes_and_says_why",
+        needs: NEEDS,
+        run: refuses_to_move,
+    },
+    Case {
         name: "cloud::a_machine_that_aws_lists_is_reached_until_it_is_stopped",
         needs: NEEDS,
         run: || lists(CloudKind::Aws),
@@ -260,6 +280,56 @@ fn members(fabric: &Fabric, site: Site, what: &str) -> Vec<Value> {
 }
 
 /// What a planned move may cost: five pings, one each 10 ms.
+/// What a planned move may cost: pings, one each 10 ms.
+const MOVE_MAX: usize = 5;
+
+/// The order comes while the other router knows nothing yet, and its interface carries nothing.
+fn drains_early(cloud: CloudKind) {
+    let settings = json!({
+        "atomicMove": true, "latency": {"readMs": 100, "writeMs": 1000, "operationMs": 1000},
+    });
+    let (mut fabric, lab) = CloudLab::pair(samctl(), cloud, &settings);
+    lab.bring_up_active(&mut fabric);
+    let machine = fabric.topology.client(CLOUD).clone();
+    let host = fabric.topology.client(ELSEWHERE).clone();
+    wait_for_ping(&machine, ELSEWHERE.client(), PATIENCE);
+    let outward = Pings::start(&machine, ELSEWHERE.client());
+    let inward = Pings::start(&host, CLOUD.client());
+
+    fabric.start(STANDBY);
+    let drain = "drain on --wait --timeout 60";
+    fabric.router(CLOUD).samctl(drain).success();
+
+    let (outward, inward) = (outward.stop(), inward.stop());
+    assert_eq!(lab.holder(ELSEWHERE.client()).as_deref(), Some("nic-azure"));
+    for loss in [outward, inward] {
+        let few = loss.lost <= MOVE_MAX;
+        assert!(loss.sent > 100 && few, "{outward:?} {inward:?}");
+    }
+}
+
+/// The subscription says that it moves addresses in one change, and refuses to.
+fn refuses_to_move() {
+    let settings =
+        json!({"atomicMove": true, "latency": {"readMs": 50, "writeMs": 100, "operationMs": 500}});
+    let (mut fabric, lab) = CloudLab::pair(samctl(), CloudKind::Azure, &settings);
+    lab.bring_up(&mut fabric);
+    let code = "MoveIpConfigurationNotAllowed";
+    lab.disturb(&json!({
+        "operation": "MoveIpConfigurations", "effect": {"refuse": {"status": 400, "code": code}},
+    }));
+
+    let drain = "drain on --wait --timeout 60";
+    fabric.router(CLOUD).samctl(drain).success();
+
+    // It is empty once the address is off its interface.
+    wait_until("the other router has the address", PATIENCE, || {
+        lab.holder(ELSEWHERE.client()).as_deref() == Some("nic-azure")
+    });
+    let events = fabric.router(STANDBY).samctl("events").success();
+    assert!(events.contains(code), "{events}");
+}
+
 fn moves() {
     let settings =
         json!({"atomicMove": true, "latency": {"readMs": 50, "writeMs": 100, "operationMs": 2000}});
@@ -275,7 +345,7 @@ fn moves() {
     let loss = pings.stop();
 
     assert_eq!(cloud.holder(address).as_deref(), Some("nic-azure"));
-    assert!(loss.sent > 100 && loss.lost <= 5, "{loss:?}");
+    assert!(loss.sent > 100 && loss.lost <= MOVE_MAX, "{loss:?}");
 }
 
 /// Nobody is told to own the machine's address.

@@ -54,6 +54,8 @@ pub enum KeepReason {
     Disputed,
     /// Its owner is about to change.
     Unsettled,
+    /// Another router of the site goes on with it until it is known whether its owner can be reached from here.
+    Unproven,
 }
 
 impl fmt::Display for Want {
@@ -72,6 +74,9 @@ impl fmt::Display for Want {
             Self::Keep(KeepReason::NoRoom) => f.write_str("no router of this site has room for it"),
             Self::Keep(KeepReason::Disputed) => f.write_str("several nodes own it"),
             Self::Keep(KeepReason::Unsettled) => f.write_str("its owner is about to change"),
+            Self::Keep(KeepReason::Unproven) => {
+                f.write_str("whether its owner can be reached from here is not known yet")
+            }
         }
     }
 }
@@ -112,6 +117,8 @@ pub enum Claimed {
     Disputed,
     /// A node takes it over or gives it up.
     Unsettled,
+    /// It lives at another site, and whether that can be reached from here is not known yet.
+    Unproven,
 }
 
 /// What the router knows.
@@ -153,9 +160,18 @@ pub struct Candidate {
     pub priority: u8,
 }
 
+impl Candidate {
+    /// How it counts in an election: a term ends with its router's capturing.
+    fn standing(self) -> Self {
+        let term = if self.captures { self.term } else { 0 };
+        Self { term, ..self }
+    }
+}
+
 impl Landscape {
     /// Elects who captures for our site, of those who are there: who captures at all, then who has done so, then by
-    /// priority, then the lowest id.
+    /// priority, then the lowest id. A term counts for nothing once its router captures no more: the others hear of both at
+    /// once, and must not differ from it until then.
     #[must_use]
     pub fn elected(&self) -> NodeId {
         let members = self.members();
@@ -187,7 +203,7 @@ impl Landscape {
         }
         let members = all.into_iter().map(|(node, candidate)| Member {
             node,
-            candidate,
+            candidate: candidate.standing(),
             load: self.loads.get(&node).unwrap_or(&UNKNOWN),
         });
         members.collect()
@@ -351,6 +367,7 @@ fn want(view: RibView, claimed: &Claimed, left: Option<KeepReason>) -> Want {
         Claimed::ByUs | Claimed::AtOurSite => Want::Absent(Absence::OwnedHere),
         Claimed::Disputed => Want::Keep(KeepReason::Disputed),
         Claimed::Unsettled => Want::Keep(KeepReason::Unsettled),
+        Claimed::Unproven => Want::Keep(KeepReason::Unproven),
         Claimed::Elsewhere(signature) => match left {
             Some(reason) => Want::Keep(reason),
             None => Want::Capture(signature.clone()),
@@ -407,6 +424,12 @@ mod tests {
             ),
             ("plans only", idle, plain, NodeId(2)),
             ("nobody else", idle, with(|c| c.captures = false), NodeId(1)),
+            (
+                "no more",
+                with(|c| c.captures = false),
+                with(|c| (c.captures, c.term) = (false, 1)),
+                NodeId(1),
+            ),
         ];
         for (name, one, two, elected) in cases {
             let mut case = Case::new();

@@ -2,6 +2,7 @@
 
 pub mod claim_source;
 pub mod desired;
+pub mod election;
 pub mod executor;
 pub mod fence;
 mod fights;
@@ -20,6 +21,7 @@ mod takeover;
 
 pub use claim_source::ClaimSource;
 pub use desired::{Candidate, Desires, Landscape, Want};
+pub use election::Election;
 pub use executor::Executor;
 pub use fence::{Authority, PathSignature, Stale, Ticket};
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};

@@ -51,6 +51,8 @@ pub mod function {
     pub const CAPACITY: u32 = 18;
     /// An address that it has captured, on its marker; any number of them (`held_tags`).
     pub const HELD: u32 = 19;
+    /// 1 on the marker of a node that carries what comes its way in its cloud; optional.
+    pub const READY: u32 = 20;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -96,6 +98,8 @@ pub struct RouteTags {
     pub shares: bool,
     /// Most addresses that it captures, where that is known.
     pub capacity: Option<u32>,
+    /// Whether the node carries what comes its way in its cloud; `false` where nothing is said of it.
+    pub ready: bool,
 }
 
 /// What a route is.
@@ -218,6 +222,7 @@ impl RouteTags {
             term: value(function::TERM)?.unwrap_or(0),
             shares: value(function::SHARES)? == Some(1),
             capacity: value(function::CAPACITY)?,
+            ready: value(function::READY)? == Some(1),
         })
     }
 
@@ -236,6 +241,7 @@ impl RouteTags {
             term: 0,
             shares: false,
             capacity: None,
+            ready: false,
         }
     }
 
@@ -273,6 +279,7 @@ impl RouteTags {
         values.extend((self.term > 0).then_some((function::TERM, self.term)));
         values.extend(self.shares.then_some((function::SHARES, 1)));
         values.extend(self.capacity.map(|most| (function::CAPACITY, most)));
+        values.extend(self.ready.then_some((function::READY, 1)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -462,6 +469,7 @@ mod tests {
             term: 0,
             shares: false,
             capacity: None,
+            ready: false,
         };
 
         let text: Vec<String> = tags
@@ -603,7 +611,7 @@ mod tests {
             pool in any::<u32>(), site in any::<Option<u32>>(), role in 0_u32..6, epoch in any::<u32>(),
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
             successor in any::<Option<u32>>(), drained in any::<bool>(), captures in any::<Option<u8>>(),
-            term in any::<u32>(), shares in any::<bool>(), capacity in any::<Option<u32>>(),
+            term in any::<u32>(), shares in any::<bool>(), capacity in any::<Option<u32>>(), ready in any::<bool>(),
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -623,6 +631,7 @@ mod tests {
                 term,
                 shares,
                 capacity,
+                ready,
                 ..RouteTags::new(NodeId(node), kinds[kind])
             };
 

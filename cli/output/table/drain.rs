@@ -33,6 +33,11 @@ impl Text for DrainView {
         if !self.captured.is_empty() {
             let captured: Vec<String> = self.captured.iter().map(ToString::to_string).collect();
             page.line(format!("captured in the cloud: {}", captured.join(", ")));
+            if self.moves_with_gap {
+                page.line(
+                    "they move in two changes: hosts of that subnet lose what they send to them for as long as one takes",
+                );
+            }
         }
         page.table(
             ["ADDRESS", "STATE", "SUCCESSOR"],

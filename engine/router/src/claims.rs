@@ -9,7 +9,7 @@
 //! who takes an address over because of a cut of its own would take it from them. Not so a claim that is only remembered
 //! (RFC 4724) and cannot be chosen: nobody upholds it any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -109,12 +109,14 @@ impl Duplicates {
     }
 }
 
-/// Returns what other nodes claim of `owned`; addresses without other claims are absent.
+/// Returns what other nodes claim of `owned`; addresses without other claims are absent. `ready` are the routers of our site
+/// in a cloud that say so of themselves.
 #[must_use]
 pub(crate) fn rivals(
     speaker: &Speaker<FabricPolicy>,
     config: &Config,
     owned: &BTreeMap<Ipv4Addr, ClaimSource>,
+    ready: &BTreeSet<NodeId>,
 ) -> BTreeMap<Ipv4Addr, Rival> {
     let rival = |address: Ipv4Addr, source: ClaimSource| {
         let prefix = Ipv4Net::from(address);
@@ -158,6 +160,7 @@ pub(crate) fn rivals(
                 ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 beside: rival.beside || (shares_lan && insists && !stale),
+                ready_beside: rival.ready_beside || (ready.contains(&owner.node) && is_reliable),
                 held_beside: rival.held_beside || held_beside,
                 ordered_beside: rival.ordered_beside || (ordered_beside && (holds || draining)),
                 sequence: rival.sequence.max(owner.sequence),

@@ -13,9 +13,12 @@ use sam_capture::desired::{Claimed, Holds, RibView};
 use sam_capture::executor::{Rhythm, Settings};
 use sam_capture::placement::Placement;
 use sam_capture::provider::{Capabilities, Outcome, ProviderError};
-use sam_capture::{Authority, Candidate, Desires, Executor, Landscape, Load, NodeId, Prior};
+use sam_capture::{
+    Authority, Candidate, Desires, Election, Executor, Landscape, Load, NodeId, Prior,
+};
 
 use crate::Router;
+use crate::cloud_readiness::Readiness;
 use crate::cloud_site::Site;
 use crate::config::{CloudCapture, Config, DEFAULT_RELEASE_HOLD};
 use crate::events::Event;
@@ -93,18 +96,16 @@ pub(crate) struct CloudControl {
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
     pub(crate) failure: Option<String>,
-    /// How this router stands in the election of who captures for its site, as its marker tells.
-    pub(crate) candidate: Candidate,
+    /// Who captures for the site, and how this router stands there.
+    pub(crate) election: Election,
     /// What this router has captured, and can, as its marker tells.
     pub(crate) load: Load,
-    /// Who captures for the site, as far as known.
-    pub(crate) elected: Option<NodeId>,
     /// Whether the routers of the site share captures.
     shared: bool,
+    /// Whether what comes our way gets where it belongs.
+    pub(crate) readiness: Readiness,
     /// What is left alone by order.
     pub(crate) releases: Releases,
-    /// The latest term that anybody told.
-    latest_term: u32,
     /// What was derived last, and from what.
     authority: Authority,
     known: Option<Known>,
@@ -126,6 +127,8 @@ struct Known {
     siblings: BTreeMap<NodeId, Option<Candidate>>,
     loads: BTreeMap<NodeId, Load>,
     unheard: BTreeSet<NodeId>,
+    /// Nodes of which it is not known yet whether packets reach them.
+    unproven: BTreeSet<NodeId>,
     drained: bool,
     held: BTreeSet<Ipv4Addr>,
     owners: u64,
@@ -150,12 +153,11 @@ impl CloudControl {
             leaving_since: None,
             executor: None,
             failure: None,
-            candidate: Candidate::default(),
+            election: Election::default(),
             load: Load::default(),
-            elected: None,
             shared: false,
+            readiness: Readiness::default(),
             releases: Releases::default(),
-            latest_term: 0,
             authority: Authority::default(),
             known: None,
             stale: true,
@@ -289,7 +291,7 @@ impl Router {
             }
             CloudInput::Capabilities(capabilities) => {
                 if let Some(executor) = &mut self.cloud.executor {
-                    executor.set_capabilities(capabilities);
+                    executor.set_capabilities(capabilities, now);
                 }
             }
             CloudInput::Answer { order, answer } => {
@@ -352,20 +354,21 @@ impl Router {
         actions.any(|action| action.id == id && action.awaits_approval)
     }
 
-    /// Derives what may be done at the provider, and says so, if it has changed; tells whether our marker has.
+    /// Derives what may be done at the provider, and says so, if it has changed; tells whether our marker or claims have.
     pub(crate) fn tell_authority(&mut self, now: Instant) -> bool {
         let Some(cloud) = self.config.cloud() else {
             return false;
         };
         let release = cloud.release_hold;
         let known = self.cloud_known(now);
+        let is_other = self.follow_readiness(known.view);
         let expired = self.cloud.releases.expire(now);
         let lasted = expired || self.cloud.lasts_until.is_some_and(|due| due <= now);
         if !self.cloud.stale && !lasted && self.cloud.known.as_ref() == Some(&known) {
-            return false;
+            return is_other;
         }
         let landscape = self.landscape(&known);
-        let is_news = self.run_for_office(&landscape) | self.tell_load(&landscape);
+        let is_news = self.run_for_office(&landscape) | self.tell_load(&landscape) | is_other;
         self.cloud.shared = landscape.is_shared();
         // Who claims the machines of the site lists them more often.
         self.tell_settings(now);
@@ -390,29 +393,15 @@ impl Router {
         is_news
     }
 
-    /// Follows the election: who is elected begins a term, which is later than any that he has heard of, and who is not
-    /// ends his. While the routes are not all there, it stays as it is. Tells whether our marker says something else.
+    /// Follows the election. Tells whether our marker, or what we claim, says something else.
     fn run_for_office(&mut self, landscape: &Landscape) -> bool {
-        let mut candidate = landscape.candidate;
-        let terms = landscape.siblings.values().flatten();
-        let latest = terms.map(|sibling| sibling.term).max().unwrap_or(0);
-        let latest = latest.max(self.cloud.latest_term).max(candidate.term);
-        let elected = landscape.elected();
-        self.cloud.elected = Some(elected);
-        let is_elected = elected == landscape.own && !landscape.yields;
-        candidate.term = match (is_elected && candidate.captures, landscape.view) {
-            (false, RibView::Complete) => 0,
-            (true, RibView::Complete) if candidate.term == 0 => latest.saturating_add(1),
-            (true | false, _) => candidate.term,
-        };
-        self.cloud.latest_term = latest.max(candidate.term);
+        let is_news = self.cloud.election.follow(landscape);
         let claimed = self.cloud_homes.claims;
         if landscape.view == RibView::Complete {
             // The same one claims the machines of the site; who has done so goes on until it is heard to.
-            self.cloud_homes.claims = elected == landscape.own;
+            self.cloud_homes.claims = self.cloud.election.elected() == Some(landscape.own);
         }
-        let former = std::mem::replace(&mut self.cloud.candidate, candidate);
-        former != candidate || claimed != self.cloud_homes.claims
+        is_news || claimed != self.cloud_homes.claims
     }
 
     /// Takes in what our own network interface has and may have; tells whether our marker says something else.
@@ -481,11 +470,12 @@ impl Router {
             candidate: Candidate {
                 captures,
                 priority,
-                ..self.cloud.candidate
+                ..self.cloud.election.candidate()
             },
             siblings: siblings.collect(),
             loads: self.loads(now),
             unheard: unheard.collect(),
+            unproven: self.unproven(),
             drained: self.state.drained,
             held: executor.map(Executor::held).unwrap_or_default(),
             owners: self.owners.feed().generation(),
@@ -524,7 +514,8 @@ impl Router {
         let told = self.told_to_own();
         let claims = self.owners.owners();
         let claims = claims.filter(|owner| self.config.pool_of(owner.address).is_some());
-        let claims = claims.map(|owner| (owner.address, self.claimed(owner, &told)));
+        let claims =
+            claims.map(|owner| (owner.address, self.claimed(owner, &told, &known.unproven)));
         let mine = told.iter().map(|address| (*address, Claimed::ByUs));
         Landscape {
             generation: self.cloud.generation,

@@ -74,7 +74,13 @@ impl Router {
     }
 
     /// What routes say of an address; `told`: those that this router is told to own.
-    pub(crate) fn claimed(&self, owner: &Owner, told: &BTreeSet<Ipv4Addr>) -> Claimed {
+    /// `unproven`: nodes of which it is not known yet whether packets reach them.
+    pub(crate) fn claimed(
+        &self,
+        owner: &Owner,
+        told: &BTreeSet<Ipv4Addr>,
+        unproven: &BTreeSet<NodeId>,
+    ) -> Claimed {
         if owner.local || told.contains(&owner.address) {
             return Claimed::ByUs;
         }
@@ -96,6 +102,9 @@ impl Router {
         }
         if site == Some(self.config.own_node().site.as_str()) {
             return Claimed::AtOurSite;
+        }
+        if unproven.contains(&owner.node) {
+            return Claimed::Unproven;
         }
         Claimed::Elsewhere(PathSignature {
             address: owner.address,

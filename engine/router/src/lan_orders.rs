@@ -129,7 +129,12 @@ impl Router {
         }
         let looked_at = looked_at.into_iter();
         let looked_at = looked_at.map(|address| (address, ClaimSource::Configured));
-        let claims = rivals(&self.speaker, &self.config, &looked_at.collect());
+        let claims = rivals(
+            &self.speaker,
+            &self.config,
+            &looked_at.collect(),
+            &BTreeSet::new(),
+        );
         for address in changed {
             let rival = claims.get(&address).copied().unwrap_or_default();
             self.follow_order_beside(address, rival, now);

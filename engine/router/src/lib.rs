@@ -38,6 +38,7 @@ mod capture_news;
 mod claims;
 mod cloud_control;
 mod cloud_homes;
+mod cloud_readiness;
 mod cloud_site;
 mod commands;
 mod contests;

@@ -18,6 +18,7 @@ use sam_capture::held_tags::held_communities;
 use sam_capture::{Candidate, Claim, ClaimSource, ClaimState, Load, RouteKind, RouteTags};
 use sam_dataplane::notice::Mac;
 
+use crate::cloud_readiness::Readiness;
 use crate::config::Config;
 use crate::journal::RuntimeState;
 
@@ -61,6 +62,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) candidate: Candidate,
     /// What it has captured there, and can.
     pub(crate) load: &'a Load,
+    /// How far this router is, where it is one of several of its site in a cloud; told with the marker.
+    pub(crate) readiness: Option<Readiness>,
 }
 
 /// Other nodes' claims on an address.
@@ -82,6 +85,8 @@ pub(crate) struct Rival {
     pub(crate) offers: bool,
     /// Whether another router of our LAN claims the address too.
     pub(crate) beside: bool,
+    /// Whether another router of our site in a cloud does that is ready for it.
+    pub(crate) ready_beside: bool,
     /// Whether one of these holds it by order.
     pub(crate) held_beside: bool,
     /// The same, or it did and is to be emptied.
@@ -111,6 +116,7 @@ impl Origination {
             let candidate = mandate.candidate;
             tags.captures = candidate.captures.then_some(candidate.priority);
             tags.term = candidate.term;
+            tags.ready = mandate.readiness.is_some_and(Readiness::is_ready);
             let marker = marker(mandate.config, tags, mandate.load);
             wanted.insert(Ipv4Net::from(own.overlay), marker);
         }
@@ -161,7 +167,7 @@ impl Origination {
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
-        let mut state = state(mandate.drained, source, rival, former)?;
+        let mut state = state(mandate, source, rival, former)?;
         // 5. Who was not there when an address of its LAN was given away learns it from who has it now, and until then claims
         //    no more than is needed where nobody else does. So it does when nobody has it any more.
         let is_given_away = runtime.given_away.contains(&address);
@@ -170,7 +176,12 @@ impl Origination {
         }
         let is_ordered = source == ClaimSource::Configured;
         let may_be_given_away = mandate.uninformed && is_ordered && !was_active(former);
-        if state == ClaimState::Active && (is_absent || is_given_away || may_be_given_away) {
+        // 6. Who cannot carry its packets yet leaves it to who can (`crate::cloud_readiness`).
+        let is_unready = mandate.readiness.is_some_and(|readiness| {
+            !readiness.has_begun || (!readiness.is_ready() && rival.ready_beside)
+        });
+        let stands_by = is_absent || is_given_away || may_be_given_away || is_unready;
+        if state == ClaimState::Active && stands_by {
             state = ClaimState::Standby;
         }
         let sequence = match former {
@@ -194,15 +205,22 @@ impl Origination {
 
 /// Decides how far our claim on an address goes; `None` where it is left to others.
 fn state(
-    drained: bool,
+    mandate: &Mandate<'_>,
     source: ClaimSource,
     rival: Rival,
     former: Option<Claim>,
 ) -> Option<ClaimState> {
     // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
-    //    breaks nothing where there is none.
-    if drained {
-        return (!rival.holds).then_some(ClaimState::Draining);
+    //    breaks nothing where there is none. In a cloud it does not give way to one of its site that only stands by: that one
+    //    is not ready, and holds the address in the moment in which it is.
+    if mandate.drained {
+        let goes_on = mandate.readiness.is_some() && !rival.stands;
+        let state = if goes_on {
+            ClaimState::Active
+        } else {
+            ClaimState::Draining
+        };
+        return (!rival.holds).then_some(state);
     }
     // 2. Whoever is asked to take over does so above all other claims, until they have ended.
     if rival.offers {
@@ -426,6 +444,55 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_ready_in_a_cloud_leaves_addresses_to_who_is() {
+        let readiness = |has_begun, carries| Readiness { has_begun, carries };
+        let beside = |ready_beside| Rival {
+            ready_beside,
+            ..Rival::default()
+        };
+        use ClaimState::{Active, Standby};
+        for (is, rival, claims) in [
+            (readiness(false, true), Rival::default(), Standby),
+            (readiness(true, false), Rival::default(), Active),
+            (readiness(true, false), beside(false), Active),
+            (readiness(true, false), beside(true), Standby),
+            (readiness(true, true), beside(true), Active),
+        ] {
+            let mut fixture = Fixture::new(&[10]);
+            fixture.readiness = Some(is);
+            fixture.rivals.insert(address(10), rival);
+            fixture.reconcile();
+            let state = fixture.claim(10).map(|(state, _)| state);
+            assert_eq!(state, Some(claims), "{is:?} {rival:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_emptied_in_a_cloud_goes_on_in_full_until_another_one_holds_the_address() {
+        let mut fixture = Fixture::new(&[10]);
+        fixture.state.drained = true;
+        fixture.reconcile();
+        let state = |fixture: &Fixture| fixture.claim(10).map(|(state, _)| state);
+        assert_eq!(state(&fixture), Some(ClaimState::Draining));
+
+        fixture.readiness = Some(Readiness {
+            has_begun: true,
+            carries: true,
+        });
+        fixture.reconcile();
+        assert_eq!(state(&fixture), Some(ClaimState::Active));
+        // Another site waits for it.
+        fixture.rival(10, false, 1);
+        fixture.reconcile();
+        assert_eq!(state(&fixture), Some(ClaimState::Draining));
+
+        fixture.rivals.get_mut(&address(10)).expect("there").holds = true;
+        fixture.reconcile();
+
+        assert_eq!(state(&fixture), None);
+    }
+
+    #[test]
     fn who_cannot_know_what_was_given_away_claims_what_it_is_told_as_standby() {
         let mut fixture = Fixture::new(&[10]);
         fixture.own(11, ClaimSource::Observed);
@@ -474,6 +541,7 @@ mod tests {
         rivals: BTreeMap<Ipv4Addr, Rival>,
         absent: BTreeSet<Ipv4Addr>,
         uninformed: bool,
+        readiness: Option<Readiness>,
         epoch: Option<u32>,
         state: RuntimeState,
         origination: Origination,
@@ -490,6 +558,7 @@ mod tests {
                 rivals: BTreeMap::new(),
                 absent: BTreeSet::new(),
                 uninformed: false,
+                readiness: None,
                 epoch: Some(77),
                 state: RuntimeState::default(),
                 origination: Origination::default(),
@@ -533,6 +602,7 @@ mod tests {
                 uninformed: self.uninformed,
                 candidate: Candidate::default(),
                 load: &Load::default(),
+                readiness: self.readiness,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

@@ -185,6 +185,13 @@ impl PathWatch {
         absent.map(|(node, _)| *node).collect()
     }
 
+    /// Lists the nodes of which it is not known yet whether packets reach them: they may still come up.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = NodeId> {
+        let nodes = self.nodes.iter();
+        let pending = nodes.filter(|(_, path)| !path.up && path.absent_at.is_some());
+        pending.map(|(node, _)| *node)
+    }
+
     /// Tells whether packets to a node are lost, as far as BFD knows.
     pub(crate) fn has_failed(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|path| path.failed)

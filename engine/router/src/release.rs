@@ -137,7 +137,7 @@ impl Router {
     /// The router of the site that captures, if it is another one: an address that is left alone here it would take.
     #[must_use]
     pub fn captured_by_sibling(&self) -> Option<NodeId> {
-        let elected = self.cloud.elected?;
+        let elected = self.cloud.election.elected()?;
         (elected != self.config.local.node).then_some(elected)
     }
 }

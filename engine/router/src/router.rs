@@ -480,7 +480,8 @@ impl Router {
         self.finish_handovers(now);
         self.review_acceptances(now);
         let owned = self.to_originate();
-        let rivals = rivals(&self.speaker, &self.config, &owned);
+        let ready = self.ready_siblings();
+        let rivals = rivals(&self.speaker, &self.config, &owned, &ready);
         self.follow_contests(&rivals, now);
         let absent = self.contests.absent().collect();
         let hosts = self.hosts_to_tell();
@@ -495,8 +496,9 @@ impl Router {
             hosts: &hosts,
             drained: self.state.drained,
             uninformed: self.has_sibling() && self.fence.is_uninformed(),
-            candidate: self.cloud.candidate,
+            candidate: self.cloud.election.candidate(),
             load: &self.cloud.load,
+            readiness: self.shares_cloud().then_some(self.cloud.readiness),
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();

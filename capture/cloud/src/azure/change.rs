@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use sam_capture::provider::{ErrorClass, Fence, Holder, NicId, Outcome, ProviderError, Version};
+use sam_capture::provider::{
+    ErrorClass, Fence, Holder, MESSAGE_MAX, NicId, Outcome, ProviderError, Version,
+};
 use serde_json::{Value, json};
 
 use super::error::{NOT_REGISTERED, request_id};
 use super::identity::Identity;
 use super::interface::{Interface, is_ours, name_of};
-use super::operation::{Watch, confirm, interface, wait};
+use super::operation::{Watch, confirm, ended_by_azure, interface, wait};
 use super::resource::{ResourceId, interface_named_in};
 use super::{Azure, MOVE_API, NETWORK_API};
-use crate::http::{Method, error};
+use crate::http::{Method, error, shortened};
 use crate::purpose::Purpose;
 
 /// Refusals of which it is remembered who the holder is.
@@ -123,19 +125,43 @@ impl Azure {
             items.push(move_item(source.as_str(), &target));
         }
         let sent = self.move_configurations(identity, &items, Purpose::Change(fence));
-        let answer = sent.inspect_err(|failed| {
-            if failed.code == NOT_REGISTERED {
-                self.moves = false;
-            }
+        let answer = sent.map_err(|refused| match rules_out_moves(&refused) {
+            true => self.without_moves(refused),
+            false => refused,
         })?;
         let watch = Watch::new(fence, self.arm.timeouts.operation);
-        wait(&mut self.arm, &answer, watch)?;
+        let ended = wait(&mut self.arm, &answer, watch);
+        ended.map_err(
+            |failed| match rules_out_moves(&failed) || ended_by_azure(&failed) {
+                true => self.without_moves(failed),
+                false => failed,
+            },
+        )?;
         let own = ResourceId::of_interface(&identity.nic)?;
         let shows = |nic: &Interface| addresses.keys().all(|address| nic.holds(*address));
         confirm(&mut self.arm, &own, watch, shows)?;
         Ok(Outcome::Done {
             request_id: request_id(&answer),
         })
+    }
+
+    /// Remembers that moves do not work: from now on an address moves in two changes. Nothing has changed by what was
+    /// refused, so that everything is decided anew at once; the reason is told with it.
+    fn without_moves(&mut self, refused: ProviderError) -> ProviderError {
+        self.moves = false;
+        let message = format!(
+            "addresses move in two changes from now on: {}",
+            refused.message
+        );
+        let class = match refused.class == ErrorClass::Unknown {
+            true => ErrorClass::Unknown,
+            false => ErrorClass::PreconditionLost,
+        };
+        ProviderError {
+            class,
+            message: shortened(&message, MESSAGE_MAX),
+            ..refused
+        }
     }
 
     pub(super) fn move_configurations(
@@ -166,7 +192,8 @@ impl Azure {
         self.replace(edit, fence)
     }
 
-    /// Reads an interface that is to be changed: at rest, in our subnet, and as it was when the change was decided.
+    /// The interface that is to be changed: at rest, in our subnet, and as it was when the change was decided. It is read,
+    /// unless what is in hand is the very version that the decision rests on: then its etag tells with the change itself.
     fn current(
         &mut self,
         identity: &Identity,
@@ -174,7 +201,12 @@ impl Azure {
         version: Option<&Version>,
     ) -> Result<Interface, ProviderError> {
         let id = ResourceId::of_interface(nic)?;
-        let current = interface(&mut self.arm, &id)?;
+        let read = self.read.remove(nic);
+        let read = read.filter(|read| version.is_some_and(|version| version.0 == read.etag()));
+        let current = match read {
+            Some(read) => read,
+            None => interface(&mut self.arm, &id)?,
+        };
         let subnet = current.subnet();
         if !subnet.is_some_and(|subnet| subnet.eq_ignore_ascii_case(&identity.subnet)) {
             let message = format!("{nic} is not in {}", identity.subnet);
@@ -254,6 +286,12 @@ pub(super) fn move_item(source: &str, target: &str) -> Value {
         "sourceIpConfiguration": { "id": source },
         "targetIpConfiguration": { "id": target },
     })
+}
+
+/// Tells whether a refusal is about moving as such, not about what was to be moved.
+fn rules_out_moves(refused: &ProviderError) -> bool {
+    let as_such = matches!(refused.class, ErrorClass::Permanent | ErrorClass::Denied);
+    as_such || refused.code == NOT_REGISTERED
 }
 
 /// Returns the configuration that holds an address, which must be one of ours on the NIC that is named.

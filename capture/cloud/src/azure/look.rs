@@ -30,7 +30,7 @@ impl Azure {
             return Err(error(ErrorClass::Busy, "OperationUnderWay", &message));
         }
         let entries = nic.configurations();
-        Ok(Observation {
+        let observation = Observation {
             nic: identity.nic.clone(),
             subnet: identity.prefix,
             version: Some(Version(nic.etag().to_owned())),
@@ -39,7 +39,9 @@ impl Azure {
                 .map(|known| (known.address, known.entry()))
                 .collect(),
             limit: Some(LIMIT),
-        })
+        };
+        self.read.insert(identity.nic.clone(), nic);
+        Ok(observation)
     }
 
     /// Finds holders:
@@ -63,7 +65,12 @@ impl Azure {
         for id in nics {
             let nic = interface(&mut self.arm, &ResourceId::of_interface(&id)?);
             match nic {
-                Ok(nic) => add(&mut holders, identity, &id, &nic, None),
+                Ok(nic) => {
+                    add(&mut holders, identity, &id, &nic, None);
+                    if self.members.contains(&id) || id == identity.nic {
+                        self.read.insert(id, nic);
+                    }
+                }
                 // Its addresses are asked for below; nothing follows from a NIC that is not shown.
                 Err(failed) if is_about_one(&failed) && id != identity.nic => {}
                 Err(failed) => return Err(failed),

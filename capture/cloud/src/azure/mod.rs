@@ -33,6 +33,7 @@ use crate::machines::Machines;
 use crate::settings::Settings;
 use arm::Arm;
 pub use identity::Identity;
+use interface::Interface;
 
 /// Azure as this virtual machine reaches it.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Azure {
     members: BTreeSet<NicId>,
     /// Where refusals said that addresses are.
     hints: BTreeMap<Ipv4Addr, NicId>,
+    /// Our NIC, and those of the other routers, as they were read last.
+    read: BTreeMap<NicId, Interface>,
     /// Machines by their ids in lower case.
     machines: Machines,
     /// Whether the preflight found that addresses can be moved.
@@ -87,6 +90,7 @@ impl Azure {
             identity: None,
             members,
             hints: BTreeMap::new(),
+            read: BTreeMap::new(),
             machines: Machines::default(),
             moves: false,
         })

@@ -24,12 +24,21 @@ pub(super) struct Watch<'a> {
 const SECOND: Duration = Duration::from_secs(1);
 /// How often is asked what becomes of an operation for a start, whatever Azure proposes: most take less time than it does,
 /// and an address may be nowhere meanwhile.
-const EARLY: Duration = Duration::from_millis(500);
+const EARLY: Duration = Duration::from_millis(250);
 /// For how long that is so.
 const START: Duration = Duration::from_secs(10);
 
 /// Reads after the end of an operation that may still be too old.
 const MAX_OLD_READS: u32 = 3;
+
+/// Codes of our own, of operations that are not watched to their end.
+const FENCED: &str = "FencedWhileWaiting";
+const LATE: &str = "OperationDeadline";
+
+/// Tells whether an operation failed at Azure for no known reason; not because nobody watched any longer.
+pub(super) fn ended_by_azure(failed: &ProviderError) -> bool {
+    failed.class == ErrorClass::Unknown && ![FENCED, LATE].contains(&failed.code.as_str())
+}
 
 impl<'a> Watch<'a> {
     pub(super) fn new(fence: &'a dyn Fence, longest: Duration) -> Self {
@@ -60,11 +69,11 @@ impl<'a> Watch<'a> {
             let now = Instant::now();
             if !self.fence.is_current() {
                 let message = "the reason for the change ended while Azure was at it";
-                return Err(error(ErrorClass::Unknown, "FencedWhileWaiting", message));
+                return Err(error(ErrorClass::Unknown, FENCED, message));
             }
             if now >= self.deadline {
                 let message = "the operation at Azure took too long";
-                return Err(error(ErrorClass::Unknown, "OperationDeadline", message));
+                return Err(error(ErrorClass::Unknown, LATE, message));
             }
             if now >= end {
                 return Ok(());

@@ -61,7 +61,8 @@ impl Router {
                 continue;
             };
             let answer = self.client.perform(&order.operation, &Holds);
-            self.executor.set_capabilities(self.client.capabilities());
+            let capabilities = self.client.capabilities();
+            self.executor.set_capabilities(capabilities, self.now);
             self.executor.handle_answer(order.id, answer, self.now);
             while self.executor.poll_record().is_some() {}
             while self.executor.poll_news().is_some() {}

@@ -72,6 +72,7 @@ impl Executor {
                                 holders,
                                 asked,
                                 answered,
+                                stripped: false,
                             });
                         }
                     }

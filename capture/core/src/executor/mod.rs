@@ -8,6 +8,7 @@
 //! One order at a time. The plan is replaced, never queued; each change is decided on a look at our NIC and at the
 //! holders that is a moment old, and is followed by further looks.
 
+mod ability;
 mod answer;
 mod consent;
 mod load;
@@ -27,7 +28,7 @@ pub use self::report::{
     ActionReport, AddressReport, Done, FailingLook, NicReport, State, StatusReport, addresses_of,
 };
 pub use self::settings::{Rhythm, Settings};
-use self::work::Work;
+use self::work::{Found, Work};
 use crate::desired::{Absence, Want};
 use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
@@ -67,10 +68,8 @@ const JOURNAL: Duration = Duration::from_secs(10);
 const PREFLIGHT: Duration = Duration::from_secs(3600);
 /// The same of those that were told: calls that are refused tell as well.
 const PREFLIGHT_AGAIN: Duration = Duration::from_secs(4 * 3600);
-/// Looks may fail for so long before the router leaves the site to others.
-const BLIND: Duration = Duration::from_secs(30);
-/// For so long it does so after a change was denied; then it tries again, if it is elected.
-const DENIED: Duration = Duration::from_secs(900);
+/// When it is looked at again whether addresses can be moved in one change, after that was refused.
+const MOVES_AGAIN: Duration = Duration::from_secs(900);
 /// Finished actions that are remembered.
 const HISTORY: usize = 64;
 /// News and lines of the journal that wait to be fetched; the caller fetches all after each call.
@@ -104,6 +103,8 @@ pub struct Executor {
     next_id: u64,
     pending: BTreeMap<Ipv4Addr, Pending>,
     cooldowns: BTreeMap<Ipv4Addr, Cooldown>,
+    /// Who had addresses that must be left alone: a moment later they may be taken.
+    left: Option<Found>,
     no_room: BTreeSet<Ipv4Addr>,
     /// Until when nothing is added, for the provider said that there is no room.
     full_until: Option<Instant>,
@@ -187,6 +188,7 @@ impl Executor {
             next_id: 1,
             pending: BTreeMap::new(),
             cooldowns: BTreeMap::new(),
+            left: None,
             no_room: BTreeSet::new(),
             full_until: None,
             fights: Fights::default(),
@@ -263,8 +265,11 @@ impl Executor {
             || entries.any(|at| authority.wants.get(at) != self.authority.wants.get(at))
     }
 
-    /// Takes in what the provider can do.
-    pub fn set_capabilities(&mut self, capabilities: Capabilities) {
+    /// Takes in what the provider can do. What it can do no more is looked at again before long.
+    pub fn set_capabilities(&mut self, capabilities: Capabilities, now: Instant) {
+        if self.capabilities.moves && !capabilities.moves {
+            self.preflight_at = self.preflight_at.min(now + MOVES_AGAIN);
+        }
         self.capabilities = capabilities;
     }
 
@@ -377,19 +382,6 @@ impl Executor {
         unseen || expected || !self.held().is_empty()
     }
 
-    /// Tells whether it can and may change anything at the provider: by its mode, and by what the last calls came to.
-    #[must_use]
-    pub fn is_able(&self, now: Instant) -> bool {
-        let lasts = |since: Option<Instant>, time| since.is_some_and(|since| now < since + time);
-        let blind = self.blind_since.is_some() && !lasts(self.blind_since, BLIND);
-        let marks = self.capabilities.marks || !self.journal_failed;
-        self.settings.mode >= Mode::Approve
-            && self.observed.is_some()
-            && !blind
-            && !lasts(self.denied_at, DENIED)
-            && marks
-    }
-
     /// Our NIC, once it was seen.
     #[must_use]
     pub fn nic(&self) -> Option<&NicId> {
@@ -499,7 +491,11 @@ impl Executor {
         let mut wants = wants.into_iter().peekable();
         while wants.peek().is_some() {
             let batch = wants.by_ref().take(self.capabilities.batch.max(1));
-            let work = Work::new(kind, batch.collect(), now);
+            let mut work = Work::new(kind, batch.collect(), now);
+            let left = self.left.as_ref().filter(|_| kind == Kind::Capture);
+            let left =
+                left.filter(|left| work.wants.keys().all(|at| left.holders.contains_key(at)));
+            work.found = left.cloned();
             self.works.insert(self.next_id, work);
             self.next_id += 1;
         }

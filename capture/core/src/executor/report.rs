@@ -138,6 +138,8 @@ pub struct StatusReport {
     pub failing: BTreeMap<&'static str, FailingLook>,
     /// What the instance may do.
     pub permissions: Vec<Permission>,
+    /// Whether an address moves from one NIC to another in one change; in two it is on none for a while.
+    pub moves: bool,
     /// Whether the journal cannot be written.
     pub journal_failed: bool,
     /// Addresses without room.
@@ -163,6 +165,7 @@ impl Executor {
             invalid: self.invalid.clone(),
             failing: self.failing.clone(),
             permissions: self.permissions.clone(),
+            moves: self.capabilities.moves,
             journal_failed: self.journal_failed,
             no_room: self.no_room.clone(),
             halvings: self.pace.halvings(),

@@ -28,7 +28,7 @@ impl Executor {
         let kind = work.kind;
         let allowed = self.pace.allows(kind == Kind::Release, now);
         let live = self.may_send(self.works.get(&id)?) && allowed;
-        if live && !self.is_fresh(now) {
+        if live && !self.is_fresh(now) && !self.has_stripped(id, now) {
             return Some(self.send(Operation::Observe, None, None, now));
         }
         let observation = self
@@ -97,6 +97,9 @@ impl Executor {
         };
         let takeover = self.judge(&addresses, &found.holders, observation, now);
         self.leave_alone(&takeover, &addresses, now);
+        if !takeover.refused.is_empty() {
+            self.left = Some(found);
+        }
         if !takeover.mine.is_empty() {
             self.observe_at = self.observe_at.min(now + PATIENCE);
         }
@@ -136,6 +139,16 @@ impl Executor {
             Kind::Release | Kind::Restore => !self.journal_failed,
         };
         willing && able
+    }
+
+    /// Tells whether a work took addresses off another NIC a moment ago: on none they are lost to everybody. The change that
+    /// puts them on ours names the version of it that was seen before, so that it fails if anybody has changed it since.
+    fn has_stripped(&self, id: u64, now: Instant) -> bool {
+        let versioned = self.observed.as_ref().filter(|_| self.invalid.is_none());
+        let versioned = versioned.is_some_and(|seen| seen.observation.version.is_some());
+        let work = self.works.get(&id).filter(|_| versioned);
+        let found = work.and_then(|work| work.found.as_ref());
+        found.is_some_and(|found| found.stripped && found.is_fresh(FRESH_HOLDERS, now))
     }
 
     fn is_fresh(&self, now: Instant) -> bool {

@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub(super) holders: BTreeMap<Ipv4Addr, Holder>,
     pub(super) asked: Instant,
     pub(super) answered: Instant,
+    /// Some were taken off a NIC since.
+    pub(super) stripped: bool,
 }
 
 impl Found {
@@ -47,7 +49,7 @@ impl Found {
     pub(super) fn without(mut self, addresses: &BTreeSet<Ipv4Addr>, now: Instant) -> Self {
         self.holders
             .retain(|address, _| !addresses.contains(address));
-        (self.asked, self.answered) = (now, now);
+        (self.asked, self.answered, self.stripped) = (now, now, true);
         self
     }
 

@@ -10,7 +10,7 @@ use sam_capture::executor::Order;
 use sam_capture::placement::weight;
 use sam_capture::provider::{Operation, Outcome, ProviderError};
 use sam_capture::{
-    Authority, Candidate, Desires, Executor, Load, NodeId, PathSignature, Prior, Want,
+    Authority, Candidate, Desires, Election, Executor, Load, NodeId, PathSignature, Prior, Want,
 };
 
 use crate::cloud::{Style, address, nic_id};
@@ -29,13 +29,21 @@ pub(crate) enum Home {
     Here,
 }
 
+/// What a router tells the others of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) candidate: Candidate,
+    pub(crate) drained: bool,
+    /// What it has captured, and can.
+    pub(crate) load: Load,
+}
+
 /// What a router has heard of the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Idea {
     pub(crate) homes: BTreeMap<Ipv4Addr, Home>,
-    pub(crate) alive: BTreeMap<NodeId, bool>,
-    /// What the others have captured, and can.
-    pub(crate) loads: BTreeMap<NodeId, Load>,
+    /// The other routers of the site, as those that are there told last.
+    pub(crate) markers: BTreeMap<NodeId, Option<Marker>>,
     pub(crate) isolated: bool,
     pub(crate) complete: bool,
 }
@@ -54,9 +62,12 @@ pub(crate) struct Router {
     pub(crate) isolated: bool,
     /// The provider permits it no change.
     pub(crate) denied: bool,
-    /// It is to be emptied.
+    /// An operator empties it.
     pub(crate) drained: bool,
+    /// What operators prefer.
+    pub(crate) priority: u8,
     pub(crate) style: Style,
+    pub(crate) election: Election,
     pub(crate) idea: Idea,
     /// Since when it takes siblings for gone.
     pub(crate) gone_since: BTreeMap<NodeId, Instant>,
@@ -72,19 +83,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// What it has captured, and can, as it tells the others.
-    pub(crate) fn told(&self, now: Instant) -> Load {
-        Load {
-            refused: BTreeSet::new(),
-            ..self.executor.load(self.style.shares, now)
-        }
-    }
-
     pub(crate) fn landscape(&self, now: Instant) -> Landscape {
         let own = node(self.number);
-        let mut loads = self.idea.loads.clone();
-        loads.insert(own, self.executor.load(self.style.shares, now));
-        let siblings = self.idea.alive.iter().filter(|(node, _)| **node != own);
+        let markers = self.idea.markers.iter();
+        let loads = markers.filter_map(|(node, told)| Some((*node, told.as_ref()?.load.clone())));
+        let ours = (own, self.executor.load(self.style.shares, now));
         let claims = self.idea.homes.iter().map(|(at, home)| {
             let claimed = match home {
                 Home::Here => Claimed::AtOurSite,
@@ -92,6 +95,7 @@ impl Router {
             };
             (*at, claimed)
         });
+        let captures = self.executor.is_able(now);
         Landscape {
             yields: self.drained,
             generation: 1,
@@ -101,15 +105,59 @@ impl Router {
                 (false, true) => RibView::Complete,
             },
             own,
-            candidate: Candidate::default(),
-            loads,
-            siblings: siblings
-                .map(|(node, alive)| (*node, alive.then(Candidate::default)))
-                .collect(),
+            candidate: Candidate {
+                captures,
+                priority: if captures { self.priority } else { 0 },
+                ..self.election.candidate()
+            },
+            siblings: self.siblings().collect(),
+            loads: loads.chain([ours]).collect(),
             unheard: BTreeSet::new(),
             claims: claims.collect(),
             released: BTreeSet::new(),
             all_released: false,
+        }
+    }
+
+    /// What it tells the others now.
+    pub(crate) fn marker(&self, now: Instant) -> Marker {
+        Marker {
+            candidate: self.election.candidate(),
+            drained: self.drained,
+            load: Load {
+                refused: BTreeSet::new(),
+                ..self.executor.load(self.style.shares, now)
+            },
+        }
+    }
+
+    /// The others that are there for this one: one that is drained is as good as gone to who is not.
+    fn others(&self) -> impl Iterator<Item = (NodeId, Option<&Marker>)> {
+        let markers = self.idea.markers.iter();
+        markers.map(|(node, told)| {
+            let told = told.as_ref();
+            (*node, told.filter(|told| !told.drained || self.drained))
+        })
+    }
+
+    fn siblings(&self) -> impl Iterator<Item = (NodeId, Option<Candidate>)> {
+        let others = self.others();
+        others.map(|(node, told)| (node, told.map(|told| told.candidate)))
+    }
+
+    /// Whether another router comes before this one for an address: the rule as operators are told it.
+    fn is_after(&self, other: NodeId, theirs: Candidate, at: Ipv4Addr) -> bool {
+        let (own, ours) = (node(self.number), self.election.candidate());
+        if ours.captures != theirs.captures {
+            theirs.captures
+        } else if self.style.shares {
+            (Reverse(weight(at, other)), other) < (Reverse(weight(at, own)), own)
+        } else if ours.captures && ours.term != theirs.term {
+            theirs.term > ours.term
+        } else if ours.priority != theirs.priority {
+            theirs.priority > ours.priority
+        } else {
+            other < own
         }
     }
 
@@ -200,31 +248,26 @@ impl Router {
         }
     }
 
-    /// An address is not for this router if another one that is there has it, or comes first and has room for all.
+    /// An address is not for this router if another one that is there has it, or comes first and has room for all; nor if
+    /// that one captures and this one does not, or this one is drained.
     fn check_turn(&self, at: Ipv4Addr) {
-        let own = node(self.number);
-        let rank = |node: NodeId| {
-            let weight = if self.style.shares {
-                weight(at, node)
-            } else {
-                0
-            };
-            (Reverse(weight), node)
-        };
-        let others = self.idea.alive.iter();
-        let others = others.filter(|(other, alive)| **alive && **other != own);
-        for (other, _) in others {
-            let load = self.idea.loads.get(other).cloned().unwrap_or_default();
+        let captures = self.election.candidate().captures;
+        let there = self.others().filter_map(|(node, told)| Some((node, told?)));
+        for (
+            other,
+            Marker {
+                candidate, load, ..
+            },
+        ) in there
+        {
+            assert!(!self.drained, "{at}: it is drained");
             assert!(!load.held.contains(&at), "{at} is where it belongs");
             let ample = |most: usize| most >= load.held.len() + ADDRESSES.len();
-            if rank(*other) < rank(own) && load.capacity.is_none_or(ample) {
+            let takes = load.capacity.is_none_or(ample) || !captures;
+            if takes && self.is_after(other, *candidate, at) {
                 panic!("{at} is for node {other} to take");
             }
         }
-        assert!(
-            !self.drained || others_are_gone(&self.idea, own),
-            "{at}: it is drained"
-        );
     }
 
     /// Nothing is put on a NIC beyond what it may have.
@@ -240,11 +283,6 @@ impl Router {
             self.journal.apply(&record);
         }
     }
-}
-
-fn others_are_gone(idea: &Idea, own: NodeId) -> bool {
-    let mut others = idea.alive.iter().filter(|(node, _)| **node != own);
-    others.all(|(_, alive)| !alive)
 }
 
 pub(crate) fn node(number: u8) -> NodeId {

@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use sam_capture::desired::Holds;
 use sam_capture::executor::{News, Order, Rhythm, Settings};
-use sam_capture::provider::{ErrorClass, Outcome, ProviderError};
-use sam_capture::{Authority, Desires, Executor, Load, Mode, NodeId, Pool, Prior};
+use sam_capture::provider::{ErrorClass, NicId, Outcome, ProviderError};
+use sam_capture::{Authority, Desires, Election, Executor, Mode, NodeId, Pool, Prior};
 
 use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
-use crate::router::{ADDRESSES, BUDGET, Home, Idea, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node};
+use crate::router::{
+    ADDRESSES, BUDGET, Home, Idea, Marker, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node,
+};
 
+/// What operators prefer: not the order of the ids.
+const PRIORITIES: [u8; 3] = [100, 150, 100];
 /// Time for everything to be as wanted after the last fault.
 const BOUND: Duration = Duration::from_secs(30 * 60);
 
@@ -26,6 +30,8 @@ pub(crate) struct World {
     /// The routers do not hear of each other, but of everybody else, and reach the provider.
     cut: bool,
     routers: Vec<Router>,
+    /// Whom all have elected who hear each other, as long as they do.
+    office: Option<NodeId>,
     /// Changes that were sent.
     pub(crate) sent: usize,
 }
@@ -42,6 +48,7 @@ impl World {
             sequence: 1,
             cut: false,
             routers: Vec::new(),
+            office: None,
             sent: 0,
         };
         for number in 1..=routers {
@@ -51,7 +58,9 @@ impl World {
                 isolated: false,
                 denied: false,
                 drained: false,
+                priority: PRIORITIES[usize::from(number - 1)],
                 style,
+                election: Election::default(),
                 idea: Idea::default(),
                 gone_since: BTreeMap::new(),
                 missing_since: BTreeMap::new(),
@@ -76,7 +85,7 @@ impl World {
 
     /// Lets one thing happen.
     pub(crate) fn step(&mut self, number: u32) {
-        let (kind, rest) = (number % 40, number / 40);
+        let (kind, rest) = (number % 42, number / 42);
         let count = u32::try_from(self.routers.len()).expect("few");
         let index = usize::try_from(rest % count).expect("few");
         let rest = rest / count;
@@ -94,7 +103,10 @@ impl World {
             21 => self.fail(index, rest),
             22 => self.restart(index),
             23 => self.toggle_running(index),
-            24 => self.routers[index].isolated ^= true,
+            24 => {
+                self.routers[index].isolated ^= true;
+                self.office = None;
+            }
             25 | 26 => self.move_home(rest),
             27 | 28 => self.learn_all(),
             29 => self.learn(index),
@@ -104,27 +116,71 @@ impl World {
             33 => self.flap(rest),
             34 => {
                 self.cut ^= true;
+                self.office = None;
                 self.learn_all();
             }
             35 => self.routers[index].denied ^= true,
-            37 => {
-                self.routers[index].drained ^= true;
-                self.learn_all();
-            }
             36 => (0..self.routers.len()).for_each(|index| self.restart(index)),
+            37 | 38 => {
+                self.routers[index].drained ^= true;
+                self.refresh(index);
+            }
             _ => self.pass(
                 [20, 300, 1000, 3100, 15_000, 61_000, 130_000].map(Duration::from_millis)
                     [usize::try_from(rest % 7).expect("few")],
             ),
         }
+        self.check_agreement();
+    }
+
+    /// Routers that have heard the same elect the same: who has not yet heard of the newest change may differ. And who is
+    /// elected goes on to be until it is drained or unable, as long as all hear each other.
+    fn check_agreement(&mut self) {
+        let holds_office = |router: &&Router| {
+            let candidate = router.election.candidate();
+            !router.drained && candidate.captures && candidate.term > 0
+        };
+        let mut routers = self.routers.iter().filter(holds_office);
+        let office = self.office;
+        self.office = office.filter(|office| routers.any(|router| node(router.number) == *office));
+        let is_there = |router: &Router| router.running && !router.isolated;
+        let is_told = |router: &Router| {
+            let mut others = self.routers.iter();
+            router.idea.complete
+                && others.all(|other| {
+                    let stands = |told: Marker| (told.candidate, told.drained);
+                    let told = router.idea.markers.get(&node(other.number));
+                    let now = is_there(other).then(|| stands(other.marker(self.now)));
+                    told.is_none_or(|told| told.clone().map(stands) == now)
+                })
+        };
+        let mut there = self.routers.iter().filter(|router| is_there(router));
+        if there.any(|router| router.drained || !is_told(router)) {
+            return;
+        }
+        let there = self.routers.iter().filter(|router| is_there(router));
+        let elected = there.map(|router| router.election.elected());
+        let elected: BTreeSet<Option<NodeId>> = elected.collect();
+        assert!(elected.len() <= 1, "several are elected: {elected:?}");
+        let elected = elected.first().copied().flatten();
+        let office = self.office;
+        assert!(
+            office.is_none() || elected == office,
+            "{office:?} lost its role to {elected:?}"
+        );
+        self.office = elected;
     }
 
     /// Ends all faults, and runs until everything is as wanted.
     pub(crate) fn settle(&mut self) {
         self.cut = false;
+        // An order is no fault; but of routers that are all emptied none is.
+        if self.routers.iter().all(|router| router.drained) {
+            self.routers[0].drained = false;
+        }
         for index in 0..self.routers.len() {
             self.routers[index].isolated = false;
-            (self.routers[index].denied, self.routers[index].drained) = (false, false);
+            self.routers[index].denied = false;
             self.routers[index].old_look = false;
             if !self.routers[index].running {
                 self.toggle_running(index);
@@ -149,33 +205,25 @@ impl World {
             let tick = self.now + Duration::from_millis(20);
             self.pass(due.max(tick) - self.now);
         }
-        self.check_agreement();
-    }
-
-    /// All come to the same, unless one knows of an address that it was refused.
-    fn check_agreement(&self) {
-        let refused = |router: &Router| {
-            let load = router.executor.load(self.cloud.style.shares, self.now);
-            !load.refused.is_empty()
-        };
-        if self.routers.iter().any(refused) {
-            return;
-        }
-        let mut placements = self.routers.iter().map(|router| router.desires.placement());
-        let first = placements.next().expect("a router");
-        assert!(placements.all(|other| other == first), "they disagree");
     }
 
     /// What is not as wanted.
     fn wrong(&self) -> Option<String> {
-        let nics = self
-            .routers
-            .iter()
-            .map(|router| &self.cloud.nics[&nic_id(router.number)]);
-        let full = self.cloud.style.capacity().is_some_and(|most| {
-            let mut nics = nics;
-            nics.all(|nic| nic.entries.len() >= most)
-        });
+        let used = || self.routers.iter().filter(|router| !router.drained);
+        let first = used().next()?.election.elected();
+        if used().any(|router| router.election.elected() != first) {
+            return Some("they elect several".to_owned());
+        }
+        if self.disagree() {
+            return Some("they place addresses differently".to_owned());
+        }
+        let nic = |router: &Router| &self.cloud.nics[&nic_id(router.number)];
+        let full = |most: usize| used().all(|router| nic(router).entries.len() >= most);
+        let full = self.cloud.style.capacity().is_some_and(full);
+        let emptied = |nic: &NicId| {
+            let mut routers = self.routers.iter();
+            routers.any(|router| router.drained && nic_id(router.number) == *nic)
+        };
         ADDRESSES.map(address).find_map(|at| {
             let holder = self.cloud.holder_of(at);
             match (self.homes.get(&at), holder) {
@@ -184,12 +232,30 @@ impl World {
                 {
                     Some(format!("{at} is held by nobody"))
                 }
+                (Some(Home::Elsewhere { .. }), Some((nic, By::Router)))
+                    if !full && emptied(nic) =>
+                {
+                    Some(format!("{at} is still on {nic}, which is drained"))
+                }
                 (Some(Home::Here) | None, Some((nic, By::Router))) => {
                     Some(format!("{at} is still on {nic}"))
                 }
                 _ => None,
             }
         })
+    }
+
+    /// Those that are used come to the same, unless one knows of an address that it was refused.
+    fn disagree(&self) -> bool {
+        let load = |router: &Router| router.executor.load(self.cloud.style.shares, self.now);
+        let mut routers = self.routers.iter();
+        if routers.any(|router| !load(router).refused.is_empty()) {
+            return false;
+        }
+        let used = self.routers.iter().filter(|router| !router.drained);
+        let mut placements = used.map(|router| router.desires.placement());
+        let first = placements.next().expect("a router");
+        !placements.all(|other| other == first)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -330,6 +396,7 @@ impl World {
 
     /// The process ends and starts again; only the journal is left, and what was sent is sent.
     fn restart(&mut self, index: usize) {
+        self.office = None;
         let (now, mode, style) = (self.now, self.mode, self.cloud.style);
         let count = u8::try_from(self.routers.len()).expect("few");
         let router = &mut self.routers[index];
@@ -338,6 +405,7 @@ impl World {
         router.missing_since.clear();
         router.sent.clear();
         router.desires = Desires::new(holds());
+        router.election = Election::default();
         router.authority = Authority::default();
         router.idea.complete = false;
         let journal = router.journal.clone();
@@ -347,6 +415,7 @@ impl World {
     fn toggle_running(&mut self, index: usize) {
         let running = self.routers[index].running;
         self.routers[index].running = !running;
+        self.office = None;
         if running {
             // An order that was not sent yet never will be.
             self.routers[index].stage = Stage::Idle;
@@ -395,34 +464,17 @@ impl World {
 
     /// A router hears how things are; an isolated one notices that it is.
     fn learn(&mut self, index: usize) {
-        let alive: BTreeMap<NodeId, bool> = self
-            .routers
-            .iter()
-            .map(|router| (node(router.number), router.running && !router.isolated))
-            .collect();
-        let drained: BTreeSet<NodeId> = self
-            .routers
-            .iter()
-            .filter(|router| router.drained)
-            .map(|router| node(router.number))
-            .collect();
-        let loads: BTreeMap<NodeId, Load> = self
-            .routers
-            .iter()
-            .map(|router| (node(router.number), router.told(self.now)))
-            .collect();
-        let own = &self.routers[index];
-        let is_left = |other: NodeId| drained.contains(&other) && !own.drained;
-        let alone = |other: NodeId| self.cut && other != node(self.routers[index].number);
-        let alive: BTreeMap<NodeId, bool> = alive
-            .into_iter()
-            .map(|(other, alive)| (other, alive && !alone(other) && !is_left(other)))
-            .collect();
+        let own = self.routers[index].number;
+        let others = self.routers.iter().filter(|other| other.number != own);
+        let markers = others.map(|other| {
+            let heard = other.running && !other.isolated && !self.cut;
+            (node(other.number), heard.then(|| other.marker(self.now)))
+        });
+        let markers = markers.collect();
         let router = &mut self.routers[index];
         router.idea.isolated = router.isolated;
         if !router.isolated {
-            router.idea.alive = alive;
-            router.idea.loads = loads;
+            router.idea.markers = markers;
             router.idea.homes = self.homes.clone();
             router.idea.complete = true;
         }
@@ -437,6 +489,7 @@ impl World {
             return;
         }
         let landscape = router.landscape(now);
+        router.election.follow(&landscape);
         router.note_gone(&landscape, now);
         let held = router.executor.held();
         let authority = router.desires.update(&landscape, &held, now);

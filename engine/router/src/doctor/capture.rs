@@ -30,6 +30,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(guest(evidence, view));
     checks.push(journal(evidence, view));
     checks.push(permissions(view));
+    checks.extend(moves(view));
     checks.push(members(evidence));
 }
 
@@ -214,6 +215,26 @@ fn permissions(view: &CapturesView) -> CheckRow {
         );
     }
     pass(AREA, NAME, format!("{granted} permissions are there"))
+}
+
+/// What a takeover costs, which is up to the provider; once it was asked.
+fn moves(view: &CapturesView) -> Option<CheckRow> {
+    const NAME: &str = "moves";
+    if view.permissions.is_empty() {
+        return None;
+    }
+    if view.moves {
+        let message = "an address moves from one router to the other in one change";
+        return Some(pass(AREA, NAME, message));
+    }
+    let message = "an address moves in two changes: hosts of this subnet lose what they send to it for as long as one takes";
+    let mut asked = view.permissions.iter();
+    let asked = asked.find(|row| row.action.contains("moveIpConfigurations"));
+    let row = pass(AREA, NAME, message);
+    Some(match asked {
+        Some(asked) => row.detail(asked.detail.clone()),
+        None => row,
+    })
 }
 
 /// Nothing is taken over from a router whose interface nobody knows.

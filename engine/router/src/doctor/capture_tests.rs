@@ -28,6 +28,7 @@ fn a_router_that_captures_passes_every_check() {
         "guest-address",
         "journal",
         "permissions",
+        "moves",
         "members",
     ];
     for name in names {

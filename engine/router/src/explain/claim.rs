@@ -44,6 +44,9 @@ impl Router {
         } else if self.fence.is_uninformed() && self.has_sibling() {
             "not all nodes have told their routes yet, and this LAN may have given it away"
                 .to_owned()
+        } else if self.is_unready_for(address) {
+            "this router cannot carry its packets yet, or another one of the site can already"
+                .to_owned()
         } else {
             return None;
         };

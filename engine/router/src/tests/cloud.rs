@@ -19,6 +19,7 @@ use crate::config::{
 
 mod agreement;
 mod machines;
+mod readiness;
 mod sharing;
 mod site;
 mod slow;

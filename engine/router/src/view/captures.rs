@@ -40,6 +40,10 @@ pub struct CapturesView {
     pub counters: Vec<CaptureCounter>,
     /// What the instance may do.
     pub permissions: Vec<PermissionRow>,
+    /// Whether an address moves from one network interface to another in one change, as far as known; in two it is on none
+    /// for a while.
+    #[serde(default)]
+    pub moves: bool,
 }
 
 /// The routers of a site that capture for it.
@@ -243,7 +247,9 @@ impl Router {
         let rows = rows.into_iter().flatten();
         let counters = status.iter().flat_map(|status| &status.counters);
         let permissions = status.iter().flat_map(|status| &status.permissions);
+        let moves = status.as_ref().is_some_and(|status| status.moves);
         CapturesView {
+            moves,
             provider: cloud.map(|cloud| cloud.provider.name().into()),
             mode: cloud.map(|cloud| cloud.mode.name().into()),
             failure: self.cloud.failure.clone(),

@@ -22,6 +22,9 @@ pub struct DrainView {
     /// Addresses of other sites that are on its network interface in a cloud.
     #[serde(default)]
     pub captured: BTreeSet<Ipv4Addr>,
+    /// Whether these are on no network interface for a while when they move: the provider takes two changes for it.
+    #[serde(default)]
+    pub moves_with_gap: bool,
     /// Whether it still acts on its LAN.
     pub gate_open: bool,
     /// Why, or why not.
@@ -65,11 +68,15 @@ impl Router {
             state: claim.state,
             has_successor: self.has_successor(address),
         });
+        let captured = self.captured();
+        let executor = self.cloud.executor.as_ref();
+        let moves = executor.is_none_or(|executor| executor.status().moves);
         DrainView {
+            moves_with_gap: !captured.is_empty() && !moves,
             drained: self.state.drained,
             empty: self.is_empty(),
             left: left.collect(),
-            captured: self.captured(),
+            captured,
             gate_open: gate.open,
             gate_reason: gate.reason.into(),
         }

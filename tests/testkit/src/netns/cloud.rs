@@ -138,18 +138,26 @@ impl CloudLab {
     /// When it does not come to that.
     pub fn bring_up(&self, fabric: &mut Fabric) {
         let address = ELSEWHERE.client();
-        for site in [ELSEWHERE, CLOUD] {
-            fabric.start(site);
-        }
-        let active = format!("nic-{}", CLOUD.name());
-        wait_until("the first router captures", BRING_UP, || {
-            self.holder(address).as_ref() == Some(&active)
-        });
+        self.bring_up_active(fabric);
         fabric.start(STANDBY);
         let other = format!("nic-{}", STANDBY.name());
         wait_until("the other one stands by", BRING_UP, || {
             self.want(fabric, STANDBY, address).as_deref() == Some("keep")
                 && !self.checks_sources(&other)
+        });
+    }
+
+    /// Starts all of them but the one that is to stand by.
+    ///
+    /// # Panics
+    /// When the first one in the cloud does not capture.
+    pub fn bring_up_active(&self, fabric: &mut Fabric) {
+        for site in [ELSEWHERE, CLOUD] {
+            fabric.start(site);
+        }
+        let active = format!("nic-{}", CLOUD.name());
+        wait_until("the first router captures", BRING_UP, || {
+            self.holder(ELSEWHERE.client()).as_ref() == Some(&active)
         });
     }
 

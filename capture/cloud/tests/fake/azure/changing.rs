@@ -185,15 +185,47 @@ fn without_the_feature_nothing_moves_in_one_change() {
 }
 
 #[test]
-fn a_feature_that_is_withdrawn_is_not_tried_again() {
-    let lab = lab();
-    let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
-    a.assign(&[30]).expect("free");
-    b.granted(MOVING);
-    let refuse = json!({"refuse": {"status": 400, "code": "SubscriptionNotRegisteredForFeature"}});
-    lab.disturb(&json!({"operation": MOVE, "effect": refuse}));
-    assert_eq!(failed(b.seize(&[30])).0, ErrorClass::PreconditionLost);
-    assert!(!b.capabilities().moves);
+fn moves_that_are_refused_are_not_tried_again_and_everything_is_decided_anew() {
+    let refuse = |status: u16, code: &str| json!({"refuse": {"status": status, "code": code}});
+    let (lost, open) = (ErrorClass::PreconditionLost, ErrorClass::Unknown);
+    for (effect, class, code) in [
+        (
+            refuse(400, "SubscriptionNotRegisteredForFeature"),
+            &lost,
+            "SubscriptionNotRegisteredForFeature",
+        ),
+        (refuse(400, "NobodyKnows"), &lost, "NobodyKnows"),
+        (
+            refuse(403, "AuthorizationFailed"),
+            &lost,
+            "AuthorizationFailed",
+        ),
+        (json!("failOperation"), &open, "InternalServerError"),
+    ] {
+        let lab = lab();
+        let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+        a.assign(&[30]).expect("free");
+        b.granted(MOVING);
+        lab.disturb(&json!({"operation": MOVE, "effect": effect}));
+        assert_eq!(failed(b.seize(&[30])), (class.clone(), code.into()));
+        assert!(!b.capabilities().moves, "{code}");
+        assert_eq!(a.held(), addresses(&[30]));
+    }
+}
+
+#[test]
+fn a_move_that_fails_for_another_reason_is_tried_again() {
+    let late = json!({"refuse": {"status": 429, "code": "TooManyRequests", "retryAfter": 1}});
+    let busy = json!({"refuse": {"status": 409, "code": "AnotherOperationInProgress"}});
+    for effect in [late, busy, json!("loseAnswer"), json!("loseRequest")] {
+        let lab = lab();
+        let (mut a, mut b) = (router(&lab, 'a'), router(&lab, 'b'));
+        a.assign(&[30]).expect("free");
+        b.granted(MOVING);
+        lab.disturb(&json!({"operation": MOVE, "effect": effect}));
+        b.seize(&[30]).expect_err("disturbed");
+        assert!(b.capabilities().moves, "{effect}");
+    }
 }
 
 #[test]

@@ -1,16 +1,24 @@
 //! How often is looked, and when nobody needs to.
 
 use super::*;
+use crate::provider::Version;
 
 #[test]
 fn what_was_taken_off_another_nic_is_put_on_ours_without_a_further_look_for_it() {
+    assert_eq!(looks_after_a_strip(None), ["observe"]);
+    // Where our NIC has versions, the change itself tells whether it is as it was.
+    assert_eq!(looks_after_a_strip(Some("7")), [""; 0]);
+}
+
+fn looks_after_a_strip(version: Option<&str>) -> Vec<&'static str> {
     let mut case = Case::new(Mode::Auto);
+    case.observation.version = version.map(|version| Version(version.into()));
     let capabilities = Capabilities {
         moves: false,
         batch: 250,
         marks: true,
     };
-    case.executor.set_capabilities(capabilities);
+    case.executor.set_capabilities(capabilities, case.now);
     let many: Vec<u8> = (100..200).collect();
     case.sibling("nic-b", 2);
     case.gone.insert(NodeId(2));
@@ -35,9 +43,39 @@ fn what_was_taken_off_another_nic_is_put_on_ours_without_a_further_look_for_it()
         case.look(&order);
     };
 
-    assert_eq!(looks, ["observe"]);
     assert!(matches!(assign.operation, Operation::Assign { .. }));
     assert_eq!(addresses_of(&assign.operation).len(), 100);
+    looks
+}
+
+#[test]
+fn who_had_an_address_a_moment_before_its_router_was_gone_is_not_looked_for_again() {
+    for (later, looks) in [(1000, &[][..]), (2500, &["find-holders"])] {
+        let mut case = Case::new(Mode::Auto);
+        case.sibling("nic-b", 2);
+        case.elsewhere(10, "nic-b");
+        case.want(&[10]);
+        case.run(Duration::from_millis(1));
+        assert_eq!(case.state(10), State::Waiting, "it is there");
+
+        case.now += Duration::from_millis(later);
+        case.gone.insert(NodeId(2));
+        case.want(&[10]);
+
+        let mut made = Vec::new();
+        let seize = loop {
+            match case.executor.poll(case.now) {
+                Some(order) if order.ticket.is_some() => break order,
+                Some(order) => {
+                    made.push(order.operation.name());
+                    case.look(&order);
+                }
+                None => panic!("no pause"),
+            }
+        };
+        assert_eq!(made, looks, "{later} ms later");
+        assert!(matches!(seize.operation, Operation::Seize { .. }));
+    }
 }
 
 #[test]

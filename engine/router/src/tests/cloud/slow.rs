@@ -25,7 +25,7 @@ fn of_two_that_start_at_the_same_moment_one_captures_and_the_other_one_says_so()
             ("capture", "keep"),
             "seed {seed}"
         );
-        let elected = |id: u32| start.site.net.stations[&id].router.cloud.elected;
+        let elected = |id: u32| start.site.net.stations[&id].router.cloud.election.elected();
         assert_eq!(
             (elected(2), elected(3)),
             (Some(NodeId(taken)), Some(NodeId(taken))),
