@@ -36,9 +36,9 @@ pub enum PeerOrder {
     RefreshOut,
     /// End it; it comes up again by itself. What the peer told is kept meanwhile where both sides know how.
     Reset,
-    /// The same, and routes go at once (RFC 8538).
+    /// The same, and routes go at once (RFC 8538), also those that are kept of a session that ended before.
     HardReset,
-    /// End it until it is enabled.
+    /// End it until it is enabled; routes go at once.
     Disable,
     /// Allow it again.
     Enable,
@@ -113,10 +113,14 @@ impl<P: Policies> Speaker<P> {
                 }
             }
             PeerOrder::Reset => self.with_session(peer, |session, _| session.reset(false, now)),
-            PeerOrder::HardReset => self.with_session(peer, |session, _| session.reset(true, now)),
+            PeerOrder::HardReset => {
+                self.with_session(peer, |session, _| session.reset(true, now));
+                self.abandon(peer, order.name());
+            }
             PeerOrder::Disable => {
                 self.disabled.insert(peer);
                 self.with_session(peer, |session, _| session.disable(why, now));
+                self.abandon(peer, order.name());
             }
             PeerOrder::Enable => {
                 self.disabled.remove(&peer);
@@ -125,5 +129,11 @@ impl<P: Policies> Speaker<P> {
         }
         self.conclude();
         Ok(())
+    }
+
+    /// Removes what is still kept of sessions that ended before.
+    fn abandon(&mut self, peer: PeerId, reason: &'static str) {
+        self.tables.abandon(peer, reason);
+        self.ipv6.abandon(peer, reason);
     }
 }
