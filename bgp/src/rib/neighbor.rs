@@ -183,6 +183,13 @@ impl<N: Prefix> Neighbor<N> {
         gone.len()
     }
 
+    /// Tells whether a route is kept, accepted or refused.
+    pub(crate) fn keeps(&self, rib: &LocRib<N>, route: Nlri<N>) -> bool {
+        let standing = rib.standing(route.prefix, self.key(route));
+        let received = self.adj_rib_in.received(route, standing.former.as_ref());
+        received.is_some()
+    }
+
     /// Lists all routes as they were received, by prefix; a refused one with the reason.
     pub(crate) fn routes(
         &self,

@@ -150,12 +150,13 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             let (kind, reason) = (fault.kind, fault.reason);
             self.events.push(Event::Malformed { peer, kind, reason });
         }
-        if let Some(refresh) = &mut neighbor.refresh {
-            refresh.note(update.withdrawn.iter().chain(&update.announced));
-        }
+        let refreshing = neighbor.refresh.is_some();
         self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
             neighbor.withdraw(&mut self.loc_rib, route);
+            if let Some(refresh) = &mut neighbor.refresh {
+                refresh.note_withdrawn(&route);
+            }
         }
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
@@ -166,6 +167,9 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
                     stale: false,
                 };
                 self.enter(peer, route, received);
+                if refreshing {
+                    self.note_told(peer, route);
+                }
             }
         }
         self.promote(peer);
