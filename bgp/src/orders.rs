@@ -8,7 +8,7 @@ use crate::config::PeerId;
 use crate::policy::Policies;
 use crate::session::{RefreshStep, SessionState};
 use crate::speaker::Speaker;
-use crate::wire::{Capability, Family};
+use crate::wire::Family;
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,9 +36,9 @@ pub enum PeerOrder {
     RefreshOut,
     /// End it; it comes up again by itself. What the peer told is kept meanwhile where both sides know how.
     Reset,
-    /// The same, and routes go at once (RFC 8538).
+    /// The same, and routes go at once (RFC 8538), also those that are kept of a session that ended before.
     HardReset,
-    /// End it until it is enabled.
+    /// End it until it is enabled; routes go at once.
     Disable,
     /// Allow it again.
     Enable,
@@ -72,8 +72,7 @@ impl<P: Policies> Speaker<P> {
             PeerOrder::RefreshIn | PeerOrder::RefreshOut if !up => Err(OrderRefusal::NotUp),
             PeerOrder::RefreshIn => {
                 let agreed = known.session.negotiated();
-                let offers = |it: &Capability| *it == Capability::RouteRefresh;
-                let able = agreed.is_some_and(|agreed| agreed.capabilities.iter().any(offers));
+                let able = agreed.is_some_and(|agreed| agreed.route_refresh);
                 able.then_some(()).ok_or(OrderRefusal::NoRouteRefresh)
             }
             PeerOrder::Reset | PeerOrder::HardReset if disabled => Err(OrderRefusal::Disabled),
@@ -113,10 +112,14 @@ impl<P: Policies> Speaker<P> {
                 }
             }
             PeerOrder::Reset => self.with_session(peer, |session, _| session.reset(false, now)),
-            PeerOrder::HardReset => self.with_session(peer, |session, _| session.reset(true, now)),
+            PeerOrder::HardReset => {
+                self.with_session(peer, |session, _| session.reset(true, now));
+                self.abandon(peer, order.name());
+            }
             PeerOrder::Disable => {
                 self.disabled.insert(peer);
                 self.with_session(peer, |session, _| session.disable(why, now));
+                self.abandon(peer, order.name());
             }
             PeerOrder::Enable => {
                 self.disabled.remove(&peer);
@@ -125,5 +128,11 @@ impl<P: Policies> Speaker<P> {
         }
         self.conclude();
         Ok(())
+    }
+
+    /// Removes what is still kept of sessions that ended before.
+    fn abandon(&mut self, peer: PeerId, reason: &'static str) {
+        self.tables.abandon(peer, reason);
+        self.ipv6.abandon(peer, reason);
     }
 }

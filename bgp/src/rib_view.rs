@@ -9,10 +9,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::config::PeerId;
 use crate::feed::Feed;
 use crate::policy::Rejection;
-use crate::rib::{Alternatives, NeighborIdentity, Path, Tables, Tried};
+use crate::rib::{Alternatives, NeighborIdentity, Path, ReceivedRoute, Tables, Tried};
 use crate::speaker::Speaker;
 use crate::view::{self, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
-use crate::wire::{Nlri, PathAttributes, Prefix};
+use crate::wire::{Family, Nlri, PathAttributes, Prefix};
 use crate::{Policies, Policy};
 
 /// The tables of one family, to be read.
@@ -110,15 +110,14 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
     #[must_use]
     pub fn received(&self, peer: PeerId) -> Vec<ReceivedView<N>> {
         let routes = self.0.received(peer).into_iter();
-        routes
-            .map(|(route, received, reason)| ReceivedView {
-                prefix: route.prefix,
-                path_id: route.path_id,
-                attributes: received.attributes,
-                learned_at: received.learned_at,
-                rejected: reason.map(|reason| reason.0),
-            })
-            .collect()
+        routes.map(received_view).collect()
+    }
+
+    /// Routes to a prefix received from a peer, by path identifier: before policy, refused ones included.
+    #[must_use]
+    pub fn received_to(&self, peer: PeerId, prefix: N) -> Vec<ReceivedView<N>> {
+        let routes = self.0.received_to(peer, prefix).into_iter();
+        routes.map(received_view).collect()
     }
 
     /// Routes refused from a peer, by prefix.
@@ -171,7 +170,7 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
         peer: &PeerView,
         prefix: N,
     ) -> Vec<(Path<N::NextHop>, Tried<N::NextHop>)> {
-        self.0.try_export(identity(peer), prefix)
+        self.0.try_export(identity::<N>(peer), prefix)
     }
 
     /// Tells what a peer would be told of a route if we originated it.
@@ -184,7 +183,8 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
         prefix: N,
         attributes: &PathAttributes<N::NextHop>,
     ) -> Result<PathAttributes<N::NextHop>, Rejection> {
-        self.0.try_originating(identity(peer), prefix, attributes)
+        self.0
+            .try_originating(identity::<N>(peer), prefix, attributes)
     }
 
     /// Paths that a peer is not told, by prefix, each with the reason; worked out at the question.
@@ -201,8 +201,22 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
     }
 }
 
-/// Who a peer is, as far as it is known without a session.
-fn identity(peer: &PeerView) -> NeighborIdentity {
+fn received_view<N: Prefix>((route, received, reason): ReceivedRoute<N>) -> ReceivedView<N> {
+    ReceivedView {
+        prefix: route.prefix,
+        path_id: route.path_id,
+        attributes: received.attributes,
+        learned_at: received.learned_at,
+        rejected: reason.map(|reason| reason.0),
+    }
+}
+
+/// Who a peer is, as far as it is known without a session, where it is about a family.
+fn identity<N: Prefix>(peer: &PeerView) -> NeighborIdentity {
+    let family = match N::FAMILY {
+        Family::Ipv4Unicast => Some(&peer.ipv4),
+        Family::Ipv6Unicast => peer.ipv6.as_ref(),
+    };
     NeighborIdentity {
         peer: peer.id,
         router_id: peer.router_id.unwrap_or(peer.address),
@@ -210,6 +224,6 @@ fn identity(peer: &PeerView) -> NeighborIdentity {
         role: peer.role,
         max_prefixes: peer.max_prefixes,
         reflector: false,
-        all_paths: peer.ipv4.add_path_send,
+        all_paths: family.is_some_and(|family| family.add_path_send),
     }
 }

@@ -20,18 +20,31 @@ const LIMIT: Duration = Duration::from_secs(360);
 pub(super) struct Refresh<N: Prefix> {
     /// What was known when it began, and was not told again yet.
     missing: BTreeSet<Nlri<N>>,
+    /// What was told since it began, and is kept.
+    told: BTreeSet<Nlri<N>>,
     until: Instant,
 }
 
 impl<N: Prefix> Refresh<N> {
-    /// Notes that routes were told or withdrawn.
-    pub(super) fn note<'a>(&mut self, routes: impl Iterator<Item = &'a Nlri<N>>)
-    where
-        N: 'a,
-    {
-        for route in routes {
-            self.missing.remove(route);
+    /// Notes that a route was withdrawn.
+    pub(super) fn note_withdrawn(&mut self, route: &Nlri<N>) {
+        self.missing.remove(route);
+        self.told.remove(route);
+    }
+
+    /// Notes that a route was told, and whether it is kept.
+    fn note_told(&mut self, route: Nlri<N>, kept: bool) {
+        self.missing.remove(&route);
+        if kept {
+            self.told.insert(route);
         }
+    }
+
+    /// Begins anew. That costs no more than it was to hear what was told since the last beginning, however often a peer
+    /// says so.
+    fn begin_again(&mut self, now: Instant) {
+        self.missing.extend(std::mem::take(&mut self.told));
+        self.until = now + LIMIT;
     }
 }
 
@@ -43,14 +56,18 @@ impl<N: Prefix> Neighbor<N> {
 }
 
 impl<P: Policy<N>, N: Prefix> Tables<P, N> {
-    /// Notes that a peer begins to tell everything again. One that begins again before it has ended goes on with the same
-    /// refresh, so that it costs nothing to say so; and nothing begins before the initial routes are complete (section 4).
+    /// Notes that a peer begins to tell everything again: all its routes are in question, also where a beginning had no end
+    /// (section 4). Nothing begins before the initial routes are complete.
     pub(crate) fn begin_refresh(&mut self, peer: PeerId, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(&peer) else {
             return;
         };
+        if let Some(refresh) = &mut neighbor.refresh {
+            refresh.begin_again(now);
+            return;
+        }
         let initial = neighbor.promises_end_of_rib && !neighbor.end_of_rib;
-        if neighbor.refresh.is_none() && !initial {
+        if !initial {
             let accepted = self.loc_rib.paths_of(peer);
             let accepted = accepted.map(|(prefix, path)| Nlri {
                 prefix,
@@ -59,8 +76,20 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             let refused = neighbor.adj_rib_in.refused().map(|(route, _)| route);
             neighbor.refresh = Some(Refresh {
                 missing: accepted.chain(refused).collect(),
+                told: BTreeSet::new(),
                 until: now + LIMIT,
             });
+        }
+    }
+
+    /// Notes that a peer told a route, for its refresh under way.
+    pub(super) fn note_told(&mut self, peer: PeerId, route: Nlri<N>) {
+        let Some(neighbor) = self.neighbors.get_mut(&peer) else {
+            return;
+        };
+        let kept = neighbor.keeps(&self.loc_rib, route);
+        if let Some(refresh) = &mut neighbor.refresh {
+            refresh.note_told(route, kept);
         }
     }
 

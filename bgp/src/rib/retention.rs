@@ -93,6 +93,12 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         neighbor.forget_told(&mut self.loc_rib);
     }
 
+    /// Removes all that is known from a peer without a session, and tells of the stale routes among it.
+    pub(crate) fn abandon(&mut self, peer: PeerId, reason: &'static str) {
+        self.sweep(peer, reason);
+        self.forget(peer);
+    }
+
     /// Removes stale routes whose time is over.
     pub(crate) fn expire_stale(&mut self, now: Instant) {
         let due = self.neighbors.iter();
@@ -101,9 +107,11 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             .map(|(peer, neighbor)| (*peer, neighbor.established))
             .collect();
         for (peer, established) in due {
-            self.sweep(peer, "restart time is over");
-            if !established {
-                self.forget(peer);
+            let reason = "restart time is over";
+            if established {
+                self.sweep(peer, reason);
+            } else {
+                self.abandon(peer, reason);
             }
         }
         self.expire_refreshes(now);

@@ -19,12 +19,12 @@ use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
 use super::export::Exporter;
 use super::loc_rib::{Decided, LocRib};
-use super::neighbor::Neighbor;
+use super::neighbor::{Neighbor, ReceivedRoute};
 use super::path::{Path, PathSource};
 use super::pending::Part;
 use crate::config::PeerId;
 use crate::output::Event;
-use crate::policy::{Policy, Rejection};
+use crate::policy::Policy;
 use crate::reflector::Reflector;
 use crate::session::Marks;
 use crate::wire::{Nlri, PathAttributes, Prefix, Update};
@@ -72,12 +72,17 @@ impl<P, N: Prefix> Tables<P, N> {
     }
 
     /// Lists what a neighbor told, by prefix; a refused route with the reason.
-    pub(crate) fn received(
-        &self,
-        peer: PeerId,
-    ) -> Vec<(Nlri<N>, Received<N::NextHop>, Option<Rejection>)> {
+    pub(crate) fn received(&self, peer: PeerId) -> Vec<ReceivedRoute<N>> {
         let neighbor = self.neighbors.get(&peer);
         neighbor.map_or_else(Vec::new, |neighbor| neighbor.routes(&self.loc_rib))
+    }
+
+    /// Lists what a neighbor told of a prefix, by path identifier; a refused route with the reason.
+    pub(crate) fn received_to(&self, peer: PeerId, prefix: N) -> Vec<ReceivedRoute<N>> {
+        let neighbor = self.neighbors.get(&peer);
+        neighbor.map_or_else(Vec::new, |neighbor| {
+            neighbor.routes_to(&self.loc_rib, prefix)
+        })
     }
 
     /// Lists the accepted routes of a neighbor, by prefix.
@@ -150,12 +155,13 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             let (kind, reason) = (fault.kind, fault.reason);
             self.events.push(Event::Malformed { peer, kind, reason });
         }
-        if let Some(refresh) = &mut neighbor.refresh {
-            refresh.note(update.withdrawn.iter().chain(&update.announced));
-        }
+        let refreshing = neighbor.refresh.is_some();
         self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
             neighbor.withdraw(&mut self.loc_rib, route);
+            if let Some(refresh) = &mut neighbor.refresh {
+                refresh.note_withdrawn(&route);
+            }
         }
         if let Some(attributes) = update.attributes {
             let attributes = self.pool.intern(attributes);
@@ -166,6 +172,9 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
                     stale: false,
                 };
                 self.enter(peer, route, received);
+                if refreshing {
+                    self.note_told(peer, route);
+                }
             }
         }
         self.promote(peer);

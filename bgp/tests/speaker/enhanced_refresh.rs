@@ -104,15 +104,36 @@ fn refused_routes_are_swept_too() {
     assert_eq!(kept, [prefix(2)]);
 }
 
+/// RFC 7313 section 4: with each beginning all routes are in question.
 #[test]
-fn a_second_beginning_goes_on_with_the_first_refresh() {
+fn a_second_beginning_begins_anew() {
     let (mut bench, connection) = enhanced();
     bench.announce(connection, &[prefix(1), prefix(2)], route(2, 100));
     bench.send(connection, &mark(RouteRefresh::BEGIN));
+    bench.announce(connection, &[prefix(1), prefix(3)], route(2, 100));
+    bench.send(connection, &mark(RouteRefresh::BEGIN));
+    bench.announce(connection, &[prefix(2)], route(2, 100));
+
+    let end = bench.send(connection, &mark(RouteRefresh::END));
+
+    assert_eq!(bench.speaker.prefixes(), [prefix(2)]);
+    let removed = Event::StaleRemoved {
+        peer: peer(2),
+        routes: 2,
+        reason: "refreshed",
+    };
+    assert_eq!(end.events, [removed]);
+}
+
+#[test]
+fn a_second_beginning_has_six_minutes_of_its_own() {
+    let (mut bench, connection) = enhanced();
     bench.announce(connection, &[prefix(1)], route(2, 100));
     bench.send(connection, &mark(RouteRefresh::BEGIN));
-    bench.send(connection, &mark(RouteRefresh::END));
-    assert_eq!(bench.speaker.prefixes(), [prefix(1)]);
+    bench.pass_alive(connection, seconds(300));
+    bench.send(connection, &mark(RouteRefresh::BEGIN));
+    assert_eq!(bench.pass_alive(connection, seconds(300)).changes, []);
+    assert_eq!(bench.pass_alive(connection, seconds(61)).changes.len(), 1);
 }
 
 #[test]

@@ -74,6 +74,45 @@ fn routes_survive_a_reset_where_both_know_how_but_not_a_hard_one() {
 }
 
 #[test]
+fn what_a_session_left_behind_goes_with_a_hard_reset_or_the_peer_and_not_with_a_reset() {
+    for (order_given, kept) in [
+        (PeerOrder::Reset, true),
+        (PeerOrder::HardReset, false),
+        (PeerOrder::Disable, false),
+    ] {
+        let (mut bench, connection) = graceful();
+        bench.announce(connection, &[prefix(1)], route(2, 100));
+        bench.input(sam_bgp::Input::Closed(connection));
+        assert_eq!(bench.view(2).ipv4.stale, 1);
+
+        let outcome = order(&mut bench, order_given);
+
+        assert_eq!(bench.speaker.best(prefix(1)).is_some(), kept);
+        assert_eq!(outcome.changes.is_empty(), kept);
+        assert_eq!(bench.view(2).ipv4.stale_until.is_some(), kept);
+        let removed = Event::StaleRemoved {
+            peer: peer(2),
+            routes: 1,
+            reason: order_given.name(),
+        };
+        assert_eq!(outcome.events.contains(&removed), !kept, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_hard_reset_while_a_session_comes_up_leaves_nothing_of_the_former_one() {
+    let (mut bench, connection) = graceful();
+    bench.announce(connection, &[prefix(1)], route(2, 100));
+    bench.input(sam_bgp::Input::Closed(connection));
+    let (connection, _) = bench.accept(router(2));
+    bench.send(connection, &Message::Open(open(router(2))));
+
+    order(&mut bench, PeerOrder::HardReset);
+
+    assert_eq!(bench.speaker.prefixes(), []);
+}
+
+#[test]
 fn a_disabled_peer_has_no_session_until_it_is_enabled() {
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
     bench.announce(connections[0], &[prefix(1)], route(2, 100));
