@@ -422,6 +422,7 @@ mod tests {
     use super::super::neighbor::NeighborIdentity;
     use super::*;
     use crate::config::PeerRole;
+    use crate::policy::Rejection;
     use crate::session::RouteFate;
     use crate::testing::{attributes, router, start};
 

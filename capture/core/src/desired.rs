@@ -185,11 +185,13 @@ impl Landscape {
         are_shared(&self.members())
     }
 
-    /// Places the addresses that live elsewhere on the routers of our site.
+    /// Places the addresses that live elsewhere on the routers of our site, also those whose owner may not be reached from here:
+    /// the other routers of the site, which place them too, may reach it.
     #[must_use]
     pub fn place(&self) -> Placement {
         let claims = self.claims.iter();
-        let elsewhere = claims.filter(|(_, claimed)| matches!(claimed, Claimed::Elsewhere(_)));
+        let elsewhere = claims
+            .filter(|(_, claimed)| matches!(claimed, Claimed::Elsewhere(_) | Claimed::Unproven));
         place(elsewhere.map(|(address, _)| *address), &self.members())
     }
 

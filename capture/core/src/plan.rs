@@ -250,10 +250,13 @@ impl Situation<'_> {
         self.wants.iter().filter(wanted)
     }
 
-    /// What another router of the site takes, as long as it is there.
+    /// What another router of the site takes as long as it is there, and what this one will take once it is known to get on.
     fn stood_by(&self) -> impl Iterator<Item = (&Ipv4Addr, &Want)> {
         let stood_by = |(address, want): &(&Ipv4Addr, &Want)| {
-            matches!(want, Want::Keep(KeepReason::Sibling(_))) && self.is_mobile(**address)
+            matches!(
+                want,
+                Want::Keep(KeepReason::Sibling(_) | KeepReason::Unproven)
+            ) && self.is_mobile(**address)
         };
         self.wants.iter().filter(stood_by)
     }

@@ -7,7 +7,8 @@
 //! 1. Until it knows all routes, and of each way whether packets pass, it claims as standby.
 //! 2. After that it does so while its interface carries no packets but its own, where another router of the site that is ready
 //!    claims the address too. Where none does, it is better than nobody.
-//! 3. A router that is drained goes on in full until another one holds what it has (`crate::origination`).
+//! 3. A router that is drained goes on in full while another one is there that is not ready (`crate::origination`). Of two that are
+//!    drained neither does: each would take the other one for who holds the addresses.
 //! 4. From one that is drained nothing is taken whose owner may not be reached from here.
 //!
 //! Who is ready says so on its marker.
@@ -71,6 +72,17 @@ impl Router {
         let others = others.filter(|node| *node != own && self.config.share_cloud(own, *node));
         let ready = |node: &NodeId| self.marker(*node).is_some_and(|marker| marker.ready);
         others.filter(ready).collect()
+    }
+
+    /// Whether another router of our site is there, not to be emptied itself, that is not ready yet.
+    pub(crate) fn bridges(&self) -> bool {
+        let own = self.config.local.node;
+        let mut others = self.config.fabric.nodes.keys().filter(|node| **node != own);
+        others.any(|node| {
+            let marker = self.marker(*node);
+            self.config.share_cloud(own, *node)
+                && marker.is_some_and(|marker| !marker.ready && !marker.drained)
+        })
     }
 
     /// Nodes of which it is not known yet whether packets reach them, where that matters: another router of our site is

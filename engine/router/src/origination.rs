@@ -64,6 +64,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) load: &'a Load,
     /// How far this router is, where it is one of several of its site in a cloud; told with the marker.
     pub(crate) readiness: Option<Readiness>,
+    /// Whether another router of the site in a cloud is there that is not ready yet, and not to be emptied either.
+    pub(crate) bridges: bool,
 }
 
 /// Other nodes' claims on an address.
@@ -214,7 +216,7 @@ fn state(
     //    breaks nothing where there is none. In a cloud it does not give way to one of its site that only stands by: that one
     //    is not ready, and holds the address in the moment in which it is.
     if mandate.drained {
-        let goes_on = mandate.readiness.is_some() && !rival.stands;
+        let goes_on = mandate.bridges && !rival.stands;
         let state = if goes_on {
             ClaimState::Active
         } else {
@@ -468,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_emptied_in_a_cloud_goes_on_in_full_until_another_one_holds_the_address() {
+    fn who_is_emptied_in_a_cloud_goes_on_in_full_while_another_one_gets_ready() {
         let mut fixture = Fixture::new(&[10]);
         fixture.state.drained = true;
         fixture.reconcile();
@@ -479,6 +481,10 @@ mod tests {
             has_begun: true,
             carries: true,
         });
+        fixture.reconcile();
+        let nobody_gets_ready = state(&fixture);
+        assert_eq!(nobody_gets_ready, Some(ClaimState::Draining));
+        fixture.bridges = true;
         fixture.reconcile();
         assert_eq!(state(&fixture), Some(ClaimState::Active));
         // Another site waits for it.
@@ -542,6 +548,7 @@ mod tests {
         absent: BTreeSet<Ipv4Addr>,
         uninformed: bool,
         readiness: Option<Readiness>,
+        bridges: bool,
         epoch: Option<u32>,
         state: RuntimeState,
         origination: Origination,
@@ -559,6 +566,7 @@ mod tests {
                 absent: BTreeSet::new(),
                 uninformed: false,
                 readiness: None,
+                bridges: false,
                 epoch: Some(77),
                 state: RuntimeState::default(),
                 origination: Origination::default(),
@@ -603,6 +611,7 @@ mod tests {
                 candidate: Candidate::default(),
                 load: &Load::default(),
                 readiness: self.readiness,
+                bridges: self.bridges,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

@@ -499,6 +499,7 @@ impl Router {
             candidate: self.cloud.election.candidate(),
             load: &self.cloud.load,
             readiness: self.shares_cloud().then_some(self.cloud.readiness),
+            bridges: self.bridges(),
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();

@@ -288,11 +288,38 @@ pub(super) fn move_item(source: &str, target: &str) -> Value {
     })
 }
 
-/// Tells whether a refusal is about moving as such, not about what was to be moved.
+/// Tells whether a refusal is about moving as such, not about what was to be moved, nor about a token that is renewed.
 fn rules_out_moves(refused: &ProviderError) -> bool {
-    let as_such = matches!(refused.class, ErrorClass::Permanent | ErrorClass::Denied);
+    let not_of = |codes: &[&str]| !codes.contains(&refused.code.as_str());
+    let as_such = match refused.class {
+        ErrorClass::Permanent => not_of(&OF_ADDRESSES),
+        ErrorClass::Denied => not_of(&OF_TOKENS),
+        ErrorClass::Held
+        | ErrorClass::LocalOwner
+        | ErrorClass::AlreadyGone
+        | ErrorClass::Capacity
+        | ErrorClass::Throttled(_)
+        | ErrorClass::PreconditionLost
+        | ErrorClass::Busy
+        | ErrorClass::Unavailable
+        | ErrorClass::Unknown
+        | ErrorClass::Fenced => false,
+    };
     as_such || refused.code == NOT_REGISTERED
 }
+
+/// Refusals of an address, whichever way it comes.
+const OF_ADDRESSES: [&str; 2] = [
+    "PrivateIPAddressNotInSubnet",
+    "PrivateIPAddressInReservedRange",
+];
+/// Refusals of a token, which the next one has not.
+const OF_TOKENS: [&str; 4] = [
+    "AuthenticationFailed",
+    "ExpiredAuthenticationToken",
+    "InvalidAuthenticationToken",
+    "InvalidAuthenticationTokenTenant",
+];
 
 /// Returns the configuration that holds an address, which must be one of ours on the NIC that is named.
 fn source(address: Ipv4Addr, holder: &Holder) -> Result<ResourceId, ProviderError> {
