@@ -127,10 +127,12 @@ impl Router {
         now: Instant,
     ) -> Option<Event> {
         let node = self.numbering.node(tunnel)?;
-        let plans = self.tunnel_plans();
-        let to = plans.get(&node).and_then(|plan| plan.endpoint);
-        let is_news = self.complaints.handle_error(node, to, (why, by), now);
-        self.forwarding_stale |= self.unreachable_tunnels(&plans) != self.fib.ports().unreachable;
+        let plan = self.bare_plan(node)?;
+        let before = self.tells_senders(node, &plan);
+        let is_news = self
+            .complaints
+            .handle_error(node, plan.endpoint, (why, by), now);
+        self.forwarding_stale |= self.tells_senders(node, &plan) != before;
         is_news.then(|| Event::Undelivered {
             node,
             reason: why.name().into(),
