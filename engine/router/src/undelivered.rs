@@ -35,9 +35,11 @@ pub(crate) struct Complaint {
     pub(crate) by: Option<IpAddr>,
     /// How often it was said, counted once per [`SPACING`].
     pub(crate) count: u32,
-    /// How often of these it concerned senders.
+    /// How often of these it concerned senders, less than [`HOLD`] after the time before.
     grave: u32,
-    /// When that was counted.
+    /// When it concerned senders last.
+    grave_last: Instant,
+    /// When it was counted last.
     counted: Instant,
     /// When it was said last.
     pub(crate) last: Instant,
@@ -70,18 +72,25 @@ impl Complaints {
             by,
             count: 0,
             grave: 0,
+            grave_last: now,
             counted: now,
             last: now,
             until: None,
         });
         (complaint.why, complaint.by, complaint.last) = (why, by, now);
+        if now >= complaint.grave_last + HOLD {
+            complaint.grave = 0;
+        }
         if complaint.count == 0 || now >= complaint.counted + SPACING {
             complaint.counted = now;
             complaint.count = complaint.count.saturating_add(1);
             complaint.grave += u32::from(why.concerns_senders() && complaint.grave < LEAST);
         }
-        if complaint.grave >= LEAST && why.concerns_senders() {
-            complaint.until = Some(now + HOLD);
+        if why.concerns_senders() {
+            complaint.grave_last = now;
+            if complaint.grave >= LEAST {
+                complaint.until = Some(now + HOLD);
+            }
         }
         self.nodes.insert(node, complaint);
         known.is_none()
@@ -92,7 +101,7 @@ impl Complaints {
         let mut any = false;
         for complaint in self.nodes.values_mut() {
             if complaint.until.is_some_and(|until| until <= now) {
-                (complaint.until, complaint.grave) = (None, 0);
+                complaint.until = None;
                 any = true;
             }
         }
@@ -161,11 +170,12 @@ impl Router {
 
 /// How long an error is shown, as kernels remember it (`IPTUNNEL_ERR_TIMEO`).
 pub(crate) const MEMORY: Duration = Duration::from_secs(30);
-/// How long senders are told after the last error. Routers limit what they say, often to one error a second.
+/// How long senders are told after the last error, and how far apart errors in a row are. Routers limit what they say, often to
+/// one error a second.
 pub(crate) const HOLD: Duration = Duration::from_secs(5);
 /// Errors closer to each other than this count once: several sockets may hear one.
 pub(crate) const SPACING: Duration = Duration::from_millis(100);
-/// Errors before senders are told. A router that starts again, or a neighbor that is asked for, causes one or two.
+/// Errors in a row before senders are told. A router that starts again, or a neighbor that is asked for, causes one or two.
 pub(crate) const LEAST: u32 = 3;
 
 #[cfg(test)]
@@ -205,6 +215,29 @@ mod tests {
         }
         assert!(!said.is_unreachable(NODE));
         assert_eq!(said.about(NODE, start).map(|said| said.count), Some(1));
+    }
+
+    #[test]
+    fn only_errors_close_to_each_other_are_in_a_row() {
+        let tick = Duration::from_nanos(1);
+        for (apart, told) in [
+            (HOLD - tick, true),
+            (HOLD, false),
+            (MEMORY - Duration::from_secs(1), false),
+        ] {
+            let (mut said, start) = (Complaints::default(), start());
+            for number in 0..2 * LEAST {
+                let now = start + number * apart;
+                said.handle_error(NODE, None, LOST, now);
+                let expected = told && number + 1 >= LEAST;
+                assert_eq!(said.is_unreachable(NODE), expected, "{apart:?} {number}");
+                // Those that do not concern senders keep nothing alive.
+                let odd = (Undelivered::ParameterProblem, None);
+                said.handle_error(NODE, None, odd, now + apart / 2);
+            }
+            let count = said.about(NODE, start + (2 * LEAST - 1) * apart);
+            assert_eq!(count.map(|said| said.count), Some(4 * LEAST));
+        }
     }
 
     #[test]
