@@ -1,10 +1,11 @@
 //! What the underlay says about packets to other nodes that were not delivered: soft state per tunnel (RFC 2003 section 5).
 //!
 //! Anybody on the way can say such things, so they change little and not for long:
-//! - No tunnel goes down by them, and what is sent goes out all the same: what arrives shows that they are over.
+//! - No tunnel goes down by them, and what is sent goes out all the same.
 //! - People see them for [`MEMORY`].
 //! - Senders are told (RFC 2003 section 4) while the underlay repeats it, and [`HOLD`] longer, where nothing knows better: a
-//!   WireGuard session has its own timers, and BFD hears whether packets arrive.
+//!   WireGuard session has its own timers, and BFD hears whether packets arrive. That something comes by the tunnel is no such
+//!   knowledge: it is about the other direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -160,7 +161,7 @@ impl Router {
         told.map(|(_, plan)| plan.tunnel).collect()
     }
 
-    /// Tells whether who sends into a tunnel is told that nothing arrives.
+    /// Tells whether who sends into a tunnel is told that nothing arrives. What is received by it does not count.
     pub(crate) fn tells_senders(&self, node: NodeId, plan: &TunnelPlan) -> bool {
         matches!(plan.encap, Encap::Plain(_))
             && self.complaints.is_unreachable(node)
