@@ -147,7 +147,7 @@ pub enum Notice {
 
 impl Notice {
     /// Tells whether somebody beside the routers' own control can cause this notice as often as he likes: a host on a
-    /// LAN, or whoever can send through a tunnel.
+    /// LAN, whoever can send through a tunnel, or who forges errors of the underlay that change little.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
         match self {
@@ -159,11 +159,11 @@ impl Notice {
             | Self::AddressAsked { .. }
             | Self::NeighborUp { .. }
             | Self::NeighborDown { .. }
+            | Self::Undelivered { .. }
             | Self::ProbeAnswered { .. } => true,
             Self::SessionUp { .. }
             | Self::SessionDown { .. }
             | Self::PathTooNarrow { .. }
-            | Self::Undelivered { .. }
             | Self::LongPackets { .. }
             | Self::EndpointChanged { .. } => false,
         }
@@ -172,7 +172,7 @@ impl Notice {
 
 /// Notices that wait for the control plane; when full, further ones are lost and counted.
 ///
-/// Notices about LANs leave half of the room to the others: no LAN host may make the control plane miss a session.
+/// Those that others can cause at will leave half of the room to the rest: nobody may make the control plane miss a session.
 #[derive(Debug, Default)]
 pub struct NoticeQueue {
     notices: VecDeque<Notice>,
@@ -181,14 +181,14 @@ pub struct NoticeQueue {
 impl NoticeQueue {
     /// Most notices that wait.
     pub const LIMIT: usize = 512;
-    /// Length from which on notices about LANs are lost.
-    pub const LAN_LIMIT: usize = Self::LIMIT / 2;
+    /// Length from which on notices are lost that others can cause at will.
+    pub const UNBOUNDED_LIMIT: usize = Self::LIMIT / 2;
 
     /// Appends a notice; returns whether there was room.
     #[must_use]
     pub fn push(&mut self, notice: Notice) -> bool {
         let limit = if notice.is_unbounded() {
-            Self::LAN_LIMIT
+            Self::UNBOUNDED_LIMIT
         } else {
             Self::LIMIT
         };
@@ -223,10 +223,22 @@ mod tests {
 
         let told = (0..1000).filter(|_| queue.push(probe.clone())).count();
 
-        assert_eq!(told, NoticeQueue::LAN_LIMIT);
+        assert_eq!(told, NoticeQueue::UNBOUNDED_LIMIT);
         assert!(queue.push(session), "a session is told all the same");
         let all = std::iter::from_fn(|| queue.pop());
         assert_eq!(all.count(), told + 1);
+    }
+
+    #[test]
+    fn errors_that_anybody_on_the_way_can_forge_leave_room_too() {
+        let mut queue = NoticeQueue::default();
+        let error = Notice::Undelivered {
+            tunnel: TunnelId(0),
+            why: Undelivered::HostUnreachable,
+            by: None,
+        };
+        let told = (0..1000).filter(|_| queue.push(error.clone())).count();
+        assert_eq!(told, NoticeQueue::UNBOUNDED_LIMIT);
     }
 
     #[test]

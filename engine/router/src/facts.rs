@@ -298,6 +298,9 @@ pub struct KernelTunnelFacts {
     pub local: Option<IpAddr>,
     /// The far one; `None`: any.
     pub remote: Option<IpAddr>,
+    /// Key of GRE packets that it takes; `None`: those without.
+    #[serde(default)]
+    pub key: Option<u32>,
 }
 
 /// The TUN device.

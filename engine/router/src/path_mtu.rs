@@ -164,8 +164,7 @@ impl PathMtus {
 impl Router {
     /// Takes in that the underlay refused a packet into a tunnel; `mtu` counts the outer header, 0 is unknown.
     pub(crate) fn on_path_error(&mut self, node: NodeId, mtu: u16, now: Instant) {
-        let plans = self.tunnel_plans();
-        let overhead = plans.get(&node).map_or(0, |plan| plan.overhead);
+        let overhead = self.bare_plan(node).map_or(0, |plan| plan.overhead);
         let size = (mtu > 0).then(|| mtu.saturating_sub(overhead));
         self.path_mtus
             .handle(node, |prober| prober.handle_error(size, now));

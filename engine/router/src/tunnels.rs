@@ -68,6 +68,12 @@ impl Router {
                 || self.has_session(node))
     }
 
+    /// Plans the way to one other node, without what was learnt about its path.
+    pub(crate) fn bare_plan(&self, node: NodeId) -> Option<TunnelPlan> {
+        let node = self.config.fabric.nodes.get(&node)?;
+        plan_to(&self.config, node, &self.numbering, &self.host)
+    }
+
     fn has_session(&self, node: NodeId) -> bool {
         let peers = self.speaker.peers();
         let peer = peers.iter().find(|peer| peer.id == peer_of(node));

@@ -1,10 +1,11 @@
 //! What the underlay says about packets to other nodes that were not delivered: soft state per tunnel (RFC 2003 section 5).
 //!
 //! Anybody on the way can say such things, so they change little and not for long:
-//! - No tunnel goes down by them, and what is sent goes out all the same: what arrives shows that they are over.
+//! - No tunnel goes down by them, and what is sent goes out all the same.
 //! - People see them for [`MEMORY`].
 //! - Senders are told (RFC 2003 section 4) while the underlay repeats it, and [`HOLD`] longer, where nothing knows better: a
-//!   WireGuard session has its own timers, and BFD hears whether packets arrive.
+//!   WireGuard session has its own timers, and BFD hears whether packets arrive. That something comes by the tunnel is no such
+//!   knowledge: it is about the other direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -35,9 +36,11 @@ pub(crate) struct Complaint {
     pub(crate) by: Option<IpAddr>,
     /// How often it was said, counted once per [`SPACING`].
     pub(crate) count: u32,
-    /// How often of these it concerned senders.
+    /// How often of these it concerned senders, less than [`HOLD`] after the time before.
     grave: u32,
-    /// When that was counted.
+    /// When it concerned senders last.
+    grave_last: Instant,
+    /// When it was counted last.
     counted: Instant,
     /// When it was said last.
     pub(crate) last: Instant,
@@ -70,18 +73,25 @@ impl Complaints {
             by,
             count: 0,
             grave: 0,
+            grave_last: now,
             counted: now,
             last: now,
             until: None,
         });
         (complaint.why, complaint.by, complaint.last) = (why, by, now);
+        if now >= complaint.grave_last + HOLD {
+            complaint.grave = 0;
+        }
         if complaint.count == 0 || now >= complaint.counted + SPACING {
             complaint.counted = now;
             complaint.count = complaint.count.saturating_add(1);
             complaint.grave += u32::from(why.concerns_senders() && complaint.grave < LEAST);
         }
-        if complaint.grave >= LEAST && why.concerns_senders() {
-            complaint.until = Some(now + HOLD);
+        if why.concerns_senders() {
+            complaint.grave_last = now;
+            if complaint.grave >= LEAST {
+                complaint.until = Some(now + HOLD);
+            }
         }
         self.nodes.insert(node, complaint);
         known.is_none()
@@ -92,7 +102,7 @@ impl Complaints {
         let mut any = false;
         for complaint in self.nodes.values_mut() {
             if complaint.until.is_some_and(|until| until <= now) {
-                (complaint.until, complaint.grave) = (None, 0);
+                complaint.until = None;
                 any = true;
             }
         }
@@ -127,10 +137,12 @@ impl Router {
         now: Instant,
     ) -> Option<Event> {
         let node = self.numbering.node(tunnel)?;
-        let plans = self.tunnel_plans();
-        let to = plans.get(&node).and_then(|plan| plan.endpoint);
-        let is_news = self.complaints.handle_error(node, to, (why, by), now);
-        self.forwarding_stale |= self.unreachable_tunnels(&plans) != self.fib.ports().unreachable;
+        let plan = self.bare_plan(node)?;
+        let before = self.tells_senders(node, &plan);
+        let is_news = self
+            .complaints
+            .handle_error(node, plan.endpoint, (why, by), now);
+        self.forwarding_stale |= self.tells_senders(node, &plan) != before;
         is_news.then(|| Event::Undelivered {
             node,
             reason: why.name().into(),
@@ -149,7 +161,7 @@ impl Router {
         told.map(|(_, plan)| plan.tunnel).collect()
     }
 
-    /// Tells whether who sends into a tunnel is told that nothing arrives.
+    /// Tells whether who sends into a tunnel is told that nothing arrives. What is received by it does not count.
     pub(crate) fn tells_senders(&self, node: NodeId, plan: &TunnelPlan) -> bool {
         matches!(plan.encap, Encap::Plain(_))
             && self.complaints.is_unreachable(node)
@@ -159,11 +171,12 @@ impl Router {
 
 /// How long an error is shown, as kernels remember it (`IPTUNNEL_ERR_TIMEO`).
 pub(crate) const MEMORY: Duration = Duration::from_secs(30);
-/// How long senders are told after the last error. Routers limit what they say, often to one error a second.
+/// How long senders are told after the last error, and how far apart errors in a row are. Routers limit what they say, often to
+/// one error a second.
 pub(crate) const HOLD: Duration = Duration::from_secs(5);
 /// Errors closer to each other than this count once: several sockets may hear one.
 pub(crate) const SPACING: Duration = Duration::from_millis(100);
-/// Errors before senders are told. A router that starts again, or a neighbor that is asked for, causes one or two.
+/// Errors in a row before senders are told. A router that starts again, or a neighbor that is asked for, causes one or two.
 pub(crate) const LEAST: u32 = 3;
 
 #[cfg(test)]
@@ -203,6 +216,29 @@ mod tests {
         }
         assert!(!said.is_unreachable(NODE));
         assert_eq!(said.about(NODE, start).map(|said| said.count), Some(1));
+    }
+
+    #[test]
+    fn only_errors_close_to_each_other_are_in_a_row() {
+        let tick = Duration::from_nanos(1);
+        for (apart, told) in [
+            (HOLD - tick, true),
+            (HOLD, false),
+            (MEMORY - Duration::from_secs(1), false),
+        ] {
+            let (mut said, start) = (Complaints::default(), start());
+            for number in 0..2 * LEAST {
+                let now = start + number * apart;
+                said.handle_error(NODE, None, LOST, now);
+                let expected = told && number + 1 >= LEAST;
+                assert_eq!(said.is_unreachable(NODE), expected, "{apart:?} {number}");
+                // Those that do not concern senders keep nothing alive.
+                let odd = (Undelivered::ParameterProblem, None);
+                said.handle_error(NODE, None, odd, now + apart / 2);
+            }
+            let count = said.about(NODE, start + (2 * LEAST - 1) * apart);
+            assert_eq!(count.map(|said| said.count), Some(4 * LEAST));
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVeth, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage, State,
+    GreIOFlags, InfoData, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, State,
 };
 
 use crate::error::{Context, NetError};
@@ -49,17 +49,19 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Kind of virtual link, such as `veth`, `bridge`, `tun`.
     pub kind: Option<String>,
-    /// Where it leads, if it is a tunnel of GRE or IP in IP.
+    /// What it takes and where it leads, if it is a tunnel of GRE or IP in IP.
     pub tunnel: Option<TunnelEnds>,
 }
 
-/// Ends of a tunnel of the kernel.
+/// Ends of a tunnel of the kernel, and what tells it from others between the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TunnelEnds {
     /// Our address; `None`: any.
     pub local: Option<IpAddr>,
     /// The far one; `None`: any.
     pub remote: Option<IpAddr>,
+    /// Key of GRE packets that it takes (RFC 2890); `None`: those without.
+    pub key: Option<u32>,
 }
 
 impl Netlink {
@@ -296,19 +298,25 @@ fn tunnel_ends(part: &LinkInfo) -> Option<TunnelEnds> {
         return None;
     };
     let mut ends = TunnelEnds::default();
+    // The kernel tells a key of those without one too; only the flag says whether it counts.
+    let mut has_key = false;
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "three of many kinds of links, and two of many attributes of each"
+        reason = "three of many kinds of links, and a few of many attributes of each"
     )]
     match data {
         InfoData::GreTun(parts) => parts.iter().for_each(|part| match part {
             InfoGre::Local(address) => ends.local = specified((*address).into()),
             InfoGre::Remote(address) => ends.remote = specified((*address).into()),
+            InfoGre::IFlags(flags) => has_key = flags.contains(GreIOFlags::Key),
+            InfoGre::IKey(key) => ends.key = Some(*key),
             _ => {}
         }),
         InfoData::GreTun6(parts) => parts.iter().for_each(|part| match part {
             InfoGre6::Local(address) => ends.local = specified((*address).into()),
             InfoGre6::Remote(address) => ends.remote = specified((*address).into()),
+            InfoGre6::IFlags(flags) => has_key = flags.contains(GreIOFlags::Key),
+            InfoGre6::IKey(key) => ends.key = Some(*key),
             _ => {}
         }),
         InfoData::IpTunnel(parts) => parts.iter().for_each(|part| match part {
@@ -318,6 +326,7 @@ fn tunnel_ends(part: &LinkInfo) -> Option<TunnelEnds> {
         }),
         _ => return None,
     }
+    ends.key = ends.key.filter(|_| has_key);
     Some(ends)
 }
 
@@ -345,21 +354,38 @@ mod tests {
     fn the_ends_of_tunnels_are_read_and_any_is_none() {
         let (local, remote) = ([192, 0, 2, 1], [192, 0, 2, 2]);
         let ipv6: [u16; 8] = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 2];
-        let ends = |local: Option<IpAddr>, remote: Option<IpAddr>| TunnelEnds { local, remote };
+        let ends =
+            |local: Option<IpAddr>, remote: Option<IpAddr>, key| TunnelEnds { local, remote, key };
         for (kind, data, expected) in [
             (
                 InfoKind::GreTun,
                 InfoData::GreTun(vec![
+                    InfoGre::IFlags(GreIOFlags::Checksum),
+                    InfoGre::IKey(0),
                     InfoGre::Ttl(64),
                     InfoGre::Local(local.into()),
                     InfoGre::Remote(remote.into()),
                 ]),
-                Some(ends(Some(local.into()), Some(remote.into()))),
+                Some(ends(Some(local.into()), Some(remote.into()), None)),
+            ),
+            (
+                InfoKind::GreTun,
+                InfoData::GreTun(vec![
+                    InfoGre::IFlags(GreIOFlags::Key | GreIOFlags::Checksum),
+                    InfoGre::IKey(0),
+                    InfoGre::Remote(remote.into()),
+                ]),
+                Some(ends(None, Some(remote.into()), Some(0))),
             ),
             (
                 InfoKind::GreTun6,
-                InfoData::GreTun6(vec![InfoGre6::Remote(ipv6.into())]),
-                Some(ends(None, Some(ipv6.into()))),
+                InfoData::GreTun6(vec![
+                    InfoGre6::Remote(ipv6.into()),
+                    InfoGre6::IKey(42),
+                    InfoGre6::OKey(43),
+                    InfoGre6::IFlags(GreIOFlags::Key),
+                ]),
+                Some(ends(None, Some(ipv6.into()), Some(42))),
             ),
             (
                 InfoKind::IpIp,
@@ -367,7 +393,7 @@ mod tests {
                     InfoIpTunnel::Local(IpAddr::from([0; 4])),
                     InfoIpTunnel::Remote(IpAddr::from(remote)),
                 ]),
-                Some(ends(None, Some(remote.into()))),
+                Some(ends(None, Some(remote.into()), None)),
             ),
             (
                 InfoKind::Veth,

@@ -1,10 +1,10 @@
 //! The host: kernel forwarding, capabilities, the TUN device, what the kernel does not do for the packet path.
 
-use super::{Evidence, fail, pass, skip, warn};
-use crate::facts::{KernelTunnelFacts, WorkerFacts};
-use crate::view::{CheckRow, TunnelRow};
+use super::{Evidence, fail, kernel_tunnel, pass, skip, warn};
+use crate::facts::WorkerFacts;
+use crate::view::CheckRow;
 
-const AREA: &str = "host";
+pub(super) const AREA: &str = "host";
 /// Smallest MTU that every IPv4 path of today carries and that IPv6 demands (RFC 8200 section 5).
 const COMFORTABLE_MTU: u16 = 1280;
 /// Port of BGP.
@@ -16,7 +16,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(tun(evidence));
     checks.push(offloads(evidence));
     checks.push(shares(evidence));
-    checks.push(kernel_tunnels(evidence));
+    checks.push(kernel_tunnel::check(evidence));
 }
 
 /// A kernel that forwards delivers a second copy of every packet, or sends redirects (data-plane.md section 8).
@@ -190,50 +190,4 @@ fn shares(evidence: &Evidence<'_>) -> CheckRow {
         "shares",
         "each worker has its share of what is received",
     )
-}
-
-/// A tunnel of the kernel with the ends of one of ours gets a copy of each of its packets.
-fn kernel_tunnels(evidence: &Evidence<'_>) -> CheckRow {
-    const NAME: &str = "kernel-tunnels";
-    let Some(theirs) = &evidence.facts.host.tunnels else {
-        return skip(AREA, NAME, "the kernel's tunnels could not be read");
-    };
-    let ours = &evidence.tunnels.tunnels;
-    let pairs = ours
-        .iter()
-        .flat_map(|our| theirs.iter().map(move |their| (our, their)));
-    let same = pairs.filter(|(our, their)| is_twice(our, their));
-    let same: Vec<(&str, &str)> = same
-        .map(|(our, their)| (our.node.name.as_str(), their.interface.as_str()))
-        .collect();
-    let Some((_, first)) = same.first() else {
-        return pass(AREA, NAME, "no tunnel of the kernel has the ends of ours");
-    };
-    let list: Vec<String> = same
-        .iter()
-        .map(|(node, interface)| format!("{interface} and the tunnel to {node}"))
-        .collect();
-    fail(
-        AREA,
-        NAME,
-        format!(
-            "the kernel has tunnels with the ends of ours: {}",
-            list.join(", ")
-        ),
-    )
-    .detail("both take each packet, so it arrives twice or is answered with an ICMP error")
-    .remedy(format!(
-        "`ip link delete {first}`, or give one of both another end or encapsulation"
-    ))
-}
-
-/// Tells whether a tunnel of the kernel takes the packets of one of ours.
-fn is_twice(our: &TunnelRow, their: &KernelTunnelFacts) -> bool {
-    let kinds: &[&str] = match our.encap.as_str() {
-        "gre" => &["gre", "ip6gre"],
-        "ipip" => &["ipip", "ip6tnl"],
-        _ => return false,
-    };
-    let far = our.endpoint.map(|endpoint| endpoint.ip());
-    kinds.contains(&their.kind.as_str()) && far.is_some() && their.remote == far
 }

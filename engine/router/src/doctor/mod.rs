@@ -12,6 +12,7 @@ mod capture_tests;
 mod discovery;
 mod drops;
 mod host;
+mod kernel_tunnel;
 mod lan;
 mod owners;
 mod routes;
@@ -49,6 +50,8 @@ pub(crate) struct Evidence<'a> {
     /// Routes refused now: peer, prefix, reason.
     pub(crate) rejected: Vec<(NodeRef, ipnet::Ipv4Net, &'static str)>,
     pub(crate) tunnels: TunnelsView,
+    /// Where our outer packets come from, as far as known.
+    pub(crate) outer_source: Option<std::net::IpAddr>,
     pub(crate) arp: ArpView,
     pub(crate) discovery: DiscoveryView,
     pub(crate) bfd: Option<BfdView>,
@@ -86,6 +89,7 @@ impl Router {
             neighbors: self.bgp_neighbors(now),
             rejected: rejected.collect(),
             tunnels: self.tunnels(facts, now),
+            outer_source: self.host.outer_source,
             arp: self.arp(facts, now),
             discovery: self.discovery(now),
             bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),

@@ -1,15 +1,15 @@
 //! One row per check: a healthy router passes all of them, and each fault is found by the check made for it.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use sam_capture::NodeId;
 
 use super::{Evidence, examine};
 use crate::config::{Capture, Config, TunnelMtu};
 use crate::facts::{
-    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, KernelTunnelFacts,
-    LanFacts, PeerFacts, QueueFacts, TunFacts, WorkerFacts,
+    AddressFacts, BfdFacts, BfdSessionFacts, DropFacts, Facts, HostFacts, LanFacts, PeerFacts,
+    QueueFacts, TunFacts, WorkerFacts,
 };
 use crate::fixture::{address, overlay};
 use crate::input::Command;
@@ -218,49 +218,6 @@ fn each_fault_of_the_fabric_is_found() {
         let view = examine(&evidence);
 
         assert_eq!(found(&view, name), Some(*status), "case {index}: {name}");
-    }
-}
-
-#[test]
-fn a_tunnel_of_the_kernel_with_the_ends_of_ours_is_found_by_name() {
-    for (encap, kind, remote, expected) in [
-        ("gre", "gre", [192, 0, 2, 2], CheckStatus::Fail),
-        ("ipip", "ipip", [192, 0, 2, 2], CheckStatus::Fail),
-        ("gre", "gre", [192, 0, 2, 3], CheckStatus::Pass),
-        ("gre", "ipip", [192, 0, 2, 2], CheckStatus::Pass),
-        (
-            "gre over wireguard",
-            "gre",
-            [192, 0, 2, 2],
-            CheckStatus::Pass,
-        ),
-        ("wireguard", "gre", [192, 0, 2, 2], CheckStatus::Pass),
-    ] {
-        let (net, mut facts) = healthy();
-        let tunnels = |remote: Option<IpAddr>| KernelTunnelFacts {
-            interface: "theirs1".into(),
-            kind: kind.into(),
-            local: None,
-            remote,
-        };
-        // One to anywhere is what the kernel always has once it knows the kind.
-        facts.host.tunnels = Some(vec![tunnels(None), tunnels(Some(remote.into()))]);
-        let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
-        let row = &mut evidence.tunnels.tunnels[0];
-        row.encap = encap.into();
-        row.endpoint = Some(SocketAddr::from(([192, 0, 2, 2], 0)));
-
-        let view = examine(&evidence);
-
-        assert_eq!(
-            found(&view, "host/kernel-tunnels"),
-            Some(expected),
-            "{encap} {kind}"
-        );
-        let mut checks = view.checks.iter();
-        let check = checks.find(|check| check.name == "kernel-tunnels").unwrap();
-        let named = check.message.contains("theirs1 and the tunnel to n2");
-        assert_eq!(named, expected == CheckStatus::Fail, "{}", check.message);
     }
 }
 

@@ -172,6 +172,8 @@ fn senders_into_a_plain_tunnel_are_told_for_a_while_what_the_underlay_says() {
     let events = net.stations[&1].events.iter();
     assert_eq!(events.filter(|event| **event == told).count(), 1);
 
+    lose(&mut net, LEAST);
+    assert_eq!(snapshot(&net).generation, generation + 1, "nothing new");
     net.run(HOLD.as_secs());
     assert_eq!(snapshot(&net).unreachable, [].into());
     assert_eq!(snapshot(&net).generation, generation + 2);

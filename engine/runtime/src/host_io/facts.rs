@@ -72,6 +72,7 @@ fn tunnel_facts(link: &Link) -> Option<KernelTunnelFacts> {
         kind: link.kind.clone().unwrap_or_default(),
         local: ends.local,
         remote: ends.remote,
+        key: ends.key,
     })
 }
 
