@@ -14,7 +14,7 @@ use crate::config::Config;
 
 /// State that is not configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct RuntimeState {
     /// Addresses owned by order of an operator.
     pub announced: BTreeSet<Ipv4Addr>,
@@ -50,6 +50,21 @@ pub struct RuntimeState {
 }
 
 impl RuntimeState {
+    /// Names of everything that this version saves. Others are of another version, and skipped.
+    pub const FIELDS: [&str; 11] = [
+        "announced",
+        "withdrawn",
+        "sequences",
+        "sessions",
+        "drained",
+        "graceful_shutdown",
+        "handovers",
+        "accepted",
+        "given_away",
+        "inherited",
+        "router_macs",
+    ];
+
     /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, and what it inherited, as far as it may.
     #[must_use]
     pub fn owned(&self, config: &Config, enrollment: &Enrollment) -> BTreeSet<Ipv4Addr> {
@@ -200,6 +215,30 @@ mod tests {
         };
 
         assert_eq!(owned(&state, &config), [address(12)].into());
+    }
+
+    #[test]
+    fn all_that_is_saved_has_its_name_in_the_list() {
+        let addresses: BTreeSet<Ipv4Addr> = [address(10)].into();
+        let state = RuntimeState {
+            announced: addresses.clone(),
+            withdrawn: addresses.clone(),
+            sequences: [(address(10), 1)].into(),
+            sessions: [NodeId(2)].into(),
+            drained: true,
+            graceful_shutdown: true,
+            handovers: [(address(10), NodeId(2))].into(),
+            accepted: [(address(10), NodeId(2))].into(),
+            given_away: addresses.clone(),
+            inherited: addresses,
+            router_macs: [(NodeId(2), [2; 6])].into(),
+        };
+
+        let saved = serde_json::to_value(&state).unwrap();
+
+        let names = saved.as_object().unwrap().keys();
+        let names: BTreeSet<&str> = names.map(String::as_str).collect();
+        assert_eq!(names, RuntimeState::FIELDS.into());
     }
 
     #[test]

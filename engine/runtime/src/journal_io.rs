@@ -1,5 +1,6 @@
 //! The state file: what operators ordered at run time, and the sequence numbers of owned addresses.
 //!
+//! What another version wrote there that this one does not know is skipped, so that an older one can follow a newer one.
 //! Written whole to a temporary file beside it and renamed, so that a crash leaves the old or the new state.
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use sam_router::journal::RuntimeState;
+use tracing::warn;
 
 /// Reads the state, and writes it back: a place that cannot be written shows at start, not at the first order.
 ///
@@ -16,9 +18,17 @@ use sam_router::journal::RuntimeState;
 /// What is wrong with the file, and what would help.
 pub(crate) fn open(path: &Path) -> anyhow::Result<RuntimeState> {
     let shown = path.display();
-    let state = load(path).with_context(|| {
+    let (state, unknown) = load(path).with_context(|| {
         format!("cannot read the state file {shown}; repair it, or remove it to forget all orders")
     })?;
+    if !unknown.is_empty() {
+        warn!(
+            path = %shown,
+            count = unknown.len(),
+            fields = unknown.join(", "),
+            "the state file has fields that this version does not know; they are dropped"
+        );
+    }
     store(path, &state).with_context(|| {
         format!(
             "cannot write the state file {shown}; let this user write there (systemd: StateDirectory=samctl), \
@@ -28,18 +38,32 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<RuntimeState> {
     Ok(state)
 }
 
-/// Reads the state; a missing file is an empty state.
+/// Reads the state, and the names of fields that it has besides; a missing file is an empty state.
 ///
 /// # Errors
 /// When the file cannot be read or is no state file.
-fn load(path: &Path) -> io::Result<RuntimeState> {
+fn load(path: &Path) -> io::Result<(RuntimeState, Vec<String>)> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        Ok(bytes) => {
+            parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        }
         // What cannot be there is not there either; writing tells what is in the way.
-        Err(error) if is_absent(error.kind()) => Ok(RuntimeState::default()),
+        Err(error) if is_absent(error.kind()) => Ok((RuntimeState::default(), Vec::new())),
         Err(error) => Err(error),
     }
+}
+
+fn parse(bytes: &[u8]) -> anyhow::Result<(RuntimeState, Vec<String>)> {
+    let state = serde_json::from_slice(bytes)?;
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes)?;
+    let is_known = |name: &str| RuntimeState::FIELDS.contains(&name);
+    // Somebody else's file is not to be overwritten.
+    anyhow::ensure!(
+        fields.is_empty() || fields.keys().any(|name| is_known(name)),
+        "it has no field of a state file"
+    );
+    let unknown = fields.into_iter().map(|(name, _)| name);
+    Ok((state, unknown.filter(|name| !is_known(name)).collect()))
 }
 
 fn is_absent(kind: io::ErrorKind) -> bool {
@@ -106,15 +130,33 @@ mod tests {
     fn a_file_that_is_no_state_is_an_error_and_stays() {
         let folder = folder("foreign");
         let path = folder.join("state.json");
-        fs::write(&path, "precious").expect("writable");
+        for content in ["precious", r#"{"precious": 1}"#, r#"{"announced": 1}"#] {
+            fs::write(&path, content).expect("writable");
 
-        let text = format!("{:#}", open(&path).expect_err("no state"));
+            let text = format!("{:#}", open(&path).expect_err("no state"));
 
-        assert!(
-            text.contains("cannot read") && text.contains("remove it"),
-            "{text}"
-        );
-        assert_eq!(fs::read_to_string(&path).expect("there"), "precious");
+            assert!(
+                text.contains("cannot read") && text.contains("remove it"),
+                "{text}"
+            );
+            assert_eq!(fs::read_to_string(&path).expect("there"), content);
+        }
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn what_another_version_saved_is_named_once_and_left_out() {
+        let folder = folder("later");
+        let path = folder.join("state.json");
+        let later = r#"{"later": [{"x": 1}], "sequences": {"10.77.60.10": 7}}"#;
+        fs::write(&path, later).expect("writable");
+        let (state, unknown) = load(&path).expect("a state");
+        assert_eq!(state.sequences, [([10, 77, 60, 10].into(), 7)].into());
+        assert_eq!(unknown, ["later"]);
+
+        assert_eq!(open(&path).expect("readable"), state);
+
+        assert_eq!(load(&path).expect("written"), (state, Vec::new()));
         fs::remove_dir_all(&folder).expect("ours");
     }
 
