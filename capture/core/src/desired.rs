@@ -214,6 +214,7 @@ impl Landscape {
 
 /// The load of a router of which nothing is known.
 static UNKNOWN: Load = Load {
+    tells: false,
     shares: false,
     capacity: None,
     held: BTreeSet::new(),
@@ -468,6 +469,11 @@ mod tests {
 
         let idle = Some(Candidate::default());
         case.landscape.siblings.insert(NodeId(3), idle);
+        let theirs = Load {
+            tells: true,
+            ..Load::default()
+        };
+        case.landscape.loads.insert(NodeId(3), theirs);
 
         let sibling = Want::Keep(KeepReason::Sibling(NodeId(3)));
         assert_eq!(case.want(11), Some(sibling));

@@ -14,10 +14,13 @@ use serde::Serialize;
 
 use crate::desired::Candidate;
 use crate::node::NodeId;
+use crate::route_tags::RouteTags;
 
 /// What a router has captured, and can capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Load {
+    /// Whether it tells any of this: one of a version from before that does not, and gets nothing but as the elected one.
+    pub tells: bool,
     /// Whether it shares captures with the other routers of its site, instead of leaving them to the elected one.
     pub shares: bool,
     /// Most addresses of pools that its NIC may have; `None`: nobody knows of a limit.
@@ -28,7 +31,30 @@ pub struct Load {
     pub refused: BTreeSet<Ipv4Addr>,
 }
 
+/// What a marker says of how much may be captured, where nobody knows of a limit.
+const NO_LIMIT: u32 = u32::MAX;
+
 impl Load {
+    /// Reads what a marker tells, and what it says is held.
+    #[must_use]
+    pub fn from_marker(marker: &RouteTags, held: BTreeSet<Ipv4Addr>) -> Self {
+        let capacity = marker.capacity.filter(|most| *most != NO_LIMIT);
+        Self {
+            tells: marker.shares || marker.capacity.is_some(),
+            shares: marker.shares,
+            capacity: capacity.and_then(|most| usize::try_from(most).ok()),
+            held,
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// Returns what the marker says of how much may be captured.
+    #[must_use]
+    pub fn told_capacity(&self) -> Option<u32> {
+        let most = self.capacity.and_then(|most| u32::try_from(most).ok());
+        self.tells.then(|| most.unwrap_or(NO_LIMIT))
+    }
+
     /// Returns how many more addresses its NIC may have.
     fn room(&self) -> usize {
         let capacity = self.capacity.unwrap_or(usize::MAX);
@@ -134,7 +160,9 @@ pub fn place(addresses: impl IntoIterator<Item = Ipv4Addr>, members: &[Member<'_
             });
         }
         let first = order.first().copied();
-        let at = order.into_iter().find(|&at| room[at] > 0);
+        // Who does not tell what it has and may have would never be full.
+        let takes = |at: usize| room[at] > 0 && (at == 0 || takers[at].load.tells);
+        let at = order.into_iter().find(|&at| takes(at));
         let place = at.map(|at| {
             let taker = takers[at];
             if !taker.load.refused.contains(&address) {

@@ -47,9 +47,10 @@ pub mod function {
     pub const TERM: u32 = 16;
     /// 1 on the marker of a node that shares captures with the others of its site; optional.
     pub const SHARES: u32 = 17;
-    /// Most addresses that it captures, on its marker; optional.
+    /// Most addresses that it captures, on its marker, or `u32::MAX`: no limit is known; optional.
     pub const CAPACITY: u32 = 18;
-    /// An address that it has captured, on its marker; any number of them (`held_tags`).
+    /// What it has captured, on its marker: shifted by 27 bits, with a block of addresses below; any number of them
+    /// (`held_tags`).
     pub const HELD: u32 = 19;
     /// 1 on the marker of a node that carries what comes its way in its cloud; optional.
     pub const READY: u32 = 20;

@@ -407,6 +407,8 @@ impl Router {
     /// Takes in what our own network interface has and may have; tells whether our marker says something else.
     fn tell_load(&mut self, landscape: &Landscape) -> bool {
         let own = landscape.loads.get(&landscape.own);
+        // Nobody is there to hear it.
+        let own = own.filter(|_| !landscape.siblings.is_empty());
         let load = Load {
             // Nobody else is concerned by what we were refused.
             refused: BTreeSet::new(),

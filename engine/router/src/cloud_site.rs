@@ -57,19 +57,17 @@ impl Router {
         let Some((marker, path)) = self.marker_path(node) else {
             return Load::default();
         };
-        let capacity = marker.capacity;
-        Load {
-            shares: marker.shares,
-            capacity: capacity.and_then(|most| usize::try_from(most).ok()),
-            held: held_of(self.config.fabric.asn, &path.attributes.large_communities),
-            ..Load::default()
-        }
+        let communities = &path.attributes.large_communities;
+        Load::from_marker(&marker, held_of(self.config.fabric.asn, communities))
     }
 
     fn own_load(&self, now: Instant) -> Load {
         let placement = self.config.cloud().map(|cloud| cloud.placement);
         let shares = placement == Some(CapturePlacement::ActiveActive);
-        let load = |executor: &Executor| executor.load(shares, now);
+        let load = |executor: &Executor| Load {
+            shares,
+            ..executor.load(now)
+        };
         self.cloud.executor.as_ref().map(load).unwrap_or_default()
     }
 

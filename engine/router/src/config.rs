@@ -13,7 +13,6 @@ use ipnet::{Ipv4Net, Ipv6Net};
 pub use sam_bfd::Timing as BfdTiming;
 pub use sam_bgp::GracefulRestartConfig;
 pub use sam_capture::Mode as CaptureMode;
-use sam_capture::held_tags::HELD_MAX;
 use sam_capture::provider::NicId;
 use sam_capture::{NodeId, Pool, Role};
 use sam_dataplane::Carrier;
@@ -271,7 +270,7 @@ pub const DEFAULT_RELEASE_HOLD: Duration = Duration::from_secs(120);
 /// Priority among the routers that capture for a site, where nothing is written.
 pub const DEFAULT_CAPTURE_PRIORITY: u8 = 100;
 /// Most addresses that a router may be told to capture: no provider has more on one network interface.
-pub const MAX_CAPTURES_MAX: usize = HELD_MAX;
+pub const MAX_CAPTURES_MAX: usize = 255;
 /// Changes at the provider per minute, where nothing is written.
 pub const DEFAULT_CHANGES_PER_MINUTE: usize = 30;
 /// Most changes at the provider per minute.

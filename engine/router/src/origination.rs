@@ -265,8 +265,7 @@ fn tags(config: &Config, kind: RouteKind) -> RouteTags {
 /// The marker, with what its node has captured and can.
 fn marker(config: &Config, mut tags: RouteTags, load: &Load) -> Announcement {
     tags.shares = load.shares;
-    // What does not fit into the number is no limit.
-    tags.capacity = load.capacity.and_then(|most| u32::try_from(most).ok());
+    tags.capacity = load.told_capacity();
     let mut marker = announcement(config, tags);
     let communities = &mut marker.attributes.large_communities;
     communities.extend(held_communities(config.fabric.asn, &load.held));

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use sam_capture::placement::{Member, place};
 use sam_capture::{Executor, NodeId};
 
 use crate::Router;
 use crate::commands::CommandRefusal;
 use crate::config::CaptureMode;
 use crate::events::Event;
+use crate::input::Command;
 
 /// How long an address that was given back is left alone, where nothing is said.
 pub const DEFAULT_RELEASE: Duration = Duration::from_secs(600);
@@ -134,10 +136,59 @@ impl Router {
         Some((last.operation, last.addresses.clone()))
     }
 
-    /// The router of the site that captures, if it is another one: an address that is left alone here it would take.
+    /// The other routers of the site that have, or would take, what an order to this one gives back: it holds at them only
+    /// if they are given the same order.
     #[must_use]
-    pub fn captured_by_sibling(&self) -> Option<NodeId> {
-        let elected = self.cloud.election.elected()?;
-        (elected != self.config.local.node).then_some(elected)
+    pub fn siblings_to_tell(&self, command: &Command) -> BTreeSet<NodeId> {
+        if let Command::Release { address, .. } = command {
+            let one = address.map(|address| self.takers(&[address].into()));
+            return one.unwrap_or_else(|| self.takers_of_all());
+        }
+        let Command::Undo(id) = command else {
+            return BTreeSet::new();
+        };
+        let done = self.done(*id);
+        done.map_or_else(BTreeSet::new, |(_, addresses)| self.takers(&addresses))
+    }
+
+    /// The other routers that addresses are placed with once this one has them no more.
+    fn takers(&self, addresses: &BTreeSet<Ipv4Addr>) -> BTreeSet<NodeId> {
+        let own = self.config.local.node;
+        let Some(mut site) = self.cloud.site() else {
+            return BTreeSet::new();
+        };
+        for (node, _, load) in &mut site.members {
+            if *node == own {
+                load.held.retain(|address| !addresses.contains(address));
+            }
+        }
+        let members = site.members.iter();
+        let members = members.filter_map(|(node, candidate, load)| {
+            Some(Member {
+                node: *node,
+                candidate: (*candidate)?,
+                load,
+            })
+        });
+        let members: Vec<Member<'_>> = members.collect();
+        let all = self.cloud.placement().keys().chain(addresses).copied();
+        let placement = place(all, &members);
+        let nodes = addresses.iter();
+        let nodes = nodes.filter_map(|address| Some(placement.get(address)?.as_ref()?.node));
+        nodes.filter(|node| *node != own).collect()
+    }
+
+    /// The others that share, or the one of them that is elected.
+    fn takers_of_all(&self) -> BTreeSet<NodeId> {
+        let own = self.config.local.node;
+        let site = self.cloud.site().filter(|site| site.shared);
+        let takers: BTreeSet<NodeId> = match site {
+            Some(site) => {
+                let there = site.members.iter().filter(|(_, there, _)| there.is_some());
+                there.map(|(node, _, _)| *node).collect()
+            }
+            None => self.cloud.election.elected().into_iter().collect(),
+        };
+        takers.into_iter().filter(|node| *node != own).collect()
     }
 }

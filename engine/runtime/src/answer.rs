@@ -119,7 +119,7 @@ impl Control {
             | Command::CancelHandover(_)
             | Command::Shutdown => None,
         };
-        let released = matches!(command, Command::Release { .. } | Command::Undo(_));
+        let given = command.clone();
         self.input(Input::Command(command));
         self.drive();
         let mut answer = json!({ "done": true });
@@ -133,12 +133,14 @@ impl Control {
                 .map(|owner| owner.name.as_str())
                 .into();
         }
-        let sibling = self.router.captured_by_sibling().filter(|_| released);
+        let siblings = self.router.siblings_to_tell(&given);
         let nodes = &self.router.config().fabric.nodes;
-        if let Some(node) = sibling.and_then(|node| nodes.get(&node)) {
-            let name = &node.name;
+        let siblings = siblings.iter().filter_map(|node| nodes.get(node));
+        let siblings: Vec<&str> = siblings.map(|node| node.name.as_str()).collect();
+        if !siblings.is_empty() {
+            let names = siblings.join(", ");
             answer["warning"] =
-                format!("{name} captures for this site: give it the same order").into();
+                format!("holds at this router only: give the same order to {names}").into();
         }
         if let Some(unsaved) = &self.unsaved {
             answer["warning"] = format!("in force, but a restart forgets it: {unsaved}").into();

@@ -6,7 +6,7 @@ use super::Executor;
 use crate::plan::Mode;
 
 /// Looks may fail for so long before the router leaves the site to others.
-const BLIND: Duration = Duration::from_secs(30);
+pub(super) const BLIND: Duration = Duration::from_secs(30);
 /// For so long it does so after a change was denied; then it tries again, if it is elected.
 const DENIED: Duration = Duration::from_secs(900);
 

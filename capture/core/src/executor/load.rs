@@ -5,19 +5,21 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use super::Executor;
+use super::ability::BLIND;
 use crate::placement::Load;
-use crate::plan::{Cause, capacity, captured};
+use crate::plan::{Cause, Mode, capacity, captured};
 
 impl Executor {
-    /// What our NIC has and may have, as far as known. While the provider says that there is no room, it is full.
-    ///
-    /// `shares`: whether this router shares captures with the others of its site.
+    /// What our NIC has and may have, as far as known. While the provider says that there is no room, it is full. What was
+    /// seen before looks ended, or failed for too long, is not known any more.
     #[must_use]
-    pub fn load(&self, shares: bool, now: Instant) -> Load {
+    pub fn load(&self, now: Instant) -> Load {
         let max_captures = self.settings.max_captures;
-        let Some(seen) = &self.observed else {
+        let blind = self.blind_since.is_some_and(|since| now >= since + BLIND);
+        let known = self.settings.mode != Mode::Off && !blind;
+        let Some(seen) = self.observed.as_ref().filter(|_| known) else {
             return Load {
-                shares,
+                tells: true,
                 capacity: max_captures,
                 ..Load::default()
             };
@@ -40,7 +42,8 @@ impl Executor {
             Cause::Fight => false,
         });
         Load {
-            shares,
+            tells: true,
+            shares: false,
             capacity,
             refused: refused.map(|(address, _)| *address).collect(),
             held,

@@ -238,7 +238,9 @@ impl Executor {
         if self.settings == settings {
             return;
         }
-        if self.settings.nic != settings.nic {
+        let begins = self.settings.mode == Mode::Off && settings.mode > Mode::Off;
+        if self.settings.nic != settings.nic || begins {
+            // What is there now is another one, or was not looked at for long.
             self.observed = None;
             self.observe_at = now;
         }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::route_tags::RouteKind;
 
 #[test]
 fn the_elected_router_takes_all_until_it_is_full_then_the_next_one() {
@@ -45,6 +46,52 @@ fn an_address_stays_where_it_is() {
         site.place(10..20)[at].map(|place| place.node),
         Some(NodeId(3 - other.0))
     );
+}
+
+#[test]
+fn who_cannot_capture_does_not_have_what_one_that_can_says_it_has() {
+    let mut site = Site::new(false, &[None, None]);
+    site.load(1).held.insert(address(10));
+    site.load(2).held.insert(address(10));
+    let holder = |site: &Site| site.holders(10..11)[&address(10)];
+    assert_eq!(holder(&site), NodeId(1));
+
+    let idle = site.candidates.get_mut(&NodeId(1)).unwrap();
+    (idle.captures, idle.term, idle.priority) = (false, 9, 255);
+
+    assert_eq!(holder(&site), NodeId(2));
+}
+
+#[test]
+fn who_tells_nothing_takes_no_overflow() {
+    let mut site = Site::new(false, &[Some(1), None, Some(1)]);
+    *site.load(2) = Load::default();
+    let rules = |site: &Site| site.rules(10..13);
+    assert_eq!(rules(&site), [(1, Rule::Elected), (3, Rule::Overflow)]);
+
+    site.candidates.get_mut(&NodeId(2)).unwrap().priority = 150;
+    assert_eq!(rules(&site), [(2, Rule::Elected); 3]);
+}
+
+#[test]
+fn a_load_is_told_by_a_marker() {
+    let marker = RouteTags::new(NodeId(1), RouteKind::Marker { epoch: 1 });
+    assert_eq!(Load::default().told_capacity(), None);
+    let silent = Load::from_marker(&marker, BTreeSet::new());
+    assert_eq!(silent, Load::default());
+    for capacity in [None, Some(0), Some(7)] {
+        let load = Load {
+            tells: true,
+            capacity,
+            held: [address(10)].into(),
+            ..Load::default()
+        };
+        let marker = RouteTags {
+            capacity: load.told_capacity(),
+            ..marker
+        };
+        assert_eq!(Load::from_marker(&marker, load.held.clone()), load);
+    }
 }
 
 #[test]
@@ -209,6 +256,7 @@ impl Site {
             priority: 100,
         };
         let load = |capacity| Load {
+            tells: true,
             shares,
             capacity,
             ..Load::default()

@@ -83,11 +83,27 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    /// What it has captured, and can, as it tells the others.
+    pub(crate) fn told(&self, now: Instant) -> Load {
+        Load {
+            refused: BTreeSet::new(),
+            ..self.load(now)
+        }
+    }
+
+    /// What it has captured, and can, as it sees it itself.
+    pub(crate) fn load(&self, now: Instant) -> Load {
+        Load {
+            shares: self.style.shares,
+            ..self.executor.load(now)
+        }
+    }
+
     pub(crate) fn landscape(&self, now: Instant) -> Landscape {
         let own = node(self.number);
         let markers = self.idea.markers.iter();
         let loads = markers.filter_map(|(node, told)| Some((*node, told.as_ref()?.load.clone())));
-        let ours = (own, self.executor.load(self.style.shares, now));
+        let ours = (own, self.load(now));
         let claims = self.idea.homes.iter().map(|(at, home)| {
             let claimed = match home {
                 Home::Here => Claimed::AtOurSite,
@@ -124,10 +140,7 @@ impl Router {
         Marker {
             candidate: self.election.candidate(),
             drained: self.drained,
-            load: Load {
-                refused: BTreeSet::new(),
-                ..self.executor.load(self.style.shares, now)
-            },
+            load: self.told(now),
         }
     }
 
@@ -272,7 +285,7 @@ impl Router {
 
     /// Nothing is put on a NIC beyond what it may have.
     fn check_room(&self, addresses: &BTreeSet<Ipv4Addr>, now: Instant) {
-        let load = self.executor.load(self.style.shares, now);
+        let load = self.load(now);
         let then = load.held.union(addresses).count();
         let most = self.style.capacity().unwrap_or(usize::MAX);
         assert!(then <= most, "{then} captures where {most} may be");

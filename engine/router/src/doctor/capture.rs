@@ -87,6 +87,13 @@ fn room(evidence: &Evidence<'_>, view: &CapturesView, nic: &CaptureNic) -> Check
         .detail(listed(without))
         .remedy(ROOM_REMEDY);
     }
+    let waiting = of_state(view, "no-room");
+    if !waiting.is_empty() {
+        let waiting = waiting.iter().map(|row| row.address);
+        return warn(AREA, NAME, format!("{message}, and there is no room here for more"))
+            .detail(listed(waiting))
+            .remedy("they have a place at a router of the site: `samctl captures` shows which, and follows before long");
+    }
     let own = evidence.config.local.node;
     let members = view.group.iter().flat_map(|group| &group.members);
     let mut own = members.filter(|member| member.node.id == own);

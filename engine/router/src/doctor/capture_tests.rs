@@ -13,7 +13,8 @@ use crate::facts::AddressFacts;
 use crate::fixture::address;
 use crate::testnet::Net;
 use crate::view::{
-    CaptureGroup, CaptureMember, CaptureNic, CaptureRow, CheckStatus, NodeRef, PermissionRow,
+    CaptureGroup, CaptureMember, CaptureNic, CapturePlace, CaptureRow, CheckStatus, NodeRef,
+    PermissionRow,
 };
 
 type Spoil = fn(&mut Evidence<'_>);
@@ -102,6 +103,30 @@ fn an_address_of_another_site_on_this_host_is_a_fault_with_its_remedy() {
 
     facts.host.addresses = None;
     assert_eq!(status(&facts, |_| ()), Some(CheckStatus::Skip));
+}
+
+#[test]
+fn what_has_a_place_at_the_site_is_not_said_to_fit_nowhere() {
+    let (net, facts) = captured();
+    let message = |spoil: Spoil| {
+        let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+        fill(&mut evidence);
+        spoil(&mut evidence);
+        let checks = examine(&evidence).checks.into_iter();
+        let mut rooms = checks.filter(|check| check.name == "room");
+        rooms.next().expect("a check of the room").message
+    };
+    let nowhere = message(|e| row(e).state = "no-room".into());
+    assert!(nowhere.contains("no router of the site"), "{nowhere}");
+
+    let here = message(|e| {
+        let node = NodeRef::new(e.config, NodeId(1));
+        let (rule, why) = ("elected".into(), String::new());
+        row(e).state = "no-room".into();
+        row(e).place = Some(CapturePlace { node, rule, why });
+    });
+
+    assert!(here.contains("no room here"), "{here}");
 }
 
 fn found(name: &str, spoil: impl Fn(&mut Evidence<'_>)) -> Option<CheckStatus> {

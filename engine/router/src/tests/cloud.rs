@@ -452,6 +452,56 @@ fn what_is_given_back_by_order_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn an_order_says_where_else_it_has_to_be_given() {
+    let release = |last: Option<u8>| Command::Release {
+        address: last.map(address),
+        hold: std::time::Duration::from_secs(300),
+    };
+    let tell = |site: &Site, id: u32, last| {
+        let siblings = site.net.stations[&id]
+            .router
+            .siblings_to_tell(&release(last));
+        siblings.into_iter().map(|node| node.0).collect::<Vec<_>>()
+    };
+    let mut site = Site::with(CaptureMode::Auto, |_, cloud| cloud.max_captures = Some(1));
+    for last in [10, 11] {
+        site.net.command(1, Command::Announce(address(last)));
+    }
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (Some(2), Some(3)));
+    assert_eq!(tell(&site, 2, Some(10)), [0; 0]);
+    assert_eq!(tell(&site, 2, Some(11)), [3], "not the elected one has it");
+    assert_eq!(tell(&site, 3, Some(10)), [2]);
+    assert_eq!(
+        (tell(&site, 2, None), tell(&site, 3, None)),
+        (vec![], vec![2])
+    );
+
+    let mut site = Site::with(CaptureMode::Auto, |_, cloud| {
+        cloud.placement = CapturePlacement::ActiveActive;
+    });
+    for last in [10, 11] {
+        site.net.command(1, Command::Announce(address(last)));
+    }
+    site.run(20);
+    assert_eq!((site.holder(10), site.holder(11)), (Some(3), Some(2)));
+    assert_eq!(
+        (tell(&site, 2, Some(10)), tell(&site, 2, Some(11))),
+        (vec![3], vec![])
+    );
+    assert_eq!(
+        (tell(&site, 2, None), tell(&site, 3, None)),
+        (vec![3], vec![2])
+    );
+    assert_eq!(
+        site.net.stations[&2]
+            .router
+            .siblings_to_tell(&Command::Drain(true)),
+        [].into()
+    );
+}
+
+#[test]
 fn what_an_action_captured_can_be_undone() {
     let mut site = Site::new(CaptureMode::Auto);
     site.net.command(1, Command::Announce(address(10)));

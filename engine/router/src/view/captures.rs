@@ -222,7 +222,7 @@ impl CapturesView {
     /// Lists the addresses for which no router of the site has room.
     pub fn without_room(&self) -> impl Iterator<Item = Ipv4Addr> {
         let rows = self.captures.iter();
-        let without = rows.filter(|row| row.state == State::NoRoom.name());
+        let without = rows.filter(|row| row.state == State::NoRoom.name() && row.place.is_none());
         without.map(|row| row.address)
     }
 }

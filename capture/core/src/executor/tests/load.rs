@@ -57,6 +57,41 @@ fn what_is_refused_takes_no_room() {
     assert_eq!(load(&case).refused, [].into());
 }
 
+#[test]
+fn what_is_not_looked_at_is_not_known() {
+    let mut case = Case::new(Mode::Auto);
+    case.hold(10);
+    case.run(Duration::from_secs(1));
+    let primary = case.observation.entries.remove(&address(5)).unwrap();
+    let start = case.now;
+    while case.now < start + Duration::from_secs(120) {
+        let able = case.executor.is_able(case.now);
+        assert_eq!(load(&case).held.contains(&address(10)), able);
+        case.run(Duration::from_secs(1));
+    }
+    assert_eq!(load(&case).held, [].into(), "blind for too long");
+    case.observation.entries.insert(address(5), primary);
+    case.run(Duration::from_secs(120));
+    assert_eq!(load(&case).held, [address(10)].into());
+
+    mode(&mut case, Mode::Off);
+    assert_eq!(load(&case).held, [].into());
+    case.observation.entries.remove(&address(10));
+    mode(&mut case, Mode::Auto);
+    assert!(!case.executor.is_able(case.now), "nothing was seen yet");
+    assert_eq!(load(&case).held, [].into());
+    case.run(Duration::from_secs(1));
+    assert!(case.executor.is_able(case.now));
+}
+
+fn mode(case: &mut Case, mode: Mode) {
+    let settings = Settings {
+        mode,
+        ..case.executor.settings.clone()
+    };
+    case.executor.set_settings(settings, case.now);
+}
+
 fn limit(case: &mut Case, max_captures: Option<usize>) {
     let settings = Settings {
         max_captures,
@@ -66,5 +101,5 @@ fn limit(case: &mut Case, max_captures: Option<usize>) {
 }
 
 fn load(case: &Case) -> Load {
-    case.executor.load(false, case.now)
+    case.executor.load(case.now)
 }

@@ -156,6 +156,41 @@ fn who_stands_by_says_why() {
     );
 }
 
+#[test]
+fn who_has_captured_more_than_a_route_can_list_one_by_one_is_still_there() {
+    let mut site = Site::new(CaptureMode::Auto);
+    announce(&mut site, 10..130);
+
+    site.run(60);
+
+    assert_eq!(held(&site, 2), (10..130).collect());
+    let members = site.group(3).members;
+    assert_eq!(members[0].held, 120, "{members:?}");
+    // Its routes count as well.
+    site.net.command(2, Command::Announce(address(200)));
+    assert_eq!(site.net.tunneled_to(1, address(200)), Some(2));
+}
+
+#[test]
+fn who_is_alone_at_its_site_tells_nobody_what_it_has() {
+    let told = |site: &Site| {
+        let marker = site.net.stations[&1].router.marker(NodeId(2));
+        marker.expect("it is there").capacity
+    };
+    let mut site = sharing(Some(7));
+    assert_eq!(told(&site), Some(7));
+    let mut config = site.net.stations[&2].router.config().clone();
+    let sibling = config.fabric.nodes.get_mut(&NodeId(3)).expect("there");
+    sibling.nic = None;
+
+    site.net.kill(2);
+    site.net.start(2, config, RuntimeState::default());
+    site.net.input(2, Input::Cloud(ready()));
+    site.run(120);
+
+    assert_eq!(told(&site), None);
+}
+
 fn sharing(max_captures: Option<usize>) -> Site {
     Site::with(CaptureMode::Auto, move |_, cloud| {
         cloud.placement = CapturePlacement::ActiveActive;
