@@ -7,7 +7,7 @@
 //!
 //! 1. It stands by, and the router that acts claims nothing of what another site holds: given away before.
 //! 2. It takes its LAN over, and finds another site in possession, be it later: a node of which nothing was heard in that moment
-//!    says what it holds when it is heard again.
+//!    says what it holds when it is heard again. What this router was told to own since is newer, and nobody's to undo.
 //! 3. It begins, and has not heard everybody yet: what is found held is taken for given away, and what is not may still be,
 //!    so that it claims as standby until it is informed (`crate::startup_fence`).
 //!
@@ -39,6 +39,8 @@ const UNCLAIMED: Duration = Duration::from_secs(10);
 pub(crate) struct LanOrders {
     /// Whether this router acted when claims were decided last, and everybody had been heard who tells routes.
     acted: bool,
+    /// What it was told to own when it began to act, and not again since; `None` while it stands by.
+    judged: Option<BTreeSet<Ipv4Addr>>,
     /// Nodes of which nothing was heard when it took its LAN over, and since when something is.
     unheard: BTreeMap<NodeId, Option<Instant>>,
     /// Where claims were read up to while it stands by.
@@ -53,6 +55,13 @@ impl LanOrders {
     /// Has all claims looked at, for what they mean has changed.
     pub(crate) fn reread(&mut self) {
         self.cursor = None;
+    }
+
+    /// Takes in an order to this router: it is newer than all that is heard of later.
+    pub(crate) fn on_order(&mut self, address: Ipv4Addr) {
+        if let Some(judged) = &mut self.judged {
+            judged.remove(&address);
+        }
     }
 }
 
@@ -76,8 +85,16 @@ impl Router {
         // What comes with the last word of the routes counts too, so the first look after it is one of a router that begins.
         let begins = !std::mem::replace(&mut self.lan_orders.acted, !self.fence.is_uninformed());
         self.follow_unheard(begins, now);
+        if self.lan_orders.judged.is_none() {
+            self.lan_orders.judged = Some(self.told_to_own());
+        }
+        let is_judged = |address: &Ipv4Addr| {
+            let judged = self.lan_orders.judged.as_ref();
+            judged.is_some_and(|judged| judged.contains(address))
+        };
         let held = claimed.iter().filter(|(address, rival)| {
-            rival.held_beside || (rival.ordered && (begins || self.is_held_unheard(**address)))
+            let given_away = begins || self.is_held_unheard(**address);
+            rival.held_beside || (rival.ordered && is_judged(address) && given_away)
         });
         let held = held.map(|(address, rival)| (*address, *rival)).collect();
         self.learn(&held, now);
@@ -114,7 +131,7 @@ impl Router {
 
     /// While this router stands by: what others hold, and what the router that acts does.
     fn follow_acting_router(&mut self, now: Instant) {
-        self.lan_orders.acted = false;
+        (self.lan_orders.acted, self.lan_orders.judged) = (false, None);
         let begins = self.lan_orders.cursor.is_none();
         let mut changed = self.changed_claims();
         if begins {
