@@ -49,9 +49,17 @@ pub(crate) struct LanOrders {
     told: BTreeSet<Ipv4Addr>,
     /// Since when no router of the LAN claims an inherited address.
     unclaimed: BTreeMap<Ipv4Addr, Instant>,
+    /// When the first of these is forgotten, as things are.
+    due: Option<Instant>,
 }
 
 impl LanOrders {
+    /// Returns when an inherited address is forgotten. What is heard too late to count is judged when it is heard.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Has all claims looked at, for what they mean has changed.
     pub(crate) fn reread(&mut self) {
         self.cursor = None;
@@ -69,6 +77,7 @@ impl Router {
     /// Follows who holds what this router is told to own, and what the router beside it does; `claimed` are the claims of others
     /// on what it claims itself.
     pub(crate) fn follow_lan_orders(&mut self, claimed: &BTreeMap<Ipv4Addr, Rival>, now: Instant) {
+        self.lan_orders.due = None;
         if !self.has_sibling() {
             return;
         }
@@ -217,6 +226,8 @@ impl Router {
                 self.tell_order(address, "forgotten", now);
             }
         }
+        let first = self.lan_orders.unclaimed.values().min();
+        self.lan_orders.due = first.map(|since| *since + UNCLAIMED);
     }
 
     /// Takes in who holds what this router is told to own.

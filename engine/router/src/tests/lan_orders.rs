@@ -75,3 +75,22 @@ fn what_is_announced_again_is_not_given_away_again() {
     let claim = net.stations[&2].router.claim_on(address(ADDRESS));
     assert_eq!(claim, Some(ClaimState::Active), "by order");
 }
+
+#[test]
+fn what_nobody_claims_beside_is_forgotten_after_ten_seconds_to_the_nanosecond() {
+    let mut net = elected();
+    stand_by_beside_a_master(&mut net, 2);
+    net.command(1, Command::Announce(address(20)));
+    let inherited = [address(20)].into();
+    assert_eq!(net.station(2).state.inherited, inherited);
+    net.input(1, Input::Command(Command::Withdraw(address(20))));
+    let (way, instant) = (Duration::from_millis(1), Duration::from_nanos(1));
+    net.run_for(way + Duration::from_secs(10) - instant);
+    assert_eq!(net.station(2).state.inherited, inherited);
+
+    net.run_for(instant);
+
+    assert_eq!(net.station(2).state.inherited, [].into());
+    let due = net.stations[&2].router.poll_timeout();
+    assert!(due.is_some_and(|(at, _)| at > net.now), "{due:?}");
+}
