@@ -21,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_bgp::{Cursor, News};
+use ipnet::Ipv4Net;
+use sam_bgp::{Cursor, Feed, News};
 use sam_capture::{ClaimSource, NodeId};
 
 use crate::Router;
@@ -43,7 +44,7 @@ pub(crate) struct LanOrders {
     judged: Option<BTreeSet<Ipv4Addr>>,
     /// Nodes of which nothing was heard when it took its LAN over, and since when something is.
     unheard: BTreeMap<NodeId, Option<Instant>>,
-    /// Where claims were read up to while it stands by.
+    /// Where claims were read up to while it stands by; `None` has all of the LAN looked at.
     cursor: Option<Cursor>,
     /// What it was told to own then.
     told: BTreeSet<Ipv4Addr>,
@@ -141,11 +142,9 @@ impl Router {
     /// While this router stands by: what others hold, and what the router that acts does.
     fn follow_acting_router(&mut self, now: Instant) {
         (self.lan_orders.acted, self.lan_orders.judged) = (false, None);
-        let begins = self.lan_orders.cursor.is_none();
-        let mut changed = self.changed_claims();
-        if begins {
-            changed.extend(&self.state.inherited);
-        }
+        let changed = changed_claims(self.speaker.rib_feed(), &mut self.lan_orders.cursor);
+        let begins = changed.is_none();
+        let changed = changed.unwrap_or_else(|| self.claimed_beside());
         let told = self.told_to_own();
         let mut looked_at = changed.clone();
         // A new order has to be compared with what others hold, and says nothing about what the other router has.
@@ -167,20 +166,12 @@ impl Router {
         self.forget_unclaimed(now);
     }
 
-    /// The addresses whose claims changed since this was asked last.
-    fn changed_claims(&mut self) -> BTreeSet<Ipv4Addr> {
-        let feed = self.speaker.rib_feed();
-        let cursor = self
-            .lan_orders
-            .cursor
-            .get_or_insert_with(|| feed.subscribe());
-        let mut changed = BTreeSet::new();
-        while let Some(news) = feed.next(cursor) {
-            if let News::Changed { key, .. } = news {
-                changed.insert(key.addr());
-            }
-        }
-        changed
+    /// The addresses that the other routers of the LAN own, or did: few of those that a big fabric has.
+    fn claimed_beside(&self) -> BTreeSet<Ipv4Addr> {
+        let owners = self.owners.owners();
+        let beside = owners.filter(|owner| self.config.shares_lan_with(owner.node));
+        let inherited = self.state.inherited.iter().copied();
+        beside.map(|owner| owner.address).chain(inherited).collect()
     }
 
     /// Takes in what the other routers of the LAN claim of an address.
@@ -272,5 +263,52 @@ impl Router {
             step: step.to_owned(),
         };
         self.events.push(event, now);
+    }
+}
+
+/// Returns the addresses whose claims changed since this was asked last; `None` when it is asked first, or some that are gone were
+/// missed, and all of the LAN are to be looked at.
+fn changed_claims(feed: &Feed<Ipv4Net>, cursor: &mut Option<Cursor>) -> Option<BTreeSet<Ipv4Addr>> {
+    let mut begins = cursor.is_none();
+    let place = cursor.get_or_insert_with(|| feed.subscribe());
+    let mut changed = BTreeSet::new();
+    while let Some(news) = feed.next(place) {
+        match news {
+            // The whole table is passed over: to look each prefix of it up takes long.
+            News::Changed { .. } if begins => {}
+            News::Changed { key, .. } => {
+                changed.insert(key.addr());
+            }
+            News::Complete { .. } => {}
+            News::Resync => begins = true,
+        }
+    }
+    (!begins).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_missed_what_is_gone_looks_at_everything_once_again() {
+        let mut feed = Feed::default();
+        let kept: Ipv4Net = "10.77.60.10/32".parse().unwrap();
+        let others = (0..20_000).map(|host: u32| Ipv4Net::from(Ipv4Addr::from(host)));
+        feed.note(kept, None, true);
+        let stamps: Vec<_> = others
+            .map(|key| (key, feed.note(key, None, true)))
+            .collect();
+        let mut cursor = None;
+        assert_eq!(changed_claims(&feed, &mut cursor), None);
+        assert_eq!(changed_claims(&feed, &mut cursor), Some([].into()));
+
+        // More than the feed remembers.
+        for (key, stamp) in stamps {
+            feed.note(key, stamp, false);
+        }
+
+        assert_eq!(changed_claims(&feed, &mut cursor), None);
+        assert_eq!(changed_claims(&feed, &mut cursor), Some([].into()));
     }
 }

@@ -94,3 +94,21 @@ fn what_nobody_claims_beside_is_forgotten_after_ten_seconds_to_the_nanosecond() 
     let due = net.stations[&2].router.poll_timeout();
     assert!(due.is_some_and(|(at, _)| at > net.now), "{due:?}");
 }
+
+#[test]
+fn what_the_lan_gave_up_while_a_router_was_down_that_one_forgets_too() {
+    let mut net = elected();
+    net.command(1, Command::Announce(address(20)));
+    let config = net.station(2).router.config().clone();
+    let state = net.station(2).state.clone();
+    assert_eq!(state.inherited, [address(20)].into());
+    net.kill(2);
+    net.run(5);
+    net.command(1, Command::Withdraw(address(20)));
+
+    net.start(2, config, state);
+    stand_by_beside_a_master(&mut net, 2);
+    net.run(30);
+
+    assert_eq!(net.station(2).state.inherited, [].into());
+}
