@@ -9,6 +9,7 @@
 //! who takes an address over because of a cut of its own would take it from them. Not so a claim that is only remembered
 //! (RFC 4724) and cannot be chosen: nobody upholds it any more.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -173,6 +174,9 @@ pub(crate) fn rivals(
         .collect()
 }
 
+/// A step of the decision process, and what it says of a path.
+type Step = (DecisionStep, Ordering);
+
 /// A claim that wins against an active one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Winner {
@@ -209,14 +213,13 @@ pub(crate) fn winner(
     })
 }
 
-/// Tells by which step a third node would prefer this path over an active claim of ours from `source`, if it would. These are
-/// the steps of the decision process that do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no
-/// AS_PATH).
-fn wins_by(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> Option<DecisionStep> {
+/// Compares a path with an active claim of ours from `source`; less is better. These are the steps of the decision process that
+/// do not depend on where one stands: LOCAL_PREF, ORIGIN, MED, router id (import admits no AS_PATH).
+fn steps(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> [Step; 4] {
     let attributes = &view.path.attributes;
     let ours = ClaimState::Active.local_pref();
     let med = attributes.med.unwrap_or(0);
-    let steps = [
+    [
         (DecisionStep::LocalPref, ours.cmp(&attributes.preference())),
         (DecisionStep::Origin, attributes.origin.cmp(&Origin::Igp)),
         (DecisionStep::Med, med.cmp(&source.med())),
@@ -224,21 +227,24 @@ fn wins_by(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> Optio
             DecisionStep::RouterId,
             attributes.next_hop.cmp(&own_overlay),
         ),
-    ];
-    let mut decides = steps.into_iter().filter(|(_, order)| order.is_ne());
-    let (step, order) = decides.next()?;
-    order.is_lt().then_some(step)
+    ]
+}
+
+/// Tells by which step a third node would prefer this path over an active claim of ours from `source`, if it would.
+fn wins_by(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> Option<DecisionStep> {
+    decided_by(&steps(view, source, own_overlay))
 }
 
 /// Tells whether it would between claims of equal LOCAL_PREF.
 fn precedes(view: &PathView, source: ClaimSource, own_overlay: Ipv4Addr) -> bool {
-    let attributes = &view.path.attributes;
-    let rest = (
-        attributes.origin,
-        attributes.med.unwrap_or(0),
-        attributes.next_hop,
-    );
-    rest < (Origin::Igp, source.med(), own_overlay)
+    let [_, rest @ ..] = steps(view, source, own_overlay);
+    decided_by(&rest).is_some()
+}
+
+/// Returns the first step that makes a difference, if it is for the path.
+fn decided_by(steps: &[Step]) -> Option<DecisionStep> {
+    let (step, order) = steps.iter().find(|(_, order)| order.is_ne())?;
+    order.is_lt().then_some(*step)
 }
 
 /// Tells whether somebody stands behind a claim: it is told in a living session, or remembered and its node answers.
@@ -304,6 +310,19 @@ mod tests {
                 "case {index}"
             );
         }
+    }
+
+    #[test]
+    fn who_asks_first_depends_on_everything_but_local_pref() {
+        let asks = |node, med| {
+            let mut attributes = attributes(node);
+            tag(&mut attributes, node, ClaimState::Seizing);
+            attributes.med = Some(med);
+            precedes(&view(node, attributes), ClaimSource::Observed, overlay(2))
+        };
+        let med = ClaimSource::Observed.med();
+        assert!(asks(1, med) && !asks(3, med) && !asks(2, med));
+        assert!(asks(3, med - 1) && !asks(1, med + 1));
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Router {
         match (command, verdict) {
             (Command::Announce(address), Ok(())) => {
                 self.state.announce(&self.config, *address);
+                self.lan_orders.on_order(*address);
             }
             (Command::Withdraw(address), Ok(())) => self.state.withdraw(&self.config, *address),
             (Command::Drain(on), Ok(())) => self.set_drained(*on, now),

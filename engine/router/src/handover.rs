@@ -77,6 +77,7 @@ impl Router {
             Some(reason) => self.tell_handover(address, from, &format!("refused: {reason}"), now),
             None => {
                 self.state.announce(&self.config, address);
+                self.lan_orders.on_order(address);
                 self.state.accepted.insert(address, from);
                 self.tell_handover(address, from, "accepted", now);
             }

@@ -7,7 +7,7 @@
 //!
 //! 1. It stands by, and the router that acts claims nothing of what another site holds: given away before.
 //! 2. It takes its LAN over, and finds another site in possession, be it later: a node of which nothing was heard in that moment
-//!    says what it holds when it is heard again.
+//!    says what it holds when it is heard again. What this router was told to own since is newer, and nobody's to undo.
 //! 3. It begins, and has not heard everybody yet: what is found held is taken for given away, and what is not may still be,
 //!    so that it claims as standby until it is informed (`crate::startup_fence`).
 //!
@@ -21,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_bgp::{Cursor, News};
+use ipnet::Ipv4Net;
+use sam_bgp::{Cursor, Feed, News};
 use sam_capture::{ClaimSource, NodeId};
 
 use crate::Router;
@@ -39,20 +40,37 @@ const UNCLAIMED: Duration = Duration::from_secs(10);
 pub(crate) struct LanOrders {
     /// Whether this router acted when claims were decided last, and everybody had been heard who tells routes.
     acted: bool,
+    /// What it was told to own when it began to act, and not again since; `None` while it stands by.
+    judged: Option<BTreeSet<Ipv4Addr>>,
     /// Nodes of which nothing was heard when it took its LAN over, and since when something is.
     unheard: BTreeMap<NodeId, Option<Instant>>,
-    /// Where claims were read up to while it stands by.
+    /// Where claims were read up to while it stands by; `None` has all of the LAN looked at.
     cursor: Option<Cursor>,
     /// What it was told to own then.
     told: BTreeSet<Ipv4Addr>,
     /// Since when no router of the LAN claims an inherited address.
     unclaimed: BTreeMap<Ipv4Addr, Instant>,
+    /// When the first of these is forgotten, as things are.
+    due: Option<Instant>,
 }
 
 impl LanOrders {
+    /// Returns when an inherited address is forgotten. What is heard too late to count is judged when it is heard.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Has all claims looked at, for what they mean has changed.
     pub(crate) fn reread(&mut self) {
         self.cursor = None;
+    }
+
+    /// Takes in an order to this router: it is newer than all that is heard of later.
+    pub(crate) fn on_order(&mut self, address: Ipv4Addr) {
+        if let Some(judged) = &mut self.judged {
+            judged.remove(&address);
+        }
     }
 }
 
@@ -60,6 +78,7 @@ impl Router {
     /// Follows who holds what this router is told to own, and what the router beside it does; `claimed` are the claims of others
     /// on what it claims itself.
     pub(crate) fn follow_lan_orders(&mut self, claimed: &BTreeMap<Ipv4Addr, Rival>, now: Instant) {
+        self.lan_orders.due = None;
         if !self.has_sibling() {
             return;
         }
@@ -76,8 +95,16 @@ impl Router {
         // What comes with the last word of the routes counts too, so the first look after it is one of a router that begins.
         let begins = !std::mem::replace(&mut self.lan_orders.acted, !self.fence.is_uninformed());
         self.follow_unheard(begins, now);
+        if self.lan_orders.judged.is_none() {
+            self.lan_orders.judged = Some(self.told_to_own());
+        }
+        let is_judged = |address: &Ipv4Addr| {
+            let judged = self.lan_orders.judged.as_ref();
+            judged.is_some_and(|judged| judged.contains(address))
+        };
         let held = claimed.iter().filter(|(address, rival)| {
-            rival.held_beside || (rival.ordered && (begins || self.is_held_unheard(**address)))
+            let given_away = begins || self.is_held_unheard(**address);
+            rival.held_beside || (rival.ordered && is_judged(address) && given_away)
         });
         let held = held.map(|(address, rival)| (*address, *rival)).collect();
         self.learn(&held, now);
@@ -114,12 +141,10 @@ impl Router {
 
     /// While this router stands by: what others hold, and what the router that acts does.
     fn follow_acting_router(&mut self, now: Instant) {
-        self.lan_orders.acted = false;
-        let begins = self.lan_orders.cursor.is_none();
-        let mut changed = self.changed_claims();
-        if begins {
-            changed.extend(&self.state.inherited);
-        }
+        (self.lan_orders.acted, self.lan_orders.judged) = (false, None);
+        let changed = changed_claims(self.speaker.rib_feed(), &mut self.lan_orders.cursor);
+        let begins = changed.is_none();
+        let changed = changed.unwrap_or_else(|| self.claimed_beside());
         let told = self.told_to_own();
         let mut looked_at = changed.clone();
         // A new order has to be compared with what others hold, and says nothing about what the other router has.
@@ -146,20 +171,12 @@ impl Router {
         self.forget_unclaimed(now);
     }
 
-    /// The addresses whose claims changed since this was asked last.
-    fn changed_claims(&mut self) -> BTreeSet<Ipv4Addr> {
-        let feed = self.speaker.rib_feed();
-        let cursor = self
-            .lan_orders
-            .cursor
-            .get_or_insert_with(|| feed.subscribe());
-        let mut changed = BTreeSet::new();
-        while let Some(news) = feed.next(cursor) {
-            if let News::Changed { key, .. } = news {
-                changed.insert(key.addr());
-            }
-        }
-        changed
+    /// The addresses that the other routers of the LAN own, or did: few of those that a big fabric has.
+    fn claimed_beside(&self) -> BTreeSet<Ipv4Addr> {
+        let owners = self.owners.owners();
+        let beside = owners.filter(|owner| self.config.shares_lan_with(owner.node));
+        let inherited = self.state.inherited.iter().copied();
+        beside.map(|owner| owner.address).chain(inherited).collect()
     }
 
     /// Takes in what the other routers of the LAN claim of an address.
@@ -205,6 +222,8 @@ impl Router {
                 self.tell_order(address, "forgotten", now);
             }
         }
+        let first = self.lan_orders.unclaimed.values().min();
+        self.lan_orders.due = first.map(|since| *since + UNCLAIMED);
     }
 
     /// Takes in who holds what this router is told to own.
@@ -249,5 +268,52 @@ impl Router {
             step: step.to_owned(),
         };
         self.events.push(event, now);
+    }
+}
+
+/// Returns the addresses whose claims changed since this was asked last; `None` when it is asked first, or some that are gone were
+/// missed, and all of the LAN are to be looked at.
+fn changed_claims(feed: &Feed<Ipv4Net>, cursor: &mut Option<Cursor>) -> Option<BTreeSet<Ipv4Addr>> {
+    let mut begins = cursor.is_none();
+    let place = cursor.get_or_insert_with(|| feed.subscribe());
+    let mut changed = BTreeSet::new();
+    while let Some(news) = feed.next(place) {
+        match news {
+            // The whole table is passed over: to look each prefix of it up takes long.
+            News::Changed { .. } if begins => {}
+            News::Changed { key, .. } => {
+                changed.insert(key.addr());
+            }
+            News::Complete { .. } => {}
+            News::Resync => begins = true,
+        }
+    }
+    (!begins).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_missed_what_is_gone_looks_at_everything_once_again() {
+        let mut feed = Feed::default();
+        let kept: Ipv4Net = "10.77.60.10/32".parse().unwrap();
+        let others = (0..20_000).map(|host: u32| Ipv4Net::from(Ipv4Addr::from(host)));
+        feed.note(kept, None, true);
+        let stamps: Vec<_> = others
+            .map(|key| (key, feed.note(key, None, true)))
+            .collect();
+        let mut cursor = None;
+        assert_eq!(changed_claims(&feed, &mut cursor), None);
+        assert_eq!(changed_claims(&feed, &mut cursor), Some([].into()));
+
+        // More than the feed remembers.
+        for (key, stamp) in stamps {
+            feed.note(key, stamp, false);
+        }
+
+        assert_eq!(changed_claims(&feed, &mut cursor), None);
+        assert_eq!(changed_claims(&feed, &mut cursor), Some([].into()));
     }
 }

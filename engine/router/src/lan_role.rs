@@ -270,7 +270,11 @@ impl Router {
     /// When the election wants something: announcements that were put off, or the end of the fence.
     pub(crate) fn election_due(&self) -> Option<Instant> {
         self.config.vrrp()?;
-        let due = [self.lan_role.poll_timeout(), self.fence.poll_timeout()];
+        let due = [
+            self.lan_role.poll_timeout(),
+            self.fence.poll_timeout(),
+            self.lan_orders.poll_timeout(),
+        ];
         due.into_iter().flatten().min()
     }
 

@@ -73,7 +73,7 @@ pub enum TimerName {
     Discovery,
     /// Ask hosts that two routers of the LAN claim whether they are on our side of it.
     Contest,
-    /// The election: a router is new no more, or announcements that were put off are due.
+    /// The election: a router is new no more, announcements that were put off are due, or what the LAN gave up is forgotten.
     Vrrp,
 }
 

@@ -247,9 +247,8 @@ impl World {
 
     /// Those that are used come to the same, unless one knows of an address that it was refused.
     fn disagree(&self) -> bool {
-        let load = |router: &Router| router.executor.load(self.cloud.style.shares, self.now);
         let mut routers = self.routers.iter();
-        if routers.any(|router| !load(router).refused.is_empty()) {
+        if routers.any(|router| !router.load(self.now).refused.is_empty()) {
             return false;
         }
         let used = self.routers.iter().filter(|router| !router.drained);

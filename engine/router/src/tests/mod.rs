@@ -34,6 +34,7 @@ mod graceful_restart;
 mod graceful_shutdown;
 mod handover;
 mod identity;
+mod lan_orders;
 mod monitor;
 mod neighbor_orders;
 mod next_hops;

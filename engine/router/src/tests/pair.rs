@@ -481,7 +481,7 @@ fn what_keeps_a_claim_back_is_said_with_the_rule_that_decides() {
 }
 
 /// Another router is heard to be the master.
-fn stand_by_beside_a_master(net: &mut Net, id: u32) {
+pub(super) fn stand_by_beside_a_master(net: &mut Net, id: u32) {
     let heard = Heard {
         address: address(1),
         priority: 150,
@@ -510,7 +510,7 @@ fn hand_over(last: u8, to: u32) -> Command {
 }
 
 /// Node 1 is master, node 2 its backup.
-fn elected() -> Net {
+pub(super) fn elected() -> Net {
     let mut net = site();
     elect(&mut net, 1, State::Master, Cause::Silence);
     elect(&mut net, 2, State::Backup, Cause::Started);
