@@ -9,7 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::config::PeerId;
 use crate::feed::Feed;
 use crate::policy::Rejection;
-use crate::rib::{Alternatives, NeighborIdentity, Path, Tables, Tried};
+use crate::rib::{Alternatives, NeighborIdentity, Path, ReceivedRoute, Tables, Tried};
 use crate::speaker::Speaker;
 use crate::view::{self, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
 use crate::wire::{Nlri, PathAttributes, Prefix};
@@ -110,15 +110,14 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
     #[must_use]
     pub fn received(&self, peer: PeerId) -> Vec<ReceivedView<N>> {
         let routes = self.0.received(peer).into_iter();
-        routes
-            .map(|(route, received, reason)| ReceivedView {
-                prefix: route.prefix,
-                path_id: route.path_id,
-                attributes: received.attributes,
-                learned_at: received.learned_at,
-                rejected: reason.map(|reason| reason.0),
-            })
-            .collect()
+        routes.map(received_view).collect()
+    }
+
+    /// Routes to a prefix received from a peer, by path identifier: before policy, refused ones included.
+    #[must_use]
+    pub fn received_to(&self, peer: PeerId, prefix: N) -> Vec<ReceivedView<N>> {
+        let routes = self.0.received_to(peer, prefix).into_iter();
+        routes.map(received_view).collect()
     }
 
     /// Routes refused from a peer, by prefix.
@@ -198,6 +197,16 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
                 reason: reason.0,
             })
             .collect()
+    }
+}
+
+fn received_view<N: Prefix>((route, received, reason): ReceivedRoute<N>) -> ReceivedView<N> {
+    ReceivedView {
+        prefix: route.prefix,
+        path_id: route.path_id,
+        attributes: received.attributes,
+        learned_at: received.learned_at,
+        rejected: reason.map(|reason| reason.0),
     }
 }
 

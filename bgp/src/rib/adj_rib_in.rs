@@ -226,6 +226,16 @@ impl<N: Prefix> AdjRibIn<N> {
             .map(|(route, refused)| (*route, refused))
     }
 
+    /// Lists the refused paths to a prefix, by id.
+    pub(crate) fn refused_paths(
+        &self,
+        prefix: N,
+    ) -> impl Iterator<Item = (&Nlri<N>, &Refused<N::NextHop>)> {
+        self.refused
+            .range(Nlri::from(prefix)..)
+            .take_while(move |(other, _)| other.prefix == prefix)
+    }
+
     /// Counts all routes that are kept.
     pub(crate) fn len(&self) -> usize {
         self.accepted + self.refused.len()
@@ -342,13 +352,6 @@ impl<N: Prefix> AdjRibIn<N> {
             .find(|(route, refused)| refused.reason == MAX_PATHS && !self.waiting.contains(route))
             .map(|(route, _)| *route);
         self.waiting.extend(refused);
-    }
-
-    /// Lists the refused paths to a prefix.
-    fn refused_paths(&self, prefix: N) -> impl Iterator<Item = (&Nlri<N>, &Refused<N::NextHop>)> {
-        self.refused
-            .range(Nlri::from(prefix)..)
-            .take_while(move |(other, _)| other.prefix == prefix)
     }
 
     /// Returns how many routes are kept at most.

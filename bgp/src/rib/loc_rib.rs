@@ -268,9 +268,8 @@ impl<N: Prefix> LocRib<N> {
 
     /// Returns all paths of a prefix, best first.
     pub(crate) fn candidates(&self, prefix: N) -> Vec<Candidate<N::NextHop>> {
-        let destination = self.destination(prefix).into_iter();
-        let entries = destination.flat_map(|destination| destination.paths.as_slice());
-        entries.map(|entry| self.candidate(entry)).collect()
+        let entries = self.entries(prefix);
+        entries.map(|(entry, _)| self.candidate(entry)).collect()
     }
 
     /// Lists all prefixes that have a path, in order.
@@ -301,6 +300,16 @@ impl<N: Prefix> LocRib<N> {
         let eligible = entries.take_while(|entry| entry.ineligible.is_none());
         let with_source = eligible.map(|entry| (entry, self.sources.get(entry.source)));
         Some((destination.prefix, with_source))
+    }
+
+    /// Lists all paths of a prefix, best first, and their sources.
+    pub(super) fn entries(
+        &self,
+        prefix: N,
+    ) -> impl Iterator<Item = (&Entry<N::NextHop>, PathSource)> {
+        let destination = self.destination(prefix).into_iter();
+        let entries = destination.flat_map(|destination| destination.paths.as_slice());
+        entries.map(|entry| (entry, self.sources.get(entry.source)))
     }
 
     /// Lists all destinations, each with all its paths, best first, and their sources.

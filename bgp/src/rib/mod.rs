@@ -33,6 +33,6 @@ pub use path::{Path, PathSource};
 
 pub(crate) use decision::{Candidate, compare};
 pub(crate) use loc_rib::LocRib;
-pub(crate) use neighbor::{Neighbor, NeighborIdentity};
+pub(crate) use neighbor::{Neighbor, NeighborIdentity, ReceivedRoute};
 pub(crate) use tables::{Export, Tables};
 pub use trial::Tried;

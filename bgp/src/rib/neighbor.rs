@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adj_rib_in::{AdjRibIn, Change, PathUpdate, Received, Verdict};
+use super::adj_rib_in::{AdjRibIn, Change, PathUpdate, Received, Refused, Verdict};
 use super::adj_rib_out::AdjRibOut;
 use super::loc_rib::LocRib;
 use super::path::{Path, PathKey, PathSource};
@@ -56,6 +56,9 @@ impl NeighborIdentity {
         }
     }
 }
+
+/// A route as it was received; a refused one with the reason.
+pub(crate) type ReceivedRoute<N> = (Nlri<N>, Received<<N as Prefix>::NextHop>, Option<Rejection>);
 
 /// The tables of one session.
 #[derive(Debug)]
@@ -191,18 +194,33 @@ impl<N: Prefix> Neighbor<N> {
     }
 
     /// Lists all routes as they were received, by prefix; a refused one with the reason.
-    pub(crate) fn routes(
+    pub(crate) fn routes(&self, rib: &LocRib<N>) -> Vec<ReceivedRoute<N>> {
+        self.as_received(rib.paths_of(self.identity.peer), self.adj_rib_in.refused())
+    }
+
+    /// Lists the routes to a prefix likewise.
+    pub(crate) fn routes_to(&self, rib: &LocRib<N>, prefix: N) -> Vec<ReceivedRoute<N>> {
+        let its = |source: &PathSource| source.peer() == Some(self.identity.peer);
+        let paths = rib.entries(prefix).filter(|(_, source)| its(source));
+        let accepted = paths.map(|(entry, _)| (prefix, rib.path(entry)));
+        let refused = self.adj_rib_in.refused_paths(prefix);
+        self.as_received(accepted, refused.map(|(route, refused)| (*route, refused)))
+    }
+
+    fn as_received<'a>(
         &self,
-        rib: &LocRib<N>,
-    ) -> Vec<(Nlri<N>, Received<N::NextHop>, Option<Rejection>)> {
-        let accepted = rib.paths_of(self.identity.peer);
+        accepted: impl Iterator<Item = (N, Path<N::NextHop>)>,
+        refused: impl Iterator<Item = (Nlri<N>, &'a Refused<N::NextHop>)>,
+    ) -> Vec<ReceivedRoute<N>>
+    where
+        N: 'a,
+    {
         let accepted = accepted.filter_map(|(prefix, path)| {
             let path_id = path.path_id;
             let route = Nlri { prefix, path_id };
             let received = self.adj_rib_in.received(route, Some(&path))?;
             Some((route, received, None))
         });
-        let refused = self.adj_rib_in.refused();
         let refused =
             refused.map(|(route, refused)| (route, refused.received.clone(), Some(refused.reason)));
         let mut routes: Vec<_> = accepted.chain(refused).collect();
@@ -414,6 +432,34 @@ mod tests {
         assert_eq!(accept_path(&mut table, 1, 3).rejected, Some(MAX_PREFIXES));
         assert!(table.withdraw(path(1, 1)));
         assert_eq!(table.promotable().unwrap(), path(1, 3));
+    }
+
+    #[test]
+    fn routes_to_a_prefix_are_those_among_all_routes() {
+        let mut table = Table::new(100);
+        for id in 1..=9 {
+            accept_path(&mut table, 1, id);
+        }
+        accept(&mut table, 2, 100);
+        refuse(&mut table, 3, "policy");
+        let ours = Path {
+            source: PathSource::Local,
+            path_id: None,
+            attributes: Arc::new(attributes(1, 100)),
+            learned_at: start(),
+            stale: false,
+        };
+        table.rib.set(prefix(1), ours);
+        let name = |(route, _, reason): &ReceivedRoute<Ipv4Net>| (*route, *reason);
+        let all: Vec<_> = table.routes().iter().map(name).collect();
+        assert_eq!(all.len(), 11);
+        for host in 1..=4 {
+            let its = all.iter().filter(|(route, _)| route.prefix == prefix(host));
+            let its: Vec<_> = its.copied().collect();
+            let found = table.neighbor.routes_to(&table.rib, prefix(host));
+            let found: Vec<_> = found.iter().map(name).collect();
+            assert_eq!(found, its, "{host}");
+        }
     }
 
     /// The tables of peer 1, and what of them is in the Loc-RIB.

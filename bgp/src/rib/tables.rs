@@ -19,12 +19,12 @@ use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
 use super::export::Exporter;
 use super::loc_rib::{Decided, LocRib};
-use super::neighbor::Neighbor;
+use super::neighbor::{Neighbor, ReceivedRoute};
 use super::path::{Path, PathSource};
 use super::pending::Part;
 use crate::config::PeerId;
 use crate::output::Event;
-use crate::policy::{Policy, Rejection};
+use crate::policy::Policy;
 use crate::reflector::Reflector;
 use crate::session::Marks;
 use crate::wire::{Nlri, PathAttributes, Prefix, Update};
@@ -72,12 +72,17 @@ impl<P, N: Prefix> Tables<P, N> {
     }
 
     /// Lists what a neighbor told, by prefix; a refused route with the reason.
-    pub(crate) fn received(
-        &self,
-        peer: PeerId,
-    ) -> Vec<(Nlri<N>, Received<N::NextHop>, Option<Rejection>)> {
+    pub(crate) fn received(&self, peer: PeerId) -> Vec<ReceivedRoute<N>> {
         let neighbor = self.neighbors.get(&peer);
         neighbor.map_or_else(Vec::new, |neighbor| neighbor.routes(&self.loc_rib))
+    }
+
+    /// Lists what a neighbor told of a prefix, by path identifier; a refused route with the reason.
+    pub(crate) fn received_to(&self, peer: PeerId, prefix: N) -> Vec<ReceivedRoute<N>> {
+        let neighbor = self.neighbors.get(&peer);
+        neighbor.map_or_else(Vec::new, |neighbor| {
+            neighbor.routes_to(&self.loc_rib, prefix)
+        })
     }
 
     /// Lists the accepted routes of a neighbor, by prefix.
@@ -417,6 +422,7 @@ mod tests {
     use super::super::neighbor::NeighborIdentity;
     use super::*;
     use crate::config::PeerRole;
+    use crate::policy::Rejection;
     use crate::session::RouteFate;
     use crate::testing::{attributes, router, start};
 

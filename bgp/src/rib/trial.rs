@@ -39,10 +39,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         let mut pool = AttributePool::new(0);
         let mut exporter = self.exporter(to, &mut pool);
         let mut before = Before::default();
-        let mut all = self.loc_rib.all();
-        let found = all.find(|(_, other, _)| *other == prefix);
-        let paths = found.into_iter().flat_map(|(_, _, paths)| paths);
-        let tried = paths.map(|path| {
+        let tried = self.loc_rib.entries(prefix).map(|path| {
             let told = match path.0.ineligible.map(Ineligible::name) {
                 Some(reason) => Err(Rejection(reason)),
                 None => exporter.judge(prefix, path, &mut before),

@@ -133,9 +133,7 @@ impl Router {
         };
         let external = peer.role.is_external();
         let mut verdicts = Vec::new();
-        let received = rib.received(peer.id).into_iter();
-        let received = received.filter(|route| route.prefix == prefix);
-        for route in received {
+        for route in rib.received_to(peer.id, prefix) {
             let tried = rib.try_import(peer, prefix, &route.attributes);
             let term = import.term(prefix, &route.attributes, &tried);
             verdicts.push(self.verdict(peer, ("import", "received"), &tried, term));
