@@ -12,7 +12,7 @@ use crate::policy::Rejection;
 use crate::rib::{Alternatives, NeighborIdentity, Path, ReceivedRoute, Tables, Tried};
 use crate::speaker::Speaker;
 use crate::view::{self, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
-use crate::wire::{Nlri, PathAttributes, Prefix};
+use crate::wire::{Family, Nlri, PathAttributes, Prefix};
 use crate::{Policies, Policy};
 
 /// The tables of one family, to be read.
@@ -170,7 +170,7 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
         peer: &PeerView,
         prefix: N,
     ) -> Vec<(Path<N::NextHop>, Tried<N::NextHop>)> {
-        self.0.try_export(identity(peer), prefix)
+        self.0.try_export(identity::<N>(peer), prefix)
     }
 
     /// Tells what a peer would be told of a route if we originated it.
@@ -183,7 +183,8 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
         prefix: N,
         attributes: &PathAttributes<N::NextHop>,
     ) -> Result<PathAttributes<N::NextHop>, Rejection> {
-        self.0.try_originating(identity(peer), prefix, attributes)
+        self.0
+            .try_originating(identity::<N>(peer), prefix, attributes)
     }
 
     /// Paths that a peer is not told, by prefix, each with the reason; worked out at the question.
@@ -210,8 +211,12 @@ fn received_view<N: Prefix>((route, received, reason): ReceivedRoute<N>) -> Rece
     }
 }
 
-/// Who a peer is, as far as it is known without a session.
-fn identity(peer: &PeerView) -> NeighborIdentity {
+/// Who a peer is, as far as it is known without a session, where it is about a family.
+fn identity<N: Prefix>(peer: &PeerView) -> NeighborIdentity {
+    let family = match N::FAMILY {
+        Family::Ipv4Unicast => Some(&peer.ipv4),
+        Family::Ipv6Unicast => peer.ipv6.as_ref(),
+    };
     NeighborIdentity {
         peer: peer.id,
         router_id: peer.router_id.unwrap_or(peer.address),
@@ -219,6 +224,6 @@ fn identity(peer: &PeerView) -> NeighborIdentity {
         role: peer.role,
         max_prefixes: peer.max_prefixes,
         reflector: false,
-        all_paths: peer.ipv4.add_path_send,
+        all_paths: family.is_some_and(|family| family.add_path_send),
     }
 }

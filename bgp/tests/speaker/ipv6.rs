@@ -235,6 +235,12 @@ fn several_paths_are_told_where_that_is_agreed_for_the_family() {
     let ids: Vec<_> = told.iter().map(|route| route.path_id).collect();
     assert_eq!(ids, [Some(PathId(1)), Some(PathId(2))]);
     assert!(ipv6(&bench, 4).add_path_send && !bench.view(4).ipv4.add_path_send);
+    let tried = bench
+        .speaker
+        .ipv6()
+        .try_export(&bench.view(4), destination(1));
+    assert_eq!(tried.len(), 2);
+    assert!(tried.iter().all(|(_, told)| told.is_ok()), "{tried:?}");
 }
 
 #[test]
