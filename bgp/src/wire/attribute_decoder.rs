@@ -297,15 +297,25 @@ impl AttributeDecoder {
             kind::MP_REACH_NLRI => self.reach(attribute),
             kind::MP_UNREACH_NLRI => self.unreach(attribute),
             _ => {
-                if let Err(reason) = self.value(kind, value) {
-                    self.fault(kind, disposition(kind, reason), reason);
+                if let Err((disposition, reason)) = self.value(kind, value) {
+                    self.fault(kind, disposition, reason);
                 }
                 Ok(())
             }
         }
     }
 
-    fn value(&mut self, kind: u8, value: &[u8]) -> Result<(), &'static str> {
+    fn value(&mut self, kind: u8, value: &[u8]) -> Result<(), (Disposition, &'static str)> {
+        if kind == kind::AS4_PATH {
+            self.as4_path = Some(value::as4_path(value)?);
+            return Ok(());
+        }
+        let read = self.plain_value(kind, value);
+        read.map_err(|reason| (disposition(kind), reason))
+    }
+
+    /// Reads a value all of whose faults have the same consequence.
+    fn plain_value(&mut self, kind: u8, value: &[u8]) -> Result<(), &'static str> {
         let four_octet_as = self.context.four_octet_as;
         let optional = &mut self.optional;
         match kind {
@@ -324,7 +334,6 @@ impl AttributeDecoder {
             kind::EXTENDED_COMMUNITIES => {
                 optional.extended_communities = value::extended_communities(value)?;
             }
-            kind::AS4_PATH => self.as4_path = Some(value::as4_path(value)?),
             kind::AS4_AGGREGATOR => self.as4_aggregator = Some(value::as4_aggregator(value)?),
             kind::LARGE_COMMUNITIES => {
                 optional.large_communities = value::large_communities(value)?;
@@ -521,12 +530,11 @@ fn family(reader: &mut Reader<'_>) -> Option<(u16, u8)> {
     Some((reader.u16()?, reader.u8()?))
 }
 
-/// Says what a malformed value of a known type makes of the routes (RFC 7606 section 7, RFC 6793 section 6).
-fn disposition(kind: u8, reason: &str) -> Disposition {
+/// Says what a malformed value of a known type other than AS4_PATH makes of the routes (RFC 7606 section 7, RFC 6793
+/// section 6).
+const fn disposition(kind: u8) -> Disposition {
     match kind {
-        // RFC 9774 section 3.
-        kind::AS4_PATH if reason == value::AS_SET_IN_AS4_PATH => Disposition::TreatAsWithdraw,
-        kind::ATOMIC_AGGREGATE | kind::AGGREGATOR | kind::AS4_PATH | kind::AS4_AGGREGATOR => {
+        kind::ATOMIC_AGGREGATE | kind::AGGREGATOR | kind::AS4_AGGREGATOR => {
             Disposition::AttributeDiscard
         }
         _ => Disposition::TreatAsWithdraw,

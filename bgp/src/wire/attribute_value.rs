@@ -1,13 +1,14 @@
 //! Values of single attributes, from bytes to meaning.
 //!
 //! Each function judges one value by RFC 7606 section 7 and says in a few words what is malformed;
-//! what follows from that is decided by `attribute_decoder`.
+//! what follows from that is decided by `attribute_decoder`, but for AS4_PATH, of which it depends on the fault.
 
 use std::net::Ipv4Addr;
 
 use super::attributes::{Aggregator, AsPathSegment, Origin};
 use super::community::LargeCommunity;
 use super::reader::Reader;
+use super::update::Disposition;
 
 /// A value, or what is wrong with it.
 pub(super) type Value<T> = Result<T, &'static str>;
@@ -40,10 +41,10 @@ pub(super) fn as_path(value: &[u8], four_octet: bool) -> Value<Vec<AsPathSegment
     Ok(path)
 }
 
-/// Decodes AS4_PATH (RFC 6793 section 6). AS 0 (RFC 7607) and AS_SET (RFC 9774) are refused; confederation segments should
-/// not be there, and are left out.
-pub(super) fn as4_path(value: &[u8]) -> Value<Vec<AsPathSegment>> {
-    const MALFORMED: &str = "malformed AS4_PATH";
+/// Decodes AS4_PATH (RFC 6793 section 6). AS 0 (RFC 7607) and AS_SET are refused, and the latter takes the routes along
+/// (RFC 9774 section 3); confederation segments should not be there, and are left out.
+pub(super) fn as4_path(value: &[u8]) -> Result<Vec<AsPathSegment>, (Disposition, &'static str)> {
+    const MALFORMED: (Disposition, &str) = (Disposition::AttributeDiscard, "malformed AS4_PATH");
     let mut reader = Reader::new(value);
     let mut path = Vec::new();
     while let Some(segment_type) = reader.u8() {
@@ -51,7 +52,7 @@ pub(super) fn as4_path(value: &[u8]) -> Value<Vec<AsPathSegment>> {
         match segment_type {
             2 => path.push(AsPathSegment(numbers)),
             3 => {}
-            1 | 4 => return Err(AS_SET_IN_AS4_PATH),
+            1 | 4 => return Err((Disposition::TreatAsWithdraw, "AS_SET in AS4_PATH")),
             _ => return Err(MALFORMED),
         }
     }
@@ -185,8 +186,6 @@ fn items<const N: usize>(value: &[u8]) -> Value<&[[u8; N]]> {
     }
 }
 
-/// An AS4_PATH with an AS_SET.
-pub(super) const AS_SET_IN_AS4_PATH: &str = "AS_SET in AS4_PATH";
 /// Most communities of one kind that a route may carry.
 pub(super) const MAX_COMMUNITIES: usize = 64;
 /// Most cluster ids that a route may carry: reflectors on its way.
