@@ -65,7 +65,8 @@ pub enum Event {
         /// Whether the peer had not been heard of for a keepalive interval: it may be gone itself.
         silent: bool,
     },
-    /// Stale routes of a peer were removed.
+    /// Routes of a peer were removed that it did not confirm: kept from a session that ended (RFC 4724), or not told again
+    /// within a refresh (RFC 7313).
     StaleRemoved {
         /// The peer.
         peer: PeerId,

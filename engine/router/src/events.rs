@@ -130,7 +130,8 @@ pub enum Event {
         /// For how many seconds at most.
         seconds: u64,
     },
-    /// Stale routes of a peer were removed.
+    /// Routes of a peer were removed that it did not confirm: kept from a session that ended (RFC 4724), or not told again
+    /// within a refresh (RFC 7313).
     StaleRemoved {
         /// The peer.
         node: NodeId,
