@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use crate::config::PeerId;
 use crate::feed::Stamp;
+use crate::policy::Policies;
 use crate::rib::Neighbor;
 use crate::session::PeerSession;
-use crate::view::{FamilyView, PeerView};
+use crate::speaker::Speaker;
+use crate::view::{ErrorView, FamilyView, PeerView};
 use crate::wire::Prefix;
 
 /// A peer.
@@ -82,7 +85,6 @@ impl Peer {
             last_sent: statistics.last_sent.clone(),
             last_received: statistics.last_received.clone(),
             last_down: statistics.last_down.clone(),
-            errors: statistics.errors.latest(),
             max_prefixes: config.max_prefixes,
             ipv4: FamilyView {
                 negotiated: negotiated.is_some(),
@@ -101,6 +103,14 @@ impl Peer {
                 ..routes(ipv6)
             }),
         }
+    }
+}
+
+impl<P: Policies> Speaker<P> {
+    /// Returns what was wrong with the messages of a peer lately, the latest first.
+    pub fn errors(&self, peer: PeerId) -> Vec<ErrorView> {
+        let peer = self.peers.get(&peer);
+        peer.map_or_else(Vec::new, |peer| peer.session.statistics().errors.latest())
     }
 }
 

@@ -62,8 +62,6 @@ pub struct PeerView {
     pub last_received: Option<Notification>,
     /// Why the session last went down.
     pub last_down: Option<String>,
-    /// What was wrong with its messages lately, the latest first.
-    pub errors: Vec<ErrorView>,
     /// Paths of each family that are accepted at most.
     pub max_prefixes: usize,
     /// Routes of IPv4 unicast.

@@ -4,7 +4,7 @@ use sam_bgp::speaker::ErrorView;
 use sam_bgp::wire::{Capability, Message, Open};
 
 use crate::bench::{Bench, announcement, open};
-use crate::vocabulary::{peer_config, prefix, route, router};
+use crate::vocabulary::{peer, peer_config, prefix, route, router};
 
 #[test]
 fn a_survived_attribute_is_remembered_with_its_message() {
@@ -28,7 +28,7 @@ fn a_survived_attribute_is_remembered_with_its_message() {
         length: message.len(),
         sample: message,
     };
-    assert_eq!(bench.view(2).errors, [expected]);
+    assert_eq!(bench.speaker.errors(peer(2)), [expected]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn what_ends_a_session_is_remembered_beyond_it() {
         let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
         let good = announcement(&[prefix(1)], route(2, 100)).encode(crate::bench::CONTEXT);
         bench.receive(connections[0], &[&good, bytes].concat());
-        let errors = bench.view(2).errors;
+        let errors = bench.speaker.errors(peer(2));
         assert_eq!(errors[0].sample, bytes, "{reason}");
         assert!(errors[0].reason.contains(reason), "{}", errors[0].reason);
     }
@@ -59,14 +59,14 @@ fn a_refused_open_and_an_unexpected_message_are_remembered_too() {
         ..open(router(2))
     });
     bench.send(connection, &stranger);
-    let errors = bench.view(2).errors;
+    let errors = bench.speaker.errors(peer(2));
     assert_eq!(errors[0].reason, "AS number is not ours");
     assert_eq!(errors[0].sample, stranger.encode(crate::bench::CONTEXT));
 
     let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
     let again = Message::Open(open(router(2)));
     bench.send(connections[0], &again);
-    let errors = bench.view(2).errors;
+    let errors = bench.speaker.errors(peer(2));
     assert_eq!(errors[0].reason, "unexpected OPEN");
     assert_eq!(errors[0].sample, again.encode(crate::bench::CONTEXT));
 }

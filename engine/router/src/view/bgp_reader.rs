@@ -63,6 +63,7 @@ impl Router {
             .into_iter()
             .find(|peer| peer.id == id)?;
         let (ipv4, ipv6) = (self.speaker.ipv4(), self.speaker.ipv6());
+        let errors = self.speaker.errors(id);
         let mut routes = NeighborRoutes::read(&ipv4, id);
         routes.extend(NeighborRoutes::read(&ipv6, id));
         Some(BgpNeighborView {
@@ -94,7 +95,7 @@ impl Router {
             messages_sent: message_counts(peer.messages_sent),
             last_sent: peer.last_sent.as_ref().map(NotificationView::from),
             last_received: peer.last_received.as_ref().map(NotificationView::from),
-            errors: peer.errors.iter().map(|it| error_row(it, now)).collect(),
+            errors: errors.iter().map(|it| error_row(it, now)).collect(),
             routes_accepted: routes.accepted,
             routes_rejected: routes.rejected,
             routes_advertised: routes.advertised,
