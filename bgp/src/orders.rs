@@ -8,7 +8,7 @@ use crate::config::PeerId;
 use crate::policy::Policies;
 use crate::session::{RefreshStep, SessionState};
 use crate::speaker::Speaker;
-use crate::wire::{Capability, Family};
+use crate::wire::Family;
 
 /// Why an order is not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +72,7 @@ impl<P: Policies> Speaker<P> {
             PeerOrder::RefreshIn | PeerOrder::RefreshOut if !up => Err(OrderRefusal::NotUp),
             PeerOrder::RefreshIn => {
                 let agreed = known.session.negotiated();
-                let offers = |it: &Capability| *it == Capability::RouteRefresh;
-                let able = agreed.is_some_and(|agreed| agreed.capabilities.iter().any(offers));
+                let able = agreed.is_some_and(|agreed| agreed.route_refresh);
                 able.then_some(()).ok_or(OrderRefusal::NoRouteRefresh)
             }
             PeerOrder::Reset | PeerOrder::HardReset if disabled => Err(OrderRefusal::Disabled),

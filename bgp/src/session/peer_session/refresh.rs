@@ -12,18 +12,16 @@ use crate::input::ConnectionId;
 use crate::wire::{Family, Message, RouteRefresh};
 
 impl PeerSession {
-    /// Asks the peer for all its routes of a family; returns whether it knows how.
-    pub(crate) fn request_refresh(&mut self, family: Family) -> bool {
+    /// Asks the peer for all its routes of a family, if it knows how.
+    pub(crate) fn request_refresh(&mut self, family: Family) {
         let able = self.established().filter(|connection| {
             let agreed = connection.negotiated.as_ref();
             agreed.is_some_and(|agreed| agreed.route_refresh && agreed.speaks(family))
         });
-        let Some(id) = able.map(|connection| connection.id) else {
-            return false;
-        };
-        let request = RouteRefresh::of(family, RouteRefresh::REQUEST);
-        self.send(id, &Message::RouteRefresh(request));
-        true
+        if let Some(id) = able.map(|connection| connection.id) {
+            let request = RouteRefresh::of(family, RouteRefresh::REQUEST);
+            self.send(id, &Message::RouteRefresh(request));
+        }
     }
 
     /// Handles a ROUTE-REFRESH. Of a family that is not spoken and of a subtype that is not known it says nothing (RFC 7313
