@@ -322,9 +322,20 @@ fn wire_packets(port: PortId, bytes: &[u8], mut offload: Offload) -> Vec<(String
     let wire = segments.iter().map(|segment| {
         let mut bytes = vec![0; segment.len()];
         segment.write(&mut bytes);
-        (label(&bytes), bytes)
+        (label(&bytes), without_meaningless(bytes))
     });
     wire.collect()
+}
+
+/// The identification of a packet that is never fragmented means nothing (RFC 6864 section 4.1): what was merged counts anew,
+/// and what is merged depends on what came in between.
+fn without_meaningless(mut packet: Vec<u8>) -> Vec<u8> {
+    let is_atomic = packet[6] & 0x7f == 0x40 && packet[7] == 0;
+    if is_atomic {
+        packet[4..6].fill(0);
+        packet[10..12].fill(0);
+    }
+    packet
 }
 
 fn packet(kind: Kind, flow: u16, (from, to): (Site, Site)) -> (Vec<u8>, Offload) {
