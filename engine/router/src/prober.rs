@@ -14,8 +14,7 @@
 //! A confirmation that is not answered in time is sent again together with smaller sizes ([`PLATEAUS`]). What is lost
 //! while a smaller packet that left later is answered, is too long; what is lost while nothing is answered tells nothing.
 //! So no estimate of the round trip can lower a size; a wrong one only costs probes. A search begins with the former
-//! size, which restores it if chance alone had lost it, and judges in the same way: with what it asks goes the size in
-//! force.
+//! size, which restores it if chance alone had lost it.
 //!
 //! An ICMP error lowers the size at once (to [`Limits::floor`] at least). As anybody on the path can forge one, the
 //! former size is tried once more ([`State::Doubt`]); an answer restores it. The size rises only by answers, and where
@@ -351,10 +350,8 @@ impl Prober {
                 let lost = size.saturating_add(1);
                 self.ask(State::Search { lost }, size, now);
             }
-            (State::Search { .. }, _) if !self.is_heard => self.forget(now),
-            (State::Search { .. }, Some(_)) => self.search(size, now),
             // Perhaps the way has become longer, or all copies met one gap.
-            (State::Confirm | State::Search { .. }, None) if self.round_trip.take().is_some() => {
+            (State::Confirm, None) if self.round_trip.take().is_some() => {
                 self.sends.push_back(flight.probe);
                 self.sends.extend(&self.smaller);
                 self.flight = Some(Flight {
@@ -373,14 +370,8 @@ impl Prober {
                 self.confirm_after = Some(now + pause);
             }
             (State::Doubt, _) => self.settle(now),
-            // What is known stays known, and who sends long packets waits for an end.
-            (State::Search { lost }, None) if self.is_busy(now) => {
-                self.ask(State::Search { lost }, size, now);
-            }
-            (State::Search { .. }, None) => {
-                self.settle(now);
-                self.raise_at = Some(now + SILENCE_INTERVAL);
-            }
+            (State::Search { .. }, _) if !self.is_heard => self.forget(now),
+            (State::Search { .. }, _) => self.search(size, now),
         }
     }
 
@@ -436,10 +427,6 @@ impl Prober {
         self.state = state;
         self.smaller.clear();
         self.sends = VecDeque::from([probe]);
-        if let State::Search { .. } = state {
-            self.smaller.push(Probe::new((self.size, self.next_id)));
-            self.next_id = self.next_id.wrapping_add(1);
-        }
     }
 
     fn settle(&mut self, now: Instant) {

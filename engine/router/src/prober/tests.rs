@@ -199,28 +199,6 @@ fn a_black_hole_is_found_out_behind_a_gap_that_swallows_all_copies() {
 }
 
 #[test]
-fn silence_in_the_middle_of_a_search_does_not_end_it_too_low() {
-    for moment in 0..40 {
-        for silence in [200, 600, 2500] {
-            let mut path = Path::new();
-            path.round_trip = Duration::from_millis(10);
-            path.run(Duration::from_millis(7000));
-            path.mtu = 1340;
-            path.run(Duration::from_millis(250 + 20 * moment));
-            path.answers = false;
-            path.run(Duration::from_millis(silence));
-            path.answers = true;
-            path.run_seconds(10);
-            let found = path.prober.size();
-            assert!(
-                (1340 - STEP..=1340).contains(&found),
-                "{found} after {silence} ms of silence at {moment}"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_slow_answer_now_and_then_makes_nobody_wait_longer() {
     let mut path = Path::new();
     for milli in [1, 400, 1] {
