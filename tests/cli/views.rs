@@ -127,13 +127,7 @@ fn orders_are_given_and_confirmed() {
             "10.77.60.9 is offered to aws\n",
         ),
     ];
-    for (arguments, confirmation) in orders {
-        let printed = run(&[&["--socket", server.socket()], arguments].concat());
-        assert_eq!(
-            (printed.exit, printed.stdout.as_str()),
-            (Exit::Ok, confirmation)
-        );
-    }
+    assert_confirmed(&server, &orders);
     let given = [
         r#"POST /v1/announce {"address":"10.77.60.9"}"#,
         r#"POST /v1/withdraw {"address":"10.77.60.9"}"#,
@@ -190,13 +184,7 @@ fn orders_about_a_neighbor_are_given_and_confirmed() {
             "the session with aws is allowed again\n",
         ),
     ];
-    for (arguments, confirmation) in orders {
-        let printed = run(&[&["--socket", server.socket()], arguments].concat());
-        assert_eq!(
-            (printed.exit, printed.stdout.as_str()),
-            (Exit::Ok, confirmation)
-        );
-    }
+    assert_confirmed(&server, &orders);
     let given = [
         "POST /v1/bgp/neighbors/aws/refresh {}",
         r#"POST /v1/bgp/neighbors/aws/refresh {"direction":"in"}"#,
@@ -504,3 +492,14 @@ const VERBS: &[(&[&str], &str)] = &[
     (&["counters"], "counters"),
     (&["events"], "events"),
 ];
+
+/// Each order is carried out, and confirmed in these words.
+fn assert_confirmed(server: &Server, orders: &[(&[&str], &str)]) {
+    for (arguments, confirmation) in orders {
+        let printed = run(&[&["--socket", server.socket()], *arguments].concat());
+        assert_eq!(
+            (printed.exit, printed.stdout.as_str()),
+            (Exit::Ok, *confirmation)
+        );
+    }
+}

@@ -84,7 +84,7 @@ pub struct NeighborView {
 #[derive(Debug)]
 pub struct Forwarder {
     snapshot: Arc<Snapshot>,
-    /// The latest decision by this snapshot.
+    /// The latest decisions by this snapshot.
     recent: RecentWays,
     stats: Arc<Stats>,
     role: Role,
