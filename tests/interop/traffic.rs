@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sam_testkit::uninterrupted;
 
 use crate::process::output;
 use crate::world::Site;
@@ -60,8 +61,7 @@ fn receive(mut stream: TcpStream, bytes: usize) -> Result<()> {
     let (mut block, mut expected) = ([0; BLOCK], [0; BLOCK]);
     let mut received = 0;
     loop {
-        let length = stream
-            .read(&mut block)
+        let length = uninterrupted(|| stream.read(&mut block))
             .with_context(|| format!("stalled after {received} of {bytes} bytes"))?;
         if length == 0 {
             break;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sam_net::Namespace;
 use sam_testkit::netns::wait_until;
+use sam_testkit::uninterrupted;
 
 /// Bytes that are made and compared at once.
 const BLOCK: usize = 1 << 16;
@@ -36,7 +37,7 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
             scope.spawn(move || {
                 stream.set_read_timeout(Some(PATIENCE)).expect("valid");
                 let mut number = [0];
-                stream.peek(&mut number).expect("received");
+                uninterrupted(|| stream.peek(&mut number)).expect("received");
                 let mut received = vec![0; BLOCK];
                 for (index, block) in blocks(number[0], bytes).enumerate() {
                     let received = &mut received[..block.len()];
@@ -44,7 +45,8 @@ pub(crate) fn tcp(from: &Namespace, to: &Namespace, address: Ipv4Addr, streams: 
                     let damage = format!("stream {} is damaged in block {index}", number[0]);
                     assert!(received == &block[..], "{damage}");
                 }
-                assert_eq!(stream.read(&mut number).expect("received"), 0, "too much");
+                let more = uninterrupted(|| stream.read(&mut number));
+                assert_eq!(more.expect("received"), 0, "too much");
             });
         }
     });
@@ -95,7 +97,7 @@ pub(crate) fn udp_in_tries(
         let length = (0..tries).find_map(|_| {
             sender.send_to(&sent, target).expect("sent");
             loop {
-                let length = receiver.recv(&mut buffer).ok()?;
+                let length = uninterrupted(|| receiver.recv(&mut buffer)).ok()?;
                 // Not one that was late and sent again.
                 if buffer[0] == number {
                     return Some(length);

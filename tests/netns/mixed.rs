@@ -6,6 +6,7 @@ use std::time::Duration;
 use sam_dataplane::Buffer;
 use sam_net::Train;
 use sam_testkit::netns::{Fabric, Site};
+use sam_testkit::uninterrupted;
 
 use crate::case::{Case, samctl, wait_for_ping};
 
@@ -51,7 +52,7 @@ fn order() {
         }
         let mut buffer = [0; 2 * SEGMENT];
         for number in first..sent {
-            let length = receiver.recv(&mut buffer).expect("a datagram");
+            let length = uninterrupted(|| receiver.recv(&mut buffer)).expect("a datagram");
             assert!(
                 buffer[..length] == datagram(number),
                 "not datagram {number}"

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sam_net::Namespace;
 use sam_testkit::netns::{Fabric, Site};
+use sam_testkit::uninterrupted;
 
 use crate::case::{Case, samctl, wait_for_ping};
 
@@ -97,7 +98,8 @@ fn exchange(near: &Namespace, far: &Namespace, address: Ipv4Addr, size: usize) {
             }
         }
         for _ in 0..flows * BURST as usize {
-            let (length, from) = receiver.recv_from(&mut datagram).expect("a datagram");
+            let (length, from) =
+                uninterrupted(|| receiver.recv_from(&mut datagram)).expect("a datagram");
             let number = u32::from_be_bytes([datagram[0], datagram[1], datagram[2], datagram[3]]);
             let latest = latest.entry(from).or_default();
             assert_eq!((length, number), (size, *latest + 1), "of {from}");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use sam_net::Namespace;
 use sam_testkit::netns::{Fabric, Site, sh, wait_until};
+use sam_testkit::uninterrupted;
 use serde_json::Value;
 
 use crate::case::{Case, samctl, wait_for_ping};
@@ -407,7 +408,7 @@ impl Flow {
         let (mut bytes, mut open) = (vec![0; CHUNK], 0);
         let mut last = Instant::now();
         loop {
-            let count = stream.read(&mut bytes).expect("bytes arrive in time");
+            let count = uninterrupted(|| stream.read(&mut bytes)).expect("bytes arrive in time");
             self.hear(&mut last);
             if count == 0 {
                 return;

@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
 use sam_bgp::wire::{Capability, DecodeContext, Message, Open, frame};
 use sam_net::Namespace;
+use sam_testkit::uninterrupted;
 use socket2::{Domain, Socket, Type};
 
 /// How often it says that it lives: hold times are 9 s at least.
@@ -129,7 +130,7 @@ fn connect(own: Identity, router: Ipv4Addr) -> TcpStream {
 fn listen(mut stream: TcpStream, heard: &Mutex<Heard>) {
     let mut unread = Vec::new();
     let mut buffer = vec![0; 65_536];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    while let Ok(count @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
         unread.extend(&buffer[..count]);
         let mut at = 0;
         while let Some(length) = frame(&unread[at..], CONTEXT).expect("messages are framed") {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sam_dataplane::{Buffer, BufferPool, Gso};
 use sam_net::{Namespace, PacketSocket, Train};
 use sam_testkit::netns::{Fabric, Site, holds_within};
+use sam_testkit::uninterrupted;
 
 use crate::bulk;
 use crate::case::{Case, samctl, wait_for_ping};
@@ -224,7 +225,7 @@ fn train(from: &Namespace, to: &Namespace, address: Ipv4Addr) {
     assert!(failures.is_empty(), "{failures:?}");
     let mut datagram = [0; 2 * DATAGRAM as usize];
     for _ in 0..COUNT {
-        let length = receiver.recv(&mut datagram).expect("a datagram");
+        let length = uninterrupted(|| receiver.recv(&mut datagram)).expect("a datagram");
         assert_eq!(length, usize::from(DATAGRAM));
     }
 }

@@ -21,6 +21,7 @@ pub mod site;
 pub mod stream;
 pub mod topology;
 mod traffic;
+mod uninterrupted;
 pub mod world;
 
 pub use forgery::Forgery;
@@ -30,4 +31,5 @@ pub use operations::Cache;
 pub use rng::Rng;
 pub use site::Site;
 pub use topology::Topology;
+pub use uninterrupted::uninterrupted;
 pub use world::{Delivered, World};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::netns::Outcome;
+use crate::uninterrupted;
 
 /// A connected line; one command at a time.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Line {
             if let Some(outcome) = finished(&answer) {
                 return outcome;
             }
-            match self.stream.read(&mut part) {
+            match uninterrupted(|| self.stream.read(&mut part)) {
                 Ok(length) if length > 0 => answer.extend_from_slice(&part[..length]),
                 end => panic!(
                     "no answer to `{command}`: {end:?} after {}",
