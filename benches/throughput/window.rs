@@ -3,13 +3,17 @@
 //! So it is a throughput in the sense of RFC 1242 §3.17 (at most one in a hundred is lost), found as TCP finds its rate,
 //! by what arrives. An open flood measures something else: how much is left after the surplus was thrown away.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use sam_dataplane::{Buffer, BufferPool};
+use sam_net::udp::{RECEIVE_BATCH, SEND_BATCH};
+use sam_net::{Epoll, Interest, Train, UdpSocket};
 
 use crate::carried::{Carried, Datagrams};
 use crate::lab::{CLIENTS, Lab};
@@ -17,13 +21,11 @@ use crate::lab::{CLIENTS, Lab};
 /// Of the first window; each has a port of its own, so that nothing late of one counts for the next.
 const PORT: u16 = 5400;
 /// Packets in flight, tried one after the other; the best counts.
-const WINDOWS: [u64; 3] = [64, 256, 1024];
+const WINDOWS: [u64; 4] = [64, 256, 1024, 4096];
 /// Share of the packets that may be lost.
 const LOSS: f64 = 0.01;
 /// What has not arrived by then is lost, and no longer in flight.
 const STALL: Duration = Duration::from_millis(20);
-/// Bytes; a packet is charged with about 800.
-const RECEIVE_BUFFER: i32 = 8 << 20;
 const IP_AND_UDP: usize = 28;
 
 /// What one window carried.
@@ -88,18 +90,18 @@ struct Progress {
 }
 
 fn carry(lab: &Lab, port: u16, payload: usize, window: u64, time: Duration) -> Result<Outcome> {
-    let receiver = lab.clients[1].enter(|| UdpSocket::bind((CLIENTS[1], port)))??;
-    // The default holds fewer small packets than the largest window.
-    sam_net::set_receive_buffer(receiver.as_fd(), RECEIVE_BUFFER)?;
-    receiver.set_read_timeout(Some(STALL))?;
-    let sender = lab.clients[0].enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
-    sender.connect((CLIENTS[1], port))?;
+    let to = SocketAddr::from((CLIENTS[1], port));
+    let receiver = lab.clients[1].enter(|| UdpSocket::bind(to))??;
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let sender = lab.clients[0].enter(|| UdpSocket::bind(any))??;
+    let mut sender = Sender::new(sender, to, payload);
+    let mut receiver = Receiver::new(receiver)?;
     let progress = Progress::default();
     let sending = thread::current();
     thread::scope(|scope| {
-        let receiving = scope.spawn(|| receive(&receiver, &progress, &sending));
+        let receiving = scope.spawn(|| receiver.run(&progress, &sending));
         let begun = Instant::now();
-        let sent = send(&sender, &progress, payload, window, begun + time);
+        let sent = sender.run(&progress, window, begun + time);
         let seconds = begun.elapsed().as_secs_f64();
         // What is still on its way may arrive.
         thread::sleep(5 * STALL);
@@ -107,6 +109,7 @@ fn carry(lab: &Lab, port: u16, payload: usize, window: u64, time: Duration) -> R
         let Ok(received) = receiving.join() else {
             bail!("the receiver panicked");
         };
+        let received = received?;
         Ok(Outcome {
             window,
             sent,
@@ -116,23 +119,68 @@ fn carry(lab: &Lab, port: u16, payload: usize, window: u64, time: Duration) -> R
     })
 }
 
-/// Sends numbered packets until `end`; returns how many.
-fn send(socket: &UdpSocket, progress: &Progress, payload: usize, window: u64, end: Instant) -> u64 {
-    let mut packet = vec![0; payload];
-    let (mut next, mut written_off) = (0_u64, 0);
-    while Instant::now() < end {
-        let arrived = progress.arrived.load(Ordering::Acquire).max(written_off);
-        for _ in next - arrived.min(next)..window {
-            packet[..8].copy_from_slice(&next.to_be_bytes());
-            // What is refused is lost, like anything else.
-            socket.send(&packet).ok();
-            next += 1;
-        }
-        if !await_half(progress, next, window) {
-            written_off = next;
+/// Sends numbered packets, many by one system call: what the load costs is missing to the routers beside it. Each is a packet
+/// of its own all the same.
+struct Sender {
+    socket: UdpSocket,
+    packets: Vec<Train>,
+    payload: Vec<u8>,
+}
+
+impl Sender {
+    fn new(mut socket: UdpSocket, to: SocketAddr, payload: usize) -> Self {
+        socket.forbid_segmentation();
+        let packet = |_| Train {
+            to,
+            segment: u16::MAX,
+            tos: 0,
+            buffer: Buffer::new(),
+        };
+        Self {
+            socket,
+            packets: (0..SEND_BATCH).map(packet).collect(),
+            payload: vec![0; payload],
         }
     }
-    next
+
+    /// Sends until `end`; returns how many.
+    fn run(&mut self, progress: &Progress, window: u64, end: Instant) -> u64 {
+        let (mut next, mut written_off) = (0_u64, 0);
+        while Instant::now() < end {
+            let arrived = progress.arrived.load(Ordering::Acquire).max(written_off);
+            let until = window + arrived.min(next);
+            while next < until {
+                next += self.send(next..until);
+            }
+            if !await_half(progress, next, window) {
+                written_off = next;
+            }
+        }
+        next
+    }
+
+    /// Sends the first of these, and returns how many.
+    fn send(&mut self, numbers: Range<u64>) -> u64 {
+        let mut count = 0;
+        for (packet, number) in self.packets.iter_mut().zip(numbers) {
+            self.payload[..8].copy_from_slice(&number.to_be_bytes());
+            packet.buffer.clear();
+            assert!(
+                packet.buffer.append(&self.payload),
+                "a buffer takes a packet"
+            );
+            count += 1;
+        }
+        let mut failures = Vec::new();
+        let mut done = 0;
+        while done < count {
+            // What is refused is lost, like anything else.
+            done += self
+                .socket
+                .send_trains(&mut self.packets[done..count], &mut failures);
+        }
+        count as u64
+    }
 }
 
 /// Waits until half of the window is free; false if nothing came for [`STALL`].
@@ -154,26 +202,52 @@ fn await_half(progress: &Progress, next: u64, window: u64) -> bool {
     arrived
 }
 
-/// Receives until it is over; returns how many arrived.
-fn receive(socket: &UdpSocket, progress: &Progress, sender: &Thread) -> u64 {
-    let (mut count, mut highest) = (0, 0);
-    let mut packet = [0; 2048];
-    while !progress.over.load(Ordering::Relaxed) {
-        let Ok(length) = socket.recv(&mut packet) else {
-            continue;
-        };
-        let Some(number) = packet[..length].first_chunk() else {
-            continue;
-        };
-        count += 1;
-        highest = u64::from_be_bytes(*number).max(highest);
-        progress.arrived.store(highest + 1, Ordering::SeqCst);
-        let awaited = progress.awaited.load(Ordering::SeqCst);
-        if awaited != 0 && highest + 1 >= awaited {
-            sender.unpark();
-        }
+/// Receives packets, many by one system call.
+struct Receiver {
+    socket: UdpSocket,
+    epoll: Epoll,
+    pool: BufferPool,
+}
+
+impl Receiver {
+    fn new(mut socket: UdpSocket) -> Result<Self> {
+        socket.forbid_joining();
+        let epoll = Epoll::new(1)?;
+        epoll.add(socket.as_fd(), 0, Interest::Read)?;
+        Ok(Self {
+            socket,
+            epoll,
+            pool: BufferPool::new(2 * RECEIVE_BATCH),
+        })
     }
-    count
+
+    /// Receives until it is over; returns how many arrived.
+    fn run(&mut self, progress: &Progress, sender: &Thread) -> Result<u64> {
+        let (mut count, mut highest) = (0, 0);
+        let mut packets = Vec::with_capacity(RECEIVE_BATCH);
+        while !progress.over.load(Ordering::Relaxed) {
+            let received = self
+                .socket
+                .recv_batch(&mut self.pool, &mut packets, RECEIVE_BATCH)?;
+            if received == 0 {
+                self.epoll.wait(Some(STALL))?.for_each(drop);
+                continue;
+            }
+            for packet in packets.drain(..) {
+                if let Some(number) = packet.buffer.bytes().first_chunk() {
+                    count += 1;
+                    highest = u64::from_be_bytes(*number).max(highest);
+                }
+                self.pool.give(packet.buffer);
+            }
+            progress.arrived.store(highest + 1, Ordering::SeqCst);
+            let awaited = progress.awaited.load(Ordering::SeqCst);
+            if awaited != 0 && highest + 1 >= awaited {
+                sender.unpark();
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// Counts of one run are far below 2^53.
