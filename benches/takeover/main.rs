@@ -22,6 +22,7 @@ mod musts;
 mod newcomer;
 mod partition;
 mod picture;
+mod place;
 mod report;
 mod timeline;
 mod watch;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use cloud_event::CloudEvent;
 use event::Event;
+use place::Place;
 use report::Report;
 use timeline::Timeline;
 use watch::Outcome;
@@ -60,46 +62,67 @@ fn measure() {
     );
     fs::create_dir_all(&folder).expect("writable");
     let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |text| text.parse().expect("a number"));
-    let mut report = Report::describe(rounds);
+    let mut lan = Report::describe(Place::Lan, rounds);
+    let mut clouds = Report::describe(Place::Clouds, rounds);
     let cases = std::env::var("BENCH_CASES").unwrap_or_default();
-    let wanted = |name: &str| cases.is_empty() || cases.split(',').any(|case| name.contains(case));
+    let wanted = |name: &str| cases.is_empty() || cases.split(',').any(|case| means(case, name));
     for round in 1..=rounds {
         for event in Event::ALL.into_iter().filter(|event| wanted(event.name())) {
-            take(&mut report, (round, event.name(), false), event.run());
+            take(&mut lan, round, event.name(), event.run());
         }
         for event in CloudEvent::all().filter(|event| wanted(&event.name())) {
-            take(&mut report, (round, &event.name(), true), event.run());
+            take(&mut clouds, round, &event.name(), event.run());
         }
         // A run that is interrupted has written what it knows.
-        let text = serde_json::to_string_pretty(&report).expect("plain values");
-        fs::write(folder.join("takeover.json"), text).expect("writable");
+        measured([&lan, &clouds]).for_each(|report| save(report, &folder));
     }
-    render(&report, &folder);
-    println!("{}\nwritten to {}", report.to_markdown(), folder.display());
-    if !report.missed().is_empty() {
+    for report in measured([&lan, &clouds]) {
+        render(report, &folder);
+        println!("{}\nwritten to {}", report.to_markdown(), folder.display());
+    }
+    if [lan, clouds]
+        .iter()
+        .any(|report| !report.missed().is_empty())
+    {
         std::process::exit(1);
     }
 }
 
-/// Takes in what came of an event, of a LAN or of a cloud.
-fn take(report: &mut Report, (round, event, cloud): (usize, &str, bool), outcome: Outcome) {
+/// Tells whether a word of `BENCH_CASES` means an event: by its name, or a part of it unless that is the name of another.
+fn means(case: &str, name: &str) -> bool {
+    let is_name = Event::ALL.iter().any(|event| event.name() == case);
+    case == name || !is_name && name.contains(case)
+}
+
+/// Of a place where nothing happened this time, the former report stays.
+fn measured(reports: [&Report; 2]) -> impl Iterator<Item = &Report> {
+    let happened = |report: &&Report| !report.samples.is_empty();
+    reports.into_iter().filter(happened)
+}
+
+/// Takes in what came of an event.
+fn take(report: &mut Report, round: usize, event: &str, outcome: Outcome) {
     println!("round {round}, {event}: {:?}", outcome.figures);
     report.add(round, event, &outcome.figures);
     let timeline = outcome.timeline.map(|timeline| Timeline {
         round,
         event: event.to_owned(),
-        cloud,
         ..timeline
     });
     report.timelines.extend(timeline);
 }
 
-/// Writes the table and the pictures.
+fn save(report: &Report, folder: &Path) {
+    let text = serde_json::to_string_pretty(report).expect("plain values");
+    let name = format!("{}.json", report.place.file());
+    fs::write(folder.join(name), text).expect("writable");
+}
+
+/// Writes the table and the picture.
 fn render(report: &Report, folder: &Path) {
-    fs::write(folder.join("takeover.md"), report.to_markdown()).expect("writable");
-    for (name, cloud) in [("takeover-lan.svg", false), ("takeover-clouds.svg", true)] {
-        if let Some(picture) = picture::svg(report, cloud) {
-            fs::write(folder.join(name), picture).expect("writable");
-        }
+    let file = |kind: &str| folder.join(format!("{}.{kind}", report.place.file()));
+    fs::write(file("md"), report.to_markdown()).expect("writable");
+    if let Some(picture) = picture::svg(report) {
+        fs::write(file("svg"), picture).expect("writable");
     }
 }

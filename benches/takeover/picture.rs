@@ -26,19 +26,15 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.title{fon
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.event{stroke:#e6edf3}.silent{fill:#f85149}\
 .ground{fill:#0d1117;stroke:#30363d}.tick{stroke:#30363d}}";
 
-/// Draws the events of LANs, or those of clouds; nothing where none was watched.
-pub(crate) fn svg(report: &Report, cloud: bool) -> Option<String> {
-    let events = worst(report, cloud);
+/// Draws the events; nothing where none was watched.
+pub(crate) fn svg(report: &Report) -> Option<String> {
+    let events = worst(report);
     let end = events.iter().map(|event| event.watched.1);
     let scale = Scale::until(end.fold(0.0, f64::max))?;
     let heights = events.iter().map(|event| height(event));
     let body = TOP + heights.sum::<f64>();
     let bottom = body + 3.0 * LINE;
-    let title = if cloud {
-        "What clients in clouds lose"
-    } else {
-        "What clients of a LAN lose"
-    };
+    let title = report.place.title();
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {bottom:.0}\" role=\"img\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n\
@@ -71,9 +67,9 @@ pub(crate) fn svg(report: &Report, cloud: bool) -> Option<String> {
 }
 
 /// Of each event the round with the longest silence, in the order in which they happened.
-fn worst(report: &Report, cloud: bool) -> Vec<&Timeline> {
+fn worst(report: &Report) -> Vec<&Timeline> {
     let mut worst: Vec<&Timeline> = Vec::new();
-    for timeline in report.timelines.iter().filter(|one| one.cloud == cloud) {
+    for timeline in &report.timelines {
         let known = worst.iter_mut().find(|known| known.event == timeline.event);
         match known {
             Some(known) if known.longest() < timeline.longest() => *known = timeline,

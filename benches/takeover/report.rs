@@ -6,11 +6,14 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::musts;
+use super::place::Place;
 use super::timeline::Timeline;
 
 /// A run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
+    /// Where the events happen.
+    pub(crate) place: Place,
     /// When, on what.
     pub(crate) machine: String,
     /// How often each event happened.
@@ -37,8 +40,9 @@ pub(crate) struct Sample {
 
 impl Report {
     /// Starts a report of this machine.
-    pub(crate) fn describe(rounds: usize) -> Self {
+    pub(crate) fn describe(place: Place, rounds: usize) -> Self {
         Self {
+            place,
             machine: sam_testkit::machine::occasion(),
             rounds,
             samples: Vec::new(),
@@ -69,11 +73,14 @@ impl Report {
 
     /// Shows medians and worst cases, and what each must keep to.
     pub(crate) fn to_markdown(&self) -> String {
+        let file = self.place.file();
         let mut text = format!(
-            "# Takeover\n\nMade by `cargo bench --bench takeover` from [takeover.json](takeover.json); do not edit.\n\n{}; \
+            "# {}\n\nMade by `cargo bench --bench takeover` from [{file}.json]({file}.json); do not edit.\n\n{}; \
              {} rounds. Pings every 10 ms, so that a gap of 20 ms is one lost ping at most.\n\n\
              | event | figure | median | worst | at most |\n|---|---|--:|--:|--:|\n",
-            self.machine, self.rounds
+            self.place.title(),
+            self.machine,
+            self.rounds
         );
         for (event, figure) in self.rows() {
             let (median, worst) = self.values(event, figure);

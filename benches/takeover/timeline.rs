@@ -12,8 +12,6 @@ pub(crate) struct Timeline {
     pub(crate) round: usize,
     /// Of which event.
     pub(crate) event: String,
-    /// Whether it is one of a cloud.
-    pub(crate) cloud: bool,
     /// When the watching began (before the event: negative) and ended.
     pub(crate) watched: (f64, f64),
     /// Who pinged whom.

@@ -8,11 +8,14 @@ use crate::source::root;
 mod musts;
 #[path = "../../benches/takeover/picture.rs"]
 mod picture;
+#[path = "../../benches/takeover/place.rs"]
+mod place;
 #[path = "../../benches/takeover/report.rs"]
 mod report;
 #[path = "../../benches/takeover/timeline.rs"]
 mod timeline;
 
+use place::Place;
 use report::Report;
 use timeline::{Client, Mark, Timeline};
 
@@ -34,24 +37,18 @@ fn silence_is_time_without_answers() {
 
 #[test]
 fn each_event_is_drawn_as_it_was_in_its_worst_round() {
-    let mut report = Report::describe(2);
-    report.timelines = vec![
-        timeline(1, "drain", false, 300.0),
-        timeline(2, "drain", false, 700.0),
-        timeline(1, "aws: drain", true, 100.0),
-    ];
+    let mut report = Report::describe(Place::Lan, 2);
+    report.timelines = vec![timeline(1, "drain", 300.0), timeline(2, "drain", 700.0)];
 
-    let lan = picture::svg(&report, false).expect("events of a LAN");
+    let lan = picture::svg(&report).expect("events of a LAN");
 
     // 660 pixels are 500 ms before and 2000 ms after the event.
     assert_eq!(lan.matches("class=\"silent\"").count(), 1);
     assert!(lan.contains("class=\"silent\" x=\"322.0\" y="), "{lan}");
     assert!(lan.contains("width=\"184.8\" height=\"10\""), "{lan}");
-    assert!(lan.contains(">drain</text>") && !lan.contains("aws"));
-    assert!(lan.contains(">moved</text>"));
-    let clouds = picture::svg(&report, true).expect("events of clouds");
-    assert!(clouds.contains(">aws: drain</text>"));
-    assert_eq!(picture::svg(&Report::default(), true), None);
+    assert!(lan.contains(">drain</text>") && lan.contains(">moved</text>"));
+    assert!(lan.contains("<title>What clients of a LAN lose</title>"));
+    assert_eq!(picture::svg(&Report::default()), None);
 }
 
 #[test]
@@ -76,18 +73,19 @@ fn the_table_has_the_median_and_the_worst_of_all_rounds() {
 #[test]
 fn published_tables_and_pictures_are_made_from_the_json() {
     let read = |name: &str| fs::read_to_string(root().join("benches").join(name)).ok();
-    let json = read("takeover.json").map(|text| serde_json::from_str(&text));
-    let report: Option<Report> = json.transpose().expect("the JSON of a run");
-    let table = report.as_ref().map(Report::to_markdown);
-    let report = report.unwrap_or_default();
-    let remedy = "cargo bench --bench takeover -- --render benches/takeover.json";
-    assert!(table == read("takeover.md"), "{remedy}");
-    for (name, cloud) in [("takeover-lan.svg", false), ("takeover-clouds.svg", true)] {
-        assert!(picture::svg(&report, cloud) == read(name), "{remedy}");
+    for place in [Place::Lan, Place::Clouds] {
+        let file = |kind: &str| format!("{}.{kind}", place.file());
+        let json = read(&file("json")).expect("a published run");
+        let report: Report = serde_json::from_str(&json).expect("the JSON of a run");
+        let json = file("json");
+        let remedy = format!("cargo bench --bench takeover -- --render benches/{json}");
+        assert_eq!(report.place, place, "{json}");
+        assert!(Some(report.to_markdown()) == read(&file("md")), "{remedy}");
+        assert!(picture::svg(&report) == read(&file("svg")), "{remedy}");
     }
 }
 
-fn timeline(round: usize, event: &str, cloud: bool, silence: f64) -> Timeline {
+fn timeline(round: usize, event: &str, silence: f64) -> Timeline {
     let client = Client {
         name: "LAN to elsewhere".to_owned(),
         silences: vec![(0.0, silence)],
@@ -99,7 +97,6 @@ fn timeline(round: usize, event: &str, cloud: bool, silence: f64) -> Timeline {
     Timeline {
         round,
         event: event.to_owned(),
-        cloud,
         watched: (-500.0, 2000.0),
         clients: vec![client],
         marks: vec![mark],
