@@ -1,5 +1,6 @@
 //! What a run gave, as written to `throughput.json`; tables and picture are made from it and nothing else.
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// A run.
@@ -124,15 +125,65 @@ impl Results {
 
     /// Median of the ratios of two systems in the same round.
     pub(crate) fn ratio(&self, key: Key<'_>, system: &str, other: &str) -> Option<f64> {
+        let pairs = self.pairs(key, system, other).into_iter();
+        let ratios = pairs.filter(|(_, other)| *other > 0.0);
+        median(ratios.map(|(value, other)| value / other).collect())
+    }
+
+    /// Median of the differences of two systems in the same round.
+    pub(crate) fn difference(&self, key: Key<'_>, system: &str, other: &str) -> Option<f64> {
+        let pairs = self.pairs(key, system, other).into_iter();
+        median(pairs.map(|(value, other)| value - other).collect())
+    }
+
+    /// The values of two systems in the same round.
+    fn pairs(&self, key: Key<'_>, system: &str, other: &str) -> Vec<(f64, f64)> {
         let others = self.values(key, other);
-        let ratios = self
-            .values(key, system)
+        let values = self.values(key, system).into_iter();
+        let pairs = values.filter_map(|(round, value)| {
+            let (_, other) = others.iter().find(|(found, _)| *found == round)?;
+            Some((value, *other))
+        });
+        pairs.collect()
+    }
+
+    /// Adds what another run measured with settings of the links that this one left out.
+    ///
+    /// # Errors
+    /// When the two cannot stand in one table: another machine or build, or longer or more measurements.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
+        let kind = |run: &Self| {
+            let machine = (run.machine.clone(), run.build.clone());
+            (machine, run.rounds, run.seconds)
+        };
+        let (own, others) = (kind(self), kind(&other));
+        ensure!(
+            own == others,
+            "a run of another kind: {others:?}, not {own:?}"
+        );
+        let is_known = |name: &str| self.offloads.iter().any(|known| known.name == name);
+        let (_, new): (Vec<Setting>, Vec<Setting>) = other
+            .offloads
             .into_iter()
-            .filter_map(|(round, value)| {
-                let (_, other) = others.iter().find(|(found, _)| *found == round)?;
-                (*other > 0.0).then(|| value / other)
-            });
-        median(ratios.collect())
+            .partition(|setting| is_known(&setting.name));
+        let is_new = |name: &str| new.iter().any(|setting| setting.name == name);
+        self.skipped.retain(|skipped| !is_new(&skipped.name));
+        let failures = other.skipped.into_iter();
+        self.skipped
+            .extend(failures.filter(|skipped| !skipped.text.starts_with("left out by ")));
+        for system in &self.systems {
+            if !other.systems.iter().any(|ran| ran.name == system.name) {
+                self.skipped.extend(new.iter().map(|setting| Named {
+                    name: format!("{} with {}", system.name, setting.title),
+                    text: "left out by BENCH_SYSTEMS".to_owned(),
+                }));
+            }
+        }
+        let samples = other.samples.into_iter();
+        self.samples
+            .extend(samples.filter(|sample| is_new(&sample.offloads)));
+        self.offloads.extend(new);
+        Ok(())
     }
 }
 
