@@ -39,13 +39,14 @@ mod wireguard;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use lab::{INNER_MTU, Lab, OUTER_MTU};
 use offloads::Offloads;
 use plan::{Plan, count};
 use results::{Named, Results, Sample, Setting};
 use running::Running;
+use selection::file;
 use systems::System;
 
 fn main() {
@@ -59,14 +60,15 @@ fn main() {
 /// run to that one, which measured with other settings of the links.
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let file = |option: &str| {
-        let at = arguments.iter().position(|argument| argument == option)?;
-        arguments.get(at + 1)
-    };
-    if let Some(path) = file("--render") {
+    let (rendered, added) = (file(&arguments, "--render")?, file(&arguments, "--add")?);
+    ensure!(
+        rendered.is_some() || added.is_none(),
+        "--add goes with --render FILE"
+    );
+    if let Some(path) = rendered {
         let folder = Path::new(path).parent().unwrap_or_else(|| Path::new("."));
         let mut results = read(path)?;
-        if let Some(other) = file("--add") {
+        if let Some(other) = added {
             results.add(read(other)?)?;
             write_json(&results, folder)?;
         }

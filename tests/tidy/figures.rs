@@ -15,7 +15,7 @@ mod table;
 #[path = "../../benches/throughput/targets.rs"]
 mod targets;
 
-use selection::{Wanted, number};
+use selection::{Wanted, file, number};
 
 #[test]
 fn tables_and_picture_are_made_from_the_json() {
@@ -99,7 +99,9 @@ fn a_run_with_other_settings_of_the_links_joins_one_of_the_same_kind() {
         ..sample(1, ("tcp-1", "gbit_s"), "samctl", value)
     };
     let mut results = results::Results {
-        systems: vec![named("samctl", ""), named("Nebula", "")],
+        systems: ["samctl", "Nebula", "of old"]
+            .map(|name| named(name, ""))
+            .into(),
         offloads: vec![setting("whole")],
         skipped: vec![
             named("single", "left out by BENCH_OFFLOADS"),
@@ -113,17 +115,28 @@ fn a_run_with_other_settings_of_the_links_joins_one_of_the_same_kind() {
         offloads: vec![setting("whole"), setting("single")],
         skipped: vec![
             named("whole", "left out by BENCH_OFFLOADS"),
-            named("round 2", "no answer"),
+            named("Nebula", "nebula is not installed"),
+            named("round 2, single, tcp-1, samctl", "no answer"),
+            named("round 2, whole, tcp-1, samctl", "no answer either"),
+            named("samctl with the setting single", "no start"),
+            named("samctl with the setting whole", "no start"),
         ],
         samples: vec![of("whole", 2.0), of("single", 3.0)],
+        date: "2026-12-02".to_owned(),
+        load: Some(4.0),
         ..results::Results::default()
     };
-    let slower = results::Results {
-        machine: "another".to_owned(),
-        ..other.clone()
-    };
-
-    assert!(results.add(slower).is_err());
+    let others: [fn(&mut results::Results); 4] = [
+        |run| run.machine = "another".to_owned(),
+        |run| run.inner_mtu = 1400,
+        |run| run.outer_mtu = 9000,
+        |run| run.systems[0].text = "of another version".to_owned(),
+    ];
+    for change in others {
+        let mut changed = other.clone();
+        change(&mut changed);
+        assert!(results.add(changed).is_err());
+    }
     results.add(other).expect("of the same kind");
 
     let of = |offloads| {
@@ -137,15 +150,34 @@ fn a_run_with_other_settings_of_the_links_joins_one_of_the_same_kind() {
     assert_eq!((of("whole"), of("single")), (Some(1.0), Some(3.0)));
     let expected = [
         named("wire", "left out by BENCH_OFFLOADS"),
-        named("round 2", "no answer"),
+        named("round 2, single, tcp-1, samctl", "no answer"),
+        named("samctl with the setting single", "no start"),
+        named("Nebula with the setting single", "nebula is not installed"),
         named(
-            "Nebula with the setting single",
-            "left out by BENCH_SYSTEMS",
+            "of old with the setting single",
+            "not in the run of 2026-12-02, load 4.0 at the start",
         ),
     ];
     assert_eq!(results.skipped, expected);
     let names: Vec<&str> = results.offloads.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["whole", "single"]);
+    let method = results.method();
+    let joined = "; 2026-12-02, load 4.0 at the start: the setting single";
+    assert!(method.ends_with(joined), "{method}");
+}
+
+#[test]
+fn an_option_without_its_file_is_refused() {
+    let after = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let arguments = after("throughput --render a.json --add b.json");
+    for (option, name) in [("--render", Some("a.json")), ("--add", Some("b.json"))] {
+        assert_eq!(file(&arguments, option).expect("a file"), name);
+        let arguments = after("throughput --bench");
+        assert_eq!(file(&arguments, option).expect("no option"), None);
+    }
+    for text in ["throughput --add", "throughput --add --render a.json"] {
+        assert!(file(&after(text), "--add").is_err(), "{text}");
+    }
 }
 
 #[test]
