@@ -68,7 +68,7 @@ pub use netlink::Netlink;
 pub use netns::{Namespace, NamespaceName};
 pub use packet_socket::{FrameError, PacketSocket};
 pub use send_failure::SendFailure;
-pub use socket_option::{set_option, set_receive_buffer};
+pub use socket_option::set_receive_buffer;
 pub use tcp_guard::{TcpAoAlgorithm, TcpSignature};
 pub use tun::Tun;
 pub use udp::{Datagrams, Train, UdpSocket};

@@ -17,14 +17,6 @@ unsafe impl OptionValue for libc::tpacket_stats {}
 // SAFETY: repr(C), a length and a pointer that only the kernel follows; its maker keeps the target alive.
 unsafe impl OptionValue for libc::sock_fprog {}
 
-/// Sets an option of any socket that is a number, by the kernel's numbers for its level and name.
-///
-/// # Errors
-/// What the kernel says: ENOPROTOOPT when it knows no such option.
-pub fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
-    set(fd, level, name, value)
-}
-
 /// Sets one option.
 pub(crate) fn set<T: OptionValue>(
     fd: BorrowedFd<'_>,

@@ -37,7 +37,7 @@ use anyhow::Context;
 use sam_dataplane::trace::TapRecord;
 use sam_dataplane::{
     FabricQuestion, Handshakes, LanQuestion, Notice, PacketFilter, PathProbe, PortId, Snapshot,
-    Stats, TunnelId,
+    Stats,
 };
 use sam_net::Tun;
 use sam_router::Config;
@@ -142,7 +142,7 @@ impl DataPlane {
         tuns: Vec<Tun>,
         seed: [u8; 32],
     ) -> Result<(Self, Reports), StartError> {
-        let (notices, notice_receiver) = notice_queue();
+        let (notices, notice_receiver) = mpsc::channel(NOTICES);
         let (ended, ended_receiver) = mpsc::channel(count + 1);
         let sockets = WantedSockets::of(config);
         let opened = sockets.open(None, count)?;
@@ -404,18 +404,6 @@ impl Drop for LastWords {
     }
 }
 
-/// Makes the queue of notices, once full: then it has memory that it uses again and again, and no worker allocates any as
-/// long as control keeps up.
-fn notice_queue() -> (mpsc::Sender<Notice>, mpsc::Receiver<Notice>) {
-    let (sender, mut receiver) = mpsc::channel(NOTICES);
-    let any = Notice::SessionDown {
-        tunnel: TunnelId(0),
-    };
-    while sender.try_send(any.clone()).is_ok() {}
-    while receiver.try_recv().is_ok() {}
-    (sender, receiver)
-}
-
 /// Gives each of `count` workers a handle of the TUN device, and tells whether it reads by it: with fewer queues than
 /// workers, the others only write.
 fn handles(mut tuns: Vec<Tun>, count: usize) -> Result<Vec<(Tun, bool)>, StartError> {
@@ -453,6 +441,8 @@ fn offer(notices: &mpsc::Sender<Notice>, notice: Notice) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+
+    use sam_dataplane::TunnelId;
 
     use super::*;
 
