@@ -32,19 +32,21 @@ mod running;
 mod selection;
 mod systems;
 mod table;
+mod targets;
 mod window;
 mod wireguard;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use lab::{INNER_MTU, Lab, OUTER_MTU};
 use offloads::Offloads;
 use plan::{Plan, count};
 use results::{Named, Results, Sample, Setting};
 use running::Running;
+use selection::file;
 use systems::System;
 
 fn main() {
@@ -54,17 +56,23 @@ fn main() {
     }
 }
 
-/// Measures and writes, or with `--render FILE` makes tables and picture of an earlier run anew.
+/// Measures and writes, or with `--render FILE` makes tables and picture of an earlier run anew; `--add FILE` adds another
+/// run to that one, which measured with other settings of the links.
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let earlier = arguments
-        .iter()
-        .position(|argument| argument == "--render")
-        .and_then(|at| arguments.get(at + 1));
-    if let Some(path) = earlier {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let (rendered, added) = (file(&arguments, "--render")?, file(&arguments, "--add")?);
+    ensure!(
+        rendered.is_some() || added.is_none(),
+        "--add goes with --render FILE"
+    );
+    if let Some(path) = rendered {
         let folder = Path::new(path).parent().unwrap_or_else(|| Path::new("."));
-        return render(&serde_json::from_str(&text)?, folder);
+        let mut results = read(path)?;
+        if let Some(other) = added {
+            results.add(read(other)?)?;
+            write_json(&results, folder)?;
+        }
+        return render(&results, folder);
     }
     let folder = std::env::var_os("BENCH_OUT").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/throughput"),
@@ -202,16 +210,26 @@ fn skip(results: &mut Results, what: &str, why: String) {
     }
 }
 
+fn read(path: &str) -> Result<Results> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    serde_json::from_str(&text).with_context(|| format!("{path} is not of this bench"))
+}
+
 fn write_json(results: &Results, folder: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(results)? + "\n";
     Ok(fs::write(folder.join("throughput.json"), text)?)
 }
 
-/// Writes tables and picture, and prints the tables.
+/// Writes tables and picture, puts what was aimed at into the README beside them, and prints the tables.
 fn render(results: &Results, folder: &Path) -> Result<()> {
-    let tables = table::markdown(results);
+    let (tables, reached) = (table::markdown(results), targets::section(results));
     fs::write(folder.join("throughput.md"), &tables)?;
     fs::write(folder.join("throughput.svg"), picture::svg(results))?;
-    println!("{tables}\nwritten to {}", folder.display());
+    let readme = folder.join("README.md");
+    let text = fs::read_to_string(&readme).unwrap_or_default();
+    if let Some(text) = targets::replace(&text, &reached) {
+        fs::write(readme, text)?;
+    }
+    println!("{tables}\n{reached}\nwritten to {}", folder.display());
     Ok(())
 }

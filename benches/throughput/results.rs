@@ -1,5 +1,6 @@
 //! What a run gave, as written to `throughput.json`; tables and picture are made from it and nothing else.
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// A run.
@@ -26,6 +27,9 @@ pub(crate) struct Results {
     pub(crate) systems: Vec<Named>,
     /// Settings of the links.
     pub(crate) offloads: Vec<Setting>,
+    /// Of these, those that another run measured, by their titles, and when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) joined: Vec<Named>,
     /// What did not run, and why: not asked for, not installed, failed.
     pub(crate) skipped: Vec<Named>,
     /// All measurements.
@@ -77,30 +81,33 @@ pub(crate) struct Moment {
 impl Results {
     /// When, where and how it was measured; a run too short to compare by says so.
     pub(crate) fn method(&self) -> String {
-        let load = self
-            .load
-            .map_or_else(String::new, |load| format!(", load {load:.1} at the start"));
         let smoke = if self.rounds < 3 || self.seconds < 4 || self.build != "release" {
             " – a smoke run, too short to compare by"
         } else {
             ""
         };
+        let joined = by_text(&self.joined).into_iter();
+        let joined = joined.map(|(run, titles)| format!("; {run}: {}", titles.join(" / ")));
         format!(
-            "{}: {}, {} build{load}; medians of {} × {} s{smoke}",
-            self.date, self.machine, self.build, self.rounds, self.seconds
+            "{}: {}, {} build{}; medians of {} × {} s{smoke}{}",
+            self.date,
+            self.machine,
+            self.build,
+            self.load_in_words(),
+            self.rounds,
+            self.seconds,
+            joined.collect::<String>()
         )
+    }
+
+    fn load_in_words(&self) -> String {
+        self.load
+            .map_or_else(String::new, |load| format!(", load {load:.1} at the start"))
     }
 
     /// What did not run by its reason, both in the order of their first appearance.
     pub(crate) fn skipped_by_reason(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-        for Named { name, text } in &self.skipped {
-            match reasons.iter_mut().find(|(reason, _)| reason == text) {
-                Some((_, names)) => names.push(name),
-                None => reasons.push((text, vec![name])),
-            }
-        }
-        reasons
+        by_text(&self.skipped)
     }
 
     /// The values of one kind, in the order of rounds.
@@ -124,16 +131,119 @@ impl Results {
 
     /// Median of the ratios of two systems in the same round.
     pub(crate) fn ratio(&self, key: Key<'_>, system: &str, other: &str) -> Option<f64> {
-        let others = self.values(key, other);
-        let ratios = self
-            .values(key, system)
-            .into_iter()
-            .filter_map(|(round, value)| {
-                let (_, other) = others.iter().find(|(found, _)| *found == round)?;
-                (*other > 0.0).then(|| value / other)
-            });
-        median(ratios.collect())
+        let pairs = self.pairs(key, system, other).into_iter();
+        let ratios = pairs.filter(|(_, other)| *other > 0.0);
+        median(ratios.map(|(value, other)| value / other).collect())
     }
+
+    /// Median of the differences of two systems in the same round.
+    pub(crate) fn difference(&self, key: Key<'_>, system: &str, other: &str) -> Option<f64> {
+        let pairs = self.pairs(key, system, other).into_iter();
+        median(pairs.map(|(value, other)| value - other).collect())
+    }
+
+    /// The values of two systems in the same round.
+    fn pairs(&self, key: Key<'_>, system: &str, other: &str) -> Vec<(f64, f64)> {
+        let others = self.values(key, other);
+        let values = self.values(key, system).into_iter();
+        let pairs = values.filter_map(|(round, value)| {
+            let (_, other) = others.iter().find(|(found, _)| *found == round)?;
+            Some((value, *other))
+        });
+        pairs.collect()
+    }
+
+    /// Adds what another run measured with settings of the links that this one left out.
+    ///
+    /// # Errors
+    /// When the two cannot stand in one table: another machine, build, MTU or version of a system, or longer or more
+    /// measurements.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
+        self.ensure_alike(&other)?;
+        let is_known = |name: &str| self.offloads.iter().any(|known| known.name == name);
+        let settings = other.offloads.iter();
+        let new: Vec<Setting> = settings
+            .filter(|setting| !is_known(&setting.name))
+            .cloned()
+            .collect();
+        let is_new = |name: &str| new.iter().any(|setting| setting.name == name);
+        self.skipped.retain(|skipped| !is_new(&skipped.name));
+        let failures = other.skipped.iter();
+        let failures =
+            failures.filter(|skipped| new.iter().any(|setting| setting.is_of(&skipped.name)));
+        self.skipped.extend(failures.cloned());
+        let run = format!("{}{}", other.date, other.load_in_words());
+        for system in &self.systems {
+            if find(&other.systems, &system.name).is_none() {
+                let reason = find(&other.skipped, &system.name);
+                let text = reason.map_or_else(|| format!("not in the run of {run}"), str::to_owned);
+                self.skipped.extend(new.iter().map(|setting| Named {
+                    name: format!("{} with {}", system.name, setting.title),
+                    text: text.clone(),
+                }));
+            }
+        }
+        self.joined.extend(new.iter().map(|setting| {
+            Named {
+                name: setting.title.clone(),
+                text: find(&other.joined, &setting.title)
+                    .unwrap_or(&run)
+                    .to_owned(),
+            }
+        }));
+        let samples = other.samples.into_iter();
+        self.samples
+            .extend(samples.filter(|sample| is_new(&sample.offloads)));
+        self.offloads.extend(new);
+        Ok(())
+    }
+
+    fn ensure_alike(&self, other: &Self) -> Result<()> {
+        let kind = |run: &Self| {
+            let machine = (run.machine.clone(), run.build.clone());
+            let sizes = (run.inner_mtu, run.outer_mtu);
+            (machine, sizes, run.rounds, run.seconds)
+        };
+        let (own, others) = (kind(self), kind(other));
+        ensure!(
+            own == others,
+            "a run of another kind: {others:?}, not {own:?}"
+        );
+        for Named { name, text } in &self.systems {
+            let version = find(&other.systems, name).unwrap_or(text);
+            ensure!(
+                version == text,
+                "a run of another {name}: {version}, not {text}"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Setting {
+    /// Tells whether what did not run is a case with this setting, or a system.
+    fn is_of(&self, skipped: &str) -> bool {
+        let mut words = skipped.split(", ");
+        words.any(|word| word == self.name) || skipped.ends_with(&format!(" with {}", self.title))
+    }
+}
+
+/// What there is to say about a name.
+fn find<'a>(all: &'a [Named], name: &str) -> Option<&'a str> {
+    let found = all.iter().find(|named| named.name == name)?;
+    Some(&found.text)
+}
+
+/// Names by what there is to say about them, both in the order of their first appearance.
+fn by_text(all: &[Named]) -> Vec<(&str, Vec<&str>)> {
+    let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Named { name, text } in all {
+        match texts.iter_mut().find(|(known, _)| known == text) {
+            Some((_, names)) => names.push(name),
+            None => texts.push((text, vec![name])),
+        }
+    }
+    texts
 }
 
 /// Which values.

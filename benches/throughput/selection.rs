@@ -65,6 +65,20 @@ impl Wanted {
     }
 }
 
+/// The file that follows an option, if it is there.
+///
+/// # Errors
+/// When nothing follows it, or another option.
+pub(crate) fn file<'a>(arguments: &'a [String], option: &str) -> Result<Option<&'a str>> {
+    let Some(at) = arguments.iter().position(|argument| argument == option) else {
+        return Ok(None);
+    };
+    let file = arguments.get(at + 1).map(String::as_str);
+    let file = file.filter(|file| !file.starts_with("--"));
+    file.with_context(|| format!("{option} needs a file"))
+        .map(Some)
+}
+
 /// Reads a number from 1 on.
 ///
 /// # Errors

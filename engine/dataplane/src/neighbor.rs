@@ -207,7 +207,7 @@ impl Neighbor {
 }
 
 /// All neighbors of all LAN ports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NeighborTable {
     neighbors: BTreeMap<NeighborKey, Neighbor>,
     outputs: VecDeque<NeighborOutput>,
@@ -217,6 +217,19 @@ pub struct NeighborTable {
     waiting: usize,
     /// The row after which the search for a replaceable one goes on.
     hand: Option<NeighborKey>,
+}
+
+impl Default for NeighborTable {
+    /// Is empty, with room for what usually is to be done at a time.
+    fn default() -> Self {
+        Self {
+            neighbors: BTreeMap::new(),
+            outputs: VecDeque::with_capacity(TOTAL_UNITS),
+            wake: None,
+            waiting: 0,
+            hand: None,
+        }
+    }
 }
 
 impl NeighborTable {
@@ -307,14 +320,9 @@ impl NeighborTable {
         if self.wake.is_none_or(|wake| wake > now) {
             return;
         }
-        let is_due =
-            |neighbor: &Neighbor| neighbor.deadline.is_some_and(|deadline| deadline <= now);
-        let rows = self
-            .neighbors
-            .iter()
-            .filter(|(_, neighbor)| is_due(neighbor));
-        let due: Vec<_> = rows.map(|(&key, neighbor)| (key, neighbor.state)).collect();
-        for (key, state) in due {
+        let mut done = Bound::Unbounded;
+        while let Some((key, state)) = self.next_due(done, now) {
+            done = Bound::Excluded(key);
             match Self::successor(state) {
                 Some(next) => self.transition(key, next, now),
                 None => drop(self.neighbors.remove(&key)),
@@ -325,6 +333,18 @@ impl NeighborTable {
             .values()
             .filter_map(|neighbor| neighbor.deadline)
             .min();
+    }
+
+    /// Finds the first row behind `done` whose time has come.
+    fn next_due(
+        &self,
+        done: Bound<NeighborKey>,
+        now: Instant,
+    ) -> Option<(NeighborKey, NeighborState)> {
+        let mut rows = self.neighbors.range((done, Bound::Unbounded));
+        let is_due = |row: &Neighbor| row.deadline.is_some_and(|deadline| deadline <= now);
+        let (key, row) = rows.find(|(_, row)| is_due(row))?;
+        Some((*key, row.state))
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called.

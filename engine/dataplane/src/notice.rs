@@ -173,9 +173,18 @@ impl Notice {
 /// Notices that wait for the control plane; when full, further ones are lost and counted.
 ///
 /// Those that others can cause at will leave half of the room to the rest: nobody may make the control plane miss a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NoticeQueue {
     notices: VecDeque<Notice>,
+}
+
+impl Default for NoticeQueue {
+    /// Has its memory from the start.
+    fn default() -> Self {
+        Self {
+            notices: VecDeque::with_capacity(Self::LIMIT),
+        }
+    }
 }
 
 impl NoticeQueue {

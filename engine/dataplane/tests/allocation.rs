@@ -11,7 +11,7 @@ mod matrix;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lab::{A, B, Lab, Router, frame, superpacket, tcp, udp};
 use sam_dataplane::encap::{Framing, Gre, Nested, Plain};
@@ -89,6 +89,19 @@ fn gre_inside_of_wireguard_allocates_nothing_either() {
         router.install(now, |snapshot| snapshot.tunnels[0].nested = Some(nested));
     }
     assert_nothing_is_allocated(lab);
+}
+
+#[test]
+fn a_neighbor_whose_confirmation_is_old_allocates_nothing() {
+    let mut lab = Lab::connected();
+    let state = |lab: &Lab| lab.b.forwarder.neighbors()[0].state;
+    assert_eq!(state(&lab), "reachable");
+    let later = lab.now + Duration::from_secs(30);
+    let before = ALLOCATIONS.get();
+    lab.b
+        .with(|forwarder, io| forwarder.handle_timeout(io, later));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(state(&lab), "stale");
 }
 
 fn assert_nothing_is_allocated(mut lab: Lab) {

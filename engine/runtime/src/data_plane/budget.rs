@@ -7,7 +7,7 @@
 /// Packets, frames or trains of one round.
 pub(super) const FEWEST: usize = 8;
 /// The same of small packets. Each has a buffer of its own, so this is also what a port may take of those.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 /// Bytes on average up to which packets are small: what no superpacket is.
 const SMALL: usize = 2048;
 

@@ -42,17 +42,28 @@ pub(super) struct HandshakeLetters {
     pub(super) report: Option<oneshot::Sender<HandshakeReport>>,
     /// End the thread.
     pub(super) stop: bool,
-    posts: Option<Posts>,
 }
 
 impl HandshakeLetters {
     fn is_empty(&self) -> bool {
         let silent = self.peers.is_none() && self.snapshot.is_none() && self.tap.is_none();
-        silent
-            && self.senders.is_none()
-            && self.report.is_none()
-            && !self.stop
-            && self.posts.as_ref().is_none_or(Posts::is_empty)
+        silent && self.senders.is_none() && self.report.is_none() && !self.stop
+    }
+}
+
+/// What waits for the thread: what control says, and what workers pass on.
+#[derive(Debug)]
+struct Waiting {
+    letters: HandshakeLetters,
+    posts: Posts,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            letters: HandshakeLetters::default(),
+            posts: Posts::new(POSTS),
+        }
     }
 }
 
@@ -70,14 +81,14 @@ pub(crate) struct HandshakeReport {
 /// The mailbox of the thread.
 #[derive(Debug, Default)]
 pub(super) struct HandshakeBox {
-    letters: Mutex<HandshakeLetters>,
+    waiting: Mutex<Waiting>,
     posted: Condvar,
 }
 
 impl HandshakeBox {
     /// Writes and wakes the thread.
     pub(super) fn post(&self, write: impl FnOnce(&mut HandshakeLetters)) {
-        write(&mut self.lock());
+        write(&mut self.lock().letters);
         self.posted.notify_one();
     }
 
@@ -87,30 +98,33 @@ impl HandshakeBox {
         let Some(first) = worker.poll_post() else {
             return 0;
         };
-        let mut letters = self.lock();
-        let posts = letters.posts.get_or_insert_with(|| Posts::new(POSTS));
+        let mut waiting = self.lock();
+        let posts = &mut waiting.posts;
         let mut refused = u64::from(!posts.push(first));
         while posts.has_room()
             && let Some(post) = worker.poll_post()
         {
             refused += u64::from(!posts.push(post));
         }
-        drop(letters);
+        drop(waiting);
         self.posted.notify_one();
         refused
     }
 
-    /// Takes everything, after at most `wait`.
-    fn take(&self, wait: Duration) -> HandshakeLetters {
-        let (mut letters, _) = self
+    /// Takes everything, after at most `wait`. `posts`, which are empty, change places with those that wait: so neither
+    /// side ever allocates any.
+    fn take(&self, wait: Duration, posts: &mut Posts) -> HandshakeLetters {
+        let silent = |waiting: &mut Waiting| waiting.letters.is_empty() && waiting.posts.is_empty();
+        let (mut waiting, _) = self
             .posted
-            .wait_timeout_while(self.lock(), wait, |letters| letters.is_empty())
+            .wait_timeout_while(self.lock(), wait, silent)
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut letters)
+        std::mem::swap(&mut waiting.posts, posts);
+        std::mem::take(&mut waiting.letters)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HandshakeLetters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,6 +139,8 @@ pub(super) struct HandshakeThread {
     notices: mpsc::Sender<Notice>,
     notices_lost: u64,
     pool: BufferPool,
+    /// Empty between turns.
+    posts: Posts,
     tap: Option<(Tap, Listener)>,
 }
 
@@ -146,6 +162,7 @@ impl HandshakeThread {
             notices,
             notices_lost: 0,
             pool: BufferPool::new(SENDS),
+            posts: Posts::new(POSTS),
             tap: None,
         }
     }
@@ -153,7 +170,8 @@ impl HandshakeThread {
     /// Shakes hands until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            let letters = self.mailbox.take(self.wait());
+            let wait = self.wait();
+            let letters = self.mailbox.take(wait, &mut self.posts);
             if letters.stop {
                 return;
             }
@@ -194,8 +212,7 @@ impl HandshakeThread {
         if let Some(listener) = letters.tap {
             self.tap = Some((listener.tap(), listener));
         }
-        let mut posts = letters.posts;
-        while let Some(post) = posts.as_mut().and_then(Posts::pop) {
+        while let Some(post) = self.posts.pop() {
             self.handshakes.handle_post(&post, now);
             // An answer, and packets that wait, do not wait for the next handshake to be computed.
             self.send(now);
@@ -321,12 +338,13 @@ mod tests {
         mailbox.post(|letters| letters.peers = Some(Vec::new()));
 
         assert_eq!(refused, POSTS as u64 / 2);
-        let letters = mailbox.take(Duration::ZERO);
+        let mut posts = Posts::new(POSTS);
+        let letters = mailbox.take(Duration::ZERO, &mut posts);
         assert!(letters.peers.is_some());
-        let mut posts = letters.posts.expect("some");
         let waiting = std::iter::from_fn(|| posts.pop()).count();
         assert_eq!(waiting, POSTS / 2);
-        assert!(mailbox.take(Duration::ZERO).is_empty());
+        assert!(mailbox.take(Duration::ZERO, &mut posts).is_empty());
+        assert!(posts.is_empty());
     }
 
     /// A message of somebody who knows the public key of the worker's router.

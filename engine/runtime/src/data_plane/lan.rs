@@ -7,10 +7,10 @@ use sam_net::packet_socket::FrameError;
 use sam_net::{PacketSocket, SendFailure};
 use tracing::warn;
 
-use super::budget::Budget;
+use super::budget::{Budget, MOST};
 use super::mailbox::LanSockets;
 use super::ports::{PENDING, Received};
-use super::software::{cut, is_refusal};
+use super::software::{cut, is_refusal, protocol};
 use super::trust::Trust;
 
 /// A LAN port with what waits for it.
@@ -35,9 +35,9 @@ impl Lan {
             receives: sockets.receives,
             arp: sockets.arp,
             budget: Budget::default(),
-            batch: Vec::new(),
-            received: VecDeque::new(),
-            pending: Vec::new(),
+            batch: Vec::with_capacity(MOST),
+            received: VecDeque::with_capacity(MOST),
+            pending: Vec::with_capacity(PENDING),
             failures: Vec::new(),
         }
     }
@@ -140,8 +140,8 @@ impl Lan {
             }
             if trust.refuse(unit.offload.gso) {
                 warn!(
-                    "the kernel refuses superpackets on the LAN ({:?}): they are cut here for some time",
-                    unit.offload.gso
+                    "the kernel refuses superpackets of {} on the LAN: they are cut here for some time",
+                    protocol(unit.offload.gso)
                 );
             }
             stats.add(&stats.superpackets_refused, 1);

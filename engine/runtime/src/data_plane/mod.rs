@@ -14,6 +14,8 @@ mod courtesy;
 mod handshake_thread;
 mod lan;
 mod listener;
+#[cfg(test)]
+mod logged;
 mod mailbox;
 mod plain_ports;
 mod ports;

@@ -21,7 +21,7 @@ use super::lan::Lan;
 use super::mailbox::LanSockets;
 use super::plain_ports::{PLAIN, PlainPorts};
 use super::sockets::{SocketChange, WireGuardSockets};
-use super::software::{cut, is_refusal};
+use super::software::{cut, is_refusal, protocol};
 use super::switches::merging;
 use super::trust::Trust;
 use super::underlay::Underlay;
@@ -425,8 +425,8 @@ impl Ports {
         stats.add(&stats.superpackets_refused, 1);
         if self.host_trust.refuse(unit.offload.gso) {
             warn!(
-                "the kernel refuses superpackets on the TUN device ({:?}): they are cut here for some time",
-                unit.offload.gso
+                "the kernel refuses superpackets of {} on the TUN device: they are cut here for some time",
+                protocol(unit.offload.gso)
             );
         }
     }

@@ -1,5 +1,5 @@
 //! Superpackets that a real kernel refuses, for it cuts none into more than 128 datagrams: they are cut here, and after a
-//! few of them the kernel is not asked again for some time.
+//! few of them the kernel is not asked again for some time, which the log says once.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
@@ -15,6 +15,7 @@ use sam_dataplane::{
 use sam_net::{Epoll, Namespace, Netlink, PacketSocket, Tun};
 use sam_router::{LAN_PORT, Offloads, TUN_PORT};
 
+use super::logged::logged;
 use super::mailbox::LanSockets;
 use super::ports::Ports;
 use super::trust::RETRY;
@@ -25,9 +26,16 @@ fn by_the_tun_device() {
     let tun = open_tun(&host);
     configure(&host, TUN);
     let mut lab = Lab::new(tun, &host);
-    lab.refuses(TUN_PORT, &superpacket(), 0, |merging| {
-        [merging.host.tcp, merging.host.udp]
+    let log = logged(|| {
+        lab.refuses(TUN_PORT, &superpacket(), 0, |merging| {
+            [merging.host.tcp, merging.host.udp]
+        });
     });
+    let expected = [
+        "WARN the kernel refuses superpackets of UDP on the TUN device: they are cut here for some time",
+        "INFO superpackets are tried again on the TUN device",
+    ];
+    assert_eq!(log, expected, "once, not for each packet");
 }
 
 #[test]
@@ -55,9 +63,16 @@ fn by_a_lan_port() {
     lab.ports
         .set_lan(LAN_PORT, sockets, &lab.epoll, &mut lab.pool);
     let frame = [&mac[..], &[2, 0, 0, 0, 0, 1, 8, 0], &superpacket()].concat();
-    lab.refuses(LAN_PORT, &frame, 14, |merging| {
-        [merging.lan.tcp, merging.lan.udp]
+    let log = logged(|| {
+        lab.refuses(LAN_PORT, &frame, 14, |merging| {
+            [merging.lan.tcp, merging.lan.udp]
+        });
     });
+    let expected = [
+        "WARN the kernel refuses superpackets of UDP on the LAN: they are cut here for some time",
+        "INFO superpackets are tried again on the LAN",
+    ];
+    assert_eq!(log, expected, "once, not for each packet");
 }
 
 /// A worker's ports, and a host that receives what they send.

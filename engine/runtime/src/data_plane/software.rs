@@ -4,13 +4,22 @@ use std::io;
 
 use sam_dataplane::packet::classify;
 use sam_dataplane::segment::Segments;
-use sam_dataplane::{BufferPool, Checksum, DropReason, Offload, Unit};
+use sam_dataplane::{BufferPool, Checksum, DropReason, Gso, Offload, Unit};
 
 /// Tells whether the kernel refused unfinished work, as opposed to this packet for another reason.
 pub(super) fn is_refusal(unit: &Unit, error: &io::Error) -> bool {
     let refused =
         error.kind() == io::ErrorKind::InvalidData || error.raw_os_error() == Some(EINVAL);
     refused && unit.offload != Offload::default()
+}
+
+/// Names what superpackets of a kind are made of, for people.
+pub(super) fn protocol(gso: Gso) -> &'static str {
+    match gso {
+        Gso::None => "IP",
+        Gso::Tcp { .. } => "TCP",
+        Gso::Udp { .. } => "UDP",
+    }
 }
 
 /// Cuts a unit into plain packets; `link` bytes of link header in front of the IP packet are repeated.
@@ -57,8 +66,6 @@ const EINVAL: i32 = 22;
 
 #[cfg(test)]
 mod tests {
-    use sam_dataplane::Gso;
-
     use super::*;
 
     const LINK: [u8; 14] = [7; 14];

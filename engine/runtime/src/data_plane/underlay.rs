@@ -16,7 +16,7 @@ use sam_net::{Datagrams, SendFailure, Train, UdpSocket};
 use sam_router::Offloads;
 use tracing::{info, warn};
 
-use super::budget::Budget;
+use super::budget::{Budget, MOST};
 use super::ports::{PENDING, Received};
 use super::trust::RETRY;
 
@@ -55,9 +55,9 @@ impl Underlay {
             carrier: None,
             socket,
             budget: Budget::default(),
-            batch: Vec::new(),
-            received: VecDeque::new(),
-            pending: Vec::new(),
+            batch: Vec::with_capacity(MOST),
+            received: VecDeque::with_capacity(MOST),
+            pending: Vec::with_capacity(PENDING),
             failures: Vec::new(),
             errors: Vec::new(),
             truncated: 0,
@@ -241,6 +241,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
+    use super::super::logged::logged;
     use super::*;
 
     #[test]
@@ -293,6 +294,39 @@ mod tests {
         underlay.retry_segmentation(start);
         underlay.retry_segmentation(start + 2 * RETRY);
         assert!(!underlay.segments());
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_trains_is_told_of_once_until_it_is_asked_again() {
+        let (mut underlay, mut pool, stats) = fixture();
+        let receiver = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("socket");
+        let patience = Some(Duration::from_secs(10));
+        receiver.set_read_timeout(patience).expect("valid");
+        let port = receiver.local_addr().expect("bound").port();
+        // The kernel cuts no train whose datagrams are to have no checksum.
+        underlay.socket.omit_checksums().expect("of UDP");
+
+        let log = logged(|| {
+            for _ in 0..10 {
+                underlay.queue(train(&mut pool, (Ipv4Addr::LOCALHOST, port)));
+                underlay.send(&mut pool, &stats);
+                for length in [100, 100, 50] {
+                    let received = receiver.recv(&mut [0; 999]);
+                    assert_eq!(received.expect("a datagram"), length);
+                }
+            }
+            assert!(!underlay.segments());
+            let start = Instant::now();
+            underlay.retry_segmentation(start);
+            underlay.retry_segmentation(start + RETRY);
+        });
+
+        let expected = [
+            "WARN the kernel refuses to cut trains of datagrams: each is sent alone for some time",
+            "INFO trains of datagrams are left to the kernel again",
+        ];
+        assert_eq!(log, expected);
+        assert_eq!(stats.drops().map(|(_, count)| count).sum::<u64>(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   cargo bench -p sam-wg                       all of it, two minutes
-//!   cargo bench -p sam-wg -- GROUP              one of alone, together, costs, storm, hour
+//!   cargo bench -p sam-wg -- GROUP              one of alone, padding, together, costs, storm, hour
 //!   BENCH_ROUNDS=400 cargo bench -p sam-wg      slices of each case, 60 by default; medians are shown
 //! ```
 #![expect(
@@ -24,8 +24,9 @@ use turns::Bench;
 
 fn main() {
     let bench = Bench::from_environment();
-    let groups: [(&str, fn(&Bench)); 5] = [
+    let groups: [(&str, fn(&Bench)); 6] = [
         ("alone", packets::alone),
+        ("padding", packets::padding),
         ("together", packets::together),
         ("costs", storm::costs),
         ("storm", storm::throughput),

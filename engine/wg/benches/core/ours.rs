@@ -123,6 +123,16 @@ impl Side for Single {
 }
 
 impl OurWorker {
+    /// Pads what it seals to 16 bytes, up to a limit, from now on.
+    pub(crate) fn pad_up_to(&mut self, limit: usize) {
+        self.path.pad_up_to(limit);
+    }
+
+    /// Makes a train for what it seals of packets of so many bytes.
+    pub(crate) fn train(&self, inner: usize) -> Train {
+        Train::new(self.path.sealed_len(inner) - sam_wg::OVERHEAD)
+    }
+
     fn end_batch(&mut self) {
         while self.path.poll_signal().is_some() {}
         self.path.refresh();

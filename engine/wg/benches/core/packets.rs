@@ -32,6 +32,15 @@ pub(crate) fn alone(bench: &Bench) {
     }
 }
 
+/// One thread that seals packets as long as they are, and padded to 16 bytes, up to an MTU that the longest fills.
+pub(crate) fn padding(bench: &Bench) {
+    bench.title("one thread, ns per packet", &["as it is", "padded"]);
+    for len in [52, 65, 577, 1297, 1420] {
+        let mut slices = [padded(len, 0), padded(len, 1420)];
+        bench.row(&format!("seal {len} B"), &mut slices);
+    }
+}
+
 /// Several threads: time that passes per packet that any of them has sealed or opened.
 pub(crate) fn together(bench: &Bench) {
     let columns = ["ours", "one by one", "boringtun"];
@@ -209,6 +218,20 @@ where
     let (tunnels, inner) = (C::tunnels(1), packet(len));
     Box::new(move || {
         let (mut worker, mut train) = (tunnels.near.worker(), Train::new(inner.len()));
+        let start = Instant::now();
+        for _ in 0..TRAINS {
+            worker.seal(0, black_box(&inner), &mut train);
+        }
+        nanos(start, Instant::now()) / (TRAINS * TRAIN) as f64
+    })
+}
+
+fn padded(len: u16, limit: usize) -> Slice<'static> {
+    let (tunnels, inner) = (Ours::tunnels(1), packet(len));
+    Box::new(move || {
+        let mut worker = tunnels.near.worker();
+        worker.pad_up_to(limit);
+        let mut train = worker.train(inner.len());
         let start = Instant::now();
         for _ in 0..TRAINS {
             worker.seal(0, black_box(&inner), &mut train);
