@@ -44,6 +44,9 @@ pub struct RuntimeState {
     /// they were handed to the LAN while this router was not there.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub inherited: BTreeSet<Ipv4Addr>,
+    /// Addresses that this router claimed in full by order, where it stands alone on its LAN: it says so when it begins again.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<Ipv4Addr>,
     /// MACs of the other routers of our LAN: what they say there is about no host, also before BGP tells them again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub router_macs: BTreeMap<NodeId, Mac>,
@@ -51,7 +54,7 @@ pub struct RuntimeState {
 
 impl RuntimeState {
     /// Names of everything that this version saves. Others are of another version, and skipped.
-    pub const FIELDS: [&str; 11] = [
+    pub const FIELDS: [&str; 12] = [
         "announced",
         "withdrawn",
         "sequences",
@@ -62,6 +65,7 @@ impl RuntimeState {
         "accepted",
         "given_away",
         "inherited",
+        "held",
         "router_macs",
     ];
 
@@ -230,7 +234,8 @@ mod tests {
             handovers: [(address(10), NodeId(2))].into(),
             accepted: [(address(10), NodeId(2))].into(),
             given_away: addresses.clone(),
-            inherited: addresses,
+            inherited: addresses.clone(),
+            held: addresses,
             router_macs: [(NodeId(2), [2; 6])].into(),
         };
 
