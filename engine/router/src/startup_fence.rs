@@ -1,10 +1,10 @@
 //! From the start until this router has heard the routes: it takes a LAN over from nobody who works there.
 //!
 //! A router that begins knows nothing, and would answer for nobody in place of one that answers for all. So it waits until those
-//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB), at most [`BOUND`], for they may never come back. Who
-//! would take the role by its priority alone waits for [`FLOOR`] besides, for what comes late; a master that gives way need not
-//! wait for that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be
-//! worse. A fence that is gone stays gone.
+//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB), at most [`BOUND`] where somebody tells routes at all:
+//! who reaches nobody is isolated, however long that lasts. Who would take the role by its priority alone waits for [`FLOOR`]
+//! besides, for what comes late; a master that gives way need not wait for that. A router that is alone acts at once, and one
+//! that takes over from a dead one does: nobody would be worse. A fence that is gone stays gone.
 //!
 //! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
 //! So it is uninformed until everybody has told routes who can, or some have and [`BOUND`] is over; what it claims by order
@@ -38,6 +38,8 @@ pub(crate) struct StartupFence {
 /// Who has told all routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// Whether there is a session with anybody.
+    pub(crate) reached: bool,
     /// All those with whom there is a session.
     pub(crate) present: bool,
     /// Everybody from whom routes may come.
@@ -59,7 +61,7 @@ impl StartupFence {
     pub(crate) fn follow(&mut self, told: Told, now: Instant) {
         self.early &= now < self.born + FLOOR;
         self.late |= now >= self.born + BOUND;
-        self.up &= !told.present && !self.late;
+        self.up &= !(told.present || (told.reached && self.late));
         let informed = told.all || (told.present && self.late);
         self.uninformed &= !informed;
     }
@@ -96,9 +98,13 @@ impl Router {
     /// Lets the fence follow what is known.
     pub(crate) fn follow_fence(&mut self, now: Instant) {
         if !self.fence.is_over() {
-            let (_, present) = self.route_sources(false);
-            let all = self.has_heard_all();
-            self.fence.follow(Told { present, all }, now);
+            let (isolated, present) = self.route_sources(false);
+            let told = Told {
+                reached: !isolated,
+                present,
+                all: self.has_heard_all(),
+            };
+            self.fence.follow(told, now);
         }
     }
 
@@ -127,21 +133,23 @@ mod tests {
     use super::*;
 
     const NOBODY: Told = Told {
+        reached: false,
         present: false,
         all: false,
     };
+    const SLOW: Told = Told {
+        reached: true,
+        ..NOBODY
+    };
     const SOME: Told = Told {
         present: true,
-        all: false,
+        ..SLOW
     };
-    const ALL: Told = Told {
-        present: true,
-        all: true,
-    };
+    const ALL: Told = Told { all: true, ..SOME };
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn routes_lift_it_and_time_does_without_them() {
+    fn routes_lift_it_and_time_does_where_they_do_not_end_but_not_where_nobody_is_reached() {
         let start = Instant::now();
         let mut fence = StartupFence::new(start);
         let mut at = |second, told| {
@@ -156,7 +164,11 @@ mod tests {
         let mut fence = StartupFence::new(start);
         fence.follow(NOBODY, start + FLOOR);
         assert_eq!(fence.poll_timeout(), Some(start + BOUND));
-        fence.follow(NOBODY, start + BOUND);
+        fence.follow(SLOW, start + BOUND - Duration::from_nanos(1));
+        assert!(fence.is_up());
+        fence.follow(NOBODY, start + 2 * BOUND);
+        assert!(fence.is_up(), "it is isolated");
+        fence.follow(SLOW, start + 2 * BOUND);
         assert!(!fence.is_up());
     }
 
