@@ -181,3 +181,44 @@ fn a_holder_that_begins_anew_beside_a_better_claim_that_stays_gives_way_after_te
     assert_eq!(net.owner(3, address(ADDRESS)), Some(1));
     assert_eq!(net.station(3).state.held, [].into());
 }
+
+/// It came while node 2 was down, and node 1 went down before that one was back.
+#[test]
+fn an_order_that_only_the_router_that_stands_by_knows_is_explained_and_may_be_given_again() {
+    let mut net = elected();
+    let remember = |net: &Net, id: u32| {
+        let station = &net.stations[&id];
+        (station.router.config().clone(), station.state.clone())
+    };
+    let second = remember(&net, 2);
+    net.kill(2);
+    net.run(5);
+    let gift = Command::Handover {
+        address: address(FAR),
+        to: NodeId(1),
+    };
+    net.command(3, gift);
+    let first = remember(&net, 1);
+    net.kill(1);
+    net.run(15);
+    net.start(2, second.0, second.1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.start(1, first.0, first.1);
+    stand_by_beside_a_master(&mut net, 1);
+    net.run(150);
+    assert_eq!(net.owner(3, address(FAR)), None, "who acts does not know");
+    let remark = |net: &Net| {
+        let facts = crate::Facts::default();
+        let view = net.stations[&1]
+            .router
+            .explain(address(FAR), &facts, net.now);
+        let mut lines = view.questions[0].evidence.iter();
+        lines.any(|line| line.contains("`samctl announce` there"))
+    };
+    assert!(remark(&net));
+
+    net.command(2, Command::Announce(address(FAR)));
+
+    assert_eq!(net.owner(3, address(FAR)), Some(2));
+    assert!(!remark(&net));
+}
