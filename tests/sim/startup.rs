@@ -61,7 +61,7 @@ fn a_router_that_reaches_nobody_takes_a_lan_over_from_nobody() {
         world.reconnect(FIRST);
         let limit = Duration::from_secs(60);
         let taken = world.run_until(limit, |world| acts(world, FIRST));
-        assert!(taken.is_some(), "it has heard the routes");
+        assert!(taken.is_some(), "it has heard routes");
     });
 }
 
