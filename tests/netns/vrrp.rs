@@ -293,6 +293,9 @@ fn unplugged() {
     assert_eq!(answers, [(FAR.client(), pair.mac(SECOND))]);
     pair.fabric.topology.replug_port(&port, FIRST);
     pair.wait_for(SECOND, "backup");
+    wait_until("others send to the first router again", ELECTION, || {
+        pair.fabric.owner(FAR, FIRST.client()).as_deref() == Some(FIRST.name())
+    });
     wait_for_ping(far, FIRST.client(), ELECTION);
     wait_for_ping(pair.client(), FAR.client(), TAKEOVER);
 

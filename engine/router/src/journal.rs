@@ -72,10 +72,16 @@ impl RuntimeState {
     /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, and what it inherited, as far as it may.
     #[must_use]
     pub fn owned(&self, config: &Config, enrollment: &Enrollment) -> BTreeSet<Ipv4Addr> {
+        let mut told = self.told(config);
+        told.retain(|address| enrollment.admit(config.local.node, *address).is_ok());
+        told
+    }
+
+    /// The same, whether it may or not.
+    fn told(&self, config: &Config) -> BTreeSet<Ipv4Addr> {
         let told = config.local.owned.union(&self.announced).copied();
         told.filter(|address| !self.withdrawn.contains(address))
             .chain(self.inherited.iter().copied())
-            .filter(|address| enrollment.admit(config.local.node, *address).is_ok())
             .collect()
     }
 
@@ -127,6 +133,10 @@ impl RuntimeState {
                 .into_iter()
                 .any(|told| told.contains(address))
         });
+        let told = self.told(config);
+        let is_alone = !config.has_sibling();
+        self.held
+            .retain(|address| is_alone && told.contains(address));
         self.router_macs
             .retain(|node, _| config.shares_lan_with(*node));
         self.sessions
@@ -148,8 +158,10 @@ impl RuntimeState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ActiveWhen, Capture};
     use crate::fixture::{self, address};
     use crate::policy::FabricPolicy;
+    use crate::tests::vrrp::vrrp;
 
     #[test]
     fn orders_override_the_configuration() {
@@ -207,6 +219,30 @@ mod tests {
         assert_eq!(state.inherited, [address(10), address(11)].into());
         let all = [10, 11, 12, 13].map(address).into();
         assert_eq!(owned(&state, &config), all);
+    }
+
+    #[test]
+    fn what_was_held_is_forgotten_with_the_order_to_own_it_and_beside_another_router() {
+        let mut config = fixture::config(1, 2, &[]);
+        config.local.owned = [address(10), address(11)].into();
+        let mut state = RuntimeState::default();
+        state.withdraw(&config, address(11));
+        state.announce(&config, address(12));
+        state.held = [10, 11, 12, 13].map(address).into();
+        state.follow(&config);
+        assert_eq!(state.held, [address(10), address(12)].into());
+
+        for node in config.fabric.nodes.values_mut() {
+            node.site = "s1".into();
+        }
+        config.local.capture = Capture::ProxyArp {
+            interface: "eth1".into(),
+            gratuitous_arp: true,
+            active_when: ActiveWhen::Vrrp(vrrp()),
+            discovery: None,
+        };
+        state.follow(&config);
+        assert_eq!(state.held, BTreeSet::new());
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl Origination {
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
-        let mut state = state(mandate, address, source, (rival, former))?;
+        let mut state = state(mandate, address, source, rival, former)?;
         // 5. Who was not there when an address of its LAN was given away learns it from who has it now, and until then claims
         //    no more than is needed where nobody else does. So it does when nobody has it any more.
         let is_given_away = runtime.given_away.contains(&address);
@@ -265,7 +265,8 @@ fn state(
     mandate: &Mandate<'_>,
     address: Ipv4Addr,
     source: ClaimSource,
-    (rival, former): (Rival, Option<Claim>),
+    rival: Rival,
+    former: Option<Claim>,
 ) -> Option<ClaimState> {
     // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
     //    breaks nothing where there is none. In a cloud it does not give way to one of its site that only stands by: that one

@@ -126,7 +126,7 @@ fn unannounced(evidence: &Evidence<'_>) -> CheckRow {
         let message = format!(
             "{count} addresses are to be owned on this LAN, but the router that acts there does not own them"
         );
-        let remedy = "`samctl announce ADDRESS` there: it was not there when they came; or `samctl withdraw ADDRESS` here";
+        let remedy = "`samctl announce ADDRESS` there, if it was not there when they came; or `samctl withdraw ADDRESS` here";
         (message, remedy.to_owned())
     } else {
         let message = format!("{count} addresses are to be owned here, but are not");
