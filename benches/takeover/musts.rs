@@ -1,8 +1,9 @@
 //! What events must keep to.
 
 /// Part of an event's name, a figure, the most that it may be.
-const MUSTS: [(&str, &str, f64); 19] = [
+const MUSTS: [(&str, &str, f64); 20] = [
     ("master killed", "longest gap, ms", 1200.0),
+    ("advertised every 100 ms", "longest gap, ms", 500.0),
     ("master frozen", "longest gap, ms", 1200.0),
     ("cable pulled", "longest gap, ms", 1200.0),
     ("orderly stop", "pings lost, worst client", 3.0),

@@ -205,6 +205,29 @@ fn an_election_is_written_back_as_it_was_read() {
 }
 
 #[test]
+fn an_election_about_which_nothing_else_is_said_is_as_the_readme_says() {
+    let scratch = scratch("election-defaults");
+    let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");
+    let file = scratch.join("minimal.yaml");
+    for (more, number, milliseconds) in [("", 3, 300), (", version: 2", 2, 1_000)] {
+        let gate = format!("{{vrrp: {{vrid: 60, address: 10.77.60.254{more}}}}}");
+        fs::write(&file, minimal.replace("single-router", &gate)).expect("writable");
+        let loaded = load(&file, Secrets::Skip).expect("good");
+
+        let vrrp = loaded.config.vrrp().expect("an election");
+        let settings = &vrrp.settings;
+        assert_eq!(
+            (settings.version.number(), settings.priority),
+            (number, 100)
+        );
+        assert_eq!(settings.interval.as_millis(), milliseconds);
+        assert!(!settings.preempt && settings.peers.is_empty() && settings.routers.is_empty());
+        let track = [vrrp.track.bgp, vrrp.track.tunnels, vrrp.track.engine];
+        assert_eq!(track, [0, 254, 254]);
+    }
+}
+
+#[test]
 fn orders_survive_a_restart_unless_the_file_says_none() {
     let scratch = scratch("state-file");
     let minimal = fs::read_to_string(folder("configs/minimal.yaml")).expect("readable");

@@ -102,6 +102,35 @@ fn what_was_given_away_stays_with_a_holder_that_is_heard_again_after_the_lan_was
 }
 
 #[test]
+fn what_was_given_away_stays_with_a_holder_that_begins_anew_and_is_heard_last() {
+    for_seeds(12, |seed| {
+        let mut world = given_away(seed);
+        world.kill(HOLDER);
+        world.restart(SECOND);
+        world.run_for(Duration::from_secs(150));
+        world.kill(FIRST);
+        world.run_for(ELECTION + Duration::from_secs(seed % 12));
+        // Where a reflector keeps the routes of the holder it may have told them.
+        if reflectors(seed).is_empty() {
+            let claim = world.sites[SECOND].router.claim_on(home(FIRST));
+            assert_eq!(claim, Some(ClaimState::Active), "nobody says else");
+        }
+
+        // Its line comes up later than it does, and either side may be the one that calls.
+        world.isolate(HOLDER);
+        world.restart(HOLDER);
+        world.run_for(Duration::from_millis(seed * 373 % 3_000));
+        world.reconnect(HOLDER);
+
+        let held = |world: &World| world.owner_at(OBSERVER, home(FIRST)) == Some(HOLDER);
+        assert!(world.run_until(REST, held).is_some(), "it is lost");
+        converge(&mut world, REST);
+        assert_it_stays(&mut world, REST);
+        reach(&mut world);
+    });
+}
+
+#[test]
 fn what_came_to_the_lan_while_one_router_was_off_is_claimed_by_it_when_it_acts() {
     for_seeds(9, |seed| {
         let mut world = come_up(World::with_pair_of(4, reflectors(seed), seed));

@@ -44,6 +44,9 @@ pub struct RuntimeState {
     /// they were handed to the LAN while this router was not there.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub inherited: BTreeSet<Ipv4Addr>,
+    /// Addresses that this router claimed in full by order, where it stands alone on its LAN: it says so when it begins again.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<Ipv4Addr>,
     /// MACs of the other routers of our LAN: what they say there is about no host, also before BGP tells them again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub router_macs: BTreeMap<NodeId, Mac>,
@@ -51,7 +54,7 @@ pub struct RuntimeState {
 
 impl RuntimeState {
     /// Names of everything that this version saves. Others are of another version, and skipped.
-    pub const FIELDS: [&str; 11] = [
+    pub const FIELDS: [&str; 12] = [
         "announced",
         "withdrawn",
         "sequences",
@@ -62,16 +65,23 @@ impl RuntimeState {
         "accepted",
         "given_away",
         "inherited",
+        "held",
         "router_macs",
     ];
 
     /// Returns what this router is told to own: (configured ∪ announced) − withdrawn, and what it inherited, as far as it may.
     #[must_use]
     pub fn owned(&self, config: &Config, enrollment: &Enrollment) -> BTreeSet<Ipv4Addr> {
+        let mut told = self.told(config);
+        told.retain(|address| enrollment.admit(config.local.node, *address).is_ok());
+        told
+    }
+
+    /// The same, whether it may or not.
+    fn told(&self, config: &Config) -> BTreeSet<Ipv4Addr> {
         let told = config.local.owned.union(&self.announced).copied();
         told.filter(|address| !self.withdrawn.contains(address))
             .chain(self.inherited.iter().copied())
-            .filter(|address| enrollment.admit(config.local.node, *address).is_ok())
             .collect()
     }
 
@@ -123,6 +133,10 @@ impl RuntimeState {
                 .into_iter()
                 .any(|told| told.contains(address))
         });
+        let told = self.told(config);
+        let is_alone = !config.has_sibling();
+        self.held
+            .retain(|address| is_alone && told.contains(address));
         self.router_macs
             .retain(|node, _| config.shares_lan_with(*node));
         self.sessions
@@ -144,8 +158,10 @@ impl RuntimeState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ActiveWhen, Capture};
     use crate::fixture::{self, address};
     use crate::policy::FabricPolicy;
+    use crate::tests::vrrp::vrrp;
 
     #[test]
     fn orders_override_the_configuration() {
@@ -206,6 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_is_forgotten_with_the_order_to_own_it_and_beside_another_router() {
+        let mut config = fixture::config(1, 2, &[]);
+        config.local.owned = [address(10), address(11)].into();
+        let mut state = RuntimeState::default();
+        state.withdraw(&config, address(11));
+        state.announce(&config, address(12));
+        state.held = [10, 11, 12, 13].map(address).into();
+        state.follow(&config);
+        assert_eq!(state.held, [address(10), address(12)].into());
+
+        for node in config.fabric.nodes.values_mut() {
+            node.site = "s1".into();
+        }
+        config.local.capture = Capture::ProxyArp {
+            interface: "eth1".into(),
+            gratuitous_arp: true,
+            active_when: ActiveWhen::Vrrp(vrrp()),
+            discovery: None,
+        };
+        state.follow(&config);
+        assert_eq!(state.held, BTreeSet::new());
+    }
+
+    #[test]
     fn a_restored_order_outside_the_pools_is_ignored() {
         let config = fixture::config(1, 2, &[]);
         let announced = [Ipv4Addr::new(192, 0, 2, 1), address(1), address(12)].into();
@@ -230,7 +270,8 @@ mod tests {
             handovers: [(address(10), NodeId(2))].into(),
             accepted: [(address(10), NodeId(2))].into(),
             given_away: addresses.clone(),
-            inherited: addresses,
+            inherited: addresses.clone(),
+            held: addresses,
             router_macs: [(NodeId(2), [2; 6])].into(),
         };
 

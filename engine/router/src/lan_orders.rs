@@ -42,7 +42,8 @@ pub(crate) struct LanOrders {
     acted: bool,
     /// What it was told to own when it began to act, and not again since; `None` while it stands by.
     judged: Option<BTreeSet<Ipv4Addr>>,
-    /// Nodes of which nothing was heard when it took its LAN over, and since when something is.
+    /// Nodes of which nothing was heard when it took its LAN over, and since when something is. Looked at whenever claims are, so
+    /// that nothing has to be done when a node's time is over.
     unheard: BTreeMap<NodeId, Option<Instant>>,
     /// Where claims were read up to while it stands by; `None` has all of the LAN looked at.
     cursor: Option<Cursor>,

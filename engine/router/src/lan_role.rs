@@ -200,6 +200,13 @@ impl Config {
         same_site && self.vrrp().is_some()
     }
 
+    /// Tells whether another router stands on our LAN.
+    #[must_use]
+    pub(crate) fn has_sibling(&self) -> bool {
+        let mut nodes = self.fabric.nodes.keys();
+        nodes.any(|node| self.shares_lan_with(*node))
+    }
+
     /// Tells whether two nodes capture for one site in a cloud. Which of them does decide they and the provider, not BGP.
     #[must_use]
     pub(crate) fn share_cloud(&self, one: sam_capture::NodeId, other: sam_capture::NodeId) -> bool {

@@ -11,7 +11,7 @@
 //! others, `discovery` which hosts of the LAN are heard, `path_test` what `samctl test` tries and means, `identity` whether
 //! a node is one router, `lan_role` whether VRRP lets this router act on its LAN, `contests` which hosts are on its side when the LAN is cut, `startup_fence` what it must know before it takes a role from another, `drain` what it leaves to others before
 //! work on it, `graceful_shutdown` what neighbors of other ASes are asked for then, `neighbor_orders` what an operator does with one
-//! session, `handover` how an address moves by order, `lan_orders` how a router that was not there learns of that.
+//! session, `handover` how an address moves by order, `lan_orders` how a router that was not there learns of that, `holdings` what one that begins says first.
 //! `router` only connects them; `view`, `doctor`, `explain` and `trace` only read.
 
 pub mod config;
@@ -50,6 +50,7 @@ mod foreign_policy;
 mod foreign_sessions;
 mod graceful_shutdown;
 mod handover;
+mod holdings;
 mod host;
 mod identity;
 mod lan_orders;

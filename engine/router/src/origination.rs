@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
@@ -18,8 +19,11 @@ use sam_capture::held_tags::held_communities;
 use sam_capture::{Candidate, Claim, ClaimSource, ClaimState, Load, RouteKind, RouteTags};
 use sam_dataplane::notice::Mac;
 
+use crate::Router;
+use crate::claims::rivals;
 use crate::cloud_readiness::Readiness;
 use crate::config::Config;
+use crate::holdings::Holdings;
 use crate::journal::RuntimeState;
 
 /// What is announced now.
@@ -46,6 +50,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) owned: &'a BTreeMap<Ipv4Addr, ClaimSource>,
     /// What other nodes claim of them.
     pub(crate) rivals: &'a BTreeMap<Ipv4Addr, Rival>,
+    /// Those that this router held when it ran last, and goes on to claim for a while (`crate::holdings`).
+    pub(crate) holdings: &'a Holdings,
     /// Addresses that another router of our LAN claims too, and whose hosts do not answer here (`crate::contests`).
     pub(crate) absent: &'a BTreeSet<Ipv4Addr>,
     /// Epoch of the marker; `None` when the marker is withdrawn too.
@@ -101,6 +107,55 @@ pub(crate) struct Rival {
 struct Announcement {
     tags: RouteTags,
     attributes: PathAttributes,
+}
+
+impl Router {
+    /// Makes the announcements follow gate, orders and rivals.
+    pub(crate) fn originate(&mut self, now: Instant) {
+        self.finish_handovers(now);
+        self.review_acceptances(now);
+        let owned = self.to_originate();
+        let ready = self.ready_siblings();
+        let rivals = rivals(&self.speaker, &self.config, &owned, &ready);
+        self.follow_holdings(&rivals, now);
+        self.follow_contests(&rivals, now);
+        let absent = self.contests.absent().collect();
+        let hosts = self.hosts_to_tell();
+        self.follow_lan_orders(&rivals, now);
+        let mandate = Mandate {
+            config: &self.config,
+            owned: &owned,
+            rivals: &rivals,
+            holdings: &self.holdings,
+            absent: &absent,
+            epoch: (!self.stopping).then_some(self.epoch),
+            mac: self.host.lan.as_ref().map(|lan| lan.mac),
+            hosts: &hosts,
+            drained: self.state.drained,
+            uninformed: self.has_sibling() && self.fence.is_uninformed(),
+            candidate: self.cloud.election.candidate(),
+            load: &self.cloud.load,
+            readiness: self.shares_cloud().then_some(self.cloud.readiness),
+            bridges: self.bridges(),
+        };
+        let edits = self.origination.reconcile(&mandate, &mut self.state);
+        let changed = !edits.is_empty();
+        if changed {
+            self.save_holdings();
+        }
+        for edit in edits {
+            match edit {
+                Edit::Originate(prefix, attributes) => {
+                    self.speaker.originate(prefix, attributes, now);
+                }
+                Edit::Withdraw(prefix) => self.speaker.withdraw(prefix, now),
+            }
+            self.pump(now);
+        }
+        let contested = rivals.iter().filter(|(_, rival)| rival.stands);
+        let contested: Vec<_> = contested.map(|(address, _)| *address).collect();
+        self.tell_discovery(changed, &contested, now);
+    }
 }
 
 impl Origination {
@@ -169,7 +224,7 @@ impl Origination {
         let rival = mandate.rivals.get(&address).copied().unwrap_or_default();
         let former = self.claim_on(address);
         let is_absent = mandate.absent.contains(&address);
-        let mut state = state(mandate, source, rival, former)?;
+        let mut state = state(mandate, address, source, rival, former)?;
         // 5. Who was not there when an address of its LAN was given away learns it from who has it now, and until then claims
         //    no more than is needed where nobody else does. So it does when nobody has it any more.
         let is_given_away = runtime.given_away.contains(&address);
@@ -208,6 +263,7 @@ impl Origination {
 /// Decides how far our claim on an address goes; `None` where it is left to others.
 fn state(
     mandate: &Mandate<'_>,
+    address: Ipv4Addr,
     source: ClaimSource,
     rival: Rival,
     former: Option<Claim>,
@@ -236,8 +292,9 @@ fn state(
         return Some(ClaimState::Seizing);
     }
     // 4. The better claim wins. Who gave way goes on to do so while it cannot hear whether the other one is still there;
-    //    who is told only now to own an address knows better than an old claim.
-    if rival.wins || (rival.remembered && gave_way) {
+    //    who is told only now to own an address knows better than an old claim. Who has just begun first says what it held.
+    let insists = source == ClaimSource::Configured && mandate.holdings.contains(address);
+    if (rival.wins && !insists) || (rival.remembered && gave_way) {
         return Some(ClaimState::Standby);
     }
     Some(ClaimState::Active)
@@ -394,6 +451,31 @@ mod tests {
     }
 
     #[test]
+    fn who_held_an_address_says_so_before_it_gives_way() {
+        let mut fixture = Fixture::new(&[10, 11]);
+        let state = RuntimeState {
+            held: [address(10), address(12)].into(),
+            ..RuntimeState::default()
+        };
+        fixture.holdings = Holdings::new(&fixture.config, &state);
+        fixture.own(12, ClaimSource::Observed);
+        for last in [10, 11, 12] {
+            fixture.rival(last, true, 4);
+        }
+        fixture.reconcile();
+        let state = |fixture: &Fixture, last| fixture.claim(last).map(|(state, _)| state);
+        assert_eq!(state(&fixture, 10), Some(ClaimState::Active));
+        assert_eq!(state(&fixture, 11), Some(ClaimState::Standby));
+        let heard = state(&fixture, 12);
+        assert_eq!(heard, Some(ClaimState::Seizing), "that is no order");
+
+        fixture.holdings = Holdings::default();
+        fixture.reconcile();
+
+        assert_eq!(state(&fixture, 10), Some(ClaimState::Standby));
+    }
+
+    #[test]
     fn who_hears_a_host_that_another_node_claims_asks_before_it_takes() {
         let mut fixture = Fixture::new(&[]);
         fixture.own(10, ClaimSource::Observed);
@@ -544,6 +626,7 @@ mod tests {
         config: Config,
         owned: BTreeMap<Ipv4Addr, ClaimSource>,
         rivals: BTreeMap<Ipv4Addr, Rival>,
+        holdings: Holdings,
         absent: BTreeSet<Ipv4Addr>,
         uninformed: bool,
         readiness: Option<Readiness>,
@@ -562,6 +645,7 @@ mod tests {
                     .map(|last| (address(*last), ClaimSource::Configured))
                     .collect(),
                 rivals: BTreeMap::new(),
+                holdings: Holdings::default(),
                 absent: BTreeSet::new(),
                 uninformed: false,
                 readiness: None,
@@ -601,6 +685,7 @@ mod tests {
                 config: &self.config,
                 owned: &self.owned,
                 rivals: &self.rivals,
+                holdings: &self.holdings,
                 absent: &self.absent,
                 epoch: self.epoch,
                 mac: None,

@@ -10,7 +10,7 @@ use sam_capture::{NodeId, RouteKind, RouteTags};
 use sam_dataplane::Notice;
 use sam_dataplane::notice::Mac;
 
-use crate::claims::{Duplicates, rivals};
+use crate::claims::Duplicates;
 use crate::cloud_control::CloudControl;
 use crate::cloud_homes::CloudHomes;
 pub use crate::commands::CommandRefusal;
@@ -22,6 +22,7 @@ use crate::event_queue::Events;
 use crate::events::Event;
 use crate::fib_sync::FibSync;
 use crate::foreign::Foreign;
+use crate::holdings::Holdings;
 use crate::host::{Gate, Host};
 use crate::identity::IdentityWatch;
 use crate::input::Input;
@@ -29,7 +30,7 @@ use crate::journal::RuntimeState;
 use crate::lan_orders::LanOrders;
 use crate::lan_role::LanRole;
 use crate::numbering::Numbering;
-use crate::origination::{Edit, Mandate, Origination};
+use crate::origination::Origination;
 use crate::output::{BgpOrder, Output};
 use crate::owner_table::OwnerTable;
 use crate::path_mtu::PathMtus;
@@ -75,6 +76,8 @@ pub enum TimerName {
     Contest,
     /// The election: a router is new no more, announcements that were put off are due, or what the LAN gave up is forgotten.
     Vrrp,
+    /// What was held at the last run is left to a better claim.
+    Holdings,
 }
 
 /// The control core.
@@ -91,6 +94,8 @@ pub struct Router {
     /// Machines that the provider of our cloud lists.
     pub(crate) cloud_homes: CloudHomes,
     pub(crate) origination: Origination,
+    /// What it held when it ran last, as long as it says so.
+    pub(crate) holdings: Holdings,
     pub(crate) host: Host,
     pub(crate) lan_role: LanRole,
     pub(crate) fence: StartupFence,
@@ -156,6 +161,7 @@ impl Router {
         let journaled = state.clone();
         // The file may have been edited while no router ran.
         state.follow(&config);
+        let holdings = Holdings::new(&config, &state);
         let mut router = Self {
             speaker: Speaker::new(speaker_config(&config), policy, seed, now),
             journaled,
@@ -177,6 +183,7 @@ impl Router {
             cloud: CloudControl::new(seed.rotate_left(32)),
             cloud_homes: CloudHomes::default(),
             origination: Origination::default(),
+            holdings,
             host: Host::default(),
             lan_role: LanRole::default(),
             fence: StartupFence::new(now),
@@ -321,7 +328,11 @@ impl Router {
         let contest = self.contests.poll_timeout();
         let contest = contest.map(|due| (due, TimerName::Contest));
         let vrrp = self.election_due().map(|due| (due, TimerName::Vrrp));
-        let due = [bgp, scan, path, steady, hops, cloud, lan, contest, vrrp];
+        let holdings = self.holdings.poll_timeout();
+        let holdings = holdings.map(|due| (due, TimerName::Holdings));
+        let due = [
+            bgp, scan, path, steady, hops, cloud, lan, contest, vrrp, holdings,
+        ];
         let due = due.into_iter().flatten();
         due.min_by_key(|(due, _)| *due)
     }
@@ -473,48 +484,6 @@ impl Router {
         self.duplicates.follow(generation, now);
         // 4. Forwarding never waits for a provider.
         self.drive_cloud(now);
-    }
-
-    /// Makes the announcements follow gate, orders and rivals.
-    pub(crate) fn originate(&mut self, now: Instant) {
-        self.finish_handovers(now);
-        self.review_acceptances(now);
-        let owned = self.to_originate();
-        let ready = self.ready_siblings();
-        let rivals = rivals(&self.speaker, &self.config, &owned, &ready);
-        self.follow_contests(&rivals, now);
-        let absent = self.contests.absent().collect();
-        let hosts = self.hosts_to_tell();
-        self.follow_lan_orders(&rivals, now);
-        let mandate = Mandate {
-            config: &self.config,
-            owned: &owned,
-            rivals: &rivals,
-            absent: &absent,
-            epoch: (!self.stopping).then_some(self.epoch),
-            mac: self.host.lan.as_ref().map(|lan| lan.mac),
-            hosts: &hosts,
-            drained: self.state.drained,
-            uninformed: self.has_sibling() && self.fence.is_uninformed(),
-            candidate: self.cloud.election.candidate(),
-            load: &self.cloud.load,
-            readiness: self.shares_cloud().then_some(self.cloud.readiness),
-            bridges: self.bridges(),
-        };
-        let edits = self.origination.reconcile(&mandate, &mut self.state);
-        let changed = !edits.is_empty();
-        for edit in edits {
-            match edit {
-                Edit::Originate(prefix, attributes) => {
-                    self.speaker.originate(prefix, attributes, now);
-                }
-                Edit::Withdraw(prefix) => self.speaker.withdraw(prefix, now),
-            }
-            self.pump(now);
-        }
-        let contested = rivals.iter().filter(|(_, rival)| rival.stands);
-        let contested: Vec<_> = contested.map(|(address, _)| *address).collect();
-        self.tell_discovery(changed, &contested, now);
     }
 
     /// Takes everything that the speaker has to say: orders are held back, facts go where they belong.

@@ -1,10 +1,11 @@
 //! From the start until this router has heard the routes: it takes a LAN over from nobody who works there.
 //!
 //! A router that begins knows nothing, and would answer for nobody in place of one that answers for all. So it waits until those
-//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB), at most [`BOUND`], for they may never come back. Who
-//! would take the role by its priority alone waits for [`FLOOR`] besides, for what comes late; a master that gives way need not
-//! wait for that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be
-//! worse. A fence that is gone stays gone.
+//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB), at most [`BOUND`] from when somebody can tell them: who
+//! reaches nobody is isolated, however long that lasts, and whoever was reached for a moment has told nothing. Who would take
+//! the role by its priority alone waits for [`FLOOR`] besides, for what comes late; a master that gives way need not wait for
+//! that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be worse. A fence that
+//! is gone stays gone.
 //!
 //! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
 //! So it is uninformed until everybody has told routes who can, or some have and [`BOUND`] is over; what it claims by order
@@ -29,8 +30,10 @@ pub(crate) struct StartupFence {
     up: bool,
     /// Whether [`FLOOR`] is not over.
     early: bool,
-    /// Whether [`BOUND`] is over.
+    /// Whether [`BOUND`] is over since the start.
     late: bool,
+    /// Since when there is always a session with somebody.
+    reached_since: Option<Instant>,
     /// Whether somebody's routes are missing that may say what was given away.
     uninformed: bool,
 }
@@ -38,6 +41,8 @@ pub(crate) struct StartupFence {
 /// Who has told all routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// Whether there is a session with anybody.
+    pub(crate) reached: bool,
     /// All those with whom there is a session.
     pub(crate) present: bool,
     /// Everybody from whom routes may come.
@@ -51,6 +56,7 @@ impl StartupFence {
             up: true,
             early: true,
             late: false,
+            reached_since: None,
             uninformed: true,
         }
     }
@@ -59,7 +65,9 @@ impl StartupFence {
     pub(crate) fn follow(&mut self, told: Told, now: Instant) {
         self.early &= now < self.born + FLOOR;
         self.late |= now >= self.born + BOUND;
-        self.up &= !told.present && !self.late;
+        let since = self.reached_since.unwrap_or(now);
+        self.reached_since = told.reached.then_some(since);
+        self.up &= !(told.present || (told.reached && now >= since + BOUND));
         let informed = told.all || (told.present && self.late);
         self.uninformed &= !informed;
     }
@@ -87,8 +95,10 @@ impl StartupFence {
     /// When time changes something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let floor = self.early.then(|| self.born + FLOOR);
-        let waits = (self.up || self.uninformed) && !self.late;
-        floor.or_else(|| waits.then(|| self.born + BOUND))
+        let routes = self.reached_since.filter(|_| self.up);
+        let orders = (self.uninformed && !self.late).then_some(self.born);
+        let bound = routes.into_iter().chain(orders).min();
+        floor.or_else(|| bound.map(|since| since + BOUND))
     }
 }
 
@@ -96,9 +106,13 @@ impl Router {
     /// Lets the fence follow what is known.
     pub(crate) fn follow_fence(&mut self, now: Instant) {
         if !self.fence.is_over() {
-            let (_, present) = self.route_sources(false);
-            let all = self.has_heard_all();
-            self.fence.follow(Told { present, all }, now);
+            let (isolated, present) = self.route_sources(false);
+            let told = Told {
+                reached: !isolated,
+                present,
+                all: self.has_heard_all(),
+            };
+            self.fence.follow(told, now);
         }
     }
 
@@ -127,21 +141,24 @@ mod tests {
     use super::*;
 
     const NOBODY: Told = Told {
+        reached: false,
         present: false,
         all: false,
     };
+    const SLOW: Told = Told {
+        reached: true,
+        ..NOBODY
+    };
     const SOME: Told = Told {
         present: true,
-        all: false,
+        ..SLOW
     };
-    const ALL: Told = Told {
-        present: true,
-        all: true,
-    };
+    const ALL: Told = Told { all: true, ..SOME };
+    const INSTANT: Duration = Duration::from_nanos(1);
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
-    fn routes_lift_it_and_time_does_without_them() {
+    fn routes_lift_it_and_time_does_where_they_do_not_end_but_not_where_nobody_is_reached() {
         let start = Instant::now();
         let mut fence = StartupFence::new(start);
         let mut at = |second, told| {
@@ -153,11 +170,23 @@ mod tests {
         assert_eq!(at(9, ALL), (false, true, Some(10)));
         assert_eq!(at(10, NOBODY), (false, false, None), "for good");
 
-        let mut fence = StartupFence::new(start);
-        fence.follow(NOBODY, start + FLOOR);
-        assert_eq!(fence.poll_timeout(), Some(start + BOUND));
-        fence.follow(NOBODY, start + BOUND);
-        assert!(!fence.is_up());
+        for reached in [FLOOR, 2 * BOUND] {
+            let mut fence = StartupFence::new(start);
+            fence.follow(SLOW, start + FLOOR - INSTANT);
+            fence.follow(NOBODY, start + FLOOR);
+            fence.follow(NOBODY, start + reached);
+            assert!(fence.is_up(), "it is isolated");
+
+            fence.follow(SLOW, start + reached);
+            let due = start + reached + BOUND;
+            assert!(fence.is_up(), "nobody has told routes yet");
+            fence.follow(SLOW, due - INSTANT);
+            assert!(fence.is_up());
+            assert_eq!(fence.poll_timeout(), Some(due));
+            fence.follow(SLOW, due);
+            assert!(!fence.is_up());
+            assert_eq!(fence.poll_timeout(), None);
+        }
     }
 
     #[test]

@@ -112,8 +112,7 @@ impl Router {
 
     /// Tells whether another router stands on our LAN.
     pub(crate) fn has_sibling(&self) -> bool {
-        let mut nodes = self.config.fabric.nodes.keys();
-        nodes.any(|node| self.config.shares_lan_with(*node))
+        self.config.has_sibling()
     }
 }
 

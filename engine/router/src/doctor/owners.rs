@@ -120,14 +120,29 @@ fn unannounced(evidence: &Evidence<'_>) -> CheckRow {
             "everything that is to be owned here is announced",
         );
     }
-    warn(
-        AREA,
-        "unannounced",
-        format!(
-            "{} addresses are to be owned here, but are not",
-            missing.len()
-        ),
-    )
-    .detail(listed(missing.iter().map(|row| row.address)))
-    .remedy(format!("the gate decides: {}", evidence.arp.gate_reason))
+    let count = missing.len();
+    let (message, remedy) = if follows_master(evidence) {
+        // What comes to a LAN is an order to both of its routers, as far as they are there.
+        let message = format!(
+            "{count} addresses are to be owned on this LAN, but the router that acts there does not own them"
+        );
+        let remedy = "`samctl announce ADDRESS` there, if it was not there when they came; or `samctl withdraw ADDRESS` here";
+        (message, remedy.to_owned())
+    } else {
+        let message = format!("{count} addresses are to be owned here, but are not");
+        let remedy = format!("the gate decides: {}", evidence.arp.gate_reason);
+        (message, remedy)
+    };
+    warn(AREA, "unannounced", message)
+        .detail(listed(missing.iter().map(|row| row.address)))
+        .remedy(remedy)
+}
+
+/// Another router is heard to act on the LAN.
+fn follows_master(evidence: &Evidence<'_>) -> bool {
+    let view = evidence.vrrp.as_ref();
+    let election = view.and_then(|view| view.election.as_ref());
+    election.is_some_and(|election| {
+        election.state == sam_vrrp::State::Backup.name() && election.heard.is_some()
+    })
 }

@@ -81,6 +81,28 @@ fn each_fault_of_the_election_is_found() {
 }
 
 #[test]
+fn an_order_that_only_the_router_that_stands_by_knows_is_given_again_to_the_one_that_acts() {
+    let said = |state: &str| {
+        let (mut net, mut facts) = backup(100);
+        net.command(1, crate::input::Command::Announce(address(10)));
+        let election = facts.vrrp.election.as_mut().expect("an election is held");
+        election.state = state.into();
+        let checks = net.stations[&1].router.doctor(&facts, net.now).checks;
+        let check = checks.into_iter().find(|check| check.name == "unannounced");
+        check.expect("it is looked at")
+    };
+    let check = said("backup");
+    assert_eq!(check.status, CheckStatus::Warn);
+    let remedy = check.remedy.expect("something can be done");
+    assert!(
+        remedy.starts_with("`samctl announce ADDRESS` there"),
+        "{remedy}"
+    );
+    let remedy = said("initialize").remedy.expect("something can be done");
+    assert!(remedy.starts_with("the gate decides"), "{remedy}");
+}
+
+#[test]
 fn another_virtual_router_or_a_farewell_is_no_fault() {
     let other = |view: &mut VrrpView| {
         view.counters.push(CounterFacts {

@@ -21,9 +21,7 @@ impl Router {
         }
         let claim = self.origination.claim_on(address);
         let Some(claim) = claim.filter(|claim| claim.state == ClaimState::Standby) else {
-            let inherited =
-                "the router that acts on this LAN has it by order: this one claims it when it acts";
-            return self.is_inherited(address).then(|| inherited.to_owned());
+            return self.order_remark(address).map(str::to_owned);
         };
         let winner = winner(&self.speaker, &self.config, address, claim.source);
         let why = if let Some(winner) = winner {
@@ -51,5 +49,20 @@ impl Router {
             return None;
         };
         Some(format!("claimed here as standby: {why}"))
+    }
+
+    /// Says of which order only one of the routers of this LAN knows, as far as this one can tell.
+    fn order_remark(&self, address: Ipv4Addr) -> Option<&'static str> {
+        if self.is_inherited(address) {
+            return Some(
+                "the router that acts on this LAN has it by order: this one claims it when it acts",
+            );
+        }
+        let is_owned = self.owner_of(address).is_some();
+        let is_lost = !is_owned && self.told_to_own().contains(&address);
+        (is_lost && self.lan_role.follows_master()).then_some(
+            "this router is told to own it, but stands by, and the one that acts on this LAN does not own it: `samctl announce` \
+             there, if it was not there when the address came",
+        )
     }
 }

@@ -112,3 +112,113 @@ fn what_the_lan_gave_up_while_a_router_was_down_that_one_forgets_too() {
 
     assert_eq!(net.station(2).state.inherited, [].into());
 }
+
+/// Node 3 holds what the LAN gave it, and is away when node 2, which was not told, takes the LAN over.
+#[test]
+fn a_holder_that_begins_anew_keeps_what_it_holds_whoever_calls_whom() {
+    for wait in 0..20 {
+        let mut net = elected();
+        let remember = |net: &Net, id: u32| {
+            let station = &net.stations[&id];
+            (station.router.config().clone(), station.state.clone())
+        };
+        let second = remember(&net, 2);
+        net.kill(2);
+        net.run(5);
+        let gift = Command::Handover {
+            address: address(ADDRESS),
+            to: NodeId(3),
+        };
+        net.command(1, gift);
+        let holder = remember(&net, 3);
+        assert_eq!(holder.1.held, [address(ADDRESS), address(FAR)].into());
+        net.kill(3);
+        net.start(2, second.0, second.1);
+        elect(&mut net, 2, State::Backup, Cause::Started);
+        net.run(200);
+        net.kill(1);
+        elect(&mut net, 2, State::Master, Cause::Silence);
+        net.run(5);
+        let claim = |net: &Net| net.stations[&2].router.claim_on(address(ADDRESS));
+        assert_eq!(claim(&net), Some(ClaimState::Active), "nobody says else");
+
+        net.cut_off(3);
+        net.start(3, holder.0, holder.1);
+        net.run_for(Duration::from_millis(100 * wait));
+        net.rejoin(3);
+        net.run(30);
+
+        assert_eq!(claim(&net), None, "{wait}");
+        for id in [2, 3] {
+            assert_eq!(net.owner(id, address(ADDRESS)), Some(3), "{wait}, at {id}");
+        }
+        // Routers of one LAN have what they own from each other.
+        assert_eq!(net.station(2).state.held, [].into());
+    }
+}
+
+/// Who is told to own what is claimed elsewhere, and held it before, gives way to the better claim, a while later.
+#[test]
+fn a_holder_that_begins_anew_beside_a_better_claim_that_stays_gives_way_after_ten_seconds() {
+    let mut net = Net::new(3, FULL_MESH);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let station = &net.stations[&3];
+    let (config, state) = (station.router.config().clone(), station.state.clone());
+    assert_eq!(state.held, [address(ADDRESS)].into());
+    net.kill(3);
+    net.command(1, Command::Announce(address(ADDRESS)));
+
+    net.start(3, config, state);
+    let is = |net: &Net, state| net.stations[&3].router.claim_on(address(ADDRESS)) == Some(state);
+    net.run(5);
+    assert!(is(&net, ClaimState::Active));
+    assert_eq!(net.owner(2, address(ADDRESS)), Some(1));
+    assert!(net.station(3).told("duplicate-owner"));
+
+    net.run(10);
+
+    assert!(is(&net, ClaimState::Standby));
+    assert_eq!(net.owner(3, address(ADDRESS)), Some(1));
+    assert_eq!(net.station(3).state.held, [].into());
+}
+
+/// It came while node 2 was down, and node 1 went down before that one was back.
+#[test]
+fn an_order_that_only_the_router_that_stands_by_knows_is_explained_and_may_be_given_again() {
+    let mut net = elected();
+    let remember = |net: &Net, id: u32| {
+        let station = &net.stations[&id];
+        (station.router.config().clone(), station.state.clone())
+    };
+    let second = remember(&net, 2);
+    net.kill(2);
+    net.run(5);
+    let gift = Command::Handover {
+        address: address(FAR),
+        to: NodeId(1),
+    };
+    net.command(3, gift);
+    let first = remember(&net, 1);
+    net.kill(1);
+    net.run(15);
+    net.start(2, second.0, second.1);
+    elect(&mut net, 2, State::Master, Cause::Silence);
+    net.start(1, first.0, first.1);
+    stand_by_beside_a_master(&mut net, 1);
+    net.run(150);
+    assert_eq!(net.owner(3, address(FAR)), None, "who acts does not know");
+    let remark = |net: &Net| {
+        let facts = crate::Facts::default();
+        let view = net.stations[&1]
+            .router
+            .explain(address(FAR), &facts, net.now);
+        let mut lines = view.questions[0].evidence.iter();
+        lines.any(|line| line.contains("`samctl announce` there"))
+    };
+    assert!(remark(&net));
+
+    net.command(2, Command::Announce(address(FAR)));
+
+    assert_eq!(net.owner(3, address(FAR)), Some(2));
+    assert!(!remark(&net));
+}

@@ -44,7 +44,7 @@ mod paths;
 mod tracked;
 mod transports;
 mod views;
-mod vrrp;
+pub(crate) mod vrrp;
 
 fn reconfigure(net: &mut Net, id: u32, change: impl FnOnce(&mut Config)) {
     let mut config = net.station(id).router.config().clone();

@@ -28,6 +28,9 @@ fn a_router_that_has_just_begun_is_not_blamed_for_what_it_has_not_heard_of_yet()
     assert_eq!(plan(&net, 1).penalty, 50);
     assert!(plan(&net, 1).fenced);
     net.run(110);
+    assert!(plan(&net, 1).fenced, "it reaches nobody");
+    net.start(2, fixture::config(2, 3, FULL_MESH), RuntimeState::default());
+    net.run(30);
     assert!(!plan(&net, 1).fenced);
 }
 

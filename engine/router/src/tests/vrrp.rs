@@ -446,7 +446,7 @@ pub(super) fn site() -> Net {
     net
 }
 
-pub(super) fn vrrp() -> Vrrp {
+pub(crate) fn vrrp() -> Vrrp {
     Vrrp {
         settings: Settings {
             version: Version::V3,
