@@ -8,6 +8,7 @@ use sam_dataplane::snapshot::Encap;
 use super::*;
 use crate::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 use crate::facts::{Facts, TunnelFacts};
+use crate::host::RoamedRoute;
 use crate::view::CheckStatus;
 
 const GUE: Encapsulation = Encapsulation::Gue {
@@ -364,14 +365,17 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
     let way = |address: &str, into_tun| HostEvent::Roamed {
         node: NodeId(2),
         address: address.parse().unwrap(),
-        into_tun,
+        route: RoamedRoute {
+            mtu: 9001,
+            into_tun,
+        },
     };
 
     net.input(1, roam(inside));
     let roamed = |net: &Net| net.stations[&1].router.roamed(NodeId(2)).unwrap();
     assert_eq!(roamed(&net).address, inside.parse().unwrap());
     net.host(1, way(inside, true));
-    assert!(roamed(&net).into_tun);
+    assert!(roamed(&net).route.is_some_and(|route| route.into_tun));
 
     assert_eq!(net.next_hop(1, overlay(2)), Some(NextHop::Unreachable));
     assert!(!net.station(1).router.tunnel_up(NodeId(2)));
@@ -385,7 +389,50 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
     assert!(net.station(1).events.contains(&refused(false)));
 
     net.input(1, roam(inside));
-    assert!(!roamed(&net).into_tun, "to be looked at again");
+    assert_eq!(roamed(&net).route, None, "to be looked at again");
+}
+
+#[test]
+fn the_tunnel_mtu_of_a_node_that_roamed_is_that_of_the_way_to_where_it_is() {
+    let mut net = Net::new(2, FULL_MESH);
+    let roam = |net: &mut Net, to: &str| {
+        let to = to.parse().unwrap();
+        net.input(
+            1,
+            Input::Notice(Notice::EndpointChanged {
+                tunnel: TunnelId(0),
+                from: None,
+                to,
+            }),
+        );
+    };
+    let way = |net: &mut Net, address: &str, mtu, into_tun| {
+        let event = HostEvent::Roamed {
+            node: NodeId(2),
+            address: address.parse().unwrap(),
+            route: RoamedRoute { mtu, into_tun },
+        };
+        net.host(1, event);
+    };
+    let [configured, elsewhere, by_ipv6] = [
+        "192.0.2.2:51820",
+        "198.51.100.9:51820",
+        "[2001:db8::9]:51820",
+    ];
+
+    roam(&mut net, elsewhere);
+    assert_eq!(mtu(&net), 1440, "until somebody has looked");
+    way(&mut net, elsewhere, 1400, false);
+    assert_eq!(mtu(&net), 1340);
+
+    roam(&mut net, by_ipv6);
+    way(&mut net, by_ipv6, 1400, false);
+    assert_eq!(mtu(&net), 1320);
+    way(&mut net, by_ipv6, 9001, true);
+    assert_eq!(mtu(&net), 1420, "our own device is no underlay");
+
+    roam(&mut net, configured);
+    assert_eq!(mtu(&net), 1440);
 }
 
 fn refused(is_refused: bool) -> Event {
