@@ -471,13 +471,15 @@ fn mtu_text(tunnel: &TunnelRow) -> String {
 
 fn path_mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> PathMtu {
     let clamp = evidence.config.transport_to(tunnel.node.id).mss_clamp;
+    let lan = evidence.facts.host.lan.as_ref().map(|lan| lan.mtu);
+    let fits = lan.map_or(tunnel.mtu, |lan| lan.min(tunnel.mtu));
     PathMtu {
         underlay: tunnel.underlay_mtu,
         path: tunnel.path_mtu,
         overhead: tunnel.overhead,
         tunnel: tunnel.mtu,
-        lan: evidence.facts.host.lan.as_ref().map(|lan| lan.mtu),
-        tcp_mss: clamp.then(|| tunnel.mtu.saturating_sub(TCP_HEADERS)),
+        lan,
+        tcp_mss: clamp.then(|| fits.saturating_sub(TCP_HEADERS)),
     }
 }
 
