@@ -91,8 +91,8 @@ pub struct Roamed {
 /// The kernel's route to where a node was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoamedRoute {
-    /// MTU of the underlay there, in bytes.
-    pub mtu: u16,
+    /// MTU of the underlay there, in bytes; `None` if the kernel names no route.
+    pub mtu: Option<u16>,
     /// Whether it leads into our own TUN device.
     pub into_tun: bool,
 }
@@ -111,6 +111,13 @@ impl UnderlayPath {
         self.resolved
             .is_some_and(|resolved| resolved.ip() == address.ip())
     }
+}
+
+/// Tells whether a node's endpoint is a name, whose address may change.
+fn endpoint_is_name(config: &Config, node: NodeId) -> bool {
+    let node = config.fabric.nodes.get(&node);
+    let endpoint = node.and_then(|node| node.endpoint.as_ref());
+    endpoint.is_some_and(|endpoint| matches!(endpoint.host, EndpointHost::Name(_)))
 }
 
 /// Underlay MTU where the runtime has not told another one.
@@ -149,6 +156,11 @@ impl Host {
             } => {
                 if config.fabric.nodes.contains_key(&node) && node != config.local.node {
                     let path = self.paths.entry(node).or_default();
+                    // Of a name, its new address is the next endpoint of WireGuard, wherever the node was seen.
+                    if endpoint_is_name(config, node) && path.resolved != Some(address) {
+                        path.roamed = None;
+                        path.roamed_route = None;
+                    }
                     path.resolved = Some(address);
                     path.interface = interface;
                     path.into_tun = into_tun;
@@ -274,15 +286,19 @@ impl Host {
             .is_some_and(|(lan, path)| lan.index == path.interface)
     }
 
-    /// Returns the MTU of the underlay to a node where it is now; as long as the way there was not looked at, that to its
-    /// configured address.
+    /// Returns the MTU of the underlay to a node where it is now; as long as the way there is not known, that to its
+    /// configured address. Without a known configured way it is the default at most: frames that this host's link carries
+    /// may be too long for what lies between, and nobody said that they fit.
     #[must_use]
     pub(crate) fn underlay_mtu(&self, node: NodeId) -> u16 {
         let route = self.roamed(node).and_then(|roamed| roamed.route);
         // The MTU of our own device says nothing about an underlay.
-        let roamed = route.filter(|route| !route.into_tun).map(|route| route.mtu);
-        let configured = self.paths.get(&node).and_then(|path| path.mtu);
-        roamed.or(configured).unwrap_or(DEFAULT_UNDERLAY_MTU)
+        let roamed = route.filter(|route| !route.into_tun);
+        let roamed = roamed.and_then(|route| route.mtu);
+        match self.paths.get(&node).and_then(|path| path.mtu) {
+            Some(configured) => roamed.unwrap_or(configured),
+            None => roamed.map_or(DEFAULT_UNDERLAY_MTU, |mtu| mtu.min(DEFAULT_UNDERLAY_MTU)),
+        }
     }
 
     /// Decides whether this router may act on its LAN; `role` is whether VRRP made it the master, and why.

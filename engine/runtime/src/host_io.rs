@@ -340,7 +340,7 @@ impl HostIo {
                 into_tun: answer
                     .as_ref()
                     .is_ok_and(|answer| answer.interface == self.tun_index),
-                mtu: answer.map_or(DEFAULT_UNDERLAY_MTU, |answer| to_u16(answer.mtu)),
+                mtu: answer.ok().map(|answer| to_u16(answer.mtu)),
             };
             if route != Some(found) {
                 events.push(HostEvent::Roamed {
