@@ -261,10 +261,7 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
             tunnel.rx_packets, tunnel.rx_bytes, tunnel.tx_packets, tunnel.tx_bytes
         ),
         mtu_text(tunnel),
-        mtu.tcp_mss.map_or_else(
-            || "TCP MSS is left as it is".into(),
-            |mss| format!("TCP MSS is lowered to {mss} (inner MTU - {TCP_HEADERS})"),
-        ),
+        mss_text(&mtu),
         format!(
             "BGP uses the same tunnel, between the overlay addresses {} and {}",
             evidence.config.own_node().overlay,
@@ -285,6 +282,19 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
     };
     lines.extend(tunnel.fault_text());
     row(format!("{name} to {endpoint}, {state}"), lines)
+}
+
+/// Says what becomes of the MSS of SYNs, and by what.
+fn mss_text(mtu: &PathMtu) -> String {
+    let Some(mss) = mtu.tcp_mss else {
+        return "TCP MSS is left as it is".into();
+    };
+    let by = if mtu.lan.is_some_and(|lan| lan < mtu.tunnel) {
+        "LAN MTU"
+    } else {
+        "inner MTU"
+    };
+    format!("TCP MSS is lowered to {mss} ({by} - {TCP_HEADERS})")
 }
 
 fn visibility(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
