@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use sam_net::Namespace;
-use sam_testkit::netns::{Fabric, Site, send_ipv4, sh};
+use sam_testkit::netns::{Fabric, Site, send_ipv4, sh, wait_until};
 use sam_testkit::packet::Mac;
 
 use super::Transport;
@@ -31,7 +31,7 @@ pub(super) fn other(site: Site) -> Site {
     if site == NEAR { FAR } else { NEAR }
 }
 
-/// A running fabric; nothing has passed between the clients yet.
+/// A running fabric. Before the first transport is tried nothing has passed between the clients, before others pings have.
 #[derive(Debug)]
 pub(super) struct Lab {
     pub(super) fabric: Fabric,
@@ -70,16 +70,11 @@ impl Lab {
         }
     }
 
-    /// Has both routers exchange the tunnel between them for one of another transport, over the same underlay.
+    /// Has both routers exchange the tunnel between them for one of another transport, over the same underlay. When that
+    /// fails, it may be tried with the next one.
     pub(super) fn exchange(&mut self, transport: &Transport) {
         let next = line(transport);
         self.fabric.edit_all(&self.line, &next);
-        for site in [NEAR, FAR] {
-            self.fabric.router(site).samctl("reload").success();
-        }
-        for site in [NEAR, FAR] {
-            wait_for_ping(self.client(site), other(site).client(), 2 * PATIENCE);
-        }
         self.line = next;
         self.exchanged += 1;
         self.folder = self.fabric.path(&format!("exchanged-{}", self.exchanged));
@@ -87,6 +82,28 @@ impl Lab {
         self.mtu = transport.mtu;
         self.bulk = transport.bulk;
         self.encrypted = transport.is_encrypted();
+        for site in [NEAR, FAR] {
+            self.fabric.router(site).samctl("reload").success();
+        }
+        // Pings would be answered through the former tunnel too.
+        for site in [NEAR, FAR] {
+            let what = format!("the tunnel of {} carries {} bytes", site.name(), self.mtu);
+            wait_until(&what, 2 * PATIENCE, || {
+                self.tunnel_mtu(site) == Some(self.mtu)
+            });
+        }
+        for site in [NEAR, FAR] {
+            wait_for_ping(self.client(site), other(site).client(), 2 * PATIENCE);
+        }
+    }
+
+    /// The MTU of a site's tunnel to the other one, in bytes.
+    fn tunnel_mtu(&self, site: Site) -> Option<usize> {
+        let view = self.fabric.router(site).json("tunnels");
+        let rows = view["tunnels"].as_array()?;
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row["node"]["name"] == other(site).name())?;
+        usize::try_from(row["mtu"].as_u64()?).ok()
     }
 
     /// The client of a site.

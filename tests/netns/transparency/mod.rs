@@ -395,7 +395,11 @@ fn suites(transports: &[Transport]) {
     let mut failed = Vec::new();
     for (number, transport) in transports.iter().enumerate() {
         if number > 0 {
-            lab.exchange(transport);
+            let exchange = AssertUnwindSafe(|| lab.exchange(transport));
+            if panic::catch_unwind(exchange).is_err() {
+                failed.push((transport.encap, "exchange"));
+                continue;
+            }
         }
         let faults = faults(&lab, transport);
         failed.extend(faults.into_iter().map(|name| (transport.encap, name)));
