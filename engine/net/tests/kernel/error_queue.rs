@@ -212,7 +212,7 @@ fn at_once(link: &str, address: &str) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_usable(&digits) {
         assert!(Instant::now() < deadline, "{address} stays tentative");
-        thread::yield_now();
+        thread::sleep(TURN);
     }
     index
 }
@@ -228,6 +228,8 @@ fn is_usable(digits: &str) -> bool {
     })
 }
 
+/// Time between two looks.
+const TURN: Duration = Duration::from_millis(1);
 /// `IFA_F_TENTATIVE`.
 const TENTATIVE: u32 = 0x40;
 
