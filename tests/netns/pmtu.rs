@@ -167,10 +167,19 @@ const OTHERS: [(&str, u64); 9] = [
     ("encap: gre, over: wireguard", 84),
     ("encap: gue, over: wireguard", 88),
 ];
-const OTHERS_IPV6: [(&str, u64); 6] = [
+const OTHERS_IPV6: [(&str, u64); 9] = [
+    (
+        "encap: gre, key: 42, checksum: true, trustedUnderlay: true",
+        52,
+    ),
     ("encap: ipip, trustedUnderlay: true", 40),
     ("encap: fou, trustedUnderlay: true", 48),
+    ("encap: fou, inner: gre, trustedUnderlay: true", 52),
     ("encap: gue, variant: 0, trustedUnderlay: true", 52),
+    (
+        "encap: gue, variant: 0, inner: gre, trustedUnderlay: true",
+        56,
+    ),
     ("encap: vxlan, vni: 77, trustedUnderlay: true", 70),
     ("encap: gre, over: wireguard", 104),
     ("encap: gue, over: wireguard", 108),

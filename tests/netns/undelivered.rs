@@ -29,6 +29,11 @@ pub(crate) const CASES: &[Case] = &[
         run: || told("encap: ipip, trustedUnderlay: true", WAN_IPV6, PROHIBITED),
     },
     Case {
+        name: "undelivered::senders_into_fou_are_told_of_a_router_that_died_until_it_is_back",
+        needs: &[],
+        run: died,
+    },
+    Case {
         name: "undelivered::what_is_said_about_wireguard_is_shown_and_told_to_no_sender",
         needs: &[],
         run: encrypted,
@@ -57,26 +62,26 @@ const WITHOUT_BFD: &str = "\n  bfd: {profile: none}";
 fn told(transport: &str, wan: Wan, answer: Answer) {
     let fabric = &running(transport, wan, answer.route);
     fabric.block();
-    senders_hear(&fabric.fabric);
-    let row = tunnel(&fabric.fabric, HERE, THERE);
     let by = if wan.is_ipv6 {
         WAY_IPV6[0].2
     } else {
         "203.0.113.1"
     };
-    is_shown(&fabric.fabric, &row, answer.reason, by);
-    assert_eq!(row["undelivered"]["senders_told"], true, "{row}");
+    senders_hear(&fabric.fabric, answer.reason, by);
 
     fabric.open();
-    wait_for_ping(
-        fabric.fabric.topology.client(HERE),
-        THERE.client(),
-        PATIENCE,
-    );
-    wait_until("senders are told no more", PATIENCE, || {
-        let row = tunnel(&fabric.fabric, HERE, THERE);
-        row["undelivered"]["senders_told"] != true
-    });
+    is_over(&fabric.fabric);
+}
+
+/// The far host's kernel says that nobody listens on the port. BGP still waits for the router meanwhile.
+fn died() {
+    let lines = format!("transport: {{encap: fou, trustedUnderlay: true}}{WITHOUT_BFD}");
+    let (mut fabric, _between) = behind_with(&lines, WAN);
+    fabric.take(THERE).daemon().kill();
+    senders_hear(&fabric, "port-unreachable", &THERE.behind().to_string());
+
+    fabric.start(THERE);
+    is_over(&fabric);
 }
 
 /// WireGuard has its own timers; whoever says such things outside of it is not authenticated.
@@ -143,12 +148,28 @@ fn running(transport: &str, wan: Wan, kind: &str) -> Between {
     }
 }
 
-/// Waits until a client is told by its router that nothing arrives.
-fn senders_hear(fabric: &Fabric) {
+/// Waits until a client is told by its router that nothing arrives, and people as well.
+fn senders_hear(fabric: &Fabric, reason: &str, by: &str) {
     let client = fabric.topology.client(HERE);
     wait_until("the sender is told", PATIENCE, || {
         let text = ping(client);
         text.contains(&format!("From {GATEWAY}")) && text.contains("Destination Host Unreachable")
+    });
+    let row = tunnel(fabric, HERE, THERE);
+    is_shown(fabric, &row, reason, by);
+    assert_eq!(row["undelivered"]["senders_told"], true, "{row}");
+}
+
+/// Packets arrive again, and nobody hears of what was before.
+fn is_over(fabric: &Fabric) {
+    wait_for_ping(fabric.topology.client(HERE), THERE.client(), PATIENCE);
+    wait_until("senders are told no more", PATIENCE, || {
+        let row = tunnel(fabric, HERE, THERE);
+        row["undelivered"]["senders_told"] != true
+    });
+    wait_until("people are told no more", PATIENCE, || {
+        let shown = fabric.router(HERE).samctl("tunnels").success();
+        !shown.contains("are not delivered")
     });
 }
 

@@ -122,6 +122,8 @@ fn roaming() {
     let fabric = Fabric::running(samctl(), 2);
     let client = fabric.topology.client(Site::ONPREM);
     wait_for_ping(client, Site::AWS.client(), Duration::from_secs(5));
+    let narrow = "ip route add 203.0.113.212/32 dev wan0 mtu 1400";
+    sh(fabric.topology.router(Site::ONPREM), narrow).success();
     let change = "ip addr add 203.0.113.212/24 dev wan0; ip addr del 203.0.113.12/24 dev wan0; \
                   ip addr add 203.0.113.212/24 dev wan0 2> /dev/null; ip -o -4 addr show wan0";
     let after = sh(fabric.topology.router(Site::AWS), change).success();
@@ -135,6 +137,10 @@ fn roaming() {
     let row = fabric.router(Site::ONPREM).json("tunnels")["tunnels"][0].clone();
     assert_eq!(row["endpoint"], "203.0.113.212:51820", "after {took:?}");
     assert!(row["roams"].as_u64() >= Some(1), "{row}");
+    wait_until("the tunnel has the MTU of the new way", FOLLOWED, || {
+        let row = &fabric.router(Site::ONPREM).json("tunnels")["tunnels"][0];
+        (&row["underlay_mtu"], &row["mtu"]) == (&1400.into(), &1340.into())
+    });
     assert_eq!(
         fabric.owner(Site::ONPREM, Site::AWS.client()).as_deref(),
         Some("aws")

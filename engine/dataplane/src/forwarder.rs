@@ -452,8 +452,11 @@ impl Forwarder {
         }
     }
 
-    /// Lowers the MSS of a SYN to what fits the tunnels it comes from and goes to.
+    /// Lowers the MSS of a SYN to what fits the tunnels and the LAN that it comes from and goes to.
     fn clamp_mss(&self, packet: &mut IpPacket, way: Way) {
+        if !mss::is_syn(&packet.classified) {
+            return;
+        }
         let Some(max) = mss::limit(&self.snapshot, packet.ingress, way) else {
             return;
         };

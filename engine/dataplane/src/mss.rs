@@ -12,8 +12,8 @@ use crate::packet::{Classified, L4};
 use crate::snapshot::Snapshot;
 use crate::unit::Checksum;
 
-/// Returns the MSS in bytes that fits the tunnels that a packet comes from and goes to; `None` when none of them asks
-/// for it.
+/// Returns the MSS in bytes that fits the tunnels and the LAN that a packet comes from and goes to; `None` when no tunnel
+/// among them asks for it.
 #[must_use]
 pub fn limit(snapshot: &Snapshot, ingress: Ingress, way: Way) -> Option<u16> {
     let to = match way {
@@ -30,17 +30,26 @@ pub fn limit(snapshot: &Snapshot, ingress: Ingress, way: Way) -> Option<u16> {
         .filter_map(|id| snapshot.tunnel(id));
     let clamping = tunnels.filter(|tunnel| tunnel.mss_clamp);
     let mtu = clamping.map(|tunnel| tunnel.mtu).min()?;
+    let lan = match (ingress, way) {
+        (Ingress::Lan(port), _) => snapshot.lan(port).map(|lan| lan.mtu),
+        (_, Way::Lan { mtu, .. }) => Some(mtu),
+        _ => None,
+    };
+    let mtu = lan.map_or(mtu, |lan| lan.min(mtu));
     Some(mtu.saturating_sub(TCP_IP_HEADERS))
+}
+
+/// Tells whether a packet may announce an MSS: it is a SYN or a SYN-ACK.
+#[must_use]
+pub fn is_syn(classified: &Classified) -> bool {
+    matches!(classified.l4, L4::Tcp { flags } if flags & SYN != 0)
 }
 
 /// Lowers the MSS option of a SYN in `packet` to at most `max` bytes and returns whether it changed anything.
 ///
 /// A complete TCP checksum is updated (RFC 1624). A partial one covers only the pseudo-header, which stays the same.
 pub fn clamp(packet: &mut [u8], classified: &Classified, max: u16, checksum: Checksum) -> bool {
-    let L4::Tcp { flags } = classified.l4 else {
-        return false;
-    };
-    if flags & SYN == 0 {
+    if !is_syn(classified) {
         return false;
     }
     let Some(tcp) = packet.get_mut(classified.ip_header..classified.payload) else {

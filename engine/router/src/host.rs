@@ -59,8 +59,8 @@ pub(crate) struct Lan {
 struct UnderlayPath {
     resolved: Option<SocketAddr>,
     roamed: Option<SocketAddr>,
-    /// Whether the route to `roamed` leads into our own TUN device.
-    roamed_into_tun: bool,
+    /// The route to `roamed`, once it was looked at.
+    roamed_route: Option<RoamedRoute>,
     mtu: Option<u16>,
     /// The kernel's number of the interface that the route to `resolved` leads out by.
     interface: u32,
@@ -84,7 +84,16 @@ pub(crate) struct Gate {
 pub struct Roamed {
     /// Outer address.
     pub address: SocketAddr,
-    /// Whether the way there is known to lead into our own TUN device.
+    /// The way there; `None` before it was looked at.
+    pub route: Option<RoamedRoute>,
+}
+
+/// The kernel's route to where a node was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoamedRoute {
+    /// MTU of the underlay there, in bytes; `None` if the kernel names no route.
+    pub mtu: Option<u16>,
+    /// Whether it leads into our own TUN device.
     pub into_tun: bool,
 }
 
@@ -102,6 +111,13 @@ impl UnderlayPath {
         self.resolved
             .is_some_and(|resolved| resolved.ip() == address.ip())
     }
+}
+
+/// Tells whether a node's endpoint is a name, whose address may change.
+fn endpoint_is_name(config: &Config, node: NodeId) -> bool {
+    let node = config.fabric.nodes.get(&node);
+    let endpoint = node.and_then(|node| node.endpoint.as_ref());
+    endpoint.is_some_and(|endpoint| matches!(endpoint.host, EndpointHost::Name(_)))
 }
 
 /// Underlay MTU where the runtime has not told another one.
@@ -140,6 +156,11 @@ impl Host {
             } => {
                 if config.fabric.nodes.contains_key(&node) && node != config.local.node {
                     let path = self.paths.entry(node).or_default();
+                    // Of a name, its new address is the next endpoint of WireGuard, wherever the node was seen.
+                    if endpoint_is_name(config, node) && path.resolved != Some(address) {
+                        path.roamed = None;
+                        path.roamed_route = None;
+                    }
                     path.resolved = Some(address);
                     path.interface = interface;
                     path.into_tun = into_tun;
@@ -152,12 +173,12 @@ impl Host {
             HostEvent::Roamed {
                 node,
                 address,
-                into_tun,
+                route,
             } => {
                 let path = self.paths.get_mut(&node);
                 // It may have moved on meanwhile.
                 if let Some(path) = path.filter(|path| path.roamed == Some(address)) {
-                    path.roamed_into_tun = into_tun;
+                    path.roamed_route = Some(route);
                 }
             }
         }
@@ -171,7 +192,7 @@ impl Host {
             .replace(to)
             .is_none_or(|former| former.ip() != to.ip())
         {
-            path.roamed_into_tun = false;
+            path.roamed_route = None;
         }
     }
 
@@ -182,7 +203,7 @@ impl Host {
         let address = path.roamed.filter(|roamed| !path.is_at_home(*roamed))?;
         Some(Roamed {
             address,
-            into_tun: path.roamed_into_tun,
+            route: path.roamed_route,
         })
     }
 
@@ -250,12 +271,9 @@ impl Host {
     /// Tells whether what is sent to a node where it is now comes back by our own TUN device.
     #[must_use]
     pub(crate) fn is_routed_into_itself(&self, node: NodeId) -> bool {
-        let Some(path) = self.paths.get(&node) else {
-            return false;
-        };
-        match path.roamed {
-            Some(roamed) if !path.is_at_home(roamed) => path.roamed_into_tun,
-            Some(_) | None => path.into_tun,
+        match self.roamed(node) {
+            Some(roamed) => roamed.route.is_some_and(|route| route.into_tun),
+            None => self.paths.get(&node).is_some_and(|path| path.into_tun),
         }
     }
 
@@ -268,13 +286,19 @@ impl Host {
             .is_some_and(|(lan, path)| lan.index == path.interface)
     }
 
-    /// Returns the MTU of the underlay to a node.
+    /// Returns the MTU of the underlay to a node where it is now; as long as the way there is not known, that to its
+    /// configured address. Without a known configured way it is the default at most: frames that this host's link carries
+    /// may be too long for what lies between, and nobody said that they fit.
     #[must_use]
     pub(crate) fn underlay_mtu(&self, node: NodeId) -> u16 {
-        self.paths
-            .get(&node)
-            .and_then(|path| path.mtu)
-            .unwrap_or(DEFAULT_UNDERLAY_MTU)
+        let route = self.roamed(node).and_then(|roamed| roamed.route);
+        // The MTU of our own device says nothing about an underlay.
+        let roamed = route.filter(|route| !route.into_tun);
+        let roamed = roamed.and_then(|route| route.mtu);
+        match self.paths.get(&node).and_then(|path| path.mtu) {
+            Some(configured) => roamed.unwrap_or(configured),
+            None => roamed.map_or(DEFAULT_UNDERLAY_MTU, |mtu| mtu.min(DEFAULT_UNDERLAY_MTU)),
+        }
     }
 
     /// Decides whether this router may act on its LAN; `role` is whether VRRP made it the master, and why.

@@ -11,6 +11,7 @@ use sam_dataplane::notice::Mac;
 
 use crate::cloud_control::CloudInput;
 use crate::config::Config;
+use crate::host::RoamedRoute;
 use crate::lan_role::VrrpReport;
 
 /// One thing that happened.
@@ -67,8 +68,8 @@ pub enum HostEvent {
         node: NodeId,
         /// Where it was last seen.
         address: SocketAddr,
-        /// Whether the route to it leads into the router's own TUN device.
-        into_tun: bool,
+        /// The kernel's route there.
+        route: RoamedRoute,
     },
     /// A node's endpoint was resolved (or resolved again).
     Endpoint {

@@ -92,6 +92,7 @@ pub use events::Event;
 pub use facts::Facts;
 pub use fib_sync::{LAN_PORT, TUN_PORT};
 pub use foreign::Foreign;
+pub use host::{Roamed, RoamedRoute};
 pub use input::{Command, HostEvent, Input};
 pub use journal::RuntimeState;
 pub use lan_role::{VrrpPlan, VrrpReport};

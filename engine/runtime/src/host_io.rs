@@ -16,7 +16,7 @@ use sam_net::netlink::{Link, Route};
 use sam_net::packet_socket::RECEIVE_BUFFER;
 use sam_net::tun::TunOffloads;
 use sam_net::{Filter, FrameFilter, NetError, Netlink, PacketSocket, Tun};
-use sam_router::{Config, HostEvent, LAN_PORT, Router};
+use sam_router::{Config, HostEvent, LAN_PORT, Roamed, RoamedRoute, Router};
 use tracing::warn;
 
 use crate::StartError;
@@ -329,26 +329,27 @@ impl HostIo {
         }
     }
 
-    /// Asks the kernel for the ways to nodes that roamed: no way may lead back to us.
+    /// Asks the kernel for the ways to nodes that roamed: what fits there, and no way may lead back to us.
     fn look_at_roamed(&mut self, router: &Router, events: &mut Vec<HostEvent>) {
         for &node in router.config().fabric.nodes.keys() {
-            let Some(roamed) = router.roamed(node) else {
+            let Some(Roamed { address, route }) = router.roamed(node) else {
                 continue;
             };
-            let (address, into_tun) = (roamed.address, self.leads_into_tun(roamed.address));
-            if into_tun != roamed.into_tun {
+            let answer = self.netlink.route_to(address.ip());
+            let found = RoamedRoute {
+                into_tun: answer
+                    .as_ref()
+                    .is_ok_and(|answer| answer.interface == self.tun_index),
+                mtu: answer.ok().map(|answer| to_u16(answer.mtu)),
+            };
+            if route != Some(found) {
                 events.push(HostEvent::Roamed {
                     node,
                     address,
-                    into_tun,
+                    route: found,
                 });
             }
         }
-    }
-
-    fn leads_into_tun(&mut self, address: SocketAddr) -> bool {
-        let route = self.netlink.route_to(address.ip());
-        route.is_ok_and(|answer| answer.interface == self.tun_index)
     }
 
     /// Takes addresses off this host, wherever they are configured; returns what was taken from where.

@@ -29,11 +29,11 @@ pub(super) fn everything(world: &KernelSite, near: Site, mtu: usize, bytes: usiz
             )
         };
         wait_for_ping(client, far, PATIENCE);
+        // An exchange before may have told it, or less.
+        sh(client, "ip route flush cache").success();
         for size in [HEADERS, mtu - 1, mtu] {
             ping("do", size).success();
         }
-        // An exchange before may have told it.
-        sh(client, "ip route flush cache").success();
         let refused = ping("do", mtu + 1);
         let expected = format!("From {GATEWAY} icmp_seq=1 Frag needed and DF set (mtu = {mtu})");
         assert!(refused.text().contains(&expected), "{}", refused.text());

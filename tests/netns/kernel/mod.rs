@@ -31,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "kernel::fou_gue_and_vxlan",
-        needs: &[Need::Guest],
+        needs: &[Need::Guest, Need::Tool("ethtool"), Need::Tool("awk")],
         run: transports::udp,
     },
     Case {

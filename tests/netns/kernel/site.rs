@@ -1,10 +1,11 @@
 //! The site of the foreign kernel: its network cards, its tunnels by hand, its BIRD.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use sam_testkit::guest::Guest;
-use sam_testkit::netns::{Fabric, GATEWAY, Site, Wire, wait_until};
+use sam_testkit::netns::{Fabric, GATEWAY, Site, Wire, sh, wait_until};
 use sam_wg::PrivateKey;
 
 use crate::case::{guest_image, samctl};
@@ -74,6 +75,38 @@ impl KernelSite {
         self.guest.order(&format!(
             "ethtool -K eth0 tx {state} && ethtool -K eth1 tx {state}"
         ));
+    }
+
+    /// Gives the kernel and a site IPv6 addresses on the WAN, and the site's router these as endpoints from its next start
+    /// on. Returns the site's and the kernel's. They know each other's MAC address, so that nobody has to ask for it while
+    /// packets are damaged on the way.
+    pub(super) fn number_ipv6(&self, site: Site) -> [Ipv6Addr; 2] {
+        let nodes = [site, KERNEL];
+        let [ours, theirs] =
+            nodes.map(|site| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, site.number().into()));
+        let join = |link: &str, own: Ipv6Addr, far: Ipv6Addr, mac: &str| {
+            format!(
+                "ip address add {own}/64 dev {link} nodad && \
+                 ip neighbor replace {far} lladdr {mac} dev {link} nud permanent"
+            )
+        };
+        let router = self.fabric.topology.router(site);
+        sh(router, &join("wan0", ours, theirs, WAN_MAC)).success();
+        self.guest
+            .order(&join("eth0", theirs, ours, &self.wan_mac(site)));
+        for (node, address) in nodes.into_iter().zip([ours, theirs]) {
+            let former = format!("{}:51820", node.underlay());
+            self.fabric
+                .edit(site, &former, &format!("[{address}]:51820"));
+        }
+        [ours, theirs]
+    }
+
+    /// The MAC address of a site's router on the WAN.
+    pub(super) fn wan_mac(&self, site: Site) -> String {
+        let show = "ip -o link show wan0 | sed 's/.*ether //; s/ .*//'";
+        let mac = sh(self.fabric.topology.router(site), show).success();
+        mac.trim().to_owned()
     }
 
     /// A node's private key.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sam_testkit::netns::{Site, sh, wait_until};
@@ -15,6 +15,11 @@ use super::site::{KERNEL, KernelSite, OFFLOADS};
 const OURS: Site = Site::ONPREM;
 const BULK: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Where the checksum is in a GRE header that has one (RFC 2784 section 2.1), and in one of UDP.
+const GRE_CHECKSUM: usize = 4;
+const UDP_CHECKSUM: usize = 6;
+/// Sums up `InCsumErrors` of IPv4 and IPv6.
+const WRONG_DATAGRAMS: &str = "awk '/^Udp: [0-9]/ { n += $8 } /^Udp6InCsumErrors/ { n += $2 } END { print n }' /proc/net/snmp /proc/net/snmp6";
 
 /// One kind of tunnel, as both sides know it.
 struct Kind {
@@ -37,7 +42,7 @@ enum Wrong {
     Kind(&'static str, &'static str),
     /// GRE checksums of both sides, damaged on the way.
     GreChecksum,
-    /// UDP checksums of the kernel, damaged on the way.
+    /// UDP checksums of both sides, damaged on the way.
     UdpChecksum,
 }
 
@@ -89,15 +94,26 @@ pub(super) fn raw() {
     ]);
     bench.go_over_ipv6();
     bench.run(&[
+        // Numbered, as above.
         Kind {
-            ours: "encap: gre, key: 42",
-            theirs: "ip6gre key 42 encaplimit none",
+            ours: "encap: gre, mtu: 1452",
+            theirs: "ip6gre oseq encaplimit none",
             before: ":",
             mtu: 1452,
             wrong: &[Wrong::Kind(
-                "ip6gre key 43 encaplimit none",
+                "ip6gre key 7 encaplimit none",
                 "encap-wrong-key",
             )],
+        },
+        Kind {
+            ours: "encap: gre, key: 42, checksum: true",
+            theirs: "ip6gre key 42 csum encaplimit none",
+            before: ":",
+            mtu: 1448,
+            wrong: &[
+                Wrong::Kind("ip6gre key 43 csum encaplimit none", "encap-wrong-key"),
+                Wrong::GreChecksum,
+            ],
         },
         Kind {
             ours: "encap: ipip",
@@ -120,7 +136,7 @@ pub(super) fn udp() {
             theirs: "ipip encap fou encap-sport auto encap-dport 5555",
             before: "modprobe fou && ip fou add port 5555 ipproto 4",
             mtu: 1472,
-            wrong: &[],
+            wrong: &[Wrong::UdpChecksum],
         },
         Kind {
             // Linux marks a run of GRE that it joined on receipt as GRE only, and then takes it for no packet of a UDP
@@ -158,7 +174,10 @@ pub(super) fn udp() {
             theirs: "vxlan id 77 dstport 4789",
             before: ":",
             mtu: 1450,
-            wrong: &[Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key")],
+            wrong: &[
+                Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key"),
+                Wrong::UdpChecksum,
+            ],
         },
     ]);
     // IPv6 wants a checksum of UDP (RFC 8200 section 8.1).
@@ -169,6 +188,13 @@ pub(super) fn udp() {
             theirs: "ip6tnl mode ipip6 encaplimit none encap fou encap-sport auto encap-dport 5557 encap-udp6-csum",
             before: "modprobe fou6 && ip fou add port 5557 ipproto 4 -6",
             mtu: 1452,
+            wrong: &[Wrong::UdpChecksum],
+        },
+        Kind {
+            ours: "encap: fou, inner: gre, port: 5558",
+            theirs: "ip6gre encaplimit none encap fou encap-sport auto encap-dport 5558 encap-udp6-csum",
+            before: "ip fou add port 5558 ipproto 47 -6 && ethtool -K eth0 gro off",
+            mtu: 1448,
             wrong: &[],
         },
         Kind {
@@ -176,6 +202,27 @@ pub(super) fn udp() {
             theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
             before: "ip fou add port 6081 gue -6",
             mtu: 1448,
+            wrong: &[],
+        },
+        Kind {
+            ours: "encap: gue, variant: 0, inner: gre, port: 6081",
+            theirs: "ip6gre encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
+            before: "ethtool -K eth0 gro off",
+            mtu: 1444,
+            wrong: &[],
+        },
+        Kind {
+            ours: "encap: gue, port: 6081, mtu: 1448",
+            theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
+            before: ":",
+            mtu: 1448,
+            wrong: &[],
+        },
+        Kind {
+            ours: "encap: vxlan, vni: 77",
+            theirs: "vxlan id 77 dstport 4789",
+            before: ":",
+            mtu: 1430,
             wrong: &[],
         },
     ]);
@@ -202,20 +249,7 @@ impl Bench {
 
     /// Gives both ends IPv6 addresses, for all tunnels from now on.
     fn go_over_ipv6(&mut self) {
-        let address =
-            |site: Site| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, site.number().into());
-        let (ours, theirs) = (address(OURS), address(KERNEL));
-        let router = self.world.fabric.topology.router(OURS);
-        sh(router, &format!("ip address add {ours}/64 dev wan0 nodad")).success();
-        self.world
-            .guest
-            .order(&format!("ip address add {theirs}/64 dev eth0 nodad"));
-        for (site, address) in [(OURS, ours), (KERNEL, theirs)] {
-            let former = format!("{}:51820", site.underlay());
-            let fabric = &self.world.fabric;
-            fabric.edit(OURS, &former, &format!("[{address}]:51820"));
-        }
-        (self.ours, self.theirs) = (ours.into(), theirs.into());
+        [self.ours, self.theirs] = self.world.number_ipv6(OURS).map(IpAddr::from);
     }
 
     /// Tries kinds of tunnels, one after the other.
@@ -278,23 +312,64 @@ impl Bench {
                 self.make_tunnel(kind.theirs, kind.mtu);
             }
             Wrong::GreChecksum => {
-                damage(world, "egress", 24);
+                self.damage(&["egress"], GRE_CHECKSUM);
                 silence_counted(world, "encap-checksum");
                 // Where the kernel joins packets it looks at checksums before that, too early for the damage.
                 world.guest.order("ethtool -K eth0 gro off");
-                damage(world, "ingress", 24);
+                self.damage(&["ingress"], GRE_CHECKSUM);
                 exchange::silence(world, OURS);
             }
-            // Our kernel looks at those.
+            // The kernels at both ends look at those, unless they are left to cards.
             Wrong::UdpChecksum => {
-                damage(world, "egress", 26);
+                let router = world.fabric.topology.router(OURS);
+                world.guest.order("ethtool -K eth0 gro off");
+                sh(router, "ethtool -K wan0 tx off").success();
+                let before = self.wrong_datagrams();
+                self.damage(&["egress", "ingress"], UDP_CHECKSUM);
                 exchange::silence(world, OURS);
+                wait_until("both kernels count them", PATIENCE, || {
+                    let mut ends = self.wrong_datagrams().into_iter().zip(before);
+                    ends.all(|(now, before)| now >= before + 2)
+                });
+                sh(router, "ethtool -K wan0 tx on").success();
             }
         }
         world
             .guest
             .order("tc qdisc delete dev eth0 clsact 2> /dev/null; true");
         exchange::pings(world, OURS);
+    }
+
+    /// Overwrites two bytes of all packets that enter or leave the kernel, or both, `at` bytes behind the outer IP header.
+    /// It writes checksums itself from then on, because nobody looks at those that are left to a card.
+    fn damage(&self, directions: &[&str], at: usize) {
+        let (protocol, header) = if self.ours.is_ipv6() {
+            ("ipv6", 40)
+        } else {
+            ("ip", 20)
+        };
+        let at = header + at;
+        let mut command = "ethtool -K eth0 tx off; tc qdisc delete dev eth0 clsact 2> /dev/null; \
+                           tc qdisc add dev eth0 clsact"
+            .to_owned();
+        for direction in directions {
+            command += &format!(
+                " && tc filter add dev eth0 {direction} protocol {protocol} matchall \
+                 action pedit munge offset {at} u16 set 0x1234"
+            );
+        }
+        self.world.guest.order(&command);
+    }
+
+    /// How many datagrams with a wrong checksum our kernel and the other one have seen.
+    fn wrong_datagrams(&self) -> [u64; 2] {
+        let world = &self.world;
+        let router = world.fabric.topology.router(OURS);
+        let counted = [
+            sh(router, WRONG_DATAGRAMS).success(),
+            world.guest.order(WRONG_DATAGRAMS),
+        ];
+        counted.map(|count| count.trim().parse().expect("a number"))
     }
 }
 
@@ -304,15 +379,6 @@ pub(super) fn silence_counted(world: &KernelSite, reason: &str) {
     wait_until("the refusals are counted", PATIENCE, || {
         world.drops(OURS, reason) >= before + 2
     });
-}
-
-/// Overwrites two bytes of all packets that leave or enter the kernel, counted from the outer IP header. It writes
-/// checksums itself from then on, because nobody looks at those that are left to a card.
-fn damage(world: &KernelSite, direction: &str, at: u8) {
-    world.guest.order(&format!(
-        "ethtool -K eth0 tx off; tc qdisc delete dev eth0 clsact 2> /dev/null; tc qdisc add dev eth0 clsact && \
-         tc filter add dev eth0 {direction} matchall action pedit munge offset {at} u16 set 0x1234"
-    ));
 }
 
 /// Says on the way of a panic which tunnel it was about, what was done with it, and what the router counted.

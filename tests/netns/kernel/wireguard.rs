@@ -112,14 +112,10 @@ fn we_move(world: &KernelSite) {
 
 /// A router of ours is under load, and the kernel calls: it must take our cookie and send it back.
 fn the_kernel_pays(world: &mut KernelSite) {
-    let mac = sh(
-        world.fabric.topology.router(CALLED),
-        "ip -o link show wan0 | sed 's/.*ether //; s/ .*//'",
-    );
-    let mac = mac.success();
+    let mac = world.wan_mac(CALLED);
     let victim = Victim {
         address: CALLED.underlay(),
-        mac: mac.trim(),
+        mac: &mac,
         key: world.key(CALLED).public(),
     };
     with_cookie(world, CALLED, KERNEL, |world| {

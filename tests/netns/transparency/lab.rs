@@ -4,17 +4,18 @@
 //! near .10 ── lan1 ── router onprem ══ transport, wan (1500) ══ router aws ── lan2 ── .11 far
 //! ```
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use sam_net::Namespace;
-use sam_testkit::netns::{Fabric, Site, send_ipv4, sh};
+use sam_testkit::netns::{Fabric, Site, send_ipv4, sh, wait_until};
 use sam_testkit::packet::Mac;
 
 use super::Transport;
-use crate::case::samctl;
+use crate::case::{samctl, wait_for_ping};
 
 /// Where most clients sit.
 pub(super) const NEAR: Site = Site::ONPREM;
@@ -30,7 +31,7 @@ pub(super) fn other(site: Site) -> Site {
     if site == NEAR { FAR } else { NEAR }
 }
 
-/// A running fabric; nothing has passed between the clients yet.
+/// A running fabric. Before the first transport is tried nothing has passed between the clients, before others pings have.
 #[derive(Debug)]
 pub(super) struct Lab {
     pub(super) fabric: Fabric,
@@ -40,24 +41,69 @@ pub(super) struct Lab {
     pub(super) bulk: usize,
     /// Whether the transport hides what it carries.
     pub(super) encrypted: bool,
+    /// What the configuration says of the transport.
+    line: String,
+    /// How often it was exchanged.
+    exchanged: u8,
+    /// Where files about the transport go.
+    folder: PathBuf,
 }
 
 impl Lab {
     /// Starts both routers.
     pub(super) fn running(transport: &Transport) -> Self {
         let mut fabric = Fabric::new(samctl(), 2);
-        let line = format!("  transport: {{{}}}\n  bgp:", transport.settings());
+        let line = line(transport);
         fabric.edit_all("  bgp:", &line);
         if transport.is_over_ipv6 {
             number_ipv6(&fabric);
         }
         fabric.start_all();
         Self {
-            fabric,
             mtu: transport.mtu,
             bulk: transport.bulk,
             encrypted: transport.is_encrypted(),
+            line,
+            exchanged: 0,
+            folder: fabric.path(""),
+            fabric,
         }
+    }
+
+    /// Has both routers exchange the tunnel between them for one of another transport, over the same underlay. When that
+    /// fails, it may be tried with the next one.
+    pub(super) fn exchange(&mut self, transport: &Transport) {
+        let next = line(transport);
+        self.fabric.edit_all(&self.line, &next);
+        self.line = next;
+        self.exchanged += 1;
+        self.folder = self.fabric.path(&format!("exchanged-{}", self.exchanged));
+        fs::create_dir(&self.folder).expect("a new folder");
+        self.mtu = transport.mtu;
+        self.bulk = transport.bulk;
+        self.encrypted = transport.is_encrypted();
+        for site in [NEAR, FAR] {
+            self.fabric.router(site).samctl("reload").success();
+        }
+        // Pings would be answered through the former tunnel too.
+        for site in [NEAR, FAR] {
+            let what = format!("the tunnel of {} carries {} bytes", site.name(), self.mtu);
+            wait_until(&what, 2 * PATIENCE, || {
+                self.tunnel_mtu(site) == Some(self.mtu)
+            });
+        }
+        for site in [NEAR, FAR] {
+            wait_for_ping(self.client(site), other(site).client(), 2 * PATIENCE);
+        }
+    }
+
+    /// The MTU of a site's tunnel to the other one, in bytes.
+    fn tunnel_mtu(&self, site: Site) -> Option<usize> {
+        let view = self.fabric.router(site).json("tunnels");
+        let rows = view["tunnels"].as_array()?;
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row["node"]["name"] == other(site).name())?;
+        usize::try_from(row["mtu"].as_u64()?).ok()
     }
 
     /// The client of a site.
@@ -65,9 +111,9 @@ impl Lab {
         self.fabric.topology.client(site)
     }
 
-    /// A path in the folder of the fabric.
+    /// A path in the folder of the transport.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.fabric.path(name)
+        self.folder.join(name)
     }
 
     /// Runs a check as first contact (no client knows a neighbor or a path MTU) and again; it is told which.
@@ -96,6 +142,11 @@ impl Lab {
             sh(self.client(site), flush).success();
         }
     }
+}
+
+/// What the configuration says of a transport, in place of the line before.
+fn line(transport: &Transport) -> String {
+    format!("  transport: {{{}}}\n  bgp:", transport.settings())
 }
 
 /// Gives the routers IPv6 addresses on the wire between them, and these as endpoints.

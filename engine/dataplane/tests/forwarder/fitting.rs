@@ -177,6 +177,19 @@ fn the_mss_is_lowered_at_decapsulation_when_the_far_router_did_not() {
 }
 
 #[test]
+fn the_mss_fits_a_lan_that_is_smaller_than_the_tunnel_whichever_side_begins() {
+    let mut lab = Lab::connected();
+    lab.b
+        .install(lab.now, |snapshot| snapshot.lans[0].mtu = 1000);
+    lab.send_a(&syn(A.host, B.host, 1460));
+    lab.send_b(&syn(B.host, A.host, 1460));
+    for (packet, _) in [&lab.at_server()[0], &lab.at_client()[0]] {
+        assert_eq!(mss_of(packet), 960);
+        assert_checksums(packet);
+    }
+}
+
+#[test]
 fn a_host_packet_that_is_too_big_is_answered_as_if_from_its_destination() {
     let mut lab = Lab::connected();
     lab.a

@@ -6,7 +6,10 @@
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use ipnet::Ipv6Net;
 use sam_dataplane::{Buffer, PathError, PathErrorKind, Undelivered};
 use sam_net::netlink::Route;
 use sam_net::{Epoll, Interest, NetError, Netlink, Train, UdpSocket};
@@ -197,12 +200,38 @@ fn narrow() -> Option<Cable> {
     Some(cable)
 }
 
-/// Gives a link an IPv6 address that can be used at once: nobody else can have it. Returns the link's index.
+/// Gives a link an IPv6 address without asking whether somebody else has it, and waits until it can be used: even so the
+/// kernel takes it up later, by a work queue, and until then packets leave from another address. Returns the link's index.
 fn at_once(link: &str, address: &str) -> u32 {
     let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_dad");
     std::fs::write(path, "0").unwrap();
-    set_up(link, Some(address))
+    let index = set_up(link, Some(address));
+    let own: Ipv6Net = address.parse().unwrap();
+    let digits = own.addr().octets().map(|octet| format!("{octet:02x}"));
+    let digits = digits.concat();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_usable(&digits) {
+        assert!(Instant::now() < deadline, "{address} stays tentative");
+        thread::sleep(TURN);
+    }
+    index
 }
+
+/// Tells whether the calling thread's namespace has an IPv6 address that is not tentative (RFC 4862 section 5.4).
+fn is_usable(digits: &str) -> bool {
+    let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+    addresses.lines().any(|line| {
+        // Address, link, prefix length, scope, flags, name.
+        let row: Vec<&str> = line.split_whitespace().collect();
+        let flags = u32::from_str_radix(row[4], 16).unwrap();
+        row[0] == digits && flags & TENTATIVE == 0
+    })
+}
+
+/// Time between two looks.
+const TURN: Duration = Duration::from_millis(1);
+/// `IFA_F_TENTATIVE`.
+const TENTATIVE: u32 = 0x40;
 
 /// Sends one datagram and returns how many packets failed.
 fn send(socket: &mut UdpSocket, to: SocketAddr, length: u16) -> usize {
@@ -228,7 +257,7 @@ fn errors(socket: &UdpSocket) -> Vec<PathError> {
         socket.take_path_errors(&mut errors);
         (!errors.is_empty()).then_some(())
     });
-    let left = epoll.wait(Some(std::time::Duration::ZERO)).unwrap();
+    let left = epoll.wait(Some(Duration::ZERO)).unwrap();
     assert_eq!(left.count(), 0, "an empty queue wakes nobody");
     errors.dedup();
     errors

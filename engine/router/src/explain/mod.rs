@@ -261,10 +261,7 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
             tunnel.rx_packets, tunnel.rx_bytes, tunnel.tx_packets, tunnel.tx_bytes
         ),
         mtu_text(tunnel),
-        mtu.tcp_mss.map_or_else(
-            || "TCP MSS is left as it is".into(),
-            |mss| format!("TCP MSS is lowered to {mss} (inner MTU - {TCP_HEADERS})"),
-        ),
+        mss_text(&mtu),
         format!(
             "BGP uses the same tunnel, between the overlay addresses {} and {}",
             evidence.config.own_node().overlay,
@@ -285,6 +282,19 @@ fn transport(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
     };
     lines.extend(tunnel.fault_text());
     row(format!("{name} to {endpoint}, {state}"), lines)
+}
+
+/// Says what becomes of the MSS of SYNs, and by what.
+fn mss_text(mtu: &PathMtu) -> String {
+    let Some(mss) = mtu.tcp_mss else {
+        return "TCP MSS is left as it is".into();
+    };
+    let by = if mtu.lan.is_some_and(|lan| lan < mtu.tunnel) {
+        "LAN MTU"
+    } else {
+        "inner MTU"
+    };
+    format!("TCP MSS is lowered to {mss} ({by} - {TCP_HEADERS})")
 }
 
 fn visibility(evidence: &Evidence<'_>, subject: &Subject<'_>) -> QuestionRow {
@@ -471,13 +481,15 @@ fn mtu_text(tunnel: &TunnelRow) -> String {
 
 fn path_mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> PathMtu {
     let clamp = evidence.config.transport_to(tunnel.node.id).mss_clamp;
+    let lan = evidence.facts.host.lan.as_ref().map(|lan| lan.mtu);
+    let fits = lan.map_or(tunnel.mtu, |lan| lan.min(tunnel.mtu));
     PathMtu {
         underlay: tunnel.underlay_mtu,
         path: tunnel.path_mtu,
         overhead: tunnel.overhead,
         tunnel: tunnel.mtu,
-        lan: evidence.facts.host.lan.as_ref().map(|lan| lan.mtu),
-        tcp_mss: clamp.then(|| tunnel.mtu.saturating_sub(TCP_HEADERS)),
+        lan,
+        tcp_mss: clamp.then(|| fits.saturating_sub(TCP_HEADERS)),
     }
 }
 

@@ -100,6 +100,24 @@ fn the_mtu_is_a_sum() {
 }
 
 #[test]
+fn the_mss_is_that_of_the_tunnel_or_of_a_narrower_lan() {
+    let cases = [
+        (1500, "TCP MSS is lowered to 1400 (inner MTU - 40)"),
+        (1440, "TCP MSS is lowered to 1400 (inner MTU - 40)"),
+        (1300, "TCP MSS is lowered to 1260 (LAN MTU - 40)"),
+    ];
+    for (lan, text) in cases {
+        let mut net = net();
+        net.host(1, fixture::lan_of_mtu(lan));
+        let router = &net.stations[&1].router;
+        let view = router.explain(address(10), &facts(), net.now);
+
+        let lines = &view.questions[1].evidence;
+        assert!(lines.iter().any(|line| line == text), "{lan}: {lines:?}");
+    }
+}
+
+#[test]
 fn drop_reasons_follow_the_route() {
     let cases: &[(Ipv4Addr, &[&str])] = &[
         (address(10), &["source-not-allowed", "too-big"]),

@@ -8,6 +8,7 @@ use sam_dataplane::snapshot::Encap;
 use super::*;
 use crate::encapsulation::{Encapsulation, Gre, Gue, Inside, Payload};
 use crate::facts::{Facts, TunnelFacts};
+use crate::host::RoamedRoute;
 use crate::view::CheckStatus;
 
 const GUE: Encapsulation = Encapsulation::Gue {
@@ -364,14 +365,17 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
     let way = |address: &str, into_tun| HostEvent::Roamed {
         node: NodeId(2),
         address: address.parse().unwrap(),
-        into_tun,
+        route: RoamedRoute {
+            mtu: Some(9001),
+            into_tun,
+        },
     };
 
     net.input(1, roam(inside));
     let roamed = |net: &Net| net.stations[&1].router.roamed(NodeId(2)).unwrap();
     assert_eq!(roamed(&net).address, inside.parse().unwrap());
     net.host(1, way(inside, true));
-    assert!(roamed(&net).into_tun);
+    assert!(roamed(&net).route.is_some_and(|route| route.into_tun));
 
     assert_eq!(net.next_hop(1, overlay(2)), Some(NextHop::Unreachable));
     assert!(!net.station(1).router.tunnel_up(NodeId(2)));
@@ -385,7 +389,98 @@ fn a_node_that_roamed_to_where_the_route_leads_back_to_us_is_refused_until_it_mo
     assert!(net.station(1).events.contains(&refused(false)));
 
     net.input(1, roam(inside));
-    assert!(!roamed(&net).into_tun, "to be looked at again");
+    assert_eq!(roamed(&net).route, None, "to be looked at again");
+}
+
+#[test]
+fn the_tunnel_mtu_of_a_node_that_roamed_is_that_of_the_way_to_where_it_is() {
+    let mut net = Net::new(2, FULL_MESH);
+    let [configured, elsewhere, by_ipv6] = [
+        "192.0.2.2:51820",
+        "198.51.100.9:51820",
+        "[2001:db8::9]:51820",
+    ];
+
+    roam(&mut net, elsewhere);
+    assert_eq!(mtu(&net), 1440, "until somebody has looked");
+    way(&mut net, elsewhere, Some(1400), false);
+    assert_eq!(mtu(&net), 1340);
+    way(&mut net, elsewhere, None, false);
+    assert_eq!(mtu(&net), 1440, "no route, no news");
+    way(&mut net, elsewhere, Some(9001), false);
+    assert_eq!(mtu(&net), 1440, "no configured way says that more fits");
+
+    roam(&mut net, by_ipv6);
+    way(&mut net, by_ipv6, Some(1400), false);
+    assert_eq!(mtu(&net), 1320);
+    way(&mut net, by_ipv6, Some(9001), true);
+    assert_eq!(mtu(&net), 1420, "our own device is no underlay");
+
+    roam(&mut net, configured);
+    assert_eq!(mtu(&net), 1440);
+
+    net.host(1, endpoint(configured, 1300));
+    assert_eq!(mtu(&net), 1240);
+    roam(&mut net, elsewhere);
+    assert_eq!(mtu(&net), 1240, "until somebody has looked");
+    way(&mut net, elsewhere, None, false);
+    assert_eq!(mtu(&net), 1240, "no route, no news");
+    way(&mut net, elsewhere, Some(9001), false);
+    assert_eq!(mtu(&net), 8941);
+    net.host(1, endpoint(configured, 1400));
+    assert_eq!(mtu(&net), 8941, "it did not move with the link");
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_takes_the_tunnel_along_from_where_its_node_was_seen() {
+    let mut net = Net::new(2, FULL_MESH);
+    reconfigure(&mut net, 1, |config| {
+        let node = config.fabric.nodes.get_mut(&NodeId(2)).unwrap();
+        node.endpoint.as_mut().unwrap().host = Host::Name("b.example".into());
+    });
+    let [first, roamed, second] = ["192.0.2.2:51820", "198.51.100.9:51820", "192.0.2.7:51820"];
+    net.host(1, endpoint(first, 1500));
+    roam(&mut net, roamed);
+    way(&mut net, roamed, Some(1300), false);
+
+    net.host(1, endpoint(first, 1500));
+    assert_eq!(mtu(&net), 1240, "the name leads where it did");
+    net.host(1, endpoint(second, 1400));
+
+    assert_eq!(mtu(&net), 1340);
+    assert_eq!(net.stations[&1].router.roamed(NodeId(2)), None);
+    let to = Some(second.parse().unwrap());
+    assert_eq!(net.station(1).wireguard[0].endpoint, to);
+}
+
+fn roam(net: &mut Net, to: &str) {
+    let notice = Notice::EndpointChanged {
+        tunnel: TunnelId(0),
+        from: None,
+        to: to.parse().unwrap(),
+    };
+    net.input(1, Input::Notice(notice));
+}
+
+/// The way to where node 2 was last seen.
+fn way(net: &mut Net, address: &str, mtu: Option<u16>, into_tun: bool) {
+    let event = HostEvent::Roamed {
+        node: NodeId(2),
+        address: address.parse().unwrap(),
+        route: RoamedRoute { mtu, into_tun },
+    };
+    net.host(1, event);
+}
+
+/// The way to node 2's configured endpoint.
+fn endpoint(address: &str, underlay_mtu: u16) -> HostEvent {
+    HostEvent::Endpoint {
+        node: NodeId(2),
+        address: address.parse().unwrap(),
+        interface: 0,
+        underlay_mtu,
+        into_tun: false,
+    }
 }
 
 fn refused(is_refused: bool) -> Event {
