@@ -130,103 +130,107 @@ pub(super) fn raw() {
 /// ```
 pub(super) fn udp() {
     let mut bench = Bench::boot();
-    bench.run(&[
-        Kind {
-            ours: "encap: fou",
-            theirs: "ipip encap fou encap-sport auto encap-dport 5555",
-            before: "modprobe fou && ip fou add port 5555 ipproto 4",
-            mtu: 1472,
-            wrong: &[Wrong::UdpChecksum],
-        },
-        Kind {
-            // Linux marks a run of GRE that it joined on receipt as GRE only, and then takes it for no packet of a UDP
-            // tunnel and drops it (seen with 6.1.0-56), so joining is off for GRE in UDP.
-            ours: "encap: fou, inner: gre, port: 5556",
-            theirs: "gre encap fou encap-sport auto encap-dport 5556",
-            before: "ip fou add port 5556 ipproto 47 && ethtool -K eth0 gro off",
-            mtu: 1468,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: gue, variant: 0",
-            theirs: "ipip encap gue encap-sport auto encap-dport 6080 encap-csum",
-            before: "ip fou add port 6080 gue",
-            mtu: 1468,
-            wrong: &[Wrong::UdpChecksum],
-        },
-        Kind {
-            ours: "encap: gue, variant: 0, inner: gre",
-            theirs: "gre encap gue encap-sport auto encap-dport 6080",
-            before: "ethtool -K eth0 gro off",
-            mtu: 1464,
-            wrong: &[],
-        },
-        // The kernel understands variant 1 and sends variant 0, which is 4 bytes longer.
-        Kind {
-            ours: "encap: gue, mtu: 1468",
-            theirs: "ipip encap gue encap-sport auto encap-dport 6080",
-            before: ":",
-            mtu: 1468,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: vxlan, vni: 77",
-            theirs: "vxlan id 77 dstport 4789",
-            before: ":",
-            mtu: 1450,
-            wrong: &[
-                Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key"),
-                Wrong::UdpChecksum,
-            ],
-        },
-    ]);
-    // IPv6 wants a checksum of UDP (RFC 8200 section 8.1).
+    bench.run(&UDP);
     bench.go_over_ipv6();
-    bench.run(&[
-        Kind {
-            ours: "encap: fou, port: 5557",
-            theirs: "ip6tnl mode ipip6 encaplimit none encap fou encap-sport auto encap-dport 5557 encap-udp6-csum",
-            before: "modprobe fou6 && ip fou add port 5557 ipproto 4 -6",
-            mtu: 1452,
-            wrong: &[Wrong::UdpChecksum],
-        },
-        Kind {
-            ours: "encap: fou, inner: gre, port: 5558",
-            theirs: "ip6gre encaplimit none encap fou encap-sport auto encap-dport 5558 encap-udp6-csum",
-            before: "ip fou add port 5558 ipproto 47 -6 && ethtool -K eth0 gro off",
-            mtu: 1448,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: gue, variant: 0, port: 6081",
-            theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
-            before: "ip fou add port 6081 gue -6",
-            mtu: 1448,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: gue, variant: 0, inner: gre, port: 6081",
-            theirs: "ip6gre encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
-            before: "ethtool -K eth0 gro off",
-            mtu: 1444,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: gue, port: 6081, mtu: 1448",
-            theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
-            before: ":",
-            mtu: 1448,
-            wrong: &[],
-        },
-        Kind {
-            ours: "encap: vxlan, vni: 77",
-            theirs: "vxlan id 77 dstport 4789",
-            before: ":",
-            mtu: 1430,
-            wrong: &[],
-        },
-    ]);
+    bench.run(&UDP_OVER_IPV6);
 }
+
+const UDP: [Kind; 6] = [
+    Kind {
+        ours: "encap: fou",
+        theirs: "ipip encap fou encap-sport auto encap-dport 5555",
+        before: "modprobe fou && ip fou add port 5555 ipproto 4",
+        mtu: 1472,
+        wrong: &[Wrong::UdpChecksum],
+    },
+    Kind {
+        // Linux marks a run of GRE that it joined on receipt as GRE only, and then takes it for no packet of a UDP
+        // tunnel and drops it (seen with 6.1.0-56), so joining is off for GRE in UDP.
+        ours: "encap: fou, inner: gre, port: 5556",
+        theirs: "gre encap fou encap-sport auto encap-dport 5556",
+        before: "ip fou add port 5556 ipproto 47 && ethtool -K eth0 gro off",
+        mtu: 1468,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: gue, variant: 0",
+        theirs: "ipip encap gue encap-sport auto encap-dport 6080 encap-csum",
+        before: "ip fou add port 6080 gue",
+        mtu: 1468,
+        wrong: &[Wrong::UdpChecksum],
+    },
+    Kind {
+        ours: "encap: gue, variant: 0, inner: gre",
+        theirs: "gre encap gue encap-sport auto encap-dport 6080",
+        before: "ethtool -K eth0 gro off",
+        mtu: 1464,
+        wrong: &[],
+    },
+    // The kernel understands variant 1 and sends variant 0, which is 4 bytes longer.
+    Kind {
+        ours: "encap: gue, mtu: 1468",
+        theirs: "ipip encap gue encap-sport auto encap-dport 6080",
+        before: ":",
+        mtu: 1468,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: vxlan, vni: 77",
+        theirs: "vxlan id 77 dstport 4789",
+        before: ":",
+        mtu: 1450,
+        wrong: &[
+            Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key"),
+            Wrong::UdpChecksum,
+        ],
+    },
+];
+
+/// IPv6 wants a checksum of UDP (RFC 8200 section 8.1).
+const UDP_OVER_IPV6: [Kind; 6] = [
+    Kind {
+        ours: "encap: fou, port: 5557",
+        theirs: "ip6tnl mode ipip6 encaplimit none encap fou encap-sport auto encap-dport 5557 encap-udp6-csum",
+        before: "modprobe fou6 && ip fou add port 5557 ipproto 4 -6",
+        mtu: 1452,
+        wrong: &[Wrong::UdpChecksum],
+    },
+    Kind {
+        ours: "encap: fou, inner: gre, port: 5558",
+        theirs: "ip6gre encaplimit none encap fou encap-sport auto encap-dport 5558 encap-udp6-csum",
+        before: "ip fou add port 5558 ipproto 47 -6 && ethtool -K eth0 gro off",
+        mtu: 1448,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: gue, variant: 0, port: 6081",
+        theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
+        before: "ip fou add port 6081 gue -6",
+        mtu: 1448,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: gue, variant: 0, inner: gre, port: 6081",
+        theirs: "ip6gre encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
+        before: "ethtool -K eth0 gro off",
+        mtu: 1444,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: gue, port: 6081, mtu: 1448",
+        theirs: "ip6tnl mode ipip6 encaplimit none encap gue encap-sport auto encap-dport 6081 encap-udp6-csum",
+        before: ":",
+        mtu: 1448,
+        wrong: &[],
+    },
+    Kind {
+        ours: "encap: vxlan, vni: 77",
+        theirs: "vxlan id 77 dstport 4789",
+        before: ":",
+        mtu: 1430,
+        wrong: &[],
+    },
+];
 
 /// A kernel and a router of ours, and the ends of the tunnels between them.
 struct Bench {
