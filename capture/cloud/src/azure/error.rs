@@ -64,7 +64,10 @@ fn parts(body: &Value) -> (Option<String>, String) {
 fn classify(code: &str) -> Option<ErrorClass> {
     Some(match code {
         "PrivateIPAddressIsAllocated" | "PrivateIPAddressInUse" => ErrorClass::Held,
-        "PrivateIPAddressNotInSubnet" | "PrivateIPAddressInReservedRange" => ErrorClass::Permanent,
+        // The last one says that a policy, a lock or a quota forbids it, with the status of what is only busy.
+        "PrivateIPAddressNotInSubnet"
+        | "PrivateIPAddressInReservedRange"
+        | "OperationNotAllowed" => ErrorClass::Permanent,
         "SubnetIsFull" | "IpConfigurationLimitExceeded" | "QuotaExceeded" => ErrorClass::Capacity,
         code if code.ends_with("LimitExceeded") || code.ends_with("LimitReached") => {
             ErrorClass::Capacity
@@ -112,6 +115,7 @@ mod tests {
             ("PrivateIPAddressInUse", Held),
             ("PrivateIPAddressNotInSubnet", Permanent),
             ("PrivateIPAddressInReservedRange", Permanent),
+            ("OperationNotAllowed", Permanent),
             ("SubnetIsFull", Capacity),
             ("IpConfigurationLimitExceeded", Capacity),
             ("ReferencedResourceNotProvisioned", Busy),

@@ -7,7 +7,7 @@ use sam_capture::provider::{ErrorClass, Permission, ProviderError};
 use serde_json::Value;
 
 use super::Azure;
-use super::change::move_item;
+use super::change::{OF_TOKENS, move_item};
 use super::identity::Identity;
 use super::operation::interface;
 use super::resource::ResourceId;
@@ -32,7 +32,11 @@ const MOVE: &str = "Microsoft.Network/virtualNetworks/moveIpConfigurations/actio
 const NOBODYS: &str = "samctl-preflight";
 
 impl Azure {
-    pub(super) fn preflight(&mut self, identity: &Identity) -> Vec<Permission> {
+    /// Whether addresses move in one change decides what follows. So a look that could not tell, in passing, has failed.
+    pub(super) fn preflight(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Vec<Permission>, ProviderError> {
         let mut permissions = Vec::new();
         for (scope, actions) in [(&identity.nic.0, OF_NIC), (&identity.network, OF_NETWORK)] {
             let granted = self.granted_on(scope);
@@ -49,8 +53,8 @@ impl Azure {
             *write = self.probe_write(identity);
         }
         permissions.push(self.may_read_machines(identity));
-        permissions.push(self.probe_move(identity));
-        permissions
+        permissions.push(self.probe_move(identity)?);
+        Ok(permissions)
     }
 
     /// A role that is assigned on our own machine alone does for everything else.
@@ -100,22 +104,46 @@ impl Azure {
     }
 
     /// A complaint about the configuration that is not there means that everything else is.
-    fn probe_move(&mut self, identity: &Identity) -> Permission {
+    fn probe_move(&mut self, identity: &Identity) -> Result<Permission, ProviderError> {
         let source = format!("{}/ipConfigurations/{NOBODYS}", identity.nic);
         let item = move_item(&source, &format!("{source}-target"));
         let answered = self.move_configurations(identity, &[item], Purpose::Look);
         let refused = answered.err();
-        self.moves = refused.as_ref().is_some_and(|refused| {
-            refused.class != ErrorClass::Denied && refused.message.contains(NOBODYS)
-        });
-        match refused {
+        let names = |refused: &ProviderError| refused.message.contains(NOBODYS);
+        if let Some(refused) = refused.as_ref().filter(|refused| !names(refused))
+            && is_passing(refused)
+        {
+            return Err(refused.clone());
+        }
+        self.moves = refused
+            .as_ref()
+            .is_some_and(|refused| refused.class != ErrorClass::Denied && names(refused));
+        Ok(match refused {
             // Without the feature nobody may, and two changes do what one would have done.
             Some(refused) if !self.moves => Permission {
                 granted: (refused.class == ErrorClass::Denied).then_some(false),
                 ..unknown(MOVE, &refused)
             },
             _ => told(MOVE, self.moves),
-        }
+        })
+    }
+}
+
+/// Tells whether a refusal says nothing of what was asked: a moment later it may be another one.
+fn is_passing(refused: &ProviderError) -> bool {
+    match refused.class {
+        ErrorClass::Unavailable
+        | ErrorClass::Unknown
+        | ErrorClass::Throttled(_)
+        | ErrorClass::Busy => true,
+        ErrorClass::Denied => OF_TOKENS.contains(&refused.code.as_str()),
+        ErrorClass::Held
+        | ErrorClass::LocalOwner
+        | ErrorClass::AlreadyGone
+        | ErrorClass::Capacity
+        | ErrorClass::PreconditionLost
+        | ErrorClass::Permanent
+        | ErrorClass::Fenced => false,
     }
 }
 

@@ -185,6 +185,30 @@ fn without_the_feature_nothing_moves_in_one_change() {
 }
 
 #[test]
+fn a_preflight_that_could_not_tell_in_passing_has_failed_and_forgets_nothing() {
+    let refuse = |status: u16, code: &str| json!({"refuse": {"status": status, "code": code}});
+    for effect in [
+        refuse(503, "ServiceUnavailable"),
+        refuse(429, "TooManyRequests"),
+        refuse(409, "AnotherOperationInProgress"),
+        refuse(401, "ExpiredAuthenticationToken"),
+        json!("loseAnswer"),
+    ] {
+        let lab = lab();
+        let mut a = router(&lab, 'a');
+        let disturb = || lab.disturb(&json!({"operation": MOVE, "effect": effect}));
+        disturb();
+        a.ask(&Operation::Preflight).expect_err("disturbed");
+        assert!(!a.capabilities().moves, "{effect}");
+        lab.calm();
+        assert_eq!(a.granted(MOVING), Some(true), "{effect}");
+        disturb();
+        a.ask(&Operation::Preflight).expect_err("disturbed");
+        assert!(a.capabilities().moves, "{effect}: it is known");
+    }
+}
+
+#[test]
 fn moves_that_are_refused_are_not_tried_again_and_everything_is_decided_anew() {
     let refuse = |status: u16, code: &str| json!({"refuse": {"status": status, "code": code}});
     let (lost, open) = (ErrorClass::PreconditionLost, ErrorClass::Unknown);

@@ -184,3 +184,46 @@ fn who_waits_for_a_list_gets_one_but_not_without_end() {
     let hurried = lists(&case) - known;
     assert!((25..=35).contains(&hurried), "{hurried} lists");
 }
+
+#[test]
+fn a_preflight_that_fails_is_made_again_soon_then_less_often_and_holds_nothing_up() {
+    let mut case = Case::new(Mode::Auto);
+    let two_steps = Capabilities {
+        moves: false,
+        batch: 250,
+        marks: true,
+    };
+    case.executor.set_capabilities(two_steps, case.now);
+    let mut looks = Vec::new();
+    while looks.len() < 12 {
+        match case.executor.poll(case.now) {
+            Some(order) if order.operation == Operation::Preflight => {
+                looks.push(case.now);
+                case.answer(&order, failed(ErrorClass::Unavailable));
+            }
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("a look"),
+        }
+    }
+    let pauses: Vec<_> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[0] <= Duration::from_secs(20), "{pauses:?}");
+    let most = pauses.iter().max().expect("several");
+    let hour = Duration::from_secs(3600);
+    assert!(*most >= hour / 2 && *most <= hour * 6 / 5, "{pauses:?}");
+    assert_eq!(case.executor.moves(), None, "nobody could tell");
+    assert!(case.executor.status().failing.contains_key("preflight"));
+
+    // It is due, and so is something else.
+    case.now += hour * 2;
+    case.want(&[10]);
+    let change = case.change().expect("what can be done is done first");
+    case.hold(10);
+    case.answer(&change, done());
+    let preflights = case.executor.counters["preflight"];
+    case.run(Duration::from_secs(1));
+
+    assert_eq!(case.executor.counters["preflight"], preflights + 1);
+    assert_eq!(case.executor.moves(), Some(false), "it was told");
+    case.run(hour * 3);
+    assert_eq!(case.executor.counters["preflight"], preflights + 1);
+}
