@@ -17,8 +17,6 @@ use crate::watch::{Outcome, Watch};
 
 /// Time for anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Addresses that move at once: at OCI by a call for each (decision 0043).
-const MANY: u8 = 100;
 /// What a router without changes is watched for.
 const WATCHED: Duration = Duration::from_secs(120);
 /// How long a router goes on to look after its last change.
@@ -71,7 +69,7 @@ impl CloudEvent {
         let what = match self.what {
             What::Kill => "active killed",
             What::Drain => "drain",
-            What::Many => return format!("{cloud}: {MANY} addresses move"),
+            What::Many => return format!("{cloud}: {} addresses move", self.many()),
             What::Outage => "provider down for 10 s",
             What::Rest => "at rest",
         };
@@ -84,8 +82,16 @@ impl CloudEvent {
         lab.bring_up(&mut fabric);
         match self.what {
             What::Kill | What::Drain | What::Outage => self.watched(&mut fabric, &lab),
-            What::Many => many(&fabric, &lab).into(),
+            What::Many => many(&fabric, &lab, self.many()).into(),
             What::Rest => at_rest(&lab).into(),
+        }
+    }
+
+    /// Addresses that move at once. OCI has a call for each (decision 0045), and room for fewer.
+    fn many(self) -> u8 {
+        match self.cloud {
+            CloudKind::Aws | CloudKind::Azure => 100,
+            CloudKind::Oci => 16,
         }
     }
 
@@ -153,10 +159,10 @@ impl CloudEvent {
     }
 }
 
-/// Many addresses move from one router to the other.
-fn many(fabric: &Fabric, lab: &CloudLab) -> BTreeMap<String, f64> {
+/// So many addresses move from one router to the other.
+fn many(fabric: &Fabric, lab: &CloudLab, count: u8) -> BTreeMap<String, f64> {
     // The client's own is one of them.
-    let addresses: Vec<Ipv4Addr> = (1..MANY)
+    let addresses: Vec<Ipv4Addr> = (1..count)
         .map(|number| Ipv4Addr::new(10, 77, 60, 100 + number))
         .collect();
     let far = fabric.router(ELSEWHERE);

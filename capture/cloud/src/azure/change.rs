@@ -314,7 +314,7 @@ const OF_ADDRESSES: [&str; 2] = [
     "PrivateIPAddressInReservedRange",
 ];
 /// Refusals of a token, which the next one has not.
-pub(super) const OF_TOKENS: [&str; 4] = [
+const OF_TOKENS: [&str; 4] = [
     "AuthenticationFailed",
     "ExpiredAuthenticationToken",
     "InvalidAuthenticationToken",

@@ -3,11 +3,12 @@
 //! Azure tells a caller its own permissions. Where it does not, a PUT of the own NIC under an etag that it cannot have
 //! tells as much: 412 comes after authorization. A move of a configuration that is not there tells whether moves exist.
 
-use sam_capture::provider::{ErrorClass, Permission, ProviderError};
+use sam_capture::provider::{ErrorClass, Outcome, Permission, ProviderError};
 use serde_json::Value;
 
 use super::Azure;
-use super::change::{OF_TOKENS, move_item};
+use super::change::move_item;
+use super::error::{NOT_REGISTERED, is_missing};
 use super::identity::Identity;
 use super::operation::interface;
 use super::resource::ResourceId;
@@ -32,11 +33,25 @@ const MOVE: &str = "Microsoft.Network/virtualNetworks/moveIpConfigurations/actio
 const NOBODYS: &str = "samctl-preflight";
 
 impl Azure {
-    /// Whether addresses move in one change decides what follows. So a look that could not tell, in passing, has failed.
-    pub(super) fn preflight(
-        &mut self,
-        identity: &Identity,
-    ) -> Result<Vec<Permission>, ProviderError> {
+    /// Whether addresses move in one change decides what follows. So a look that could not tell, in passing, has failed,
+    /// whatever else it found.
+    pub(super) fn preflight(&mut self, identity: &Identity) -> Outcome {
+        let moving = self.probe_move(identity);
+        let mut found = self.permissions(identity);
+        match moving {
+            Ok(moving) => {
+                found.push(moving);
+                Outcome::Permissions(found)
+            }
+            Err(failed) => {
+                found.push(unknown(MOVE, &failed));
+                Outcome::PermissionsInPart { found, failed }
+            }
+        }
+    }
+
+    /// All of them but that to move.
+    fn permissions(&mut self, identity: &Identity) -> Vec<Permission> {
         let mut permissions = Vec::new();
         for (scope, actions) in [(&identity.nic.0, OF_NIC), (&identity.network, OF_NETWORK)] {
             let granted = self.granted_on(scope);
@@ -53,8 +68,7 @@ impl Azure {
             *write = self.probe_write(identity);
         }
         permissions.push(self.may_read_machines(identity));
-        permissions.push(self.probe_move(identity)?);
-        Ok(permissions)
+        permissions
     }
 
     /// A role that is assigned on our own machine alone does for everything else.
@@ -111,7 +125,7 @@ impl Azure {
         let refused = answered.err();
         let names = |refused: &ProviderError| refused.message.contains(NOBODYS);
         if let Some(refused) = refused.as_ref().filter(|refused| !names(refused))
-            && is_passing(refused)
+            && !is_answer(refused)
         {
             return Err(refused.clone());
         }
@@ -129,21 +143,11 @@ impl Azure {
     }
 }
 
-/// Tells whether a refusal says nothing of what was asked: a moment later it may be another one.
-fn is_passing(refused: &ProviderError) -> bool {
-    match refused.class {
-        ErrorClass::Unavailable
-        | ErrorClass::Unknown
-        | ErrorClass::Throttled(_)
-        | ErrorClass::Busy => true,
-        ErrorClass::Denied => OF_TOKENS.contains(&refused.code.as_str()),
-        ErrorClass::Held
-        | ErrorClass::LocalOwner
-        | ErrorClass::AlreadyGone
-        | ErrorClass::Capacity
-        | ErrorClass::PreconditionLost
-        | ErrorClass::Permanent
-        | ErrorClass::Fenced => false,
+/// Tells whether a refusal rules out moves: nobody may, or there are none. Any other may be another one a moment later.
+fn is_answer(refused: &ProviderError) -> bool {
+    match refused.code.as_str() {
+        "AuthorizationFailed" | "LinkedAuthorizationFailed" | NOT_REGISTERED => true,
+        _ => is_missing(refused),
     }
 }
 

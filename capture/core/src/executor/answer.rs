@@ -56,7 +56,9 @@ impl Executor {
         match answer {
             Ok(outcome) => {
                 self.denials = 0;
-                self.failing.remove(flight.order.operation.name());
+                if !matches!(outcome, Outcome::PermissionsInPart { .. }) {
+                    self.failing.remove(flight.order.operation.name());
+                }
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
                     Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
@@ -77,6 +79,10 @@ impl Executor {
                         }
                     }
                     Outcome::Permissions(permissions) => self.preflight.tell(permissions, now),
+                    Outcome::PermissionsInPart { found, failed } => {
+                        self.preflight.show(found);
+                        self.on_look_failed(&flight, &failed, now);
+                    }
                     Outcome::Done { .. } => self.on_done(&flight, now),
                 }
             }
@@ -251,14 +257,11 @@ impl Executor {
             self.invalid = Some(error.to_string());
             self.blind_since.get_or_insert(now);
         }
-        let preflight = *operation == Operation::Preflight;
-        if preflight {
-            self.put_preflight_off(now);
-        }
-        if let ErrorClass::Throttled(after) = error.class {
+        if *operation == Operation::Preflight {
+            // Nothing waits for it: what is not permitted, or comes too often, is told by the calls themselves.
+            self.put_preflight_off(&error.class, now);
+        } else if let ErrorClass::Throttled(after) = error.class {
             self.throttle(after, now);
-        } else if preflight {
-            // Nothing waits for it: what is not permitted is told by the calls themselves.
         } else if *operation == Operation::Inventory {
             // Nothing is held up by it: what is known stays.
             self.inventory_failures = self.inventory_failures.saturating_add(1);

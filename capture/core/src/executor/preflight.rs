@@ -1,12 +1,13 @@
 //! When is looked at what the instance may do, and whether addresses move in one change.
 //!
 //! The first of these looks comes before any change, for it may decide which change it is. One that failed in passing has
-//! told nothing: it is made again before long, less and less often, and holds nothing up any more.
+//! told nothing: it is made again before long, less and less often, and only when nothing else is due. Being asked to slow
+//! down, it alone waits.
 
 use std::time::{Duration, Instant};
 
 use super::{Executor, Order};
-use crate::provider::{Capabilities, Operation, Permission};
+use crate::provider::{Capabilities, ErrorClass, Operation, Permission};
 
 /// Time until the next one after one that told something: calls that are refused tell as well.
 const AGAIN: Duration = Duration::from_secs(4 * 3600);
@@ -55,6 +56,11 @@ impl Preflight {
         &self.permissions
     }
 
+    /// Takes in what was found by one that has failed.
+    pub(super) fn show(&mut self, permissions: Vec<Permission>) {
+        self.permissions = permissions;
+    }
+
     /// Takes in what was found.
     pub(super) fn tell(&mut self, permissions: Vec<Permission>, now: Instant) {
         (self.permissions, self.told, self.failures) = (permissions, true, 0);
@@ -83,10 +89,15 @@ impl Executor {
         self.send(Operation::Preflight, None, None, now)
     }
 
-    /// One has failed, and says nothing.
-    pub(super) fn put_preflight_off(&mut self, now: Instant) {
+    /// One has failed, and does not say whether addresses move. It is not made again before the provider wants to be asked.
+    pub(super) fn put_preflight_off(&mut self, class: &ErrorClass, now: Instant) {
         let pause = SOON.saturating_mul(1 << self.preflight.failures.min(16));
         self.preflight.failures = self.preflight.failures.saturating_add(1);
-        self.preflight.at = now + self.pace.poll_interval(pause.min(LATER));
+        let wanted = match class {
+            ErrorClass::Throttled(after) => after.unwrap_or_default().min(LATER),
+            _ => Duration::ZERO,
+        };
+        let pause = self.pace.poll_interval(pause.min(LATER));
+        self.preflight.at = now + pause.max(wanted);
     }
 }

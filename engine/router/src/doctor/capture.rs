@@ -246,12 +246,16 @@ fn moves(view: &CapturesView) -> Option<CheckRow> {
 /// Who would take over from this router, if it captures: one that says why it cannot does not.
 fn takers(evidence: &Evidence<'_>, view: &CapturesView) -> Option<CheckRow> {
     const NAME: &str = "takers";
-    const SILENT: [&str; 3] = ["captures", "captures-nothing", "not-there"];
+    const SILENT: [&str; 2] = ["captures", "not-there"];
     let own = evidence.config.local.node;
     let members = &view.group.as_ref()?.members;
     let captures = |member: &&CaptureMember| member.node.id == own && member.state == "captures";
     members.iter().find(captures)?;
-    let others = members.iter().filter(|member| member.node.id != own);
+    let mut others = members
+        .iter()
+        .filter(|member| member.node.id != own)
+        .peekable();
+    others.peek()?;
     let unable = others.filter(|member| !SILENT.contains(&member.state.as_str()));
     let unable = unable.map(|member| format!("{} is {}", member.node.name, member.state));
     let unable: Vec<_> = unable.collect();

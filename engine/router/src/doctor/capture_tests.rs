@@ -77,6 +77,9 @@ fn each_fault_of_capture_is_found() {
             e.captures.permissions[0].granted = None
         }),
         ("takers", Warn, |e| sibling(e).state = "denied".into()),
+        ("takers", Warn, |e| {
+            sibling(e).state = "captures-nothing".into()
+        }),
         ("takers", Pass, |e| sibling(e).state = "not-there".into()),
         ("placement", Warn, |e| {
             sibling(e).placement = Some("active-active".into())
@@ -86,6 +89,15 @@ fn each_fault_of_capture_is_found() {
     for (index, (name, status, spoil)) in cases.iter().enumerate() {
         assert_eq!(found(name, spoil), Some(*status), "case {index}: {name}");
     }
+}
+
+#[test]
+fn a_router_alone_at_its_site_is_told_nothing_of_others() {
+    let alone = found("takers", |e| {
+        let group = e.captures.group.as_mut().expect("a group");
+        group.members.truncate(1);
+    });
+    assert_eq!(alone, None);
 }
 
 #[test]

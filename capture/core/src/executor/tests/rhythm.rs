@@ -227,3 +227,56 @@ fn a_preflight_that_fails_is_made_again_soon_then_less_often_and_holds_nothing_u
     case.run(hour * 3);
     assert_eq!(case.executor.counters["preflight"], preflights + 1);
 }
+
+#[test]
+fn a_preflight_that_comes_too_often_waits_and_nothing_else_does() {
+    let mut case = Case::new(Mode::Auto);
+    let minute = Duration::from_secs(60);
+    let preflight = next_preflight(&mut case);
+    case.want(&[10]);
+    case.answer(&preflight, failed(ErrorClass::Throttled(Some(minute))));
+    let throttled = case.now;
+
+    let change = case.change().expect("a change is due");
+
+    assert!(case.now < throttled + Duration::from_secs(1));
+    case.hold(10);
+    case.answer(&change, done());
+    let _ = next_preflight(&mut case);
+    assert!(case.now >= throttled + minute);
+}
+
+#[test]
+fn what_a_preflight_found_before_it_failed_is_shown() {
+    let mut case = Case::new(Mode::Auto);
+    let preflight = next_preflight(&mut case);
+    let found = vec![Permission {
+        action: "write".into(),
+        granted: Some(false),
+        detail: String::new(),
+    }];
+    let failed = failed(ErrorClass::Unavailable).expect_err("it is one");
+    let found_in_part = Outcome::PermissionsInPart {
+        found: found.clone(),
+        failed,
+    };
+
+    case.answer(&preflight, Ok(found_in_part));
+
+    let status = case.executor.status();
+    assert_eq!(status.permissions, found);
+    assert_eq!(status.failing["preflight"].times, 1);
+    let began = case.now;
+    let _ = next_preflight(&mut case);
+    assert!(case.now - began <= Duration::from_secs(20), "soon again");
+}
+
+fn next_preflight(case: &mut Case) -> Order {
+    loop {
+        match case.executor.poll(case.now) {
+            Some(order) if order.operation == Operation::Preflight => return order,
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("a look"),
+        }
+    }
+}

@@ -8,6 +8,9 @@ fn a_router_whose_looks_fail_leaves_the_site_to_the_other_one_and_says_why() {
     site.blind.insert(2);
     // Looks are rare by then.
     site.run(600);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.run(10);
+    assert_eq!(site.holder(ADDRESS), Some(3), "the other one captures");
     assert_eq!(site.member(3, 2), "blind");
     assert_eq!(site.member(2, 2), "blind");
     let facts = crate::Facts::default();
