@@ -87,7 +87,7 @@ impl CloudEvent {
         }
     }
 
-    /// Addresses that move at once. OCI has a call for each.
+    /// Addresses that move at once. OCI has a call for each (decision 0045), and room for fewer.
     fn many(self) -> u8 {
         match self.cloud {
             CloudKind::Aws | CloudKind::Azure => 100,

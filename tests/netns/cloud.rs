@@ -47,7 +47,7 @@ pub(crate) const CASES: &[Case] = &[
         run: || start_at_once(CloudKind::Oci),
     },
     Case {
-        name: "cloud::nobody_misses_an_address_that_azure_moves_in_one_change",
+        name: "cloud::an_address_that_azure_moves_in_one_change_costs_five_pings_at_most",
         needs: NEEDS,
         run: moves,
     },
@@ -57,17 +57,17 @@ pub(crate) const CASES: &[Case] = &[
         run: shares,
     },
     Case {
-        name: "cloud::a_drain_to_an_aws_router_that_has_just_started_loses_nothing",
+        name: "cloud::a_drain_to_an_aws_router_that_has_just_started_costs_five_pings_at_most",
         needs: NEEDS,
         run: || drains_early(CloudKind::Aws),
     },
     Case {
-        name: "cloud::a_drain_to_an_azure_router_that_has_just_started_loses_nothing",
+        name: "cloud::a_drain_to_an_azure_router_that_has_just_started_costs_five_pings_at_most",
         needs: NEEDS,
         run: || drains_early(CloudKind::Azure),
     },
     Case {
-        name: "cloud::a_drain_to_an_oci_router_that_has_just_started_loses_nothing",
+        name: "cloud::a_drain_to_an_oci_router_that_has_just_started_costs_five_pings_at_most",
         needs: NEEDS,
         run: || drains_early(CloudKind::Oci),
     },
@@ -279,7 +279,6 @@ fn members(fabric: &Fabric, site: Site, what: &str) -> Vec<Value> {
     members.map(|member| member[what].clone()).collect()
 }
 
-/// What a planned move may cost: five pings, one each 10 ms.
 /// What a planned move may cost: pings, one each 10 ms.
 const MOVE_MAX: usize = 5;
 

@@ -133,6 +133,18 @@ impl Answer {
         Some(Duration::from_secs(seconds.min(3600)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers.iter();
+        Self {
+            status,
+            headers: headers
+                .map(|&(name, value)| (name.into(), value.into()))
+                .collect(),
+            body: body.into(),
+        }
+    }
+
     /// Returns the time at which it was answered, by the clock of who answered.
     fn date(&self) -> Option<DateTime<Utc>> {
         let date = DateTime::parse_from_rfc2822(self.header("date")?).ok()?;

@@ -219,6 +219,7 @@ static UNKNOWN: Load = Load {
     capacity: None,
     held: BTreeSet::new(),
     refused: BTreeSet::new(),
+    inability: None,
 };
 
 /// How long things must last before they count.

@@ -58,6 +58,7 @@ mod tests {
     use sam_bgp::{Nlri, PathAttributes};
 
     use super::*;
+    use crate::executor::Inability;
     use crate::import::{EnrolledNode, Enrollment};
     use crate::node::{NodeId, Role};
     use crate::route_tags::{RouteKind, RouteTags};
@@ -107,6 +108,7 @@ mod tests {
             shares: true,
             capacity: Some(255),
             ready: true,
+            inability: Some(Inability::Denied),
         };
         let block = |number: u32| Ipv4Addr::from(0x0a00_0000 + 33 * number);
         let held: BTreeSet<Ipv4Addr> = (0..100).map(block).collect();

@@ -22,7 +22,7 @@ mod takeover;
 pub use claim_source::ClaimSource;
 pub use desired::{Candidate, Desires, Landscape, Want};
 pub use election::Election;
-pub use executor::Executor;
+pub use executor::{Executor, Inability};
 pub use fence::{Authority, PathSignature, Stale, Ticket};
 pub use import::{EnrolledNode, Enrollment, IDENTITY_REASONS, ImportRejection};
 pub use node::{NodeId, Role};

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 
 use crate::desired::Candidate;
+use crate::executor::Inability;
 use crate::node::NodeId;
 use crate::route_tags::RouteTags;
 
@@ -29,6 +30,8 @@ pub struct Load {
     pub held: BTreeSet<Ipv4Addr>,
     /// Addresses that it was refused: they take no room. Known of our own NIC only.
     pub refused: BTreeSet<Ipv4Addr>,
+    /// Why it captures nothing, where it says so.
+    pub inability: Option<Inability>,
 }
 
 /// What a marker says of how much may be captured, where nobody knows of a limit.
@@ -45,6 +48,7 @@ impl Load {
             capacity: capacity.and_then(|most| usize::try_from(most).ok()),
             held,
             refused: BTreeSet::new(),
+            inability: marker.inability,
         }
     }
 

@@ -59,7 +59,8 @@ pub enum Operation {
     FindHolders(BTreeSet<Ipv4Addr>),
     /// All private addresses in use in our subnet. Answered by [`Outcome::Inventory`].
     Inventory,
-    /// What the instance may do, without doing it. Answered by [`Outcome::Permissions`].
+    /// What the instance may do, without doing it. Answered by [`Outcome::Permissions`] or
+    /// [`Outcome::PermissionsInPart`].
     Preflight,
     /// Put addresses that nobody holds on our NIC.
     Assign {
@@ -140,6 +141,13 @@ pub enum Outcome {
     Inventory(BTreeMap<Ipv4Addr, Holder>),
     /// What the instance may do.
     Permissions(Vec<Permission>),
+    /// The same where the look as a whole has failed: it told less than was asked.
+    PermissionsInPart {
+        /// What it told.
+        found: Vec<Permission>,
+        /// Why it has to be repeated.
+        failed: ProviderError,
+    },
     /// The change was made; for all addresses.
     Done {
         /// The provider's number of the request.

@@ -10,6 +10,7 @@ use sam_bgp::{LargeCommunity, PathAttributes};
 use serde::{Deserialize, Serialize};
 
 use crate::claim_source::ClaimSource;
+use crate::executor::Inability;
 use crate::node::{NodeId, Role};
 
 /// Functions: the second number of the large community.
@@ -54,6 +55,8 @@ pub mod function {
     pub const HELD: u32 = 19;
     /// 1 on the marker of a node that carries what comes its way in its cloud; optional.
     pub const READY: u32 = 20;
+    /// Why a node captures nothing in its cloud, on its marker; optional.
+    pub const INABILITY: u32 = 21;
 }
 
 /// The LOCAL_PREF ladder (bgp.md section 5.6): the only way in which a preference is expressed.
@@ -101,6 +104,8 @@ pub struct RouteTags {
     pub capacity: Option<u32>,
     /// Whether the node carries what comes its way in its cloud; `false` where nothing is said of it.
     pub ready: bool,
+    /// Why the node captures nothing in its cloud, where it says so.
+    pub inability: Option<Inability>,
 }
 
 /// What a route is.
@@ -224,6 +229,7 @@ impl RouteTags {
             shares: value(function::SHARES)? == Some(1),
             capacity: value(function::CAPACITY)?,
             ready: value(function::READY)? == Some(1),
+            inability: value(function::INABILITY)?.and_then(Inability::from_value),
         })
     }
 
@@ -243,6 +249,7 @@ impl RouteTags {
             shares: false,
             capacity: None,
             ready: false,
+            inability: None,
         }
     }
 
@@ -281,6 +288,8 @@ impl RouteTags {
         values.extend(self.shares.then_some((function::SHARES, 1)));
         values.extend(self.capacity.map(|most| (function::CAPACITY, most)));
         values.extend(self.ready.then_some((function::READY, 1)));
+        let inability = self.inability.map(Inability::value);
+        values.extend(inability.map(|value| (function::INABILITY, value)));
         let community = |(local1, local2)| LargeCommunity {
             global: asn,
             local1,
@@ -471,6 +480,7 @@ mod tests {
             shares: false,
             capacity: None,
             ready: false,
+            inability: None,
         };
 
         let text: Vec<String> = tags
@@ -613,6 +623,7 @@ mod tests {
             source in 1_u32..4, mac in any::<Option<[u8; 6]>>(),
             successor in any::<Option<u32>>(), drained in any::<bool>(), captures in any::<Option<u8>>(),
             term in any::<u32>(), shares in any::<bool>(), capacity in any::<Option<u32>>(), ready in any::<bool>(),
+            inability in 0_u32..7,
         ) {
             let source = ClaimSource::from_value(source).unwrap();
             let claim = Claim { state: ClaimState::ALL[state], sequence, pool, source };
@@ -633,6 +644,7 @@ mod tests {
                 shares,
                 capacity,
                 ready,
+                inability: Inability::from_value(inability),
                 ..RouteTags::new(NodeId(node), kinds[kind])
             };
 

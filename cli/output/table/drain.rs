@@ -33,11 +33,14 @@ impl Text for DrainView {
         if !self.captured.is_empty() {
             let captured: Vec<String> = self.captured.iter().map(ToString::to_string).collect();
             page.line(format!("captured in the cloud: {}", captured.join(", ")));
-            if self.moves_with_gap {
-                page.line(
-                    "they move in two changes: hosts of that subnet lose what they send to them for as long as one takes",
-                );
-            }
+            let gap = match self.moves_with_gap {
+                Some(true) => {
+                    "they move in two changes: hosts of that subnet lose what they send to them for as long as one takes"
+                }
+                Some(false) => "they move in one change",
+                None => "whether they move in one change or in two is not known yet",
+            };
+            page.line(gap);
         }
         page.table(
             ["ADDRESS", "STATE", "SUCCESSOR"],

@@ -7,7 +7,7 @@ use std::time::Instant;
 use sam_capture::desired::Claimed;
 use sam_capture::held_tags::held_of;
 use sam_capture::provider::NicId;
-use sam_capture::{Candidate, ClaimState, Executor, Load, NodeId, Owner, PathSignature};
+use sam_capture::{Candidate, ClaimState, Executor, Inability, Load, NodeId, Owner, PathSignature};
 
 use crate::Router;
 use crate::config::{CapturePlacement, Config, Node};
@@ -68,7 +68,11 @@ impl Router {
             shares,
             ..executor.load(now)
         };
-        self.cloud.executor.as_ref().map(load).unwrap_or_default()
+        let nobody = || Load {
+            inability: self.cloud.failure.as_ref().map(|_| Inability::NoProvider),
+            ..Load::default()
+        };
+        self.cloud.executor.as_ref().map_or_else(nobody, load)
     }
 
     /// What routes say of an address; `told`: those that this router is told to own.

@@ -323,6 +323,7 @@ fn tags(config: &Config, kind: RouteKind) -> RouteTags {
 fn marker(config: &Config, mut tags: RouteTags, load: &Load) -> Announcement {
     tags.shares = load.shares;
     tags.capacity = load.told_capacity();
+    tags.inability = load.inability;
     let mut marker = announcement(config, tags);
     let communities = &mut marker.attributes.large_communities;
     communities.extend(held_communities(config.fabric.asn, &load.held));

@@ -133,7 +133,7 @@ impl Arm {
         self.send(&call, Purpose::Look)
     }
 
-    /// Changes something; the answer is one of success.
+    /// Changes something, or only asks whether it could; the answer is one of success.
     pub(super) fn change(
         &mut self,
         method: Method,
@@ -143,7 +143,12 @@ impl Arm {
         purpose: Purpose<'_>,
     ) -> Result<Answer, ProviderError> {
         let url = format!("{}{path}", self.endpoint());
-        let mut call = Call::new(method, url, self.timeouts.change);
+        let patience = if purpose.changes() {
+            self.timeouts.change
+        } else {
+            self.timeouts.read
+        };
+        let mut call = Call::new(method, url, patience);
         call = call.with("content-type", "application/json");
         if let Some(etag) = etag {
             call = call.with("if-match", etag);

@@ -7,13 +7,18 @@ use crate::http::{Answer, error, shortened};
 
 /// The subscription has no moveIpConfigurations.
 pub(super) const NOT_REGISTERED: &str = "SubscriptionNotRegisteredForFeature";
+/// A request is refused for good, by the state of a machine, a quota or a policy, with the status of what is only busy; at
+/// 429 it came too often. Of an operation that has ended it says nothing of the kind.
+const NOT_ALLOWED: &str = "OperationNotAllowed";
 
 /// Reads an answer that is no success.
 pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let (code, message) = parts(&body["error"]);
     let code = code.unwrap_or_else(|| format!("HTTP {}", answer.status));
-    let class = match classify(&code).or_else(|| by_status(answer.status)) {
+    let for_good = code == NOT_ALLOWED && answer.status != 429;
+    let class = classify(&code).or_else(|| for_good.then_some(ErrorClass::Permanent));
+    let class = match class.or_else(|| by_status(answer.status)) {
         Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
         Some(class) => class,
         None if answer.status < 500 => ErrorClass::Permanent,
@@ -32,6 +37,12 @@ pub(super) fn failed(body: &Value, status: &str) -> ProviderError {
     let code = code.unwrap_or_else(|| status.to_owned());
     let class = classify(&code).or_else(|| classify(status));
     error(class.unwrap_or(ErrorClass::Unknown), &code, &message)
+}
+
+/// Tells whether a refusal says that something is not there, or is not known at all: by its status, for its code is
+/// nobody's. The request must have had no etag, which could be old.
+pub(super) fn is_missing(refused: &ProviderError) -> bool {
+    refused.class == ErrorClass::PreconditionLost && classify(&refused.code).is_none()
 }
 
 /// Returns the provider's number of a request.
@@ -134,6 +145,20 @@ mod tests {
         assert_eq!(classify("ResourceNotFound"), None);
         assert_eq!(by_status(404), Some(PreconditionLost), "never: absent");
         assert_eq!(by_status(403), Some(Denied));
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_for_good_unless_it_came_too_often_or_has_begun() {
+        let body = json!({"error": {"code": NOT_ALLOWED, "message": "x"}});
+        let answered = |status| {
+            let after = [("retry-after", "17")];
+            refused(&Answer::of(status, &after, &body.to_string()), true).class
+        };
+        assert_eq!(answered(409), ErrorClass::Permanent);
+        assert_eq!(answered(403), ErrorClass::Permanent);
+        let after = std::time::Duration::from_secs(17);
+        assert_eq!(answered(429), ErrorClass::Throttled(Some(after)));
+        assert_eq!(failed(&body, "Failed").class, ErrorClass::Unknown);
     }
 
     #[test]

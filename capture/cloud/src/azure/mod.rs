@@ -133,7 +133,7 @@ impl Azure {
                 self.find_holders(identity, addresses).map(Outcome::Holders)
             }
             Operation::Inventory => self.inventory(identity).map(Outcome::Inventory),
-            Operation::Preflight => Ok(Outcome::Permissions(self.preflight(identity))),
+            Operation::Preflight => Ok(self.preflight(identity)),
             Operation::Assign { addresses, version } => {
                 self.assign(identity, addresses, version.as_ref(), fence)
             }

@@ -3,11 +3,12 @@
 //! Azure tells a caller its own permissions. Where it does not, a PUT of the own NIC under an etag that it cannot have
 //! tells as much: 412 comes after authorization. A move of a configuration that is not there tells whether moves exist.
 
-use sam_capture::provider::{ErrorClass, Permission, ProviderError};
+use sam_capture::provider::{ErrorClass, Outcome, Permission, ProviderError};
 use serde_json::Value;
 
 use super::Azure;
 use super::change::move_item;
+use super::error::{NOT_REGISTERED, is_missing};
 use super::identity::Identity;
 use super::operation::interface;
 use super::resource::ResourceId;
@@ -32,7 +33,25 @@ const MOVE: &str = "Microsoft.Network/virtualNetworks/moveIpConfigurations/actio
 const NOBODYS: &str = "samctl-preflight";
 
 impl Azure {
-    pub(super) fn preflight(&mut self, identity: &Identity) -> Vec<Permission> {
+    /// Whether addresses move in one change decides what follows. So a look that could not tell, in passing, has failed,
+    /// whatever else it found.
+    pub(super) fn preflight(&mut self, identity: &Identity) -> Outcome {
+        let moving = self.probe_move(identity);
+        let mut found = self.permissions(identity);
+        match moving {
+            Ok(moving) => {
+                found.push(moving);
+                Outcome::Permissions(found)
+            }
+            Err(failed) => {
+                found.push(unknown(MOVE, &failed));
+                Outcome::PermissionsInPart { found, failed }
+            }
+        }
+    }
+
+    /// All of them but that to move.
+    fn permissions(&mut self, identity: &Identity) -> Vec<Permission> {
         let mut permissions = Vec::new();
         for (scope, actions) in [(&identity.nic.0, OF_NIC), (&identity.network, OF_NETWORK)] {
             let granted = self.granted_on(scope);
@@ -49,7 +68,6 @@ impl Azure {
             *write = self.probe_write(identity);
         }
         permissions.push(self.may_read_machines(identity));
-        permissions.push(self.probe_move(identity));
         permissions
     }
 
@@ -100,22 +118,36 @@ impl Azure {
     }
 
     /// A complaint about the configuration that is not there means that everything else is.
-    fn probe_move(&mut self, identity: &Identity) -> Permission {
+    fn probe_move(&mut self, identity: &Identity) -> Result<Permission, ProviderError> {
         let source = format!("{}/ipConfigurations/{NOBODYS}", identity.nic);
         let item = move_item(&source, &format!("{source}-target"));
         let answered = self.move_configurations(identity, &[item], Purpose::Look);
         let refused = answered.err();
-        self.moves = refused.as_ref().is_some_and(|refused| {
-            refused.class != ErrorClass::Denied && refused.message.contains(NOBODYS)
-        });
-        match refused {
+        let names = |refused: &ProviderError| refused.message.contains(NOBODYS);
+        if let Some(refused) = refused.as_ref().filter(|refused| !names(refused))
+            && !is_answer(refused)
+        {
+            return Err(refused.clone());
+        }
+        self.moves = refused
+            .as_ref()
+            .is_some_and(|refused| refused.class != ErrorClass::Denied && names(refused));
+        Ok(match refused {
             // Without the feature nobody may, and two changes do what one would have done.
             Some(refused) if !self.moves => Permission {
                 granted: (refused.class == ErrorClass::Denied).then_some(false),
                 ..unknown(MOVE, &refused)
             },
             _ => told(MOVE, self.moves),
-        }
+        })
+    }
+}
+
+/// Tells whether a refusal rules out moves: nobody may, or there are none. Any other may be another one a moment later.
+fn is_answer(refused: &ProviderError) -> bool {
+    match refused.code.as_str() {
+        "AuthorizationFailed" | "LinkedAuthorizationFailed" | NOT_REGISTERED => true,
+        _ => is_missing(refused),
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::report::{Done, FailingLook};
 use super::work::{Found, Work};
 use super::{
-    CONFIRM, CONFIRM_OPEN, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE,
-    PREFLIGHT_AGAIN, SETTLED, SLOW_LOOK, addresses_of,
+    CONFIRM, CONFIRM_OPEN, Executor, Flight, HISTORY, Inventory, News, Observed, PATIENCE, SETTLED,
+    SLOW_LOOK, addresses_of,
 };
 use crate::desired::Want;
 use crate::pace::BACKOFF_MAX;
@@ -56,7 +56,9 @@ impl Executor {
         match answer {
             Ok(outcome) => {
                 self.denials = 0;
-                self.failing.remove(flight.order.operation.name());
+                if !matches!(outcome, Outcome::PermissionsInPart { .. }) {
+                    self.failing.remove(flight.order.operation.name());
+                }
                 match outcome {
                     Outcome::Observed(observation) => self.on_observed(observation, &flight, now),
                     Outcome::Inventory(holders) => self.on_listed(holders, flight.order.id, now),
@@ -76,9 +78,10 @@ impl Executor {
                             });
                         }
                     }
-                    Outcome::Permissions(permissions) => {
-                        self.permissions = permissions;
-                        self.preflight_at = now + PREFLIGHT_AGAIN;
+                    Outcome::Permissions(permissions) => self.preflight.tell(permissions, now),
+                    Outcome::PermissionsInPart { found, failed } => {
+                        self.preflight.show(found);
+                        self.on_look_failed(&flight, &failed, now);
                     }
                     Outcome::Done { .. } => self.on_done(&flight, now),
                 }
@@ -254,10 +257,11 @@ impl Executor {
             self.invalid = Some(error.to_string());
             self.blind_since.get_or_insert(now);
         }
-        if let ErrorClass::Throttled(after) = error.class {
+        if *operation == Operation::Preflight {
+            // Nothing waits for it: what is not permitted, or comes too often, is told by the calls themselves.
+            self.put_preflight_off(&error.class, now);
+        } else if let ErrorClass::Throttled(after) = error.class {
             self.throttle(after, now);
-        } else if *operation == Operation::Preflight {
-            // Only for people: what is not permitted is told by the calls themselves.
         } else if *operation == Operation::Inventory {
             // Nothing is held up by it: what is known stays.
             self.inventory_failures = self.inventory_failures.saturating_add(1);

@@ -20,6 +20,7 @@ impl Executor {
         let Some(seen) = self.observed.as_ref().filter(|_| known) else {
             return Load {
                 tells: true,
+                inability: self.inability(now),
                 capacity: max_captures,
                 ..Load::default()
             };
@@ -43,6 +44,7 @@ impl Executor {
         });
         Load {
             tells: true,
+            inability: self.inability(now),
             shares: false,
             capacity,
             refused: refused.map(|(address, _)| *address).collect(),

@@ -13,6 +13,7 @@ mod answer;
 mod consent;
 mod load;
 mod news;
+mod preflight;
 mod report;
 mod settings;
 mod step;
@@ -22,8 +23,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+pub use self::ability::Inability;
 use self::consent::Consent;
 pub use self::news::News;
+use self::preflight::Preflight;
 pub use self::report::{
     ActionReport, AddressReport, Done, FailingLook, NicReport, State, StatusReport, addresses_of,
 };
@@ -34,7 +37,7 @@ use crate::fence::{Authority, Ticket};
 use crate::fights::Fights;
 use crate::pace::Pace;
 use crate::plan::{Cooldown, Kind, Mode, Pending, Situation, is_ours, plan};
-use crate::provider::{Capabilities, Holder, NicId, Observation, Operation, Permission};
+use crate::provider::{Capabilities, Holder, NicId, Observation, Operation};
 use crate::record::{Prior, Record};
 
 /// A call to make.
@@ -64,12 +67,6 @@ const CONFIRM_OPEN: [u64; 11] = [1, 2, 5, 10, 20, 30, 40, 50, 60, 90, 120];
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause before a journal that failed is written again, where no order does that.
 const JOURNAL: Duration = Duration::from_secs(10);
-/// When permissions are looked at again that nobody could tell.
-const PREFLIGHT: Duration = Duration::from_secs(3600);
-/// The same of those that were told: calls that are refused tell as well.
-const PREFLIGHT_AGAIN: Duration = Duration::from_secs(4 * 3600);
-/// When it is looked at again whether addresses can be moved in one change, after that was refused.
-const MOVES_AGAIN: Duration = Duration::from_secs(900);
 /// Finished actions that are remembered.
 const HISTORY: usize = 64;
 /// News and lines of the journal that wait to be fetched; the caller fetches all after each call.
@@ -97,7 +94,7 @@ pub struct Executor {
     same_lists: u32,
     /// Lists that failed in a row.
     inventory_failures: u32,
-    permissions: Vec<Permission>,
+    preflight: Preflight,
     works: BTreeMap<u64, Work>,
     flight: Option<Flight>,
     next_id: u64,
@@ -113,7 +110,6 @@ pub struct Executor {
     observe_at: Instant,
     /// Looks that follow an own change.
     confirm_at: VecDeque<Instant>,
-    preflight_at: Instant,
     last_change: Option<Instant>,
     read_failures: u32,
     /// Since when looks have failed.
@@ -182,7 +178,7 @@ impl Executor {
             same_looks: 0,
             same_lists: 0,
             inventory_failures: 0,
-            permissions: Vec::new(),
+            preflight: Preflight::new(now),
             works: BTreeMap::new(),
             flight: None,
             next_id: 1,
@@ -194,7 +190,6 @@ impl Executor {
             fights: Fights::default(),
             observe_at: now,
             confirm_at: VecDeque::new(),
-            preflight_at: now,
             last_change,
             read_failures: 0,
             blind_since: None,
@@ -267,14 +262,6 @@ impl Executor {
             || entries.any(|at| authority.wants.get(at) != self.authority.wants.get(at))
     }
 
-    /// Takes in what the provider can do. What it can do no more is looked at again before long.
-    pub fn set_capabilities(&mut self, capabilities: Capabilities, now: Instant) {
-        if self.capabilities.moves && !capabilities.moves {
-            self.preflight_at = self.preflight_at.min(now + MOVES_AGAIN);
-        }
-        self.capabilities = capabilities;
-    }
-
     /// Takes in whether the journal can be written.
     pub fn set_journal_failed(&mut self, failed: bool) {
         self.journal_failed = failed;
@@ -311,9 +298,9 @@ impl Executor {
         if self.inventory_due().is_some_and(|due| due <= now) {
             return Some(self.send(Operation::Inventory, None, None, now));
         }
-        if self.preflight_at <= now {
-            self.preflight_at = now + PREFLIGHT;
-            return Some(self.send(Operation::Preflight, None, None, now));
+        let preflight = self.preflight.due() <= now;
+        if preflight && self.preflight.goes_first() {
+            return Some(self.send_preflight(now));
         }
         self.review(now);
         let order = self
@@ -323,7 +310,7 @@ impl Executor {
         if order.is_some() {
             self.note_states(now);
         }
-        order
+        order.or_else(|| preflight.then(|| self.send_preflight(now)))
     }
 
     /// Returns when [`Self::poll`] may have something to do without anything new.
@@ -348,7 +335,7 @@ impl Executor {
             .chain(rest)
             .chain(journal)
             .chain(self.inventory_due())
-            .chain([self.observe_due(), self.preflight_at])
+            .chain([self.observe_due(), self.preflight.due()])
             .min()?;
         Some(paused.map_or(due, |paused| due.max(paused)))
     }

@@ -138,8 +138,9 @@ pub struct StatusReport {
     pub failing: BTreeMap<&'static str, FailingLook>,
     /// What the instance may do.
     pub permissions: Vec<Permission>,
-    /// Whether an address moves from one NIC to another in one change; in two it is on none for a while.
-    pub moves: bool,
+    /// Whether an address moves from one NIC to another in one change, in two it is on none for a while; `None` while nobody
+    /// has looked.
+    pub moves: Option<bool>,
     /// Whether the journal cannot be written.
     pub journal_failed: bool,
     /// Addresses without room.
@@ -164,8 +165,8 @@ impl Executor {
             }),
             invalid: self.invalid.clone(),
             failing: self.failing.clone(),
-            permissions: self.permissions.clone(),
-            moves: self.capabilities.moves,
+            permissions: self.preflight.permissions().to_vec(),
+            moves: self.moves(),
             journal_failed: self.journal_failed,
             no_room: self.no_room.clone(),
             halvings: self.pace.halvings(),

@@ -6,7 +6,7 @@ use crate::desired::{Absence, KeepReason};
 use crate::fence::PathSignature;
 use crate::node::NodeId;
 use crate::pool::Pool;
-use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, ProviderError};
+use crate::provider::{Entry, ErrorClass, Holder, NicId, Outcome, Permission, ProviderError};
 
 mod case;
 mod load;

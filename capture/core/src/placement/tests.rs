@@ -84,10 +84,12 @@ fn a_load_is_told_by_a_marker() {
             tells: true,
             capacity,
             held: [address(10)].into(),
+            inability: Some(Inability::Blind),
             ..Load::default()
         };
         let marker = RouteTags {
             capacity: load.told_capacity(),
+            inability: load.inability,
             ..marker
         };
         assert_eq!(Load::from_marker(&marker, load.held.clone()), load);

@@ -5,20 +5,28 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_capture::desired::{Claimed, Landscape, RibView};
-use sam_capture::executor::Order;
+use sam_capture::desired::{Claimed, Holds, Landscape, RibView};
+use sam_capture::executor::{Order, Rhythm, Settings, addresses_of};
 use sam_capture::placement::weight;
-use sam_capture::provider::{Operation, Outcome, ProviderError};
+use sam_capture::provider::{ErrorClass, NicId, Operation, Outcome, ProviderError};
 use sam_capture::{
-    Authority, Candidate, Desires, Election, Executor, Load, NodeId, PathSignature, Prior, Want,
+    Authority, Candidate, Desires, Election, Executor, Load, Mode, NodeId, PathSignature, Pool,
+    Prior, Want,
 };
 
-use crate::cloud::{Style, address, nic_id};
+use crate::cloud::{By, Style, address, nic_id};
 
 /// Changes per minute that each run of a router may send.
-pub(crate) const BUDGET: usize = 5;
-pub(crate) const SEIZE_HOLD: Duration = Duration::from_secs(3);
-pub(crate) const RELEASE_HOLD: Duration = Duration::from_secs(120);
+const BUDGET: usize = 5;
+const SEIZE_HOLD: Duration = Duration::from_secs(3);
+const RELEASE_HOLD: Duration = Duration::from_secs(120);
+/// From its decision to its last request a change may take so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// From whom something is taken follows from a look that was at most so old when that was decided: it may have taken ten
+/// seconds, and is good for two more.
+const HOLDERS_MAX: Duration = Duration::from_secs(12);
+/// The same of our own NIC, where a look is good for five.
+const OWN_MAX: Duration = Duration::from_secs(15);
 /// Addresses in play.
 pub(crate) const ADDRESSES: std::ops::Range<u8> = 10..14;
 
@@ -52,8 +60,9 @@ pub(crate) struct Idea {
 #[derive(Debug)]
 pub(crate) enum Stage {
     Idle,
-    Ordered(Order),
-    Sent(u64, Result<Outcome, ProviderError>),
+    /// Since then.
+    Ordered(Order, Instant),
+    Sent(Order, Result<Outcome, ProviderError>),
 }
 
 pub(crate) struct Router {
@@ -80,9 +89,65 @@ pub(crate) struct Router {
     pub(crate) stage: Stage,
     pub(crate) old_look: bool,
     pub(crate) sent: VecDeque<Instant>,
+    /// When the provider was last asked who has addresses, and how our own NIC is.
+    pub(crate) asked_holders: Option<Instant>,
+    pub(crate) asked_own: Option<Instant>,
+    /// What an operator said yes to, and was not done since.
+    pub(crate) approvals: Vec<Subject>,
+}
+
+/// A change as an operator reads it: what, which addresses, and from where each is taken.
+pub(crate) type Subject = (&'static str, BTreeMap<Ipv4Addr, Option<NicId>>);
+
+pub(crate) fn subject(operation: &Operation) -> Subject {
+    let from = |at: &Ipv4Addr| match operation {
+        Operation::Seize { addresses } => addresses.get(at).map(|holder| holder.nic.clone()),
+        Operation::Strip { nic, .. } => Some(nic.clone()),
+        Operation::Observe
+        | Operation::FindHolders(_)
+        | Operation::Inventory
+        | Operation::Preflight
+        | Operation::Assign { .. }
+        | Operation::Unassign { .. }
+        | Operation::SetForwarding { .. } => None,
+    };
+    let addresses = addresses_of(operation).into_iter();
+    let addresses = addresses.map(|at| (at, from(&at))).collect();
+    (operation.name(), addresses)
 }
 
 impl Router {
+    pub(crate) fn new(
+        (number, priority): (u8, u8),
+        style: Style,
+        desires: Desires,
+        executor: Executor,
+    ) -> Self {
+        Self {
+            number,
+            running: true,
+            isolated: false,
+            denied: false,
+            drained: false,
+            priority,
+            style,
+            election: Election::default(),
+            idea: Idea::default(),
+            gone_since: BTreeMap::new(),
+            missing_since: BTreeMap::new(),
+            desires,
+            authority: Authority::default(),
+            executor,
+            journal: Prior::default(),
+            stage: Stage::Idle,
+            old_look: false,
+            sent: VecDeque::new(),
+            asked_holders: None,
+            asked_own: None,
+            approvals: Vec::new(),
+        }
+    }
+
     /// What it has captured, and can, as it tells the others.
     pub(crate) fn told(&self, now: Instant) -> Load {
         Load {
@@ -204,6 +269,80 @@ impl Router {
         );
     }
 
+    /// A change is sent only soon after it was decided, and on looks that were no older than they may be; and what nothing
+    /// else would mark is in the journal before.
+    pub(crate) fn check_decision(&self, order: &Order, ordered: Instant, now: Instant) {
+        let operation = &order.operation;
+        assert!(now <= ordered + PATIENCE, "{operation:?} is late");
+        let is_fresh = |asked: Option<Instant>, most| asked.is_some_and(|at| ordered <= at + most);
+        let takes = matches!(operation, Operation::Seize { .. } | Operation::Strip { .. });
+        let seen = !takes || is_fresh(self.asked_holders, HOLDERS_MAX);
+        assert!(seen, "{operation:?} on an old look at holders");
+        // What was taken off another NIC is put on ours at once.
+        let assigns = matches!(operation, Operation::Assign { .. });
+        let seen = assigns || is_fresh(self.asked_own, OWN_MAX);
+        assert!(seen, "{operation:?} on an old look at our NIC");
+        let captures = matches!(
+            operation,
+            Operation::Assign { .. } | Operation::Seize { .. }
+        );
+        if captures && !self.style.capabilities.marks {
+            let captured = addresses_of(operation);
+            let known = captured.is_subset(&self.journal.marks);
+            assert!(known, "{operation:?}: the journal knows nothing of it");
+        }
+    }
+
+    pub(crate) fn note_look(&mut self, operation: &Operation, now: Instant) {
+        if matches!(operation, Operation::FindHolders(_)) {
+            self.asked_holders = Some(now);
+        } else if *operation == Operation::Observe {
+            self.asked_own = Some(now);
+        }
+    }
+
+    /// What was certainly not put on our NIC is not in the journal, unless it was there before.
+    pub(crate) fn check_refused(
+        &self,
+        order: &Order,
+        class: &ErrorClass,
+        there: &BTreeMap<Ipv4Addr, By>,
+    ) {
+        let operation = &order.operation;
+        let captures = matches!(
+            operation,
+            Operation::Assign { .. } | Operation::Seize { .. }
+        );
+        if captures && !matches!(class, ErrorClass::Unknown | ErrorClass::Fenced) {
+            let mut refused = addresses_of(operation);
+            refused.retain(|at| !there.contains_key(at));
+            let is_unknown = refused.is_disjoint(&self.journal.marks);
+            assert!(is_unknown, "{operation:?}: refused, and in the journal");
+        }
+    }
+
+    /// In mode approve nothing is sent but what an operator said yes to, or a part of it.
+    pub(crate) fn check_approval(&self, operation: &Operation) {
+        let (what, addresses) = subject(operation);
+        let covers = |(name, approved): &Subject| {
+            let mut addresses = addresses.iter();
+            *name == what && addresses.all(|(at, from)| approved.get(at) == Some(from))
+        };
+        let approved = self.approvals.iter().any(covers);
+        assert!(approved, "{operation:?}: nobody approved it");
+    }
+
+    /// What is done needs another word to be done again.
+    pub(crate) fn use_approval(&mut self, operation: &Operation) {
+        let (what, addresses) = subject(operation);
+        self.approvals.retain_mut(|(name, approved)| {
+            if *name == what {
+                approved.retain(|at, _| !addresses.contains_key(at));
+            }
+            *name != what || !approved.is_empty()
+        });
+    }
+
     /// A change is sent only for a reason that holds at this moment, by what the router has heard.
     pub(crate) fn check_reason(&self, order: &Order, now: Instant) {
         let operation = &order.operation;
@@ -222,7 +361,7 @@ impl Router {
             let still = Want::Capture(signature(*at, *sequence));
             assert_eq!(decided, Some(&still), "{at} was decided on an old claim");
         };
-        let gone = |nic: &sam_capture::provider::NicId| {
+        let gone = |nic: &NicId| {
             let of_nic = |(node, _): &(&NodeId, &Instant)| {
                 nic_id(u8::try_from(node.0).expect("few")) == *nic
             };
@@ -309,5 +448,44 @@ pub(crate) fn signature(at: Ipv4Addr, sequence: u32) -> PathSignature {
         site: "hq".into(),
         next_hop: [10, 99, 0, 99].into(),
         sequence,
+    }
+}
+
+pub(crate) fn executor(
+    number: u8,
+    count: u8,
+    mode: Mode,
+    style: Style,
+    prior: Prior,
+    now: Instant,
+) -> Executor {
+    let others = (1..=count).filter(|other| *other != number);
+    let settings = Settings {
+        mode,
+        pools: vec![Pool {
+            id: 1,
+            name: "lan60".into(),
+            prefix: "10.77.60.0/24".parse().expect("a prefix"),
+            exclude: BTreeSet::new(),
+        }],
+        nic: Some(nic_id(number)),
+        members: others.map(|other| (nic_id(other), node(other))).collect(),
+        max_captures: style.max_captures,
+        budget: BUDGET,
+        patience: PATIENCE,
+        poll: Rhythm {
+            shortest: Duration::from_secs(60),
+            longest: Duration::from_secs(180),
+        },
+        inventory: None,
+    };
+    Executor::new(settings, style.capabilities, prior, u64::from(number), now)
+}
+
+pub(crate) fn holds() -> Holds {
+    Holds {
+        release: RELEASE_HOLD,
+        seize: SEIZE_HOLD,
+        silence: SEIZE_HOLD,
     }
 }

@@ -2,19 +2,16 @@
 //!
 //! What may be sent is judged from the idea that a router has at that moment, not by the fence that is under test.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use sam_capture::desired::Holds;
-use sam_capture::executor::{News, Order, Rhythm, Settings};
+use sam_capture::executor::{News, Order};
 use sam_capture::provider::{ErrorClass, NicId, Outcome, ProviderError};
-use sam_capture::{Authority, Desires, Election, Executor, Mode, NodeId, Pool, Prior};
+use sam_capture::{Authority, Desires, Election, Mode, NodeId, Prior};
 
 use crate::cloud::{By, Cloud, STRANGER, Style, address, nic_id};
-use crate::router::{
-    ADDRESSES, BUDGET, Home, Idea, Marker, RELEASE_HOLD, Router, SEIZE_HOLD, Stage, node,
-};
+use crate::router::{ADDRESSES, Home, Marker, Router, Stage, executor, holds, node, subject};
 
 /// What operators prefer: not the order of the ids.
 const PRIORITIES: [u8; 3] = [100, 150, 100];
@@ -52,26 +49,9 @@ impl World {
             sent: 0,
         };
         for number in 1..=routers {
-            let router = Router {
-                number,
-                running: true,
-                isolated: false,
-                denied: false,
-                drained: false,
-                priority: PRIORITIES[usize::from(number - 1)],
-                style,
-                election: Election::default(),
-                idea: Idea::default(),
-                gone_since: BTreeMap::new(),
-                missing_since: BTreeMap::new(),
-                desires: Desires::new(holds()),
-                authority: Authority::default(),
-                executor: executor(number, routers, mode, style, Prior::default(), now),
-                journal: Prior::default(),
-                stage: Stage::Idle,
-                old_look: false,
-                sent: VecDeque::new(),
-            };
+            let executor = executor(number, routers, mode, style, Prior::default(), now);
+            let priority = PRIORITIES[usize::from(number - 1)];
+            let router = Router::new((number, priority), style, Desires::new(holds()), executor);
             world.routers.push(router);
         }
         for last in ADDRESSES {
@@ -205,6 +185,29 @@ impl World {
             let tick = self.now + Duration::from_millis(20);
             self.pass(due.max(tick) - self.now);
         }
+        self.check_journals();
+    }
+
+    /// Long after the last change the journals know of nothing that is not there: if it came back, it would not be theirs.
+    fn check_journals(&mut self) {
+        // What is under way ends in the first turn.
+        for _ in 0..2 {
+            self.pass(Duration::from_secs(600));
+            for _ in 0..8 {
+                for index in 0..self.routers.len() {
+                    self.poll(index);
+                    self.send(index);
+                    self.complete(index);
+                }
+            }
+        }
+        for index in 0..self.routers.len() {
+            let router = &self.routers[index];
+            let own = &self.cloud.nics[&nic_id(router.number)].entries;
+            let mut marks = router.journal.marks.iter();
+            let gone = marks.find(|at| !own.contains_key(at));
+            assert_eq!(gone, None, "in the journal of {}", router.number);
+        }
     }
 
     /// What is not as wanted.
@@ -273,7 +276,7 @@ impl World {
         let order = router.executor.poll(now);
         router.write_journal();
         if let Some(order) = order {
-            router.stage = Stage::Ordered(order);
+            router.stage = Stage::Ordered(order, now);
         }
         self.adopt(index);
     }
@@ -294,8 +297,8 @@ impl World {
 
     fn send(&mut self, index: usize) {
         let stage = std::mem::replace(&mut self.routers[index].stage, Stage::Idle);
-        let order = match stage {
-            Stage::Ordered(order) => order,
+        let (order, ordered) = match stage {
+            Stage::Ordered(order, at) => (order, at),
             other @ (Stage::Idle | Stage::Sent(..)) => {
                 self.routers[index].stage = other;
                 return;
@@ -307,7 +310,6 @@ impl World {
             .ticket
             .as_ref()
             .map_or(Ok(()), |ticket| router.authority.check(ticket, now));
-        let id = order.id;
         let answer = match verdict {
             Err(stale) => Err(error(ErrorClass::Fenced, &stale.to_string())),
             Ok(()) => {
@@ -319,8 +321,13 @@ impl World {
                         self.mode
                     );
                     router.check_budget(now);
+                    router.check_decision(&order, ordered, now);
                     router.check_reason(&order, now);
+                    if self.mode == Mode::Approve {
+                        router.check_approval(&order.operation);
+                    }
                 }
+                router.note_look(&order.operation, now);
                 let denied = order.operation.is_change() && router.denied;
                 let old = std::mem::take(&mut router.old_look);
                 let nic = nic_id(router.number);
@@ -332,13 +339,18 @@ impl World {
                 result.map_err(|class| error(class, "the cloud says so"))
             }
         };
-        self.routers[index].stage = Stage::Sent(id, answer);
+        self.routers[index].stage = Stage::Sent(order, answer);
     }
 
     fn complete(&mut self, index: usize) {
         match std::mem::replace(&mut self.routers[index].stage, Stage::Idle) {
-            Stage::Sent(id, answer) => self.answer(index, id, answer),
-            stage @ (Stage::Idle | Stage::Ordered(_)) => self.routers[index].stage = stage,
+            Stage::Sent(order, answer) => {
+                if answer.is_ok() {
+                    self.routers[index].use_approval(&order.operation);
+                }
+                self.answer(index, &order, answer);
+            }
+            stage @ (Stage::Idle | Stage::Ordered(..)) => self.routers[index].stage = stage,
         }
     }
 
@@ -366,7 +378,7 @@ impl World {
             ErrorClass::Unavailable,
         ];
         let class = classes[usize::try_from(rest).expect("small") % classes.len()].clone();
-        if matches!(self.routers[index].stage, Stage::Ordered(_)) {
+        if matches!(self.routers[index].stage, Stage::Ordered(..)) {
             self.interrupt(index, class);
         }
     }
@@ -374,17 +386,22 @@ impl World {
     fn interrupt(&mut self, index: usize, class: ErrorClass) {
         match std::mem::replace(&mut self.routers[index].stage, Stage::Idle) {
             Stage::Idle => {}
-            Stage::Ordered(Order { id, .. }) | Stage::Sent(id, _) => {
-                self.answer(index, id, Err(error(class, "a fault")));
+            Stage::Ordered(order, _) | Stage::Sent(order, _) => {
+                self.answer(index, &order, Err(error(class, "a fault")));
             }
         }
     }
 
-    fn answer(&mut self, index: usize, id: u64, answer: Result<Outcome, ProviderError>) {
+    fn answer(&mut self, index: usize, order: &Order, answer: Result<Outcome, ProviderError>) {
         let now = self.now;
         let router = &mut self.routers[index];
-        router.executor.handle_answer(id, answer, now);
+        let refused = answer.as_ref().err().map(|error| error.class.clone());
+        router.executor.handle_answer(order.id, answer, now);
         router.write_journal();
+        if let Some(class) = refused {
+            let own = &self.cloud.nics[&nic_id(router.number)];
+            router.check_refused(order, &class, &own.entries);
+        }
         while let Some(news) = router.executor.poll_news() {
             if let News::Captured(address) = news {
                 assert!(ADDRESSES.contains(&address.octets()[3]), "{address}");
@@ -403,6 +420,8 @@ impl World {
         router.gone_since.clear();
         router.missing_since.clear();
         router.sent.clear();
+        (router.asked_holders, router.asked_own) = (None, None);
+        router.approvals.clear();
         router.desires = Desires::new(holds());
         router.election = Election::default();
         router.authority = Authority::default();
@@ -529,55 +548,15 @@ impl World {
     }
 
     fn approve(&mut self, index: usize, rest: u32) {
-        let actions = self.routers[index].executor.actions();
-        let waiting: Vec<u64> = actions
-            .iter()
-            .filter(|action| action.awaits_approval)
-            .map(|action| action.id)
-            .collect();
+        let router = &mut self.routers[index];
+        let mut waiting = router.executor.actions();
+        waiting.retain(|action| action.awaits_approval);
         if !waiting.is_empty() {
-            let id = waiting[usize::try_from(rest).expect("small") % waiting.len()];
-            assert!(self.routers[index].executor.approve(id));
+            let action = &waiting[usize::try_from(rest).expect("small") % waiting.len()];
+            assert!(router.executor.approve(action.id));
+            let step = action.step.as_ref().expect("what is shown");
+            router.approvals.push(subject(step));
         }
-    }
-}
-
-fn executor(
-    number: u8,
-    count: u8,
-    mode: Mode,
-    style: Style,
-    prior: Prior,
-    now: Instant,
-) -> Executor {
-    let others = (1..=count).filter(|other| *other != number);
-    let settings = Settings {
-        mode,
-        pools: vec![Pool {
-            id: 1,
-            name: "lan60".into(),
-            prefix: "10.77.60.0/24".parse().expect("a prefix"),
-            exclude: BTreeSet::new(),
-        }],
-        nic: Some(nic_id(number)),
-        members: others.map(|other| (nic_id(other), node(other))).collect(),
-        max_captures: style.max_captures,
-        budget: BUDGET,
-        patience: Duration::from_secs(30),
-        poll: Rhythm {
-            shortest: Duration::from_secs(60),
-            longest: Duration::from_secs(180),
-        },
-        inventory: None,
-    };
-    Executor::new(settings, style.capabilities, prior, u64::from(number), now)
-}
-
-fn holds() -> Holds {
-    Holds {
-        release: RELEASE_HOLD,
-        seize: SEIZE_HOLD,
-        silence: SEIZE_HOLD,
     }
 }
 

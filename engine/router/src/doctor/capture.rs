@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY};
+use crate::view::{CaptureMember, CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY};
 
 const AREA: &str = "capture";
 /// A look that is older than this is missing: regular ones come at least every twelve minutes.
@@ -32,6 +32,8 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     checks.push(permissions(view));
     checks.extend(moves(view));
     checks.push(members(evidence));
+    checks.extend(takers(evidence, view));
+    checks.extend(placement(view));
 }
 
 fn provider(view: &CapturesView) -> CheckRow {
@@ -227,10 +229,7 @@ fn permissions(view: &CapturesView) -> CheckRow {
 /// What a takeover costs, which is up to the provider; once it was asked.
 fn moves(view: &CapturesView) -> Option<CheckRow> {
     const NAME: &str = "moves";
-    if view.permissions.is_empty() {
-        return None;
-    }
-    if view.moves {
+    if view.moves? {
         let message = "an address moves from one router to the other in one change";
         return Some(pass(AREA, NAME, message));
     }
@@ -242,6 +241,63 @@ fn moves(view: &CapturesView) -> Option<CheckRow> {
         Some(asked) => row.detail(asked.detail.clone()),
         None => row,
     })
+}
+
+/// Who would take over from this router, if it captures: one that says why it cannot does not.
+fn takers(evidence: &Evidence<'_>, view: &CapturesView) -> Option<CheckRow> {
+    const NAME: &str = "takers";
+    const SILENT: [&str; 2] = ["captures", "not-there"];
+    let own = evidence.config.local.node;
+    let members = &view.group.as_ref()?.members;
+    let captures = |member: &&CaptureMember| member.node.id == own && member.state == "captures";
+    members.iter().find(captures)?;
+    let mut others = members
+        .iter()
+        .filter(|member| member.node.id != own)
+        .peekable();
+    others.peek()?;
+    let unable = others.filter(|member| !SILENT.contains(&member.state.as_str()));
+    let unable = unable.map(|member| format!("{} is {}", member.node.name, member.state));
+    let unable: Vec<_> = unable.collect();
+    if unable.is_empty() {
+        return Some(pass(
+            AREA,
+            NAME,
+            "no router of the site says that it cannot take over",
+        ));
+    }
+    let row = warn(
+        AREA,
+        NAME,
+        "routers of this site could not take over from this one",
+    );
+    Some(
+        row.detail(listed(unable))
+            .remedy("`samctl doctor capture` there says what is missing"),
+    )
+}
+
+/// Captures are shared only where all routers that capture are told so.
+fn placement(view: &CapturesView) -> Option<CheckRow> {
+    const NAME: &str = "placement";
+    let group = view.group.as_ref()?;
+    let there = group.members.iter();
+    let there = there.filter(|member| member.state != "not-there");
+    let told = there.filter_map(|member| Some((member, member.placement.as_deref()?)));
+    let told: Vec<_> = told.collect();
+    let (_, first) = told.first()?;
+    if told.iter().all(|(_, placement)| placement == first) {
+        let message = format!("the routers of the site are all told {first}");
+        return Some(pass(AREA, NAME, message));
+    }
+    let each = told.iter();
+    let each = each.map(|(member, placement)| format!("{} {placement}", member.node.name));
+    let message = format!(
+        "not all routers of the site are told the same: {} holds",
+        group.placement
+    );
+    let row = warn(AREA, NAME, message).detail(listed(each));
+    Some(row.remedy("give them all the same `self.capture.placement`"))
 }
 
 /// Nothing is taken over from a router whose interface nobody knows.

@@ -31,6 +31,8 @@ fn a_router_that_captures_passes_every_check() {
         "permissions",
         "moves",
         "members",
+        "takers",
+        "placement",
     ];
     for name in names {
         assert_eq!(found(name, |_| ()), Some(CheckStatus::Pass), "{name}");
@@ -48,7 +50,7 @@ fn a_router_that_captures_passes_every_check() {
 
 #[test]
 fn each_fault_of_capture_is_found() {
-    use CheckStatus::{Fail, Skip, Warn};
+    use CheckStatus::{Fail, Pass, Skip, Warn};
     let cases: &[(&str, CheckStatus, Spoil)] = &[
         ("provider", Fail, |e| {
             e.captures.failure = Some("no client".into())
@@ -74,10 +76,52 @@ fn each_fault_of_capture_is_found() {
         ("permissions", Skip, |e| {
             e.captures.permissions[0].granted = None
         }),
+        ("takers", Warn, |e| sibling(e).state = "denied".into()),
+        ("takers", Warn, |e| {
+            sibling(e).state = "captures-nothing".into()
+        }),
+        ("takers", Pass, |e| sibling(e).state = "not-there".into()),
+        ("placement", Warn, |e| {
+            sibling(e).placement = Some("active-active".into())
+        }),
+        ("placement", Pass, |e| sibling(e).placement = None),
     ];
     for (index, (name, status, spoil)) in cases.iter().enumerate() {
         assert_eq!(found(name, spoil), Some(*status), "case {index}: {name}");
     }
+}
+
+#[test]
+fn a_router_alone_at_its_site_is_told_nothing_of_others() {
+    let alone = found("takers", |e| {
+        let group = e.captures.group.as_mut().expect("a group");
+        group.members.truncate(1);
+    });
+    assert_eq!(alone, None);
+}
+
+#[test]
+fn whether_addresses_move_at_once_is_said_once_it_is_known() {
+    assert_eq!(found("moves", |e| e.captures.moves = None), None);
+    assert_eq!(
+        found("moves", |e| e.captures.moves = Some(false)),
+        Some(CheckStatus::Pass)
+    );
+}
+
+#[test]
+fn routers_that_are_told_different_placements_are_named() {
+    let (net, facts) = captured();
+    let mut evidence = net.stations[&1].router.evidence(&facts, net.now);
+    fill(&mut evidence);
+    sibling(&mut evidence).placement = Some("active-active".into());
+
+    let checks = examine(&evidence).checks.into_iter();
+    let mut rows = checks.filter(|check| check.name == "placement");
+    let row = rows.next().expect("a check of the placement");
+
+    let detail = row.detail.expect("who is told what");
+    assert_eq!(detail, "n1 active-standby, n2 active-active");
 }
 
 #[test]
@@ -159,6 +203,11 @@ fn member<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureMember {
     &mut group.members[0]
 }
 
+fn sibling<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureMember {
+    let group = evidence.captures.group.as_mut().expect("a group");
+    &mut group.members[1]
+}
+
 /// What a provider has shown.
 fn fill(evidence: &mut Evidence<'_>) {
     evidence.captures.nic = Some(CaptureNic {
@@ -178,15 +227,18 @@ fn fill(evidence: &mut Evidence<'_>) {
         why: "it lives elsewhere".into(),
         since_s: Some(5.0),
     }];
+    let member = |node| CaptureMember {
+        node: NodeRef::new(evidence.config, NodeId(node)),
+        state: "captures".into(),
+        placement: Some("active-standby".into()),
+        held: 3,
+        capacity: Some(3),
+    };
     evidence.captures.group = Some(CaptureGroup {
         placement: "active-standby".into(),
-        members: vec![CaptureMember {
-            node: NodeRef::new(evidence.config, NodeId(1)),
-            state: "captures".into(),
-            held: 3,
-            capacity: Some(3),
-        }],
+        members: vec![member(1), member(2)],
     });
+    evidence.captures.moves = Some(true);
     evidence.captures.permissions = vec![PermissionRow {
         action: "ec2:AssignPrivateIpAddresses".into(),
         granted: Some(true),

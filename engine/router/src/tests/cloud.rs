@@ -23,6 +23,7 @@ mod readiness;
 mod sharing;
 mod site;
 mod slow;
+mod standing;
 
 use self::site::*;
 
@@ -226,6 +227,7 @@ fn a_router_that_may_change_nothing_is_not_elected() {
         site.net.command(1, Command::Announce(address(ADDRESS)));
         site.run(10);
         assert_eq!(site.holder(ADDRESS), Some(3), "{mode:?}");
+        assert_eq!(site.member(3, 2), "only-plans", "{mode:?}");
 
         // It says so when the operator changes that, and does not take the role for it.
         reconfigure(&mut site.net, 2, |config| {
@@ -234,6 +236,7 @@ fn a_router_that_may_change_nothing_is_not_elected() {
             }
         });
         site.run(10);
+        assert_eq!(site.member(3, 2), "captures", "{mode:?}");
         site.net.command(3, Command::Drain(true));
         site.run(20);
         assert_eq!(site.holder(ADDRESS), Some(2), "{mode:?}");
@@ -247,12 +250,16 @@ fn a_router_without_credentials_leaves_the_site_to_the_other_one() {
     site.net.command(1, Command::Announce(address(ADDRESS)));
     site.run(10);
     assert_eq!(site.holder(ADDRESS), Some(3));
+    let seen = |site: &Site, of| [2, 3].map(|id| site.member(id, of));
+    assert_eq!(seen(&site, 2), ["denied", "denied"]);
 
     let reason = "this build has no client".to_owned();
     site.net
         .input(3, Input::Cloud(CloudInput::Unavailable { reason }));
     site.denied.clear();
     site.run(1000);
+    assert_eq!(seen(&site, 3), ["no-provider", "no-provider"]);
+    assert_eq!(seen(&site, 2), ["captures", "captures"]);
     site.net.command(1, Command::Announce(address(11)));
     site.run(10);
     assert_eq!(site.holder(11), Some(2), "it has tried again by then");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use sam_capture::desired::KeepReason;
 use sam_capture::executor::{ActionReport, AddressReport, Done, State, StatusReport};
 use sam_capture::provider::NicId;
-use sam_capture::{Executor, Want};
+use sam_capture::{Executor, Inability, Want};
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago};
@@ -40,10 +40,10 @@ pub struct CapturesView {
     pub counters: Vec<CaptureCounter>,
     /// What the instance may do.
     pub permissions: Vec<PermissionRow>,
-    /// Whether an address moves from one network interface to another in one change, as far as known; in two it is on none
-    /// for a while.
+    /// Whether an address moves from one network interface to another in one change, in two it is on none for a while; `None`
+    /// while nobody has looked.
     #[serde(default)]
-    pub moves: bool,
+    pub moves: Option<bool>,
 }
 
 /// The routers of a site that capture for it.
@@ -60,8 +60,12 @@ pub struct CaptureGroup {
 pub struct CaptureMember {
     /// Which.
     pub node: NodeRef,
-    /// captures, only-plans, or not-there: not heard of, or drained.
+    /// captures; why it does not: only-plans, blind (looks at the provider fail), denied (it refused a change), no-journal,
+    /// no-provider (it cannot be called at all), captures-nothing (it does not say why); or not-there: not heard of, or drained.
     pub state: String,
+    /// How it is told to share captures with the others, as far as it tells: active-active, active-standby.
+    #[serde(default)]
+    pub placement: Option<String>,
     /// Addresses of pools on its network interface, as far as it told.
     pub held: usize,
     /// Most that may be on it; `None`: nobody knows of a limit.
@@ -247,7 +251,7 @@ impl Router {
         let rows = rows.into_iter().flatten();
         let counters = status.iter().flat_map(|status| &status.counters);
         let permissions = status.iter().flat_map(|status| &status.permissions);
-        let moves = status.as_ref().is_some_and(|status| status.moves);
+        let moves = status.as_ref().and_then(|status| status.moves);
         CapturesView {
             moves,
             provider: cloud.map(|cloud| cloud.provider.name().into()),
@@ -346,23 +350,19 @@ impl Router {
         let members = site.members.into_iter().map(|(node, candidate, load)| {
             let state = match candidate {
                 Some(candidate) if candidate.captures => "captures",
-                Some(_) => "only-plans",
+                Some(_) => load.inability.map_or("captures-nothing", Inability::name),
                 None => "not-there",
             };
             CaptureMember {
                 node: NodeRef::new(&self.config, node),
                 state: state.into(),
+                placement: load.tells.then(|| placement(load.shares)),
                 held: load.held.len(),
                 capacity: load.capacity,
             }
         });
-        let placement = if site.shared {
-            CapturePlacement::ActiveActive
-        } else {
-            CapturePlacement::ActiveStandby
-        };
         Some(CaptureGroup {
-            placement: placement.name().into(),
+            placement: placement(site.shared),
             members: members.collect(),
         })
     }
@@ -406,6 +406,14 @@ impl Router {
         }
         words.join(" ")
     }
+}
+
+fn placement(shared: bool) -> String {
+    let placement = match shared {
+        true => CapturePlacement::ActiveActive,
+        false => CapturePlacement::ActiveStandby,
+    };
+    placement.name().into()
 }
 
 fn nic(status: &StatusReport, now: Instant) -> Option<CaptureNic> {

@@ -22,9 +22,10 @@ pub struct DrainView {
     /// Addresses of other sites that are on its network interface in a cloud.
     #[serde(default)]
     pub captured: BTreeSet<Ipv4Addr>,
-    /// Whether these are on no network interface for a while when they move: the provider takes two changes for it.
+    /// Whether these are on no network interface for a while when they move: the provider takes two changes for it. `None`
+    /// while nobody has looked, or nothing is captured.
     #[serde(default)]
-    pub moves_with_gap: bool,
+    pub moves_with_gap: Option<bool>,
     /// Whether it still acts on its LAN.
     pub gate_open: bool,
     /// Why, or why not.
@@ -70,9 +71,10 @@ impl Router {
         });
         let captured = self.captured();
         let executor = self.cloud.executor.as_ref();
-        let moves = executor.is_none_or(|executor| executor.status().moves);
+        let moves = executor.filter(|_| !captured.is_empty());
+        let moves = moves.and_then(sam_capture::Executor::moves);
         DrainView {
-            moves_with_gap: !captured.is_empty() && !moves,
+            moves_with_gap: moves.map(|moves| !moves),
             drained: self.state.drained,
             empty: self.is_empty(),
             left: left.collect(),

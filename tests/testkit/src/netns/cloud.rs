@@ -30,7 +30,7 @@ pub const ELSEWHERE: Site = Site::ONPREM;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same where a provider's changes take seconds, and forwarding comes before the first address.
 const BRING_UP: Duration = Duration::from_secs(60);
-/// Where the fake cloud is: on the underlay, as a provider is.
+/// Where the fake cloud listens: on the underlay, as a provider does.
 const LISTEN: &str = "203.0.113.250:8470";
 /// Subscription and group of Azure.
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-lab";
@@ -337,10 +337,11 @@ fn scenario(cloud: CloudKind, instances: &[Value], settings: &Value) -> Value {
 }
 
 fn serve(program: &Path, wires: &Namespace, scenario: &Path, log: &Path) -> Daemon {
-    let address = "ip link set lo up && ip address add 203.0.113.250/24 dev wan";
-    sh(wires, address).success();
+    let (address, port) = LISTEN.split_once(':').expect("address and port");
+    let command = format!("ip link set lo up && ip address add {address}/24 dev wan");
+    sh(wires, &command).success();
     let command = format!(
-        "exec {} lab fakecloud -c {} --listen 0.0.0.0:8470",
+        "exec {} lab fakecloud -c {} --listen 0.0.0.0:{port}",
         program.display(),
         scenario.display()
     );

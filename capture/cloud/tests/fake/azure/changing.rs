@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sam_capture::Provider;
-use sam_capture::provider::{ErrorClass, NicId, Operation};
+use sam_capture::provider::{ErrorClass, NicId, Operation, Outcome};
 use sam_cloud::azure::HIDDEN;
 use serde_json::{Value, json};
 
@@ -182,6 +182,65 @@ fn without_the_feature_nothing_moves_in_one_change() {
     let mut a = router(&lab, 'a');
     assert_eq!(a.granted(MOVING), None, "no lack of permission");
     assert!(!a.capabilities().moves);
+}
+
+#[test]
+fn a_preflight_that_could_not_tell_in_passing_has_failed_and_forgets_nothing() {
+    let refuse = |status: u16, code: &str| json!({"refuse": {"status": status, "code": code}});
+    for effect in [
+        refuse(503, "ServiceUnavailable"),
+        refuse(429, "TooManyRequests"),
+        refuse(409, "AnotherOperationInProgress"),
+        refuse(401, "ExpiredAuthenticationToken"),
+        refuse(403, "NobodyKnows"),
+        refuse(400, "NobodyKnows"),
+        json!("loseAnswer"),
+    ] {
+        let lab = lab();
+        let mut a = router(&lab, 'a');
+        let disturb = || lab.disturb(&json!({"operation": MOVE, "effect": effect}));
+        disturb();
+        assert_fails_in_part(&mut a);
+        assert!(!a.capabilities().moves, "{effect}");
+        lab.calm();
+        assert_eq!(a.granted(MOVING), Some(true), "{effect}");
+        disturb();
+        assert_fails_in_part(&mut a);
+        assert!(a.capabilities().moves, "{effect}: it is known");
+    }
+}
+
+/// What is permitted otherwise is told all the same.
+fn assert_fails_in_part(azure: &mut Azure) {
+    let outcome = azure.ask(&Operation::Preflight);
+    let Ok(Outcome::PermissionsInPart { found, .. }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let granted = |action: &str| {
+        let mut found = found.iter().filter(|known| known.action == action);
+        found.next().expect("an answer about it").granted
+    };
+    assert_eq!(granted(MOVING), None);
+    assert_eq!(
+        granted("Microsoft.Network/networkInterfaces/write"),
+        Some(true)
+    );
+}
+
+#[test]
+fn a_preflight_that_is_told_that_there_are_no_moves_believes_it() {
+    for (status, code, granted) in [
+        (403, "AuthorizationFailed", Some(false)),
+        (404, "InvalidResourceType", None),
+    ] {
+        let lab = lab();
+        let mut a = router(&lab, 'a');
+        assert_eq!(a.granted(MOVING), Some(true));
+        let effect = json!({"refuse": {"status": status, "code": code}});
+        lab.disturb(&json!({"operation": MOVE, "effect": effect}));
+        assert_eq!(a.granted(MOVING), granted, "{code}");
+        assert!(!a.capabilities().moves, "{code}");
+    }
 }
 
 #[test]

@@ -184,3 +184,99 @@ fn who_waits_for_a_list_gets_one_but_not_without_end() {
     let hurried = lists(&case) - known;
     assert!((25..=35).contains(&hurried), "{hurried} lists");
 }
+
+#[test]
+fn a_preflight_that_fails_is_made_again_soon_then_less_often_and_holds_nothing_up() {
+    let mut case = Case::new(Mode::Auto);
+    let two_steps = Capabilities {
+        moves: false,
+        batch: 250,
+        marks: true,
+    };
+    case.executor.set_capabilities(two_steps, case.now);
+    let mut looks = Vec::new();
+    while looks.len() < 12 {
+        match case.executor.poll(case.now) {
+            Some(order) if order.operation == Operation::Preflight => {
+                looks.push(case.now);
+                case.answer(&order, failed(ErrorClass::Unavailable));
+            }
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("a look"),
+        }
+    }
+    let pauses: Vec<_> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[0] <= Duration::from_secs(20), "{pauses:?}");
+    let most = pauses.iter().max().expect("several");
+    let hour = Duration::from_secs(3600);
+    assert!(*most >= hour / 2 && *most <= hour * 6 / 5, "{pauses:?}");
+    assert_eq!(case.executor.moves(), None, "nobody could tell");
+    assert!(case.executor.status().failing.contains_key("preflight"));
+
+    // It is due, and so is something else.
+    case.now += hour * 2;
+    case.want(&[10]);
+    let change = case.change().expect("what can be done is done first");
+    case.hold(10);
+    case.answer(&change, done());
+    let preflights = case.executor.counters["preflight"];
+    case.run(Duration::from_secs(1));
+
+    assert_eq!(case.executor.counters["preflight"], preflights + 1);
+    assert_eq!(case.executor.moves(), Some(false), "it was told");
+    case.run(hour * 3);
+    assert_eq!(case.executor.counters["preflight"], preflights + 1);
+}
+
+#[test]
+fn a_preflight_that_comes_too_often_waits_and_nothing_else_does() {
+    let mut case = Case::new(Mode::Auto);
+    let minute = Duration::from_secs(60);
+    let preflight = next_preflight(&mut case);
+    case.want(&[10]);
+    case.answer(&preflight, failed(ErrorClass::Throttled(Some(minute))));
+    let throttled = case.now;
+
+    let change = case.change().expect("a change is due");
+
+    assert!(case.now < throttled + Duration::from_secs(1));
+    case.hold(10);
+    case.answer(&change, done());
+    drop(next_preflight(&mut case));
+    assert!(case.now >= throttled + minute);
+}
+
+#[test]
+fn what_a_preflight_found_before_it_failed_is_shown() {
+    let mut case = Case::new(Mode::Auto);
+    let preflight = next_preflight(&mut case);
+    let found = vec![Permission {
+        action: "write".into(),
+        granted: Some(false),
+        detail: String::new(),
+    }];
+    let failed = failed(ErrorClass::Unavailable).expect_err("it is one");
+    let found_in_part = Outcome::PermissionsInPart {
+        found: found.clone(),
+        failed,
+    };
+
+    case.answer(&preflight, Ok(found_in_part));
+
+    let status = case.executor.status();
+    assert_eq!(status.permissions, found);
+    assert_eq!(status.failing["preflight"].times, 1);
+    let began = case.now;
+    drop(next_preflight(&mut case));
+    assert!(case.now - began <= Duration::from_secs(20), "soon again");
+}
+
+fn next_preflight(case: &mut Case) -> Order {
+    loop {
+        match case.executor.poll(case.now) {
+            Some(order) if order.operation == Operation::Preflight => return order,
+            Some(order) => case.look(&order),
+            None => case.now = case.executor.poll_timeout(case.now).expect("a look"),
+        }
+    }
+}

@@ -112,8 +112,21 @@ fn one_captures_while_not_all_share() {
     site.run(20);
 
     assert_eq!(held(&site, 2).len(), 6);
-    assert_eq!(site.group(2).placement, "active-standby");
-    assert_eq!(site.group(3), site.group(2));
+    let group = site.group(2);
+    assert_eq!(group.placement, "active-standby");
+    let told = group.members.iter();
+    let told: Vec<_> = told
+        .filter_map(|member| member.placement.as_deref())
+        .collect();
+    assert_eq!(told, ["active-active", "active-standby"]);
+    assert_eq!(site.group(3), group);
+    for id in [2, 3] {
+        let facts = crate::Facts::default();
+        let doctor = site.net.stations[&id].router.doctor(&facts, site.net.now);
+        let mut rows = doctor.checks.iter();
+        let row = rows.find(|check| check.name == "placement");
+        assert_eq!(row.expect("a check").status, CheckStatus::Warn);
+    }
 }
 
 #[test]

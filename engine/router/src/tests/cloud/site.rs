@@ -14,6 +14,8 @@ pub(super) struct Site {
     pub(super) machines: BTreeMap<u8, bool>,
     /// Routers that may change nothing.
     pub(super) denied: std::collections::BTreeSet<u32>,
+    /// Routers whose provider does not answer.
+    pub(super) blind: std::collections::BTreeSet<u32>,
     pub(super) cloud: std::collections::BTreeSet<(NicId, Ipv4Addr)>,
     pub(super) forwarding: BTreeMap<u32, bool>,
     /// Most addresses of routers whose provider has a limit.
@@ -44,6 +46,7 @@ impl Site {
             edit: Box::new(edit),
             machines: BTreeMap::new(),
             denied: std::collections::BTreeSet::new(),
+            blind: std::collections::BTreeSet::new(),
             cloud: std::collections::BTreeSet::new(),
             forwarding: BTreeMap::new(),
             limits: BTreeMap::new(),
@@ -123,20 +126,19 @@ impl Site {
             .as_ref()
             .is_none_or(|ticket| authority.check(ticket, now).is_ok());
         let denied = order.operation.is_change() && self.denied.contains(&id);
+        let refused = |class: ErrorClass| {
+            Err(ProviderError {
+                code: class.name().into(),
+                class,
+                message: "the cloud says so".into(),
+                request_id: None,
+            })
+        };
         let answer = match current {
-            true if denied => Err(ProviderError {
-                class: ErrorClass::Denied,
-                code: "UnauthorizedOperation".into(),
-                message: "it may not".into(),
-                request_id: None,
-            }),
+            true if self.blind.contains(&id) => refused(ErrorClass::Unavailable),
+            true if denied => refused(ErrorClass::Denied),
             true => Ok(self.perform(id, &order.operation)),
-            false => Err(ProviderError {
-                class: ErrorClass::Fenced,
-                code: "fenced".into(),
-                message: "its reason ended".into(),
-                request_id: None,
-            }),
+            false => refused(ErrorClass::Fenced),
         };
         let order = order.id;
         self.net
@@ -239,6 +241,13 @@ impl Site {
 
     pub(super) fn group(&self, id: u32) -> crate::view::CaptureGroup {
         self.view(id).group.expect("a site in a cloud")
+    }
+
+    /// How router `of` stands, as router `id` shows it.
+    pub(super) fn member(&self, id: u32, of: u32) -> String {
+        let members = self.group(id).members.into_iter();
+        let mut members = members.filter(|member| member.node.id == NodeId(of));
+        members.next().expect("a member").state
     }
 
     pub(super) fn view(&self, id: u32) -> crate::view::CapturesView {
