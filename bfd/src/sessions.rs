@@ -17,7 +17,7 @@ use crate::timing::Timing;
 /// Why a datagram does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Discard {
-    /// It crossed a router, or pretends that it did not (RFC 5881 section 5).
+    /// It crossed a router, or more than it may (RFC 5881 section 5, RFC 5883 section 5).
     Ttl,
     /// It is no control packet (RFC 5880 section 6.8.6).
     Malformed(Malformed),
@@ -46,7 +46,7 @@ impl Discard {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Ttl => "the TTL is not 255: the datagram crossed a router",
+            Self::Ttl => "the TTL is too low: the datagram crossed a router, or too many",
             Self::Malformed(Malformed::Version) => "the version is not 1",
             Self::Malformed(Malformed::Length) => "the length is wrong",
             Self::Malformed(Malformed::Multiplier) => "the detection multiplier is zero",
@@ -81,6 +81,8 @@ impl Discard {
 #[derive(Debug)]
 struct Entry {
     session: Session,
+    /// TTL with which its datagrams arrive at least.
+    least_ttl: u8,
     /// Set while the peer is told that we leave.
     leaves_at: Option<Instant>,
 }
@@ -119,6 +121,7 @@ impl Sessions {
                     let session = self.fresh(*timing, now);
                     let entry = Entry {
                         session,
+                        least_ttl: TTL,
                         leaves_at: None,
                     };
                     self.entries.insert(*address, entry);
@@ -127,7 +130,21 @@ impl Sessions {
         }
     }
 
-    /// Handles the payload of a datagram to [`PORT`](crate::PORT).
+    /// Says with which TTL datagrams of a peer arrive at least; it is 255 until then.
+    pub fn set_least_ttl(&mut self, peer: Ipv4Addr, least: u8) {
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.least_ttl = least;
+        }
+    }
+
+    /// Tells whether there is no session, nor one that ends.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Handles the payload of a datagram to [`PORT`](crate::PORT) or [`MULTIHOP_PORT`](crate::MULTIHOP_PORT); a table is for
+    /// one of them.
     ///
     /// # Errors
     /// Why it does not count; counted.
@@ -204,7 +221,8 @@ impl Sessions {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), Discard> {
-        if ttl != TTL {
+        let entry = self.entries.get(&from);
+        if ttl < entry.map_or(TTL, |entry| entry.least_ttl) {
             return Err(Discard::Ttl);
         }
         let packet = Packet::decode(payload).map_err(Discard::Malformed)?;
@@ -253,6 +271,21 @@ mod tests {
         }
         assert_eq!(sessions.handle_datagram(FAR, 255, &packet, start()), Ok(()));
         assert_eq!(count(&sessions, Discard::Ttl), 4);
+    }
+
+    /// RFC 5883 section 5.
+    #[test]
+    fn over_several_hops_the_ttl_may_be_lower_down_to_a_limit() {
+        let mut sessions = with_peers(&[FAR]);
+        sessions.set_least_ttl(FAR, 253);
+        let packet = greeting().encode();
+        for (ttl, outcome) in [(252, Err(Discard::Ttl)), (253, Ok(())), (255, Ok(()))] {
+            let got = sessions.handle_datagram(FAR, ttl, &packet, start());
+            assert_eq!(got, outcome, "{ttl}");
+        }
+        sessions.set_peers(&[(FAR, TIMING)].into(), start());
+        let again = sessions.handle_datagram(FAR, 253, &packet, start());
+        assert_eq!(again, Ok(()), "the same peers change nothing");
     }
 
     #[test]
