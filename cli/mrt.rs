@@ -162,14 +162,17 @@ impl<R: Read> Iterator for MrtReader<R> {
 }
 
 /// A BGP message within a record of changes (RFC 6396 section 4.4).
-struct Change {
-    peer: IpAddr,
+pub(crate) struct Change {
+    /// Who sent it.
+    pub(crate) peer: IpAddr,
     peer_asn: u32,
-    decoded: Result<Message, String>,
+    /// What this router makes of it.
+    pub(crate) decoded: Result<Message, String>,
 }
 
 impl Change {
-    fn find(raw: &RawMrtRecord) -> Option<Self> {
+    /// Reads a record; `None` if it is none of changes.
+    pub(crate) fn find(raw: &RawMrtRecord) -> Option<Self> {
         let header = &raw.common_header;
         if !matches!(header.entry_type, EntryType::BGP4MP | EntryType::BGP4MP_ET) {
             return None;
@@ -339,7 +342,7 @@ fn seconds(record: &MrtRecord) -> f64 {
 }
 
 /// Takes a number of `width` octets off the front.
-fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
+pub(crate) fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
     let (octets, further) = rest.split_at_checked(width)?;
     *rest = further;
     Some(
@@ -349,7 +352,8 @@ fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
     )
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+/// Reads an address of four octets or sixteen.
+pub(crate) fn address(octets: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     let sixteen = <[u8; 16]>::try_from(octets).map(IpAddr::from);
     four.or(sixteen).ok()
