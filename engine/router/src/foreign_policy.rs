@@ -3,7 +3,7 @@
 //! An address of a pool, an overlay address or a tag of the fabric is believed from nobody but its nodes (ARCHITECTURE.md
 //! I9, I10); markers and tags are told to nobody else. Without a policy nothing passes (RFC 8212).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use sam_bgp::rules::{AnyCommunity, NO_POLICY};
@@ -21,9 +21,16 @@ pub(crate) const POOL: Rejection = Rejection("pool");
 pub(crate) const OVERLAY_ADDRESS: Rejection = Rejection("overlay-address");
 /// A large community in the name of the fabric.
 pub(crate) const FABRIC_TAG: Rejection = Rejection("fabric-tag");
+/// A next hop that is a node, or an address of a pool.
+pub(crate) const FABRIC_NEXT_HOP: Rejection = Rejection("fabric-next-hop");
 
 /// Names of the rejections which mean that a foreign neighbor speaks in the fabric's name.
-pub(crate) const INTRUSION_REASONS: [&str; 3] = [POOL_ADDRESS.0, OVERLAY_ADDRESS.0, FABRIC_TAG.0];
+pub(crate) const INTRUSION_REASONS: [&str; 4] = [
+    POOL_ADDRESS.0,
+    OVERLAY_ADDRESS.0,
+    FABRIC_TAG.0,
+    FABRIC_NEXT_HOP.0,
+];
 
 /// One neighbor, and what stands between it and the fabric.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +68,11 @@ impl Border<'_> {
         let mut tags = attributes.large_communities.iter();
         if tags.any(|tag| tag.global == self.enrollment.asn) {
             return Err(FABRIC_TAG);
+        }
+        let next_hop: IpAddr = attributes.next_hop.into();
+        let next_hop = IpNet::from(next_hop.to_canonical());
+        if is_of_pool(self.enrollment, next_hop) || is_overlay(self.enrollment, next_hop) {
+            return Err(FABRIC_NEXT_HOP);
         }
         let rules = self.terms.import.as_ref().ok_or(NO_POLICY)?;
         rules.apply(self.neighbor, prefix, attributes)?;
@@ -158,6 +170,24 @@ mod tests {
             ..route()
         };
         assert_eq!(taken(&all, "198.51.100.0/24", tagged), Err(FABRIC_TAG));
+    }
+
+    /// RFC 4271 section 5.1.3: a third router on the link; but none of the fabric.
+    #[test]
+    fn the_next_hop_may_be_a_third_router_and_none_of_the_fabric() {
+        let all = terms(Some(everything()), None);
+        for (next_hop, verdict) in [
+            ([192, 0, 2, 77], Ok(())),
+            ([10, 99, 0, 2], Err(FABRIC_NEXT_HOP)),
+            ([10, 77, 60, 10], Err(FABRIC_NEXT_HOP)),
+        ] {
+            let route = PathAttributes::local(next_hop.into());
+            assert_eq!(
+                taken(&all, "198.51.100.0/24", route),
+                verdict,
+                "{next_hop:?}"
+            );
+        }
     }
 
     #[test]
@@ -286,6 +316,7 @@ mod tests {
             interface: None,
             reach: Reach::Link,
             authentication: None,
+            bfd: None,
             hold_time: Duration::from_secs(90),
             connect_retry: Duration::from_secs(10),
             max_prefixes: 100,
