@@ -11,6 +11,7 @@ use crate::TTL;
 use crate::jitter::Jitter;
 use crate::packet::{Malformed, Packet};
 use crate::session::{Event, Session};
+use crate::state::State;
 use crate::status::SessionStatus;
 use crate::timing::Timing;
 
@@ -91,18 +92,31 @@ struct Entry {
 #[derive(Debug)]
 pub struct Sessions {
     entries: BTreeMap<Ipv4Addr, Entry>,
+    /// Whether anyone may send in the name of a peer.
+    open: bool,
     jitter: Jitter,
     discarded: BTreeMap<Discard, u64>,
 }
 
 impl Sessions {
-    /// Makes a table without sessions.
+    /// Makes a table without sessions, for links that vouch for the addresses of senders.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
+            open: false,
             jitter: Jitter::new(seed),
             discarded: BTreeMap::new(),
+        }
+    }
+
+    /// The same for links that vouch for nobody: a session that is up heeds only who knows its discriminator. That a peer
+    /// began anew, and does not know it any more, shows when the detection time is over.
+    #[must_use]
+    pub fn over_open_links(seed: u64) -> Self {
+        Self {
+            open: true,
+            ..Self::new(seed)
         }
     }
 
@@ -226,10 +240,12 @@ impl Sessions {
             return Err(Discard::Ttl);
         }
         let packet = Packet::decode(payload).map_err(Discard::Malformed)?;
-        // One session per peer, and tunnels vouch for addresses: the address alone chooses, the discriminator must fit.
+        // One session per peer: the address alone chooses, the discriminator must fit. Tunnels vouch for addresses; elsewhere
+        // a single forged datagram without it must not end a session.
         let entry = self.entries.get_mut(&from).ok_or(Discard::UnknownPeer)?;
         let named = packet.your_discriminator;
-        if named != 0 && named != entry.session.discriminator() {
+        let may_lack = !(self.open && entry.session.state() == State::Up);
+        if named != entry.session.discriminator() && !(named == 0 && may_lack) {
             return Err(Discard::UnknownDiscriminator);
         }
         entry.session.handle_packet(&packet, now);
@@ -252,7 +268,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::state::State;
 
     const TIMING: Timing = Timing {
         interval: Duration::from_millis(300),
@@ -308,6 +323,37 @@ mod tests {
         }
         assert_eq!(count(&sessions, Discard::UnknownPeer), 1);
         assert_eq!(count(&sessions, Discard::UnknownDiscriminator), 1);
+    }
+
+    /// Over an open link anyone can forge what a peer says that does not know our discriminator.
+    #[test]
+    fn a_session_that_is_up_over_an_open_link_heeds_only_who_knows_its_discriminator() {
+        for (mut sessions, outcome, state) in [
+            (Sessions::new(3), Ok(()), State::Down),
+            (
+                Sessions::over_open_links(3),
+                Err(Discard::UnknownDiscriminator),
+                State::Up,
+            ),
+        ] {
+            sessions.set_peers(&[(FAR, TIMING)].into(), start());
+            let forged = greeting();
+            let opening = sessions.handle_datagram(FAR, TTL, &forged.encode(), start());
+            assert_eq!(opening, Ok(()), "who begins knows nothing yet");
+            let answer = Packet {
+                state: State::Up,
+                your_discriminator: sessions.status()[0].local_discriminator,
+                ..forged
+            };
+            let known = sessions.handle_datagram(FAR, TTL, &answer.encode(), start());
+            assert_eq!(known, Ok(()));
+            assert_eq!(sessions.status()[0].state, State::Up);
+
+            let got = sessions.handle_datagram(FAR, TTL, &forged.encode(), start());
+
+            assert_eq!(got, outcome);
+            assert_eq!(sessions.status()[0].state, state);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! proves the packet path. Those to BGP neighbors outside of the fabric leave by the host's own ways. Control learns the newest
 //! state of all sessions, however many changes there were in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -33,8 +33,12 @@ const BATCH: usize = 1024;
 const DATAGRAM: usize = 64;
 /// Longest wait, so that a lost wake-up cannot stall the thread.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Time between attempts to open sockets that could not be opened.
+const RETRY: Duration = Duration::from_secs(1);
 /// Time for the thread to say how things are; beyond that the answer does without.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
+/// 2⁶⁴ divided by the golden ratio, odd: spreads numbers that follow each other.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Names of what the thread waits for.
 const SOCKET: u64 = 0;
 const MAILBOX: u64 = 1;
@@ -93,9 +97,19 @@ impl Bfd {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
         let (publish, changes) = watch::channel(Vec::new());
         let thread = Thread {
-            fabric: Link::open(near.overlay, Some(&*near.tun), PORT, seed)?,
+            fabric: Link::open(
+                near.overlay,
+                Some(&*near.tun),
+                PORT,
+                seed,
+                Sessions::new(seed),
+            )?,
             outside: BTreeMap::new(),
+            wanted: Neighbors::new(),
+            missing: BTreeSet::new(),
+            retry_at: None,
             seed,
+            opened: 0,
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),
@@ -184,10 +198,11 @@ impl Link {
         device: Option<&str>,
         port: u16,
         seed: u64,
+        sessions: Sessions,
     ) -> Result<Self, sam_net::NetError> {
         let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
         Ok(Self {
-            sessions: Sessions::new(seed),
+            sessions,
             receiver: HopSocket::bind(local, device, port)?,
             sender: HopSocket::bind_within(local, device, SOURCE_PORTS, skip)?,
             port,
@@ -230,7 +245,15 @@ struct Thread {
     fabric: Link,
     /// Sessions with neighbors outside of the fabric.
     outside: BTreeMap<Outside, Link>,
+    /// Whom to watch outside of the fabric.
+    wanted: Neighbors,
+    /// Those of them that have no sockets yet, because these cannot be opened.
+    missing: BTreeSet<Outside>,
+    /// When that is tried again.
+    retry_at: Option<Instant>,
     seed: u64,
+    /// Attempts to open sockets, so that none repeats the numbers of another.
+    opened: u64,
     mailbox: Arc<Mailbox<Letters>>,
     publish: watch::Sender<Vec<SessionStatus>>,
     /// `real-time`, or why not.
@@ -276,10 +299,16 @@ impl Thread {
             self.links_mut().for_each(|link| unsent += link.send());
             self.unread += unread;
             self.unsent += unsent;
+            let links = self.outside.len();
             self.outside.retain(|_, link| !link.sessions.is_empty());
             self.tell();
             if stop {
                 return;
+            }
+            // The sockets of one that is gone may have been in the way.
+            let freed = self.outside.len() < links && !self.missing.is_empty();
+            if freed || self.retry_at.is_some_and(|at| at <= now) {
+                self.follow_wanted(&epoll, now);
             }
         }
     }
@@ -319,7 +348,8 @@ impl Thread {
             self.publish.send_replace(self.status());
         }
         if let Some(neighbors) = letters.neighbors {
-            self.set_neighbors(&neighbors, epoll, now);
+            self.wanted = neighbors;
+            self.follow_wanted(epoll, now);
             self.publish.send_replace(self.status());
         }
         if letters.stop {
@@ -332,40 +362,54 @@ impl Thread {
         }
     }
 
-    /// Sockets that cannot be opened leave their neighbors without BFD, as if they did not speak it.
-    fn set_neighbors(&mut self, neighbors: &Neighbors, epoll: &Epoll, now: Instant) {
-        for place in neighbors.keys() {
+    /// Has the sessions outside of the fabric be those that are wanted. Sockets that cannot be opened leave their neighbors
+    /// without BFD, as if they did not speak it, until they can.
+    fn follow_wanted(&mut self, epoll: &Epoll, now: Instant) {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.missing.retain(|place| wanted.contains_key(place));
+        for place in wanted.keys() {
             if self.outside.contains_key(place) {
                 continue;
             }
-            let opened = self.open(place, epoll);
-            match opened {
-                Ok(link) => drop(self.outside.insert(place.clone(), link)),
+            match self.open(place, epoll) {
+                Ok(link) => {
+                    self.missing.remove(place);
+                    self.outside.insert(place.clone(), link);
+                }
                 Err(error) => {
-                    let error = format!("{error:#}");
-                    warn!(error, local = %place.local, "neighbors are not watched by BFD");
+                    // Said once, however often it is tried.
+                    if self.missing.insert(place.clone()) {
+                        let error = format!("{error:#}");
+                        warn!(error, local = %place.local, "neighbors are not watched by BFD yet");
+                    }
                 }
             }
         }
         for (place, link) in &mut self.outside {
-            let peers = neighbors.get(place).into_iter().flatten();
+            let peers = wanted.get(place).into_iter().flatten();
             let timings = peers.clone().map(|(peer, (timing, _))| (*peer, *timing));
             link.sessions.set_peers(&timings.collect(), now);
             for (peer, (_, least_ttl)) in peers {
                 link.sessions.set_least_ttl(*peer, *least_ttl);
             }
         }
+        self.wanted = wanted;
+        self.retry_at = (!self.missing.is_empty()).then(|| now + RETRY);
     }
 
-    fn open(&self, place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
+    fn open(&mut self, place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
         use std::os::fd::AsFd;
         let port = if place.several_hops {
             MULTIHOP_PORT
         } else {
             PORT
         };
-        let seed = self.seed.rotate_left(u32::from(port % 64)) ^ u64::from(u32::from(place.local));
-        let link = Link::open(place.local, place.interface.as_deref(), port, seed)?;
+        self.opened += 1;
+        // Sessions of former sockets must not be taken for those of new ones.
+        let seed = self.seed ^ self.opened.wrapping_mul(GOLDEN_RATIO);
+        let sessions = Sessions::over_open_links(seed);
+        let device = place.interface.as_deref();
+        let link = Link::open(place.local, device, port, seed, sessions)?;
         // A socket that is closed leaves by itself.
         epoll.add(link.receiver.as_fd(), SOCKET, Interest::Read)?;
         Ok(link)
