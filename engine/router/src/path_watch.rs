@@ -105,7 +105,9 @@ impl PathWatch {
         for session in sessions {
             if let Some(node) = by_address.get(&session.peer) {
                 let path = self.nodes.entry(*node).or_default();
-                let news = path.on_session(session, now);
+                // Nothing waits for neighbors outside.
+                let is_node = config.fabric.nodes.contains_key(node);
+                let news = path.on_session(session, is_node.then_some(PATIENCE), now);
                 changes.extend(news.into_iter().map(|change| (*node, change)));
             }
         }
@@ -234,13 +236,19 @@ impl PathWatch {
 }
 
 impl NodePath {
-    fn on_session(&mut self, session: &SessionStatus, now: Instant) -> Vec<PathChange> {
+    /// Takes in how its session is; `patience`: how long it is waited for, if it is.
+    fn on_session(
+        &mut self,
+        session: &SessionStatus,
+        patience: Option<Duration>,
+        now: Instant,
+    ) -> Vec<PathChange> {
         if session.local_discriminator != self.discriminator {
             // Another session, of which nothing is known yet.
             self.discriminator = session.local_discriminator;
             (self.ups, self.failures, self.last_down) = (0, 0, None);
             self.failed = false;
-            (self.absent, self.absent_at) = (false, Some(now + PATIENCE));
+            (self.absent, self.absent_at) = (false, patience.map(|patience| now + patience));
         }
         let mut changes = Vec::new();
         let down = session

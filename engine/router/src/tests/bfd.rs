@@ -249,6 +249,22 @@ fn a_neighbor_outside_that_bfd_loses_has_its_session_ended() {
     assert!(ups(&net) > 1, "it may come back without BFD");
 }
 
+/// A router that comes back waits for nodes, and for nobody else.
+#[test]
+fn a_silent_neighbor_outside_is_not_waited_for() {
+    let mut net = graceful_shutdown::border();
+    reconfigure(&mut net, 1, |config| {
+        let neighbor = config.local.foreign.neighbors.get_mut(&overlay(9));
+        neighbor.expect("a neighbor").terms.bfd = Some(fixture::BFD);
+    });
+    for (node, expected) in [(9, 0), (2, 1)] {
+        net.bfd(1, &Session::new(node));
+        let watch = &net.stations[&1].router.path_watch;
+        assert_eq!(watch.pending().count(), expected, "n{node}");
+        assert_eq!(watch.poll_timeout().is_some(), expected > 0, "n{node}");
+    }
+}
+
 /// How often the session with the neighbor outside came up.
 fn ups(net: &Net) -> u64 {
     outside(net).established_count
