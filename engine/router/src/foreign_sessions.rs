@@ -1,6 +1,6 @@
 //! Sessions with foreign neighbors, as the control core sees them: news, what is shown.
 //!
-//! They are no nodes: no journal waits for them, no BFD watches them, and what their policy refuses is no news.
+//! They are no nodes: no journal waits for them, and what their policy refuses is no news.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
