@@ -41,6 +41,8 @@ pub struct Injection {
     pieces: Receiver<Vec<u8>>,
     terms: Terms,
     established: bool,
+    /// Why nothing can be written any more.
+    unwritten: Option<std::io::Error>,
 }
 
 impl Injection {
@@ -71,6 +73,7 @@ impl Injection {
             pieces,
             terms,
             established: false,
+            unwritten: None,
         })
     }
 
@@ -90,6 +93,9 @@ impl Injection {
         let mut is_told = false;
         loop {
             self.drain()?;
+            if let Some(error) = self.unwritten.take() {
+                return self.broken(&error);
+            }
             let now = Instant::now();
             if self.established && !is_told {
                 is_told = true;
@@ -126,10 +132,10 @@ impl Injection {
         let mut ended = None;
         while let Some(output) = self.speaker.poll_output() {
             match output {
-                Output::Send(connection, bytes) if connection == self.connection => {
-                    self.stream.write_all(&bytes).map_err(|error| {
-                        Failure::new(Exit::Failed, format!("cannot write to {to}: {error}"))
-                    })?;
+                Output::Send(connection, bytes)
+                    if connection == self.connection && self.unwritten.is_none() =>
+                {
+                    self.unwritten = self.stream.write_all(&bytes).err();
                 }
                 Output::Event(Event::Established { .. }) => self.established = true,
                 Output::Event(Event::Down { reason, .. } | Event::AttemptFailed { reason, .. }) => {
@@ -146,6 +152,25 @@ impl Injection {
             let error = format!("the session with {to} ended: {reason}");
             Err(Failure::new(Exit::Failed, error))
         })
+    }
+
+    /// Nothing can be written any more: the far end may have said why.
+    fn broken(mut self, error: &std::io::Error) -> Result<(), Failure> {
+        let until = Instant::now() + GOODBYE;
+        while let Some(piece) = self.piece(until) {
+            let received = Input::Received(self.connection, &piece);
+            self.speaker.handle_input(received, Instant::now());
+            self.drain()?;
+        }
+        let to = self.terms.to;
+        let error = format!("cannot write to {to}: {error}");
+        Err(Failure::new(Exit::Failed, error))
+    }
+
+    /// Waits for what the far end says.
+    fn piece(&self, until: Instant) -> Option<Vec<u8>> {
+        let left = until.checked_duration_since(Instant::now())?;
+        self.pieces.recv_timeout(left).ok()
     }
 
     /// The far end closed.
@@ -166,7 +191,8 @@ impl Injection {
         // That the session ends is no failure now, and that the far end is gone neither.
         self.drain().ok();
         self.stream.shutdown(Shutdown::Write).ok();
-        while self.pieces.recv_timeout(GOODBYE).is_ok() {}
+        let until = Instant::now() + GOODBYE;
+        while self.piece(until).is_some() {}
         Ok(())
     }
 }
@@ -265,8 +291,48 @@ impl<N: Prefix> Policy<N> for TellOnly {
 /// How long a connection may take, and a write.
 const PATIENCE: Duration = Duration::from_secs(30);
 const HOLD_TIME: Duration = Duration::from_secs(90);
-/// How long the far end may be silent before it closes.
+/// How long the far end may take to close.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes read at once, and such pieces that may wait.
 const READ_BYTES: usize = 16 * 1024;
 const PIECES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+
+    /// Cease/Administrative Shutdown (RFC 4271 section 4.5, RFC 4486).
+    const NOTIFICATION: [u8; 21] = {
+        let mut message = [0xff; 21];
+        (message[16], message[17], message[18]) = (0, 21, 3);
+        (message[19], message[20]) = (6, 2);
+        message
+    };
+
+    #[test]
+    fn who_cannot_write_tells_what_the_far_end_said() {
+        for (said, expected) in [(&NOTIFICATION[..], "ended: "), (&[], "cannot write")] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let Ok(SocketAddr::V4(to)) = listener.local_addr() else {
+                panic!("no address");
+            };
+            let terms = Terms {
+                to,
+                asn: 64_512,
+                peer_asn: 64_512,
+                next_hop: None,
+            };
+            let session = Injection::open(MrtTable::default(), terms).expect("a connection");
+            let (mut far, _) = listener.accept().expect("a call");
+            session.stream.shutdown(Shutdown::Write).expect("open");
+            far.write_all(said).expect("open");
+            drop(far);
+
+            let failure = session.run(None, |_| Ok(())).expect_err("it broke");
+
+            assert!(failure.error.contains(expected), "{}", failure.error);
+        }
+    }
+}
