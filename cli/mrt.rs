@@ -165,6 +165,8 @@ impl<R: Read> Iterator for MrtReader<R> {
 pub(crate) struct Change {
     /// Who sent it.
     pub(crate) peer: IpAddr,
+    /// Who wrote the file sent it, to that peer.
+    pub(crate) is_local: bool,
     peer_asn: u32,
     /// What this router makes of it.
     pub(crate) decoded: Result<Message, String>,
@@ -202,15 +204,22 @@ impl Change {
             extended: true,
             ipv6: Some(Ipv6Context { add_path }),
         };
+        let local = [
+            MESSAGE_LOCAL,
+            MESSAGE_AS4_LOCAL,
+            MESSAGE_LOCAL_ADD_PATH,
+            MESSAGE_AS4_LOCAL_ADD_PATH,
+        ];
         Some(Self {
             peer,
+            is_local: local.contains(&header.entry_subtype),
             peer_asn,
             decoded: Message::decode(message, context).map_err(|error| error.to_string()),
         })
     }
 
     /// What this router would find wrong with it; families that it does not speak are not wrong.
-    fn objection(&self) -> Option<String> {
+    pub(crate) fn objection(&self) -> Option<String> {
         if let Err(reason) = &self.decoded {
             return Some(format!("refused: {reason}"));
         }

@@ -13,15 +13,18 @@ use bgpkit_parser::models::EntryType;
 use bgpkit_parser::{RawMrtRecord, chunk_mrt_record};
 use ipnet::Ipv4Net;
 use sam_bgp::PathAttributes;
-use sam_bgp::wire::{DecodeContext, Message, Update};
+use sam_bgp::wire::{DecodeContext, Message, PathId, Update};
 
 use crate::mrt::{Change, address, number};
+
+/// A peer, and the identifier of one of its paths to a prefix (RFC 7911).
+type Teller = (IpAddr, Option<PathId>);
 
 /// Routes of a file.
 #[derive(Debug, Default)]
 pub struct MrtTable {
-    /// Who told a route, and its attributes.
-    routes: BTreeMap<Ipv4Net, (IpAddr, PathAttributes)>,
+    /// Who told a route, under which path identifier, and its attributes.
+    routes: BTreeMap<Ipv4Net, (Teller, PathAttributes)>,
     left_out: BTreeMap<&'static str, u64>,
     /// The only peer of which routes are taken.
     from: Option<IpAddr>,
@@ -121,27 +124,47 @@ impl MrtTable {
         for _ in 0..number(&mut body, 2)? {
             let index = number(&mut body, 2)?;
             number(&mut body, 4)?;
-            if with_ids {
-                number(&mut body, 4)?;
-            }
+            let path_id = if with_ids {
+                Some(PathId(number(&mut body, 4)?))
+            } else {
+                None
+            };
             let length = number(&mut body, 2)?;
             let attributes = octets(&mut body, length)?;
             let peer = *self.peers.get(usize::try_from(index).ok()?)?;
             match decode(attributes, nlri) {
-                Some(update) => self.apply(peer, update, false),
+                Some(mut update) => {
+                    let routes = update.announced.iter_mut();
+                    routes.for_each(|route| route.path_id = path_id);
+                    self.apply(peer, update, false);
+                }
                 None => self.leave_out("malformed routes"),
             }
         }
         Some(())
     }
 
+    /// A change that the router would not take as it is ends what its peer told before, as far as it says so, and tells
+    /// nothing.
     fn take_change(&mut self, change: Change) {
+        if change.is_local {
+            self.leave_out("messages of our side");
+            return;
+        }
+        let is_faulty = change.decoded.is_ok() && change.objection().is_some();
+        if is_faulty {
+            self.leave_out("malformed messages");
+        }
+        let sound = |update: Update| Update {
+            attributes: update.attributes.filter(|_| !is_faulty),
+            ..update
+        };
         match change.decoded {
-            Ok(Message::Update(update)) => self.apply(change.peer, update, true),
+            Ok(Message::Update(update)) => self.apply(change.peer, sound(update), true),
             Ok(Message::Ipv6Update(update)) => {
                 self.leave_out("messages of other families");
                 if let Some(update) = update.ipv4 {
-                    self.apply(change.peer, update, true);
+                    self.apply(change.peer, sound(update), true);
                 }
             }
             Ok(_) => {}
@@ -157,7 +180,7 @@ impl MrtTable {
         }
         for gone in update.withdrawn {
             let told = self.routes.get(&gone.prefix);
-            if told.is_some_and(|(by, _)| *by == peer) {
+            if told.is_some_and(|(by, _)| *by == (peer, gone.path_id)) {
                 self.routes.remove(&gone.prefix);
             }
         }
@@ -165,12 +188,13 @@ impl MrtTable {
             return;
         };
         for route in update.announced {
+            let teller = (peer, route.path_id);
             match self.routes.entry(route.prefix) {
                 Entry::Vacant(place) => {
-                    place.insert((peer, attributes.clone()));
+                    place.insert((teller, attributes.clone()));
                 }
-                Entry::Occupied(mut place) if replaces && place.get().0 == peer => {
-                    place.insert((peer, attributes.clone()));
+                Entry::Occupied(mut place) if replaces && place.get().0 == teller => {
+                    place.insert((teller, attributes.clone()));
                 }
                 Entry::Occupied(_) => self.leave_out("further routes to a prefix"),
             }
@@ -225,10 +249,15 @@ const HEADER_AND_LENGTHS: usize = 23;
 
 #[cfg(test)]
 mod tests {
+    use sam_bgp::wire::Nlri;
+
     use super::*;
 
     const NEAR: [u8; 4] = [10, 99, 0, 2];
     const FAR: [u8; 4] = [10, 99, 0, 3];
+    /// Subtypes of BGP4MP (RFC 8050 section 3).
+    const AS4_ADD_PATH: u16 = 9;
+    const AS4_LOCAL_ADD_PATH: u16 = 11;
 
     #[test]
     fn the_first_route_to_a_prefix_counts_and_the_rest_is_counted() {
@@ -277,6 +306,50 @@ mod tests {
             let left: Vec<_> = table.into_routes().map(|(_, it)| it.med).collect();
             assert_eq!(left, last.map(Some).into_iter().collect::<Vec<_>>());
         }
+    }
+
+    /// Of two paths of a peer each stands for itself (RFC 7911); what the collector said (RFC 6396 section 4.4.3), and
+    /// what is faulty, is no route.
+    #[test]
+    fn changes_are_of_one_path_of_the_peer_and_sound() {
+        let update = |id, announced| {
+            let prefix: Ipv4Net = "192.0.2.1/32".parse().expect("a prefix");
+            let route = Nlri {
+                prefix,
+                path_id: Some(PathId(id)),
+            };
+            let update = if announced {
+                Update {
+                    announced: vec![route],
+                    attributes: Some(attributes(NEAR, id)),
+                    ..Update::default()
+                }
+            } else {
+                Update {
+                    withdrawn: vec![route],
+                    ..Update::default()
+                }
+            };
+            let context = DecodeContext {
+                add_path: true,
+                ..CONTEXT
+            };
+            Message::Update(update).encode(context)
+        };
+        let (first, second, gone) = (update(1, true), update(2, true), update(2, false));
+        let file = [&first, &second, &gone].map(|it| change_of(AS4_ADD_PATH, NEAR, it));
+        let table = MrtTable::read(&file.concat()[..], None).expect("records");
+        let left: Vec<_> = table.into_routes().map(|(_, it)| it.med).collect();
+        assert_eq!(left, [Some(1)], "the other path went");
+
+        let local = change_of(AS4_LOCAL_ADD_PATH, NEAR, &first);
+        let mut faulty = first.clone();
+        // ORIGIN is the first attribute; as an optional one it is malformed.
+        faulty[HEADER_AND_LENGTHS] |= 0x80;
+        let file = [local, change_of(AS4_ADD_PATH, NEAR, &faulty)].concat();
+        let table = MrtTable::read(&file[..], None).expect("records");
+        let expected = [("malformed messages", 1), ("messages of our side", 1)];
+        assert_eq!((table.len(), table.left_out()), (0, &expected.into()));
     }
 
     #[test]
@@ -367,11 +440,15 @@ mod tests {
 
     /// A record BGP4MP_MESSAGE_AS4.
     fn change(peer: [u8; 4], message: &[u8]) -> Vec<u8> {
+        change_of(4, peer, message)
+    }
+
+    fn change_of(subtype: u16, peer: [u8; 4], message: &[u8]) -> Vec<u8> {
         let mut body = vec![0, 0, 0xfc, 0x41, 0, 0, 0xfc, 0x41, 0, 0, 0, 1];
         body.extend(peer);
         body.extend([10, 99, 0, 1]);
         body.extend(message);
-        record(16, 4, &body)
+        record(16, subtype, &body)
     }
 
     fn record(kind: u16, subtype: u16, body: &[u8]) -> Vec<u8> {
