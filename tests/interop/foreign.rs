@@ -171,6 +171,9 @@ pub(crate) fn a_cut_ends_the_session(scratch: &Scratch) -> Result<()> {
         )?;
         scene.wait_until_established("upstream")?;
         scene.bfd_is("up")?;
+        let view = scene.neighbor("upstream")?;
+        ensure!(view["state"] == "established", "{view}");
+        ensure!(view["last_down"].is_null(), "{view}");
 
         scene.cut(true)?;
         within(DETECTED, "the session ends", || {

@@ -32,7 +32,7 @@ pub(crate) fn restarts(kind: Kind, scratch: &Scratch) -> Result<()> {
     ours_are_kept_while_we_restart(&mut scene, &route)?;
     let loss = pings.stop();
     println!("{}: {loss:?}", kind.name());
-    ensure!(loss.lost == 0, "{loss:?}");
+    ensure!(loss.gap < GAP_MAX && loss.lost <= LOST_MAX, "{loss:?}");
     Ok(())
 }
 
@@ -121,3 +121,7 @@ fn knows_ours(scene: &Scene) -> Result<()> {
     }
     Ok(())
 }
+
+/// A purge would last until the daemon, or we, are back: seconds, and hundreds of pings. The rest is for a busy machine.
+const GAP_MAX: Duration = Duration::from_secs(1);
+const LOST_MAX: usize = 20;
