@@ -394,6 +394,7 @@ mod tests {
                     peer: PeerId(node),
                     router_id: overlay(node),
                     address: overlay(node),
+                    external: false,
                 },
                 path_id: None,
                 attributes: Arc::new(attributes),
@@ -404,6 +405,7 @@ mod tests {
             ineligible: None,
             unsteady: false,
             step: DecisionStep::OnlyPath,
+            rival: 1,
             local_id: PathId(1),
         }
     }

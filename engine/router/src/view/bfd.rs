@@ -22,6 +22,9 @@ pub struct BfdView {
     pub scheduling: String,
     /// Sessions, by node id.
     pub sessions: Vec<BfdRow>,
+    /// Sessions with BGP neighbors outside of the fabric, by address.
+    #[serde(default)]
+    pub neighbors: Vec<BfdRow>,
     /// Datagrams that did not count, by reason; reasons that never occurred are left out.
     pub discarded: Vec<CounterFacts>,
 }
@@ -59,6 +62,7 @@ impl Router {
     pub fn bfd(&self, facts: &Facts, now: Instant) -> BfdView {
         let timing = self.config.fabric.bfd;
         let nodes = other_nodes(&self.config);
+        let outside = self.config.local.foreign.watched();
         let discarded = facts.bfd.discarded.iter();
         BfdView {
             interval_ms: timing.map(|timing| timing.interval.as_secs_f64() * 1e3),
@@ -67,6 +71,9 @@ impl Router {
             sessions: nodes
                 .filter_map(|node| self.bfd_row(node.id, node.overlay, facts, now))
                 .collect(),
+            neighbors: outside
+                .filter_map(|address| self.bfd_row(NodeId(address.into()), address, facts, now))
+                .collect(),
             discarded: discarded
                 .filter(|counter| counter.value > 0)
                 .cloned()
@@ -74,7 +81,7 @@ impl Router {
         }
     }
 
-    /// The session with one node.
+    /// The session with one node, or one neighbor outside of the fabric.
     pub(crate) fn bfd_row(
         &self,
         node: NodeId,

@@ -7,12 +7,13 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::PathSource;
 use sam_bgp::speaker::PathView;
-use sam_capture::Owner;
+use sam_capture::{ClaimState, Owner};
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago, step_name};
 use crate::Router;
 use crate::peers::node_of;
+use crate::signature::signature;
 
 /// Who owns each address of the pools, in order of addresses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,10 @@ pub struct OwnerRow {
     pub answered: bool,
     /// Whether several nodes claim it.
     pub duplicate: bool,
+    /// What all nodes see alike of it: equal on each that knows the same owner and the same active claims, in 32 hexadecimal
+    /// digits. `None` without owner, and of older routers.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// All claims, best first.
     pub claims: Vec<ClaimRow>,
 }
@@ -132,8 +137,19 @@ impl Router {
             configured,
             answered,
             duplicate: self.duplicates.contains(address),
+            signature: owner.map(|owner| self.signature(&owner)),
             claims: self.claims(address, now),
         })
+    }
+
+    fn signature(&self, owner: &Owner) -> String {
+        let (asn, prefix) = (self.config.fabric.asn, Ipv4Net::from(owner.address));
+        let paths = self.speaker.paths(prefix);
+        let claims = paths
+            .iter()
+            .filter_map(|view| Owner::from_path(asn, prefix, &view.path));
+        let others = claims.filter(|it| it.state == ClaimState::Active && it.node != owner.node);
+        signature(owner, &others.map(|it| (it.node, it.sequence)).collect())
     }
 
     fn claims(&self, address: Ipv4Addr, now: Instant) -> Vec<ClaimRow> {
