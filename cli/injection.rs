@@ -221,7 +221,7 @@ fn speaker(table: MrtTable, terms: Terms, own: Ipv4Addr) -> (Speaker<TellOnly>, 
     let mut outputs = std::iter::from_fn(|| speaker.poll_output());
     let connection = outputs.find_map(|output| match output {
         Output::Connect { connection, .. } => Some(connection),
-        _ => None,
+        Output::Send(..) | Output::Close(_) | Output::BestPath(_) | Output::Event(_) => None,
     });
     let connection = connection.expect("an active peer is called at once");
     (speaker, connection)

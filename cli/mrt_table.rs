@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(left, [Some(1)], "the other path went");
 
         let local = change_of(AS4_LOCAL_ADD_PATH, NEAR, &first);
-        let mut faulty = first.clone();
+        let mut faulty = first;
         // ORIGIN is the first attribute; as an optional one it is malformed.
         faulty[HEADER_AND_LENGTHS] |= 0x80;
         let file = [local, change_of(AS4_ADD_PATH, NEAR, &faulty)].concat();

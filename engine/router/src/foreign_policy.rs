@@ -237,7 +237,8 @@ mod tests {
             (Some(everything()), Ok(())),
         ] {
             let terms = terms(rules.clone(), rules);
-            let border = border(&terms, &enrollment, &own());
+            let own = own();
+            let border = border(&terms, &enrollment, &own);
             assert_eq!(border.import(prefix, &mut route), verdict);
             assert_eq!(border.export(prefix, &mut route), verdict);
         }

@@ -36,7 +36,10 @@ fn a_watcher_of_routes_gets_the_snapshot_then_changes_each_once() {
     assert_eq!(changes.len(), 2, "{changes:?}");
     let causes = changes.iter().filter_map(|change| match change {
         MonitorView::Route { cause, .. } => cause.as_deref(),
-        _ => None,
+        MonitorView::Neighbor { .. }
+        | MonitorView::Owner { .. }
+        | MonitorView::SnapshotComplete { .. }
+        | MonitorView::Resync => None,
     });
     assert_eq!(causes.collect::<Vec<_>>(), ["withdrawn", "announced"]);
     assert_eq!(router.changes(&mut watch, usize::MAX, net.now), []);
