@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::facts::{Facts, PeerFacts};
+use crate::facts::{Facts, LanFacts, PeerFacts};
 use crate::fixture::{self, address, overlay};
 use crate::input::{Command, Input};
 use crate::testnet::Net;
@@ -107,10 +107,14 @@ fn the_mss_is_that_of_the_tunnel_or_of_a_narrower_lan() {
         (1300, "TCP MSS is lowered to 1260 (LAN MTU - 40)"),
     ];
     for (lan, text) in cases {
-        let mut net = net();
-        net.host(1, fixture::lan_of_mtu(lan));
+        let net = net();
+        let mut facts = facts();
+        facts.host.lan = Some(LanFacts {
+            mtu: lan,
+            ..LanFacts::default()
+        });
         let router = &net.stations[&1].router;
-        let view = router.explain(address(10), &facts(), net.now);
+        let view = router.explain(address(10), &facts, net.now);
 
         let lines = &view.questions[1].evidence;
         assert!(lines.iter().any(|line| line == text), "{lan}: {lines:?}");
