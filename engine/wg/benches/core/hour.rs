@@ -22,7 +22,10 @@ pub(crate) fn run(bench: &Bench) {
     } else {
         (2, 1)
     };
-    bench.title(&format!("{renewals} renewals, 20 s each, 1 % late"), &columns);
+    bench.title(
+        &format!("{renewals} renewals, 20 s each, 1 % late"),
+        &columns,
+    );
     for late in [500, 4000] {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..times {
