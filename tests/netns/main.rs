@@ -1,6 +1,6 @@
 //! The real program in real networks: namespaces, real hosts, real tools. Each test draws its topology.
 //!
-//! A test whose tools or privileges are missing says why and counts as ignored. Four tests run at a time, two of
+//! A test whose tools or privileges are missing says why and counts as ignored. Six tests run at a time, two of
 //! those that measure time; everything happens in namespaces without names, so nothing is left behind.
 
 mod answers;
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     let others = areas.into_iter().flatten();
     let trials = measured
         .map(|case| case.trial(Share::Half))
-        .chain(others.map(|case| case.trial(Share::Quarter)))
+        .chain(others.map(|case| case.trial(Share::Sixth)))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

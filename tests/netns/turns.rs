@@ -14,7 +14,7 @@ pub(crate) struct Turns {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Share {
     /// It checks what happens.
-    Quarter,
+    Sixth,
     /// It checks how fast something happens, or how little is lost meanwhile.
     Half,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Turn<'a> {
 
 impl Turns {
     /// Tests at the same time, at most.
-    pub(crate) const ROOM: usize = 4;
+    pub(crate) const ROOM: usize = 6;
 
     pub(crate) const fn new() -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Turns {
     /// Waits for room.
     pub(crate) fn take(&self, share: Share) -> Turn<'_> {
         let size = match share {
-            Share::Quarter => Self::ROOM / 4,
+            Share::Sixth => Self::ROOM / 6,
             Share::Half => Self::ROOM / 2,
         };
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -132,7 +132,7 @@ fn captured(fabric: &Fabric) -> Packets {
         let unowned = format!("ip.dst == {UNOWNED}");
         answers(&packets) >= 6 && packets.count(&unowned) >= 1
     });
-    capture.signal("INT");
+    capture.signal("TERM");
     wait_until("the capture ends", PATIENCE, || {
         capture.exit_code().is_some()
     });

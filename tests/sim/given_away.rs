@@ -83,15 +83,7 @@ fn what_was_given_away_stays_with_a_holder_that_is_heard_again_after_the_lan_was
     for_seeds(6, |seed| {
         let mut world = given_away(seed);
         world.isolate(HOLDER);
-        world.restart(SECOND);
-        world.run_for(Duration::from_secs(150));
-        world.kill(FIRST);
-        world.run_for(ELECTION + Duration::from_secs(seed % 12));
-        // Where a reflector keeps the routes of the holder it may have told them.
-        if reflectors(seed).is_empty() {
-            let claim = world.sites[SECOND].router.claim_on(home(FIRST));
-            assert_eq!(claim, Some(ClaimState::Active), "nobody says else");
-        }
+        take_over_unaware(&mut world, seed);
 
         world.reconnect(HOLDER);
 
@@ -106,15 +98,7 @@ fn what_was_given_away_stays_with_a_holder_that_begins_anew_and_is_heard_last() 
     for_seeds(12, |seed| {
         let mut world = given_away(seed);
         world.kill(HOLDER);
-        world.restart(SECOND);
-        world.run_for(Duration::from_secs(150));
-        world.kill(FIRST);
-        world.run_for(ELECTION + Duration::from_secs(seed % 12));
-        // Where a reflector keeps the routes of the holder it may have told them.
-        if reflectors(seed).is_empty() {
-            let claim = world.sites[SECOND].router.claim_on(home(FIRST));
-            assert_eq!(claim, Some(ClaimState::Active), "nobody says else");
-        }
+        take_over_unaware(&mut world, seed);
 
         // Its line comes up later than it does, and either side may be the one that calls.
         world.isolate(HOLDER);
@@ -128,6 +112,19 @@ fn what_was_given_away_stays_with_a_holder_that_begins_anew_and_is_heard_last() 
         assert_it_stays(&mut world, REST);
         reach(&mut world);
     });
+}
+
+/// The router that was not told takes the LAN over while the holder cannot be heard.
+fn take_over_unaware(world: &mut World, seed: u64) {
+    world.restart(SECOND);
+    world.run_for(Duration::from_secs(150));
+    world.kill(FIRST);
+    world.run_for(ELECTION + Duration::from_secs(seed % 12));
+    // Where a reflector keeps the routes of the holder it may have told them.
+    if reflectors(seed).is_empty() {
+        let claim = world.sites[SECOND].router.claim_on(home(FIRST));
+        assert_eq!(claim, Some(ClaimState::Active), "nobody says else");
+    }
 }
 
 #[test]

@@ -58,8 +58,8 @@ mod tests {
     use sam_bgp::{Nlri, PathAttributes};
 
     use super::*;
-    use crate::executor::Inability;
     use crate::import::{EnrolledNode, Enrollment};
+    use crate::inability::Inability;
     use crate::node::{NodeId, Role};
     use crate::route_tags::{RouteKind, RouteTags};
 

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 
 use crate::desired::Candidate;
-use crate::executor::Inability;
+use crate::inability::Inability;
 use crate::node::NodeId;
 use crate::route_tags::RouteTags;
 

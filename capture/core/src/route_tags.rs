@@ -10,7 +10,7 @@ use sam_bgp::{LargeCommunity, PathAttributes};
 use serde::{Deserialize, Serialize};
 
 use crate::claim_source::ClaimSource;
-use crate::executor::Inability;
+use crate::inability::Inability;
 use crate::node::{NodeId, Role};
 
 /// Functions: the second number of the large community.

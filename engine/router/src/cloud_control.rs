@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use sam_bgp::session::SessionState;
+use sam_bgp::speaker::PeerView;
 use sam_capture::desired::{Claimed, Holds, RibView};
 use sam_capture::executor::{Rhythm, Settings};
 use sam_capture::placement::Placement;
@@ -450,7 +451,8 @@ impl Router {
     }
 
     fn cloud_known(&mut self, now: Instant) -> Known {
-        let (isolated, complete) = self.route_sources(!self.cloud.completeness.was_complete);
+        let begins = !self.cloud.completeness.was_complete;
+        let (isolated, complete) = self.route_sources(|_| begins);
         let complete = self.cloud.completeness.follow(isolated, complete, now);
         let view = match (isolated, complete) {
             (true, _) => RibView::Isolated,
@@ -484,9 +486,9 @@ impl Router {
         }
     }
 
-    /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh, or of
-    /// those that are there unless `all` count.
-    pub(crate) fn route_sources(&self, all: bool) -> (bool, bool) {
+    /// Whether nobody tells routes, and whether those who do have told all: one reflector, else all nodes of the mesh with which
+    /// there is a session, or that are `awaited`.
+    pub(crate) fn route_sources(&self, awaited: impl Fn(NodeId) -> bool) -> (bool, bool) {
         let peers = self.speaker.peers();
         let peers: Vec<_> = peers
             .iter()
@@ -496,20 +498,18 @@ impl Router {
             return (false, true);
         }
         let up = |state| state == SessionState::Established;
-        let told = peers
-            .iter()
-            .filter(|peer| up(peer.state) && peer.ipv4.end_of_rib);
+        let told = |peer: &PeerView| up(peer.state) && peer.ipv4.end_of_rib;
         let isolated = !peers.iter().any(|peer| up(peer.state));
         let reflectors = &self.config.fabric.bgp.route_reflectors;
-        let is_reflector = |peer| reflectors.contains(&node_of(peer));
-        if peers.iter().any(|peer| is_reflector(peer.id)) {
-            let mut told = told;
-            return (isolated, told.any(|peer| is_reflector(peer.id)));
-        }
-        let established = peers.iter().filter(|peer| up(peer.state)).count();
-        let told = told.count();
-        let awaited = if all { peers.len() } else { established };
-        (isolated, !isolated && told == awaited)
+        let is_reflector = |peer: &&PeerView| reflectors.contains(&node_of(peer.id));
+        let mut reflected = peers.iter().copied().filter(is_reflector).peekable();
+        let complete = if reflected.peek().is_some() {
+            reflected.any(told)
+        } else {
+            let is_awaited = |peer: &&PeerView| up(peer.state) || awaited(node_of(peer.id));
+            !isolated && peers.iter().copied().filter(is_awaited).all(told)
+        };
+        (isolated, complete)
     }
 
     fn landscape(&self, known: &Known) -> Landscape {

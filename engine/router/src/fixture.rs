@@ -108,21 +108,12 @@ pub(crate) fn overlay(id: u32) -> Ipv4Addr {
 
 /// The capture interface, up or down, with the address 10.77.60.1.
 pub(crate) fn lan(up: bool) -> HostEvent {
-    lan_of(1500, up)
-}
-
-/// The LAN, up, with an MTU in bytes.
-pub(crate) fn lan_of_mtu(mtu: u16) -> HostEvent {
-    lan_of(mtu, true)
-}
-
-fn lan_of(mtu: u16, up: bool) -> HostEvent {
     HostEvent::Lan {
         interface: "eth1".into(),
         index: 2,
         mac: [2, 0, 0, 0, 0, 1],
         address: Some("10.77.60.1/24".parse().unwrap()),
-        mtu,
+        mtu: 1500,
         up,
     }
 }

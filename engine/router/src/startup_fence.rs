@@ -1,19 +1,22 @@
 //! From the start until this router has heard the routes: it takes a LAN over from nobody who works there.
 //!
 //! A router that begins knows nothing, and would answer for nobody in place of one that answers for all. So it waits until those
-//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB), at most [`BOUND`] from when somebody can tell them: who
-//! reaches nobody is isolated, however long that lasts, and whoever was reached for a moment has told nothing. Who would take
-//! the role by its priority alone waits for [`FLOOR`] besides, for what comes late; a master that gives way need not wait for
-//! that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be worse. A fence that
-//! is gone stays gone.
+//! who tell routes have told them all (RFC 4724 section 2: End-of-RIB): everybody, or those who are there when somebody has been
+//! for [`FLOOR`], which is how long the ways to the others may take. Without a reflector in between that means whoever a tunnel
+//! or BFD shows to be there, for BGP calls late after a long time of silence. At most it waits for [`BOUND`] from when somebody
+//! can tell routes: who reaches nobody is isolated, however long that lasts, and whoever was reached for a moment has told
+//! nothing. Who would take the role by its priority alone waits for [`FLOOR`] from its start besides; a master that gives way
+//! need not wait for that. A router that is alone acts at once, and one that takes over from a dead one does: nobody would be
+//! worse. A fence that is gone stays gone.
 //!
 //! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
-//! So it is uninformed until everybody has told routes who can, or some have and [`BOUND`] is over; what it claims by order
-//! before, it claims as standby (`crate::lan_orders`), which is enough where nobody else claims it.
+//! So it is uninformed until everybody has told routes who can, or those who are there have and [`BOUND`] is over; what it claims
+//! by order before, it claims as standby (`crate::lan_orders`), which is enough where nobody else claims it.
 
 use std::time::{Duration, Instant};
 
 use sam_bgp::session::SessionState;
+use sam_capture::NodeId;
 
 use crate::Router;
 use crate::peers::{is_node, node_of};
@@ -34,6 +37,8 @@ pub(crate) struct StartupFence {
     late: bool,
     /// Since when there is always a session with somebody.
     reached_since: Option<Instant>,
+    /// Whether that has been so for [`FLOOR`].
+    settled: bool,
     /// Whether somebody's routes are missing that may say what was given away.
     uninformed: bool,
 }
@@ -43,7 +48,7 @@ pub(crate) struct StartupFence {
 pub(crate) struct Told {
     /// Whether there is a session with anybody.
     pub(crate) reached: bool,
-    /// All those with whom there is a session.
+    /// All those who are there.
     pub(crate) present: bool,
     /// Everybody from whom routes may come.
     pub(crate) all: bool,
@@ -57,6 +62,7 @@ impl StartupFence {
             early: true,
             late: false,
             reached_since: None,
+            settled: false,
             uninformed: true,
         }
     }
@@ -67,9 +73,10 @@ impl StartupFence {
         self.late |= now >= self.born + BOUND;
         let since = self.reached_since.unwrap_or(now);
         self.reached_since = told.reached.then_some(since);
-        self.up &= !(told.present || (told.reached && now >= since + BOUND));
-        let informed = told.all || (told.present && self.late);
-        self.uninformed &= !informed;
+        self.settled = told.reached && now >= since + FLOOR;
+        let told_here = told.present && self.settled;
+        self.up &= !(told.all || told_here || (told.reached && now >= since + BOUND));
+        self.uninformed &= !(told.all || (told_here && self.late));
     }
 
     /// Whether this router takes over from nobody who lives.
@@ -94,11 +101,18 @@ impl StartupFence {
 
     /// When time changes something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let floor = self.early.then(|| self.born + FLOOR);
-        let routes = self.reached_since.filter(|_| self.up);
-        let orders = (self.uninformed && !self.late).then_some(self.born);
-        let bound = routes.into_iter().chain(orders).min();
-        floor.or_else(|| bound.map(|since| since + BOUND))
+        if self.early {
+            return Some(self.born + FLOOR);
+        }
+        let wait = if !self.settled && (self.up || self.uninformed) {
+            Some(FLOOR)
+        } else {
+            self.up.then_some(BOUND)
+        };
+        let since = self.reached_since.zip(wait);
+        let routes = since.map(|(since, wait)| since + wait);
+        let orders = (self.uninformed && !self.late).then(|| self.born + BOUND);
+        routes.into_iter().chain(orders).min()
     }
 }
 
@@ -106,7 +120,7 @@ impl Router {
     /// Lets the fence follow what is known.
     pub(crate) fn follow_fence(&mut self, now: Instant) {
         if !self.fence.is_over() {
-            let (isolated, present) = self.route_sources(false);
+            let (isolated, present) = self.route_sources(|node| self.is_heard(node));
             let told = Told {
                 reached: !isolated,
                 present,
@@ -114,6 +128,12 @@ impl Router {
             };
             self.fence.follow(told, now);
         }
+    }
+
+    /// Whether something shows that a node is there, which has a session or may get one at any time.
+    fn is_heard(&self, node: NodeId) -> bool {
+        let is_up = self.tunnel_up(node) || self.path_watch.is_up(node);
+        is_up && !self.path_watch.has_failed(node)
     }
 
     /// Whether everybody has told all routes from whom they may come: one reflector, and to a reflector or in a mesh all nodes.
@@ -191,17 +211,46 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
+    fn those_who_are_there_speak_for_all_when_somebody_has_been_reached_for_ten_seconds() {
+        let start = Instant::now();
+        for reached in [Duration::ZERO, FLOOR, 2 * BOUND] {
+            let mut fence = StartupFence::new(start);
+            let due = start + reached + FLOOR;
+            fence.follow(SOME, due - FLOOR);
+            assert!(fence.is_up(), "others may come");
+            fence.follow(SOME, due - INSTANT);
+            assert!(fence.is_up());
+            assert_eq!(fence.poll_timeout(), Some(due));
+            fence.follow(SLOW, due);
+            assert!(fence.is_up(), "another one came, and has told nothing yet");
+            fence.follow(SOME, due + INSTANT);
+            assert!(!fence.is_up());
+        }
+
+        let mut fence = StartupFence::new(start);
+        fence.follow(SOME, start);
+        fence.follow(NOBODY, start + FLOOR - INSTANT);
+        fence.follow(SOME, start + FLOOR);
+        assert!(fence.is_up(), "not without a break");
+        fence.follow(SOME, start + 2 * FLOOR);
+        assert!(!fence.is_up());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
     fn what_was_given_away_is_not_known_until_all_have_spoken_or_some_and_none_comes_any_more() {
         let start = Instant::now();
         for (told, until) in [
-            ([ALL, NOBODY, NOBODY], Some(1)),
-            ([SOME, ALL, NOBODY], Some(100)),
-            ([SOME, SOME, SOME], Some(120)),
-            ([NOBODY, SOME, SOME], Some(120)),
-            ([NOBODY, NOBODY, NOBODY], None),
+            ([ALL, NOBODY, NOBODY, NOBODY], Some(1)),
+            ([SOME, ALL, NOBODY, NOBODY], Some(100)),
+            ([SOME, SOME, SOME, SOME], Some(120)),
+            ([NOBODY, SOME, SOME, SOME], Some(120)),
+            ([NOBODY, NOBODY, SOME, SOME], Some(130)),
+            ([NOBODY, NOBODY, NOBODY, NOBODY], None),
         ] {
             let mut fence = StartupFence::new(start);
-            let informed = [1, 100, 120].into_iter().zip(told).find(|(second, told)| {
+            let mut times = [1, 100, 120, 130].into_iter().zip(told);
+            let informed = times.find(|(second, told)| {
                 fence.follow(*told, start + Duration::from_secs(*second));
                 !fence.is_uninformed()
             });

@@ -199,7 +199,7 @@ impl Tap {
 
     /// What left this router for the tunnel and came from it.
     fn stop(mut self) -> Vec<CapturedPacket> {
-        self.samctl.signal("INT");
+        self.samctl.signal("TERM");
         wait_until("samctl pcap ends", PATIENCE, || {
             self.samctl.exit_code().is_some()
         });

@@ -23,7 +23,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-pub use self::ability::Inability;
 use self::consent::Consent;
 pub use self::news::News;
 use self::preflight::Preflight;

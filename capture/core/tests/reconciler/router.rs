@@ -415,7 +415,8 @@ impl Router {
             assert!(!self.drained, "{at}: it is drained");
             assert!(!load.held.contains(&at), "{at} is where it belongs");
             let ample = |most: usize| most >= load.held.len() + ADDRESSES.len();
-            let takes = load.capacity.is_none_or(ample) || !captures;
+            let alone_captures = candidate.captures && !captures;
+            let takes = load.capacity.is_none_or(ample) || alone_captures;
             if takes && self.is_after(other, *candidate, at) {
                 panic!("{at} is for node {other} to take");
             }

@@ -190,8 +190,8 @@ impl World {
 
     /// Long after the last change the journals know of nothing that is not there: if it came back, it would not be theirs.
     fn check_journals(&mut self) {
-        // What is under way ends in the first turn.
-        for _ in 0..2 {
+        // A release begins in the first turn when its hold does, is made in the next, and is believed after a later look.
+        for _ in 0..6 {
             self.pass(Duration::from_secs(600));
             for _ in 0..8 {
                 for index in 0..self.routers.len() {

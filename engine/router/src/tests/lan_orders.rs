@@ -118,10 +118,6 @@ fn what_the_lan_gave_up_while_a_router_was_down_that_one_forgets_too() {
 fn a_holder_that_begins_anew_keeps_what_it_holds_whoever_calls_whom() {
     for wait in 0..20 {
         let mut net = elected();
-        let remember = |net: &Net, id: u32| {
-            let station = &net.stations[&id];
-            (station.router.config().clone(), station.state.clone())
-        };
         let second = remember(&net, 2);
         net.kill(2);
         net.run(5);
@@ -162,8 +158,7 @@ fn a_holder_that_begins_anew_keeps_what_it_holds_whoever_calls_whom() {
 fn a_holder_that_begins_anew_beside_a_better_claim_that_stays_gives_way_after_ten_seconds() {
     let mut net = Net::new(3, FULL_MESH);
     net.command(3, Command::Announce(address(ADDRESS)));
-    let station = &net.stations[&3];
-    let (config, state) = (station.router.config().clone(), station.state.clone());
+    let (config, state) = remember(&net, 3);
     assert_eq!(state.held, [address(ADDRESS)].into());
     net.kill(3);
     net.command(1, Command::Announce(address(ADDRESS)));
@@ -186,10 +181,6 @@ fn a_holder_that_begins_anew_beside_a_better_claim_that_stays_gives_way_after_te
 #[test]
 fn an_order_that_only_the_router_that_stands_by_knows_is_explained_and_may_be_given_again() {
     let mut net = elected();
-    let remember = |net: &Net, id: u32| {
-        let station = &net.stations[&id];
-        (station.router.config().clone(), station.state.clone())
-    };
     let second = remember(&net, 2);
     net.kill(2);
     net.run(5);
@@ -221,4 +212,10 @@ fn an_order_that_only_the_router_that_stands_by_knows_is_explained_and_may_be_gi
 
     assert_eq!(net.owner(3, address(FAR)), Some(2));
     assert!(!remark(&net));
+}
+
+/// What a node begins anew with: its configuration, and what it has saved.
+fn remember(net: &Net, id: u32) -> (Config, RuntimeState) {
+    let station = &net.stations[&id];
+    (station.router.config().clone(), station.state.clone())
 }

@@ -8,6 +8,7 @@ pub(crate) type Slice<'a> = Box<dyn FnMut() -> f64 + 'a>;
 /// What is to be run.
 pub(crate) struct Bench {
     rounds: usize,
+    measures: bool,
     wanted: Option<String>,
 }
 
@@ -16,11 +17,18 @@ impl Bench {
     pub(crate) fn from_environment() -> Self {
         let rounds = std::env::var("BENCH_ROUNDS").ok();
         let rounds = rounds.map(|rounds| rounds.parse().expect("BENCH_ROUNDS is a number"));
+        let measures = std::env::args().any(|word| word == "--bench");
         let mut words = std::env::args().skip(1);
         Self {
-            rounds: rounds.unwrap_or(ROUNDS),
+            rounds: rounds.unwrap_or(if measures { ROUNDS } else { 1 }),
+            measures,
             wanted: words.find(|word| !word.starts_with('-')),
         }
+    }
+
+    /// Whether figures are wanted, as `cargo bench` says; `cargo test` only tries whether everything runs.
+    pub(crate) fn measures(&self) -> bool {
+        self.measures
     }
 
     /// Whether cases of this group are wanted.
