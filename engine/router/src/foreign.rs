@@ -143,6 +143,16 @@ impl Reach {
             Self::Secured(hops) => (255, 255 - hops.saturating_sub(1)),
         }
     }
+
+    /// The least TTL of packets of BFD that are taken; 0 takes any. They begin with 255 over one hop (RFC 5881 section 5). Over
+    /// several nothing says with what they begin, and BIRD takes 64: unless TTLs are to prove the distance, they prove nothing.
+    #[must_use]
+    pub const fn least_bfd_ttl(self) -> u8 {
+        match self {
+            Self::Link => sam_bfd::TTL,
+            Self::Multihop(_) | Self::Secured(_) => self.hop_limits().1,
+        }
+    }
 }
 
 impl Foreign {
@@ -256,5 +266,17 @@ mod tests {
         }
         let hops = [Reach::Link, Reach::Multihop(3), Reach::Secured(2)].map(Reach::hops);
         assert_eq!(hops, [1, 3, 2]);
+    }
+
+    #[test]
+    fn bfd_takes_any_ttl_from_several_hops_away_unless_they_are_to_be_proved() {
+        for (reach, least) in [
+            (Reach::Link, 255),
+            (Reach::Secured(1), 255),
+            (Reach::Secured(2), 254),
+            (Reach::Multihop(2), 0),
+        ] {
+            assert_eq!(reach.least_bfd_ttl(), least, "{reach:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sam_bfd::{MULTIHOP_PORT, PORT, SOURCE_PORTS, SessionStatus, Sessions, TTL};
+use sam_bfd::{MULTIHOP_PORT, PORT, SOURCE_PORTS, SessionStatus, Sessions};
 use sam_net::{Epoll, HopSocket, Interest};
 use sam_router::Foreign;
 use sam_router::config::BfdTiming;
@@ -139,16 +139,15 @@ impl Bfd {
     pub(crate) fn set_neighbors(&self, foreign: &Foreign) {
         let mut neighbors = Neighbors::new();
         for (address, neighbor) in &foreign.neighbors {
-            let (terms, hops) = (&neighbor.terms, neighbor.terms.reach.hops());
+            let (terms, reach) = (&neighbor.terms, neighbor.terms.reach);
             if let Some(timing) = terms.bfd {
                 let place = Outside {
                     local: terms.local_address,
                     interface: terms.interface.clone(),
-                    several_hops: hops > 1,
+                    several_hops: reach.hops() > 1,
                 };
-                let least_ttl = TTL - hops.saturating_sub(1);
                 let those = neighbors.entry(place).or_default();
-                those.insert(*address, (timing, least_ttl));
+                those.insert(*address, (timing, reach.least_bfd_ttl()));
             }
         }
         if let Some((mailbox, _)) = &self.running {
