@@ -317,14 +317,14 @@ fn gobgp(manner: Manner) -> String {
     )
 }
 
-/// What it hears goes into a file, as JSON.
+/// What it hears goes into a file, as JSON. The helper keeps the pipe by which it could speak, or ExaBGP takes it for dead.
 fn exabgp(manner: Manner, routes: &[String], folder: &Path) -> Result<String> {
     let (own, us) = (THEIRS.underlay(), OURS.underlay());
     let (heard, script) = (folder.join(HEARD), folder.join("helper"));
     fs::write(&heard, "")?;
     fs::write(
         &script,
-        format!("#!/bin/sh\nexec cat >>{}\n", heard.display()),
+        format!("#!/bin/sh\nexec 3>&1\nexec cat >>{}\n", heard.display()),
     )?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let guard = match manner {
