@@ -7,11 +7,12 @@ use std::time::Instant;
 use ipnet::Ipv4Net;
 use sam_bgp::PathSource;
 use sam_bgp::speaker::PathView;
-use sam_capture::{ClaimState, Owner};
+use sam_capture::Owner;
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago, step_name};
 use crate::Router;
+use crate::claims::active_claims;
 use crate::peers::node_of;
 use crate::signature::signature;
 
@@ -143,13 +144,10 @@ impl Router {
     }
 
     fn signature(&self, owner: &Owner) -> String {
-        let (asn, prefix) = (self.config.fabric.asn, Ipv4Net::from(owner.address));
-        let paths = self.speaker.paths(prefix);
-        let claims = paths
-            .iter()
-            .filter_map(|view| Owner::from_path(asn, prefix, &view.path));
-        let others = claims.filter(|it| it.state == ClaimState::Active && it.node != owner.node);
-        signature(owner, &others.map(|it| (it.node, it.sequence)).collect())
+        let prefix = Ipv4Net::from(owner.address);
+        let mut others = active_claims(&self.speaker.paths(prefix), prefix, &self.config);
+        others.retain(|(node, _)| *node != owner.node);
+        signature(owner, &others)
     }
 
     fn claims(&self, address: Ipv4Addr, now: Instant) -> Vec<ClaimRow> {
