@@ -241,10 +241,15 @@ fn a_neighbor_outside_that_bfd_loses_has_its_session_ended() {
     let sent = outside(&net).last_sent.as_ref().map(ToString::to_string);
     assert_eq!(sent.as_deref(), Some("Cease/BFD Down"));
     let mut facts = crate::Facts::default();
+    let shown = |facts: &crate::Facts| {
+        let view = net.stations[&1].router.bfd(facts, net.now);
+        let rows = view.neighbors.into_iter().map(|row| row.node.name);
+        let others = view.without_session.into_iter().map(|node| node.name);
+        [rows.collect::<Vec<_>>(), others.collect()]
+    };
+    assert_eq!(shown(&facts), [vec![], vec!["n9".to_owned()]]);
     facts.bfd.sessions = vec![crate::facts::BfdSessionFacts::new(&session.0, net.now)];
-    let view = net.stations[&1].router.bfd(&facts, net.now);
-    let shown = view.neighbors.iter().map(|row| row.node.name.as_str());
-    assert_eq!(shown.collect::<Vec<_>>(), ["n9"]);
+    assert_eq!(shown(&facts), [vec!["n9".to_owned()], vec![]]);
     net.run(30);
     assert!(ups(&net) > 1, "it may come back without BFD");
 }
