@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sam_router::view::TraceQuery;
 
 pub use self::bgp::{
-    BgpCommand, DecodeArgs, Direction, Family, MrtCommand, NeighborTopic, PolicyCommand, Topic,
+    BgpCommand, DecodeArgs, Direction, Family, InjectArgs, MrtCommand, NeighborTopic,
+    PolicyCommand, Topic,
 };
 pub use self::cloud::{
     AwsPolicyArgs, AzureRoleArgs, CaptureCommand, FakecloudArgs, IamPolicyCommand, LabCommand,

@@ -162,14 +162,19 @@ impl<R: Read> Iterator for MrtReader<R> {
 }
 
 /// A BGP message within a record of changes (RFC 6396 section 4.4).
-struct Change {
-    peer: IpAddr,
+pub(crate) struct Change {
+    /// Who sent it.
+    pub(crate) peer: IpAddr,
+    /// Who wrote the file sent it, to that peer.
+    pub(crate) is_local: bool,
     peer_asn: u32,
-    decoded: Result<Message, String>,
+    /// What this router makes of it.
+    pub(crate) decoded: Result<Message, String>,
 }
 
 impl Change {
-    fn find(raw: &RawMrtRecord) -> Option<Self> {
+    /// Reads a record; `None` if it is none of changes.
+    pub(crate) fn find(raw: &RawMrtRecord) -> Option<Self> {
         let header = &raw.common_header;
         if !matches!(header.entry_type, EntryType::BGP4MP | EntryType::BGP4MP_ET) {
             return None;
@@ -199,15 +204,22 @@ impl Change {
             extended: true,
             ipv6: Some(Ipv6Context { add_path }),
         };
+        let local = [
+            MESSAGE_LOCAL,
+            MESSAGE_AS4_LOCAL,
+            MESSAGE_LOCAL_ADD_PATH,
+            MESSAGE_AS4_LOCAL_ADD_PATH,
+        ];
         Some(Self {
             peer,
+            is_local: local.contains(&header.entry_subtype),
             peer_asn,
             decoded: Message::decode(message, context).map_err(|error| error.to_string()),
         })
     }
 
     /// What this router would find wrong with it; families that it does not speak are not wrong.
-    fn objection(&self) -> Option<String> {
+    pub(crate) fn objection(&self) -> Option<String> {
         if let Err(reason) = &self.decoded {
             return Some(format!("refused: {reason}"));
         }
@@ -339,7 +351,7 @@ fn seconds(record: &MrtRecord) -> f64 {
 }
 
 /// Takes a number of `width` octets off the front.
-fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
+pub(crate) fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
     let (octets, further) = rest.split_at_checked(width)?;
     *rest = further;
     Some(
@@ -349,7 +361,8 @@ fn number(rest: &mut &[u8], width: usize) -> Option<u32> {
     )
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+/// Reads an address of four octets or sixteen.
+pub(crate) fn address(octets: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     let sixteen = <[u8; 16]>::try_from(octets).map(IpAddr::from);
     four.or(sixteen).ok()

@@ -11,13 +11,14 @@ use crate::TTL;
 use crate::jitter::Jitter;
 use crate::packet::{Malformed, Packet};
 use crate::session::{Event, Session};
+use crate::state::State;
 use crate::status::SessionStatus;
 use crate::timing::Timing;
 
 /// Why a datagram does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Discard {
-    /// It crossed a router, or pretends that it did not (RFC 5881 section 5).
+    /// It crossed a router, or more than it may (RFC 5881 section 5, RFC 5883 section 5).
     Ttl,
     /// It is no control packet (RFC 5880 section 6.8.6).
     Malformed(Malformed),
@@ -46,7 +47,7 @@ impl Discard {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Ttl => "the TTL is not 255: the datagram crossed a router",
+            Self::Ttl => "the TTL is too low: the datagram crossed a router, or too many",
             Self::Malformed(Malformed::Version) => "the version is not 1",
             Self::Malformed(Malformed::Length) => "the length is wrong",
             Self::Malformed(Malformed::Multiplier) => "the detection multiplier is zero",
@@ -81,6 +82,8 @@ impl Discard {
 #[derive(Debug)]
 struct Entry {
     session: Session,
+    /// TTL with which its datagrams arrive at least.
+    least_ttl: u8,
     /// Set while the peer is told that we leave.
     leaves_at: Option<Instant>,
 }
@@ -89,18 +92,31 @@ struct Entry {
 #[derive(Debug)]
 pub struct Sessions {
     entries: BTreeMap<Ipv4Addr, Entry>,
+    /// Whether anyone may send in the name of a peer.
+    open: bool,
     jitter: Jitter,
     discarded: BTreeMap<Discard, u64>,
 }
 
 impl Sessions {
-    /// Makes a table without sessions.
+    /// Makes a table without sessions, for links that vouch for the addresses of senders.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
+            open: false,
             jitter: Jitter::new(seed),
             discarded: BTreeMap::new(),
+        }
+    }
+
+    /// The same for links that vouch for nobody: a session that is up heeds only who knows its discriminator. That a peer
+    /// began anew, and does not know it any more, shows when the detection time is over.
+    #[must_use]
+    pub fn over_open_links(seed: u64) -> Self {
+        Self {
+            open: true,
+            ..Self::new(seed)
         }
     }
 
@@ -119,6 +135,7 @@ impl Sessions {
                     let session = self.fresh(*timing, now);
                     let entry = Entry {
                         session,
+                        least_ttl: TTL,
                         leaves_at: None,
                     };
                     self.entries.insert(*address, entry);
@@ -127,7 +144,21 @@ impl Sessions {
         }
     }
 
-    /// Handles the payload of a datagram to [`PORT`](crate::PORT).
+    /// Says with which TTL datagrams of a peer arrive at least; it is 255 until then.
+    pub fn set_least_ttl(&mut self, peer: Ipv4Addr, least: u8) {
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            entry.least_ttl = least;
+        }
+    }
+
+    /// Tells whether there is no session, nor one that ends.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Handles the payload of a datagram to [`PORT`](crate::PORT) or [`MULTIHOP_PORT`](crate::MULTIHOP_PORT); a table is for
+    /// one of them.
     ///
     /// # Errors
     /// Why it does not count; counted.
@@ -204,14 +235,17 @@ impl Sessions {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), Discard> {
-        if ttl != TTL {
+        let entry = self.entries.get(&from);
+        if ttl < entry.map_or(TTL, |entry| entry.least_ttl) {
             return Err(Discard::Ttl);
         }
         let packet = Packet::decode(payload).map_err(Discard::Malformed)?;
-        // One session per peer, and tunnels vouch for addresses: the address alone chooses, the discriminator must fit.
+        // One session per peer: the address alone chooses, the discriminator must fit. Tunnels vouch for addresses; elsewhere
+        // a single forged datagram without it must not end a session.
         let entry = self.entries.get_mut(&from).ok_or(Discard::UnknownPeer)?;
         let named = packet.your_discriminator;
-        if named != 0 && named != entry.session.discriminator() {
+        let may_lack = !(self.open && entry.session.state() == State::Up);
+        if named != entry.session.discriminator() && !(named == 0 && may_lack) {
             return Err(Discard::UnknownDiscriminator);
         }
         entry.session.handle_packet(&packet, now);
@@ -234,7 +268,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::state::State;
 
     const TIMING: Timing = Timing {
         interval: Duration::from_millis(300),
@@ -253,6 +286,21 @@ mod tests {
         }
         assert_eq!(sessions.handle_datagram(FAR, 255, &packet, start()), Ok(()));
         assert_eq!(count(&sessions, Discard::Ttl), 4);
+    }
+
+    /// RFC 5883 section 5.
+    #[test]
+    fn over_several_hops_the_ttl_may_be_lower_down_to_a_limit() {
+        let mut sessions = with_peers(&[FAR]);
+        sessions.set_least_ttl(FAR, 253);
+        let packet = greeting().encode();
+        for (ttl, outcome) in [(252, Err(Discard::Ttl)), (253, Ok(())), (255, Ok(()))] {
+            let got = sessions.handle_datagram(FAR, ttl, &packet, start());
+            assert_eq!(got, outcome, "{ttl}");
+        }
+        sessions.set_peers(&[(FAR, TIMING)].into(), start());
+        let again = sessions.handle_datagram(FAR, 253, &packet, start());
+        assert_eq!(again, Ok(()), "the same peers change nothing");
     }
 
     #[test]
@@ -275,6 +323,37 @@ mod tests {
         }
         assert_eq!(count(&sessions, Discard::UnknownPeer), 1);
         assert_eq!(count(&sessions, Discard::UnknownDiscriminator), 1);
+    }
+
+    /// Over an open link anyone can forge what a peer says that does not know our discriminator.
+    #[test]
+    fn a_session_that_is_up_over_an_open_link_heeds_only_who_knows_its_discriminator() {
+        for (mut sessions, outcome, state) in [
+            (Sessions::new(3), Ok(()), State::Down),
+            (
+                Sessions::over_open_links(3),
+                Err(Discard::UnknownDiscriminator),
+                State::Up,
+            ),
+        ] {
+            sessions.set_peers(&[(FAR, TIMING)].into(), start());
+            let forged = greeting();
+            let opening = sessions.handle_datagram(FAR, TTL, &forged.encode(), start());
+            assert_eq!(opening, Ok(()), "who begins knows nothing yet");
+            let answer = Packet {
+                state: State::Up,
+                your_discriminator: sessions.status()[0].local_discriminator,
+                ..forged
+            };
+            let known = sessions.handle_datagram(FAR, TTL, &answer.encode(), start());
+            assert_eq!(known, Ok(()));
+            assert_eq!(sessions.status()[0].state, State::Up);
+
+            let got = sessions.handle_datagram(FAR, TTL, &forged.encode(), start());
+
+            assert_eq!(got, outcome);
+            assert_eq!(sessions.status()[0].state, state);
+        }
     }
 
     #[test]

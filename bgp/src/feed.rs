@@ -17,13 +17,13 @@ pub const MAX_GONE: usize = 16_384;
 /// Superseded places that are not worth a sweep.
 const SUPERSEDED_MIN: usize = 1024;
 
-/// The log.
+/// The log. `C` says what made a key change, where readers are told.
 #[derive(Debug)]
-pub struct Feed<K> {
+pub struct Feed<K, C = ()> {
     /// Number of the latest change.
     generation: u64,
     /// All places by generation.
-    log: Vec<Place<K>>,
+    log: Vec<Place<K, C>>,
     superseded: usize,
     /// Keys that are gone: by key, and in the order in which they went.
     gone: BTreeMap<K, Stamp>,
@@ -40,9 +40,10 @@ pub struct Stamp(std::num::NonZeroU64);
 
 /// One change in the log.
 #[derive(Debug)]
-struct Place<K> {
+struct Place<K, C> {
     generation: u64,
     key: K,
+    cause: C,
     state: State,
 }
 
@@ -69,13 +70,15 @@ pub struct Cursor {
 
 /// What a reader is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News<K> {
+pub enum News<K, C = ()> {
     /// Something about a key changed; what, is to be looked up.
     Changed {
         /// Number of the change; they grow.
         generation: u64,
         /// The key.
         key: K,
+        /// What made it change, the last time.
+        cause: C,
     },
     /// Everything that was there when the reader began has been told; changes follow.
     Complete {
@@ -86,13 +89,13 @@ pub enum News<K> {
     Resync,
 }
 
-impl<K: Copy + Ord> Default for Feed<K> {
+impl<K: Copy + Ord, C: Copy + Default> Default for Feed<K, C> {
     fn default() -> Self {
         Self::with_max_gone(MAX_GONE)
     }
 }
 
-impl<K: Copy + Ord> Feed<K> {
+impl<K: Copy + Ord, C: Copy + Default> Feed<K, C> {
     fn with_max_gone(max_gone: usize) -> Self {
         Self {
             generation: 0,
@@ -108,6 +111,17 @@ impl<K: Copy + Ord> Feed<K> {
     /// Notes that something about a key changed, and whether the key still exists. `latest` is what the last note
     /// returned for it, if it existed then; to be kept is what this one returns.
     pub fn note(&mut self, key: K, latest: Option<Stamp>, exists: bool) -> Option<Stamp> {
+        self.note_because(key, latest, exists, C::default())
+    }
+
+    /// As [`Self::note`], and why it changed.
+    pub fn note_because(
+        &mut self,
+        key: K,
+        latest: Option<Stamp>,
+        exists: bool,
+        cause: C,
+    ) -> Option<Stamp> {
         let known = latest.or_else(|| self.return_of(key));
         match known {
             Some(Stamp(former)) => {
@@ -123,6 +137,7 @@ impl<K: Copy + Ord> Feed<K> {
         self.log.push(Place {
             generation: self.generation,
             key,
+            cause,
             state,
         });
         if let Some(stamp) = stamp.filter(|_| !exists) {
@@ -151,7 +166,7 @@ impl<K: Copy + Ord> Feed<K> {
     }
 
     /// Reads on; `None` when there is nothing new.
-    pub fn next(&self, cursor: &mut Cursor) -> Option<News<K>> {
+    pub fn next(&self, cursor: &mut Cursor) -> Option<News<K, C>> {
         // What was gone when the reader began, it was never told of.
         if self.forgotten > cursor.seen.max(cursor.began) {
             *cursor = self.subscribe();
@@ -171,6 +186,7 @@ impl<K: Copy + Ord> Feed<K> {
                 Some(News::Changed {
                     generation: place.generation,
                     key: place.key,
+                    cause: place.cause,
                 })
             }
             _ if !cursor.complete => {
@@ -219,7 +235,7 @@ impl<K: Copy + Ord> Feed<K> {
         let since = usize::try_from(self.generation - generation).ok()?;
         let counted = self.log.len().checked_sub(since + 1);
         let is_it = |at: &usize| self.log[*at].generation == generation;
-        let key = |place: &Place<K>| place.generation;
+        let key = |place: &Place<K, C>| place.generation;
         counted
             .filter(is_it)
             .or_else(|| self.log.binary_search_by_key(&generation, key).ok())
@@ -292,6 +308,27 @@ mod tests {
 
         assert_eq!(drain(&feed, &mut slow), ["resync", "complete@6"]);
         assert_eq!(drain(&feed, &mut late), ["resync", "complete@6"]);
+    }
+
+    /// Of several changes that a reader finds as one it is told the last.
+    #[test]
+    fn the_cause_is_that_of_the_latest_change_also_of_what_is_gone() {
+        let mut feed: Feed<u8, char> = Feed::default();
+        let mut early = feed.subscribe();
+        let stamp = feed.note_because(1, None, true, 'a');
+        let stamp = feed.note_because(1, stamp, true, 'b');
+        let causes = |feed: &Feed<u8, char>, cursor: &mut Cursor| -> String {
+            let news = std::iter::from_fn(|| feed.next(cursor));
+            news.filter_map(|news| match news {
+                News::Changed { cause, .. } => Some(cause),
+                News::Complete { .. } | News::Resync => None,
+            })
+            .collect()
+        };
+        assert_eq!(causes(&feed, &mut feed.subscribe()), "b");
+        assert_eq!(causes(&feed, &mut early), "b");
+        feed.note_because(1, stamp, false, 'c');
+        assert_eq!(causes(&feed, &mut early), "c");
     }
 
     proptest! {
@@ -418,7 +455,9 @@ mod tests {
     fn drain(feed: &Feed<u8>, cursor: &mut Cursor) -> Vec<String> {
         let news = std::iter::from_fn(|| feed.next(cursor));
         news.map(|news| match news {
-            News::Changed { generation, key } => format!("{key}@{generation}"),
+            News::Changed {
+                generation, key, ..
+            } => format!("{key}@{generation}"),
             News::Complete { generation } => format!("complete@{generation}"),
             News::Resync => "resync".into(),
         })

@@ -34,7 +34,8 @@ pub use policy::{Policies, Policy, Rejection};
 pub use reflector::LOOP_REASONS;
 pub use restart::RestartView;
 pub use rib::{
-    Alternatives, BestPathChange, DecisionStep, Path, PathSource, STALE_SUPERSEDED, is_near_limit,
+    Alternatives, BestPathChange, Cause, DecisionStep, Path, PathSource, STALE_SUPERSEDED,
+    is_near_limit,
 };
 pub use rib_view::RibView;
 pub use speaker::{

@@ -13,10 +13,10 @@ impl<P: Policies> Speaker<P> {
         match (family, step) {
             (Family::Ipv4Unicast, RefreshStep::Asked) => self.tables.refresh(peer),
             (Family::Ipv4Unicast, RefreshStep::Begins) => self.tables.begin_refresh(peer, now),
-            (Family::Ipv4Unicast, RefreshStep::Ends) => self.tables.end_refresh(peer),
+            (Family::Ipv4Unicast, RefreshStep::Ends) => self.tables.end_refresh(peer, now),
             (Family::Ipv6Unicast, RefreshStep::Asked) => self.ipv6.refresh(peer),
             (Family::Ipv6Unicast, RefreshStep::Begins) => self.ipv6.begin_refresh(peer, now),
-            (Family::Ipv6Unicast, RefreshStep::Ends) => self.ipv6.end_refresh(peer),
+            (Family::Ipv6Unicast, RefreshStep::Ends) => self.ipv6.end_refresh(peer, now),
         }
     }
 }

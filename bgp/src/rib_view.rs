@@ -9,7 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::config::PeerId;
 use crate::feed::Feed;
 use crate::policy::Rejection;
-use crate::rib::{Alternatives, NeighborIdentity, Path, ReceivedRoute, Tables, Tried};
+use crate::rib::{Alternatives, Cause, NeighborIdentity, Path, ReceivedRoute, Tables, Tried};
 use crate::speaker::Speaker;
 use crate::view::{self, PathView, PeerView, ReceivedView, RejectedView, WithheldView};
 use crate::wire::{Family, Nlri, PathAttributes, Prefix};
@@ -51,7 +51,7 @@ impl<P: Policies> Speaker<P> {
     }
 
     /// As [`RibView::feed`], of IPv4 unicast.
-    pub fn rib_feed(&self) -> &Feed<Ipv4Net> {
+    pub fn rib_feed(&self) -> &Feed<Ipv4Net, Cause> {
         self.tables.loc_rib().feed()
     }
 
@@ -102,7 +102,7 @@ impl<'a, P: Policy<N>, N: Prefix> RibView<'a, P, N> {
 
     /// Prefixes whose paths changed, any of them.
     #[must_use]
-    pub fn feed(&self) -> &'a Feed<N> {
+    pub fn feed(&self) -> &'a Feed<N, Cause> {
         self.0.loc_rib().feed()
     }
 

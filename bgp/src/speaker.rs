@@ -165,8 +165,8 @@ impl<P: Policies> Speaker<P> {
         self.conclude();
     }
 
-    /// Declares which next hops are reachable; paths with others are ineligible. Own routes are always eligible, and routes
-    /// of IPv6 unicast, whose next hops nobody looks after.
+    /// Declares which next hops are reachable; paths with others are ineligible. Own routes are always eligible, those of other
+    /// ASes, and routes of IPv6 unicast, whose next hops nobody looks after.
     pub fn set_next_hops(&mut self, reachable: BTreeSet<Ipv4Addr>, now: Instant) {
         self.now = now;
         self.tables.set_next_hops(reachable);

@@ -57,6 +57,7 @@ pub(crate) fn source(host: u8) -> PathSource {
         peer: PeerId(u32::from(host)),
         router_id: router(host),
         address: router(host),
+        external: false,
     }
 }
 

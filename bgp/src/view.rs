@@ -121,8 +121,11 @@ pub struct PathView<A = Ipv4Addr> {
     pub ineligible: Option<&'static str>,
     /// Whether its next hop came back only lately, so that other paths are preferred.
     pub unsteady: bool,
-    /// The step at which it lost against the best path (or at which the best beat the second).
+    /// The step at which it lost against its rival (or at which the best beat the second).
     pub step: DecisionStep,
+    /// Place among the paths of the one that it lost against: the best one or, by MED, one from its own neighboring AS. Of the
+    /// best path, that of the second.
+    pub rival: usize,
     /// The id under which peers hear of it that are told several paths.
     pub local_id: PathId,
 }
@@ -172,12 +175,8 @@ pub(crate) fn paths<A: Clone>(candidates: &[Candidate<A>]) -> Vec<PathView<A>> {
         .first()
         .filter(|candidate| candidate.ineligible.is_none());
     let view = |(position, candidate): (usize, &Candidate<A>)| {
-        let rival = if position == 0 {
-            candidates.get(1)
-        } else {
-            best
-        };
-        let step = match (best, rival) {
+        let rival = rival(candidates, position);
+        let step = match (best, candidates.get(rival)) {
             (None, _) => DecisionStep::Eligible,
             (Some(_), None) => DecisionStep::OnlyPath,
             (Some(_), Some(rival)) => compare(candidate, rival).1,
@@ -188,8 +187,25 @@ pub(crate) fn paths<A: Clone>(candidates: &[Candidate<A>]) -> Vec<PathView<A>> {
             ineligible: candidate.ineligible,
             unsteady: candidate.unsteady,
             step,
+            rival,
             local_id: candidate.local_id,
         }
     };
     candidates.iter().enumerate().map(view).collect()
+}
+
+/// Returns the place of the path that the one at `position` is to be compared with. A path that would beat the best one was
+/// beaten itself, by the MED of one from its own neighboring AS.
+fn rival<A>(candidates: &[Candidate<A>], position: usize) -> usize {
+    if position == 0 {
+        return 1;
+    }
+    let loser = &candidates[position];
+    let beats = |other: &Candidate<A>| compare(other, loser).0.is_lt();
+    if beats(&candidates[0]) {
+        return 0;
+    }
+    let from = |it: &Candidate<A>| it.path.attributes.neighboring_as();
+    let better = |other: &Candidate<A>| from(other) == from(loser) && beats(other);
+    candidates[..position].iter().position(better).unwrap_or(0)
 }

@@ -1,12 +1,13 @@
 //! Verbs about BGP.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::DrainOrder;
-use super::values::parse_prefix;
+use super::values::{parse_prefix, parse_speaker};
 
 /// `samctl bgp`
 #[derive(Debug, Subcommand)]
@@ -105,6 +106,40 @@ pub enum MrtCommand {
         /// TABLE_DUMP, TABLE_DUMP_V2 or BGP4MP, not compressed
         file: PathBuf,
     },
+    /// Tell a BGP speaker the routes of a file, as a neighbor of it would: to test one; needs no router here
+    ///
+    /// Without --live nothing is sent, and it is shown what would be. The speaker must expect this host as a neighbor, and its
+    /// policy decides what it believes; it forgets the routes when this command ends. What is told is IPv4 unicast, of several
+    /// routes to a prefix the first.
+    Inject(InjectArgs),
+}
+
+/// `samctl bgp mrt inject`
+#[derive(Debug, clap::Args)]
+pub struct InjectArgs {
+    /// TABLE_DUMP_V2 or BGP4MP, not compressed
+    pub file: PathBuf,
+    /// Whom to tell
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = parse_speaker)]
+    pub to: Option<SocketAddrV4>,
+    /// AS number of this neighbor
+    #[arg(long, value_name = "NUMBER")]
+    pub asn: Option<u32>,
+    /// AS number of the speaker, if it is another one
+    #[arg(long, value_name = "NUMBER")]
+    pub peer_asn: Option<u32>,
+    /// Only routes that this peer told, as the file says
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// Next hop of all routes instead of their own; a speaker of another AS is told the address of this host
+    #[arg(long, value_name = "ADDRESS")]
+    pub next_hop: Option<Ipv4Addr>,
+    /// End so many seconds after all routes are told, not when interrupted
+    #[arg(long, value_name = "NUMBER")]
+    pub seconds: Option<u64>,
+    /// Really tell them
+    #[arg(long, requires_all = ["to", "asn"])]
+    pub live: bool,
 }
 
 /// `samctl bgp decode`

@@ -1,6 +1,6 @@
 //! Single values on the command line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -57,6 +57,18 @@ pub(super) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     Ok(prefix)
 }
 
+/// Parses where a BGP speaker listens; a bare address means the port of BGP.
+pub(super) fn parse_speaker(text: &str) -> Result<SocketAddrV4, String> {
+    let bare = text
+        .parse()
+        .map(|address| SocketAddrV4::new(address, BGP_PORT));
+    bare.or_else(|_| text.parse())
+        .map_err(|_| "write an IPv4 address, and a port behind a colon".to_owned())
+}
+
+/// RFC 4271 section 8.2.1.
+const BGP_PORT: u16 = 179;
+
 /// Parses bits a second with a decimal suffix.
 pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().last() {
@@ -98,6 +110,14 @@ mod tests {
         ] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_speaker_listens_at_port_179_unless_told_otherwise() {
+        let at = |port| Ok(SocketAddrV4::new([10, 99, 0, 2].into(), port));
+        assert_eq!(parse_speaker("10.99.0.2"), at(179));
+        assert_eq!(parse_speaker("10.99.0.2:1790"), at(1790));
+        assert!(parse_speaker("upstream").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod drain;
 pub mod events;
 pub mod handover;
 pub mod iam_policy;
+pub mod inject;
 pub mod key;
 pub mod lab;
 mod lines;

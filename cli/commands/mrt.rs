@@ -1,4 +1,4 @@
-//! `samctl bgp mrt dump [FILE]` and `samctl bgp mrt read FILE`.
+//! `samctl bgp mrt dump [FILE]`, `samctl bgp mrt read FILE`, and the way to `samctl bgp mrt inject FILE`.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -7,14 +7,15 @@ use std::path::Path;
 use crate::Streams;
 use crate::args::{Format, MrtCommand};
 use crate::client::Client;
+use crate::commands::inject::inject;
 use crate::exit::{Exit, Failure};
 use crate::mrt::{MrtLine, MrtReader};
 use crate::output::mrt_line;
 
-/// Writes a table, or shows a file.
+/// Writes a table, or shows a file or tells its routes.
 ///
 /// # Errors
-/// When no router answers, or a file cannot be read or written.
+/// When no router answers, or a file cannot be read or written, or nobody takes its routes.
 pub fn mrt(
     command: &MrtCommand,
     client: &Client,
@@ -24,6 +25,7 @@ pub fn mrt(
     match command {
         MrtCommand::Dump { file } => dump(file.as_deref(), client, streams),
         MrtCommand::Read { file } => read(file, format, streams),
+        MrtCommand::Inject(args) => inject(args, format, streams),
     }
 }
 

@@ -73,6 +73,13 @@ fn terms_keys(name: &str, terms: &Terms, key_files: &KeyFiles) -> Vec<(&'static 
     let source = key_files.neighbor_keys.get(name);
     let both = terms.authentication.as_ref().zip(source);
     keys.extend(both.map(|(how, source)| ("authentication", authentication(how, source))));
+    let bfd = terms.bfd.map(|bfd| {
+        mapping(&[
+            ("interval", duration_text(bfd.interval)),
+            ("multiplier", bfd.multiplier.to_string()),
+        ])
+    });
+    keys.extend(bfd.map(|bfd| ("bfd", bfd)));
     let (hold, retry) = (
         duration_text(terms.hold_time),
         duration_text(terms.connect_retry),

@@ -2,11 +2,12 @@
 //!
 //! `corpus`: broken and good configuration files. `views`: verbs against a router made of files. `process`: the
 //! real binary. `lab`: the fake cloud. `iam_policy`: what a router at a provider must be permitted. `bench`: measuring
-//! over loopback. `UPDATE_EXPECT=1` rewrites the expected texts; read the difference before you commit it.
+//! over loopback. `inject`: routes of a file told to a speaker. `UPDATE_EXPECT=1` rewrites the expected texts; read the difference before you commit it.
 
 mod bench;
 mod corpus;
 mod iam_policy;
+mod inject;
 mod inspection;
 mod lab;
 mod process;

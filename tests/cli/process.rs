@@ -108,6 +108,7 @@ fn every_verb_explains_itself() {
         &["bgp", "mrt"],
         &["bgp", "mrt", "dump"],
         &["bgp", "mrt", "read"],
+        &["bgp", "mrt", "inject"],
         &["bgp", "decode"],
         &["bgp", "why"],
         &["tunnels"],

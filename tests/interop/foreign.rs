@@ -8,6 +8,8 @@
 
 mod daemon;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -15,9 +17,10 @@ pub(crate) use daemon::Kind;
 use daemon::{Daemon, FAR_ASN, Manner, asn};
 
 use crate::fabric::{ASN, Fabric};
+use crate::process::output;
 use crate::router::Router;
 use crate::scratch::Scratch;
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 use crate::world::{Place, World};
 
 /// One test with one daemon.
@@ -153,6 +156,40 @@ pub(crate) fn orders_are_followed(kind: Kind, scratch: &Scratch) -> Result<()> {
         ensure!(!scene.ours.paths(NETWORK.parse()?)?.is_empty(), "not yet");
         Ok(())
     })
+}
+
+/// BFD over one hop (RFC 5881), and over several (RFC 5883): a cut that no interface tells of ends the session long before the
+/// hold time of 9 s, and it comes back when the way does.
+pub(crate) fn a_cut_ends_the_session(scratch: &Scratch) -> Result<()> {
+    for (ours, theirs) in [("", ""), ("        multihop: 2\n", "multihop 2;")] {
+        let terms = format!("{POLICY}        bfd: {{interval: 300ms, multiplier: 3}}\n{ours}");
+        let scene = Scene::start(
+            Kind::Bird,
+            Manner::Watched(theirs),
+            &neighbor(&terms),
+            scratch,
+        )?;
+        scene.wait_until_established("upstream")?;
+        scene.bfd_is("up")?;
+        let view = scene.neighbor("upstream")?;
+        ensure!(view["state"] == "established", "{view}");
+        ensure!(view["last_down"].is_null(), "{view}");
+
+        scene.cut(true)?;
+        within(DETECTED, "the session ends", || {
+            let view = scene.neighbor("upstream")?;
+            ensure!(view["last_down"] == "BFD down", "{view}");
+            Ok(())
+        })?;
+        scene.bfd_is("down")?;
+        let last = &scene.neighbor("upstream")?["last_sent"];
+        ensure!(last["code"] == 6 && last["subcode"] == 10, "{last}");
+
+        scene.cut(false)?;
+        scene.bfd_is("up")?;
+        scene.wait_until_established("upstream")?;
+    }
+    Ok(())
 }
 
 /// Whoever comes from the range is a neighbor, and gone when the session ends.
@@ -361,6 +398,32 @@ impl Scene {
         })
     }
 
+    /// Waits until the BFD session with the daemon is in this state.
+    fn bfd_is(&self, state: &str) -> Result<()> {
+        eventually("BFD says how the way is", || {
+            let view = self.ours.ask(&["bfd"])?;
+            let row = &view["neighbors"][0];
+            ensure!(row["address"] == THEIRS.underlay().to_string(), "{view}");
+            ensure!(row["state"] == state, "{row}");
+            Ok(())
+        })
+    }
+
+    /// Has what either side sends lost on the way, or not any more.
+    fn cut(&self, lost: bool) -> Result<()> {
+        for (from, to) in [(OURS, THEIRS), (THEIRS, OURS)] {
+            let to = to.underlay();
+            let order = if lost {
+                format!("ip neigh replace {to} lladdr 02:00:00:00:00:99 nud permanent dev wan0")
+            } else {
+                format!("ip neigh del {to} dev wan0")
+            };
+            let mut shell = self.world.site(from)?.router.command("sh");
+            output(shell.args(["-c", &order]))?;
+        }
+        Ok(())
+    }
+
     /// Waits until what the daemon knows of our address says that the way goes away soon (RFC 8326), or not.
     fn is_asked_to_prefer_other_ways(&self, asked: bool) -> Result<()> {
         eventually("the daemon hears which ways to prefer", || {
@@ -448,6 +511,8 @@ const OWN: &str = "10.77.60.10/32";
 const NETWORK: &str = "198.51.100.0/24";
 /// What it may not.
 const FORGED: &str = "10.77.60.99/32";
+/// The detection time is 900 ms; the rest is for a busy machine.
+const DETECTED: Duration = Duration::from_secs(5);
 /// Routes of the test of long messages.
 const MANY: usize = 3_000;
 /// Policies of all tests.

@@ -155,8 +155,16 @@ fn foreign_trials() -> Vec<Trial> {
             }));
         }
     }
+    let exabgp = foreign::Kind::Exabgp;
+    let missing = requirement::missing_of(exabgp.programs());
+    trials.push(trial(
+        "foreign_signed_neighbor_exabgp".into(),
+        missing.as_deref(),
+        move |scratch| foreign::strangers_stay_out(exabgp, scratch),
+    ));
     let missing = requirement::missing_of(foreign::Kind::Bird.programs());
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
+        ("foreign_bfd", foreign::a_cut_ends_the_session),
         ("foreign_long_messages", foreign::long_messages_pass),
         ("foreign_long_as_numbers", foreign::long_as_numbers_pass),
         (

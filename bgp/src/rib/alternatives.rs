@@ -1,7 +1,7 @@
 //! What would be chosen if next hops died: the ranking of a prefix's paths, without another run of the decision.
 
 use super::destination::STALE_SUPERSEDED;
-use super::{Candidate, Path, PathSource, compare};
+use super::{Candidate, Path, PathSource, rank};
 
 /// The paths to a prefix that may be chosen, now or once others are gone; or whatever a caller makes of each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,14 +13,15 @@ pub struct Alternatives<T = Path> {
 }
 
 impl Alternatives {
-    /// Ranks paths as the decision would.
+    /// Ranks paths as the decision would. What is left is in order as long as all are from one neighboring AS, as those are
+    /// that nodes of one fabric tell.
     pub(crate) fn of(mut candidates: Vec<Candidate>) -> Self {
         candidates
             .retain(|candidate| matches!(candidate.ineligible, None | Some(STALE_SUPERSEDED)));
         for candidate in &mut candidates {
             candidate.ineligible = None;
         }
-        candidates.sort_by(|a, b| compare(a, b).0);
+        let candidates = rank(candidates, |candidate| candidate);
         let paths = || candidates.iter().map(|candidate| &candidate.path);
         let told = paths().filter(|path| !path.stale);
         let remembered = paths().filter(|path| path.stale || path.source == PathSource::Local);

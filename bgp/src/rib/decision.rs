@@ -1,10 +1,11 @@
-//! The decision process: a total order of paths that says which step decided (RFC 4271 section 9.1.2.2).
+//! The decision process: puts paths in order, and says which step decided between two (RFC 4271 section 9.1.2.2).
 //!
-//! Internal sessions only, one AS: MED is always compared (so the order stays transitive), external over internal
-//! (7) is void, and the metric to the next hop (8) is left out, because it differs from router to router and every
-//! router must elect the same owner. For the same reason age never decides.
+//! MEDs are compared within one neighboring AS (step 6), which is our own for what the fabric's nodes say. The metric to the
+//! next hop (8) is left out, because it differs from router to router and every router must elect the same owner. For the
+//! same reason age never decides.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 
@@ -29,8 +30,10 @@ pub enum DecisionStep {
     AsPathLength,
     /// 5 Lowest ORIGIN.
     Origin,
-    /// 6 Lowest MED, always compared.
+    /// 6 Lowest MED, among routes from the same neighboring AS.
     Med,
+    /// 7 From a peer of another AS over one of ours.
+    External,
     /// 9 Lowest ORIGINATOR_ID, else router id.
     RouterId,
     /// 10 Shortest CLUSTER_LIST.
@@ -65,7 +68,7 @@ struct Steps<A>(PhantomData<A>);
 
 impl<A> Steps<A> {
     /// In order. Loops (part of 1) never get here: import refuses them.
-    const ORDER: [(DecisionStep, Step<A>); 11] = [
+    const ORDER: [(DecisionStep, Step<A>); 12] = [
         (DecisionStep::Eligible, |a, b| {
             a.ineligible.is_some().cmp(&b.ineligible.is_some())
         }),
@@ -85,7 +88,15 @@ impl<A> Steps<A> {
         (DecisionStep::Origin, |a, b| {
             a.path.attributes.origin.cmp(&b.path.attributes.origin)
         }),
-        (DecisionStep::Med, |a, b| med(a).cmp(&med(b))),
+        (DecisionStep::Med, |a, b| {
+            match neighboring_as(a) == neighboring_as(b) {
+                true => med(a).cmp(&med(b)),
+                false => Ordering::Equal,
+            }
+        }),
+        (DecisionStep::External, |a, b| {
+            is_internal(a).cmp(&is_internal(b))
+        }),
         (DecisionStep::RouterId, |a, b| {
             router_id(a).cmp(&router_id(b))
         }),
@@ -103,6 +114,41 @@ impl<A> Steps<A> {
             a.path.path_id.cmp(&b.path.path_id)
         }),
     ];
+}
+
+/// Puts the paths of a prefix in order: the best one first, behind each the one that is best without those before it.
+///
+/// MEDs are compared within one neighboring AS only, so that pairs alone make no order: of three paths each may beat the next.
+/// 1. The paths from each neighboring AS are put in order; among them all steps count.
+/// 2. The first ones of all are compared, where MED does not count, and the best of them is next.
+pub(crate) fn rank<A, T>(mut paths: Vec<T>, candidate: impl Fn(&T) -> &Candidate<A>) -> Vec<T> {
+    let neighboring = |path: &T| neighboring_as(candidate(path));
+    let order = |a: &T, b: &T| compare(candidate(a), candidate(b)).0;
+    let first = paths.first().map(neighboring);
+    if paths.iter().all(|path| Some(neighboring(path)) == first) {
+        paths.sort_by(order);
+        return paths;
+    }
+    let mut groups: BTreeMap<Option<u32>, Vec<T>> = BTreeMap::new();
+    for path in paths {
+        groups.entry(neighboring(&path)).or_default().push(path);
+    }
+    let mut groups: Vec<VecDeque<T>> = groups
+        .into_values()
+        .map(|mut group| {
+            group.sort_by(order);
+            group.into()
+        })
+        .collect();
+    let mut ranked = Vec::new();
+    while let Some(next) = groups
+        .iter_mut()
+        .filter(|group| !group.is_empty())
+        .min_by(|a, b| order(&a[0], &b[0]))
+    {
+        ranked.extend(next.pop_front());
+    }
+    ranked
 }
 
 /// Compares two paths of one prefix: `Less` means that `a` is better; says which step told them apart.
@@ -128,6 +174,14 @@ fn as_path_length<A>(candidate: &Candidate<A>) -> usize {
         .iter()
         .map(|segment| segment.0.len())
         .sum()
+}
+
+fn neighboring_as<A>(candidate: &Candidate<A>) -> Option<u32> {
+    candidate.path.attributes.neighboring_as()
+}
+
+fn is_internal<A>(candidate: &Candidate<A>) -> bool {
+    !candidate.path.source.is_external()
 }
 
 /// An absent MED counts as the best one (RFC 4271 section 9.1.2.2 c).
@@ -180,6 +234,7 @@ mod tests {
             (DecisionStep::AsPathLength, plain(9), with(2, longer)),
             (DecisionStep::Origin, plain(9), with(2, incomplete)),
             (DecisionStep::Med, plain(9), with(2, costly)),
+            (DecisionStep::External, external(plain(9)), plain(2)),
             (DecisionStep::RouterId, plain(2), plain(3)),
             (DecisionStep::RouterId, with(9, of_one), plain(2)),
             (
@@ -259,8 +314,84 @@ mod tests {
         );
     }
 
-    /// Totality is by construction; antisymmetry and transitivity over all pairs and triples of a small domain in
-    /// which every field takes at least two values.
+    /// RFC 4271 section 9.1.2.2 c.
+    #[test]
+    fn meds_of_different_neighboring_ases_are_not_compared() {
+        let of = |host, asn, med| {
+            with(host, |a| {
+                a.as_path = vec![AsPathSegment(vec![asn])];
+                a.med = Some(med);
+            })
+        };
+        let (dear, cheap) = (of(2, 65001, 9), of(3, 65002, 1));
+        assert_eq!(
+            compare(&dear, &cheap),
+            (Ordering::Less, DecisionStep::RouterId)
+        );
+        // The third is better than the first by MED, worse than the second by identifier, and the second than the first.
+        let cheaper = of(4, 65001, 1);
+        let ranked = rank(vec![dear, cheap, cheaper], |it| it);
+        let hosts: Vec<_> = ranked.iter().map(router_id).collect();
+        assert_eq!(hosts, [router(3), router(4), router(2)]);
+    }
+
+    /// Over all triples of a small domain of paths from two neighboring ASes, internal and external: the order does not depend
+    /// on the order before, the first one is what the elimination of the RFC leaves, and so on behind it.
+    #[test]
+    fn ranking_is_one_order_and_the_elimination_of_the_standard() {
+        let mut domain = Vec::new();
+        for bits in 0..1u8 << 4 {
+            let on = |bit: u8| bits >> bit & 1 == 1;
+            let mut candidate = with(bits, |a| {
+                a.as_path = vec![AsPathSegment(vec![if on(0) { 65001 } else { 65002 }])];
+                a.med = Some(u32::from(on(1)));
+                // Identifiers that do not follow the fields before.
+                a.originator_id = Some(router(bits.wrapping_mul(11) % 16));
+            });
+            if on(2) {
+                candidate = external(candidate);
+            }
+            candidate.ineligible = (bits == 5).then_some("next-hop");
+            candidate.unsteady = on(3) && on(2);
+            domain.push(candidate);
+        }
+        let key = |candidate: &Candidate| candidate.path.key();
+        for a in 0..domain.len() {
+            for b in (0..domain.len()).filter(|b| *b != a) {
+                for c in (0..domain.len()).filter(|c| ![a, b].contains(c)) {
+                    let mut left = [a, b, c].map(|at| domain[at].clone()).to_vec();
+                    for next in rank(left.clone(), |it| it) {
+                        assert_eq!(key(&eliminated(left.clone())), key(&next), "{left:?}");
+                        left.retain(|other| key(other) != key(&next));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The best path by elimination, step by step (RFC 4271 section 9.1.2.2).
+    fn eliminated(mut left: Vec<Candidate>) -> Candidate {
+        fn keep<K: Ord>(left: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
+            let least = left.iter().map(&key).min();
+            left.retain(|it| Some(key(it)) == least);
+        }
+        keep(&mut left, |it| it.ineligible.is_some());
+        keep(&mut left, |it| it.unsteady);
+        let rivals = left.clone();
+        left.retain(|it| {
+            let mut same = rivals
+                .iter()
+                .filter(|rival| neighboring_as(rival) == neighboring_as(it));
+            same.all(|rival| med(rival) >= med(it))
+        });
+        keep(&mut left, is_internal);
+        keep(&mut left, router_id);
+        keep(&mut left, peer_address);
+        left.remove(0)
+    }
+
+    /// Among routes from one neighboring AS. Totality is by construction; antisymmetry and transitivity over all pairs and
+    /// triples of a small domain in which every field takes at least two values.
     #[test]
     fn comparison_is_a_total_order() {
         let domain = domain();
@@ -339,6 +470,13 @@ mod tests {
             candidate.path.source,
             candidate.path.path_id,
         )
+    }
+
+    fn external(mut candidate: Candidate) -> Candidate {
+        if let PathSource::Peer { external, .. } = &mut candidate.path.source {
+            *external = true;
+        }
+        candidate
     }
 
     fn identified(id: u32) -> Candidate {

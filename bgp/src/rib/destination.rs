@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cause::Cause;
 use super::sources::SourceId;
 use crate::feed::Stamp;
 use crate::wire::{PathAttributes, PathId, Prefix};
@@ -180,6 +181,8 @@ pub(super) struct Destination<N: Prefix> {
     pub(super) prefix: N,
     /// Whether something changed since the last decision.
     pub(super) dirty: bool,
+    /// What changed it last.
+    pub(super) cause: Cause,
     /// How many neighbors were told a path to it: it is kept until they heard that it is gone.
     pub(super) told: u32,
     /// Its place in the change feed.
@@ -194,6 +197,7 @@ impl<N: Prefix> Destination<N> {
         Self {
             prefix,
             dirty: false,
+            cause: Cause::default(),
             told: 0,
             stamp: None,
             paths: Paths::default(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::best_path::BestPathChange;
-use super::decision::{Candidate, DecisionStep, compare};
+use super::cause::Cause;
+use super::decision::{Candidate, DecisionStep, compare, rank};
 use super::destination::{Destination, Entry, Ineligible, Moment};
 use super::destinations::{Destinations, Slot};
 use super::path::{Path, PathKey, PathSource};
@@ -40,7 +41,9 @@ pub(crate) struct LocRib<N: Prefix> {
     /// What changed since the last decision, and the best path before.
     dirty: Vec<(Slot, Option<Path<N::NextHop>>)>,
     /// What changed, for those who watch: any path of a prefix, not only the best.
-    feed: Feed<N>,
+    feed: Feed<N, Cause>,
+    /// Why what is done now is done.
+    cause: Cause,
     /// The moment from which times are counted.
     epoch: Instant,
 }
@@ -77,6 +80,7 @@ impl<N: Prefix> LocRib<N> {
             stale: 0,
             dirty: Vec::new(),
             feed: Feed::default(),
+            cause: Cause::default(),
             epoch,
         }
     }
@@ -84,6 +88,11 @@ impl<N: Prefix> LocRib<N> {
     /// Believes from now on that every next hop is reachable, because nobody looks after them.
     pub(crate) fn trust_next_hops(&mut self) {
         self.next_hops.reachable = None;
+    }
+
+    /// Says why what is done from now on is done.
+    pub(crate) fn because(&mut self, cause: Cause) {
+        self.cause = cause;
     }
 
     /// Returns what there is where a path with this key would be entered.
@@ -256,7 +265,7 @@ impl<N: Prefix> LocRib<N> {
     }
 
     /// What changed.
-    pub(crate) fn feed(&self) -> &Feed<N> {
+    pub(crate) fn feed(&self) -> &Feed<N, Cause> {
         &self.feed
     }
 
@@ -382,6 +391,7 @@ impl<N: Prefix> LocRib<N> {
         let Some(destination) = self.destinations.get_mut(slot) else {
             return;
         };
+        destination.cause = self.cause;
         if std::mem::replace(&mut destination.dirty, true) {
             return;
         }
@@ -436,7 +446,8 @@ impl<N: Prefix> LocRib<N> {
         let prefix = destination.prefix;
         let exists = !destination.paths.as_slice().is_empty();
         let new = destination.best().map(|best| self.path(best));
-        let stamp = self.feed.note(prefix, destination.stamp, exists);
+        let (stamp, cause) = (destination.stamp, destination.cause);
+        let stamp = self.feed.note_because(prefix, stamp, exists, cause);
         if let Some(destination) = self.destinations.get_mut(slot) {
             destination.stamp = stamp;
         }
@@ -466,11 +477,11 @@ impl<N: Prefix> LocRib<N> {
             [..] => {}
         }
         let entries = destination.paths.take();
-        let mut ranked: Vec<(Candidate<N::NextHop>, Entry<N::NextHop>)> = entries
+        let candidates: Vec<(Candidate<N::NextHop>, Entry<N::NextHop>)> = entries
             .into_iter()
             .map(|entry| (self.candidate(&entry), entry))
             .collect();
-        ranked.sort_by(|a, b| compare(&a.0, &b.0).0);
+        let ranked = rank(candidates, |(candidate, _)| candidate);
         let step = match ranked.as_slice() {
             [first, second, ..] if first.0.ineligible.is_none() => compare(&first.0, &second.0).1,
             [..] => DecisionStep::Eligible,
@@ -552,11 +563,14 @@ fn local_id<A: Copy + Eq>(
 fn judge<A: Ord>(entries: &mut [Entry<A>], next_hops: &NextHops<A>, sources: &Sources) {
     let mut living = false;
     for entry in entries.iter_mut() {
-        // Our own routes need no next hop: they end here.
-        let local = sources.get(entry.source) == PathSource::Local;
+        // Our own routes end here. Of those of other ASes, whose next hop may be a third router on the link (RFC 4271 section
+        // 5.1.3), the host knows the way.
+        let source = sources.get(entry.source);
+        let local = source == PathSource::Local;
+        let followed = !local && !source.is_external();
         let next_hop = &entry.attributes.next_hop;
-        entry.unsteady = !local && next_hops.unsteady.contains(next_hop);
-        entry.ineligible = if local {
+        entry.unsteady = followed && next_hops.unsteady.contains(next_hop);
+        entry.ineligible = if !followed {
             None
         } else if !next_hops.is_reachable(next_hop) {
             Some(Ineligible::NextHopUnreachable)

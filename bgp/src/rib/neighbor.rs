@@ -45,6 +45,7 @@ impl NeighborIdentity {
             peer: self.peer,
             router_id: self.router_id,
             address: self.address,
+            external: self.role.is_external(),
         }
     }
 

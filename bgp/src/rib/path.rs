@@ -17,7 +17,7 @@ pub(crate) const PATHS_MAX: usize = 8;
 pub enum PathSource {
     /// Originated here.
     Local,
-    /// Received from an iBGP peer.
+    /// Received from a peer.
     Peer {
         /// The peer.
         peer: PeerId,
@@ -25,6 +25,8 @@ pub enum PathSource {
         router_id: Ipv4Addr,
         /// Its address.
         address: Ipv4Addr,
+        /// Whether it is of another AS.
+        external: bool,
     },
 }
 
@@ -36,6 +38,12 @@ impl PathSource {
             Self::Local => None,
             Self::Peer { peer, .. } => Some(peer),
         }
+    }
+
+    /// Tells whether it came from a peer of another AS.
+    #[must_use]
+    pub fn is_external(self) -> bool {
+        matches!(self, Self::Peer { external: true, .. })
     }
 }
 

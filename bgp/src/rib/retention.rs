@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use super::cause::Cause;
 use super::neighbor::{Neighbor, NeighborIdentity};
 use super::tables::Tables;
 use crate::config::PeerId;
@@ -87,6 +88,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         let Some(mut neighbor) = self.neighbors.remove(&peer) else {
             return;
         };
+        self.loc_rib.because(Cause::SessionEnded);
         self.pool
             .note_released(neighbor.adj_rib_in.len() + neighbor.adj_rib_out.len());
         neighbor.withdraw_all(&mut self.loc_rib);
@@ -165,6 +167,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         self.pool.note_released(neighbor.adj_rib_out.len());
         neighbor.forget_told(&mut self.loc_rib);
         neighbor.stale_until = Some(until);
+        self.loc_rib.because(Cause::SessionEnded);
         let (removed, kept) = neighbor.retain(&mut self.loc_rib);
         self.pool.note_released(removed);
         self.tell_removed(peer, removed, "the session ended again");
@@ -200,6 +203,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             let speaker = speakers.get(&route.next_hop.into().to_canonical());
             by_reflector.contains(&peer) || speaker.is_some_and(|speaker| *speaker != peer)
         };
+        self.loc_rib.because(Cause::StaleRemoved);
         // 2. All of them in one pass, however many neighbors are kept.
         let mut gone: BTreeMap<PeerId, usize> = BTreeMap::new();
         for (peer, route) in self.loc_rib.remove_stale(goes) {
@@ -238,6 +242,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
         if neighbor.stale_until.is_none() {
             return;
         }
+        self.loc_rib.because(Cause::StaleRemoved);
         let gone = neighbor.remove_stale(&mut self.loc_rib, |route| goes(route.next_hop));
         self.pool.note_released(gone);
         self.tell_removed(peer, gone, reason);

@@ -17,6 +17,7 @@ use super::adj_rib_in::{Received, Verdict};
 use super::adj_rib_out::{Difference, Knowledge};
 use super::attribute_pool::AttributePool;
 use super::best_path::BestPathChange;
+use super::cause::Cause;
 use super::export::Exporter;
 use super::loc_rib::{Decided, LocRib};
 use super::neighbor::{Neighbor, ReceivedRoute};
@@ -156,6 +157,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             self.events.push(Event::Malformed { peer, kind, reason });
         }
         let refreshing = neighbor.refresh.is_some();
+        self.loc_rib.because(Cause::Withdrawn);
         self.pool.note_released(update.withdrawn.len());
         for route in update.withdrawn {
             neighbor.withdraw(&mut self.loc_rib, route);
@@ -164,6 +166,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             }
         }
         if let Some(attributes) = update.attributes {
+            self.loc_rib.because(Cause::Announced);
             let attributes = self.pool.intern(attributes);
             for route in update.announced {
                 let received = Received {
@@ -207,6 +210,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
             };
             neighbor.pending.all = neighbor.established;
             neighbor.recall.ordered |= neighbor.adj_rib_in.take_overflowed();
+            self.loc_rib.because(Cause::Policy);
             for (route, received, _) in self.received(peer) {
                 self.enter(peer, route, received);
             }
@@ -221,16 +225,19 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
 
     /// Declares on which next hops no stale path may rely.
     pub(crate) fn set_silent_next_hops(&mut self, silent: BTreeSet<N::NextHop>) {
+        self.loc_rib.because(Cause::NextHop);
         self.loc_rib.set_silent_next_hops(silent);
     }
 
     /// Declares which next hops are reachable.
     pub(crate) fn set_next_hops(&mut self, reachable: BTreeSet<N::NextHop>) {
+        self.loc_rib.because(Cause::NextHop);
         self.loc_rib.set_next_hops(reachable);
     }
 
     /// Declares which reachable next hops came back only lately.
     pub(crate) fn set_unsteady_next_hops(&mut self, unsteady: BTreeSet<N::NextHop>) {
+        self.loc_rib.because(Cause::NextHop);
         self.loc_rib.set_unsteady_next_hops(unsteady);
     }
 
@@ -253,6 +260,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
                 learned_at: now,
                 stale: false,
             };
+            self.loc_rib.because(Cause::Local);
             self.loc_rib.set(prefix, path);
         }
     }
@@ -260,6 +268,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
     /// Stops originating a route.
     pub(crate) fn withdraw(&mut self, prefix: N) {
         self.pool.note_released(1);
+        self.loc_rib.because(Cause::Local);
         self.loc_rib.remove(prefix, (None, None));
     }
 
@@ -405,6 +414,7 @@ impl<P: Policy<N>, N: Prefix> Tables<P, N> {
 
     /// Accepts routes that waited for room under the limit.
     pub(super) fn promote(&mut self, peer: PeerId) {
+        self.loc_rib.because(Cause::Room);
         while let Some((route, received)) = self
             .neighbors
             .get(&peer)

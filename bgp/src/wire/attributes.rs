@@ -119,4 +119,12 @@ impl<A> PathAttributes<A> {
     pub fn preference(&self) -> u32 {
         self.local_pref.unwrap_or(100)
     }
+
+    /// Returns the AS that told the route to ours, `None` for one of our own AS: MEDs are compared among routes of which it
+    /// is the same (RFC 4271 section 9.1.2.2 c).
+    #[must_use]
+    pub fn neighboring_as(&self) -> Option<u32> {
+        let mut path = self.as_path.iter().flat_map(|segment| &segment.0);
+        path.next().copied()
+    }
 }

@@ -1,12 +1,13 @@
 //! Peers of other ASes: what they are told, what is refused from them; and peers from ranges of addresses.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use sam_bgp::speaker::{Event, PeerConfig, PeerId, PeerRole};
 use sam_bgp::template::PeerTemplate;
 use sam_bgp::wire::{AsPathSegment, Capability, Message, Open, code, subcode};
-use sam_bgp::{ConnectionId, ExternalPeer, PathAttributes};
+use sam_bgp::{ConnectionId, DecisionStep, ExternalPeer, PathAttributes};
 
 use crate::bench::{Bench, announcement, open};
 use crate::vocabulary::{AS, peer, peer_config, prefix, route, router, seconds};
@@ -111,6 +112,56 @@ fn routes_pass_between_ases_and_into_ours_but_not_back() {
         ..learned
     };
     assert_eq!(told, expected);
+}
+
+/// RFC 4271 section 5.1.3: a third router on the link, as those that a route server tells of.
+#[test]
+fn the_next_hop_may_be_a_third_router_of_which_nothing_is_known() {
+    let mut bench = Bench::new(vec![outside(2), outside(3)]).0;
+    let (from, to) = (establish(&mut bench, 2), establish(&mut bench, 3));
+    let now = bench.now;
+    bench.speaker.set_next_hops(BTreeSet::new(), now);
+    bench.drain();
+
+    let outcome = bench.send(from, &announcement(&[prefix(9)], path(&[65002], 77)));
+
+    let paths = bench.speaker.paths(prefix(9));
+    assert_eq!((paths[0].best, paths[0].ineligible), (true, None));
+    let told = outcome.updates(to)[0].attributes.clone().unwrap();
+    assert_eq!(told.next_hop, router(200));
+}
+
+/// RFC 4271 section 9.1.2.2: MED counts within one neighboring AS, and a path from another AS precedes one of ours.
+#[test]
+fn med_is_asked_within_one_neighboring_as_and_external_paths_precede() {
+    let inside = PeerConfig {
+        active: false,
+        ..peer_config(4)
+    };
+    let mut bench = Bench::new(vec![outside(2), outside(3), inside]).0;
+    let (two, three) = (establish(&mut bench, 2), establish(&mut bench, 3));
+    let inside = bench.establish(router(4));
+    let with_med = |first, med, hop| PathAttributes {
+        med: Some(med),
+        ..path(&[first], hop)
+    };
+    bench.send(inside, &announcement(&[prefix(9)], with_med(65002, 5, 4)));
+    bench.send(two, &announcement(&[prefix(9)], with_med(65002, 9, 2)));
+    bench.send(three, &announcement(&[prefix(9)], with_med(65003, 99, 3)));
+
+    let paths = bench.speaker.paths(prefix(9));
+
+    let shown: Vec<_> = paths
+        .iter()
+        .map(|path| (path.path.source.peer(), path.step, path.rival))
+        .collect();
+    // The path of peer 2 would be better than that of peer 3 by identifier; the one inside has a lower MED.
+    let expected = [
+        (Some(peer(3)), DecisionStep::External, 1),
+        (Some(peer(4)), DecisionStep::External, 0),
+        (Some(peer(2)), DecisionStep::Med, 1),
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[test]

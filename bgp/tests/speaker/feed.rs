@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use sam_bgp::speaker::PathView;
-use sam_bgp::{ConnectionId, Cursor, Input, News};
+use sam_bgp::{Cause, ConnectionId, Cursor, Input, News};
 
 use crate::bench::Bench;
 use crate::vocabulary::{numbered, peer_config, prefix, route, router};
@@ -98,6 +98,34 @@ fn a_second_path_is_news_although_the_best_one_stays() {
     assert_eq!(reader.known[&prefix(1)].len(), 2);
     bench.announce(connections[1], &[prefix(1)], route(3, 200));
     assert_eq!(reader.read(&bench, usize::MAX), 0, "nothing changed");
+}
+
+#[test]
+fn a_reader_is_told_why_a_route_changed() {
+    let (mut bench, connections) = Bench::established(vec![peer_config(2)]);
+    let mut cursor = bench.speaker.rib_feed().subscribe();
+    let mut causes = |bench: &Bench| -> Vec<Cause> {
+        let feed = bench.speaker.rib_feed();
+        let news = std::iter::from_fn(|| feed.next(&mut cursor));
+        news.filter_map(|news| match news {
+            News::Changed { cause, .. } => Some(cause),
+            News::Complete { .. } | News::Resync => None,
+        })
+        .collect()
+    };
+    bench.announce(connections[0], &[prefix(1)], route(2, 300));
+    assert_eq!(causes(&bench), [Cause::Announced]);
+    for reachable in [vec![], vec![router(2)]] {
+        let reachable = reachable.into_iter().collect();
+        bench.speaker.set_next_hops(reachable, bench.now);
+        bench.drain();
+        assert_eq!(causes(&bench), [Cause::NextHop]);
+    }
+    bench.speaker.originate(prefix(1), route(1, 100), bench.now);
+    bench.drain();
+    assert_eq!(causes(&bench), [Cause::Local]);
+    bench.input(Input::Closed(connections[0]));
+    assert_eq!(causes(&bench), [Cause::SessionEnded]);
 }
 
 #[test]

@@ -109,7 +109,13 @@ impl Model {
                 .sum::<usize>()
         });
         keep_least(&mut left, |it| it.attributes.origin);
-        keep_least(&mut left, |it| it.attributes.med.unwrap_or(0));
+        let rivals = left.clone();
+        left.retain(|it| {
+            let neighboring = |it: &Candidate| it.attributes.as_path.first()?.0.first().copied();
+            let med = |it: &Candidate| it.attributes.med.unwrap_or(0);
+            let mut rivals = rivals.iter();
+            !rivals.any(|rival| neighboring(rival) == neighboring(it) && med(rival) < med(it))
+        });
         keep_least(&mut left, |it| {
             it.attributes.originator_id.or_else(|| it.from.map(router))
         });

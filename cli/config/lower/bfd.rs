@@ -10,9 +10,14 @@ use crate::config::scalar::duration_text;
 
 /// Checks the BFD settings; everything in them has a default. `None` switches BFD off.
 pub(super) fn bfd(raw: &raw::Fabric, findings: &mut Findings) -> Option<BfdTiming> {
-    let Some(raw) = raw.bfd.given().map(|raw| &raw.value) else {
-        return timing(BfdProfile::Default);
-    };
+    match raw.bfd.given() {
+        Some(raw) => own_timing(&raw.value, findings),
+        None => timing(BfdProfile::Default),
+    }
+}
+
+/// Checks settings that are there; what they leave out is that of the profile `default`.
+pub(super) fn own_timing(raw: &raw::Bfd, findings: &mut Findings) -> Option<BfdTiming> {
     let profile = raw.profile.given();
     let own = raw.interval.given().map(|at| at.span);
     let own = own.or_else(|| raw.multiplier.given().map(|at| at.span));

@@ -120,6 +120,13 @@ fn place(
         foreign.neighbors.insert(place.addr(), neighbor);
         return;
     }
+    let watched = raw.bfd.given().map(|at| at.span);
+    refuse_idle(
+        "bfd",
+        watched,
+        "with `range`: both sides of a session of BFD must know each other before",
+        findings,
+    );
     let passive = raw.passive.given().map(|at| at.span);
     refuse_idle(
         "passive",
@@ -237,6 +244,8 @@ fn terms(
     };
     let (import, export) = (policy(&raw.import), policy(&raw.export));
     let reach = reach(raw, findings);
+    let bfd = raw.bfd.given();
+    let bfd = bfd.and_then(|at| super::bfd::own_timing(&at.value, findings));
     Some(Terms {
         asn: asn?.value,
         local_address: local?.value,
@@ -244,6 +253,7 @@ fn terms(
         interface: raw.interface.given().map(|at| at.value.clone()),
         reach,
         authentication: None,
+        bfd,
         hold_time,
         connect_retry,
         max_prefixes: max_prefixes(raw, findings),

@@ -8,7 +8,7 @@ use sam_bgp::rules::{AnyCommunity, PrefixRange, Verdict};
 use sam_bgp::wire::{Community, LargeCommunity};
 use sam_router::foreign::AoAlgorithm;
 
-use super::Timers;
+use super::{Bfd, Timers};
 use crate::config::finding::Findings;
 use crate::config::node::{Node, Value};
 use crate::config::read::{At, Field, Fields, Read, mapping};
@@ -103,6 +103,8 @@ mapping! {
         "ttlSecurity" => ttl_security: u16,
         /// How segments are signed.
         "authentication" => authentication: Authentication,
+        /// How BFD watches the way to it.
+        "bfd" => bfd: Bfd,
         /// A profile or explicit timers.
         "timers" => timers: Timers,
         /// Prefixes accepted.

@@ -29,8 +29,12 @@ impl Text for BfdView {
             "FAILURES",
             "LAST DOWN",
         ];
-        let rows = self.sessions.iter().map(row).collect();
-        page.table(header, rows, "no sessions");
+        let rows = self.sessions.iter().chain(&self.neighbors);
+        page.table(header, rows.map(row).collect(), "no sessions");
+        if !self.without_session.is_empty() {
+            let names: Vec<String> = self.without_session.iter().map(node).collect();
+            page.line(format!("no session with {}", names.join(", ")));
+        }
         if !self.discarded.is_empty() {
             page.title("Datagrams that did not count");
             let rows = self.discarded.iter();

@@ -37,6 +37,7 @@ impl Text for BgpNeighborsView {
             "RECEIVED",
             "ACCEPTED",
             "ADVERTISED",
+            "REFUSALS",
             "ROLE",
             "UPS",
             "LAST DOWN",
@@ -46,7 +47,7 @@ impl Text for BgpNeighborsView {
 }
 
 /// In the order of the tables that people know from other speakers.
-fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
+fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 12] {
     [
         node(&neighbor.node),
         neighbor.address.to_string(),
@@ -59,6 +60,7 @@ fn summary_row(asn: u32, neighbor: &NeighborSummary) -> [String; 11] {
         neighbor.received.to_string(),
         neighbor.accepted.to_string(),
         neighbor.advertised.to_string(),
+        neighbor.refusals.values().sum::<u64>().to_string(),
         neighbor.role.clone(),
         neighbor.established_count.to_string(),
         optional(neighbor.last_down.as_ref()),
@@ -74,7 +76,7 @@ fn state(neighbor: &NeighborSummary) -> String {
 }
 
 /// What a neighbor and its routes of IPv6 are, below its line.
-fn ipv6_row(family: &FamilyRow) -> [String; 11] {
+fn ipv6_row(family: &FamilyRow) -> [String; 12] {
     let state = match (family.negotiated, family.stale) {
         (false, 0) => "not spoken".into(),
         (_, 0) => "spoken".into(),
@@ -92,6 +94,7 @@ fn ipv6_row(family: &FamilyRow) -> [String; 11] {
         received,
         accepted,
         advertised,
+        none(),
         none(),
         none(),
         none(),
@@ -161,6 +164,7 @@ impl Text for BgpNeighborView {
         ];
         page.table(header, rows, "none");
         write_errors(&self.errors, page);
+        write_refusals(summary, page);
         write_routes(self, page);
     }
 }
@@ -193,6 +197,17 @@ fn write_errors(errors: &[ErrorRow], page: &mut Page) {
         ));
         page.line(format!("  {}", error.sample_hex));
     }
+}
+
+/// What was refused so far; which routes are refused now is a table of its own.
+fn write_refusals(summary: &NeighborSummary, page: &mut Page) {
+    if summary.refusals.is_empty() {
+        return;
+    }
+    page.title("Refusals since it was configured");
+    let rows = summary.refusals.iter();
+    let rows = rows.map(|(reason, times)| [reason.clone(), times.to_string()]);
+    page.table(["REASON", "TIMES"], rows.collect(), "none");
 }
 
 fn write_routes(neighbor: &BgpNeighborView, page: &mut Page) {
@@ -433,10 +448,14 @@ fn write_rejected(page: &mut Page, rejected: &[(NodeRef, RejectedRow)]) {
 fn write_comparison(page: &mut Page, comparison: &ComparisonView) {
     let ComparisonView {
         loser,
+        instead,
         step,
         ladder,
     } = comparison;
     page.title(format!("against {}", describe(loser)));
+    if let Some(winner) = instead {
+        page.line(format!("which lost against {}", describe(winner)));
+    }
     if let Some(reason) = &loser.ineligible {
         page.line(format!("it cannot be chosen: {reason}"));
     }

@@ -9,14 +9,22 @@ use super::{Mark, colored, optional_node};
 #[must_use]
 pub fn monitor_line(time: f64, change: &MonitorView, color: bool) -> String {
     let (mark, word, text) = match change {
-        MonitorView::Route { prefix, paths, .. } => match paths.first() {
-            Some(first) => (
-                Mark::Good,
-                "ROUTE",
-                format!("{prefix} {}", route(first, paths)),
-            ),
-            None => (Mark::Attention, "DELROUTE", prefix.to_string()),
-        },
+        MonitorView::Route {
+            prefix,
+            paths,
+            cause,
+            ..
+        } => {
+            let cause = cause.as_ref().map(|cause| format!(", {cause}"));
+            let cause = cause.unwrap_or_default();
+            match paths.first() {
+                Some(first) => {
+                    let text = format!("{prefix} {}{cause}", route(first, paths));
+                    (Mark::Good, "ROUTE", text)
+                }
+                None => (Mark::Attention, "DELROUTE", format!("{prefix}{cause}")),
+            }
+        }
         MonitorView::Neighbor { node, neighbor, .. } => match neighbor {
             Some(row) if row.state == "established" => (Mark::Good, "NEIGHBOR", session(row)),
             Some(row) => (Mark::Attention, "NEIGHBOR", session(row)),

@@ -14,7 +14,7 @@ use crate::control_message::{self, Control};
 use crate::error::NetError;
 use crate::socket_option::set;
 
-/// A bound, nonblocking UDP socket at one address of one device.
+/// A bound, nonblocking UDP socket at one address, of one device or any.
 #[derive(Debug)]
 pub struct HopSocket {
     socket: Socket,
@@ -32,15 +32,15 @@ pub struct Arrival {
 }
 
 impl HopSocket {
-    /// Binds to `port` of the address `near`, through `device` only.
+    /// Binds to `port` of the address `near`, through `device` only if there is one.
     ///
     /// # Errors
     /// ENODEV, EADDRNOTAVAIL or EADDRINUSE.
-    pub fn bind(near: Ipv4Addr, device: &str, port: u16) -> Result<Self, NetError> {
+    pub fn bind(near: Ipv4Addr, device: Option<&str>, port: u16) -> Result<Self, NetError> {
         let bind = || {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
             socket.set_nonblocking(true)?;
-            socket.bind_device(Some(device.as_bytes()))?;
+            socket.bind_device(device.map(str::as_bytes))?;
             for (option, value) in [
                 (libc::IP_TTL, TTL),
                 (libc::IP_TOS, CONTROL_TOS.into()),
@@ -52,7 +52,7 @@ impl HopSocket {
             Ok(socket)
         };
         let socket = bind().map_err(|error: io::Error| {
-            let place = format!("{near}:{port} of {device}");
+            let place = format!("{near}:{port} of {}", device.unwrap_or("any device"));
             NetError::new("bind UDP socket to", place, error)
         })?;
         Ok(Self { socket })
@@ -64,7 +64,7 @@ impl HopSocket {
     /// As [`HopSocket::bind`]; EADDRINUSE when all ports are taken.
     pub fn bind_within(
         near: Ipv4Addr,
-        device: &str,
+        device: Option<&str>,
         ports: RangeInclusive<u16>,
         skip: usize,
     ) -> Result<Self, NetError> {
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn a_datagram_leaves_with_ttl_255_and_an_arrival_tells_its_ttl() {
         let lo = Ipv4Addr::LOCALHOST;
-        let receiver = HopSocket::bind(lo, "lo", 0).expect("receiver");
+        let receiver = HopSocket::bind(lo, Some("lo"), 0).expect("receiver");
         let port = port_of(&receiver);
-        let sender = HopSocket::bind_within(lo, "lo", 49_152..=65_535, 77).expect("sender");
+        let sender = HopSocket::bind_within(lo, Some("lo"), 49_152..=65_535, 77).expect("sender");
         sender.send(lo, port, b"hop").expect("sent");
         let plain = UdpSocket::bind((lo, 0)).expect("plain socket");
         plain.send_to(b"far away", (lo, port)).expect("sent");

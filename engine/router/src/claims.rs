@@ -23,6 +23,7 @@ use sam_capture::{ClaimSource, ClaimState, NodeId, Owner};
 use crate::config::Config;
 use crate::events::Event;
 use crate::origination::Rival;
+use crate::owner_table::OwnerTable;
 use crate::policy::FabricPolicy;
 
 /// How long after a change all addresses are looked at; a move that overlaps for less is no duplicate.
@@ -59,8 +60,13 @@ impl Duplicates {
         self.due
     }
 
-    /// Looks at all addresses that changed; returns what is news.
-    pub(crate) fn scan(&mut self, speaker: &Speaker<FabricPolicy>, config: &Config) -> Vec<Event> {
+    /// Looks at all addresses that changed, and has `owners` know their claims; returns what is news.
+    pub(crate) fn scan(
+        &mut self,
+        speaker: &Speaker<FabricPolicy>,
+        owners: &mut OwnerTable,
+        config: &Config,
+    ) -> Vec<Event> {
         self.due = None;
         let feed = speaker.rib_feed();
         self.looked_at = feed.generation();
@@ -71,10 +77,15 @@ impl Duplicates {
         });
         while let Some(news) = feed.next(&mut cursor) {
             match news {
-                News::Resync => self.found.clear(),
+                News::Resync => {
+                    self.found.clear();
+                    owners.forget_claims();
+                }
                 News::Complete { .. } => {}
                 News::Changed { key, .. } => {
-                    let nodes = claimants(&speaker.paths(key), key, config);
+                    let paths = speaker.paths(key);
+                    let nodes = claimants(&paths, key, config);
+                    owners.on_claims(key.addr(), active_claims(&paths, key, config));
                     self.found.remove(&key.addr());
                     if nodes.len() > 1 {
                         self.found.insert(key.addr(), nodes);
@@ -253,6 +264,19 @@ fn is_upheld(view: &PathView) -> bool {
     !view.path.stale || matches!(view.ineligible, None | Some(STALE_SUPERSEDED))
 }
 
+/// Returns who claims a prefix actively, with the sequence of each.
+pub(crate) fn active_claims(
+    paths: &[PathView],
+    prefix: Ipv4Net,
+    config: &Config,
+) -> BTreeSet<(NodeId, u32)> {
+    let claims = paths
+        .iter()
+        .filter_map(|view| Owner::from_path(config.fabric.asn, prefix, &view.path));
+    let active = claims.filter(|claim| claim.state == ClaimState::Active);
+    active.map(|claim| (claim.node, claim.sequence)).collect()
+}
+
 /// Returns who claims a prefix, best first, each node once, and of the routers of a site in a cloud the first one: what
 /// lives there all of them claim. Claims that are being given up do not count.
 fn claimants(paths: &[PathView], prefix: Ipv4Net, config: &Config) -> Vec<NodeId> {
@@ -275,7 +299,7 @@ fn claimants(paths: &[PathView], prefix: Ipv4Net, config: &Config) -> Vec<NodeId
 mod tests {
     use std::sync::Arc;
 
-    use sam_bgp::{PathAttributes, PathId, PeerId};
+    use sam_bgp::{BestPathChange, PathAttributes, PathId, PeerId};
     use sam_capture::provider::NicId;
     use sam_capture::{Claim, RouteKind, RouteTags};
 
@@ -365,6 +389,38 @@ mod tests {
         assert_eq!(claimants(&paths, prefix, &config), [NodeId(1), NodeId(3)]);
     }
 
+    /// It is part of what is signed, so those who watch owners are told.
+    #[test]
+    fn who_else_claims_an_address_is_news_of_it_though_its_owner_stays() {
+        let config = config(2, 4, &[]);
+        let prefix: Ipv4Net = "10.77.60.10/32".parse().unwrap();
+        let both = [1, 3].map(|node| view(node, attributes(node)));
+        let mut standby = attributes(3);
+        tag(&mut standby, 3, ClaimState::Standby);
+        let one = [view(1, attributes(1)), view(3, standby)];
+        let mut owners = OwnerTable::default();
+        let best = BestPathChange {
+            prefix,
+            old: None,
+            new: Some(both[0].path.clone()),
+            step: DecisionStep::OnlyPath,
+        };
+        let event = owners.on_best_path(config.fabric.asn, &best, both[0].path.learned_at);
+        assert!(event.is_some(), "it has an owner");
+        let mut told = |paths: &[PathView]| {
+            let before = owners.feed().generation();
+            owners.on_claims(prefix.addr(), active_claims(paths, prefix, &config));
+            owners.feed().generation() - before
+        };
+
+        assert_eq!([told(&one), told(&both), told(&both)], [0, 1, 0]);
+        assert_eq!([told(&one), told(&one)], [1, 0]);
+        told(&both);
+        let before = owners.feed().generation();
+        owners.forget_claims();
+        assert_eq!(owners.feed().generation() - before, 1, "what was missed");
+    }
+
     #[test]
     fn the_routers_of_a_site_in_a_cloud_make_one_claim() {
         let mut config = config(1, 5, &[]);
@@ -394,6 +450,7 @@ mod tests {
                     peer: PeerId(node),
                     router_id: overlay(node),
                     address: overlay(node),
+                    external: false,
                 },
                 path_id: None,
                 attributes: Arc::new(attributes),
@@ -404,6 +461,7 @@ mod tests {
             ineligible: None,
             unsteady: false,
             step: DecisionStep::OnlyPath,
+            rival: 1,
             local_id: PathId(1),
         }
     }

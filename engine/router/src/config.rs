@@ -380,6 +380,22 @@ impl Config {
         self.transport_to(node).encapsulation == other.transport_to(node).encapsulation
     }
 
+    /// Lists the addresses of this router outside of the fabric, as far as they are written: those towards neighbors, and
+    /// those at which nodes call it.
+    pub(crate) fn addresses_outside(&self) -> BTreeSet<IpAddr> {
+        let towards = self.local.foreign.all().flat_map(|(_, terms)| {
+            let ipv6 = terms.local_address_ipv6.map(IpAddr::V6);
+            ipv6.into_iter().chain([IpAddr::V4(terms.local_address)])
+        });
+        let own = self.fabric.nodes.get(&self.local.node);
+        let called = own.into_iter().flat_map(|node| &node.endpoint);
+        let called = called.filter_map(|endpoint| match endpoint.host {
+            Host::Address(address) => Some(address.to_canonical()),
+            Host::Name(_) => None,
+        });
+        towards.chain(called).collect()
+    }
+
     /// Lists what this router's tunnels without encryption travel in.
     #[must_use]
     pub fn carriers(&self) -> BTreeSet<Carrier> {

@@ -14,6 +14,7 @@ use sam_bgp::template::PeerTemplate;
 use sam_bgp::{ExternalPeer, PeerConfig, PeerId, PeerRole};
 use sam_capture::NodeId;
 
+use crate::config::BfdTiming;
 use crate::secret::Secret;
 
 /// All foreign neighbors of this router.
@@ -64,6 +65,8 @@ pub struct Terms {
     pub reach: Reach,
     /// How segments are signed.
     pub authentication: Option<Authentication>,
+    /// How BFD watches the way to it; the session ends when that fails (RFC 5882). None of a range is watched.
+    pub bfd: Option<BfdTiming>,
     /// Proposed hold time.
     pub hold_time: Duration,
     /// Base of the connect retry.
@@ -122,6 +125,15 @@ pub enum AoAlgorithm {
 }
 
 impl Reach {
+    /// How many hops away a neighbor is at most.
+    #[must_use]
+    pub const fn hops(self) -> u8 {
+        match self {
+            Self::Link => 1,
+            Self::Multihop(hops) | Self::Secured(hops) => hops,
+        }
+    }
+
     /// TTL of what is sent, and the least TTL of what is taken; 0 takes any.
     #[must_use]
     pub const fn hop_limits(self) -> (u8, u8) {
@@ -129,6 +141,16 @@ impl Reach {
             Self::Link => (1, 0),
             Self::Multihop(hops) => (hops, 0),
             Self::Secured(hops) => (255, 255 - hops.saturating_sub(1)),
+        }
+    }
+
+    /// The least TTL of packets of BFD that are taken; 0 takes any. They begin with 255 over one hop (RFC 5881 section 5). Over
+    /// several nothing says with what they begin, and BIRD takes 64: unless TTLs are to prove the distance, they prove nothing.
+    #[must_use]
+    pub const fn least_bfd_ttl(self) -> u8 {
+        match self {
+            Self::Link => sam_bfd::TTL,
+            Self::Multihop(_) | Self::Secured(_) => self.hop_limits().1,
         }
     }
 }
@@ -155,6 +177,13 @@ impl Foreign {
         let neighbors = self.neighbors.iter();
         let neighbors = neighbors.map(|(address, it)| (Ipv4Net::from(*address), &it.terms));
         neighbors.chain(self.ranges.iter().map(|it| (it.range, &it.terms)))
+    }
+
+    /// Lists the neighbors that BFD watches.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let watched = self.neighbors.iter();
+        let watched = watched.filter(|(_, neighbor)| neighbor.terms.bfd.is_some());
+        watched.map(|(address, _)| *address)
     }
 
     /// Returns the name of a neighbor; that of one from a range is its address.
@@ -234,6 +263,20 @@ mod tests {
         ];
         for (reach, limits) in table {
             assert_eq!(reach.hop_limits(), limits, "{reach:?}");
+        }
+        let hops = [Reach::Link, Reach::Multihop(3), Reach::Secured(2)].map(Reach::hops);
+        assert_eq!(hops, [1, 3, 2]);
+    }
+
+    #[test]
+    fn bfd_takes_any_ttl_from_several_hops_away_unless_they_are_to_be_proved() {
+        for (reach, least) in [
+            (Reach::Link, 255),
+            (Reach::Secured(1), 255),
+            (Reach::Secured(2), 254),
+            (Reach::Multihop(2), 0),
+        ] {
+            assert_eq!(reach.least_bfd_ttl(), least, "{reach:?}");
         }
     }
 }

@@ -3,7 +3,8 @@
 //! An address of a pool, an overlay address or a tag of the fabric is believed from nobody but its nodes (ARCHITECTURE.md
 //! I9, I10); markers and tags are told to nobody else. Without a policy nothing passes (RFC 8212).
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use sam_bgp::rules::{AnyCommunity, NO_POLICY};
@@ -21,9 +22,19 @@ pub(crate) const POOL: Rejection = Rejection("pool");
 pub(crate) const OVERLAY_ADDRESS: Rejection = Rejection("overlay-address");
 /// A large community in the name of the fabric.
 pub(crate) const FABRIC_TAG: Rejection = Rejection("fabric-tag");
+/// A next hop that is a node, or an address of a pool.
+pub(crate) const FABRIC_NEXT_HOP: Rejection = Rejection("fabric-next-hop");
+
+/// A next hop that is an address of this router: what it told would come back to it.
+pub(crate) const OWN_NEXT_HOP: Rejection = Rejection("own-next-hop");
 
 /// Names of the rejections which mean that a foreign neighbor speaks in the fabric's name.
-pub(crate) const INTRUSION_REASONS: [&str; 3] = [POOL_ADDRESS.0, OVERLAY_ADDRESS.0, FABRIC_TAG.0];
+pub(crate) const INTRUSION_REASONS: [&str; 4] = [
+    POOL_ADDRESS.0,
+    OVERLAY_ADDRESS.0,
+    FABRIC_TAG.0,
+    FABRIC_NEXT_HOP.0,
+];
 
 /// One neighbor, and what stands between it and the fabric.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +45,8 @@ pub(crate) struct Border<'a> {
     pub(crate) neighbor: Ipv4Addr,
     /// What belongs to the fabric.
     pub(crate) enrollment: &'a Enrollment,
+    /// Addresses of this router outside of the fabric.
+    pub(crate) own: &'a BTreeSet<IpAddr>,
     /// Whether the way through this router goes away soon.
     pub(crate) leaving: bool,
 }
@@ -61,6 +74,15 @@ impl Border<'_> {
         let mut tags = attributes.large_communities.iter();
         if tags.any(|tag| tag.global == self.enrollment.asn) {
             return Err(FABRIC_TAG);
+        }
+        let next_hop: IpAddr = attributes.next_hop.into();
+        let next_hop = next_hop.to_canonical();
+        if self.own.contains(&next_hop) {
+            return Err(OWN_NEXT_HOP);
+        }
+        let next_hop = IpNet::from(next_hop);
+        if is_of_pool(self.enrollment, next_hop) || is_overlay(self.enrollment, next_hop) {
+            return Err(FABRIC_NEXT_HOP);
         }
         let rules = self.terms.import.as_ref().ok_or(NO_POLICY)?;
         rules.apply(self.neighbor, prefix, attributes)?;
@@ -160,6 +182,25 @@ mod tests {
         assert_eq!(taken(&all, "198.51.100.0/24", tagged), Err(FABRIC_TAG));
     }
 
+    /// RFC 4271 section 5.1.3: a third router on the link; but neither one of the fabric nor this one.
+    #[test]
+    fn the_next_hop_may_be_a_third_router_and_neither_of_the_fabric_nor_this_one() {
+        let all = terms(Some(everything()), None);
+        for (next_hop, verdict) in [
+            ([192, 0, 2, 77], Ok(())),
+            ([10, 99, 0, 2], Err(FABRIC_NEXT_HOP)),
+            ([10, 77, 60, 10], Err(FABRIC_NEXT_HOP)),
+            ([192, 0, 2, 8], Err(OWN_NEXT_HOP)),
+        ] {
+            let route = PathAttributes::local(next_hop.into());
+            assert_eq!(
+                taken(&all, "198.51.100.0/24", route),
+                verdict,
+                "{next_hop:?}"
+            );
+        }
+    }
+
     #[test]
     fn without_a_policy_nothing_passes() {
         let none = terms(None, None);
@@ -196,7 +237,8 @@ mod tests {
             (Some(everything()), Ok(())),
         ] {
             let terms = terms(rules.clone(), rules);
-            let border = border(&terms, &enrollment);
+            let own = own();
+            let border = border(&terms, &enrollment, &own);
             assert_eq!(border.import(prefix, &mut route), verdict);
             assert_eq!(border.export(prefix, &mut route), verdict);
         }
@@ -215,7 +257,7 @@ mod tests {
         let mut heard = leaving.clone();
         let prefix: Ipv4Net = "198.51.100.0/24".parse().unwrap();
         let enrollment = enrollment();
-        border(&terms, &enrollment)
+        border(&terms, &enrollment, &own())
             .import(prefix, &mut heard)
             .unwrap();
         assert_eq!(heard.local_pref, Some(0));
@@ -227,7 +269,7 @@ mod tests {
     const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 
     fn taken(terms: &Terms, text: &str, mut route: PathAttributes) -> Result<(), Rejection> {
-        border(terms, &enrollment()).import(prefix(text), &mut route)
+        border(terms, &enrollment(), &own()).import(prefix(text), &mut route)
     }
 
     fn told(
@@ -235,21 +277,30 @@ mod tests {
         text: &str,
         mut route: PathAttributes,
     ) -> Result<PathAttributes, Rejection> {
-        let told = border(terms, &enrollment()).export(prefix(text), &mut route);
+        let told = border(terms, &enrollment(), &own()).export(prefix(text), &mut route);
         told.map(|()| route)
     }
 
-    fn border<'a>(terms: &'a Terms, enrollment: &'a Enrollment) -> Border<'a> {
+    fn border<'a>(
+        terms: &'a Terms,
+        enrollment: &'a Enrollment,
+        own: &'a BTreeSet<IpAddr>,
+    ) -> Border<'a> {
         Border {
             terms,
             neighbor: US,
             enrollment,
+            own,
             leaving: false,
         }
     }
 
     fn prefix(text: &str) -> Ipv4Net {
         text.parse().unwrap()
+    }
+
+    fn own() -> BTreeSet<IpAddr> {
+        [IpAddr::from([192, 0, 2, 8])].into()
     }
 
     fn enrollment() -> Enrollment {
@@ -286,6 +337,7 @@ mod tests {
             interface: None,
             reach: Reach::Link,
             authentication: None,
+            bfd: None,
             hold_time: Duration::from_secs(90),
             connect_retry: Duration::from_secs(10),
             max_prefixes: 100,

@@ -1,6 +1,6 @@
-//! Sessions with foreign neighbors, as the control core sees them: news, next hops, what is shown.
+//! Sessions with foreign neighbors, as the control core sees them: news, what is shown.
 //!
-//! They are no nodes: no journal waits for them, no BFD watches them, and what their policy refuses is no news.
+//! They are no nodes: no journal waits for them, and what their policy refuses is no news.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -46,27 +46,9 @@ impl Router {
             }
             news = INTRUSION_REASONS.contains(reason);
         }
-        if let BgpEvent::Established { .. } = event {
-            self.declare_next_hops(now);
-        }
         if news {
             self.events.push(Event::from(event), now);
         }
-    }
-
-    /// Next hops of foreign routes that can be reached: the neighbors themselves.
-    pub(crate) fn foreign_hops(&self) -> Vec<Ipv4Addr> {
-        let foreign = &self.config.local.foreign;
-        let mut hops: Vec<Ipv4Addr> = foreign.neighbors.keys().copied().collect();
-        if !foreign.ranges.is_empty() {
-            let peers = self.speaker.peers().into_iter();
-            hops.extend(
-                peers
-                    .filter(|peer| peer.range.is_some())
-                    .map(|peer| peer.address),
-            );
-        }
-        hops
     }
 
     /// What is agreed with a peer that is no node.

@@ -274,7 +274,10 @@ impl Router {
 
 /// Returns the addresses whose claims changed since this was asked last; `None` when it is asked first, or some that are gone were
 /// missed, and all of the LAN are to be looked at.
-fn changed_claims(feed: &Feed<Ipv4Net>, cursor: &mut Option<Cursor>) -> Option<BTreeSet<Ipv4Addr>> {
+fn changed_claims<C: Copy + Default>(
+    feed: &Feed<Ipv4Net, C>,
+    cursor: &mut Option<Cursor>,
+) -> Option<BTreeSet<Ipv4Addr>> {
     let mut begins = cursor.is_none();
     let place = cursor.get_or_insert_with(|| feed.subscribe());
     let mut changed = BTreeSet::new();
@@ -298,7 +301,7 @@ mod tests {
 
     #[test]
     fn who_missed_what_is_gone_looks_at_everything_once_again() {
-        let mut feed = Feed::default();
+        let mut feed: Feed<Ipv4Net> = Feed::default();
         let kept: Ipv4Net = "10.77.60.10/32".parse().unwrap();
         let others = (0..20_000).map(|host: u32| Ipv4Net::from(Ipv4Addr::from(host)));
         feed.note(kept, None, true);

@@ -71,6 +71,7 @@ mod policy;
 mod prober;
 mod publication;
 mod sightings;
+mod signature;
 mod split_brain;
 mod stale_hops;
 mod startup_fence;

@@ -25,7 +25,6 @@ impl Router {
         let reachable: BTreeSet<Ipv4Addr> = nodes
             .filter(|node| !unreachable.contains(&node.id))
             .map(|node| node.overlay)
-            .chain(self.foreign_hops())
             .collect();
         self.speaker.set_next_hops(reachable, now);
         let unsteady = self.path_watch.unsteady(&self.config);

@@ -1,11 +1,11 @@
 //! Who owns what now: the best paths of the pools' addresses, read as claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use sam_bgp::{BestPathChange, DecisionStep, Feed, Stamp};
-use sam_capture::Owner;
+use sam_capture::{NodeId, Owner};
 
 use crate::events::Event;
 use crate::view::step_name;
@@ -14,7 +14,9 @@ use crate::view::step_name;
 #[derive(Debug, Default)]
 pub(crate) struct OwnerTable {
     held: BTreeMap<Ipv4Addr, Held>,
-    /// Addresses whose owner changed, or its claim.
+    /// Who claims actively what several claim so, with the sequence of each.
+    contested: BTreeMap<Ipv4Addr, BTreeSet<(NodeId, u32)>>,
+    /// Addresses whose owner changed, or its claim, or the active claims of others.
     feed: Feed<Ipv4Addr>,
 }
 
@@ -76,6 +78,31 @@ impl OwnerTable {
             sequence: new.map(|owner| owner.sequence),
             step: step_name(change.step).into(),
         })
+    }
+
+    /// Takes in who claims an address actively: as long as several do, each change of that is news of the address, too.
+    pub(crate) fn on_claims(&mut self, address: Ipv4Addr, claims: BTreeSet<(NodeId, u32)>) {
+        let claims = (claims.len() > 1).then_some(claims);
+        if self.contested.get(&address) == claims.as_ref() {
+            return;
+        }
+        self.contested.remove(&address);
+        self.contested
+            .extend(claims.map(|claims| (address, claims)));
+        self.note(address);
+    }
+
+    /// Forgets who claims what, because changes of that were missed; what may have changed is news.
+    pub(crate) fn forget_claims(&mut self) {
+        for address in std::mem::take(&mut self.contested).into_keys() {
+            self.note(address);
+        }
+    }
+
+    fn note(&mut self, address: Ipv4Addr) {
+        if let Some(held) = self.held.get_mut(&address) {
+            held.stamp = self.feed.note(address, held.stamp, true);
+        }
     }
 
     /// What changed.

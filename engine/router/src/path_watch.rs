@@ -1,8 +1,9 @@
-//! What BFD says about the ways to the other nodes, and what follows (RFC 5882).
+//! What BFD says about the ways to the other nodes, and to BGP neighbors outside of the fabric, and what follows (RFC 5882).
 //!
 //! 1. Never up: nothing follows. A node that does not answer, or not yet, is treated as one without BFD.
 //! 2. Up, then down: its next hop is unreachable at once, and its BGP session ends.
 //! 3. Up again: reachable at once, but for a while other paths are preferred, longer after each failure.
+//!    Routes of neighbors outside go and come with their sessions alone.
 //! 4. Held down by an operator at either end: says nothing about the path, so nothing follows.
 //!
 //! Only our own restart makes something of the first case: who is not up after a while then is not waited for, unless its
@@ -84,8 +85,10 @@ impl PathWatch {
         config: &Config,
         now: Instant,
     ) -> Vec<(NodeId, PathChange)> {
+        let outside = config.local.foreign.watched();
         let by_address: BTreeMap<Ipv4Addr, NodeId> = other_nodes(config)
             .map(|node| (node.overlay, node.id))
+            .chain(outside.map(|address| (address, NodeId(address.into()))))
             .collect();
         let mut changes = Vec::new();
         // Who is not watched any more is not known to be up.
@@ -102,7 +105,9 @@ impl PathWatch {
         for session in sessions {
             if let Some(node) = by_address.get(&session.peer) {
                 let path = self.nodes.entry(*node).or_default();
-                let news = path.on_session(session, now);
+                // Nothing waits for neighbors outside.
+                let is_node = config.fabric.nodes.contains_key(node);
+                let news = path.on_session(session, is_node.then_some(PATIENCE), now);
                 changes.extend(news.into_iter().map(|change| (*node, change)));
             }
         }
@@ -144,8 +149,14 @@ impl PathWatch {
     /// Forgets nodes that are gone, everything when BFD is off, and what failed by another tunnel than the present one.
     pub(crate) fn on_config(&mut self, old: &Config, config: &Config) {
         let known = |node: &NodeId| config.fabric.nodes.contains_key(node);
+        let outside: BTreeSet<NodeId> = config
+            .local
+            .foreign
+            .watched()
+            .map(|address| NodeId(address.into()))
+            .collect();
         self.nodes
-            .retain(|node, _| config.fabric.bfd.is_some() && known(node));
+            .retain(|node, _| config.fabric.bfd.is_some() && known(node) || outside.contains(node));
         for (node, path) in &mut self.nodes {
             path.failed &= old.wraps_alike(config, *node);
         }
@@ -225,13 +236,19 @@ impl PathWatch {
 }
 
 impl NodePath {
-    fn on_session(&mut self, session: &SessionStatus, now: Instant) -> Vec<PathChange> {
+    /// Takes in how its session is; `patience`: how long it is waited for, if it is.
+    fn on_session(
+        &mut self,
+        session: &SessionStatus,
+        patience: Option<Duration>,
+        now: Instant,
+    ) -> Vec<PathChange> {
         if session.local_discriminator != self.discriminator {
             // Another session, of which nothing is known yet.
             self.discriminator = session.local_discriminator;
             (self.ups, self.failures, self.last_down) = (0, 0, None);
             self.failed = false;
-            (self.absent, self.absent_at) = (false, Some(now + PATIENCE));
+            (self.absent, self.absent_at) = (false, patience.map(|patience| now + patience));
         }
         let mut changes = Vec::new();
         let down = session

@@ -4,7 +4,8 @@
 //! is its address.
 
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use sam_bgp::{PathAttributes, PeerId, Policy, Rejection};
@@ -19,6 +20,8 @@ use crate::foreign_policy::Border;
 pub(crate) struct FabricPolicy {
     enrollment: Enrollment,
     foreign: Foreign,
+    /// Addresses of this router outside of the fabric.
+    outside: BTreeSet<IpAddr>,
     /// What nodes may tell of IPv6 unicast: prefixes inside of these.
     ipv6: Vec<Ipv6Net>,
     /// Whether neighbors of other ASes are to use other ways.
@@ -50,6 +53,7 @@ impl FabricPolicy {
                 pools: fabric.pools.clone(),
             },
             foreign: config.local.foreign.clone(),
+            outside: config.addresses_outside(),
             ipv6: fabric.bgp.ipv6.clone(),
             leaving,
         }
@@ -66,6 +70,7 @@ impl FabricPolicy {
             terms,
             neighbor,
             enrollment: &self.enrollment,
+            own: &self.outside,
             leaving: self.leaving,
         })
     }

@@ -273,7 +273,8 @@ impl Router {
         }
         if self.duplicates.due().is_some_and(|due| due <= now) {
             self.cloud.touch();
-            for event in self.duplicates.scan(&self.speaker, &self.config) {
+            let (speaker, owners) = (&self.speaker, &mut self.owners);
+            for event in self.duplicates.scan(speaker, owners, &self.config) {
                 self.events.push(event, now);
             }
         }

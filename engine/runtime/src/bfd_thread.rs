@@ -1,10 +1,11 @@
 //! The thread that owns the BFD sessions: it receives, sends and keeps time, and nothing else.
 //!
 //! It runs before ordinary threads where the kernel permits it (SCHED_FIFO), so that a busy control loop or a busy host
-//! makes no peer look dead. Packets pass the TUN device and the tunnels as those of hosts do: a session that is up proves
-//! the packet path. Control learns the newest state of all sessions, however many changes there were in between.
+//! makes no peer look dead. Packets to nodes pass the TUN device and the tunnels as those of hosts do: a session that is up
+//! proves the packet path. Those to BGP neighbors outside of the fabric leave by the host's own ways. Control learns the newest
+//! state of all sessions, however many changes there were in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sam_bfd::{PORT, SOURCE_PORTS, SessionStatus, Sessions};
+use sam_bfd::{MULTIHOP_PORT, PORT, SOURCE_PORTS, SessionStatus, Sessions};
 use sam_net::{Epoll, HopSocket, Interest};
+use sam_router::Foreign;
 use sam_router::config::BfdTiming;
 use sam_router::facts::{BfdFacts, BfdSessionFacts, CounterFacts};
 use tokio::sync::{oneshot, watch};
@@ -31,16 +33,35 @@ const BATCH: usize = 1024;
 const DATAGRAM: usize = 64;
 /// Longest wait, so that a lost wake-up cannot stall the thread.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Time between attempts to open sockets that could not be opened.
+const RETRY: Duration = Duration::from_secs(1);
 /// Time for the thread to say how things are; beyond that the answer does without.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
+/// 2⁶⁴ divided by the golden ratio, odd: spreads numbers that follow each other.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Names of what the thread waits for.
 const SOCKET: u64 = 0;
 const MAILBOX: u64 = 1;
+
+/// What neighbors outside of the fabric have in common that share sockets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Outside {
+    /// Our address towards them.
+    local: Ipv4Addr,
+    /// The only interface to hear them through.
+    interface: Option<String>,
+    /// Whether they may be several hops away (RFC 5883).
+    several_hops: bool,
+}
+
+/// Neighbors outside of the fabric: by what they share and by address, with the TTL with which they arrive at least.
+type Neighbors = BTreeMap<Outside, BTreeMap<Ipv4Addr, (BfdTiming, u8)>>;
 
 /// What the thread has not read yet.
 #[derive(Debug, Default)]
 struct Letters {
     peers: Option<BTreeMap<Ipv4Addr, BfdTiming>>,
+    neighbors: Option<Neighbors>,
     report: Option<oneshot::Sender<BfdFacts>>,
     stop: bool,
 }
@@ -74,12 +95,21 @@ impl Bfd {
 
     fn try_start(near: &Near, seed: u64) -> Result<(Self, Changes), StartError> {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
-        let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
         let (publish, changes) = watch::channel(Vec::new());
         let thread = Thread {
-            sessions: Sessions::new(seed),
-            receiver: HopSocket::bind(near.overlay, &near.tun, PORT)?,
-            sender: HopSocket::bind_within(near.overlay, &near.tun, SOURCE_PORTS, skip)?,
+            fabric: Link::open(
+                near.overlay,
+                Some(&*near.tun),
+                PORT,
+                seed,
+                Sessions::new(seed),
+            )?,
+            outside: BTreeMap::new(),
+            wanted: Neighbors::new(),
+            missing: BTreeSet::new(),
+            retry_at: None,
+            seed,
+            opened: 0,
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),
@@ -102,6 +132,26 @@ impl Bfd {
     pub(crate) fn set_peers(&self, peers: BTreeMap<Ipv4Addr, BfdTiming>) {
         if let Some((mailbox, _)) = &self.running {
             mailbox.post(|letters| letters.peers = Some(peers));
+        }
+    }
+
+    /// Makes the neighbors outside of the fabric that are watched exactly those that are configured so.
+    pub(crate) fn set_neighbors(&self, foreign: &Foreign) {
+        let mut neighbors = Neighbors::new();
+        for (address, neighbor) in &foreign.neighbors {
+            let (terms, reach) = (&neighbor.terms, neighbor.terms.reach);
+            if let Some(timing) = terms.bfd {
+                let place = Outside {
+                    local: terms.local_address,
+                    interface: terms.interface.clone(),
+                    several_hops: reach.hops() > 1,
+                };
+                let those = neighbors.entry(place).or_default();
+                those.insert(*address, (timing, reach.least_bfd_ttl()));
+            }
+        }
+        if let Some((mailbox, _)) = &self.running {
+            mailbox.post(|letters| letters.neighbors = Some(neighbors));
         }
     }
 
@@ -133,11 +183,76 @@ impl Bfd {
     }
 }
 
-/// The thread, ready to run.
-struct Thread {
+/// Sessions that share sockets.
+struct Link {
     sessions: Sessions,
     receiver: HopSocket,
     sender: HopSocket,
+    port: u16,
+}
+
+impl Link {
+    fn open(
+        local: Ipv4Addr,
+        device: Option<&str>,
+        port: u16,
+        seed: u64,
+        sessions: Sessions,
+    ) -> Result<Self, sam_net::NetError> {
+        let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
+        Ok(Self {
+            sessions,
+            receiver: HopSocket::bind(local, device, port)?,
+            sender: HopSocket::bind_within(local, device, SOURCE_PORTS, skip)?,
+            port,
+        })
+    }
+
+    /// Reads what has come; returns how many errors came in place of datagrams.
+    fn receive(&mut self) -> u64 {
+        let mut buffer = [0; DATAGRAM];
+        let mut unread = 0;
+        for _ in 0..BATCH {
+            match self.receiver.receive(&mut buffer) {
+                Ok(Some(arrival)) => {
+                    let payload = &buffer[..arrival.length];
+                    // A refusal is counted there.
+                    self.sessions
+                        .handle_datagram(*arrival.from.ip(), arrival.ttl, payload, Instant::now())
+                        .ok();
+                }
+                Ok(None) => break,
+                Err(_) => unread += 1,
+            }
+        }
+        unread
+    }
+
+    /// Sends what is due; returns how many packets the kernel did not take.
+    fn send(&mut self) -> u64 {
+        let mut unsent = 0;
+        while let Some((to, packet)) = self.sessions.poll_transmit(Instant::now()) {
+            unsent += u64::from(self.sender.send(to, self.port, &packet.encode()).is_err());
+        }
+        unsent
+    }
+}
+
+/// The thread, ready to run.
+struct Thread {
+    /// Sessions with nodes, through the tunnels.
+    fabric: Link,
+    /// Sessions with neighbors outside of the fabric.
+    outside: BTreeMap<Outside, Link>,
+    /// Whom to watch outside of the fabric.
+    wanted: Neighbors,
+    /// Those of them that have no sockets yet, because these cannot be opened.
+    missing: BTreeSet<Outside>,
+    /// When that is tried again.
+    retry_at: Option<Instant>,
+    seed: u64,
+    /// Attempts to open sockets, so that none repeats the numbers of another.
+    opened: u64,
     mailbox: Arc<Mailbox<Letters>>,
     publish: watch::Sender<Vec<SessionStatus>>,
     /// `real-time`, or why not.
@@ -152,7 +267,7 @@ impl Thread {
     fn epoll(&self) -> io::Result<Epoll> {
         use std::os::fd::AsFd;
         let epoll = Epoll::new(2)?;
-        epoll.add(self.receiver.as_fd(), SOCKET, Interest::Read)?;
+        epoll.add(self.fabric.receiver.as_fd(), SOCKET, Interest::Read)?;
         epoll.add(self.mailbox.as_fd(), MAILBOX, Interest::Read)?;
         Ok(epoll)
     }
@@ -160,7 +275,8 @@ impl Thread {
     fn run(mut self, mut epoll: Epoll) {
         self.hurry();
         loop {
-            let due = self.sessions.poll_timeout();
+            let due = self.links().filter_map(|link| link.sessions.poll_timeout());
+            let due = due.min();
             let wait = due.map_or(LONGEST_WAIT, |at| {
                 at.saturating_duration_since(Instant::now())
                     .min(LONGEST_WAIT)
@@ -171,14 +287,27 @@ impl Thread {
             }
             let letters = self.mailbox.take();
             let stop = letters.stop;
-            self.read(letters);
+            self.read(letters, &epoll);
             // What arrived in time must not be late because nobody read it.
-            self.receive();
-            self.sessions.handle_timeout(Instant::now());
-            self.send();
+            let mut unread = 0;
+            self.links_mut().for_each(|link| unread += link.receive());
+            let now = Instant::now();
+            self.links_mut()
+                .for_each(|link| link.sessions.handle_timeout(now));
+            let mut unsent = 0;
+            self.links_mut().for_each(|link| unsent += link.send());
+            self.unread += unread;
+            self.unsent += unsent;
+            let links = self.outside.len();
+            self.outside.retain(|_, link| !link.sessions.is_empty());
             self.tell();
             if stop {
                 return;
+            }
+            // The sockets of one that is gone may have been in the way.
+            let freed = self.outside.len() < links && !self.missing.is_empty();
+            if freed || self.retry_at.is_some_and(|at| at <= now) {
+                self.follow_wanted(&epoll, now);
             }
         }
     }
@@ -198,14 +327,33 @@ impl Thread {
         };
     }
 
-    fn read(&mut self, letters: Letters) {
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        std::iter::once(&self.fabric).chain(self.outside.values())
+    }
+
+    fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        std::iter::once(&mut self.fabric).chain(self.outside.values_mut())
+    }
+
+    fn status(&self) -> Vec<SessionStatus> {
+        let links = self.links();
+        links.flat_map(|link| link.sessions.status()).collect()
+    }
+
+    fn read(&mut self, letters: Letters, epoll: &Epoll) {
         let now = Instant::now();
         if let Some(peers) = letters.peers {
-            self.sessions.set_peers(&peers, now);
-            self.publish.send_replace(self.sessions.status());
+            self.fabric.sessions.set_peers(&peers, now);
+            self.publish.send_replace(self.status());
+        }
+        if let Some(neighbors) = letters.neighbors {
+            self.wanted = neighbors;
+            self.follow_wanted(epoll, now);
+            self.publish.send_replace(self.status());
         }
         if letters.stop {
-            self.sessions.set_peers(&BTreeMap::new(), now);
+            self.links_mut()
+                .for_each(|link| link.sessions.set_peers(&BTreeMap::new(), now));
         }
         if let Some(reply) = letters.report {
             // Whoever asked may have given up.
@@ -213,47 +361,81 @@ impl Thread {
         }
     }
 
-    fn receive(&mut self) {
-        let mut buffer = [0; DATAGRAM];
-        for _ in 0..BATCH {
-            match self.receiver.receive(&mut buffer) {
-                Ok(Some(arrival)) => {
-                    let payload = &buffer[..arrival.length];
-                    // A refusal is counted there.
-                    self.sessions
-                        .handle_datagram(*arrival.from.ip(), arrival.ttl, payload, Instant::now())
-                        .ok();
+    /// Has the sessions outside of the fabric be those that are wanted. Sockets that cannot be opened leave their neighbors
+    /// without BFD, as if they did not speak it, until they can.
+    fn follow_wanted(&mut self, epoll: &Epoll, now: Instant) {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.missing.retain(|place| wanted.contains_key(place));
+        for place in wanted.keys() {
+            if self.outside.contains_key(place) {
+                continue;
+            }
+            match self.open(place, epoll) {
+                Ok(link) => {
+                    self.missing.remove(place);
+                    self.outside.insert(place.clone(), link);
                 }
-                Ok(None) => return,
-                Err(_) => self.unread += 1,
+                Err(error) => {
+                    // Said once, however often it is tried.
+                    if self.missing.insert(place.clone()) {
+                        let error = format!("{error:#}");
+                        warn!(error, local = %place.local, "neighbors are not watched by BFD yet");
+                    }
+                }
             }
         }
+        for (place, link) in &mut self.outside {
+            let peers = wanted.get(place).into_iter().flatten();
+            let timings = peers.clone().map(|(peer, (timing, _))| (*peer, *timing));
+            link.sessions.set_peers(&timings.collect(), now);
+            for (peer, (_, least_ttl)) in peers {
+                link.sessions.set_least_ttl(*peer, *least_ttl);
+            }
+        }
+        self.wanted = wanted;
+        self.retry_at = (!self.missing.is_empty()).then(|| now + RETRY);
     }
 
-    fn send(&mut self) {
-        while let Some((to, packet)) = self.sessions.poll_transmit(Instant::now()) {
-            if self.sender.send(to, PORT, &packet.encode()).is_err() {
-                self.unsent += 1;
-            }
-        }
+    fn open(&mut self, place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
+        use std::os::fd::AsFd;
+        let port = if place.several_hops {
+            MULTIHOP_PORT
+        } else {
+            PORT
+        };
+        self.opened += 1;
+        // Sessions of former sockets must not be taken for those of new ones.
+        let seed = self.seed ^ self.opened.wrapping_mul(GOLDEN_RATIO);
+        let sessions = Sessions::over_open_links(seed);
+        let device = place.interface.as_deref();
+        let link = Link::open(place.local, device, port, seed, sessions)?;
+        // A socket that is closed leaves by itself.
+        epoll.add(link.receiver.as_fd(), SOCKET, Interest::Read)?;
+        Ok(link)
     }
 
     /// Tells control how all sessions are, if one came up or went down.
     fn tell(&mut self) {
-        let events = std::iter::from_fn(|| self.sessions.poll_event());
-        if events.count() > 0 {
-            self.publish.send_replace(self.sessions.status());
+        let mut events = 0;
+        self.links_mut().for_each(|link| {
+            events += std::iter::from_fn(|| link.sessions.poll_event()).count();
+        });
+        if events > 0 {
+            self.publish.send_replace(self.status());
         }
     }
 
     fn facts(&self, now: Instant) -> BfdFacts {
-        let sessions = self.sessions.status();
+        let sessions = self.status();
         let counter = |name: &str, text: &str, value| CounterFacts {
             name: name.to_owned(),
             text: text.to_owned(),
             value,
         };
-        let discarded = self.sessions.discarded();
+        let mut discarded = BTreeMap::new();
+        for (reason, count) in self.links().flat_map(|link| link.sessions.discarded()) {
+            *discarded.entry(reason).or_insert(0) += count;
+        }
         let ours = [
             counter(
                 "unsent",
@@ -269,6 +451,7 @@ impl Thread {
                 .map(|status| BfdSessionFacts::new(status, now))
                 .collect(),
             discarded: discarded
+                .into_iter()
                 .map(|(reason, count)| counter(reason.name(), reason.text(), count))
                 .chain(ours)
                 .collect(),

@@ -384,7 +384,10 @@ impl Control {
                     self.data_plane.install(&snapshot);
                 }
                 Output::BfdPeers(peers) => self.bfd.set_peers(peers),
-                Output::Foreign(foreign) => self.bgp.set_foreign(foreign),
+                Output::Foreign(foreign) => {
+                    self.bfd.set_neighbors(&foreign);
+                    self.bgp.set_foreign(foreign);
+                }
                 Output::Vrrp(plan) => self.vrrp.set_plan(plan),
                 Output::Authority(authority) => {
                     if let Some(cloud) = &self.cloud {

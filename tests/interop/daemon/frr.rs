@@ -179,8 +179,11 @@ fn config(setup: &Setup) -> String {
          bgp log-neighbor-changes\n no bgp network import-check\n"
     );
     if setup.graceful {
+        // For a minute after its start it calls itself restarting, so nobody waits for what it has to tell (RFC 4724 section
+        // 4.1). It must not hold that back for a second then, as it does by itself.
         text += " bgp graceful-restart\n bgp graceful-restart restart-time 60\n \
-                 bgp graceful-restart preserve-fw-state\n bgp graceful-restart notification\n";
+                 bgp graceful-restart preserve-fw-state\n bgp graceful-restart notification\n \
+                 coalesce-time 0\n";
     }
     for neighbor in &setup.neighbors {
         let address = neighbor.overlay();

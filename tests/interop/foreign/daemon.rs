@@ -1,9 +1,10 @@
 //! Daemons of another AS: how each is configured for one session with samctl, and asked.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sam_net::Namespace;
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ pub(crate) enum Kind {
     Frr,
     /// GoBGP.
     Gobgp,
+    /// ExaBGP, which calls only, and shows what it hears but no table.
+    Exabgp,
 }
 
 /// How it speaks.
@@ -38,6 +41,8 @@ pub(crate) enum Manner {
     TwoOctets,
     /// With this option. BIRD only.
     With(&'static str),
+    /// With BFD, 300 ms × 3, and with this option. BIRD only.
+    Watched(&'static str),
 }
 
 /// A running daemon; dropping it stops it.
@@ -50,7 +55,7 @@ pub(crate) struct Daemon {
 }
 
 impl Kind {
-    /// All of them.
+    /// All that show a table.
     pub(crate) const ALL: [Self; 3] = [Self::Bird, Self::Frr, Self::Gobgp];
 
     /// Name in tests and files.
@@ -59,6 +64,7 @@ impl Kind {
             Self::Bird => "bird",
             Self::Frr => "frr",
             Self::Gobgp => "gobgp",
+            Self::Exabgp => "exabgp",
         }
     }
 
@@ -68,13 +74,14 @@ impl Kind {
             Self::Bird => &["bird", "birdc"],
             Self::Frr => &["bgpd", "vtysh"],
             Self::Gobgp => &["gobgpd", "gobgp"],
+            Self::Exabgp => &["exabgp"],
         }
     }
 
     /// Directions of long messages as samctl names them; GoBGP 3 does not offer them.
     pub(crate) fn extended_messages(self) -> &'static str {
         match self {
-            Self::Bird | Self::Frr => "both",
+            Self::Bird | Self::Frr | Self::Exabgp => "both",
             Self::Gobgp => "receive",
         }
     }
@@ -96,6 +103,7 @@ impl Daemon {
             Kind::Bird => bird(place, manner, routes),
             Kind::Frr => frr(manner, routes),
             Kind::Gobgp => gobgp(manner),
+            Kind::Exabgp => exabgp(manner, routes, &folder)?,
         };
         let file = folder.join("conf");
         fs::write(&file, text)?;
@@ -104,6 +112,7 @@ impl Daemon {
             Kind::Bird => namespace.command(program("bird")),
             Kind::Frr => namespace.command(program("bgpd")),
             Kind::Gobgp => namespace.command(program("gobgpd")),
+            Kind::Exabgp => namespace.command(program("exabgp")),
         };
         match kind {
             Kind::Bird => command
@@ -124,6 +133,12 @@ impl Daemon {
             Kind::Gobgp => command
                 .args(["-t", "toml", "-p", "--api-hosts", API, "-f"])
                 .arg(&file),
+            Kind::Exabgp => command
+                .arg(&file)
+                .env("exabgp.daemon.user", "root")
+                .env("exabgp.daemon.drop", "false")
+                .env("exabgp.api.cli", "false")
+                .env("exabgp.log.destination", "stdout"),
         };
         let process = Process::start(command, &scratch.path(&format!("{name}.log")))?;
         let mut daemon = Self {
@@ -139,6 +154,8 @@ impl Daemon {
                 Kind::Bird => "show status",
                 Kind::Frr => "show version",
                 Kind::Gobgp => "global",
+                // It answers nothing; whether it runs shows with its session.
+                Kind::Exabgp => return Ok(String::new()),
             })
         })?;
         if kind == Kind::Gobgp {
@@ -165,6 +182,16 @@ impl Daemon {
                 let state = &view.get(0).unwrap_or(&view)["state"]["session_state"];
                 *state == 6 || *state == "ESTABLISHED"
             }
+            Kind::Exabgp => {
+                let heard = fs::read_to_string(self.folder.join(HEARD))?;
+                // The last line may be half written.
+                let lines = heard
+                    .lines()
+                    .filter_map(|line| serde_json::from_str(line).ok());
+                let mut states = lines.filter(|line: &Value| line["type"] == "state");
+                let last = states.next_back();
+                last.is_some_and(|line| line["neighbor"]["state"] == "up")
+            }
         })
     }
 
@@ -174,6 +201,7 @@ impl Daemon {
             Kind::Bird => format!("show route all for {prefix}"),
             Kind::Frr => format!("show bgp ipv4 unicast {prefix}"),
             Kind::Gobgp => format!("global rib {prefix}"),
+            Kind::Exabgp => bail!("ExaBGP shows no table"),
         })
     }
 
@@ -200,6 +228,7 @@ impl Daemon {
             Kind::Bird => "birdc",
             Kind::Frr => "vtysh",
             Kind::Gobgp => "gobgp",
+            Kind::Exabgp => bail!("ExaBGP cannot be asked for '{order}'"),
         }));
         match self.kind {
             Kind::Bird => command
@@ -210,7 +239,7 @@ impl Daemon {
                 .arg("--vty_socket")
                 .arg(&self.folder)
                 .args(["-d", "bgpd", "-c", order]),
-            Kind::Gobgp => command.args(order.split(' ')),
+            Kind::Gobgp | Kind::Exabgp => command.args(order.split(' ')),
         };
         output(&mut command).with_context(|| format!("at {}", self.place.name()))
     }
@@ -224,17 +253,22 @@ fn bird(place: Place, manner: Manner, routes: &[String]) -> String {
         Manner::Signed => format!("password \"{KEY}\"; ttl security on;"),
         Manner::TwoOctets => "enable as4 off;".to_owned(),
         Manner::With(option) => format!("{option};"),
+        Manner::Watched(option) => format!("bfd on; {option}"),
+    };
+    let bfd = match manner {
+        Manner::Watched(_) => BIRD_BFD,
+        Manner::Plain | Manner::Signed | Manner::TwoOctets | Manner::With(_) => "",
     };
     let behind = match manner {
         Manner::TwoOctets => format!("bgp_path.prepend({FAR_ASN});"),
-        Manner::Plain | Manner::Signed | Manner::With(_) => String::new(),
+        Manner::Plain | Manner::Signed | Manner::With(_) | Manner::Watched(_) => String::new(),
     };
     let routes: String = routes
         .iter()
         .map(|route| format!("  route {route} blackhole;\n"))
         .collect();
     format!(
-        "router id {own};\nlog stderr all;\nprotocol device {{ }}\nprotocol direct {{ ipv4; interface \"wan0\"; }}\n\
+        "router id {own};\nlog stderr all;\n{bfd}protocol device {{ }}\nprotocol direct {{ ipv4; interface \"wan0\"; }}\n\
          protocol static own {{ ipv4;\n{routes}}}\n\
          protocol bgp samctl {{ local {own} as {asn}; neighbor {us} as {ASN}; hold time 9; connect retry time 1;\n  \
          connect delay time 1; error wait time 1, 2; enable extended messages on; {manners}\n  \
@@ -246,7 +280,7 @@ fn bird(place: Place, manner: Manner, routes: &[String]) -> String {
 fn frr(manner: Manner, routes: &[String]) -> String {
     let (own, us) = (THEIRS.underlay(), OURS.underlay());
     let guard = match manner {
-        Manner::Plain | Manner::TwoOctets | Manner::With(_) => String::new(),
+        Manner::Plain | Manner::TwoOctets | Manner::With(_) | Manner::Watched(_) => String::new(),
         Manner::Signed => {
             format!(" neighbor {us} password {KEY}\n neighbor {us} ttl-security hops 1\n")
         }
@@ -266,7 +300,9 @@ fn frr(manner: Manner, routes: &[String]) -> String {
 fn gobgp(manner: Manner) -> String {
     let (own, us) = (THEIRS.underlay(), OURS.underlay());
     let (key, limit) = match manner {
-        Manner::Plain | Manner::TwoOctets | Manner::With(_) => (String::new(), String::new()),
+        Manner::Plain | Manner::TwoOctets | Manner::With(_) | Manner::Watched(_) => {
+            (String::new(), String::new())
+        }
         Manner::Signed => (
             format!("    auth-password = \"{KEY}\"\n"),
             "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n".to_owned(),
@@ -279,6 +315,35 @@ fn gobgp(manner: Manner) -> String {
          [neighbors.timers.config]\n    hold-time = 9\n    keepalive-interval = 3\n    connect-retry = 1\n    \
          idle-hold-time-after-reset = 1\n{limit}"
     )
+}
+
+/// What it hears goes into a file, as JSON. The helper keeps the pipe by which it could speak, or ExaBGP takes it for dead.
+fn exabgp(manner: Manner, routes: &[String], folder: &Path) -> Result<String> {
+    let (own, us) = (THEIRS.underlay(), OURS.underlay());
+    let (heard, script) = (folder.join(HEARD), folder.join("helper"));
+    fs::write(&heard, "")?;
+    fs::write(
+        &script,
+        format!("#!/bin/sh\nexec 3>&1\nexec cat >>{}\n", heard.display()),
+    )?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let guard = match manner {
+        Manner::Plain | Manner::TwoOctets | Manner::With(_) | Manner::Watched(_) => String::new(),
+        Manner::Signed => {
+            format!("md5-password \"{KEY}\"; md5-base64 false; outgoing-ttl 255; incoming-ttl 255;")
+        }
+    };
+    let routes: String = routes
+        .iter()
+        .map(|route| format!(" route {route} next-hop self;"))
+        .collect();
+    Ok(format!(
+        "process helper {{ run {}; encoder json; }}\n\
+         neighbor {us} {{ router-id {own}; local-address {own}; local-as {THEIR_ASN}; peer-as {ASN}; hold-time 9; {guard}\n  \
+         family {{ ipv4 unicast; }} static {{{routes} }}\n  \
+         api {{ processes [ helper ]; neighbor-changes; }} }}\n",
+        script.display()
+    ))
 }
 
 /// AS number of a daemon: two octets suffice for the first.
@@ -295,3 +360,8 @@ pub(crate) const FAR_ASN: u32 = 4_200_000_077;
 /// The key that the daemons have.
 pub(crate) const KEY: &str = "correct-horse-battery";
 const API: &str = "127.0.0.1:50051";
+/// BFD of BIRD, over one hop and over several.
+const BIRD_BFD: &str = "protocol bfd {\n  interface \"*\" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };\n  \
+    multihop { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };\n}\n";
+/// Where ExaBGP writes what it hears.
+const HEARD: &str = "heard";

@@ -223,6 +223,64 @@ fn a_node_that_cannot_be_called_is_watched_once_it_has_called() {
     assert!(net.station(1).kinds.contains(&"bfd"));
 }
 
+/// RFC 5882 section 4.1, of a BGP neighbor outside of the fabric.
+#[test]
+fn a_neighbor_outside_that_bfd_loses_has_its_session_ended() {
+    let mut net = graceful_shutdown::border();
+    reconfigure(&mut net, 1, |config| {
+        let neighbor = config.local.foreign.neighbors.get_mut(&overlay(9));
+        neighbor.expect("a neighbor").terms.bfd = Some(fixture::BFD);
+    });
+    assert_eq!(ups(&net), 1, "the session does not notice");
+    let mut session = Session::up(&mut net, 1, 9);
+
+    session.fail(&net);
+    net.bfd(1, &session);
+
+    assert!(net.station(1).told("bfd-down"));
+    let sent = outside(&net).last_sent.as_ref().map(ToString::to_string);
+    assert_eq!(sent.as_deref(), Some("Cease/BFD Down"));
+    let mut facts = crate::Facts::default();
+    let shown = |facts: &crate::Facts| {
+        let view = net.stations[&1].router.bfd(facts, net.now);
+        let rows = view.neighbors.into_iter().map(|row| row.node.name);
+        let others = view.without_session.into_iter().map(|node| node.name);
+        [rows.collect::<Vec<_>>(), others.collect()]
+    };
+    assert_eq!(shown(&facts), [vec![], vec!["n9".to_owned()]]);
+    facts.bfd.sessions = vec![crate::facts::BfdSessionFacts::new(&session.0, net.now)];
+    assert_eq!(shown(&facts), [vec!["n9".to_owned()], vec![]]);
+    net.run(30);
+    assert!(ups(&net) > 1, "it may come back without BFD");
+}
+
+/// A router that comes back waits for nodes, and for nobody else.
+#[test]
+fn a_silent_neighbor_outside_is_not_waited_for() {
+    let mut net = graceful_shutdown::border();
+    reconfigure(&mut net, 1, |config| {
+        let neighbor = config.local.foreign.neighbors.get_mut(&overlay(9));
+        neighbor.expect("a neighbor").terms.bfd = Some(fixture::BFD);
+    });
+    for (node, expected) in [(9, 0), (2, 1)] {
+        net.bfd(1, &Session::new(node));
+        let watch = &net.stations[&1].router.path_watch;
+        assert_eq!(watch.pending().count(), expected, "n{node}");
+        assert_eq!(watch.poll_timeout().is_some(), expected > 0, "n{node}");
+    }
+}
+
+/// How often the session with the neighbor outside came up.
+fn ups(net: &Net) -> u64 {
+    outside(net).established_count
+}
+
+fn outside(net: &Net) -> sam_bgp::speaker::PeerView {
+    let peers = net.stations[&1].router.speaker.peers().into_iter();
+    let mut outside = peers.filter(|peer| peer.address == overlay(9));
+    outside.next().expect("a neighbor")
+}
+
 #[test]
 fn the_view_says_what_follows() {
     let mut net = backed_up();

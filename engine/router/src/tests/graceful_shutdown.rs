@@ -155,6 +155,7 @@ fn meet(config: &mut Config, other: u32, asn: u32) {
         interface: None,
         reach: Reach::Link,
         authentication: None,
+        bfd: None,
         hold_time: Duration::from_secs(90),
         connect_retry: Duration::from_secs(1),
         max_prefixes: 100,

@@ -34,6 +34,14 @@ fn a_watcher_of_routes_gets_the_snapshot_then_changes_each_once() {
         (Some(0), Some(1))
     );
     assert_eq!(changes.len(), 2, "{changes:?}");
+    let causes = changes.iter().filter_map(|change| match change {
+        MonitorView::Route { cause, .. } => cause.as_deref(),
+        MonitorView::Neighbor { .. }
+        | MonitorView::Owner { .. }
+        | MonitorView::SnapshotComplete { .. }
+        | MonitorView::Resync => None,
+    });
+    assert_eq!(causes.collect::<Vec<_>>(), ["withdrawn", "announced"]);
     assert_eq!(router.changes(&mut watch, usize::MAX, net.now), []);
 }
 

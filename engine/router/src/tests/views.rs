@@ -39,6 +39,40 @@ fn owners_show_claims_and_the_deciding_step() {
     );
 }
 
+/// bgp.md section 5.7: one value for one view, whoever told of it; and another one when everything is as before again.
+#[test]
+fn all_nodes_sign_what_they_see_of_an_owner_alike() {
+    let mut net = Net::new(4, &[1, 2]);
+    net.command(3, Command::Announce(address(ADDRESS)));
+    let first = signed(&net);
+    net.command(3, Command::Withdraw(address(ADDRESS)));
+    net.command(4, Command::Announce(address(ADDRESS)));
+    let second = signed(&net);
+    net.command(4, Command::Withdraw(address(ADDRESS)));
+    net.command(3, Command::Announce(address(ADDRESS)));
+
+    let third = signed(&net);
+
+    assert_eq!(
+        std::collections::BTreeSet::from([first, second, third]).len(),
+        3
+    );
+}
+
+/// The signature of the address, which is the same at all nodes.
+fn signed(net: &Net) -> String {
+    let at = |id: u32| {
+        let owners = net.stations[&id].router.owners(net.now).owners;
+        let row = owners
+            .into_iter()
+            .find(|row| row.address == address(ADDRESS));
+        row.and_then(|row| row.signature).expect("it has an owner")
+    };
+    let all: std::collections::BTreeSet<String> = (1..=4).map(at).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.into_iter().next().expect("one")
+}
+
 #[test]
 fn why_shows_the_ladder_down_to_the_deciding_step() {
     let mut net = Net::new(3, FULL_MESH);
@@ -85,7 +119,7 @@ fn why_says_which_steps_are_not_used_and_what_decides_between_equals() {
         (4, false, false),
         (5, false, false),
         (6, false, false),
-        (7, true, false),
+        (7, false, false),
         (8, true, false),
         (9, false, false),
         (10, false, false),
@@ -152,6 +186,11 @@ fn the_tables_of_a_neighbor_show_what_came_what_became_of_it_and_what_went() {
             .count(),
         1
     );
+    let neighbors = router.bgp_neighbors(now).neighbors;
+    let of = |node| neighbors.iter().find(|row| row.node.id == NodeId(node));
+    let refusals = &of(3).expect("a neighbor").refusals;
+    assert_eq!(refusals.values().sum::<u64>(), 1, "{refusals:?}");
+    assert!(of(2).expect("a neighbor").refusals.is_empty());
     let rejected = table(3, RouteTable::Rejected);
     assert_eq!(prefixes(&rejected), ["10.77.60.0/24"]);
     assert!(rejected.routes[0].rejected.is_some());

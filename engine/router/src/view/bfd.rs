@@ -22,6 +22,13 @@ pub struct BfdView {
     pub scheduling: String,
     /// Sessions, by node id.
     pub sessions: Vec<BfdRow>,
+    /// Sessions with BGP neighbors outside of the fabric, by address.
+    #[serde(default)]
+    pub neighbors: Vec<BfdRow>,
+    /// Those of them that are to be watched and have no session, by address: sockets towards them could not be opened, or the
+    /// thread of BFD is silent.
+    #[serde(default)]
+    pub without_session: Vec<NodeRef>,
     /// Datagrams that did not count, by reason; reasons that never occurred are left out.
     pub discarded: Vec<CounterFacts>,
 }
@@ -59,6 +66,14 @@ impl Router {
     pub fn bfd(&self, facts: &Facts, now: Instant) -> BfdView {
         let timing = self.config.fabric.bfd;
         let nodes = other_nodes(&self.config);
+        let (mut neighbors, mut without_session) = (Vec::new(), Vec::new());
+        for address in self.config.local.foreign.watched() {
+            let node = NodeId(address.into());
+            match self.bfd_row(node, address, facts, now) {
+                Some(row) => neighbors.push(row),
+                None => without_session.push(NodeRef::new(&self.config, node)),
+            }
+        }
         let discarded = facts.bfd.discarded.iter();
         BfdView {
             interval_ms: timing.map(|timing| timing.interval.as_secs_f64() * 1e3),
@@ -67,6 +82,8 @@ impl Router {
             sessions: nodes
                 .filter_map(|node| self.bfd_row(node.id, node.overlay, facts, now))
                 .collect(),
+            neighbors,
+            without_session,
             discarded: discarded
                 .filter(|counter| counter.value > 0)
                 .cloned()
@@ -74,7 +91,7 @@ impl Router {
         }
     }
 
-    /// The session with one node.
+    /// The session with one node, or one neighbor outside of the fabric.
     pub(crate) fn bfd_row(
         &self,
         node: NodeId,

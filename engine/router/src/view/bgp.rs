@@ -1,5 +1,6 @@
 //! `samctl bgp …`: neighbors, RIB, and why a path is the best.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -64,6 +65,10 @@ pub struct NeighborSummary {
     pub max_prefixes: Option<usize>,
     /// Paths advertised to it.
     pub advertised: usize,
+    /// How often its routes were refused, and attributes in its messages found malformed, by reason: since it was configured,
+    /// of all families.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
     /// Accepted prefixes kept from a session that ended (RFC 4724).
     #[serde(default)]
     pub stale: usize,
@@ -326,11 +331,15 @@ pub struct BgpWhyView {
     pub rejected: Vec<(NodeRef, RejectedRow)>,
 }
 
-/// The best path against another one.
+/// The best path against another one, or the path that beat that one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonView {
     /// The path that lost.
     pub loser: PathRow,
+    /// The path that beat it, if that is not the best one: one that the same neighboring AS told with a lower
+    /// MULTI_EXIT_DISC.
+    #[serde(default)]
+    pub instead: Option<PathRow>,
     /// What decided.
     pub step: StepView,
     /// Steps from the first to the deciding one, those included that are not used here.
@@ -342,7 +351,7 @@ pub struct ComparisonView {
 pub struct LadderRow {
     /// The step.
     pub step: StepView,
-    /// Value of the best path.
+    /// Value of the path that won.
     pub best: String,
     /// Value of the other path.
     pub other: String,

@@ -159,13 +159,15 @@ impl Router {
     ) -> BgpWhyView {
         let paths = rib.paths(prefix);
         let best = paths.iter().find(|view| view.best);
-        let comparison = |best: &PathView<_>, other: &PathView<_>| ComparisonView {
+        let comparison = |winner: &PathView<_>, other: &PathView<_>| ComparisonView {
             loser: self.path_row(other, now),
+            instead: (!winner.best).then(|| self.path_row(winner, now)),
             step: other.step.into(),
-            ladder: ladder(best, other),
+            ladder: ladder(winner, other),
         };
-        let others = paths.iter().filter(|view| !view.best);
-        let comparisons = others.filter_map(|other| best.map(|best| comparison(best, other)));
+        let others = paths.iter().filter(|view| best.is_some() && !view.best);
+        let comparisons =
+            others.filter_map(|other| Some(comparison(paths.get(other.rival)?, other)));
         let rejected = self.speaker.peers().into_iter().flat_map(|peer| {
             let node = NodeRef::new(&self.config, node_of(peer.id));
             let refused = rib.rejected(peer.id);
@@ -203,6 +205,11 @@ impl Router {
             accepted: peer.ipv4.accepted,
             max_prefixes: Some(peer.max_prefixes),
             advertised: peer.ipv4.advertised,
+            refusals: peer
+                .refusals
+                .iter()
+                .map(|(reason, count)| ((*reason).to_owned(), *count))
+                .collect(),
             stale: peer.ipv4.stale,
             stale_remaining_s: peer.ipv4.stale_until.map(|until| seconds_until(until, now)),
             ipv6: peer.ipv6.as_ref().map(|ipv6| family_row(ipv6, now)),
@@ -256,32 +263,34 @@ impl Router {
 /// Lists the steps from the first to the one that decided, with both paths' values.
 fn ladder<A>(best: &PathView<A>, other: &PathView<A>) -> Vec<LadderRow> {
     let decided = other.step;
+    let from = |view: &PathView<A>| view.path.attributes.neighboring_as();
+    let comparable = from(best) == from(other);
     let row = |step: DecisionStep| LadderRow {
         step: step.into(),
         best: step_value(step, best),
         other: step_value(step, other),
         decides: step == decided,
-        unused: None,
+        unused: (step == DecisionStep::Med && !comparable)
+            .then(|| "told by different ASes, which do not measure alike".into()),
     };
     let last = STEPS.iter().position(|step| *step == decided);
     let taken = &STEPS[..=last.unwrap_or(STEPS.len() - 1)];
     let mut rows: Vec<LadderRow> = taken.iter().map(|step| row(*step)).collect();
     let passed = rows.last().map_or(0, |row| row.step.number);
-    rows.extend(StepView::unused().into_iter().filter_map(|(step, why)| {
-        (step.number < passed).then(|| LadderRow {
-            step,
-            best: String::new(),
-            other: String::new(),
-            decides: false,
-            unused: Some(why.into()),
-        })
+    let (step, why) = StepView::unused();
+    rows.extend((step.number < passed).then(|| LadderRow {
+        step,
+        best: String::new(),
+        other: String::new(),
+        decides: false,
+        unused: Some(why.into()),
     }));
     rows.sort_by_key(|row| row.step.number);
     rows
 }
 
 /// The steps in order, those of section 5.5 that are used.
-const STEPS: [DecisionStep; 11] = [
+const STEPS: [DecisionStep; 12] = [
     DecisionStep::Eligible,
     DecisionStep::Steady,
     DecisionStep::LocalPref,
@@ -289,6 +298,7 @@ const STEPS: [DecisionStep; 11] = [
     DecisionStep::AsPathLength,
     DecisionStep::Origin,
     DecisionStep::Med,
+    DecisionStep::External,
     DecisionStep::RouterId,
     DecisionStep::ClusterListLength,
     DecisionStep::PeerAddress,
@@ -314,6 +324,12 @@ fn step_value<A>(step: DecisionStep, view: &PathView<A>) -> String {
             .to_string(),
         DecisionStep::Origin => origin_name(attributes.origin).into(),
         DecisionStep::Med => attributes.med.unwrap_or(0).to_string(),
+        DecisionStep::External => if view.path.source.is_external() {
+            "external"
+        } else {
+            "internal"
+        }
+        .into(),
         DecisionStep::RouterId => router_id(&view.path),
         DecisionStep::ClusterListLength => attributes.cluster_list.len().to_string(),
         DecisionStep::PeerAddress => match view.path.source {

@@ -53,6 +53,10 @@ pub enum MonitorView {
         prefix: IpNet,
         /// Its paths, best first, ineligible ones last; none when it is gone.
         paths: Vec<PathRow>,
+        /// What made it change, the last time: `announced`, `withdrawn`, `session-ended`, `stale-removed`, `refreshed`,
+        /// `next-hop`, `policy`, `local`, `room`. Unknown of older routers.
+        #[serde(default)]
+        cause: Option<String>,
     },
     /// The state of a session.
     Neighbor {
@@ -103,13 +107,13 @@ impl Router {
                 Topic::RibIpv6 => self.next_route(&self.speaker.ipv6(), cursor, now),
                 Topic::Neighbors => {
                     let news = self.speaker.peer_feed().next(cursor)?;
-                    Some(line(news, |generation, peer| {
+                    Some(line(news, |generation, peer, ()| {
                         self.neighbor_line(generation, node_of(peer), now)
                     }))
                 }
                 Topic::Owners => {
                     let news = self.owners.feed().next(cursor)?;
-                    Some(line(news, |generation, address| {
+                    Some(line(news, |generation, address, ()| {
                         self.owner_line(generation, address, now)
                     }))
                 }
@@ -134,12 +138,13 @@ impl Router {
         now: Instant,
     ) -> Option<MonitorView> {
         let news = rib.feed().next(cursor)?;
-        Some(line(news, |generation, prefix| {
+        Some(line(news, |generation, prefix, cause| {
             let paths = rib.paths(prefix);
             MonitorView::Route {
                 generation,
                 prefix: prefix.into(),
                 paths: paths.iter().map(|path| self.path_row(path, now)).collect(),
+                cause: Some(cause.name().into()),
             }
         }))
     }
@@ -164,9 +169,13 @@ impl Router {
     }
 }
 
-fn line<K>(news: News<K>, changed: impl FnOnce(u64, K) -> MonitorView) -> MonitorView {
+fn line<K, C>(news: News<K, C>, changed: impl FnOnce(u64, K, C) -> MonitorView) -> MonitorView {
     match news {
-        News::Changed { generation, key } => changed(generation, key),
+        News::Changed {
+            generation,
+            key,
+            cause,
+        } => changed(generation, key, cause),
         News::Complete { generation } => MonitorView::SnapshotComplete { generation },
         News::Resync => MonitorView::Resync,
     }

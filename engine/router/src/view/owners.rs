@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{NodeRef, seconds_ago, step_name};
 use crate::Router;
+use crate::claims::active_claims;
 use crate::peers::node_of;
+use crate::signature::signature;
 
 /// Who owns each address of the pools, in order of addresses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,10 @@ pub struct OwnerRow {
     pub answered: bool,
     /// Whether several nodes claim it.
     pub duplicate: bool,
+    /// What all nodes see alike of it: equal on each that knows the same owner and the same active claims, in 32 hexadecimal
+    /// digits. `None` without owner, and of older routers.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// All claims, best first.
     pub claims: Vec<ClaimRow>,
 }
@@ -132,8 +138,16 @@ impl Router {
             configured,
             answered,
             duplicate: self.duplicates.contains(address),
+            signature: owner.map(|owner| self.signature(&owner)),
             claims: self.claims(address, now),
         })
+    }
+
+    fn signature(&self, owner: &Owner) -> String {
+        let prefix = Ipv4Net::from(owner.address);
+        let mut others = active_claims(&self.speaker.paths(prefix), prefix, &self.config);
+        others.retain(|(node, _)| *node != owner.node);
+        signature(owner, &others)
     }
 
     fn claims(&self, address: Ipv4Addr, now: Instant) -> Vec<ClaimRow> {

@@ -15,23 +15,15 @@ pub struct StepView {
 }
 
 impl StepView {
-    /// The steps of RFC 4271 section 9.1.2.2 that are not used here, each with the reason.
-    pub(super) fn unused() -> [(Self, &'static str); 2] {
-        let step = |number, name: &str, text: &str| Self {
-            number,
-            name: name.into(),
-            text: text.into(),
+    /// The step of RFC 4271 section 9.1.2.2 that is not used here, and the reason.
+    pub(super) fn unused() -> (Self, &'static str) {
+        let step = Self {
+            number: 8,
+            name: "igp-metric".into(),
+            text: "lowest metric to the next hop".into(),
         };
-        [
-            (
-                step(7, "external", "external over internal"),
-                "all sessions are internal",
-            ),
-            (
-                step(8, "igp-metric", "lowest metric to the next hop"),
-                "differs from router to router, and all must choose the same owner",
-            ),
-        ]
+        let why = "differs from router to router, and all must choose the same owner";
+        (step, why)
     }
 }
 
@@ -62,6 +54,7 @@ fn describe(step: DecisionStep) -> (u8, &'static str, &'static str) {
         DecisionStep::AsPathLength => (4, "as-path-length", "shortest AS_PATH"),
         DecisionStep::Origin => (5, "origin", "lowest ORIGIN"),
         DecisionStep::Med => (6, "med", "lowest MULTI_EXIT_DISC"),
+        DecisionStep::External => (7, "external", "from another AS over our own"),
         DecisionStep::RouterId => (9, "router-id", "lowest ORIGINATOR_ID, else router id"),
         DecisionStep::ClusterListLength => (10, "cluster-list-length", "shortest CLUSTER_LIST"),
         DecisionStep::PeerAddress => (11, "peer-address", "lowest peer address"),
