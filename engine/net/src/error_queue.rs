@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use sam_dataplane::{PathError, PathErrorKind, Undelivered};
-use socket2::{SockAddr, SockAddrStorage};
+use socket2::{SockAddr, SockAddrStorage, SockRef};
 
 use crate::control_message::{self, CAPACITY, Control};
 use crate::udp::UdpSocket;
@@ -20,9 +20,12 @@ impl UdpSocket {
         for _ in 0..ERRORS_MAX {
             match self.take_error() {
                 Ok(error) => errors.extend(error),
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        // The kernel marks the socket after it has queued the error, and also where the error found no room: what is left
+        // behind would wake a socket that only sends again and again.
+        SockRef::from(self).take_error().ok();
     }
 
     /// Takes one error; `None` for one that says nothing about the way.
