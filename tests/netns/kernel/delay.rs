@@ -22,6 +22,10 @@ const WINDOW: u32 = 512 << 10;
 /// How much slower a flow may be through two routers of ours than through two kernels: a debug build and its cryptography
 /// share two cores with the emulator.
 const SLOWER: f64 = 5.0;
+/// One segment in ten thousand: what the receiver puts right before the sender hears of it costs a flow nothing. That
+/// a router keeps the order of each flow to the packet is for the cases of `order` and `mixed` to tell, without an emulator
+/// between.
+const EARLY_AT_MOST: u64 = 4;
 
 /// ```text
 ///   .10 ── router onprem ── wan ── kernel: 10 ms each way ── far wan ── router aws ── .11
@@ -69,7 +73,7 @@ pub(super) fn delay() {
         "segments overtook each other: {ours:?}, {plain:?} by kernel forwarding"
     );
     assert!(
-        ours.early <= plain.early || ours.sent_again > 0,
+        ours.early <= plain.early + EARLY_AT_MOST || ours.sent_again > 0,
         "segments came early and none was lost: {ours:?}, {plain:?} by kernel forwarding"
     );
     assert!(

@@ -1,6 +1,6 @@
-//! GRE and GUE of the kernel over its WireGuard device, and ours inside of WireGuard; WireGuard over IPv6.
+//! GRE and GUE of the kernel over its WireGuard device, and ours inside of WireGuard; WireGuard over IPv6, both calling.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use sam_testkit::netns::Site;
 
@@ -70,7 +70,7 @@ pub(super) fn everything() {
     for kind in KINDS {
         passes(&mut world, &mut line, kind, BULK);
     }
-    move_to_ipv6(&mut world);
+    let theirs = move_to_ipv6(&mut world);
     for kind in KINDS_IPV6 {
         passes(&mut world, &mut line, kind, BULK_IPV6);
         assert_is_over_ipv6(&world);
@@ -86,17 +86,29 @@ pub(super) fn everything() {
     choose(&mut world, &mut line, "encap: wireguard");
     exchange_twice(&world, WIREGUARD_MTU_IPV6, BULK_IPV6);
     assert_is_over_ipv6(&world);
+    the_kernel_calls(&mut world, theirs);
 }
 
 /// Moves the WireGuard tunnel to IPv6, by the word of both ends. A kernel that still knew our IPv4 endpoint could be the
-/// first to speak, and our router would follow it there. No router of ours runs meanwhile, for the same reason.
-fn move_to_ipv6(world: &mut KernelSite) {
+/// first to speak, and our router would follow it there. No router of ours runs meanwhile, for the same reason. Returns
+/// the kernel's address.
+fn move_to_ipv6(world: &mut KernelSite) -> Ipv6Addr {
     world.fabric.stop(OURS);
-    let [ours, _] = world.number_ipv6(OURS);
+    let [ours, theirs] = world.number_ipv6(OURS);
     let key = world.key(OURS).public();
     world.guest.order(&format!(
         "ip link set t0 mtu {WIREGUARD_MTU_IPV6} && wg set t0 peer {key} endpoint [{ours}]:51820"
     ));
+    theirs
+}
+
+/// Starts our router without the kernel's endpoint: it cannot begin, and answers by IPv6 who does.
+fn the_kernel_calls(world: &mut KernelSite, theirs: Ipv6Addr) {
+    let endpoint = format!("endpoint: \"[{theirs}]:51820\", ");
+    world.fabric.edit(OURS, &endpoint, "");
+    world.start(OURS);
+    exchange::pings(world, OURS);
+    assert_is_over_ipv6(world);
 }
 
 /// Asserts that our router and the kernel both send to an IPv6 endpoint.

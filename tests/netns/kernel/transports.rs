@@ -228,7 +228,7 @@ const UDP_OVER_IPV6: [Kind; 6] = [
         theirs: "vxlan id 77 dstport 4789",
         before: ":",
         mtu: 1430,
-        wrong: &[],
+        wrong: &[Wrong::Kind("vxlan id 78 dstport 4789", "encap-wrong-key")],
     },
 ];
 

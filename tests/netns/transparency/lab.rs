@@ -37,8 +37,10 @@ pub(super) struct Lab {
     pub(super) fabric: Fabric,
     /// Largest packet between the clients in bytes.
     pub(super) mtu: usize,
-    /// Bytes of a large file or stream.
+    /// Bytes of a large file.
     pub(super) bulk: usize,
+    /// Bytes of a bulk stream.
+    pub(super) stream: usize,
     /// Whether the transport hides what it carries.
     pub(super) encrypted: bool,
     /// What the configuration says of the transport.
@@ -55,6 +57,11 @@ impl Lab {
         let mut fabric = Fabric::new(samctl(), 2);
         let line = line(transport);
         fabric.edit_all("  bgp:", &line);
+        // Not the TTL of tunnels.
+        for site in [NEAR, FAR] {
+            let other = "sysctl -qw net.ipv4.ip_default_ttl=99";
+            sh(fabric.topology.router(site), other).success();
+        }
         if transport.is_over_ipv6 {
             number_ipv6(&fabric);
         }
@@ -62,6 +69,7 @@ impl Lab {
         Self {
             mtu: transport.mtu,
             bulk: transport.bulk,
+            stream: transport.stream,
             encrypted: transport.is_encrypted(),
             line,
             exchanged: 0,
@@ -81,6 +89,7 @@ impl Lab {
         fs::create_dir(&self.folder).expect("a new folder");
         self.mtu = transport.mtu;
         self.bulk = transport.bulk;
+        self.stream = transport.stream;
         self.encrypted = transport.is_encrypted();
         for site in [NEAR, FAR] {
             self.fabric.router(site).samctl("reload").success();
@@ -153,7 +162,9 @@ fn line(transport: &Transport) -> String {
 fn number_ipv6(fabric: &Fabric) {
     for site in [NEAR, FAR] {
         let address = format!("2001:db8::{}", site.number());
-        let command = format!("ip address add {address}/64 dev wan0 nodad");
+        let command = format!(
+            "ip address add {address}/64 dev wan0 nodad && sysctl -qw net.ipv6.conf.wan0.hop_limit=99"
+        );
         sh(fabric.topology.router(site), &command).success();
         let endpoint = format!("{}:51820", site.underlay());
         fabric.edit_all(&endpoint, &format!("[{address}]:51820"));

@@ -283,8 +283,10 @@ struct Transport {
     encap: &'static str,
     /// Largest inner packet over an underlay of 1500, in bytes.
     mtu: usize,
-    /// Bytes of a large file or stream.
+    /// Bytes of a large file.
     bulk: usize,
+    /// Bytes of a bulk stream.
+    stream: usize,
     is_over_ipv6: bool,
     /// What is tried.
     groups: &'static [Group],
@@ -310,6 +312,7 @@ const FULL: Transport = Transport {
     encap: "",
     mtu: 0,
     bulk: SMALL,
+    stream: LARGE,
     is_over_ipv6: false,
     groups: &[SSH, FTP, NFS, IPERF3, BULK, SIZES, UNUSUAL, ERRORS, JUMBO],
 };
@@ -317,6 +320,7 @@ const FULL: Transport = Transport {
 /// byte and at sizes. Servers that rewrite addresses or ports of their own (FTP, NFS) depend on nothing but the inner packet,
 /// which is the same; with them each of these would take as long as a whole one.
 const BRIEF: Transport = Transport {
+    stream: SMALL,
     groups: &[SSH, BULK, SIZES, UNUSUAL, ERRORS],
     ..FULL
 };
@@ -326,9 +330,10 @@ const OVER_IPV6: Transport = Transport {
     ..BRIEF
 };
 
-/// 100 MiB, for the way with encryption and those that are used most.
+/// 100 MiB, for streams of every transport, and for files the way with encryption and those that are used most.
 const LARGE: usize = 100 << 20;
-/// The framings beyond these share their bulk path, so a tenth finds what a whole would; the suite stays short.
+/// Other files depend on the servers, which are the same, and framings put together from others share their bulk path: a
+/// tenth finds what a whole would, and the suite stays short.
 const SMALL: usize = 10 << 20;
 
 /// One kind of traffic.

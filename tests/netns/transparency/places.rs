@@ -5,7 +5,8 @@
 //!      0  0                       1        1  1                    2  2     routers passed, from near to far
 //! ```
 //! Hosts and LANs are seen by tcpdump, the tunnel by `samctl pcap` of either router. The wire must hold each inner packet
-//! in full, or no part of one where the transport encrypts.
+//! in full, or no part of one where the transport encrypts; around it the outer header's TTL is the tunnel's, whatever the
+//! inner one's and the host's default, and it may not be fragmented.
 
 use sam_testkit::netns::{
     Capture, CapturedPacket, Daemon, Packets, Site, holds_within, wait_until,
@@ -25,6 +26,11 @@ const PLACES: [(&str, u8); 6] = [
     ("far client", 2),
 ];
 
+/// No header of a tunnel packet (RFC 2003 section 3.1, RFC 2473 section 6.3). Kernels say other things by ICMP.
+const STRANGE: &str = "(ip and not icmp and (ip[8] != 64 or ip[6] & 0x40 = 0)) \
+     or (ip6 and not icmp6 and not ip6 multicast and ip6[7] != 64)";
+/// Bytes of a capture without packets.
+const EMPTY: usize = 24;
 /// Offset of the addresses in an IPv4 header.
 const ADDRESSES: usize = 12;
 
@@ -34,6 +40,8 @@ pub(super) struct Places {
     hosts: [Capture; 4],
     tunnel: [Tap; 2],
     wire: Capture,
+    /// What leaves with another outer header than tunnels have.
+    strange: Capture,
 }
 
 impl Places {
@@ -54,6 +62,12 @@ impl Places {
             hosts: [host(NEAR), lan(NEAR), lan(FAR), host(FAR)],
             tunnel: [NEAR, FAR].map(|site| Tap::start(lab, site)),
             wire: capture(topology.router(FAR), "wan0", "wire.pcap"),
+            strange: Capture::start(
+                topology.router(FAR),
+                "wan0",
+                STRANGE,
+                &lab.path("strange.pcap"),
+            ),
         }
     }
 
@@ -80,11 +94,13 @@ impl Places {
         let [near, near_lan, far_lan, far] = self.hosts.map(|capture| capture.stop().ipv4());
         let [near_end, far_end] = self.tunnel.map(Tap::stop);
         let wire = self.wire.stop().bytes();
+        let is_strange = self.strange.stop().bytes().len() > EMPTY;
+        let fault = || "outer headers with another TTL than 64, or without DF".to_owned();
         Views {
             places: [near, near_lan, near_end, far_end, far_lan, far],
             inner: starts(&wire),
             wire,
-            faults: Vec::new(),
+            faults: is_strange.then(fault).into_iter().collect(),
         }
     }
 }

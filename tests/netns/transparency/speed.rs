@@ -65,7 +65,7 @@ fn unread(host: &Namespace) -> u64 {
 pub(super) fn bulk(lab: &Lab) {
     let (near, far) = (lab.client(NEAR), lab.client(FAR));
     lab.twice(|_| {
-        bulk::tcp(near, far, FAR.client(), 1, lab.bulk);
-        bulk::tcp(far, near, NEAR.client(), 1, lab.bulk);
+        bulk::tcp(near, far, FAR.client(), 1, lab.stream);
+        bulk::tcp(far, near, NEAR.client(), 1, lab.stream);
     });
 }
