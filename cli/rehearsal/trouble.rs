@@ -111,6 +111,7 @@ impl Trouble {
             operation: (*operation).to_owned(),
             address: None,
             principal: Some(instance.to_owned()),
+            percent: None,
             skip: 0,
             times,
             effect: effect.clone(),

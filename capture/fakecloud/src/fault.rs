@@ -25,6 +25,9 @@ pub struct Fault {
     /// Only calls of this instance or user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
+    /// Only so many of a hundred such calls, by chance that follows from the scenario's seed; without, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     /// This many such calls go well first.
     #[serde(default)]
     pub skip: u32,
@@ -64,6 +67,8 @@ pub enum Effect {
     LoseRequest,
     /// The connection closes, after the effect.
     LoseAnswer,
+    /// The connection closes in the middle of the answer's body, after the effect.
+    CutAnswer,
     /// Nothing happens and nothing is answered.
     Hang,
     /// Of several addresses only the first so many change, then the call fails with a server error.
@@ -96,12 +101,22 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Faults {
     next: u32,
     list: Vec<(u32, Fault)>,
+    /// State of what decides by chance.
+    chance: u64,
 }
 
 /// Orders at the same time.
 const MAX_FAULTS: usize = 1000;
 
 impl Faults {
+    /// Without any order; chance follows from `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            chance: seed,
+            ..Self::default()
+        }
+    }
+
     /// Takes an order, and returns its number; `None` when there are too many.
     pub(crate) fn add(&mut self, fault: Fault) -> Option<u32> {
         if self.list.len() >= MAX_FAULTS {
@@ -131,7 +146,14 @@ impl Faults {
     pub(crate) fn strike(&mut self, target: &Target<'_>) -> Troubles {
         let mut troubles = Troubles::default();
         for (_, fault) in &mut self.list {
-            if fault.concerns(target) && fault.due() {
+            if !fault.concerns(target) {
+                continue;
+            }
+            let drawn = fault
+                .percent
+                .map(|percent| (percent, draw(&mut self.chance)));
+            let is_hit = drawn.is_none_or(|(percent, drawn)| drawn < u64::from(percent));
+            if is_hit && fault.due() {
                 troubles.add(&fault.effect);
             }
         }
@@ -168,6 +190,15 @@ impl Fault {
     }
 }
 
+/// Draws a number below 100 (SplitMix64).
+fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % 100
+}
+
 /// All that goes wrong with one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Troubles {
@@ -176,6 +207,7 @@ pub(crate) struct Troubles {
     pub(crate) refusal: Option<Refused>,
     pub(crate) lose_request: bool,
     pub(crate) lose_answer: bool,
+    pub(crate) cut_answer: bool,
     pub(crate) hang: bool,
     pub(crate) partial: Option<usize>,
     pub(crate) revoked: bool,
@@ -221,6 +253,7 @@ impl Troubles {
             }
             Effect::LoseRequest => self.lose_request = true,
             Effect::LoseAnswer => self.lose_answer = true,
+            Effect::CutAnswer => self.cut_answer = true,
             Effect::Hang => self.hang = true,
             Effect::Partial(count) => self.partial = Some(*count as usize),
             Effect::Revoke => self.revoked = true,
@@ -266,5 +299,33 @@ mod tests {
         assert!(faults.strike(&assign).refusal.is_some());
         assert_eq!(faults.strike(&assign), Troubles::default(), "used up");
         assert_eq!(faults.iter().count(), 0);
+    }
+
+    #[test]
+    fn chance_strikes_about_as_often_as_ordered_and_the_same_calls_for_the_same_seed() {
+        let struck = |seed| {
+            let mut faults = Faults::new(seed);
+            let fault = serde_json::json!({"percent": 20, "times": 1000, "effect": "loseAnswer"});
+            let fault = serde_json::from_value(fault).expect("a fault");
+            faults.add(fault).expect("room");
+            let request = Request::default();
+            let target = Target {
+                provider: Provider::Oci,
+                operation: "ListPrivateIps",
+                principal: "i-1",
+                request: &request,
+            };
+            let calls = 0..1000;
+            calls
+                .map(|_| faults.strike(&target).lose_answer)
+                .collect::<Vec<_>>()
+        };
+
+        let first = struck(1);
+
+        let many = first.iter().filter(|struck| **struck).count();
+        assert!((150..250).contains(&many), "{many}");
+        assert_eq!(first, struck(1));
+        assert_ne!(first, struck(2));
     }
 }

@@ -123,6 +123,8 @@ pub struct Reply {
 pub enum Delivery {
     /// It gets this answer.
     Answer(Response),
+    /// It gets the head of this answer and half of its body, then the connection closes.
+    Cut(Response),
     /// The connection closes without an answer.
     Closed,
     /// Nothing comes until the caller gives up.

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -78,10 +80,10 @@ async fn exchange(
     incoming: hyper::Request<Incoming>,
     peer: IpAddr,
     world: Shared,
-) -> Result<hyper::Response<Full<Bytes>>, io::Error> {
+) -> Result<hyper::Response<Served>, io::Error> {
     let (parts, body) = incoming.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return Ok(convert(Response::empty(413)));
+        return Ok(convert(Response::empty(413), Served::whole));
     };
     let request = convert_request(peer, &parts, body.to_bytes().to_vec());
     let admission = locked(&world, |world| world.admit(&request, now()));
@@ -89,7 +91,8 @@ async fn exchange(
     let reply = locked(&world, |world| world.answer(&request, &admission, now()));
     pause(reply.wait).await;
     match reply.delivery {
-        Delivery::Answer(response) => Ok(convert(response)),
+        Delivery::Answer(response) => Ok(convert(response, Served::whole)),
+        Delivery::Cut(response) => Ok(convert(response, Served::cut)),
         Delivery::Closed => Err(io::ErrorKind::ConnectionAborted.into()),
         Delivery::Silence => {
             tokio::time::sleep(SILENCE).await;
@@ -126,8 +129,71 @@ async fn pause(wait: TimeDelta) {
     }
 }
 
-fn convert(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut answer = hyper::Response::new(Full::new(Bytes::from(response.body)));
+/// The body of an answer, of which the end may be kept back.
+#[derive(Debug)]
+struct Served {
+    /// What is still to be sent.
+    part: Bytes,
+    /// Bytes that are announced, and never come.
+    missing: u64,
+    /// Whether what was sent had time to leave.
+    has_left: bool,
+}
+
+impl Served {
+    fn whole(part: Bytes) -> Self {
+        Self {
+            part,
+            missing: 0,
+            has_left: false,
+        }
+    }
+
+    /// Announces all and sends half.
+    fn cut(mut part: Bytes) -> Self {
+        let missing = part.split_off(part.len() / 2);
+        Self {
+            missing: missing.len() as u64,
+            ..Self::whole(part)
+        }
+    }
+}
+
+impl Body for Served {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.part.is_empty() {
+            let part = std::mem::take(&mut self.part);
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        if self.missing == 0 {
+            return Poll::Ready(None);
+        }
+        if !self.has_left {
+            // What is buffered is written out only when there is nothing more for the moment.
+            self.has_left = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.part.is_empty() && self.missing == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.part.len() as u64 + self.missing)
+    }
+}
+
+fn convert(response: Response, body: fn(Bytes) -> Served) -> hyper::Response<Served> {
+    let mut answer = hyper::Response::new(body(Bytes::from(response.body)));
     let status = StatusCode::from_u16(response.status);
     *answer.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in response.headers {

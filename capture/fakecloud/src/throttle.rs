@@ -29,11 +29,11 @@ pub struct Rates {
     pub write: Option<Rate>,
 }
 
-/// All buckets, one per principal and kind of calls.
+/// All buckets, one per principal and action, as the provider counts actions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Throttle {
     rates: Rates,
-    buckets: BTreeMap<(String, bool), Bucket>,
+    buckets: BTreeMap<(String, String), Bucket>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ struct Bucket {
     at: Time,
 }
 
-/// Principals with a bucket of their own; a lab has a handful.
+/// Buckets at the same time; a lab has a handful of principals, each with a dozen actions.
 const MAX_BUCKETS: usize = 1024;
 
 impl Throttle {
@@ -54,24 +54,25 @@ impl Throttle {
         }
     }
 
-    /// Takes one call out of the bucket.
+    /// Takes one call out of the bucket, and returns how many are left; `None` where there is no limit.
     ///
     /// # Errors
     /// How long to wait for the next one when it is empty.
     pub(crate) fn take(
         &mut self,
         principal: &str,
+        action: &str,
         writes: bool,
         now: Time,
-    ) -> Result<(), TimeDelta> {
+    ) -> Result<Option<u32>, TimeDelta> {
         let rate = if writes {
             self.rates.write
         } else {
             self.rates.read
         };
-        let Some(rate) = rate else { return Ok(()) };
+        let Some(rate) = rate else { return Ok(None) };
         let full = i64::from(rate.burst) * CALL;
-        let key = (principal.to_owned(), writes);
+        let key = (principal.to_owned(), action.to_owned());
         if self.buckets.len() >= MAX_BUCKETS && !self.buckets.contains_key(&key) {
             self.buckets.clear();
         }
@@ -89,7 +90,8 @@ impl Throttle {
             return Err(TimeDelta::milliseconds(milliseconds));
         }
         bucket.level -= CALL;
-        Ok(())
+        let left = u32::try_from(bucket.level / CALL).unwrap_or_default();
+        Ok(Some(left))
     }
 }
 
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_empties_and_refills_for_each_principal_alone() {
+    fn a_bucket_empties_and_refills_for_each_principal_and_action_alone() {
         let rate = Rate {
             burst: 2,
             per_second: 1,
@@ -111,13 +113,15 @@ mod tests {
             write: Some(rate),
         });
         let start = Time::UNIX_EPOCH;
-        assert_eq!(throttle.take("a", true, start), Ok(()));
-        assert_eq!(throttle.take("a", true, start), Ok(()));
+        let mut take = |who, action, at| throttle.take(who, action, true, at);
+        assert_eq!(take("a", "Assign", start), Ok(Some(1)));
+        assert_eq!(take("a", "Assign", start), Ok(Some(0)));
         let wait = TimeDelta::seconds(1);
-        assert_eq!(throttle.take("a", true, start), Err(wait));
-        assert_eq!(throttle.take("b", true, start), Ok(()));
-        assert_eq!(throttle.take("a", false, start), Ok(()));
-        assert_eq!(throttle.take("a", true, start + wait), Ok(()));
-        assert_eq!(throttle.take("a", true, start + wait), Err(wait));
+        assert_eq!(take("a", "Assign", start), Err(wait));
+        assert_eq!(take("b", "Assign", start), Ok(Some(1)));
+        assert_eq!(take("a", "Unassign", start), Ok(Some(1)));
+        assert_eq!(take("a", "Assign", start + wait), Ok(Some(0)));
+        assert_eq!(take("a", "Assign", start + wait), Err(wait));
+        assert_eq!(throttle.take("a", "Describe", false, start), Ok(None));
     }
 }

@@ -26,6 +26,16 @@ pub(crate) trait Wire: std::fmt::Debug {
     /// Does what is asked for.
     fn execute(&self, cloud: &mut Cloud, call: &Call<'_>) -> Result<Response, Problem>;
 
+    /// Names what calls are counted together with this one: at most providers all that read, and all that change.
+    fn throttled_action<'a>(&self, _operation: &'a str, writes: bool) -> &'a str {
+        if writes { "write" } else { "read" }
+    }
+
+    /// Says in an answer how many such calls are left, where the provider does.
+    fn with_rest(&self, response: Response, _writes: bool, _left: u32) -> Response {
+        response
+    }
+
     /// Puts a denial into the provider's words.
     fn deny(&self, denial: &Denial) -> Problem;
 

@@ -56,7 +56,12 @@ impl World {
         let seed = scenario
             .seed
             .map_or_else(|| entropy.to_vec(), |seed| seed.to_be_bytes().to_vec());
-        let mut faults = Faults::default();
+        let seal = Seal::new(&seed);
+        let chance = seed.iter().rev().zip(0..8);
+        let chance = chance.fold(0, |sum, (byte, place)| {
+            sum | u64::from(*byte) << (8 * place)
+        });
+        let mut faults = Faults::new(chance);
         for fault in &scenario.faults {
             faults.add(fault.clone());
         }
@@ -67,7 +72,7 @@ impl World {
                 .collect(),
             faults,
             calls: Log::default(),
-            seal: Seal::new(&seed),
+            seal,
             requests: 0,
         })
     }
@@ -203,12 +208,9 @@ impl World {
             request: id,
             status: response.status,
             code: code.unwrap_or_default(),
-            answered: !troubles.lose_answer,
+            answered: !(troubles.lose_answer || troubles.cut_answer),
         });
-        if troubles.lose_answer {
-            return Delivery::Closed;
-        }
-        Delivery::Answer(response)
+        deliver(response, troubles)
     }
 
     fn metadata(
@@ -243,9 +245,16 @@ impl World {
             as_of: now - lag.max(troubles.stale),
         };
         let response = wire(asked.provider).metadata(cloud, &question);
-        if troubles.lose_answer {
-            return Delivery::Closed;
-        }
+        deliver(response, troubles)
+    }
+}
+
+fn deliver(response: Response, troubles: &Troubles) -> Delivery {
+    if troubles.lose_answer {
+        Delivery::Closed
+    } else if troubles.cut_answer {
+        Delivery::Cut(response)
+    } else {
         Delivery::Answer(response)
     }
 }
@@ -278,10 +287,9 @@ fn attempt(
     let caller = admission.caller.as_ref();
     let principal = caller.map_err(|denial| wire.deny(denial))?;
     let writes = !reads(&admission.operation);
-    cloud
-        .throttle
-        .take(&principal.name, writes, now)
-        .map_err(|wait| wire.deny(&Denial::Throttled(wait)))?;
+    let action = wire.throttled_action(&admission.operation, writes);
+    let left = cloud.throttle.take(&principal.name, action, writes, now);
+    let left = left.map_err(|wait| wire.deny(&Denial::Throttled(wait)))?;
     let lag = milliseconds(cloud.settings.lag.describe_ms);
     let call = Call {
         request,
@@ -295,5 +303,9 @@ fn attempt(
         revoked: troubles.revoked,
         trouble: troubles.operation,
     };
-    wire.execute(cloud, &call)
+    let response = wire.execute(cloud, &call)?;
+    Ok(match left {
+        Some(left) => wire.with_rest(response, writes, left),
+        None => response,
+    })
 }

@@ -98,7 +98,7 @@ impl Lab {
                 response.status,
                 serde_json::from_slice(&response.body).unwrap_or_default(),
             ),
-            Delivery::Closed | Delivery::Silence => panic!("no answer"),
+            Delivery::Cut(_) | Delivery::Closed | Delivery::Silence => panic!("no answer"),
         }
     }
 

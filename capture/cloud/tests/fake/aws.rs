@@ -325,15 +325,26 @@ fn no_role_and_no_metadata_service_are_told_apart() {
 fn a_lost_answer_leaves_it_open_and_the_next_look_tells() {
     let lab = lab();
     let mut a = router(&lab, 'a');
-    for (effect, happened) in [("loseAnswer", true), ("loseRequest", false)] {
+    for (octet, effect, happened) in [
+        (30, "loseAnswer", true),
+        (31, "loseRequest", false),
+        (32, "cutAnswer", true),
+    ] {
         let before = a.held();
         lab.disturb(&json!({"operation": ASSIGN, "times": 1, "effect": effect}));
-        let octet = if happened { 30 } else { 31 };
         let lost = a.assign(&[octet]).expect_err("no answer");
         assert_eq!(lost.class, ErrorClass::Unknown, "{effect}: {lost}");
         assert_eq!(a.held() != before, happened, "{effect}");
     }
-    assert_eq!(lab.calls(ASSIGN), 1, "the other one never arrived");
+    assert_eq!(lab.calls(ASSIGN), 2, "the other one never arrived");
+    lab.disturb(
+        &json!({"operation": "DescribeNetworkInterfaces", "times": 1, "effect": "cutAnswer"}),
+    );
+    let cut = a.ask(&Operation::Observe).expect_err("half an answer");
+    assert_eq!(
+        (cut.class, cut.code.as_str()),
+        (ErrorClass::Unavailable, "AnswerLost")
+    );
 }
 
 #[test]
@@ -482,8 +493,14 @@ fn a_clock_that_is_off_is_corrected_within_reason() {
     settings.clock = ten_minutes_late;
     let mut late = Aws::new(&settings).expect("a client");
     late.assign(&[30]).expect("with the right time");
-    let offset = late.clock_offset().expect("a date").num_seconds();
+    let standing = late.standing();
+    let offset = standing.clock_ahead.expect("a date");
     assert!((598..=602).contains(&offset), "{offset}");
+    assert!(
+        standing
+            .credentials
+            .is_some_and(|left| left > Duration::ZERO)
+    );
     settings.clock = half_an_hour_late;
     let mut hopeless = Aws::new(&settings).expect("a client");
     let denied = hopeless.assign(&[31]).expect_err("too far off");

@@ -38,6 +38,11 @@ impl Wire for Ec2 {
         sigv4::authenticate(cloud, seal, request, now)
     }
 
+    /// Each action is counted by itself.
+    fn throttled_action<'a>(&self, operation: &'a str, _writes: bool) -> &'a str {
+        operation
+    }
+
     fn execute(&self, cloud: &mut Cloud, call: &Call<'_>) -> Result<Response, Problem> {
         let parameters = Parameters::of(call.request);
         match call.operation {

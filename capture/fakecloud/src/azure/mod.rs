@@ -94,6 +94,15 @@ impl Wire for Arm {
         }
     }
 
+    fn with_rest(&self, response: Response, writes: bool, left: u32) -> Response {
+        let header = if writes {
+            "x-ms-ratelimit-remaining-subscription-writes"
+        } else {
+            "x-ms-ratelimit-remaining-subscription-reads"
+        };
+        response.with(header, left.to_string())
+    }
+
     fn deny(&self, denial: &Denial) -> Problem {
         let invalid = |message: &str| Problem::new(401, "InvalidAuthenticationToken", message);
         match denial {

@@ -64,7 +64,7 @@ pub(super) fn send_as_it_is(world: &mut World, request: &Request, now: Time) -> 
     let admission = world.admit(request, now);
     match world.answer(request, &admission, now).delivery {
         Delivery::Answer(response) => response,
-        Delivery::Closed | Delivery::Silence => panic!("no answer"),
+        Delivery::Cut(_) | Delivery::Closed | Delivery::Silence => panic!("no answer"),
     }
 }
 
