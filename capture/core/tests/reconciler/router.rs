@@ -89,8 +89,8 @@ pub(crate) struct Router {
     pub(crate) stage: Stage,
     pub(crate) old_look: bool,
     pub(crate) sent: VecDeque<Instant>,
-    /// When the provider was last asked who has addresses, and how our own NIC is.
-    pub(crate) asked_holders: Option<Instant>,
+    /// When the provider was last asked who has each address, and how our own NIC is.
+    pub(crate) asked_holders: BTreeMap<Ipv4Addr, Instant>,
     pub(crate) asked_own: Option<Instant>,
     /// What an operator said yes to, and was not done since.
     pub(crate) approvals: Vec<Subject>,
@@ -142,7 +142,7 @@ impl Router {
             stage: Stage::Idle,
             old_look: false,
             sent: VecDeque::new(),
-            asked_holders: None,
+            asked_holders: BTreeMap::new(),
             asked_own: None,
             approvals: Vec::new(),
         }
@@ -274,13 +274,15 @@ impl Router {
     pub(crate) fn check_decision(&self, order: &Order, ordered: Instant, now: Instant) {
         let operation = &order.operation;
         assert!(now <= ordered + PATIENCE, "{operation:?} is late");
-        let is_fresh = |asked: Option<Instant>, most| asked.is_some_and(|at| ordered <= at + most);
+        let is_fresh =
+            |asked: Option<&Instant>, most| asked.is_some_and(|at| ordered <= *at + most);
         let takes = matches!(operation, Operation::Seize { .. } | Operation::Strip { .. });
-        let seen = !takes || is_fresh(self.asked_holders, HOLDERS_MAX);
+        let mut taken = addresses_of(operation).into_iter().filter(|_| takes);
+        let seen = taken.all(|at| is_fresh(self.asked_holders.get(&at), HOLDERS_MAX));
         assert!(seen, "{operation:?} on an old look at holders");
         // What was taken off another NIC is put on ours at once.
         let assigns = matches!(operation, Operation::Assign { .. });
-        let seen = assigns || is_fresh(self.asked_own, OWN_MAX);
+        let seen = assigns || is_fresh(self.asked_own.as_ref(), OWN_MAX);
         assert!(seen, "{operation:?} on an old look at our NIC");
         let captures = matches!(
             operation,
@@ -294,8 +296,9 @@ impl Router {
     }
 
     pub(crate) fn note_look(&mut self, operation: &Operation, now: Instant) {
-        if matches!(operation, Operation::FindHolders(_)) {
-            self.asked_holders = Some(now);
+        if let Operation::FindHolders(addresses) = operation {
+            let asked = addresses.iter().map(|address| (*address, now));
+            self.asked_holders.extend(asked);
         } else if *operation == Operation::Observe {
             self.asked_own = Some(now);
         }

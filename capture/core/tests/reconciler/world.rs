@@ -420,7 +420,7 @@ impl World {
         router.gone_since.clear();
         router.missing_since.clear();
         router.sent.clear();
-        (router.asked_holders, router.asked_own) = (None, None);
+        (router.asked_holders, router.asked_own) = (BTreeMap::new(), None);
         router.approvals.clear();
         router.desires = Desires::new(holds());
         router.election = Election::default();
@@ -566,5 +566,6 @@ fn error(class: ErrorClass, message: &str) -> ProviderError {
         class,
         message: message.to_owned(),
         request_id: None,
+        unclassified: false,
     }
 }
