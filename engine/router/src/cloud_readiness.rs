@@ -7,8 +7,9 @@
 //! 1. Until it knows all routes, and of each way whether packets pass, it claims as standby.
 //! 2. After that it does so while its interface carries no packets but its own, where another router of the site that is ready
 //!    claims the address too. Where none does, it is better than nobody.
-//! 3. A router that is drained goes on in full while another one is there that is not ready (`crate::origination`). Of two that are
-//!    drained neither does: each would take the other one for who holds the addresses.
+//! 3. A router that is drained goes on in full while another one is there that is not ready (`crate::origination`), or was not
+//!    heard: other sites may have heard it already, and any claim of it wins against one that is the last choice. Of two that
+//!    are drained neither does: each would take the other one for who holds the addresses.
 //! 4. From one that is drained nothing is taken whose owner may not be reached from here.
 //!
 //! Who is ready says so on its marker.
@@ -74,14 +75,14 @@ impl Router {
         others.filter(ready).collect()
     }
 
-    /// Whether another router of our site is there, not to be emptied itself, that is not ready yet.
+    /// Whether another router of our site may be there, not to be emptied itself, that is not ready yet.
     pub(crate) fn bridges(&self) -> bool {
         let own = self.config.local.node;
         let mut others = self.config.fabric.nodes.keys().filter(|node| **node != own);
         others.any(|node| {
             let marker = self.marker(*node);
             self.config.share_cloud(own, *node)
-                && marker.is_some_and(|marker| !marker.ready && !marker.drained)
+                && marker.is_none_or(|marker| !marker.ready && !marker.drained)
         })
     }
 

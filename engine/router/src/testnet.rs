@@ -34,6 +34,8 @@ pub(crate) struct Net {
     pipes: BTreeMap<(u32, ConnectionId), (u32, ConnectionId)>,
     /// Routers that reach nobody.
     cut: BTreeSet<u32>,
+    /// Pairs of routers, the smaller number first, that do not reach each other.
+    parted: BTreeSet<(u32, u32)>,
     serial: u64,
 }
 
@@ -95,6 +97,7 @@ impl Net {
             in_flight: BTreeMap::new(),
             pipes: BTreeMap::new(),
             cut: BTreeSet::new(),
+            parted: BTreeSet::new(),
             serial: 0,
         }
     }
@@ -146,6 +149,16 @@ impl Net {
     /// Lets a router that was cut off reach the others again.
     pub(crate) fn rejoin(&mut self, id: u32) {
         self.cut.remove(&id);
+    }
+
+    /// Lets two routers make no connection to each other; what they have stays.
+    pub(crate) fn part(&mut self, one: u32, other: u32) {
+        self.parted.insert((one.min(other), one.max(other)));
+    }
+
+    /// Lets them reach each other again.
+    pub(crate) fn reunite(&mut self, one: u32, other: u32) {
+        self.parted.remove(&(one.min(other), one.max(other)));
     }
 
     fn disconnect(&mut self, id: u32) {
@@ -406,7 +419,8 @@ impl Net {
                     .iter()
                     .find(|(_, station)| fixture_overlay(station) == address)
                     .map(|(far, _)| *far)
-                    .filter(|far| !self.cut.contains(far) && !self.cut.contains(&id));
+                    .filter(|far| !self.cut.contains(far) && !self.cut.contains(&id))
+                    .filter(|far| !self.parted.contains(&(id.min(*far), id.max(*far))));
                 let Some(far) = far else {
                     return self.deliver(Delivery::Closed(id, connection));
                 };

@@ -33,6 +33,31 @@ fn who_is_drained_goes_on_until_the_interface_of_the_other_one_carries() {
 }
 
 #[test]
+fn who_is_drained_before_the_other_one_is_heard_goes_on_until_that_one_carries() {
+    let mut site = one(FULL_MESH);
+    site.net.part(2, 3);
+    site.start(3);
+    site.net.command(3, Command::Announce(address(MACHINE)));
+    site.net.command(2, Command::Drain(true));
+
+    // Router 1 hears the other one long before.
+    for second in 0..60 {
+        if second == 30 {
+            site.net.reunite(2, 3);
+        }
+        for _ in 0..200 {
+            site.net.run_for(Duration::from_millis(5));
+            serve(&mut site, 2);
+            assert_eq!(site.net.tunneled_to(1, address(MACHINE)), Some(2));
+        }
+    }
+    site.run(10);
+
+    assert_eq!(site.net.tunneled_to(1, address(MACHINE)), Some(3));
+    assert_eq!(claims(&site), (None, Some(ClaimState::Active)));
+}
+
+#[test]
 fn who_is_not_ready_is_better_than_nobody() {
     let mut site = one_and_a_half();
     site.net.kill(2);
@@ -130,19 +155,27 @@ fn a_way_on_which_nobody_ever_answers_is_waited_for_and_no_longer() {
 
 /// Router 2 captures; router 3 has begun a moment ago, and its provider has not answered it.
 fn one_and_a_half() -> Site {
-    let mut site = Site::empty(CaptureMode::Auto, |_, _| {});
-    site.start(1);
-    site.start(2);
-    site.net.command(1, Command::Announce(address(ADDRESS)));
-    site.net.command(2, Command::Announce(address(MACHINE)));
-    site.run(10);
-    assert_eq!(site.holder(ADDRESS), Some(2));
+    let mut site = one(&[1]);
     site.start(3);
     site.net.command(3, Command::Announce(address(MACHINE)));
     assert_eq!(
         claims(&site),
         (Some(ClaimState::Active), Some(ClaimState::Standby))
     );
+    site
+}
+
+/// Router 2 captures, and nobody has heard of router 3.
+fn one(reflectors: &'static [u32]) -> Site {
+    let mut site = Site::empty(CaptureMode::Auto, |_, _| {});
+    site.reflectors = reflectors;
+    site.start(1);
+    site.start(2);
+    site.net.command(1, Command::Announce(address(ADDRESS)));
+    site.net.command(2, Command::Announce(address(MACHINE)));
+    // In a mesh it waits for what the one that is not there would tell.
+    site.run(130);
+    assert_eq!(site.holder(ADDRESS), Some(2));
     site
 }
 

@@ -10,6 +10,8 @@ pub(super) struct Site {
     pub(super) net: Net,
     pub(super) mode: CaptureMode,
     pub(super) edit: Edit,
+    /// Of the routers.
+    pub(super) reflectors: &'static [u32],
     /// Machines of the cloud, and whether they run.
     pub(super) machines: BTreeMap<u8, bool>,
     /// Routers that may change nothing.
@@ -44,6 +46,7 @@ impl Site {
             net: Net::empty(),
             mode,
             edit: Box::new(edit),
+            reflectors: &[1],
             machines: BTreeMap::new(),
             denied: std::collections::BTreeSet::new(),
             blind: std::collections::BTreeSet::new(),
@@ -55,7 +58,7 @@ impl Site {
     }
 
     pub(super) fn start(&mut self, id: u32) {
-        let mut config = fixture::config(id, 3, &[1]);
+        let mut config = fixture::config(id, 3, self.reflectors);
         for cloud in [2, 3] {
             let node = config.fabric.nodes.get_mut(&NodeId(cloud)).expect("there");
             node.site = "cloud".into();
