@@ -317,6 +317,7 @@ fn not_sent() -> ProviderError {
         code: ErrorClass::Fenced.name().to_owned(),
         message: "not sent".to_owned(),
         request_id: None,
+        unclassified: false,
     }
 }
 

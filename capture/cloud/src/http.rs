@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sam_capture::provider::{ErrorClass, MESSAGE_MAX, ProviderError};
+use sam_capture::provider::{ErrorClass, MESSAGE_MAX, ProviderError, Standing};
 use ureq::http::{Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -182,6 +182,7 @@ pub fn error(class: ErrorClass, code: &str, message: &str) -> ProviderError {
         code: shortened(code, MAX_CODE),
         message: shortened(message, MESSAGE_MAX),
         request_id: None,
+        unclassified: false,
     }
 }
 
@@ -386,6 +387,16 @@ impl Client {
     #[must_use]
     pub const fn clock_offset(&self) -> Option<TimeDelta> {
         self.offset
+    }
+
+    /// Says how we stand with the provider, whose credentials end at `expires`.
+    #[must_use]
+    pub fn standing(&self, expires: Option<DateTime<Utc>>) -> Standing {
+        Standing {
+            clock_ahead: self.offset.map(|offset| offset.num_seconds()),
+            credentials: expires.map(|at| (at - self.now()).to_std().unwrap_or_default()),
+            ..Standing::default()
+        }
     }
 
     fn local_time(&self) -> DateTime<Utc> {

@@ -19,6 +19,11 @@ pub trait Provider: Send {
     /// What it can do, as far as is known; [`Operation::Preflight`] may find out more.
     fn capabilities(&self) -> Capabilities;
 
+    /// What its answers have told so far besides what was asked for.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
+
     /// Carries out one operation. Asks `fence` directly before every request that changes something, and while it
     /// waits for a change that the provider carries out later.
     ///
@@ -48,6 +53,20 @@ pub struct Capabilities {
     pub batch: usize,
     /// Entries carry a mark by which we know our own; otherwise only our journal knows.
     pub marks: bool,
+}
+
+/// What a provider's answers tell besides what was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Seconds by which its clock was ahead of ours at the last answer, to about a second.
+    pub clock_ahead: Option<i64>,
+    /// For how long the credentials in use are good; nothing where they have ended.
+    pub credentials: Option<Duration>,
+    /// Calls that only read which the account has left, where the provider says so.
+    pub reads_left: Option<u32>,
+    /// The same of calls that change.
+    pub writes_left: Option<u32>,
 }
 
 /// One thing to ask of a provider. Addresses are never empty, and at most [`Capabilities::batch`].
@@ -241,6 +260,8 @@ pub struct ProviderError {
     pub message: String,
     /// The provider's number of the request.
     pub request_id: Option<String>,
+    /// Nobody knows this refusal: neither code nor message nor status says more than that it is one.
+    pub unclassified: bool,
 }
 
 /// Bytes of a provider's message that are kept.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use sam_router::view::{
     ActionRow, ActionView, ActionsView, CaptureMember, CaptureRow, CapturesView, EndedRow,
-    PermissionRow, ROOM_REMEDY,
+    PermissionRow, ROOM_REMEDY, StandingRow,
 };
 
 use super::{Page, Text, ago};
@@ -39,6 +39,12 @@ impl Text for CapturesView {
                     ago(nic.seen_s)
                 ),
             ));
+        }
+        if let Some(standing) = &self.standing {
+            pairs.push(("last answer", standing_text(standing)));
+        }
+        if let Some(words) = &self.unclassified {
+            pairs.push(("unknown refusal", words.clone()));
         }
         if let Some(invalid) = &self.invalid {
             pairs.push(("last look", format!("no good: {invalid}")));
@@ -83,6 +89,24 @@ impl Text for CapturesView {
             page.table(["ACTION", "ANSWER"], rows, "");
         }
     }
+}
+
+/// What the last answer told of clocks, credentials and limits.
+fn standing_text(row: &StandingRow) -> String {
+    let mut parts = vec![format!("{} ago", ago(row.told_s))];
+    if let Some(ahead) = row.clock_ahead_s {
+        parts.push(format!("clock {ahead:+} s"));
+    }
+    match row.credentials_left_s() {
+        Some(left) if left > 0.0 => parts.push(format!("credentials good for {}", ago(left))),
+        Some(_) => parts.push("its credentials have ended since".to_owned()),
+        None => {}
+    }
+    let left = [(row.reads_left, "reads"), (row.writes_left, "writes")];
+    for (count, kind) in left {
+        parts.extend(count.map(|count| format!("{count} {kind} left")));
+    }
+    parts.join(", ")
 }
 
 fn member_row(row: &CaptureMember) -> [String; 4] {

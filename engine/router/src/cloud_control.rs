@@ -13,7 +13,7 @@ use sam_bgp::speaker::PeerView;
 use sam_capture::desired::{Claimed, Holds, RibView};
 use sam_capture::executor::{Rhythm, Settings};
 use sam_capture::placement::Placement;
-use sam_capture::provider::{Capabilities, Outcome, ProviderError};
+use sam_capture::provider::{Capabilities, Outcome, ProviderError, Standing};
 use sam_capture::{
     Authority, Candidate, Desires, Election, Executor, Landscape, Load, NodeId, Prior,
 };
@@ -39,6 +39,8 @@ pub enum CloudInput {
     },
     /// What the provider can do is something else than was said: a look found out.
     Capabilities(Capabilities),
+    /// What the provider's answers told of clocks, credentials and limits.
+    Standing(Standing),
     /// The answer to an order.
     Answer {
         /// Number of the order.
@@ -97,6 +99,8 @@ pub(crate) struct CloudControl {
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
     pub(crate) failure: Option<String>,
+    /// What the provider's answers told, and when.
+    pub(crate) standing: Option<(Standing, Instant)>,
     /// Who captures for the site, and how this router stands there.
     pub(crate) election: Election,
     /// What this router has captured, and can, as its marker tells.
@@ -154,6 +158,7 @@ impl CloudControl {
             leaving_since: None,
             executor: None,
             failure: None,
+            standing: None,
             election: Election::default(),
             load: Load::default(),
             shared: false,
@@ -295,6 +300,7 @@ impl Router {
                     executor.set_capabilities(capabilities, now);
                 }
             }
+            CloudInput::Standing(standing) => self.cloud.standing = Some((standing, now)),
             CloudInput::Answer { order, answer } => {
                 if let Some(executor) = &mut self.cloud.executor {
                     executor.handle_answer(order, answer, now);

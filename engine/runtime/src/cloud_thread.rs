@@ -14,7 +14,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use sam_capture::executor::Order;
-use sam_capture::provider::{Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError};
+use sam_capture::provider::{
+    Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError, Standing,
+};
 use sam_capture::{Authority, Prior, Provider, Record, Stale, Ticket};
 use sam_net::{Epoll, Interest};
 use sam_router::{CloudInput, Config};
@@ -113,6 +115,7 @@ impl Cloud {
                 let thread = Thread {
                     provider,
                     capabilities,
+                    standing: Standing::default(),
                     mailbox: Arc::clone(&mailbox),
                     authority: Arc::clone(&authority),
                     answers: sender,
@@ -184,6 +187,8 @@ struct Thread {
     provider: Box<dyn Provider>,
     /// What it can do, as told last.
     capabilities: Capabilities,
+    /// What its answers told, as told last.
+    standing: Standing,
     mailbox: Arc<Mailbox<Letters>>,
     authority: Arc<Mutex<Authority>>,
     answers: mpsc::Sender<CloudInput>,
@@ -212,21 +217,27 @@ impl Thread {
                 },
             };
             // What follows from the answer follows from what is possible, so that comes first.
-            if !self.tell_capabilities() || self.answers.blocking_send(answer).is_err() {
+            if !self.tell_news() || self.answers.blocking_send(answer).is_err() {
                 return;
             }
         }
     }
 
-    /// Tells what the provider can do, if that is news; returns whether anybody listens.
-    fn tell_capabilities(&mut self) -> bool {
-        let now = self.provider.capabilities();
-        if now == self.capabilities {
-            return true;
+    /// Tells what the provider can do, and what its answers told, if that is news; returns whether anybody listens.
+    fn tell_news(&mut self) -> bool {
+        let mut news = Vec::new();
+        let capabilities = self.provider.capabilities();
+        if capabilities != self.capabilities {
+            self.capabilities = capabilities;
+            news.push(CloudInput::Capabilities(capabilities));
         }
-        self.capabilities = now;
-        let news = CloudInput::Capabilities(now);
-        self.answers.blocking_send(news).is_ok()
+        let standing = self.provider.standing();
+        if standing != self.standing {
+            self.standing = standing;
+            news.push(CloudInput::Standing(standing));
+        }
+        let mut news = news.into_iter();
+        news.all(|news| self.answers.blocking_send(news).is_ok())
     }
 
     fn perform(&mut self, order: &Order) -> Result<Outcome, ProviderError> {
@@ -253,6 +264,7 @@ fn unmarked() -> ProviderError {
         code: "JournalFailed".to_owned(),
         message: "not sent: the journal of captures cannot be written".to_owned(),
         request_id: None,
+        unclassified: false,
     }
 }
 
@@ -287,6 +299,7 @@ impl Guard<'_> {
             code: ErrorClass::Fenced.name().to_owned(),
             message: stale.map_or_else(|| otherwise.to_owned(), |stale| stale.to_string()),
             request_id: None,
+            unclassified: false,
         }
     }
 }
@@ -489,6 +502,7 @@ mod tests {
                 code: "given-up".to_owned(),
                 message: "given up".to_owned(),
                 request_id: None,
+                unclassified: false,
             })
         }
     }

@@ -36,16 +36,22 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     let Ok(document) = quick_xml::de::from_str::<Document>(&text) else {
         let code = format!("HTTP {}", answer.status);
         let class = other(answer.status, changes);
-        return error(class, &code, "the answer is no error of EC2");
+        return ProviderError {
+            unclassified: answer.status < 500,
+            ..error(class, &code, "the answer is no error of EC2")
+        };
     };
     let Item { code, message } = document.errors.error;
-    let class = match classify(&code, &message) {
+    let known = classify(&code, &message);
+    let unclassified = known.is_none() && answer.status < 500;
+    let class = match known {
         Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
         Some(class) => class,
         None => other(answer.status, changes),
     };
     ProviderError {
         request_id: document.request_id.map(|id| shortened(&id, 100)),
+        unclassified,
         ..error(class, &code, &shortened(&message, MESSAGE_MAX))
     }
 }
@@ -53,7 +59,7 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
 /// What a code means, if it is one that is known.
 fn classify(code: &str, message: &str) -> Option<ErrorClass> {
     Some(match code {
-        "InvalidParameterValue" => invalid_value(message),
+        "InvalidParameterValue" => return invalid_value(message),
         "InvalidIPAddress.InUse" => ErrorClass::Held,
         "PrivateIpAddressLimitExceeded"
         | "InsufficientFreeAddressesInSubnet"
@@ -72,18 +78,19 @@ fn classify(code: &str, message: &str) -> Option<ErrorClass> {
     })
 }
 
-/// One code, four situations, told apart by the message alone.
-fn invalid_value(message: &str) -> ErrorClass {
-    let says = |part: &str| message.contains(part);
-    if says("move is not allowed") {
-        ErrorClass::Held
-    } else if says("secondary-addresses") {
-        ErrorClass::LocalOwner
-    } else if says("not assigned to interface") {
-        ErrorClass::AlreadyGone
-    } else {
-        ErrorClass::Permanent
-    }
+/// One code, several situations, told apart by the message alone.
+fn invalid_value(message: &str) -> Option<ErrorClass> {
+    let known = [
+        ("move is not allowed", ErrorClass::Held),
+        ("secondary-addresses", ErrorClass::LocalOwner),
+        ("not assigned to interface", ErrorClass::AlreadyGone),
+        ("does not fall within", ErrorClass::Permanent),
+        ("reserved address range", ErrorClass::Permanent),
+    ];
+    let mut known = known.into_iter();
+    known
+        .find(|(part, _)| message.contains(part))
+        .map(|(_, class)| class)
 }
 
 /// A code that is not known: refused is refused, but after a server error nobody knows what became of a change.
@@ -148,7 +155,6 @@ mod tests {
                 "Address 10.0.0.1 is in subnet's reserved address range",
                 Permanent,
             ),
-            (invalid, "a new text", Permanent),
             ("PrivateIpAddressLimitExceeded", "", Capacity),
             ("InsufficientFreeAddressesInSubnet", "", Capacity),
             ("InsufficientCidrBlocks", "", Capacity),
@@ -165,8 +171,39 @@ mod tests {
         for (code, message, class) in rows {
             assert_eq!(classify(code, message), Some(class), "{code}: {message}");
         }
+        assert_eq!(classify(invalid, "a new text"), None);
         assert_eq!(classify("MissingParameter", ""), None);
         assert_eq!(classify("InternalError", ""), None);
+    }
+
+    #[test]
+    fn a_refusal_that_nobody_knows_is_permanent_and_says_so() {
+        let text = |code: &str, message: &str| {
+            format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\
+                 <RequestID>r</RequestID></Response>"
+            )
+        };
+        let rows = [
+            (400, text("InvalidParameterValue", "a new text"), true),
+            (400, text("SomethingNew", ""), true),
+            (302, "<html/>".to_owned(), true),
+            (
+                400,
+                text(
+                    "InvalidParameterValue",
+                    "is in subnet's reserved address range",
+                ),
+                false,
+            ),
+        ];
+        for (status, body, unclassified) in rows {
+            let refused = refused(&Answer::of(status, &[], &body), true);
+            assert_eq!(refused.class, ErrorClass::Permanent, "{body}");
+            assert_eq!(refused.unclassified, unclassified, "{body}");
+        }
+        let broken = refused(&Answer::of(500, &[], &text("InternalError", "")), true);
+        assert!(!broken.unclassified, "what a server error means is known");
     }
 
     #[test]

@@ -17,10 +17,10 @@ mod sigv4;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sam_capture::Provider;
 use sam_capture::provider::{
-    Capabilities, ErrorClass, Fence, NicId, Operation, Outcome, ProviderError,
+    Capabilities, ErrorClass, Fence, NicId, Operation, Outcome, ProviderError, Standing,
 };
 
 use crate::MacAddress;
@@ -83,12 +83,6 @@ impl Aws {
         self.ec2.credentials.expires()
     }
 
-    /// Returns how far EC2's clock is ahead of ours, to about a second.
-    #[must_use]
-    pub const fn clock_offset(&self) -> Option<TimeDelta> {
-        self.ec2.client().clock_offset()
-    }
-
     fn carry_out(
         &mut self,
         identity: &Identity,
@@ -147,6 +141,10 @@ impl Provider for Aws {
             batch: BATCH,
             marks: false,
         }
+    }
+
+    fn standing(&self) -> Standing {
+        self.ec2.client().standing(self.credentials_expire())
     }
 
     fn perform(

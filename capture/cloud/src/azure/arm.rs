@@ -19,6 +19,8 @@ pub(super) struct Arm {
     endpoint: Option<String>,
     environment: Environment,
     pub(super) timeouts: Timeouts,
+    /// Calls that the subscription has left, as far as answers tell: those that read, those that change.
+    pub(super) left: (Option<u32>, Option<u32>),
 }
 
 /// Which of the clouds it is: each has its own Resource Manager.
@@ -50,6 +52,10 @@ impl Environment {
     }
 }
 
+/// Headers that tell how many calls the subscription has left.
+const READS_LEFT: &str = "x-ms-ratelimit-remaining-subscription-reads";
+const WRITES_LEFT: &str = "x-ms-ratelimit-remaining-subscription-writes";
+
 /// Pages of one answer at most.
 const MAX_PAGES: usize = 500;
 
@@ -66,6 +72,7 @@ impl Arm {
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
             environment: Environment::default(),
             timeouts: settings.timeouts,
+            left: (None, None),
         })
     }
 
@@ -178,7 +185,11 @@ impl Arm {
         let call = call
             .clone()
             .with("authorization", format!("Bearer {}", token.expose()));
-        self.client.send_for(&call, purpose)
+        let answer = self.client.send_for(&call, purpose)?;
+        let left = |kind: &str| answer.header(kind)?.trim().parse().ok();
+        let (reads, writes) = self.left;
+        self.left = (left(READS_LEFT).or(reads), left(WRITES_LEFT).or(writes));
+        Ok(answer)
     }
 
     /// The token goes to Resource Manager only, wherever a link in an answer leads.

@@ -18,7 +18,9 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     let code = code.unwrap_or_else(|| format!("HTTP {}", answer.status));
     let for_good = code == NOT_ALLOWED && answer.status != 429;
     let class = classify(&code).or_else(|| for_good.then_some(ErrorClass::Permanent));
-    let class = match class.or_else(|| by_status(answer.status)) {
+    let known = class.or_else(|| by_status(answer.status));
+    let unclassified = known.is_none() && answer.status < 500;
+    let class = match known {
         Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
         Some(class) => class,
         None if answer.status < 500 => ErrorClass::Permanent,
@@ -27,6 +29,7 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     };
     ProviderError {
         request_id: request_id(answer),
+        unclassified,
         ..error(class, &code, &message)
     }
 }
@@ -36,7 +39,10 @@ pub(super) fn failed(body: &Value, status: &str) -> ProviderError {
     let (code, message) = parts(&body["error"]);
     let code = code.unwrap_or_else(|| status.to_owned());
     let class = classify(&code).or_else(|| classify(status));
-    error(class.unwrap_or(ErrorClass::Unknown), &code, &message)
+    ProviderError {
+        unclassified: class.is_none(),
+        ..error(class.unwrap_or(ErrorClass::Unknown), &code, &message)
+    }
 }
 
 /// Tells whether a refusal says that something is not there, or is not known at all: by its status, for its code is

@@ -20,10 +20,10 @@ mod token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sam_capture::Provider;
 use sam_capture::provider::{
-    Capabilities, ErrorClass, Fence, NicId, Operation, Outcome, ProviderError,
+    Capabilities, ErrorClass, Fence, NicId, Operation, Outcome, ProviderError, Standing,
 };
 
 use crate::MacAddress;
@@ -115,12 +115,6 @@ impl Azure {
         self.arm.tokens.expires()
     }
 
-    /// Returns how far Resource Manager's clock is ahead of ours, to about a second.
-    #[must_use]
-    pub const fn clock_offset(&self) -> Option<TimeDelta> {
-        self.arm.client().clock_offset()
-    }
-
     fn carry_out(
         &mut self,
         identity: &Identity,
@@ -160,6 +154,15 @@ impl Provider for Azure {
             moves: self.moves,
             batch: BATCH,
             marks: true,
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let (reads_left, writes_left) = self.arm.left;
+        Standing {
+            reads_left,
+            writes_left,
+            ..self.arm.client().standing(self.credentials_expire())
         }
     }
 

@@ -60,7 +60,12 @@ impl Oci {
             (_, true) => ErrorClass::LocalOwner,
             (false, false) => ErrorClass::Held,
         };
-        Err(ProviderError { class, ..failed })
+        // What is seen says what the code may not.
+        Err(ProviderError {
+            class,
+            unclassified: false,
+            ..failed
+        })
     }
 
     pub(super) fn seize(
@@ -105,6 +110,7 @@ impl Oci {
         match self.find(identity, address) {
             Ok(found) if found.as_ref().is_none_or(|found| found.id != id) => ProviderError {
                 class: ErrorClass::PreconditionLost,
+                unclassified: false,
                 ..failed
             },
             Ok(_) | Err(_) => failed,
@@ -222,6 +228,7 @@ fn summary(number: usize, all: Vec<Done>) -> Result<Outcome, ProviderError> {
     let message = format!("{changed} of {number} were changed, then {class}: {message}");
     Err(ProviderError {
         request_id: failed.request_id.clone(),
+        unclassified: failed.unclassified,
         ..error(ErrorClass::Unknown, &failed.code, &message)
     })
 }

@@ -21,12 +21,18 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
         code: format!("HTTP {}", answer.status),
         message: "the answer is no error of OCI".to_owned(),
     });
-    let mut class = classify(&document.code, answer.status, changes);
-    if matches!(class, ErrorClass::Throttled(_)) {
-        class = ErrorClass::Throttled(answer.retry_after());
-    }
+    let known = classify(&document.code, answer.status);
+    let unclassified = known.is_none() && answer.status < 500;
+    let class = match known {
+        Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
+        Some(class) => class,
+        None if answer.status < 500 => ErrorClass::Permanent,
+        None if changes => ErrorClass::Unknown,
+        None => ErrorClass::Unavailable,
+    };
     ProviderError {
         request_id: request_id(answer),
+        unclassified,
         ..error(class, &document.code, &document.message)
     }
 }
@@ -37,10 +43,11 @@ pub(super) fn request_id(answer: &Answer) -> Option<String> {
     Some(shortened(id, 200))
 }
 
-/// What a code means. That something is not there and that one may not see it have one code; so it is never taken for
-/// a proof of absence.
-fn classify(code: &str, status: u16, changes: bool) -> ErrorClass {
-    match code {
+/// What a code means, or a status, where either says it. That something is not there and that one may not see it have one
+/// code; so it is never taken for a proof of absence.
+fn classify(code: &str, status: u16) -> Option<ErrorClass> {
+    Some(match code {
+        "InvalidParameter" => ErrorClass::Permanent,
         NOT_AUTHENTICATED
         | "NotAuthorizedOrNotFound"
         | "NotAuthorized"
@@ -53,11 +60,9 @@ fn classify(code: &str, status: u16, changes: bool) -> ErrorClass {
             401 | 403 | 404 => ErrorClass::Denied,
             409 | 412 => ErrorClass::PreconditionLost,
             429 => ErrorClass::Throttled(None),
-            500.. if changes => ErrorClass::Unknown,
-            500.. => ErrorClass::Unavailable,
-            _ => ErrorClass::Permanent,
+            _ => return None,
         },
-    }
+    })
 }
 
 #[cfg(test)]
@@ -87,8 +92,13 @@ mod tests {
             (302, "HTTP 302", ErrorClass::Permanent),
         ];
         for (status, code, class) in table {
-            assert_eq!(classify(code, status, true), class, "{status} {code}");
+            let body = format!(r#"{{"code": "{code}"}}"#);
+            let refused = refused(&Answer::of(status, &[], &body), true);
+            assert_eq!(refused.class, class, "{status} {code}");
+            let unknown = code == "HTTP 302";
+            assert_eq!(refused.unclassified, unknown, "{status} {code}");
         }
-        assert_eq!(classify("x", 500, false), ErrorClass::Unavailable);
+        let look = refused(&Answer::of(500, &[], "x"), false);
+        assert_eq!(look.class, ErrorClass::Unavailable);
     }
 }

@@ -20,9 +20,11 @@ mod token;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sam_capture::Provider;
-use sam_capture::provider::{Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError};
+use sam_capture::provider::{
+    Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError, Standing,
+};
 
 use crate::MacAddress;
 use crate::batch;
@@ -91,12 +93,6 @@ impl Oci {
         self.api.tokens.expires()
     }
 
-    /// Returns how far OCI's clock is ahead of ours, to about a second.
-    #[must_use]
-    pub const fn clock_offset(&self) -> Option<TimeDelta> {
-        self.api.client().clock_offset()
-    }
-
     fn carry_out(
         &mut self,
         identity: &Identity,
@@ -131,6 +127,10 @@ impl Provider for Oci {
             batch: BATCH,
             marks: true,
         }
+    }
+
+    fn standing(&self) -> Standing {
+        self.api.client().standing(self.credentials_expire())
     }
 
     fn perform(

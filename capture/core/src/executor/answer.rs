@@ -249,8 +249,17 @@ impl Executor {
         self.confirm_at = looks.collect();
     }
 
-    fn on_look_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
+    /// Counts a failure by its class, and one that fell in none for that as well.
+    fn count_failure(&mut self, error: &ProviderError) {
         self.count(error.class.name());
+        if error.unclassified {
+            self.count("unclassified");
+            self.unclassified = Some(detail(error));
+        }
+    }
+
+    fn on_look_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
+        self.count_failure(error);
         let operation = &flight.order.operation;
         self.note_failing(operation, error, now);
         if *operation == Operation::Observe {
@@ -329,7 +338,7 @@ impl Executor {
 
     /// Reacts to the failure of a change, by its class.
     fn on_change_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
-        self.count(error.class.name());
+        self.count_failure(error);
         self.remember(flight, error.class.name(), detail(error), now);
         let operation = &flight.order.operation;
         let addresses = addresses_of(operation);

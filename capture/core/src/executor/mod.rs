@@ -86,6 +86,8 @@ pub struct Executor {
     invalid: Option<String>,
     /// Looks that fail, by their name, until they succeed.
     failing: BTreeMap<&'static str, FailingLook>,
+    /// The newest refusal that fell in no class.
+    unclassified: Option<String>,
     inventory: Option<Inventory>,
     inventory_at: Instant,
     /// Looks at our NIC, and lists, that showed nothing new, in a row.
@@ -172,6 +174,7 @@ impl Executor {
             observed: None,
             invalid: None,
             failing: BTreeMap::new(),
+            unclassified: None,
             inventory: None,
             inventory_at: now,
             same_looks: 0,

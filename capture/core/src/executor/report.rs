@@ -147,7 +147,9 @@ pub struct StatusReport {
     pub no_room: BTreeSet<Ipv4Addr>,
     /// How often the rate is halved because the provider was asked too often.
     pub halvings: u32,
-    /// Calls by operation, and failures by class.
+    /// The newest refusal that fell in no class: the provider's code and message.
+    pub unclassified: Option<String>,
+    /// Calls by operation, and failures by class; `unclassified` are those among them that nobody knows.
     pub counters: BTreeMap<&'static str, u64>,
     /// Addresses on our NIC by our doing.
     pub held: BTreeSet<Ipv4Addr>,
@@ -170,6 +172,7 @@ impl Executor {
             journal_failed: self.journal_failed,
             no_room: self.no_room.clone(),
             halvings: self.pace.halvings(),
+            unclassified: self.unclassified.clone(),
             counters: self.counters.clone(),
             held: self.held(),
         }

@@ -3,11 +3,17 @@
 use std::net::IpAddr;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
-use crate::view::{CaptureMember, CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY};
+use crate::view::{
+    CaptureMember, CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY, StandingRow,
+};
 
 const AREA: &str = "capture";
 /// A look that is older than this is missing: regular ones come at least every twelve minutes.
 const OLD_S: f64 = 900.0;
+/// A clock that is further off is not a matter of the time that an answer takes.
+const CLOCK_OFF_S: u64 = 5;
+/// One that is further off is not corrected in signatures either.
+const CLOCK_WRONG_S: u64 = 900;
 /// A change that is needed for longer does not get done.
 const LATE_S: f64 = 60.0;
 
@@ -21,6 +27,11 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
         return;
     }
     checks.push(provider(view));
+    if let Some(standing) = &view.standing {
+        checks.extend(clock(standing));
+        checks.extend(credentials(standing));
+    }
+    checks.extend(refusals(view));
     let Some(nic) = view.nic.as_ref().filter(|_| view.failure.is_none()) else {
         return;
     };
@@ -60,6 +71,55 @@ fn provider(view: &CapturesView) -> CheckRow {
             format!("{} was seen {:.0} s ago", nic.id, nic.seen_s),
         ),
     }
+}
+
+fn clock(standing: &StandingRow) -> Option<CheckRow> {
+    const NAME: &str = "clock";
+    let ahead = standing.clock_ahead_s?;
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    let off = ahead.unsigned_abs();
+    let message = format!("the provider's clock is {off} s {side} ours");
+    Some(if off > CLOCK_WRONG_S {
+        fail(AREA, NAME, message)
+            .remedy("set this host's clock; calls that are signed with it are refused")
+    } else if off > CLOCK_OFF_S {
+        warn(AREA, NAME, message)
+            .remedy("set this host's clock; calls are signed with the provider's time meanwhile")
+    } else {
+        pass(AREA, NAME, message)
+    })
+}
+
+/// Those that have ended since the last call are no fault: the next call fetches others first.
+fn credentials(standing: &StandingRow) -> Option<CheckRow> {
+    const NAME: &str = "credentials";
+    if standing.credentials_s? <= 0.0 {
+        let row = fail(AREA, NAME, "the credentials have ended");
+        return Some(row.remedy(
+            "the instance's metadata service gives no new ones: `samctl captures` shows what it says",
+        ));
+    }
+    let minutes = standing.credentials_left_s()? / 60.0;
+    let message = if minutes > 0.0 {
+        format!("those of the last call are good for {minutes:.0} min")
+    } else {
+        "those of the last call have ended, the next one fetches others".to_owned()
+    };
+    Some(pass(AREA, NAME, message))
+}
+
+/// What is done about such a refusal is careful, not right.
+fn refusals(view: &CapturesView) -> Option<CheckRow> {
+    let newest = view.unclassified.as_ref()?;
+    let row = warn(
+        AREA,
+        "refusals",
+        "the provider has refused in unknown words",
+    );
+    let row = row.detail(newest.clone());
+    Some(row.remedy(
+        "what was refused is tried again after ten minutes and more; please report the words",
+    ))
 }
 
 fn forwarding(nic: &CaptureNic) -> CheckRow {

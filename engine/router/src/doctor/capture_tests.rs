@@ -14,7 +14,7 @@ use crate::fixture::address;
 use crate::testnet::Net;
 use crate::view::{
     CaptureGroup, CaptureMember, CaptureNic, CapturePlace, CaptureRow, CheckStatus, NodeRef,
-    PermissionRow,
+    PermissionRow, StandingRow,
 };
 
 type Spoil = fn(&mut Evidence<'_>);
@@ -23,6 +23,8 @@ type Spoil = fn(&mut Evidence<'_>);
 fn a_router_that_captures_passes_every_check() {
     let names = [
         "provider",
+        "clock",
+        "credentials",
         "forwarding",
         "room",
         "wanted",
@@ -60,6 +62,17 @@ fn each_fault_of_capture_is_found() {
         }),
         ("provider", Skip, |e| e.captures.nic = None),
         ("provider", Warn, |e| nic(e).seen_s = 901.0),
+        ("clock", Pass, |e| standing(e).clock_ahead_s = Some(-5)),
+        ("clock", Warn, |e| standing(e).clock_ahead_s = Some(-6)),
+        ("clock", Warn, |e| standing(e).clock_ahead_s = Some(900)),
+        ("clock", Fail, |e| standing(e).clock_ahead_s = Some(901)),
+        ("credentials", Fail, |e| {
+            standing(e).credentials_s = Some(0.0)
+        }),
+        ("credentials", Pass, |e| standing(e).told_s = 7200.0),
+        ("refusals", Warn, |e| {
+            e.captures.unclassified = Some("New: words".into())
+        }),
         ("forwarding", Warn, |e| nic(e).forwarding = false),
         ("room", Warn, |e| row(e).state = "no-room".into()),
         ("room", Warn, |e| member(e).held = 4),
@@ -198,6 +211,10 @@ fn nic<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureNic {
     evidence.captures.nic.as_mut().expect("a NIC")
 }
 
+fn standing<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut StandingRow {
+    evidence.captures.standing.as_mut().expect("an answer")
+}
+
 fn member<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureMember {
     let group = evidence.captures.group.as_mut().expect("a group");
     &mut group.members[0]
@@ -239,6 +256,13 @@ fn fill(evidence: &mut Evidence<'_>) {
         members: vec![member(1), member(2)],
     });
     evidence.captures.moves = Some(true);
+    evidence.captures.standing = Some(StandingRow {
+        clock_ahead_s: Some(1),
+        credentials_s: Some(3600.0),
+        reads_left: None,
+        writes_left: None,
+        told_s: 60.0,
+    });
     evidence.captures.permissions = vec![PermissionRow {
         action: "ec2:AssignPrivateIpAddresses".into(),
         granted: Some(true),

@@ -36,8 +36,14 @@ pub struct CapturesView {
     /// The routers of the site among which addresses are placed; `None` where nothing is captured in a cloud.
     #[serde(default)]
     pub group: Option<CaptureGroup>,
-    /// Calls by operation, and failures by class.
+    /// Calls by operation, and failures by class; `unclassified` are those among them that nobody knows.
     pub counters: Vec<CaptureCounter>,
+    /// The newest refusal that nobody knows: the provider's code and message.
+    #[serde(default)]
+    pub unclassified: Option<String>,
+    /// What the provider's answers told besides what was asked for; `None` while there was none.
+    #[serde(default)]
+    pub standing: Option<StandingRow>,
     /// What the instance may do.
     pub permissions: Vec<PermissionRow>,
     /// Whether an address moves from one network interface to another in one change, in two it is on none for a while; `None`
@@ -111,6 +117,21 @@ pub struct FailingLookRow {
     pub times: u32,
     /// Seconds since the first of them.
     pub since_s: f64,
+}
+
+/// How we stand with the provider, as its last answer told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StandingRow {
+    /// Seconds by which its clock was ahead of ours, to about a second.
+    pub clock_ahead_s: Option<i64>,
+    /// Seconds for which the credentials were good then.
+    pub credentials_s: Option<f64>,
+    /// Calls that only read which the account had left, where the provider says so.
+    pub reads_left: Option<u32>,
+    /// The same of calls that change.
+    pub writes_left: Option<u32>,
+    /// Seconds since that answer.
+    pub told_s: f64,
 }
 
 /// A count.
@@ -231,6 +252,14 @@ impl CapturesView {
     }
 }
 
+impl StandingRow {
+    /// Returns for how many seconds the credentials are good now; negative where they have ended since.
+    #[must_use]
+    pub fn credentials_left_s(&self) -> Option<f64> {
+        self.credentials_s.map(|left| left - self.told_s)
+    }
+}
+
 impl CaptureRow {
     /// Tells whether the address belongs to another site, and is drawn in here or is to be.
     #[must_use]
@@ -254,6 +283,10 @@ impl Router {
         let moves = status.as_ref().and_then(|status| status.moves);
         CapturesView {
             moves,
+            unclassified: status
+                .as_ref()
+                .and_then(|status| status.unclassified.clone()),
+            standing: self.standing(now),
             provider: cloud.map(|cloud| cloud.provider.name().into()),
             mode: cloud.map(|cloud| cloud.mode.name().into()),
             failure: self.cloud.failure.clone(),
@@ -343,6 +376,17 @@ impl Router {
             why: why.unwrap_or_else(|| self.with_names(&row.why)),
             since_s: row.since.map(|since| seconds_ago(since, now)),
         }
+    }
+
+    fn standing(&self, now: Instant) -> Option<StandingRow> {
+        let (standing, told) = self.cloud.standing?;
+        Some(StandingRow {
+            clock_ahead_s: standing.clock_ahead,
+            credentials_s: standing.credentials.map(|left| left.as_secs_f64()),
+            reads_left: standing.reads_left,
+            writes_left: standing.writes_left,
+            told_s: seconds_ago(told, now),
+        })
     }
 
     fn capture_group(&self) -> Option<CaptureGroup> {

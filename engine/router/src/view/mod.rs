@@ -44,7 +44,7 @@ pub use bgp::{
 pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, UnknownAttribute};
 pub use captures::{
     ActionRow, ActionView, ActionsView, CaptureCounter, CaptureGroup, CaptureMember, CaptureNic,
-    CapturePlace, CaptureRow, CapturesView, EndedRow, PermissionRow, ROOM_REMEDY,
+    CapturePlace, CaptureRow, CapturesView, EndedRow, PermissionRow, ROOM_REMEDY, StandingRow,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow, MachineRow};

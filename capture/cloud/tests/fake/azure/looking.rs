@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sam_capture::Provider;
 use sam_capture::provider::{ErrorClass, NicId, Operation, Outcome};
 use sam_cloud::azure::policy::{RoleScope, role};
 use sam_cloud::azure::{Azure, HIDDEN};
@@ -35,7 +36,13 @@ fn we_are_the_machine_and_the_nic_with_our_hardware_address() {
     assert!(observation.version.is_some());
     let own = &observation.entries[&address(10)];
     assert_eq!((own.primary, own.ours), (true, Some(false)));
-    assert!(a.credentials_expire().is_some() && a.clock_offset().is_some());
+    let standing = a.standing();
+    assert!(
+        standing
+            .credentials
+            .is_some_and(|left| left > Duration::from_secs(60))
+    );
+    assert!(standing.clock_ahead.is_some_and(|ahead| ahead.abs() <= 2));
 
     let settings = lab.settings("vm-a", "02:00:00:00:0a:0b");
     let mut stranger = Azure::new(&settings, BTreeSet::new(), None).expect("a client");

@@ -224,6 +224,7 @@ pub(super) fn failed(class: ErrorClass) -> Result<Outcome, ProviderError> {
         class,
         message: "as ordered".to_owned(),
         request_id: None,
+        unclassified: false,
     })
 }
 

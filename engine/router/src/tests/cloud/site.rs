@@ -135,6 +135,7 @@ impl Site {
                 class,
                 message: "the cloud says so".into(),
                 request_id: None,
+                unclassified: false,
             })
         };
         let answer = match current {

@@ -1,5 +1,7 @@
 //! What routers of a site tell each other and their operators of how far they can act.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -65,4 +67,24 @@ fn whether_addresses_move_with_a_gap_is_not_said_before_it_is_known() {
     site.answer(2, &preflight);
 
     assert_eq!(gap(&site), Some(true));
+}
+
+#[test]
+fn what_answers_told_of_clocks_and_credentials_is_shown_with_its_age() {
+    let mut site = Site::new(CaptureMode::Auto);
+    assert_eq!(site.view(2).standing, None);
+    let standing = sam_capture::provider::Standing {
+        clock_ahead: Some(-7),
+        credentials: Some(Duration::from_secs(90)),
+        ..sam_capture::provider::Standing::default()
+    };
+    site.net
+        .input(2, Input::Cloud(CloudInput::Standing(standing)));
+
+    site.run(30);
+
+    let shown = site.view(2).standing.expect("it was told");
+    assert_eq!(shown.clock_ahead_s, Some(-7));
+    let left = shown.credentials_left_s().expect("it was told");
+    assert!((59.0..=60.0).contains(&left), "{left}");
 }
