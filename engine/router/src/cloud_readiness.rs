@@ -7,9 +7,9 @@
 //! 1. Until it knows all routes, and of each way whether packets pass, it claims as standby.
 //! 2. After that it does so while its interface carries no packets but its own, where another router of the site that is ready
 //!    claims the address too. Where none does, it is better than nobody.
-//! 3. A router that is drained goes on in full while another one is there that is not ready (`crate::origination`), or was not
-//!    heard: other sites may have heard it already, and any claim of it wins against one that is the last choice. Of two that
-//!    are drained neither does: each would take the other one for who holds the addresses.
+//! 3. A router that is drained goes on in full while another one is there that is not ready (`crate::origination`), and does not
+//!    step back for one that was not heard: other sites may have heard it already, and any claim of it wins against one that is
+//!    the last choice. Of two that are drained neither does: each would take the other one for who holds the addresses.
 //! 4. From one that is drained nothing is taken whose owner may not be reached from here.
 //!
 //! Who is ready says so on its marker.
@@ -61,40 +61,41 @@ impl Router {
 
     /// Whether other routers capture for our site in a cloud.
     pub(crate) fn shares_cloud(&self) -> bool {
-        let own = self.config.local.node;
-        let mut others = self.config.fabric.nodes.keys().filter(|node| **node != own);
-        self.config.cloud().is_some() && others.any(|node| self.config.share_cloud(own, *node))
+        self.config.cloud().is_some() && self.cloud_siblings().next().is_some()
     }
 
     /// Those of them that say that they are ready.
     pub(crate) fn ready_siblings(&self) -> BTreeSet<NodeId> {
-        let own = self.config.local.node;
-        let others = self.config.fabric.nodes.keys().copied();
-        let others = others.filter(|node| *node != own && self.config.share_cloud(own, *node));
         let ready = |node: &NodeId| self.marker(*node).is_some_and(|marker| marker.ready);
-        others.filter(ready).collect()
+        self.cloud_siblings().filter(ready).collect()
     }
 
-    /// Whether another router of our site may be there, not to be emptied itself, that is not ready yet.
+    /// Whether another router of our site is there, not to be emptied itself, that is not ready yet.
     pub(crate) fn bridges(&self) -> bool {
+        let mut markers = self.cloud_siblings().filter_map(|node| self.marker(node));
+        markers.any(|marker| !marker.ready && !marker.drained)
+    }
+
+    /// Whether another router of our site was not heard, or is not any more.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        let mut siblings = self.cloud_siblings();
+        siblings.any(|node| self.marker(node).is_none())
+    }
+
+    /// The other routers of our site in a cloud.
+    fn cloud_siblings(&self) -> impl Iterator<Item = NodeId> + '_ {
         let own = self.config.local.node;
-        let mut others = self.config.fabric.nodes.keys().filter(|node| **node != own);
-        others.any(|node| {
-            let marker = self.marker(*node);
-            self.config.share_cloud(own, *node)
-                && marker.is_none_or(|marker| !marker.ready && !marker.drained)
-        })
+        let nodes = self.config.fabric.nodes.keys().copied();
+        nodes.filter(move |node| *node != own && self.config.share_cloud(own, *node))
     }
 
     /// Nodes of which it is not known yet whether packets reach them, where that matters: another router of our site is
     /// there to go on until it is.
     pub(crate) fn unproven(&self) -> BTreeSet<NodeId> {
-        let own = self.config.local.node;
-        let mut others = self.config.fabric.nodes.keys().filter(|node| **node != own);
-        let goes_on = others.any(|node| {
-            self.config.share_cloud(own, *node)
-                && self.marker(*node).is_some_and(|marker| marker.drained)
-                && !self.path_watch.has_failed(*node)
+        let mut siblings = self.cloud_siblings();
+        let goes_on = siblings.any(|node| {
+            self.marker(node).is_some_and(|marker| marker.drained)
+                && !self.path_watch.has_failed(node)
         });
         let pending = self.path_watch.pending();
         pending.filter(|_| goes_on).collect()

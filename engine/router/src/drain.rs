@@ -1,7 +1,8 @@
 //! Emptying a router before work on it, make before break: others take over what it does, then it stops doing it.
 //!
 //! 1. Its claims become the last choice (`draining`, LOCAL_PREF 0), so that any other claim wins; each goes when another
-//!    node holds the address. What nobody else claims stays where it is, and reachable.
+//!    node holds the address. What nobody else claims stays where it is, and reachable. In a cloud they stay as they are
+//!    while another router of the site gets ready, or was not heard (`crate::cloud_readiness`).
 //! 2. It runs with the least priority for the election on its LAN; whoever is there takes over from it.
 //! 3. Its marker says so: nobody hands anything over to it, and in a cloud the other routers of the site take its captured
 //!    addresses.

@@ -72,6 +72,8 @@ pub(crate) struct Mandate<'a> {
     pub(crate) readiness: Option<Readiness>,
     /// Whether another router of the site in a cloud is there that is not ready yet, and not to be emptied either.
     pub(crate) bridges: bool,
+    /// Whether one may be there that was not heard.
+    pub(crate) unheard: bool,
 }
 
 /// Other nodes' claims on an address.
@@ -136,7 +138,8 @@ impl Router {
             candidate: self.cloud.election.candidate(),
             load: &self.cloud.load,
             readiness: self.shares_cloud().then_some(self.cloud.readiness),
-            bridges: self.bridges(),
+            bridges: self.state.drained && self.bridges(),
+            unheard: self.state.drained && self.may_be_followed(),
         };
         let edits = self.origination.reconcile(&mandate, &mut self.state);
         let changed = !edits.is_empty();
@@ -270,9 +273,11 @@ fn state(
 ) -> Option<ClaimState> {
     // 1. A router that is being emptied goes on until another one holds the address: it gives way to any claim, but
     //    breaks nothing where there is none. In a cloud it does not give way to one of its site that only stands by: that one
-    //    is not ready, and holds the address in the moment in which it is.
+    //    is not ready, and holds the address in the moment in which it is. Where one was not heard it steps not back either,
+    //    but not forward: that one may have been heard before, and work.
     if mandate.drained {
-        let goes_on = mandate.bridges && !rival.stands;
+        let bridges = mandate.bridges || (mandate.unheard && was_active(former));
+        let goes_on = bridges && !rival.stands;
         let state = if goes_on {
             ClaimState::Active
         } else {
@@ -581,6 +586,30 @@ mod tests {
     }
 
     #[test]
+    fn who_is_emptied_does_not_step_back_for_one_that_was_not_heard_nor_forward() {
+        let mut fixture = Fixture::new(&[10]);
+        let state = |fixture: &Fixture| fixture.claim(10).map(|(state, _)| state);
+        fixture.reconcile();
+        fixture.state.drained = true;
+        fixture.unheard = true;
+        fixture.reconcile();
+        assert_eq!(state(&fixture), Some(ClaimState::Active));
+
+        // That one comes, holds the address, and is lost from sight.
+        fixture.unheard = false;
+        fixture.rival(10, false, 1);
+        fixture.rivals.get_mut(&address(10)).expect("there").holds = true;
+        fixture.reconcile();
+        assert_eq!(state(&fixture), None);
+        fixture.rivals.clear();
+        fixture.unheard = true;
+        for _ in 0..2 {
+            fixture.reconcile();
+            assert_eq!(state(&fixture), Some(ClaimState::Draining));
+        }
+    }
+
+    #[test]
     fn who_cannot_know_what_was_given_away_claims_what_it_is_told_as_standby() {
         let mut fixture = Fixture::new(&[10]);
         fixture.own(11, ClaimSource::Observed);
@@ -632,6 +661,7 @@ mod tests {
         uninformed: bool,
         readiness: Option<Readiness>,
         bridges: bool,
+        unheard: bool,
         epoch: Option<u32>,
         state: RuntimeState,
         origination: Origination,
@@ -651,6 +681,7 @@ mod tests {
                 uninformed: false,
                 readiness: None,
                 bridges: false,
+                unheard: false,
                 epoch: Some(77),
                 state: RuntimeState::default(),
                 origination: Origination::default(),
@@ -697,6 +728,7 @@ mod tests {
                 load: &Load::default(),
                 readiness: self.readiness,
                 bridges: self.bridges,
+                unheard: self.unheard,
             };
             self.origination.reconcile(&mandate, &mut self.state)
         }

@@ -10,8 +10,9 @@
 //! worse. A fence that is gone stays gone.
 //!
 //! It may know less than others in another way as well: addresses of its LAN may have been given away while it was not there.
-//! So it is uninformed until everybody has told routes who can, or those who are there have and [`BOUND`] is over; what it claims
-//! by order before, it claims as standby (`crate::lan_orders`), which is enough where nobody else claims it.
+//! So it is uninformed until everybody has told routes who can, or those who are there have and [`BOUND`] is over, or does not end
+//! them within that from when somebody can; what it claims by order before, it claims as standby (`crate::lan_orders`), which is
+//! enough where nobody else claims it.
 
 use std::time::{Duration, Instant};
 
@@ -75,8 +76,9 @@ impl StartupFence {
         self.reached_since = told.reached.then_some(since);
         self.settled = told.reached && now >= since + FLOOR;
         let told_here = told.present && self.settled;
-        self.up &= !(told.all || told_here || (told.reached && now >= since + BOUND));
-        self.uninformed &= !(told.all || (told_here && self.late));
+        let is_over = told.reached && now >= since + BOUND;
+        self.up &= !(told.all || told_here || is_over);
+        self.uninformed &= !(told.all || ((told_here || is_over) && self.late));
     }
 
     /// Whether this router takes over from nobody who lives.
@@ -104,13 +106,9 @@ impl StartupFence {
         if self.early {
             return Some(self.born + FLOOR);
         }
-        let wait = if !self.settled && (self.up || self.uninformed) {
-            Some(FLOOR)
-        } else {
-            self.up.then_some(BOUND)
-        };
-        let since = self.reached_since.zip(wait);
-        let routes = since.map(|(since, wait)| since + wait);
+        let wait = if self.settled { BOUND } else { FLOOR };
+        let since = self.reached_since.filter(|_| self.up || self.uninformed);
+        let routes = since.map(|since| since + wait);
         let orders = (self.uninformed && !self.late).then(|| self.born + BOUND);
         routes.into_iter().chain(orders).min()
     }
@@ -246,6 +244,9 @@ mod tests {
             ([SOME, SOME, SOME, SOME], Some(120)),
             ([NOBODY, SOME, SOME, SOME], Some(120)),
             ([NOBODY, NOBODY, SOME, SOME], Some(130)),
+            ([SLOW, SLOW, SLOW, SLOW], Some(130)),
+            ([SOME, SLOW, SLOW, SLOW], Some(130)),
+            ([NOBODY, SLOW, SLOW, SLOW], None),
             ([NOBODY, NOBODY, NOBODY, NOBODY], None),
         ] {
             let mut fence = StartupFence::new(start);
@@ -256,7 +257,12 @@ mod tests {
             });
             assert_eq!(informed.map(|(second, _)| second), until, "{told:?}");
             if until.is_none() {
-                assert_eq!(fence.poll_timeout(), None, "it waits for routes alone");
+                let bound = told[3].reached.then(|| start + Duration::from_secs(220));
+                assert_eq!(
+                    fence.poll_timeout(),
+                    bound,
+                    "it waits for routes, and no time else"
+                );
                 assert!(!fence.is_over());
             }
         }
