@@ -142,7 +142,8 @@ pub(crate) fn rivals(
             let rival = rival.unwrap_or_default();
             // On one LAN the election has decided already; in one cloud both say the same.
             let shares_lan = config.shares_lan_with(owner.node);
-            let is_sibling = shares_lan || config.share_cloud(config.local.node, owner.node);
+            let shares_cloud = config.share_cloud(config.local.node, owner.node);
+            let is_sibling = shares_lan || shares_cloud;
             let counts = !is_sibling && is_upheld(view);
             let own_overlay = config.own_node().overlay;
             let wins = counts && wins_by(view, source, own_overlay).is_some();
@@ -160,6 +161,7 @@ pub(crate) fn rivals(
             let ordered_beside = shares_lan && is_reliable && by_order;
             let held_beside = ordered_beside && holds;
             let draining = owner.state == ClaimState::Draining;
+            let is_ready = !shares_cloud || ready.contains(&owner.node);
             let is_for_us = owner
                 .successor
                 .is_some_and(|to| to == config.local.node || config.shares_lan_with(to));
@@ -169,6 +171,7 @@ pub(crate) fn rivals(
                 stands: rival.stands || stands,
                 precedes: rival.precedes || (stands && !waits),
                 holds: rival.holds || (holds && is_reliable),
+                carries: rival.carries || (holds && is_reliable && is_ready),
                 ordered: rival.ordered || ordered,
                 offers: rival.offers || (is_for_us && !stale),
                 beside: rival.beside || (shares_lan && insists && !stale),

@@ -89,6 +89,8 @@ pub(crate) struct Rival {
     pub(crate) precedes: bool,
     /// Whether one of them says that it holds the address, and can be reached.
     pub(crate) holds: bool,
+    /// Whether one of these may carry its packets: any but another router of our site in a cloud that is not ready.
+    pub(crate) carries: bool,
     /// Whether one of them holds the address by order too.
     pub(crate) ordered: bool,
     /// Whether one of them asks this node to take the address over.
@@ -278,12 +280,20 @@ fn state(
     if mandate.drained {
         let bridges = mandate.bridges || (mandate.unheard && was_active(former));
         let goes_on = bridges && !rival.stands;
+        // Two that give way to each other would do so for ever: who is ready does not give way to who is not, and claims the
+        // address for want of somebody better.
+        let is_ready = mandate.readiness.is_some_and(Readiness::is_ready);
+        let is_held = if goes_on && is_ready {
+            rival.carries
+        } else {
+            rival.holds
+        };
         let state = if goes_on {
             ClaimState::Active
         } else {
             ClaimState::Draining
         };
-        return (!rival.holds).then_some(state);
+        return (!is_held).then_some(state);
     }
     // 2. Whoever is asked to take over does so above all other claims, until they have ended.
     if rival.offers {
@@ -583,6 +593,35 @@ mod tests {
         fixture.reconcile();
 
         assert_eq!(state(&fixture), None);
+    }
+
+    #[test]
+    fn who_is_emptied_and_ready_does_not_give_way_to_one_of_its_site_that_is_not() {
+        let unready = Rival {
+            holds: true,
+            ..Rival::default()
+        };
+        let ready = Rival {
+            carries: true,
+            ..unready
+        };
+        for (carries, rival, claims) in [
+            (true, unready, Some(ClaimState::Active)),
+            (true, ready, None),
+            (false, unready, None),
+        ] {
+            let mut fixture = Fixture::new(&[10]);
+            fixture.state.drained = true;
+            fixture.bridges = true;
+            fixture.readiness = Some(Readiness {
+                has_begun: true,
+                carries,
+            });
+            fixture.rivals.insert(address(10), rival);
+            fixture.reconcile();
+            let state = fixture.claim(10).map(|(state, _)| state);
+            assert_eq!(state, claims, "{carries} {rival:?}");
+        }
     }
 
     #[test]
