@@ -10,6 +10,8 @@ pub(super) const NOT_REGISTERED: &str = "SubscriptionNotRegisteredForFeature";
 /// A request is refused for good, by the state of a machine, a quota or a policy, with the status of what is only busy; at
 /// 429 it came too often. Of an operation that has ended it says nothing of the kind.
 const NOT_ALLOWED: &str = "OperationNotAllowed";
+/// Codes of operations that have ended, known to leave open what happened.
+const OPEN: [&str; 3] = ["InternalServerError", "InternalOperationError", NOT_ALLOWED];
 
 /// Reads an answer that is no success.
 pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
@@ -37,10 +39,11 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
 /// Reads why an operation ended otherwise than well. A reason that nobody knows leaves open what happened.
 pub(super) fn failed(body: &Value, status: &str) -> ProviderError {
     let (code, message) = parts(&body["error"]);
+    let is_new = code.as_deref().is_some_and(|code| !OPEN.contains(&code));
     let code = code.unwrap_or_else(|| status.to_owned());
     let class = classify(&code).or_else(|| classify(status));
     ProviderError {
-        unclassified: class.is_none(),
+        unclassified: is_new && class.is_none(),
         ..error(class.unwrap_or(ErrorClass::Unknown), &code, &message)
     }
 }
@@ -177,5 +180,21 @@ mod tests {
             failed(&json!({}), "Canceled").class,
             ErrorClass::PreconditionLost
         );
+    }
+
+    #[test]
+    fn only_a_code_that_is_new_makes_a_failed_operation_unclassified() {
+        let rows = [
+            (json!({"error": {"code": "SomethingNew"}}), true),
+            (json!({"error": {"code": "InternalServerError"}}), false),
+            (json!({"error": {"code": "InternalOperationError"}}), false),
+            (json!({"error": {"code": NOT_ALLOWED}}), false),
+            (json!({}), false),
+        ];
+        for (body, unclassified) in rows {
+            let failed = failed(&body, "Failed");
+            assert_eq!(failed.class, ErrorClass::Unknown, "{body}");
+            assert_eq!(failed.unclassified, unclassified, "{body}");
+        }
     }
 }
