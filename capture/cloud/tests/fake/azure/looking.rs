@@ -51,6 +51,24 @@ fn we_are_the_machine_and_the_nic_with_our_hardware_address() {
 }
 
 #[test]
+fn what_the_subscription_has_left_is_told_for_reads_and_for_writes() {
+    let mut limited = scenario();
+    limited["azure"]["throttle"] = json!({
+        "read": {"burst": 100, "perSecond": 0}, "write": {"burst": 50, "perSecond": 0},
+    });
+    let lab = Lab::serve(limited);
+    let mut a = router(&lab, 'a');
+    a.observed();
+    let reads = a.standing().reads_left.expect("it was told");
+    assert!(reads < 100, "{reads}");
+    assert_eq!(a.standing().writes_left, None, "nothing was changed yet");
+    a.observed();
+    assert!(a.standing().reads_left < Some(reads));
+    a.assign(&[30]).expect("an address");
+    assert_eq!(a.standing().writes_left, Some(49));
+}
+
+#[test]
 fn an_address_whose_holder_is_not_shown_is_not_free() {
     let lab = lab();
     let mut a = router(&lab, 'a');
