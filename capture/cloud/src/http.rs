@@ -7,7 +7,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::slice;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sam_capture::provider::{ErrorClass, MESSAGE_MAX, ProviderError, Standing};
@@ -265,6 +265,8 @@ pub struct Client {
     sent: Sent,
     clock: fn() -> SystemTime,
     offset: Option<TimeDelta>,
+    /// When the last answer came, by our clock and by the provider's.
+    answered: Option<(Instant, DateTime<Utc>)>,
 }
 
 impl Client {
@@ -322,6 +324,7 @@ impl Client {
             sent,
             clock,
             offset: None,
+            answered: None,
         })
     }
 
@@ -338,6 +341,7 @@ impl Client {
         if let Some(date) = answer.date() {
             self.offset = Some(date - self.local_time());
         }
+        self.answered = Some((Instant::now(), self.now()));
         Ok(answer)
     }
 
@@ -389,12 +393,16 @@ impl Client {
         self.offset
     }
 
-    /// Says how we stand with the provider, whose credentials end at `expires`.
+    /// Says how we stood with the provider at its last answer, with credentials that end at `expires`.
     #[must_use]
     pub fn standing(&self, expires: Option<DateTime<Utc>>) -> Standing {
+        let Some((answered, then)) = self.answered else {
+            return Standing::default();
+        };
         Standing {
+            answered: Some(answered),
             clock_ahead: self.offset.map(|offset| offset.num_seconds()),
-            credentials: expires.map(|at| (at - self.now()).to_std().unwrap_or_default()),
+            credentials: expires.map(|at| (at - then).to_std().unwrap_or_default()),
             ..Standing::default()
         }
     }

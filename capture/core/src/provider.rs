@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -56,12 +56,13 @@ pub struct Capabilities {
 }
 
 /// What a provider's answers tell besides what was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Seconds by which its clock was ahead of ours at the last answer, to about a second.
+    /// When the last answer came; `None` while there was none.
+    pub answered: Option<Instant>,
+    /// Seconds by which its clock was ahead of ours then, to about a second.
     pub clock_ahead: Option<i64>,
-    /// For how long the credentials in use are good; nothing where they have ended.
+    /// For how long the credentials in use were good then; nothing where they had ended.
     pub credentials: Option<Duration>,
     /// Calls that only read which the account has left, where the provider says so.
     pub reads_left: Option<u32>,

@@ -99,8 +99,8 @@ pub(crate) struct CloudControl {
     pub(crate) executor: Option<Executor>,
     /// Why the provider cannot be called.
     pub(crate) failure: Option<String>,
-    /// What the provider's answers told, and when.
-    pub(crate) standing: Option<(Standing, Instant)>,
+    /// What the provider's last answer told.
+    pub(crate) standing: Standing,
     /// Who captures for the site, and how this router stands there.
     pub(crate) election: Election,
     /// What this router has captured, and can, as its marker tells.
@@ -158,7 +158,7 @@ impl CloudControl {
             leaving_since: None,
             executor: None,
             failure: None,
-            standing: None,
+            standing: Standing::default(),
             election: Election::default(),
             load: Load::default(),
             shared: false,
@@ -300,7 +300,7 @@ impl Router {
                     executor.set_capabilities(capabilities, now);
                 }
             }
-            CloudInput::Standing(standing) => self.cloud.standing = Some((standing, now)),
+            CloudInput::Standing(standing) => self.cloud.standing = standing,
             CloudInput::Answer { order, answer } => {
                 if let Some(executor) = &mut self.cloud.executor {
                     executor.handle_answer(order, answer, now);

@@ -14,9 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use sam_capture::executor::Order;
-use sam_capture::provider::{
-    Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError, Standing,
-};
+use sam_capture::provider::{Capabilities, ErrorClass, Fence, Operation, Outcome, ProviderError};
 use sam_capture::{Authority, Prior, Provider, Record, Stale, Ticket};
 use sam_net::{Epoll, Interest};
 use sam_router::{CloudInput, Config};
@@ -115,7 +113,7 @@ impl Cloud {
                 let thread = Thread {
                     provider,
                     capabilities,
-                    standing: Standing::default(),
+                    answered: None,
                     mailbox: Arc::clone(&mailbox),
                     authority: Arc::clone(&authority),
                     answers: sender,
@@ -187,8 +185,8 @@ struct Thread {
     provider: Box<dyn Provider>,
     /// What it can do, as told last.
     capabilities: Capabilities,
-    /// What its answers told, as told last.
-    standing: Standing,
+    /// When that answer came whose tale was told last.
+    answered: Option<Instant>,
     mailbox: Arc<Mailbox<Letters>>,
     authority: Arc<Mutex<Authority>>,
     answers: mpsc::Sender<CloudInput>,
@@ -232,8 +230,8 @@ impl Thread {
             news.push(CloudInput::Capabilities(capabilities));
         }
         let standing = self.provider.standing();
-        if standing != self.standing {
-            self.standing = standing;
+        if standing.answered != self.answered {
+            self.answered = standing.answered;
             news.push(CloudInput::Standing(standing));
         }
         let mut news = news.into_iter();
@@ -310,6 +308,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
+    use sam_capture::provider::Standing;
     use sam_capture::{NodeId, PathSignature, Want};
 
     use super::*;
@@ -358,6 +357,28 @@ mod tests {
             let is_answer = matches!(answer, CloudInput::Answer { order, .. } if order == id);
             assert!(is_answer, "{answer:?}");
             cloud.order(look(id + 1));
+        }
+    }
+
+    #[test]
+    fn how_we_stand_with_the_provider_is_told_when_it_has_answered() {
+        let (cloud, mut answers) = start();
+        cloud.set_authority(authority(1));
+        let look = |id| Order {
+            id,
+            operation: Operation::Observe,
+            ticket: None,
+        };
+        for id in [1, 2] {
+            // Its credentials last less long each time; only looks are answered.
+            cloud.order(order(id, 1));
+            let answer = next(&mut answers);
+            assert!(matches!(answer, CloudInput::Answer { .. }), "{answer:?}");
+            cloud.order(look(id));
+            let news = next(&mut answers);
+            assert!(matches!(news, CloudInput::Standing(_)), "{news:?}");
+            let answer = next(&mut answers);
+            assert!(matches!(answer, CloudInput::Answer { .. }), "{answer:?}");
         }
     }
 
@@ -461,13 +482,21 @@ mod tests {
         told: std::sync::mpsc::Sender<()>,
         marks: bool,
         moves: bool,
+        standing: Standing,
     }
 
     impl Fake {
         fn new(marks: bool) -> Self {
             let told = std::sync::mpsc::channel().0;
-            let moves = true;
-            Self { told, marks, moves }
+            Self {
+                told,
+                marks,
+                moves: true,
+                standing: Standing {
+                    credentials: Some(Duration::from_secs(60)),
+                    ..Standing::default()
+                },
+            }
         }
     }
 
@@ -480,11 +509,20 @@ mod tests {
             }
         }
 
+        fn standing(&self) -> Standing {
+            self.standing
+        }
+
         fn perform(
             &mut self,
             operation: &Operation,
             fence: &dyn Fence,
         ) -> Result<Outcome, ProviderError> {
+            let left = self.standing.credentials.expect("some");
+            self.standing.credentials = Some(left.saturating_sub(Duration::from_secs(1)));
+            if *operation == Operation::Observe {
+                self.standing.answered = Some(Instant::now());
+            }
             if *operation == Operation::Preflight {
                 self.moves = true;
                 return Ok(Outcome::Permissions(Vec::new()));

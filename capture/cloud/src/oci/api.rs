@@ -1,5 +1,6 @@
 //! The Core Services API, version 20160918: signed calls, JSON in and out, pages followed to their end.
 
+use std::iter;
 use std::net::Ipv4Addr;
 
 use sam_capture::provider::{ErrorClass, NicId, ProviderError, Version};
@@ -105,6 +106,11 @@ impl Api {
 
     pub(super) const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns the one that makes single calls, and those that make calls at the same time.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &Client> {
+        iter::once(&self.client).chain(&self.lines)
     }
 
     /// Makes a call. When it is refused for token or time, which is before anything happens, then once more with what

@@ -130,7 +130,10 @@ impl Provider for Oci {
     }
 
     fn standing(&self) -> Standing {
-        self.api.client().standing(self.credentials_expire())
+        let expires = self.credentials_expire();
+        let each = self.api.clients().map(|client| client.standing(expires));
+        let newest = each.max_by_key(|standing| standing.answered);
+        newest.unwrap_or_default()
     }
 
     fn perform(

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use sam_capture::provider::ErrorClass;
+use sam_capture::provider::{ErrorClass, Standing};
 use sam_cloud::http::{Answer, Call, Client, Failure, MAX_BODY, Method};
 use sam_cloud::metadata::Metadata;
 use sam_cloud::purpose::Purpose;
@@ -260,6 +260,29 @@ fn the_clock_of_the_provider_is_followed_within_reason() {
         let applied = client.now() - chrono::DateTime::<chrono::Utc>::from(SystemTime::now());
         assert_eq!(applied.num_seconds().abs() > 60, followed, "{offset}");
     }
+}
+
+#[test]
+fn what_a_client_tells_of_its_provider_is_of_the_last_answer() {
+    let server = Stub::serve(|_, stream| respond(stream, "200 OK", ""));
+    let mut client = client(&settings());
+    let send = |client: &mut Client, url: &str| {
+        let call = Call::new(Method::Get, url, Duration::from_secs(2));
+        client.send(&call).is_ok()
+    };
+    let expires = Some(client.now() + chrono::TimeDelta::hours(1));
+    assert!(!send(&mut client, &closed()));
+    assert_eq!(client.standing(expires), Standing::default());
+
+    assert!(send(&mut client, &server.url()));
+    let told = client.standing(expires);
+    assert!(told.answered.is_some_and(|at| at <= Instant::now()));
+    assert!(told.credentials.is_some_and(|left| left > Duration::ZERO));
+    assert!(!send(&mut client, &closed()));
+    assert_eq!(client.standing(expires), told, "no answer tells nothing");
+
+    assert!(send(&mut client, &server.url()));
+    assert!(client.standing(expires).answered > told.answered);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn clock(standing: &StandingRow) -> Option<CheckRow> {
     })
 }
 
-/// Those that have ended since the last call are no fault: the next call fetches others first.
+/// Those that have ended since the last answer are no fault: the next call fetches others first. It comes before long.
 fn credentials(standing: &StandingRow) -> Option<CheckRow> {
     const NAME: &str = "credentials";
     if standing.credentials_s? <= 0.0 {
@@ -99,13 +99,21 @@ fn credentials(standing: &StandingRow) -> Option<CheckRow> {
             "the instance's metadata service gives no new ones: `samctl captures` shows what it says",
         ));
     }
-    let minutes = standing.credentials_left_s()? / 60.0;
-    let message = if minutes > 0.0 {
-        format!("those of the last call are good for {minutes:.0} min")
+    let left = standing.credentials_left_s()?;
+    let minutes = left.abs() / 60.0;
+    Some(if left > 0.0 {
+        let message = format!("those of the last answer are good for {minutes:.0} min");
+        pass(AREA, NAME, message)
+    } else if left > -OLD_S {
+        let message = "those of the last answer have ended, the next call fetches others";
+        pass(AREA, NAME, message)
     } else {
-        "those of the last call have ended, the next one fetches others".to_owned()
-    };
-    Some(pass(AREA, NAME, message))
+        let message = format!("they ended {minutes:.0} min ago, and no call was answered since");
+        let row = warn(AREA, NAME, message);
+        row.remedy(
+            "`samctl captures` shows what the provider and the instance's metadata service say",
+        )
+    })
 }
 
 /// What is done about such a refusal is careful, not right.

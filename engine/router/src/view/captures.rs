@@ -379,13 +379,14 @@ impl Router {
     }
 
     fn standing(&self, now: Instant) -> Option<StandingRow> {
-        let (standing, told) = self.cloud.standing?;
+        let standing = self.cloud.standing;
+        let answered = standing.answered?;
         Some(StandingRow {
             clock_ahead_s: standing.clock_ahead,
             credentials_s: standing.credentials.map(|left| left.as_secs_f64()),
             reads_left: standing.reads_left,
             writes_left: standing.writes_left,
-            told_s: seconds_ago(told, now),
+            told_s: seconds_ago(answered, now),
         })
     }
 
