@@ -43,8 +43,9 @@ impl Text for CapturesView {
         if let Some(standing) = &self.standing {
             pairs.push(("last answer", standing_text(standing)));
         }
-        if let Some(words) = &self.unclassified {
-            pairs.push(("unknown refusal", words.clone()));
+        if let Some(row) = &self.unclassified {
+            let text = format!("{}, {} ago", row.words, ago(row.told_s));
+            pairs.push(("unknown refusal", text));
         }
         if let Some(invalid) = &self.invalid {
             pairs.push(("last look", format!("no good: {invalid}")));

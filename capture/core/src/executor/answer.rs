@@ -250,16 +250,16 @@ impl Executor {
     }
 
     /// Counts a failure by its class, and one that fell in none for that as well.
-    fn count_failure(&mut self, error: &ProviderError) {
+    fn count_failure(&mut self, error: &ProviderError, now: Instant) {
         self.count(error.class.name());
         if error.unclassified {
             self.count("unclassified");
-            self.unclassified = Some(detail(error));
+            self.unclassified = Some((now, detail(error)));
         }
     }
 
     fn on_look_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
-        self.count_failure(error);
+        self.count_failure(error, now);
         let operation = &flight.order.operation;
         self.note_failing(operation, error, now);
         if *operation == Operation::Observe {
@@ -338,7 +338,7 @@ impl Executor {
 
     /// Reacts to the failure of a change, by its class.
     fn on_change_failed(&mut self, flight: &Flight, error: &ProviderError, now: Instant) {
-        self.count_failure(error);
+        self.count_failure(error, now);
         self.remember(flight, error.class.name(), detail(error), now);
         let operation = &flight.order.operation;
         let addresses = addresses_of(operation);

@@ -86,8 +86,8 @@ pub struct Executor {
     invalid: Option<String>,
     /// Looks that fail, by their name, until they succeed.
     failing: BTreeMap<&'static str, FailingLook>,
-    /// The newest refusal that fell in no class.
-    unclassified: Option<String>,
+    /// The newest refusal that fell in no class, and when it came.
+    unclassified: Option<(Instant, String)>,
     inventory: Option<Inventory>,
     inventory_at: Instant,
     /// Looks at our NIC, and lists, that showed nothing new, in a row.

@@ -147,8 +147,8 @@ pub struct StatusReport {
     pub no_room: BTreeSet<Ipv4Addr>,
     /// How often the rate is halved because the provider was asked too often.
     pub halvings: u32,
-    /// The newest refusal that fell in no class: the provider's code and message.
-    pub unclassified: Option<String>,
+    /// The newest refusal that fell in no class: when it came, and the provider's code and message.
+    pub unclassified: Option<(Instant, String)>,
     /// Calls by operation, and failures by class; `unclassified` are those among them that nobody knows.
     pub counters: BTreeMap<&'static str, u64>,
     /// Addresses on our NIC by our doing.

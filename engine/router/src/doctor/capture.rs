@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Evidence, fail, listed, pass, skip, warn};
+use crate::config::CloudKind;
 use crate::view::{
     CaptureMember, CaptureNic, CaptureRow, CapturesView, CheckRow, ROOM_REMEDY, StandingRow,
 };
@@ -16,6 +17,7 @@ const CLOCK_OFF_S: u64 = 5;
 const CLOCK_WRONG_S: u64 = 900;
 /// A change that is needed for longer does not get done.
 const LATE_S: f64 = 60.0;
+const DAY_S: f64 = 86_400.0;
 
 pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     let view = &evidence.captures;
@@ -28,7 +30,8 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
     }
     checks.push(provider(view));
     if let Some(standing) = &view.standing {
-        checks.extend(clock(standing));
+        let signed = view.provider.as_deref() != Some(CloudKind::Azure.name());
+        checks.extend(clock(standing, signed));
         checks.extend(credentials(standing));
     }
     checks.extend(refusals(view));
@@ -73,13 +76,17 @@ fn provider(view: &CapturesView) -> CheckRow {
     }
 }
 
-fn clock(standing: &StandingRow) -> Option<CheckRow> {
+/// `signed`: whether the provider wants calls signed with the time.
+fn clock(standing: &StandingRow, signed: bool) -> Option<CheckRow> {
     const NAME: &str = "clock";
     let ahead = standing.clock_ahead_s?;
     let side = if ahead < 0 { "behind" } else { "ahead of" };
     let off = ahead.unsigned_abs();
     let message = format!("the provider's clock is {off} s {side} ours");
-    Some(if off > CLOCK_WRONG_S {
+    Some(if off > CLOCK_OFF_S && !signed {
+        warn(AREA, NAME, message)
+            .remedy("set this host's clock; calls do without, but tokens may be renewed too early or too late")
+    } else if off > CLOCK_WRONG_S {
         fail(AREA, NAME, message)
             .remedy("set this host's clock; calls that are signed with it are refused")
     } else if off > CLOCK_OFF_S {
@@ -116,18 +123,16 @@ fn credentials(standing: &StandingRow) -> Option<CheckRow> {
     })
 }
 
-/// What is done about such a refusal is careful, not right.
+/// What is done about such a refusal is careful, not right. Nothing tells whether it is over, so it is named for a day.
 fn refusals(view: &CapturesView) -> Option<CheckRow> {
     let newest = view.unclassified.as_ref()?;
-    let row = warn(
-        AREA,
-        "refusals",
-        "the provider has refused in unknown words",
-    );
-    let row = row.detail(newest.clone());
-    Some(row.remedy(
-        "what was refused is tried again after ten minutes and more; please report the words",
-    ))
+    if newest.told_s > DAY_S {
+        return None;
+    }
+    let minutes = newest.told_s / 60.0;
+    let message = format!("the provider has refused in unknown words, {minutes:.0} min ago");
+    let row = warn(AREA, "refusals", message).detail(newest.words.clone());
+    Some(row.remedy("please report the words; see `samctl captures`"))
 }
 
 fn forwarding(nic: &CaptureNic) -> CheckRow {

@@ -14,7 +14,7 @@ use crate::fixture::address;
 use crate::testnet::Net;
 use crate::view::{
     CaptureGroup, CaptureMember, CaptureNic, CapturePlace, CaptureRow, CheckStatus, NodeRef,
-    PermissionRow, StandingRow,
+    PermissionRow, StandingRow, UnclassifiedRow,
 };
 
 type Spoil = fn(&mut Evidence<'_>);
@@ -66,13 +66,17 @@ fn each_fault_of_capture_is_found() {
         ("clock", Warn, |e| standing(e).clock_ahead_s = Some(-6)),
         ("clock", Warn, |e| standing(e).clock_ahead_s = Some(900)),
         ("clock", Fail, |e| standing(e).clock_ahead_s = Some(901)),
+        ("clock", Warn, |e| {
+            e.captures.provider = Some(CloudKind::Azure.name().into());
+            standing(e).clock_ahead_s = Some(901);
+        }),
         ("credentials", Fail, |e| {
             standing(e).credentials_s = Some(0.0)
         }),
         ("credentials", Pass, |e| standing(e).told_s = 4499.0),
         ("credentials", Warn, |e| standing(e).told_s = 4501.0),
         ("refusals", Warn, |e| {
-            e.captures.unclassified = Some("New: words".into())
+            e.captures.unclassified = unclassified(86_399.0)
         }),
         ("forwarding", Warn, |e| nic(e).forwarding = false),
         ("room", Warn, |e| row(e).state = "no-room".into()),
@@ -103,6 +107,14 @@ fn each_fault_of_capture_is_found() {
     for (index, (name, status, spoil)) in cases.iter().enumerate() {
         assert_eq!(found(name, spoil), Some(*status), "case {index}: {name}");
     }
+}
+
+#[test]
+fn a_refusal_that_nobody_knows_is_named_for_a_day() {
+    let named = found("refusals", |e| {
+        e.captures.unclassified = unclassified(86_401.0);
+    });
+    assert_eq!(named, None);
 }
 
 #[test]
@@ -210,6 +222,11 @@ fn row<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureRow {
 
 fn nic<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut CaptureNic {
     evidence.captures.nic.as_mut().expect("a NIC")
+}
+
+fn unclassified(told_s: f64) -> Option<UnclassifiedRow> {
+    let words = "New: words".into();
+    Some(UnclassifiedRow { words, told_s })
 }
 
 fn standing<'a>(evidence: &'a mut Evidence<'_>) -> &'a mut StandingRow {

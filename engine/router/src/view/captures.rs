@@ -38,9 +38,9 @@ pub struct CapturesView {
     pub group: Option<CaptureGroup>,
     /// Calls by operation, and failures by class; `unclassified` are those among them that nobody knows.
     pub counters: Vec<CaptureCounter>,
-    /// The newest refusal that nobody knows: the provider's code and message.
+    /// The newest refusal that nobody knows.
     #[serde(default)]
-    pub unclassified: Option<String>,
+    pub unclassified: Option<UnclassifiedRow>,
     /// What the provider's answers told besides what was asked for; `None` while there was none.
     #[serde(default)]
     pub standing: Option<StandingRow>,
@@ -117,6 +117,15 @@ pub struct FailingLookRow {
     pub times: u32,
     /// Seconds since the first of them.
     pub since_s: f64,
+}
+
+/// A refusal that nobody knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnclassifiedRow {
+    /// The provider's code and message.
+    pub words: String,
+    /// Seconds since it came.
+    pub told_s: f64,
 }
 
 /// How we stand with the provider, as its last answer told.
@@ -283,9 +292,7 @@ impl Router {
         let moves = status.as_ref().and_then(|status| status.moves);
         CapturesView {
             moves,
-            unclassified: status
-                .as_ref()
-                .and_then(|status| status.unclassified.clone()),
+            unclassified: status.as_ref().and_then(|status| unclassified(status, now)),
             standing: self.standing(now),
             provider: cloud.map(|cloud| cloud.provider.name().into()),
             mode: cloud.map(|cloud| cloud.mode.name().into()),
@@ -459,6 +466,14 @@ fn placement(shared: bool) -> String {
         false => CapturePlacement::ActiveStandby,
     };
     placement.name().into()
+}
+
+fn unclassified(status: &StatusReport, now: Instant) -> Option<UnclassifiedRow> {
+    let (came, words) = status.unclassified.as_ref()?;
+    Some(UnclassifiedRow {
+        words: words.clone(),
+        told_s: seconds_ago(*came, now),
+    })
 }
 
 fn nic(status: &StatusReport, now: Instant) -> Option<CaptureNic> {

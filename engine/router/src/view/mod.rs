@@ -45,6 +45,7 @@ pub use bgp_table::{AttributesView, BgpTableRow, BgpTableView, RouteTable, Unkno
 pub use captures::{
     ActionRow, ActionView, ActionsView, CaptureCounter, CaptureGroup, CaptureMember, CaptureNic,
     CapturePlace, CaptureRow, CapturesView, EndedRow, PermissionRow, ROOM_REMEDY, StandingRow,
+    UnclassifiedRow,
 };
 pub use counters::{CounterRow, CountersView, DropRow, RejectionRow};
 pub use discovery::{DiscoveryConfigured, DiscoveryView, HomeRow, MachineRow};
