@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A small seeded random generator (splitmix64); breaks lock-step, is no secret.
+/// A small seeded random generator (splitmix64). Nobody guesses its numbers who knows neither the seed nor one of them; who
+/// knows some can find the others.
 #[derive(Debug, Clone)]
 pub(crate) struct Jitter {
     state: u64,

@@ -99,7 +99,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Makes a table without sessions, for links that vouch for the addresses of senders.
+    /// Makes a table without sessions, for links that vouch for the addresses of senders. `seed` need not be secret.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -111,7 +111,8 @@ impl Sessions {
     }
 
     /// The same for links that vouch for nobody: a session that is up heeds only who knows its discriminator. That a peer
-    /// began anew, and does not know it any more, shows when the detection time is over.
+    /// began anew, and does not know it any more, shows when the detection time is over. `seed` must be one that nobody can
+    /// guess: discriminators follow from it. Peers of one table are not safe from each other.
     #[must_use]
     pub fn over_open_links(seed: u64) -> Self {
         Self {

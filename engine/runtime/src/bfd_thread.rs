@@ -24,6 +24,7 @@ use tracing::warn;
 use crate::StartError;
 use crate::bgp_io::Near;
 use crate::mailbox::Mailbox;
+use crate::random::kernel_random;
 
 /// Priority among the threads that run before ordinary ones; low, as befits a thread that hardly runs.
 const PRIORITY: i32 = 10;
@@ -37,8 +38,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// Time for the thread to say how things are; beyond that the answer does without.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
-/// 2⁶⁴ divided by the golden ratio, odd: spreads numbers that follow each other.
-const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Mask of a random number of source ports to leave out, of the 2¹⁴ that there are.
+const PORTS: u64 = 0x3fff;
 /// Names of what the thread waits for.
 const SOCKET: u64 = 0;
 const MAILBOX: u64 = 1;
@@ -101,15 +102,13 @@ impl Bfd {
                 near.overlay,
                 Some(&*near.tun),
                 PORT,
-                seed,
+                usize::try_from(seed & PORTS).unwrap_or(0),
                 Sessions::new(seed),
             )?,
             outside: BTreeMap::new(),
             wanted: Neighbors::new(),
             missing: BTreeSet::new(),
             retry_at: None,
-            seed,
-            opened: 0,
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),
@@ -196,10 +195,9 @@ impl Link {
         local: Ipv4Addr,
         device: Option<&str>,
         port: u16,
-        seed: u64,
+        skip: usize,
         sessions: Sessions,
     ) -> Result<Self, sam_net::NetError> {
-        let skip = usize::try_from(seed & 0x3fff).unwrap_or(0);
         Ok(Self {
             sessions,
             receiver: HopSocket::bind(local, device, port)?,
@@ -250,9 +248,6 @@ struct Thread {
     missing: BTreeSet<Outside>,
     /// When that is tried again.
     retry_at: Option<Instant>,
-    seed: u64,
-    /// Attempts to open sockets, so that none repeats the numbers of another.
-    opened: u64,
     mailbox: Arc<Mailbox<Letters>>,
     publish: watch::Sender<Vec<SessionStatus>>,
     /// `real-time`, or why not.
@@ -370,7 +365,7 @@ impl Thread {
             if self.outside.contains_key(place) {
                 continue;
             }
-            match self.open(place, epoll) {
+            match Self::open(place, epoll) {
                 Ok(link) => {
                     self.missing.remove(place);
                     self.outside.insert(place.clone(), link);
@@ -396,19 +391,19 @@ impl Thread {
         self.retry_at = (!self.missing.is_empty()).then(|| now + RETRY);
     }
 
-    fn open(&mut self, place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
+    fn open(place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
         use std::os::fd::AsFd;
         let port = if place.several_hops {
             MULTIHOP_PORT
         } else {
             PORT
         };
-        self.opened += 1;
-        // Sessions of former sockets must not be taken for those of new ones.
-        let seed = self.seed ^ self.opened.wrapping_mul(GOLDEN_RATIO);
+        // Who knows neither discriminator nor port can forge nothing; the port must not tell of the discriminators.
+        let [seed, skip] = [kernel_random()?, kernel_random()?].map(u64::from_ne_bytes);
+        let skip = usize::try_from(skip & PORTS).unwrap_or(0);
         let sessions = Sessions::over_open_links(seed);
         let device = place.interface.as_deref();
-        let link = Link::open(place.local, device, port, seed, sessions)?;
+        let link = Link::open(place.local, device, port, skip, sessions)?;
         // A socket that is closed leaves by itself.
         epoll.add(link.receiver.as_fd(), SOCKET, Interest::Read)?;
         Ok(link)

@@ -12,7 +12,6 @@
 //! the router ends with the reason: whoever supervises it starts a whole one again.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -42,6 +41,7 @@ use crate::host_io::HostIo;
 use crate::journal_io;
 use crate::path_test;
 use crate::pulse::{ElectionNews, EngineWatch, Pulse};
+use crate::random::kernel_random;
 use crate::signals::{Order, Signals};
 use crate::vrrp_thread::{self, Vrrp};
 use crate::{Reload, StartError};
@@ -173,7 +173,7 @@ async fn start(
     let workers = worker_count(&config);
     let mut host = HostIo::open(&config, workers)?;
     let (data_plane, reports) =
-        DataPlane::start(&config, workers, host.take_tuns(), wireguard_seed()?)?;
+        DataPlane::start(&config, workers, host.take_tuns(), kernel_random()?)?;
     let (bgp_sender, bgp_events) = mpsc::channel(BGP_EVENTS);
     bgp_io::check(&config.local.foreign)?;
     let near = near(&config);
@@ -521,22 +521,13 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// A number that differs at each start: feeds jitter and the marker's epoch.
+/// A number that differs at each start and can be guessed: feeds jitter and the marker's epoch.
 fn seed() -> u64 {
     let since_epoch = std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let nanos = u64::try_from(since_epoch.as_nanos() & u128::from(u64::MAX)).unwrap_or_default();
     nanos ^ (u64::from(std::process::id()) << 40)
-}
-
-/// Feeds the keys of handshakes: from the kernel's random source.
-fn wireguard_seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut seed))
-        .context("cannot read /dev/urandom")?;
-    Ok(seed)
 }
 
 /// Tells a service manager that the router is up (sd_notify(3)), if there is one.

@@ -22,6 +22,7 @@ mod monitor;
 mod path_test;
 mod pcapng;
 mod pulse;
+mod random;
 mod resolver;
 mod signals;
 mod vrrp_arp;
