@@ -233,11 +233,13 @@ impl Session {
         self.enter(State::AdminDown, now);
     }
 
-    /// Returns how long the peer must be told of AdminDown to notice: the detection time at its side, about.
+    /// Returns how long the peer must be told of AdminDown to notice: the detection time at its side, about. A peer that
+    /// takes packets more rarely than that is told once, and has its own detection time for the rest.
     #[must_use]
     pub fn farewell(&self) -> Duration {
         let interval = self.interval().unwrap_or_default();
-        interval.saturating_mul(self.timing.multiplier().into())
+        let detection_time = interval.saturating_mul(self.timing.multiplier().into());
+        detection_time.min(LONGEST_FAREWELL)
     }
 
     /// Shows the session.
@@ -407,6 +409,8 @@ impl Session {
 
 /// Least interval while not Up, in microseconds (RFC 5880 section 6.8.3).
 const SLOW: u32 = 1_000_000;
+/// Longest time to tell a peer that we leave: it must not decide how long its session and the sockets stay.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 #[path = "session_tests.rs"]

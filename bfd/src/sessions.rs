@@ -386,6 +386,29 @@ mod tests {
     }
 
     #[test]
+    fn a_removed_peer_does_not_say_how_long_it_stays() {
+        let mut sessions = with_peers(&[FAR]);
+        let rare = Packet {
+            required_min_rx: u32::MAX,
+            ..greeting()
+        };
+        let heard = sessions.handle_datagram(FAR, TTL, &rare.encode(), start());
+        assert_eq!(heard, Ok(()));
+        let now = start();
+        sessions.set_peers(&BTreeMap::new(), now);
+        let told = sent(&mut sessions, now);
+        assert_eq!(
+            told.first().map(|packet| packet.state),
+            Some(State::AdminDown),
+            "at once"
+        );
+
+        sessions.handle_timeout(now + Duration::from_secs(10));
+
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
     fn a_peer_that_comes_back_while_it_is_told_begins_anew() {
         let mut sessions = with_peers(&[FAR]);
         let now = start();
