@@ -12,7 +12,8 @@ impl Text for BfdView {
                 milliseconds(interval),
                 self.scheduling
             ),
-            _ => "off".to_owned(),
+            _ if self.neighbors.is_empty() && self.without_session.is_empty() => "off".to_owned(),
+            _ => format!("off between nodes, scheduling {}", self.scheduling),
         });
         let header = [
             "NODE",
@@ -66,8 +67,8 @@ fn row(row: &BfdRow) -> [String; 13] {
         optional_milliseconds(session.receive_ms),
         optional_milliseconds(session.detection_ms),
         match row.held_up_s {
-            Some(_) => format!("{} for {}", row.next_hop, optional_ago(row.held_up_s)),
-            None => row.next_hop.clone(),
+            Some(_) => format!("{} for {}", next_hop(row), optional_ago(row.held_up_s)),
+            None => next_hop(row).to_owned(),
         },
         session.ups.to_string(),
         session.failures.to_string(),
@@ -86,9 +87,13 @@ pub(super) fn line(row: Option<&BfdRow>) -> String {
         session.state,
         ago(session.since_s),
         optional_milliseconds(session.detection_ms),
-        row.next_hop,
+        next_hop(row),
         last_down(row)
     )
+}
+
+fn next_hop(row: &BfdRow) -> &str {
+    row.next_hop.as_deref().unwrap_or("-")
 }
 
 fn last_down(row: &BfdRow) -> String {

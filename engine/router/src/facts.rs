@@ -162,6 +162,9 @@ impl ElectionFacts {
 pub struct BfdFacts {
     /// `real-time`, or why not.
     pub scheduling: String,
+    /// Whether the thread did not answer in time; then the rest is what it said last.
+    #[serde(default)]
+    pub silent: bool,
     /// Sessions, by address.
     pub sessions: Vec<BfdSessionFacts>,
     /// Datagrams that did not count, by reason.

@@ -36,7 +36,7 @@ const DATAGRAM: usize = 64;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Time between attempts to open sockets that could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
-/// Time for the thread to say how things are; beyond that the answer does without.
+/// Time for the thread to say how things are; beyond that what it said before is shown.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 /// Mask of a random number of source ports to leave out, of the 2¹⁴ that there are.
 const PORTS: u64 = 0x3fff;
@@ -73,6 +73,8 @@ pub(crate) struct Bfd {
     /// Absent where the sockets could not be opened; then the reason stands in `idle`.
     running: Option<(Arc<Mailbox<Letters>>, JoinHandle<()>)>,
     idle: String,
+    /// What the thread said last.
+    last: BfdFacts,
 }
 
 /// How all sessions are, after each change; closed when there is no thread.
@@ -88,6 +90,7 @@ impl Bfd {
                 let idle = Self {
                     running: None,
                     idle: format!("does not run: {error:#}"),
+                    last: BfdFacts::default(),
                 };
                 (idle, None)
             }
@@ -123,6 +126,7 @@ impl Bfd {
         let bfd = Self {
             running: Some((mailbox, handle)),
             idle: String::new(),
+            last: BfdFacts::default(),
         };
         Ok((bfd, changes))
     }
@@ -154,22 +158,22 @@ impl Bfd {
         }
     }
 
-    /// Asks how things are.
-    pub(crate) async fn report(&self) -> BfdFacts {
-        let silent = |scheduling: &str| BfdFacts {
-            scheduling: scheduling.to_owned(),
-            ..BfdFacts::default()
-        };
+    /// Asks how things are; a thread that is too busy to say so leaves it at what it said last.
+    pub(crate) async fn report(&mut self) -> BfdFacts {
         let Some((mailbox, _)) = &self.running else {
-            return silent(&self.idle);
+            return BfdFacts {
+                scheduling: self.idle.clone(),
+                ..BfdFacts::default()
+            };
         };
         let (sender, receiver) = oneshot::channel();
         mailbox.post(|letters| letters.report = Some(sender));
         let answer = tokio::time::timeout(REPORT_PATIENCE, receiver).await;
-        answer
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or_else(|| silent("the thread does not answer"))
+        match answer.ok().and_then(Result::ok) {
+            Some(facts) => self.last = facts,
+            None => return unanswered(&self.last),
+        }
+        self.last.clone()
     }
 
     /// Tells the peers that we leave, and ends the thread.
@@ -179,6 +183,20 @@ impl Bfd {
             // A thread that panicked has said so.
             handle.join().ok();
         }
+    }
+}
+
+/// Makes what is shown while the thread does not answer out of what it said last.
+fn unanswered(last: &BfdFacts) -> BfdFacts {
+    let words = format!("no answer in {} ms", REPORT_PATIENCE.as_millis());
+    let scheduling = match last.scheduling.as_str() {
+        "" => words,
+        known => format!("{known}, {words}"),
+    };
+    BfdFacts {
+        scheduling,
+        silent: true,
+        ..last.clone()
     }
 }
 
@@ -441,6 +459,7 @@ impl Thread {
         ];
         BfdFacts {
             scheduling: self.scheduling.clone(),
+            silent: false,
             sessions: sessions
                 .iter()
                 .map(|status| BfdSessionFacts::new(status, now))
@@ -453,3 +472,7 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "bfd_thread_tests.rs"]
+mod tests;

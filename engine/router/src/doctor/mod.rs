@@ -92,7 +92,7 @@ impl Router {
             outer_source: self.host.outer_source,
             arp: self.arp(facts, now),
             discovery: self.discovery(now),
-            bfd: self.config.fabric.bfd.map(|_| self.bfd(facts, now)),
+            bfd: self.has_bfd().then(|| self.bfd(facts, now)),
             vrrp: self.config.vrrp().map(|_| self.vrrp(facts, now)),
             drain: self.drain(),
             handovers: self.handovers(),

@@ -118,6 +118,10 @@ fn each_fault_of_the_host_is_found() {
         ("tunnel/handshake-n2", Fail, |f| f.peers[0].session = false),
         ("tunnel/bfd", Warn, |f| f.bfd.sessions.clear()),
         ("tunnel/bfd", Skip, |f| f.bfd.scheduling.clear()),
+        ("tunnel/bfd", Skip, |f| {
+            f.bfd.sessions.clear();
+            f.bfd.silent = true;
+        }),
         ("routes/workers", Warn, |f| f.workers[0].generation += 1),
         ("routes/workers", Skip, |f| f.workers.clear()),
         ("drops/source-not-allowed", Warn, |f| {
@@ -165,7 +169,7 @@ fn each_fault_of_the_fabric_is_found() {
             e.bfd.as_mut().unwrap().sessions[0].flaps = 4
         }),
         ("tunnel/bfd", Warn, |e| {
-            e.bfd.as_mut().unwrap().sessions[0].next_hop = "unreachable".into();
+            e.bfd.as_mut().unwrap().sessions[0].next_hop = Some("unreachable".into());
         }),
         ("bgp/session-n2", Fail, |e| {
             e.neighbors.neighbors[0].state = "active".into()

@@ -1,7 +1,7 @@
 //! The ways to the other nodes: handshakes and MTU.
 
 use super::{Evidence, away, fail, listed, pass, result, skip, warn};
-use crate::view::{CheckRow, CheckStatus, TunnelRow};
+use crate::view::{BfdView, CheckRow, CheckStatus, TunnelRow};
 
 const AREA: &str = "tunnel";
 /// Below this many bytes, ordinary applications meet surprises (RFC 8200 section 5 demands it of IPv6).
@@ -21,6 +21,7 @@ pub(super) fn check(evidence: &Evidence<'_>, checks: &mut Vec<CheckRow>) {
         checks.extend(delivery(tunnel));
     }
     checks.push(bfd(evidence));
+    checks.extend(evidence.bfd.as_ref().and_then(bfd_outside));
 }
 
 fn handshake(evidence: &Evidence<'_>, tunnel: &TunnelRow, down: CheckStatus) -> CheckRow {
@@ -144,7 +145,11 @@ fn bfd(evidence: &Evidence<'_>) -> CheckRow {
     let Some(view) = &evidence.bfd else {
         return skip(AREA, NAME, "BFD is off");
     };
-    if view.scheduling.is_empty() {
+    if view.interval_ms.is_none() {
+        return skip(AREA, NAME, "BFD between nodes is off");
+    }
+    let is_unknown = view.silent && view.sessions.is_empty();
+    if view.scheduling.is_empty() || is_unknown {
         return skip(AREA, NAME, "how BFD is could not be read");
     }
     let rows = view.sessions.iter();
@@ -164,7 +169,7 @@ fn bfd(evidence: &Evidence<'_>) -> CheckRow {
     }
     let broken: Vec<String> = rows
         .clone()
-        .filter(|row| row.next_hop == "unreachable")
+        .filter(|row| row.next_hop.as_deref() == Some("unreachable"))
         .map(|row| row.node.name.clone())
         .collect();
     if !broken.is_empty() {
@@ -184,6 +189,26 @@ fn bfd(evidence: &Evidence<'_>) -> CheckRow {
     let up = rows.filter(|row| row.session.is_up()).count();
     let message = format!("BFD is up with {up} of {} nodes", view.sessions.len());
     pass(AREA, NAME, message).detail(format!("scheduling: {}", view.scheduling))
+}
+
+/// BFD with neighbors outside of the fabric; `None` when none is watched.
+fn bfd_outside(view: &BfdView) -> Option<CheckRow> {
+    const NAME: &str = "bfd-neighbors";
+    let down = view.neighbors.iter().filter(|row| !row.session.is_up());
+    let down = down.map(|row| format!("{}: {}", row.node.name, row.session.state));
+    let missing = view.without_session.iter();
+    let missing = missing.map(|node| format!("{}: no session", node.name));
+    let faults: Vec<String> = down.chain(missing).collect();
+    if !faults.is_empty() {
+        let message = "BFD is not up with neighbors outside of the fabric";
+        let row = warn(AREA, NAME, message).detail(listed(faults));
+        return Some(row.remedy(
+            "see that they speak BFD with `localAddress`, and that no other program has its UDP port 3784, or 4784 over \
+             several hops; `samctl bfd` shows when and why",
+        ));
+    }
+    let up = view.neighbors.len();
+    (up > 0).then(|| pass(AREA, NAME, format!("BFD is up with {up} neighbors")))
 }
 
 fn mtu(evidence: &Evidence<'_>, tunnel: &TunnelRow) -> CheckRow {

@@ -7,6 +7,7 @@ use sam_bgp::wire::{Message, Update};
 use sam_capture::{Claim, ClaimSource, RouteKind, RouteTags};
 
 use super::*;
+use crate::view::CheckStatus;
 
 #[test]
 fn a_session_that_never_was_up_changes_nothing() {
@@ -248,10 +249,42 @@ fn a_neighbor_outside_that_bfd_loses_has_its_session_ended() {
         [rows.collect::<Vec<_>>(), others.collect()]
     };
     assert_eq!(shown(&facts), [vec![], vec!["n9".to_owned()]]);
+    assert_eq!(told(&net, &facts).0, CheckStatus::Warn);
+    facts.bfd.silent = true;
+    assert_eq!(
+        shown(&facts),
+        [Vec::<String>::new(), vec![]],
+        "nobody knows"
+    );
+    facts.bfd.silent = false;
     facts.bfd.sessions = vec![crate::facts::BfdSessionFacts::new(&session.0, net.now)];
     assert_eq!(shown(&facts), [vec!["n9".to_owned()], vec![]]);
+    let (check, up, next_hop) = told(&net, &facts);
+    assert_eq!((check, up), (CheckStatus::Warn, (0, 1)));
+    assert_eq!(next_hop, [None], "the host forwards to it");
+    reconfigure(&mut net, 1, |config| config.fabric.bfd = None);
+    session.come_up(&net);
+    net.bfd(1, &session);
+    facts.bfd.sessions = vec![crate::facts::BfdSessionFacts::new(&session.0, net.now)];
+    let (check, up, next_hop) = told(&net, &facts);
+    assert_eq!((check, up), (CheckStatus::Pass, (1, 1)));
+    assert_eq!(next_hop, [None]);
     net.run(30);
     assert!(ups(&net) > 1, "it may come back without BFD");
+}
+
+/// What `doctor` says of neighbors outside, how many sessions are up of those wanted, and what follows from those outside.
+fn told(net: &Net, facts: &crate::Facts) -> (CheckStatus, (usize, usize), Vec<Option<String>>) {
+    let router = &net.stations[&1].router;
+    let checks = router.doctor(facts, net.now).checks.into_iter();
+    let mut checks = checks.filter(|check| check.name == "bfd-neighbors");
+    let status = router.status(facts, net.now).bfd.expect("BFD is on");
+    let rows = router.bfd(facts, net.now).neighbors.into_iter();
+    (
+        checks.next().expect("a check").status,
+        (status.up, status.configured),
+        rows.map(|row| row.next_hop).collect(),
+    )
 }
 
 /// A router that comes back waits for nodes, and for nobody else.
@@ -297,13 +330,16 @@ fn the_view_says_what_follows() {
     let [row] = view.sessions.as_slice() else {
         panic!("{view:?}");
     };
-    assert_eq!((row.next_hop.as_str(), row.flaps), ("unreachable", 1));
+    assert_eq!(
+        (row.next_hop.as_deref(), row.flaps),
+        (Some("unreachable"), 1)
+    );
     assert_eq!(row.node.name, "n2");
     let neighbor = router.bgp_neighbor(NodeId(2), &facts, net.now);
     assert_eq!(neighbor.and_then(|view| view.bfd).as_ref(), Some(row));
     let doctor = router.doctor(&facts, net.now);
     let check = doctor.checks.iter().find(|check| check.name == "bfd");
-    assert!(check.is_some_and(|check| check.status == crate::view::CheckStatus::Warn));
+    assert!(check.is_some_and(|check| check.status == CheckStatus::Warn));
     assert_eq!(
         router.status(&facts, net.now).bfd.map(|bfd| bfd.up),
         Some(0)
