@@ -22,7 +22,7 @@ pub(crate) const POOL: Rejection = Rejection("pool");
 pub(crate) const OVERLAY_ADDRESS: Rejection = Rejection("overlay-address");
 /// A large community in the name of the fabric.
 pub(crate) const FABRIC_TAG: Rejection = Rejection("fabric-tag");
-/// A next hop that is a node, or an address of a pool.
+/// A next hop that is a node, or an address of a pool other than the neighbor's own.
 pub(crate) const FABRIC_NEXT_HOP: Rejection = Rejection("fabric-next-hop");
 
 /// A next hop that is an address of this router: what it told would come back to it.
@@ -80,8 +80,12 @@ impl Border<'_> {
         if self.own.contains(&next_hop) {
             return Err(OWN_NEXT_HOP);
         }
+        // A host of the site that speaks BGP names itself, and whoever speaks to it can reach it.
+        let is_neighbor = next_hop == IpAddr::from(self.neighbor);
         let next_hop = IpNet::from(next_hop);
-        if is_of_pool(self.enrollment, next_hop) || is_overlay(self.enrollment, next_hop) {
+        let is_of_fabric =
+            is_of_pool(self.enrollment, next_hop) || is_overlay(self.enrollment, next_hop);
+        if is_of_fabric && !is_neighbor {
             return Err(FABRIC_NEXT_HOP);
         }
         let rules = self.terms.import.as_ref().ok_or(NO_POLICY)?;
@@ -198,6 +202,24 @@ mod tests {
                 verdict,
                 "{next_hop:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_neighbor_with_an_address_of_a_pool_may_name_itself_and_no_other_address_of_it() {
+        let all = terms(Some(everything()), None);
+        let (enrollment, own) = (enrollment(), own());
+        let border = Border {
+            neighbor: Ipv4Addr::new(10, 77, 60, 40),
+            ..border(&all, &enrollment, &own)
+        };
+        for (next_hop, verdict) in [
+            ([10, 77, 60, 40], Ok(())),
+            ([10, 77, 60, 10], Err(FABRIC_NEXT_HOP)),
+        ] {
+            let mut route = PathAttributes::local(next_hop.into());
+            let outcome = border.import(prefix("198.51.100.0/24"), &mut route);
+            assert_eq!(outcome, verdict, "{next_hop:?}");
         }
     }
 
