@@ -82,6 +82,8 @@ impl Duplicates {
                     owners.forget_claims();
                 }
                 News::Complete { .. } => {}
+                // A pool begins with an address, and is none.
+                News::Changed { key, .. } if key.prefix_len() != key.max_prefix_len() => {}
                 News::Changed { key, .. } => {
                     let paths = speaker.paths(key);
                     let nodes = claimants(&paths, key, config);
@@ -267,7 +269,8 @@ fn is_upheld(view: &PathView) -> bool {
     !view.path.stale || matches!(view.ineligible, None | Some(STALE_SUPERSEDED))
 }
 
-/// Returns who claims a prefix actively, with the sequence of each.
+/// Returns who claims a prefix actively, each node once with its highest sequence: what is told by several ways, or remembered
+/// of who is gone, must not make nodes that know the same differ.
 pub(crate) fn active_claims(
     paths: &[PathView],
     prefix: Ipv4Net,
@@ -275,9 +278,14 @@ pub(crate) fn active_claims(
 ) -> BTreeSet<(NodeId, u32)> {
     let claims = paths
         .iter()
+        .filter(|view| is_upheld(view))
         .filter_map(|view| Owner::from_path(config.fabric.asn, prefix, &view.path));
-    let active = claims.filter(|claim| claim.state == ClaimState::Active);
-    active.map(|claim| (claim.node, claim.sequence)).collect()
+    let mut active = BTreeMap::new();
+    for claim in claims.filter(|claim| claim.state == ClaimState::Active) {
+        let highest = active.entry(claim.node).or_insert(claim.sequence);
+        *highest = claim.sequence.max(*highest);
+    }
+    active.into_iter().collect()
 }
 
 /// Returns who claims a prefix, best first, each node once, and of the routers of a site in a cloud the first one: what
@@ -425,6 +433,34 @@ mod tests {
     }
 
     #[test]
+    fn an_active_claim_counts_once_as_it_is_now_and_only_if_somebody_stands_behind_it() {
+        let config = config(2, 4, &[]);
+        let prefix = "10.77.60.10/32".parse().unwrap();
+        let claimed = |node, sequence, change: fn(&mut PathView)| {
+            let mut attributes = attributes(node);
+            tag_with(&mut attributes, node, ClaimState::Active, sequence);
+            let mut view = view(node, attributes);
+            change(&mut view);
+            view
+        };
+        let gone = |view: &mut PathView| {
+            view.path.stale = true;
+            view.ineligible = Some("next hop unreachable");
+        };
+        let paths = [
+            claimed(1, 2, |_| {}),
+            claimed(1, 5, |_| {}),
+            claimed(1, 9, gone),
+            claimed(3, 4, gone),
+            claimed(4, 1, |view| view.path.stale = true),
+        ];
+
+        let active = active_claims(&paths, prefix, &config);
+
+        assert_eq!(active, [(NodeId(1), 5), (NodeId(4), 1)].into());
+    }
+
+    #[test]
     fn the_routers_of_a_site_in_a_cloud_make_one_claim() {
         let mut config = config(1, 5, &[]);
         let prefix = "10.77.60.10/32".parse().unwrap();
@@ -476,9 +512,13 @@ mod tests {
     }
 
     fn tag(attributes: &mut PathAttributes, node: u32, state: ClaimState) {
+        tag_with(attributes, node, state, 1);
+    }
+
+    fn tag_with(attributes: &mut PathAttributes, node: u32, state: ClaimState, sequence: u32) {
         let kind = RouteKind::Owner(Claim {
             state,
-            sequence: 1,
+            sequence,
             pool: 1,
             source: ClaimSource::Configured,
         });
