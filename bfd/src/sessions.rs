@@ -236,8 +236,13 @@ impl Sessions {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), Discard> {
-        let entry = self.entries.get(&from);
-        if ttl < entry.map_or(TTL, |entry| entry.least_ttl) {
+        let least_ttl = match self.entries.get(&from) {
+            Some(entry) => entry.least_ttl,
+            // What a stranger sends from afar says nothing of the way to a peer.
+            None if self.open => return Err(Discard::UnknownPeer),
+            None => TTL,
+        };
+        if ttl < least_ttl {
             return Err(Discard::Ttl);
         }
         let packet = Packet::decode(payload).map_err(Discard::Malformed)?;
@@ -324,6 +329,17 @@ mod tests {
         }
         assert_eq!(count(&sessions, Discard::UnknownPeer), 1);
         assert_eq!(count(&sessions, Discard::UnknownDiscriminator), 1);
+    }
+
+    #[test]
+    fn over_open_links_a_stranger_is_one_from_however_far() {
+        for (mut sessions, outcome) in [
+            (Sessions::new(3), Discard::Ttl),
+            (Sessions::over_open_links(3), Discard::UnknownPeer),
+        ] {
+            let got = sessions.handle_datagram(NEAR, 63, &greeting().encode(), start());
+            assert_eq!(got, Err(outcome));
+        }
     }
 
     /// Over an open link anyone can forge what a peer says that does not know our discriminator.
