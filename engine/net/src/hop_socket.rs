@@ -132,6 +132,13 @@ impl HopSocket {
         let to = SocketAddr::from((to, port));
         self.socket.send_to(payload, &to.into()).map(drop)
     }
+
+    /// Tells whether an error of [`HopSocket::send`] means that the interface is gone to which the socket was bound. It stays
+    /// so when one of the same name is made.
+    #[must_use]
+    pub fn has_lost_device(error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO))
+    }
 }
 
 impl AsFd for HopSocket {

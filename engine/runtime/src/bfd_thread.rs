@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sam_bfd::{MULTIHOP_PORT, PORT, SOURCE_PORTS, SessionStatus, Sessions};
+use sam_bfd::{Discard, MULTIHOP_PORT, PORT, SOURCE_PORTS, SessionStatus, Sessions};
 use sam_net::{Epoll, HopSocket, Interest};
 use sam_router::Foreign;
 use sam_router::config::BfdTiming;
@@ -53,6 +54,34 @@ struct Outside {
     interface: Option<String>,
     /// Whether they may be several hops away (RFC 5883).
     several_hops: bool,
+}
+
+impl Outside {
+    fn port(&self) -> u16 {
+        if self.several_hops {
+            MULTIHOP_PORT
+        } else {
+            PORT
+        }
+    }
+
+    /// Opens sockets for them. Who knows neither discriminators nor port can forge nothing; the port must not tell of the
+    /// discriminators.
+    fn open(&self, epoll: &Epoll) -> anyhow::Result<Sockets> {
+        let skip = u64::from_ne_bytes(kernel_random()?) & PORTS;
+        let skip = usize::try_from(skip).unwrap_or(0);
+        let device = self.interface.as_deref();
+        Sockets::open(self.local, device, self.port(), skip, epoll)
+    }
+
+    fn link(&self, epoll: &Epoll) -> anyhow::Result<Link> {
+        let seed = u64::from_ne_bytes(kernel_random()?);
+        Ok(Link {
+            sessions: Sessions::over_open_links(seed),
+            sockets: Some(self.open(epoll)?),
+            port: self.port(),
+        })
+    }
 }
 
 /// Neighbors outside of the fabric: by what they share and by address, with the TTL with which they arrive at least.
@@ -99,15 +128,20 @@ impl Bfd {
 
     fn try_start(near: &Near, seed: u64) -> Result<(Self, Changes), StartError> {
         let mailbox = Arc::new(Mailbox::new().context("cannot make an eventfd")?);
+        let epoll = epoll(&mailbox).context("cannot wait for BFD packets")?;
         let (publish, changes) = watch::channel(Vec::new());
         let thread = Thread {
-            fabric: Link::open(
-                near.overlay,
-                Some(&*near.tun),
-                PORT,
-                usize::try_from(seed & PORTS).unwrap_or(0),
-                Sessions::new(seed),
-            )?,
+            fabric: Link {
+                sessions: Sessions::new(seed),
+                sockets: Some(Sockets::open(
+                    near.overlay,
+                    Some(&*near.tun),
+                    PORT,
+                    usize::try_from(seed & PORTS).unwrap_or(0),
+                    &epoll,
+                )?),
+                port: PORT,
+            },
             outside: BTreeMap::new(),
             wanted: Neighbors::new(),
             missing: BTreeSet::new(),
@@ -115,10 +149,10 @@ impl Bfd {
             mailbox: Arc::clone(&mailbox),
             publish,
             scheduling: String::new(),
+            discarded: BTreeMap::new(),
             unsent: 0,
             unread: 0,
         };
-        let epoll = thread.epoll().context("cannot wait for BFD packets")?;
         let handle = std::thread::Builder::new()
             .name("bfd".to_owned())
             .spawn(move || thread.run(epoll))
@@ -200,36 +234,54 @@ fn unanswered(last: &BfdFacts) -> BfdFacts {
     }
 }
 
-/// Sessions that share sockets.
-struct Link {
-    sessions: Sessions,
-    receiver: HopSocket,
-    sender: HopSocket,
-    port: u16,
+fn epoll(mailbox: &Mailbox<Letters>) -> io::Result<Epoll> {
+    let epoll = Epoll::new(2)?;
+    epoll.add(mailbox.as_fd(), MAILBOX, Interest::Read)?;
+    Ok(epoll)
 }
 
-impl Link {
+/// Where packets come in, and where they leave.
+struct Sockets {
+    receiver: HopSocket,
+    sender: HopSocket,
+}
+
+impl Sockets {
+    /// Opens them, and has `epoll` tell of what comes. A socket that is closed leaves that by itself.
     fn open(
         local: Ipv4Addr,
         device: Option<&str>,
         port: u16,
         skip: usize,
-        sessions: Sessions,
-    ) -> Result<Self, sam_net::NetError> {
+        epoll: &Epoll,
+    ) -> anyhow::Result<Self> {
+        let receiver = HopSocket::bind(local, device, port)?;
+        epoll.add(receiver.as_fd(), SOCKET, Interest::Read)?;
         Ok(Self {
-            sessions,
-            receiver: HopSocket::bind(local, device, port)?,
+            receiver,
             sender: HopSocket::bind_within(local, device, SOURCE_PORTS, skip)?,
-            port,
         })
     }
+}
 
+/// Sessions that share sockets.
+struct Link {
+    sessions: Sessions,
+    /// Absent while the interface is gone to which they were bound.
+    sockets: Option<Sockets>,
+    port: u16,
+}
+
+impl Link {
     /// Reads what has come; returns how many errors came in place of datagrams.
     fn receive(&mut self) -> u64 {
+        let Some(sockets) = &self.sockets else {
+            return 0;
+        };
         let mut buffer = [0; DATAGRAM];
         let mut unread = 0;
         for _ in 0..BATCH {
-            match self.receiver.receive(&mut buffer) {
+            match sockets.receiver.receive(&mut buffer) {
                 Ok(Some(arrival)) => {
                     let payload = &buffer[..arrival.length];
                     // A refusal is counted there.
@@ -248,9 +300,25 @@ impl Link {
     fn send(&mut self) -> u64 {
         let mut unsent = 0;
         while let Some((to, packet)) = self.sessions.poll_transmit(Instant::now()) {
-            unsent += u64::from(self.sender.send(to, self.port, &packet.encode()).is_err());
+            let Some(sockets) = &self.sockets else {
+                unsent += 1;
+                continue;
+            };
+            if let Err(error) = sockets.sender.send(to, self.port, &packet.encode()) {
+                unsent += 1;
+                // One that is made anew has the same name, and is another one.
+                if HopSocket::has_lost_device(&error) {
+                    self.sockets = None;
+                }
+            }
         }
         unsent
+    }
+}
+
+fn add(counts: impl Iterator<Item = (Discard, u64)>, sums: &mut BTreeMap<Discard, u64>) {
+    for (reason, count) in counts {
+        *sums.entry(reason).or_default() += count;
     }
 }
 
@@ -262,7 +330,7 @@ struct Thread {
     outside: BTreeMap<Outside, Link>,
     /// Whom to watch outside of the fabric.
     wanted: Neighbors,
-    /// Those of them that have no sockets yet, because these cannot be opened.
+    /// Those of them that have no sockets, because these cannot be opened, or not again.
     missing: BTreeSet<Outside>,
     /// When that is tried again.
     retry_at: Option<Instant>,
@@ -270,6 +338,8 @@ struct Thread {
     publish: watch::Sender<Vec<SessionStatus>>,
     /// `real-time`, or why not.
     scheduling: String,
+    /// Datagrams that did not count, of links that are gone.
+    discarded: BTreeMap<Discard, u64>,
     /// Packets that the kernel did not take.
     unsent: u64,
     /// Errors in place of datagrams.
@@ -277,14 +347,6 @@ struct Thread {
 }
 
 impl Thread {
-    fn epoll(&self) -> io::Result<Epoll> {
-        use std::os::fd::AsFd;
-        let epoll = Epoll::new(2)?;
-        epoll.add(self.fabric.receiver.as_fd(), SOCKET, Interest::Read)?;
-        epoll.add(self.mailbox.as_fd(), MAILBOX, Interest::Read)?;
-        Ok(epoll)
-    }
-
     fn run(mut self, mut epoll: Epoll) {
         self.hurry();
         loop {
@@ -311,18 +373,38 @@ impl Thread {
             self.links_mut().for_each(|link| unsent += link.send());
             self.unread += unread;
             self.unsent += unsent;
-            let links = self.outside.len();
-            self.outside.retain(|_, link| !link.sessions.is_empty());
             self.tell();
             if stop {
                 return;
             }
             // The sockets of one that is gone may have been in the way.
-            let freed = self.outside.len() < links && !self.missing.is_empty();
+            let freed = self.close_links() && !self.missing.is_empty();
             if freed || self.retry_at.is_some_and(|at| at <= now) {
                 self.follow_wanted(&epoll, now);
             }
         }
+    }
+
+    /// Lets go of links without sessions, and notes which lost their interface; tells whether sockets were closed.
+    fn close_links(&mut self) -> bool {
+        let discarded = &mut self.discarded;
+        let links = self.outside.len();
+        self.outside.retain(|_, link| {
+            let is_done = link.sessions.is_empty();
+            if is_done {
+                add(link.sessions.discarded(), discarded);
+            }
+            !is_done
+        });
+        let mut closed = self.outside.len() < links;
+        for (place, link) in &self.outside {
+            let is_wanted = self.wanted.contains_key(place);
+            if link.sockets.is_none() && is_wanted && self.missing.insert(place.clone()) {
+                warn!(local = %place.local, "the interface is gone by which neighbors were watched by BFD");
+                closed = true;
+            }
+        }
+        closed
     }
 
     /// Asks to run before ordinary threads.
@@ -380,13 +462,22 @@ impl Thread {
         let wanted = std::mem::take(&mut self.wanted);
         self.missing.retain(|place| wanted.contains_key(place));
         for place in wanted.keys() {
-            if self.outside.contains_key(place) {
+            let link = self.outside.get_mut(place);
+            if link.as_ref().is_some_and(|link| link.sockets.is_some()) {
                 continue;
             }
-            match Self::open(place, epoll) {
-                Ok(link) => {
-                    self.missing.remove(place);
+            // Sessions outlive their sockets, so that it shows when they fail.
+            let opened = match link {
+                Some(link) => place
+                    .open(epoll)
+                    .map(|sockets| link.sockets = Some(sockets)),
+                None => place.link(epoll).map(|link| {
                     self.outside.insert(place.clone(), link);
+                }),
+            };
+            match opened {
+                Ok(()) => {
+                    self.missing.remove(place);
                 }
                 Err(error) => {
                     // Said once, however often it is tried.
@@ -409,24 +500,6 @@ impl Thread {
         self.retry_at = (!self.missing.is_empty()).then(|| now + RETRY);
     }
 
-    fn open(place: &Outside, epoll: &Epoll) -> anyhow::Result<Link> {
-        use std::os::fd::AsFd;
-        let port = if place.several_hops {
-            MULTIHOP_PORT
-        } else {
-            PORT
-        };
-        // Who knows neither discriminator nor port can forge nothing; the port must not tell of the discriminators.
-        let [seed, skip] = [kernel_random()?, kernel_random()?].map(u64::from_ne_bytes);
-        let skip = usize::try_from(skip & PORTS).unwrap_or(0);
-        let sessions = Sessions::over_open_links(seed);
-        let device = place.interface.as_deref();
-        let link = Link::open(place.local, device, port, skip, sessions)?;
-        // A socket that is closed leaves by itself.
-        epoll.add(link.receiver.as_fd(), SOCKET, Interest::Read)?;
-        Ok(link)
-    }
-
     /// Tells control how all sessions are, if one came up or went down.
     fn tell(&mut self) {
         let mut events = 0;
@@ -445,10 +518,9 @@ impl Thread {
             text: text.to_owned(),
             value,
         };
-        let mut discarded = BTreeMap::new();
-        for (reason, count) in self.links().flat_map(|link| link.sessions.discarded()) {
-            *discarded.entry(reason).or_insert(0) += count;
-        }
+        let mut discarded = self.discarded.clone();
+        self.links()
+            .for_each(|link| add(link.sessions.discarded(), &mut discarded));
         let ours = [
             counter(
                 "unsent",
