@@ -112,6 +112,8 @@ fn place(
     if raw.address.given().is_some() {
         let limit = raw.limit.given().map(|at| at.span);
         refuse_idle("limit", limit, "without `range`", findings);
+        let interface = raw.interface.given().map(|at| at.span);
+        check_watch(&terms, interface.unwrap_or(at.span), foreign, findings);
         let neighbor = ForeignNeighbor {
             name,
             passive: raw.passive.or(false),
@@ -149,6 +151,31 @@ fn place(
         limit: limit.value.into(),
         terms,
     });
+}
+
+/// Two sockets for BFD at one address and port hinder each other unless each has an interface of its own.
+fn check_watch(terms: &Terms, span: Span, foreign: &Foreign, findings: &mut Findings) {
+    let local = terms.local_address;
+    let hinders = |other: &Terms| {
+        other.bfd.is_some()
+            && other.local_address == local
+            && (other.reach.hops() > 1) == (terms.reach.hops() > 1)
+            && other.interface.is_some() != terms.interface.is_some()
+    };
+    let mut neighbors = foreign.neighbors.values();
+    if terms.bfd.is_some()
+        && let Some(other) = neighbors.find(|other| hinders(&other.terms))
+    {
+        findings
+            .error(
+                span,
+                format!(
+                    "BFD at {local} is shared with `{}`, and only one of both names an `interface`",
+                    other.name
+                ),
+            )
+            .help("name the `interface` of both, or of none; or give one another `localAddress`");
+    }
 }
 
 /// A neighbor is somebody else, who is not reached through the fabric. Its name in BGP is its address as a number, which
