@@ -308,6 +308,14 @@ impl Scene {
 
     /// Kills both of its processes, and removes the address that stays behind.
     fn kill_keepalived(&mut self) -> Result<()> {
+        // It says that it is the master before it has the address.
+        let interface = self.dialect.virtual_interface();
+        eventually("keepalived has the virtual address", || {
+            let mut command = self.namespace.command("ip");
+            let addresses = output(command.args(["address", "show", "dev", interface]))?;
+            ensure!(addresses.contains(VIP), "{addresses}");
+            Ok(())
+        })?;
         let child = std::fs::read_to_string(self.folder.join("vrrp.pid"))?;
         let mut theirs = self.theirs.take().context("keepalived runs")?;
         // In one go: a parent without child starts another, a child without parent says goodbye.
@@ -315,7 +323,6 @@ impl Scene {
         output(Command::new("sh").args(["-c", &line]))?;
         theirs.kill()?;
         let mut command = self.namespace.command("ip");
-        let interface = self.dialect.virtual_interface();
         output(command.args(["address", "del", &format!("{VIP}/32"), "dev", interface]))?;
         for file in ["parent.pid", "vrrp.pid"] {
             std::fs::remove_file(self.folder.join(file)).ok();
