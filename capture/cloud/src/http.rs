@@ -133,6 +133,29 @@ impl Answer {
         Some(Duration::from_secs(seconds.min(3600)))
     }
 
+    /// Reads a refusal: by what its code means where that is `known`, else by its status. Refused is refused, but after a server
+    /// error nobody knows what became of a change.
+    pub(crate) fn refusal(
+        &self,
+        known: Option<ErrorClass>,
+        changes: bool,
+        code: &str,
+        message: &str,
+    ) -> ProviderError {
+        let unclassified = known.is_none() && self.status < 500;
+        let class = match known {
+            Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(self.retry_after()),
+            Some(class) => class,
+            None if self.status < 500 => ErrorClass::Permanent,
+            None if changes => ErrorClass::Unknown,
+            None => ErrorClass::Unavailable,
+        };
+        ProviderError {
+            unclassified,
+            ..error(class, code, message)
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn of(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         let headers = headers.iter();

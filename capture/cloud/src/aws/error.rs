@@ -3,7 +3,7 @@
 use sam_capture::provider::{ErrorClass, MESSAGE_MAX, ProviderError};
 use serde::Deserialize;
 
-use crate::http::{Answer, error, shortened};
+use crate::http::{Answer, shortened};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -35,24 +35,13 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     let text = String::from_utf8_lossy(&answer.body);
     let Ok(document) = quick_xml::de::from_str::<Document>(&text) else {
         let code = format!("HTTP {}", answer.status);
-        let class = other(answer.status, changes);
-        return ProviderError {
-            unclassified: answer.status < 500,
-            ..error(class, &code, "the answer is no error of EC2")
-        };
+        return answer.refusal(None, changes, &code, "the answer is no error of EC2");
     };
     let Item { code, message } = document.errors.error;
     let known = classify(&code, &message);
-    let unclassified = known.is_none() && answer.status < 500;
-    let class = match known {
-        Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
-        Some(class) => class,
-        None => other(answer.status, changes),
-    };
     ProviderError {
         request_id: document.request_id.map(|id| shortened(&id, 100)),
-        unclassified,
-        ..error(class, &code, &shortened(&message, MESSAGE_MAX))
+        ..answer.refusal(known, changes, &code, &shortened(&message, MESSAGE_MAX))
     }
 }
 
@@ -91,15 +80,6 @@ fn invalid_value(message: &str) -> Option<ErrorClass> {
     known
         .find(|(part, _)| message.contains(part))
         .map(|(_, class)| class)
-}
-
-/// A code that is not known: refused is refused, but after a server error nobody knows what became of a change.
-const fn other(status: u16, changes: bool) -> ErrorClass {
-    match (status >= 500, changes) {
-        (true, true) => ErrorClass::Unknown,
-        (true, false) => ErrorClass::Unavailable,
-        (false, _) => ErrorClass::Permanent,
-    }
 }
 
 /// Tells whether the request was refused for who or when it was signed, before it was looked at: it had no effect, and
@@ -208,6 +188,7 @@ mod tests {
 
     #[test]
     fn after_a_server_error_nobody_knows_what_became_of_a_change() {
+        let other = |status, changes| refused(&Answer::of(status, &[], ""), changes).class;
         assert_eq!(other(500, true), ErrorClass::Unknown);
         assert_eq!(other(503, false), ErrorClass::Unavailable);
         assert_eq!(other(400, true), ErrorClass::Permanent);

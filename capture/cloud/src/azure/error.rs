@@ -21,18 +21,9 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
     let for_good = code == NOT_ALLOWED && answer.status != 429;
     let class = classify(&code).or_else(|| for_good.then_some(ErrorClass::Permanent));
     let known = class.or_else(|| by_status(answer.status));
-    let unclassified = known.is_none() && answer.status < 500;
-    let class = match known {
-        Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
-        Some(class) => class,
-        None if answer.status < 500 => ErrorClass::Permanent,
-        None if changes => ErrorClass::Unknown,
-        None => ErrorClass::Unavailable,
-    };
     ProviderError {
         request_id: request_id(answer),
-        unclassified,
-        ..error(class, &code, &message)
+        ..answer.refusal(known, changes, &code, &message)
     }
 }
 

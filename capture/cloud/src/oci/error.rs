@@ -3,7 +3,7 @@
 use sam_capture::provider::{ErrorClass, ProviderError};
 use serde::Deserialize;
 
-use crate::http::{Answer, error, shortened};
+use crate::http::{Answer, shortened};
 
 #[derive(Deserialize)]
 struct Document {
@@ -22,18 +22,9 @@ pub(super) fn refused(answer: &Answer, changes: bool) -> ProviderError {
         message: "the answer is no error of OCI".to_owned(),
     });
     let known = classify(&document.code, answer.status);
-    let unclassified = known.is_none() && answer.status < 500;
-    let class = match known {
-        Some(ErrorClass::Throttled(_)) => ErrorClass::Throttled(answer.retry_after()),
-        Some(class) => class,
-        None if answer.status < 500 => ErrorClass::Permanent,
-        None if changes => ErrorClass::Unknown,
-        None => ErrorClass::Unavailable,
-    };
     ProviderError {
         request_id: request_id(answer),
-        unclassified,
-        ..error(class, &document.code, &document.message)
+        ..answer.refusal(known, changes, &document.code, &document.message)
     }
 }
 
